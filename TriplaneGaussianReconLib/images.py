@@ -1,0 +1,74 @@
+"""Images and segmentations in memory, with their place in physical space."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import InputError
+from .geometry import Grid
+
+
+@dataclass(frozen=True)
+class Image:
+    """A scalar volume: `array` [k, j, i] of any real type, on `grid`."""
+
+    array: np.ndarray
+    grid: Grid
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3:
+            raise InputError(f"Expected a volume of three dimensions, not {self.array.ndim}. Select one frame or one "
+                             "component of a 4D or colour image first.")
+        if self.array.shape != self.grid.shape:
+            raise InputError(f"The voxels {self.array.shape} do not fit the grid {self.grid.shape}.")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment: the voxels of layer `layer` that equal `value`."""
+
+    name: str
+    value: int
+    layer: int = 0
+    identifier: str = ""
+    color: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Segments that may overlap, stored as few layers of label values, as in a `.seg.nrrd`.
+
+    layers: [layer, k, j, i] integer; a plain label map has one layer.  Value 0 is background.
+    metadata: further header fields of the file, kept as they are.
+    """
+
+    layers: np.ndarray
+    segments: tuple[Segment, ...]
+    grid: Grid
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.layers.ndim != 4 or self.layers.shape[1:] != self.grid.shape:
+            raise InputError(f"The label voxels {self.layers.shape[1:]} do not fit the grid {self.grid.shape}.")
+        if not np.issubdtype(self.layers.dtype, np.integer):
+            raise InputError("Labels must be whole numbers. Convert the label map to an integer type.")
+
+    @classmethod
+    def from_labelmap(cls, labels: np.ndarray, grid: Grid) -> Segmentation:
+        """Make one segment per non-zero value of `labels` [k, j, i]; raises InputError if there is none."""
+        if not np.issubdtype(labels.dtype, np.integer):
+            if not (np.isfinite(labels).all() and np.array_equal(labels, np.round(labels))):
+                raise InputError("Labels must be whole numbers. Convert the label map to an integer type.")
+            labels = labels.astype(np.int32)
+        values = [int(v) for v in np.unique(labels) if v]
+        if not values:
+            raise InputError("The segmentation is empty: it has no voxel other than background. Leave it out or "
+                             "segment at least one slice.")
+        return cls(labels[None], tuple(Segment(f"Label {v}", v) for v in values), grid)
+
+    def masks(self, slices: tuple[slice, ...] = ()) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (segment index, boolean mask [k, j, i]) one at a time, of the part `slices` of each layer."""
+        for number, segment in enumerate(self.segments):
+            yield number, self.layers[(segment.layer, *slices)] == segment.value

@@ -1,0 +1,109 @@
+"""What the reconstruction may see: planes with pixels, and nothing of any slice that is not trusted."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import InputError
+from .geometry import AXES, Axis, PlaneStack, array_axis
+from .images import Image, Segment, Segmentation
+from .selection import Selection
+
+
+@dataclass(frozen=True)
+class SliceStack:
+    """Parallel trusted slices, ordered along `planes.normal`.
+
+    pixels: [plane, row, column] float32, input units.
+    layers: [layer, plane, row, column] integer label values of the same pixels, or None.
+    weights: [plane, row, column] float32 in [0, 1], how far to trust each pixel; None trusts all fully.
+    """
+
+    planes: PlaneStack
+    pixels: np.ndarray
+    layers: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.shape != self.planes.shape:
+            raise InputError(f"The pixels {self.pixels.shape} do not fit the planes {self.planes.shape}.")
+        if self.layers is not None and self.layers.shape[1:] != self.planes.shape:
+            raise InputError(f"The labels {self.layers.shape[1:]} do not fit the planes {self.planes.shape}.")
+        if not np.isfinite(self.pixels).all():
+            bad = int(np.flatnonzero(~np.isfinite(self.pixels).all(axis=(1, 2)))[0])
+            raise InputError(f"Trusted slice number {bad} (counted from 0 among the trusted ones) holds NaN or infinite "
+                             "voxels. Exclude that slice or replace these voxels.")
+
+
+@dataclass(frozen=True)
+class Observations:
+    """All trusted slices.  `stacks[0]` is the primary stack, the one whose gaps are filled.
+
+    segments: which value in which layer is which segment; empty without labels.
+    """
+
+    stacks: tuple[SliceStack, ...]
+    segments: tuple[Segment, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.stacks or len(self.stacks[0].planes) < 2:
+            raise InputError("At least two trusted slices along the slice axis are needed. Trust more slices, or choose "
+                             "another slice axis.")
+        lowest, highest = self.intensity_range
+        if not highest > lowest:
+            raise InputError(f"All trusted voxels have the same value ({lowest:g}): there is nothing to reconstruct. "
+                             "Check the volume and the selection.")
+
+    @property
+    def intensity_range(self) -> tuple[float, float]:
+        """Smallest and largest trusted pixel, input units."""
+        return (float(min(s.pixels.min() for s in self.stacks)), float(max(s.pixels.max() for s in self.stacks)))
+
+    @classmethod
+    def from_volume(cls, image: Image, trusted: Mapping[Axis, Selection],
+                    segmentation: Segmentation | None = None) -> Observations:
+        """Take the trusted slices of `image`; the axis with fewest of them per slice is the primary one.
+
+        trusted: selection per axis; axes that are left out contribute nothing.
+        Raises InputError if the segmentation lies on another grid, or nothing usable is left.
+        """
+        if not np.isrealobj(image.array) or image.array.dtype == bool:
+            raise InputError(f"Voxels of type {image.array.dtype} are not supported. Convert to a real scalar type.")
+        if segmentation is not None and not image.grid.matches(segmentation.grid):
+            raise InputError(f"The segmentation's grid {segmentation.grid.shape} differs from the volume's "
+                             f"{image.grid.shape} or lies elsewhere. Resample it to the volume first.")
+        for axis, selection in trusted.items():
+            if selection.count != image.grid.count(axis):
+                raise InputError(f"The selection is for {selection.count} slices, axis {axis} has "
+                                 f"{image.grid.count(axis)}.")
+        # The slices with the widest gaps are the primary stack; on a tie the order of `trusted` decides.
+        primary = min(trusted, key=lambda axis: len(trusted[axis]) / trusted[axis].count) if trusted else AXES[2]
+        order = [primary, *(axis for axis in trusted if axis != primary)] if trusted else []
+        stacks = tuple(_take(image, segmentation, axis, trusted[axis]) for axis in order)
+        segments = segmentation.segments if segmentation is not None else ()
+        if segments and not any(_carries(stack.layers, segments) for stack in stacks):
+            raise InputError("The segmentation is empty on every trusted slice. Leave it out, or trust slices that "
+                             "carry it.")
+        return cls(stacks, segments)
+
+
+def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> SliceStack:
+    """Copy the selected slices; reversed where needed so that they ascend along the stack's normal."""
+    indices = np.asarray(selection.indices)
+    planes = image.grid.planes(axis, indices)
+    if len(indices) > 1 and planes.offsets[1] < planes.offsets[0]:
+        indices = indices[::-1]
+        planes = image.grid.planes(axis, indices)
+    dimension = array_axis(axis)
+    pixels = np.moveaxis(np.take(image.array, indices, dimension), dimension, 0)
+    layers = None
+    if segmentation is not None:
+        layers = np.moveaxis(np.take(segmentation.layers, indices, dimension + 1), dimension + 1, 1)
+        layers = np.ascontiguousarray(layers)
+    return SliceStack(planes, np.ascontiguousarray(pixels, dtype=np.float32), layers)
+
+
+def _carries(layers: np.ndarray | None, segments: tuple[Segment, ...]) -> bool:
+    return layers is not None and any((layers[s.layer] == s.value).any() for s in segments)
