@@ -5,7 +5,7 @@ normal (the depth axis).
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -40,3 +40,60 @@ class Gaussians:
         moved = {name: getattr(self, name).to(*args, **kwargs)
                  for name in ("centres", "precisions", "weights", "values", "slopes")}
         return replace(self, **moved, channels=self.channels.to(moved["centres"].device))
+
+
+@dataclass(frozen=True)
+class GaussianParameters:
+    """N Gaussians as they are stored and trained; every real number is a valid value.
+
+    centres: (N, 3) mm.
+    tilts: (N, 2) shear, in-plane mm (x, y) that the cross-section moves per mm of depth.
+    in_plane: (N, 3) `log l_xx, l_yx, log l_yy` of the lower-triangular Cholesky factor L (1/mm) of the in-plane
+        precision `P = L L'`, that is the precision of the cross-section with a slice.
+    log_depths: (N,) logarithm of the standard deviation along the depth axis, mm.
+    raw_weights: (N,) logit of the weight.
+    values, slopes, channels: as in `Gaussians`.
+    """
+
+    centres: Tensor
+    tilts: Tensor
+    in_plane: Tensor
+    log_depths: Tensor
+    raw_weights: Tensor
+    values: Tensor
+    slopes: Tensor
+    channels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+    def precisions(self) -> Tensor:
+        """(N, 6) packed inverse covariance.
+
+        With depth z ~ N(0, s^2) and in-plane position y | z ~ N(tilt z, P^-1), the joint precision is
+        [[P, -P tilt], [., 1 / s^2 + tilt' P tilt]]: the exact split into depth and cross-section, read backwards.
+        """
+        xx, yx, yy = self.in_plane[:, 0].exp(), self.in_plane[:, 1], self.in_plane[:, 2].exp()
+        p_xx, p_xy, p_yy = xx * xx, xx * yx, yx * yx + yy * yy
+        tilt_x, tilt_y = self.tilts.unbind(1)
+        p_xz = -(p_xx * tilt_x + p_xy * tilt_y)
+        p_yz = -(p_xy * tilt_x + p_yy * tilt_y)
+        p_zz = torch.exp(-2.0 * self.log_depths) - tilt_x * p_xz - tilt_y * p_yz
+        return torch.stack([p_xx, p_xy, p_xz, p_yy, p_yz, p_zz], dim=1)
+
+    def drawn(self) -> Gaussians:
+        """Return the Gaussians that the rasterizer draws; differentiable."""
+        return Gaussians(self.centres, self.precisions(), torch.sigmoid(self.raw_weights), self.values, self.slopes,
+                         self.channels)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Name -> tensor of every field, in a fixed order."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def subset(self, chosen: Tensor) -> GaussianParameters:
+        """Return the Gaussians at `chosen` (mask or indices)."""
+        return GaussianParameters(**{name: tensor[chosen] for name, tensor in self.tensors().items()})
+
+    def to(self, device: str | torch.device) -> GaussianParameters:
+        """Move all tensors to `device`."""
+        return GaussianParameters(**{name: tensor.to(device) for name, tensor in self.tensors().items()})

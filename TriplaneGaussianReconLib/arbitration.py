@@ -1,0 +1,160 @@
+"""Which candidate to believe on this volume, found out on trusted slices that are hidden for the purpose.
+
+Inner trusted slices are predicted from their neighbours, across gaps two and four times as wide as the real ones.  The
+errors at both widths tell how each candidate improves as gaps shrink; extrapolated to the real gap they give the
+covariance of the candidates' errors there, and from it the best non-negative mixture.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.optimize import nnls
+
+from .correspondence import correspond
+from .interpolation import CANDIDATES, candidates, window_around
+
+# At most so many hidden slices are looked at per gap width, spread over the stack.
+MOST_HIDDEN = 24
+# The mixture that is right on most volumes.  Few hidden slices at a wider gap cannot overrule it altogether.
+USUAL = {"pchip": 0.3, "gated_cubic": 0.7}
+USUAL_SHARE = 0.4
+# Wider gaps flatter candidates that follow any displacement or blur; their squared error counts this much more.
+CAUTION = {"flow": 0.1, "flow_cubic": 0.1, "straight_smooth": 0.1, "gated_smooth": 0.1}
+# Standard deviation (pixels) of the neighbourhood in which candidates are compared to expect an error.
+NEIGHBOURHOOD = 1.5
+
+
+@dataclass(frozen=True)
+class HiddenScore:
+    """How well one hidden trusted slice was predicted across twice the real gap."""
+
+    plane: int
+    psnr: float
+
+
+@dataclass(frozen=True)
+class Arbitration:
+    """What the hidden slices taught.
+
+    weights: (candidate,) non-negative, sum 1, in the order of CANDIDATES.
+    error_model: (floor, factor): expected absolute error = floor + factor x disagreement of the candidates; in units
+        of the intensities, at the middle of a real gap.
+    hidden: scores of the mixture on the hidden slices, at twice the real gap: a pessimistic estimate.
+    """
+
+    weights: np.ndarray
+    error_model: tuple[float, float]
+    hidden: tuple[HiddenScore, ...]
+
+    def predict(self, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mix [candidate, n, row, column] predictions; return the mixture and its expected error [n, row, column]."""
+        mixture = np.tensordot(self.weights.astype(np.float32), predictions, 1)
+        floor, factor = self.error_model
+        return mixture, floor + factor * disagreement(predictions)
+
+    @property
+    def named_weights(self) -> dict[str, float]:
+        """Candidate -> weight, largest first."""
+        order = np.argsort(-self.weights)
+        return {CANDIDATES[n]: round(float(self.weights[n]), 4) for n in order}
+
+
+@dataclass(frozen=True)
+class _HiddenSlices:
+    """Errors at one gap width.  covariance: [slice, candidate, candidate]; the rest one entry per slice."""
+
+    planes: list[int]
+    covariance: np.ndarray
+    absolute_errors: list[np.ndarray]
+    disagreements: list[np.ndarray]
+
+
+def disagreement(predictions: np.ndarray) -> np.ndarray:
+    """Locally averaged spread of the candidates [candidate, n, row, column] -> [n, row, column]."""
+    spread = predictions.max(axis=0) - predictions.min(axis=0)
+    return np.stack([cv2.GaussianBlur(s, (0, 0), NEIGHBOURHOOD) for s in spread])
+
+
+def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float], None]) -> Arbitration:
+    """Weight the candidates for `slices` [plane, row, column] in [0, 1] at `positions` (plane,) mm, ascending.
+
+    tick: called with the fraction done.  With fewer than three slices nothing can be hidden: the usual mixture is
+    returned, with no error model better than the difference of the candidates itself.
+    """
+    usual = np.array([USUAL.get(name, 0.0) for name in CANDIDATES])
+    double = _hide(slices, positions, 2, lambda done: tick(0.5 * done))
+    if not double.planes:
+        return Arbitration(usual, (0.0, 1.0), ())
+    quadruple = _hide(slices, positions, 4, lambda done: tick(0.5 + 0.5 * done))
+    shrink = _shrinkage(double, quadruple)
+    covariance = _balanced(double.covariance) * np.outer(shrink, shrink)
+    caution = np.array([CAUTION.get(name, 0.0) for name in CANDIDATES])
+    covariance += np.diag(caution) * np.diag(covariance).min()
+    weights = (1.0 - USUAL_SHARE) * _best_mixture(covariance) + USUAL_SHARE * usual
+    errors = np.maximum(np.einsum("a,nab,b->n", weights, double.covariance, weights), 1e-10)
+    hidden = tuple(HiddenScore(plane, float(-10 * np.log10(e))) for plane, e in zip(double.planes, errors, strict=True))
+    return Arbitration(weights, _error_model(double, float(weights @ shrink)), hidden)
+
+
+def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable[[float], None]) -> _HiddenSlices:
+    """Predict inner slices across `factor` gaps, from up to two slices on either side at that distance."""
+    half = factor // 2
+    inner = np.arange(half, len(slices) - half)
+    if len(inner) > MOST_HIDDEN:
+        inner = inner[np.round(np.linspace(0, len(inner) - 1, MOST_HIDDEN)).astype(int)]
+    planes, covariances, absolute_errors, disagreements = [], [], [], []
+    for done, plane in enumerate(inner):
+        tick(done / len(inner))
+        if slices[plane].std() < 1e-3:  # a blank slice teaches nothing
+            continue
+        kept = np.arange(plane - half, -1, -factor)[:2][::-1].tolist() + np.arange(
+            plane + half, len(slices), factor)[:2].tolist()
+        gap = kept.index(plane - half)
+        fraction = (positions[plane] - positions[kept[gap]]) / (positions[kept[gap + 1]] - positions[kept[gap]])
+        neighbours = slices[kept]
+        predictions = candidates(neighbours, positions[kept], correspond(neighbours), gap, [fraction])
+        errors = (predictions[:, 0] - slices[plane]).reshape(len(CANDIDATES), -1)
+        planes.append(int(plane))
+        covariances.append(errors @ errors.T / errors.shape[1])
+        absolute_errors.append(np.abs(predictions.mean(axis=0)[0] - slices[plane]).ravel())
+        disagreements.append(disagreement(predictions).ravel())
+    return _HiddenSlices(planes, np.array(covariances, np.float64).reshape(-1, len(CANDIDATES), len(CANDIDATES)),
+                         absolute_errors, disagreements)
+
+
+def _balanced(covariance: np.ndarray) -> np.ndarray:
+    """Mean over slices, each divided by its own error so that the hardest slices do not decide alone."""
+    scale = np.trace(covariance, axis1=1, axis2=2)
+    scale = np.maximum(scale, 0.1 * np.median(scale)) + 1e-12
+    return (covariance / scale[:, None, None]).mean(axis=0)
+
+
+def _shrinkage(double: _HiddenSlices, quadruple: _HiddenSlices) -> np.ndarray:
+    """How each candidate's error shrinks from twice the gap to the gap itself, taken as from four times to twice."""
+    if not quadruple.planes:
+        return np.full(len(CANDIDATES), 0.75)
+    narrow, wide = (np.sqrt(np.diag(hidden.covariance.mean(axis=0)) + 1e-12) for hidden in (double, quadruple))
+    return np.minimum(narrow / wide, 1.0)
+
+
+def _best_mixture(covariance: np.ndarray) -> np.ndarray:
+    """Minimise w' C w over the simplex, as non-negative least squares with a heavy row for sum(w) = 1."""
+    size = len(covariance)
+    scale = np.trace(covariance)
+    root = np.linalg.cholesky(covariance + 1e-9 * scale * np.eye(size)).T
+    heavy = 1e3 * np.sqrt(scale)
+    weights, _ = nnls(np.vstack([root, np.full(size, heavy)]), np.append(np.zeros(size), heavy))
+    return weights / weights.sum()
+
+
+def _error_model(hidden: _HiddenSlices, shrink: float) -> tuple[float, float]:
+    """Fit |error| = floor + factor x disagreement on the hidden slices.
+
+    The disagreement shrinks with the gap by itself; the floor is scaled by `shrink`.
+    """
+    spread, error = np.concatenate(hidden.disagreements), np.concatenate(hidden.absolute_errors)
+    (floor, factor), _ = nnls(np.stack([np.ones_like(spread), spread], 1).astype(np.float64), error.astype(np.float64))
+    return float(floor) * shrink, float(factor)

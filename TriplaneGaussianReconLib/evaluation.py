@@ -1,0 +1,605 @@
+"""Compares ways of filling slices on a volume whose slices are all known: hide some, fill them, score them.
+
+Every method runs in a fresh process that is given the trusted slices and nothing else, so that no method can see what
+it is scored on, its time and peak memory are its own, and a crash costs one row of the table.
+"""
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from . import classical, metrics
+from .errors import InputError, ReconstructionError
+from .geometry import AXES, Axis, Grid, array_axis
+from .images import Image, Segment, Segmentation
+from .selection import Selection
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_FIGURE_POSITIONS = (0.25, 0.5, 0.75)  # of the held-out slices that are not blank
+_PANEL_INCHES = 2.2
+_SMALLEST_SCALE = 0.05  # top of the difference scale at least, so that rounding does not look like an error
+_WRONG = np.array((0.9, 0.1, 0.1))  # RGB of pixels of another label than the true one
+_LABEL_OPACITY = 0.5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a method returns: all slices, on the grid that it was given.
+
+    volume: [k, j, i] float, in the units of the image it was given; None if the method fills labels only.
+    layers: [layer, k, j, i] integer, same layers and values as the segmentation it was given; None without labels.
+    """
+
+    volume: np.ndarray | None = None
+    layers: np.ndarray | None = None
+
+
+class Method(Protocol):
+    """A way of filling slices.
+
+    It must be picklable (a function of a module, or a `functools.partial` or instance of a class of one), as it is
+    called in another process.  In `image`, all slices that `selection` does not trust are NaN; in `segmentation` they
+    are background.  If it has a method `prepare()`, that is called first and not timed: imports and compilation.
+    """
+
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis,
+                 selection: Selection) -> Estimate: ...
+
+
+@dataclass(frozen=True)
+class ClassicalImageMethod:
+    """An interpolator of intensities, by its name in `classical.IMAGE_METHODS`."""
+
+    name: str
+
+    def prepare(self) -> None:
+        """Load the libraries, by filling a tiny stack."""
+        classical.IMAGE_METHODS[self.name](np.arange(2), np.zeros((2, 16, 16), np.float32), np.arange(3) / 2)
+
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+        """Fill the image; labels are left alone."""
+        filled = _fill(classical.IMAGE_METHODS[self.name], image.array, array_axis(axis), selection)
+        return Estimate(volume=filled)
+
+
+@dataclass(frozen=True)
+class ClassicalLabelMethod:
+    """An interpolator of labels, by its name in `classical.LABEL_METHODS`."""
+
+    name: str
+
+    def prepare(self) -> None:
+        """Load the libraries, by filling a tiny stack."""
+        self._interpolator()(np.arange(0, 3, 2), np.ones((2, 16, 16), np.uint8), np.arange(3))
+
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+        """Fill each layer of the segmentation; the image is left alone."""
+        assert segmentation is not None, "label methods are only run on segmentations"
+        return Estimate(layers=np.stack([_fill(self._interpolator(), layer, array_axis(axis), selection)
+                                         for layer in segmentation.layers]))
+
+    def _interpolator(self) -> classical.Interpolator:
+        # The evaluation runs every method in a process of its own already.
+        here = {**classical.LABEL_METHODS, "contour": classical.contour_in_this_process}
+        return here[self.name]
+
+
+CLASSICAL: dict[str, Method] = {
+    **{name: ClassicalImageMethod(name) for name in classical.IMAGE_METHODS},
+    **{f"label-{name}": ClassicalLabelMethod(name) for name in classical.LABEL_METHODS},
+}
+
+
+@dataclass(frozen=True)
+class SegmentScore:
+    """How well one segment was filled: `dice` over the held-out slices, `surface` over all slices between trusted ones.
+
+    dice: NaN if the segment has fewer than 50 voxels on the held-out slices.
+    """
+
+    name: str
+    dice: float
+    surface: metrics.SurfaceDistance
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's scores; what does not apply to it is None.
+
+    dice: mean over the segments that are large enough to count.  seconds: the method alone, without start and imports.
+    peak_memory: bytes of host memory that its process held at most, libraries included; None where the system does
+    not tell.  samples, label_samples: its estimates of the report's samples.  failure: why there are no scores.
+    """
+
+    name: str
+    classical: bool
+    image: metrics.ImageScores | None = None
+    semantic_loss: float | None = None
+    dice: float | None = None
+    segments: tuple[SegmentScore, ...] = ()
+    seconds: float | None = None
+    peak_memory: int | None = None
+    samples: np.ndarray | None = None
+    label_samples: np.ndarray | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `evaluate`.
+
+    held_out: the indices that were scored, all between two trusted slices.
+    sample_indices: up to three of these, for the figure.
+    samples: their truth, [sample, row, column] float32 in [0, 1].
+    label_samples: their true labels, same shape, integer segment numbers counted from 1 (0 is background; of
+        overlapping segments the last one shows); None without labels.
+    colors: (1 + segments, 3) RGB in [0, 1], the colour of each segment number.
+    """
+
+    rows: tuple[Row, ...]
+    grid: Grid
+    axis: Axis
+    trusted: tuple[int, ...]
+    held_out: tuple[int, ...]
+    sample_indices: tuple[int, ...]
+    samples: np.ndarray
+    label_samples: np.ndarray | None
+    colors: np.ndarray
+
+    def best(self, *, classical_rows: bool, labels: bool) -> Row | None:
+        """The row of highest PSNR (`labels`: Dice) among the classical ones or among the others; None if none has it."""
+        def score(row: Row) -> float:
+            value = row.dice if labels else row.image.psnr if row.image is not None else None
+            return -np.inf if value is None or np.isnan(value) else value
+
+        candidates = [row for row in self.rows if row.classical == classical_rows and score(row) > -np.inf]
+        return max(candidates, key=score, default=None)
+
+
+def default_methods(labels: bool) -> list[str]:
+    """Names of all classical methods that apply to a case with or without labels."""
+    return [name for name, method in CLASSICAL.items() if labels or isinstance(method, ClassicalImageMethod)]
+
+
+def evaluate(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection,
+             methods: Sequence[str], presets: Mapping[str, Method] | None = None,
+             announce: Callable[[str], None] = lambda name: None) -> Report:
+    """Score `methods` on the slices between those that `selection` trusts.
+
+    image: all slices known; scored (and handed to the methods) normalised to [0, 1] as `metrics.normalise` does.
+    segmentation: on the image's grid, or None.
+    methods: names out of `CLASSICAL` and of `presets`; one row each, in this order.
+    presets: further methods by name, such as the presets of this library.
+    announce: called with each method's name before it starts.
+    A method that fails gives a row that says why; the others go on.
+    Raises InputError for unknown names, unusable voxels or grids, or if no slice is hidden between trusted ones.
+    """
+    known = {**CLASSICAL, **(presets or {})}
+    _check_input(image, segmentation, axis, selection)
+    _check_names(methods, known, segmentation is not None)
+    normalised = Image(metrics.normalise(image.array), image.grid)
+    truth = _Truth(normalised, segmentation, axis, selection)
+    rows = []
+    for name in methods:
+        announce(name)
+        outcome = run(known[name], normalised, segmentation, axis, selection)
+        rows.append(truth.score(name, name in CLASSICAL, outcome))
+    return Report(tuple(rows), image.grid, axis, selection.indices, tuple(truth.held_out.tolist()),
+                  tuple(truth.held_out[truth.chosen].tolist()), truth.slices[truth.chosen],
+                  truth.labels[truth.chosen] if truth.labels is not None else None, truth.colors)
+
+
+# ------------------------------------------------------------------------------------------- one method, one process
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method's process left behind; either `failure` or the rest (memory None where the system is silent)."""
+
+    estimate: Estimate = Estimate()
+    seconds: float | None = None
+    peak_memory: int | None = None
+    failure: str | None = None
+
+
+def run(method: Method, image: Image, segmentation: Segmentation | None, axis: Axis,
+        selection: Selection) -> Outcome:
+    """Call `method` in a fresh process that is given the trusted slices only; arrays travel through files."""
+    dimension = array_axis(axis)
+    segments = segmentation.segments if segmentation is not None else ()
+    with tempfile.TemporaryDirectory(prefix="evaluation-") as name:
+        folder = Path(name)
+        np.save(folder / "trusted.npy", np.take(image.array, selection.indices, dimension))
+        if segmentation is not None:
+            np.save(folder / "trusted_layers.npy", np.take(segmentation.layers, selection.indices, dimension + 1))
+        process = multiprocessing.get_context("spawn").Process(
+            target=_work, args=(name, method, image.grid, segments, axis, selection))
+        process.start()
+        try:
+            process.join()
+        finally:
+            process.terminate()  # does nothing unless the wait was interrupted
+            process.join()
+        if not (folder / "outcome.json").exists():
+            return Outcome(failure=f"its process ended early with exit code {process.exitcode}, for want of memory or "
+                                   "by a crash")
+        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        arrays = {file.stem: np.load(file) for file in (folder / "volume.npy", folder / "layers.npy") if file.exists()}
+    return Outcome(estimate=Estimate(**arrays), **outcome)
+
+
+def _work(folder_name: str, method: Method, grid: Grid, segments: tuple[Segment, ...], axis: Axis,
+          selection: Selection) -> None:
+    """Body of a method's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
+    folder = Path(folder_name)
+    try:
+        outcome = _measured(folder, method, grid, segments, axis, selection)
+    except ReconstructionError as error:
+        outcome = {"failure": str(error)}
+    except Exception as error:  # noqa: BLE001 - whatever a method raises leaves its row out
+        outcome = {"failure": f"{type(error).__name__}: {error}"}
+    with _whole_file(folder / "outcome.json") as path:
+        path.write_text(json.dumps(outcome), encoding="utf-8")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # without the libraries' own clean-up, in which some ITK builds abort
+
+
+def _measured(folder: Path, method: Method, grid: Grid, segments: tuple[Segment, ...], axis: Axis,
+              selection: Selection) -> dict[str, Any]:
+    """Run the method on the files in `folder`, leave its estimate there, return its seconds and bytes."""
+    image = Image(_spread(np.load(folder / "trusted.npy"), array_axis(axis), selection, np.nan), grid)
+    segmentation = None
+    if (folder / "trusted_layers.npy").exists():
+        layers = _spread(np.load(folder / "trusted_layers.npy"), array_axis(axis) + 1, selection, 0)
+        segmentation = Segmentation(layers, segments, grid)
+    getattr(method, "prepare", lambda: None)()
+    start = time.perf_counter()
+    estimate = method(image, segmentation, axis, selection)
+    measured = {"seconds": time.perf_counter() - start, "peak_memory": peak_memory()}
+    if estimate.volume is not None:
+        if estimate.volume.shape != grid.shape or not np.isfinite(estimate.volume).all():
+            raise ReconstructionError(f"the volume it returned {estimate.volume.shape} is not finite on the whole grid "
+                                      f"{grid.shape}")
+        np.save(folder / "volume.npy", np.asarray(estimate.volume, np.float32))
+    if estimate.layers is not None:
+        if segmentation is None or estimate.layers.shape != segmentation.layers.shape:
+            raise ReconstructionError(f"the labels it returned {estimate.layers.shape} are not those of the input")
+        np.save(folder / "layers.npy", estimate.layers)
+    return measured
+
+
+def peak_memory() -> int | None:
+    """Bytes of host memory that this process has held at most, or None where that cannot be told."""
+    try:
+        # Not getrusage on Linux: there, a process inherits the peak of the one that started it.
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+    except ImportError:
+        pass
+    try:
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset  # Windows
+    except ImportError:
+        return None
+
+
+def _fill(interpolate: classical.Interpolator, array: np.ndarray, dimension: int, selection: Selection) -> np.ndarray:
+    """Interpolate the trusted slices of `array` [k, j, i] onto all of its slices along array axis `dimension`."""
+    trusted = np.moveaxis(np.take(array, selection.indices, dimension), dimension, 0)
+    filled = interpolate(np.asarray(selection.indices), np.ascontiguousarray(trusted), np.arange(selection.count))
+    return np.moveaxis(filled, 0, dimension)
+
+
+def _spread(trusted: np.ndarray, dimension: int, selection: Selection, filler: float) -> np.ndarray:
+    """Put the trusted slices back where they belong, `filler` everywhere else."""
+    shape = list(trusted.shape)
+    shape[dimension] = selection.count
+    array = np.full(shape, filler, trusted.dtype)
+    np.moveaxis(array, dimension, 0)[list(selection.indices)] = np.moveaxis(trusted, dimension, 0)
+    return array
+
+
+# ------------------------------------------------------------------------------------------------------------ scoring
+
+
+class _Truth:
+    """The known slices of one case, and how to score against them; arrays are stacked slice first."""
+
+    def __init__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> None:
+        self.dimension = array_axis(axis)
+        spacing = image.grid.spacing[::-1]
+        self.spacing = (spacing[self.dimension], *np.delete(spacing, self.dimension).tolist())
+        self.span = slice(selection.indices[0], selection.indices[-1] + 1)
+        self.held_out = np.setdiff1d(np.arange(self.span.start, self.span.stop), selection.indices)
+        self.slices = np.moveaxis(image.array, self.dimension, 0)[self.held_out]
+        self.segments = segmentation.segments if segmentation is not None else ()
+        self.colors = segment_colors(self.segments)
+        self.layers = segmentation.layers if segmentation is not None else None
+        self.labels = self._painted(segmentation.layers) if segmentation is not None else None
+        content = np.flatnonzero(metrics.has_content(self.slices))
+        content = content if len(content) else np.arange(len(self.slices))
+        self.chosen = np.unique(content[[int(position * (len(content) - 1)) for position in _FIGURE_POSITIONS]])
+
+    def score(self, name: str, is_classical: bool, outcome: Outcome) -> Row:
+        """Return the row of the method called `name`."""
+        if outcome.failure is not None:
+            return Row(name, is_classical, failure=outcome.failure)
+        volume, layers = outcome.estimate.volume, outcome.estimate.layers
+        scores: dict[str, Any] = {}
+        if volume is not None:
+            filled = np.moveaxis(volume, self.dimension, 0)[self.held_out]
+            scores["image"] = metrics.image_scores(self.slices, filled)
+            scores["samples"] = np.clip(filled[self.chosen], 0.0, 1.0)
+        if layers is not None and self.layers is not None and self.labels is not None:
+            painted = self._painted(layers)
+            scores["label_samples"] = painted[self.chosen]
+            dice = metrics.segment_scores(self._pairs(self.layers, layers, self.held_out))
+            scores["dice"] = dice.dice
+            scores["semantic_loss"] = metrics.semantic_loss(self.labels, painted, self.colors)
+            scores["segments"] = tuple(
+                SegmentScore(self.segments[number].name, dice.per_label.get(number, np.nan),
+                             metrics.surface_distance(true, estimated, self.spacing))
+                for number, true, estimated in self._pairs(self.layers, layers, self.span))
+        return Row(name, is_classical, **scores, seconds=outcome.seconds, peak_memory=outcome.peak_memory)
+
+    def _masks(self, layers: np.ndarray, slices: np.ndarray | slice) -> Iterator[np.ndarray]:
+        """Yield each segment's mask [slice, row, column] on the given slices of `layers` [layer, k, j, i]."""
+        stacked = np.moveaxis(layers, self.dimension + 1, 1)
+        for segment in self.segments:
+            yield stacked[segment.layer, slices] == segment.value
+
+    def _pairs(self, truth: np.ndarray, estimate: np.ndarray,
+               slices: np.ndarray | slice) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield each segment's number from 0 and its mask in both."""
+        return zip(range(len(self.segments)), self._masks(truth, slices), self._masks(estimate, slices))
+
+    def _painted(self, layers: np.ndarray) -> np.ndarray:
+        """Return the held-out slices of `layers` as one label image of segment numbers from 1; later ones cover."""
+        painted = np.zeros(self.slices.shape, np.uint16)
+        for number, mask in enumerate(self._masks(layers, self.held_out), start=1):
+            painted[mask] = number
+        return painted
+
+
+def segment_colors(segments: Sequence[Segment]) -> np.ndarray:
+    """(1 + segments, 3) RGB in [0, 1]: black background, then each segment's own colour, or else one by its number.
+
+    The colours by number step round the colour circle by the golden angle, so that neighbours differ clearly; every
+    third is paler and every fifth darker.
+    """
+    from colorsys import hsv_to_rgb
+
+    colors = [(0.0, 0.0, 0.0)]
+    for number, segment in enumerate(segments):
+        own = hsv_to_rgb(number * 0.618034 % 1.0, 0.45 if number % 3 == 2 else 0.85, 0.65 if number % 5 == 4 else 0.95)
+        colors.append(segment.color if segment.color is not None else own)
+    return np.clip(np.array(colors, np.float64), 0.0, 1.0)
+
+
+def _check_input(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> None:
+    if not np.isfinite(image.array).all():
+        raise InputError("The volume holds NaN or infinite voxels, so there is no truth to compare with. Replace them.")
+    if segmentation is not None and not image.grid.matches(segmentation.grid):
+        raise InputError(f"The segmentation's grid {segmentation.grid.shape} differs from the volume's "
+                         f"{image.grid.shape} or lies elsewhere. Resample it to the volume first.")
+    if selection.count != image.grid.count(axis):
+        raise InputError(f"The selection is for {selection.count} slices, axis {axis} has {image.grid.count(axis)}.")
+    if selection.indices[-1] - selection.indices[0] + 1 == len(selection):
+        raise InputError("No slice is hidden between trusted ones, so there is nothing to score. Trust fewer slices "
+                         "(keep every 2nd or more), or take a volume with more of them.")
+
+
+def _check_names(methods: Sequence[str], known: Mapping[str, Method], labels: bool) -> None:
+    unknown = [name for name in methods if name not in known]
+    if unknown:
+        raise InputError(f"Unknown method '{unknown[0]}'. Choose from {', '.join(known)}.")
+    idle = [name for name in methods if isinstance(known[name], ClassicalLabelMethod) and not labels]
+    if idle:
+        raise InputError(f"Method '{idle[0]}' fills labels only. Give a segmentation, or leave it out.")
+
+
+# ------------------------------------------------------------------------------------------------------------- output
+
+HEADINGS = ("Method", "PSNR dB", "SSIM", "Semantic loss", "Dice", "Seconds", "Peak MB")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return the text of one table row, one string per heading."""
+    scores = row.image
+    return (row.name,
+            f"{scores.psnr:.2f} ± {scores.psnr_sd:.2f}" if scores is not None else "",
+            f"{scores.ssim:.4f} ± {scores.ssim_sd:.4f}" if scores is not None else "",
+            f"{row.semantic_loss:.5f}" if row.semantic_loss is not None else "",
+            f"{row.dice:.4f}" if row.dice is not None else "",
+            f"{row.seconds:.2f}" if row.seconds is not None else "",
+            f"{row.peak_memory / 1e6:.0f}" if row.peak_memory is not None else "")
+
+
+def table(report: Report) -> Table:
+    """Return the scores as a table; `*` marks the best classical method for the image and for labels."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    best = _best_classical(report)
+    failed = [row for row in report.rows if row.failure is not None]
+    note = (f"{len(report.held_out)} of {report.grid.count(report.axis)} slices along {report.axis} were hidden and "
+            "scored.  * best classical method")
+    remarks = [note, *(f"{row.name} left out: {row.failure}" for row in failed)]
+    result = Table(caption=escape("\n".join(remarks)), caption_justify="left")
+    for heading in HEADINGS:
+        result.add_column(heading, justify="left" if heading == HEADINGS[0] else "right", no_wrap=True)
+    for row in report.rows:
+        if row.failure is None:
+            name, *scores = cells(row)
+            result.add_row(escape(f"{name} *" if row.name in best else name), *scores,
+                           style=None if row.classical else "bold")
+    return result
+
+
+def to_json(report: Report, path: str | os.PathLike[str]) -> None:
+    """Write the scores as JSON, whole or not at all; what is undefined (NaN, infinite) or does not apply is null."""
+    best = _best_classical(report)
+    rows = []
+    for row in report.rows:
+        rows.append({"name": row.name, "classical": row.classical, "best_classical": row.name in best,
+                     "image": asdict(row.image) if row.image is not None else None,
+                     "semantic_loss": row.semantic_loss, "dice": row.dice,
+                     "segments": [asdict(segment) for segment in row.segments],
+                     "seconds": row.seconds, "peak_memory_bytes": row.peak_memory, "failure": row.failure})
+    content = {"axis": report.axis, "shape": report.grid.shape, "spacing_mm": report.grid.spacing,
+               "trusted": report.trusted, "held_out": report.held_out, "rows": rows}
+    with _whole_file(Path(path)) as part:
+        part.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
+
+
+def figure(report: Report, path: str | os.PathLike[str]) -> None:
+    """Draw up to three held-out slices: truth, best method of ours, best classical one, and their absolute differences.
+
+    With labels, the same slices follow with the segments in colour, and with their errors in red.  The suffix of `path`
+    chooses the format (.png, .pdf, .svg); the file appears whole or not at all.
+    Raises InputError if no method succeeded.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    best = [(report.best(classical_rows=peers, labels=False), report.best(classical_rows=peers, labels=True))
+            for peers in (False, True)]
+    best = [pair for pair in best if any(pair)]
+    if not best:
+        raise InputError("No method succeeded, so there is nothing to draw. The table says why.")
+    samples = range(len(report.samples))
+    lines = [_image_line(report, number, [image for image, _ in best]) for number in samples]
+    if report.label_samples is not None:
+        lines += [_label_line(report, number, [labels for _, labels in best]) for number in samples]
+    upright, aspect = _upright(report.grid, report.axis)
+    rows, columns = report.samples.shape[1:]
+    height = float(np.clip(_PANEL_INCHES * aspect * rows / columns, 0.5 * _PANEL_INCHES, 2 * _PANEL_INCHES))
+    drawing = Figure(figsize=(_PANEL_INCHES * len(lines[0]) + 0.8, (height + 0.25) * len(lines)), dpi=150,
+                     layout="constrained")
+    axes = drawing.subplots(len(lines), len(lines[0]), squeeze=False)
+    differences = [panel.picture for line in lines for panel in line if panel.is_difference]
+    limit = max([_SMALLEST_SCALE, *(float(np.percentile(one, 99.5)) for one in differences)])
+    for panel, place in zip((panel for line in lines for panel in line), axes.flat):
+        place.set(xticks=[], yticks=[])
+        place.set_title(panel.title, fontsize=8)
+        colors, top = ("magma", limit) if panel.is_difference else ("gray", 1.0)
+        place.imshow(upright(panel.picture), cmap=colors, vmin=0, vmax=top, aspect=aspect)
+    for place, index in zip(axes[:, 0], report.sample_indices * 2):
+        place.set_ylabel(f"slice {report.axis} = {index}", fontsize=8)
+    if differences:
+        drawing.colorbar(ScalarMappable(Normalize(0.0, limit), "magma"), ax=axes[:len(samples), -1],
+                         label="absolute difference")
+    with _whole_file(Path(path)) as part:
+        drawing.savefig(part)
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One picture in [0, 1]: grey [row, column] or [row, column, RGB]."""
+
+    picture: np.ndarray
+    title: str
+    is_difference: bool = False
+
+
+def _image_line(report: Report, number: int, rows: Sequence[Row | None]) -> list[_Panel]:
+    """Return the panels of sample `number`: truth, an estimate per row, a difference per row; blank for None."""
+    true = report.samples[number]
+    estimates, differences = [], []
+    for row in rows:
+        if row is None or row.samples is None:
+            estimates.append(_Panel(np.ones_like(true), ""))
+            differences.append(_Panel(np.ones_like(true), ""))
+            continue
+        estimate = row.samples[number]
+        quality = float(metrics.psnr(true[None], estimate[None])[0])
+        estimates.append(_Panel(estimate, f"{row.name}, {quality:.1f} dB"))
+        differences.append(_Panel(np.abs(estimate - true), f"|{row.name} - truth|", is_difference=True))
+    return [_Panel(true, "truth"), *estimates, *differences]
+
+
+def _label_line(report: Report, number: int, rows: Sequence[Row | None]) -> list[_Panel]:
+    """As `_image_line`, with the labels laid over the true image, and in place of differences the wrong pixels."""
+    assert report.label_samples is not None, "only drawn if there are labels"
+    image, true = report.samples[number], report.label_samples[number]
+    estimates, differences = [], []
+    for row in rows:
+        if row is None or row.label_samples is None:
+            estimates.append(_Panel(np.ones_like(image), ""))
+            differences.append(_Panel(np.ones_like(image), ""))
+            continue
+        labels = row.label_samples[number]
+        painted = _overlaid(image, labels > 0, report.colors[labels])
+        estimates.append(_Panel(painted, f"{row.name}, Dice {row.dice:.3f}"))
+        differences.append(_Panel(_overlaid(image, labels != true, _WRONG), f"{row.name}, wrong pixels"))
+    return [_Panel(_overlaid(image, true > 0, report.colors[true]), "true labels"), *estimates, *differences]
+
+
+def _overlaid(image: np.ndarray, mask: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Return grey `image` as RGB with `colors`, one or one per pixel, laid over it where `mask` is true."""
+    opacity = _LABEL_OPACITY * mask[..., None]
+    return (1 - opacity) * image[..., None] + opacity * colors
+
+
+def _upright(grid: Grid, axis: Axis) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+    """Return how to flip slices for display, and the height of a pixel over its width.
+
+    As radiologists look at them: anterior or superior at the top, the patient's left or back on the right.
+    """
+    columns, rows = (number for number in range(3) if number != AXES.index(axis))
+    steps = []
+    for number in (rows, columns):
+        along = np.asarray(grid.direction)[:, number]
+        nearest = int(np.argmax(np.abs(along)))
+        wanted = -1.0 if nearest == 2 else 1.0  # left and posterior grow in display order, superior against it
+        steps.append(1 if along[nearest] * wanted > 0 else -1)
+    return lambda picture: picture[::steps[0], ::steps[1]], grid.spacing[rows] / grid.spacing[columns]
+
+
+def _best_classical(report: Report) -> set[str]:
+    rows = (report.best(classical_rows=True, labels=labels) for labels in (False, True))
+    return {row.name for row in rows if row is not None}
+
+
+def _finite(content: Any) -> Any:
+    """Replace NaN and infinity, which JSON does not know, by None."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not np.isfinite(content) else content
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, in the same folder and with the same suffix; it becomes `path` only at the end."""
+    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,503 @@
+"""Images, label maps and 3D Slicer's `.seg.nrrd` on disk.
+
+Everything but `.npz` needs SimpleITK, which is imported only where it is used.  An `.npz` holds `array` [k, j, i],
+`origin` (3,) mm LPS, `spacing` (3,) mm along i, j, k, and `direction` (3, 3), as in `Grid`.
+"""
+from __future__ import annotations
+
+import colorsys
+import contextlib
+import gzip
+import os
+import re
+import tempfile
+import uuid
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError, ReconstructionError
+from .geometry import Grid
+from .images import Image, Segment, Segmentation, voxel_offset
+
+WRITABLE_EXTENSIONS = (".nrrd", ".nii.gz", ".nii", ".mha", ".npz")  # one file each, and exact about geometry
+_READABLE = "NRRD, NIfTI, MetaImage or another format that SimpleITK knows, a folder of DICOM slices, or .npz"
+_NPZ_KEYS = ("array", "origin", "spacing", "direction")
+_UNEVEN = 0.2  # of the slice distance: how far a DICOM slice may lie from its even position; headers are rounded
+_REFERENCE_GEOMETRY = re.compile(r"(?<=Reference image geometry\|)[^|&]*")
+
+PathLike = str | os.PathLike[str]
+
+
+def read_image(path: PathLike) -> Image:
+    """Read a scalar volume; the voxel type is that of the file.
+
+    path: a file, or a folder that holds the slices of one DICOM series.  Of several series the one with most slices is
+    read, with a warning that lists them.
+    Raises InputError if there is nothing readable, or if it is no evenly spaced scalar volume of three dimensions.
+    """
+    path = Path(path)
+    array, grid, _ = _read(path)
+    if array.ndim == 4:
+        raise InputError(f"'{path}' has {array.shape[-1]} values per voxel (colour, vectors or several layers). "
+                         "Extract one component, or convert colour to grey levels, and use that file.")
+    return Image(array, grid)
+
+
+def write_image(path: PathLike, image: Image) -> None:
+    """Write `image`, compressed where the format can; the file at `path` appears whole or stays as it was.
+
+    Raises InputError for an unusable extension, ReconstructionError if the file cannot be written.
+    """
+    _write_whole(Path(path), lambda file: _write(file, image.array, image.grid))
+
+
+def read_segmentation(path: PathLike) -> Segmentation:
+    """Read a label map (one segment per value other than 0) or a `.seg.nrrd` (its own segments, overlapping or not).
+
+    The header fields of a `.seg.nrrd` are kept in `metadata`.  Slicer crops what it saves to the segments, so the
+    grid may be smaller than the volume's; `aligned_to` brings it there.
+    Raises InputError if there is nothing readable, no segment, or voxels other than whole numbers.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"'{path}' is a folder. Give a segmentation file: a .seg.nrrd or a label map.")
+    array, grid, metadata = _read(path)
+    try:
+        if "Segment0_ID" in metadata:
+            return _slicer_segmentation(array, grid, metadata)
+        if array.ndim == 4:
+            raise InputError(f"It has {array.shape[-1]} values per voxel, but no header field 'Segment0_ID' that makes "
+                             "it a .seg.nrrd. Save it as a label map, or as .seg.nrrd in 3D Slicer.")
+        return Segmentation.from_labelmap(array, grid)
+    except InputError as error:
+        raise InputError(f"'{path}': {error}") from error
+
+
+def write_segmentation(path: PathLike, segmentation: Segmentation) -> None:
+    """Write a `.seg.nrrd`, or with any other extension a label map; the file appears whole or stays as it was.
+
+    A `.seg.nrrd` keeps everything.  A label map keeps the label values alone, in the smallest integer type; where
+    segments overlap the later one wins, and segments of equal value are numbered anew, both with a warning.
+    Raises InputError for an unusable extension, ReconstructionError if the file cannot be written.
+    """
+    path = Path(path)
+    check_writable(path)
+    if not path.name.lower().endswith(".seg.nrrd"):
+        labels = _flattened(segmentation)
+        _write_whole(path, lambda file: _write(file, labels, segmentation.grid))
+        return
+    layers = segmentation.layers
+    if layers.dtype.itemsize > 4:  # Slicer's segments have 32 bits at most
+        layers = layers.astype(_smallest_type(int(layers.min()), int(layers.max())))
+    array = layers[0] if len(layers) == 1 else np.moveaxis(layers, 0, -1)
+    header = _slicer_header(segmentation)
+    _write_whole(path, lambda file: _write(file, array, segmentation.grid, header))
+
+
+def check_writable(path: PathLike) -> None:
+    """Find out before long work whether `path` can be written later.
+
+    Raises InputError for an unusable extension, ReconstructionError if the folder is missing or cannot be written to,
+    or the format needs SimpleITK and it is not installed.
+    """
+    path = Path(path)
+    if _extension(path) != ".npz":
+        _simpleitk()
+    if path.is_dir():
+        raise ReconstructionError(f"'{path}' is a folder. Give a file name.")
+    if not path.parent.is_dir():
+        raise ReconstructionError(f"The folder '{path.parent}' does not exist. Create it, or choose another one.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ReconstructionError(f"Nothing can be written to the folder '{path.parent}': {_cause(error)}. Choose "
+                                  "another folder.") from error
+
+
+# Reading ------------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry."""
+    if not path.exists():
+        raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
+    try:
+        if path.is_dir():
+            array, grid, metadata = _read_dicom(path)
+        elif path.suffix.lower() == ".npz":
+            array, grid, metadata = _read_npz(path)
+        else:
+            array, grid, metadata = _read_file(path)
+    except InputError as error:
+        raise InputError(f"'{path}' cannot be used: {error}") from error
+    if _is_sheared(grid):
+        raise InputError(f"'{path}' cannot be used: its axes are not at right angles (sheared voxels). Resample it "
+                         "onto a grid with perpendicular axes first.")
+    return array, grid, metadata
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [key for key in _NPZ_KEYS if key not in file]
+            if missing:
+                raise InputError(f"it lacks {', '.join(missing)}. An .npz needs the arrays {', '.join(_NPZ_KEYS)}.")
+            array, origin, spacing, direction = (file[key] for key in _NPZ_KEYS)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"it is no readable .npz ({_cause(error)}). Write it with numpy.savez.") from error
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"its voxels are of type {array.dtype}. Convert them to real numbers.")
+    if array.ndim != 3:
+        raise InputError(f"its array has {array.ndim} dimensions. Give one volume [k, j, i].")
+    if origin.size != 3 or spacing.size != 3 or direction.size != 9:
+        raise InputError("origin and spacing need three values each, direction nine.")
+    return array.astype(np.uint8) if array.dtype == bool else array, _grid(array, origin, spacing, direction), {}
+
+
+def _read_file(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    sitk = _simpleitk()
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        path.open("rb").close()
+        reader.ReadImageInformation()
+        size = list(reader.GetSize())
+        if len(size) == 4 and size[3] == 1:
+            reader.SetExtractSize([*size[:3], 0])
+        elif len(size) != 3:
+            raise InputError(f"it has {len(size)} dimensions, {' x '.join(map(str, size))}. Give one volume of three "
+                             "dimensions; extract one frame of a series of volumes.")
+        if reader.HasMetaDataKey("Seq_Frame0000_Timestamp"):
+            raise InputError("it is a sequence of tracked 2D frames, which are no parallel slices. Reconstruct a "
+                             "volume from them first.")
+        if size[2] == 1 and reader.HasMetaDataKey("0008|0016"):
+            raise InputError("it is a single DICOM slice. Give the folder that holds all slices of the series.")
+        if problem := _cut_short(path, reader):
+            raise InputError(f"{problem}. Copy or export it again.")
+        return _from_sitk(sitk, reader.Execute())
+    except (OSError, RuntimeError) as error:
+        cause = _cause(error)
+        if "orthonormal" in cause:
+            raise InputError("its axes are not at right angles (sheared voxels), or its header is damaged. Resample "
+                             "it onto a grid with perpendicular axes first.") from error
+        raise InputError(f"{cause}. Give {_READABLE}.") from error
+
+
+def _cut_short(path: Path, reader: Any) -> str:
+    """Return what is missing if a NIfTI file has fewer bytes than its header tells, which ITK overlooks, else ""."""
+    if not reader.HasMetaDataKey("vox_offset"):
+        return ""
+    dimensions = [int(reader.GetMetaData(f"dim[{n}]")) for n in range(1, 8)]
+    voxels = int(np.prod(dimensions[:int(reader.GetMetaData("dim[0]"))], dtype=np.int64))
+    expected = int(float(reader.GetMetaData("vox_offset"))) + voxels * int(reader.GetMetaData("bitpix")) // 8
+    actual = 0
+    if path.suffix.lower() == ".gz":
+        with gzip.open(path) as file, contextlib.suppress(EOFError):
+            while block := file.read(1 << 20):
+                actual += len(block)
+    else:
+        actual = (path.with_suffix(".img") if path.suffix.lower() == ".hdr" else path).stat().st_size
+    return f"the file ends early, after {actual} of {expected} bytes" if actual < expected else ""
+
+
+def _read_dicom(folder: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    """Read the largest series directly in `folder`, checking that its slices are parallel, complete and even."""
+    sitk = _simpleitk()
+    series = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
+              for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))}
+    if not series:
+        raise InputError("the folder directly holds no DICOM slices. Give the folder of one DICOM series, or a file.")
+    chosen = max(series, key=lambda uid: len(series[uid]))
+    if len(series) > 1:
+        listing = "; ".join(f"{len(files)} files, {_describe(sitk, files[0])}" for files in series.values())
+        warnings.warn(f"'{folder}' holds {len(series)} DICOM series ({listing}). Reading the largest, "
+                      f"{_describe(sitk, series[chosen][0])}. Put the wanted series into a folder of its own to choose "
+                      "another.", stacklevel=4)
+    if len(series[chosen]) == 1:
+        return _read_file(Path(series[chosen][0]))  # one file with many frames, or a lone slice, which is refused
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(series[chosen])
+    reader.MetaDataDictionaryArrayUpdateOn()
+    try:
+        image = reader.Execute()
+        keys = ("0020|0032", "0020|0037")  # position and orientation
+        slices = range(len(series[chosen]))
+        if not all(reader.HasMetaDataKey(n, key) for n in slices for key in keys):
+            raise InputError("its DICOM slices do not tell their position and orientation (screenshots or single "
+                             "frames). Use the original series, or convert it to a file that has the geometry.")
+        headers = [[reader.GetMetaData(n, key) for key in keys] for n in slices]
+    except RuntimeError as error:
+        raise InputError(f"its DICOM slices do not form a volume ({_cause(error)}). Keep only the slices of one series "
+                         "in the folder.") from error
+    positions, orientations = (np.array([[float(x) for x in h[n].split("\\")] for h in headers]) for n in (0, 1))
+    spacing = image.GetSpacing()
+    image.SetSpacing((*spacing[:2], _slice_distance(positions, orientations, min(spacing[:2]))))
+    return _from_sitk(sitk, image)
+
+
+def _slice_distance(positions: np.ndarray, orientations: np.ndarray, pixel: float) -> float:
+    """Return the mm between neighbours in a stack of DICOM slices.
+
+    positions: (N, 3) mm, orientations: (N, 6) row and column cosines, pixel: mm, the smaller pixel spacing.
+    Raises InputError if the slices are not parallel, stacked at a right angle, one per place, and evenly spaced.
+    """
+    if np.abs(orientations - orientations[0]).max() > 1e-3:
+        raise InputError("its DICOM slices are not parallel (a localizer or radial scan). Keep only parallel slices.")
+    normal = np.cross(orientations[0, :3], orientations[0, 3:])
+    offsets = positions @ normal
+    steps = np.diff(np.sort(offsets))
+    usual = float(np.median(steps))
+    if steps.min() <= 1e-3:
+        raise InputError("several DICOM slices lie at the same place (time points, echoes or copies). Keep one slice "
+                         "per place in the folder.")
+    even = np.linspace(offsets[0], offsets[-1], len(offsets))
+    wrong = np.flatnonzero(np.abs(steps - usual) > _UNEVEN * usual)
+    if len(wrong) or np.abs(offsets - even).max() > _UNEVEN * usual:
+        ordered = np.sort(offsets)
+        gaps = "; ".join(f"{steps[n]:.3g} mm between slices {n} and {n + 1} (counted from 0, at {ordered[n]:.6g} and "
+                         f"{ordered[n + 1]:.6g} mm)" for n in wrong[:5])
+        raise InputError(f"its {len(offsets)} DICOM slices are unevenly spaced, probably some are missing. The usual "
+                         f"distance is {usual:.4g} mm, but {gaps or 'it drifts'}{'; ...' if len(wrong) > 5 else ''}. "
+                         "Export the series again with all slices, or resample it to an even spacing.")
+    drift = np.linalg.norm(positions[-1] - positions[0] - (offsets[-1] - offsets[0]) * normal)
+    if drift > pixel:
+        raise InputError(f"its DICOM slices are sheared by {drift:.3g} mm over the stack (tilted gantry). Correct the "
+                         "tilt first, for example by loading the series in 3D Slicer with regularization.")
+    return float(abs(offsets[-1] - offsets[0])) / (len(offsets) - 1)
+
+
+def _describe(sitk: ModuleType, file: str) -> str:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    reader.ReadImageInformation()
+    name = reader.GetMetaData("0008|103e").strip() if reader.HasMetaDataKey("0008|103e") else ""
+    return f"'{name or 'no description'}'"
+
+
+def _from_sitk(sitk: ModuleType, image: Any) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise InputError("its voxels are complex numbers. Save their magnitude, and use that file.")
+    array = sitk.GetArrayFromImage(image)
+    metadata = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys()
+                if not key.startswith(("ITK_", "NRRD_"))}
+    return array, _grid(array, image.GetOrigin(), image.GetSpacing(), image.GetDirection()), metadata
+
+
+def _text(field: str) -> str:
+    """Return a header field as it was meant: SimpleITK escapes bytes that are not UTF-8, then they are Latin-1."""
+    raw = field.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _grid(array: np.ndarray, origin: Any, spacing: Any, direction: Any) -> Grid:
+    return Grid(array.shape[:3], tuple(np.ravel(origin)), tuple(np.ravel(spacing)),
+                tuple(map(tuple, np.reshape(direction, (3, 3)))))
+
+
+def _slicer_segmentation(array: np.ndarray, grid: Grid, metadata: Mapping[str, str]) -> Segmentation:
+    """Make the segments that the header fields `SegmentN_...` describe; old files lack layer and label value."""
+    layers = np.ascontiguousarray(np.moveaxis(array, -1, 0)) if array.ndim == 4 else array[None]
+    if not np.issubdtype(layers.dtype, np.integer):
+        if not np.array_equal(layers, np.round(layers)):
+            raise InputError("Labels must be whole numbers. Save the segmentation as binary label map.")
+        layers = layers.astype(np.int32)
+    segments: list[Segment] = []
+    while (prefix := f"Segment{len(segments)}_") + "ID" in metadata:
+        identifier = metadata[prefix + "ID"]
+        try:
+            value = int(metadata.get(prefix + "LabelValue", 1))
+            layer = int(metadata.get(prefix + "Layer", len(segments)))
+        except ValueError as error:
+            raise InputError(f"The header field {prefix}LabelValue or {prefix}Layer is no number. Save the "
+                             "segmentation again in 3D Slicer.") from error
+        if not 0 <= layer < len(layers):
+            raise InputError(f"Segment '{identifier}' is said to lie in layer {layer}, but the file has {len(layers)}. "
+                             "Save the segmentation again in 3D Slicer.")
+        segments.append(Segment(metadata.get(prefix + "Name", identifier), value, layer, identifier,
+                                _parse_color(metadata.get(prefix + "Color", ""))))
+    return Segmentation(layers, tuple(segments), grid, dict(metadata))
+
+
+def _parse_color(text: str) -> tuple[float, float, float] | None:
+    try:
+        red, green, blue = map(float, text.split())
+    except ValueError:
+        return None
+    return red, green, blue
+
+
+# Writing ------------------------------------------------------------------------------------------------------------
+
+
+def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it there; leave nothing behind on any failure."""
+    check_writable(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{_extension(path)}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ReconstructionError(f"'{path}' was not written: {_cause(error)}. Free disk space, or choose another "
+                                  "folder or format. A file that was there before is unchanged.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str] | None = None) -> None:
+    """Write voxels [k, j, i] or [k, j, i, layer] to `path`; `metadata` are further header fields."""
+    if path.suffix == ".npz":
+        np.savez_compressed(path, array=array, origin=grid.origin, spacing=grid.spacing, direction=grid.direction)
+        return
+    if _is_sheared(grid):
+        raise ValueError("the axes are not at right angles, which only .npz can hold")
+    sitk = _simpleitk()
+    unsupported = {"bool": np.uint8, "float16": np.float32, "float128": np.float64}
+    dtype = np.dtype(unsupported.get(array.dtype.name, array.dtype)).newbyteorder("=")
+    image = sitk.GetImageFromArray(array.astype(dtype, copy=False), isVector=array.ndim == 4)
+    image.SetOrigin(grid.origin)
+    image.SetSpacing(grid.spacing)
+    image.SetDirection([x for row in grid.direction for x in row])
+    for key, value in (metadata or {}).items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(path), useCompression=True)
+    if array.ndim == 4:  # ITK can only call the first axis 'vector'; in Slicer's files it is the 'list' of layers
+        path.write_bytes(path.read_bytes().replace(b"\nkinds: vector ", b"\nkinds: list ", 1))
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    if problem := _cut_short(path, reader):
+        raise OSError(problem)
+
+
+def _flattened(segmentation: Segmentation) -> np.ndarray:
+    """Return one label map [k, j, i] of all segments."""
+    segments = segmentation.segments
+    values = [segment.value for segment in segments]
+    if len(set(values)) < len(values):
+        values = list(range(1, len(values) + 1))
+        listing = ", ".join(f"{value} = {segment.name}" for value, segment in zip(values, segments, strict=True))
+        warnings.warn(f"Segments of different layers share a label value. The label map numbers them anew: {listing}. "
+                      "Use .seg.nrrd to keep them as they are.", stacklevel=3)
+    labels = np.zeros(segmentation.grid.shape, _smallest_type(min(values, default=0), max(values, default=0)))
+    overlap = False
+    for number, mask in segmentation.masks():
+        overlap = overlap or bool(labels[mask].any())
+        labels[mask] = values[number]
+    if overlap:
+        warnings.warn("Segments overlap, which a label map cannot hold: the later segment wins. Use .seg.nrrd to keep "
+                      "them whole.", stacklevel=3)
+    return labels
+
+
+def _smallest_type(lowest: int, highest: int) -> type[np.integer]:
+    candidates = (np.uint8, np.uint16, np.uint32) if lowest >= 0 else (np.int16, np.int32)
+    for candidate in candidates:
+        if np.iinfo(candidate).min <= lowest and highest <= np.iinfo(candidate).max:
+            return candidate
+    raise InputError(f"Label values from {lowest} to {highest} need more than 32 bits. Number the labels anew.")
+
+
+def _slicer_header(segmentation: Segmentation) -> dict[str, str]:
+    """Return the header fields of a `.seg.nrrd`: those of `metadata`, brought up to date with segments and grid."""
+    header = {"Segmentation_MasterRepresentation": "Binary labelmap",
+              "Segmentation_ContainedRepresentationNames": "Binary labelmap|"}
+    fields: dict[str, dict[str, str]] = {}  # of each segment in the metadata, by the number there
+    for key, value in segmentation.metadata.items():
+        if match := re.fullmatch(r"Segment(\d+)_(.+)", key):
+            fields.setdefault(match[1], {})[match[2]] = value
+        else:
+            header[key] = value
+    known = {field["ID"]: field for field in fields.values() if "ID" in field}
+    taken = {segment.identifier for segment in segmentation.segments}
+    # Slicer crops a layer to the extent of its first segment, so each gets that of the whole layer.
+    extent = " ".join(f"0 {n - 1}" for n in reversed(segmentation.grid.shape))
+    for number, segment in enumerate(segmentation.segments):
+        identifier = segment.identifier
+        if not identifier:
+            identifier = next(name for n in range(number + 1, number + len(taken) + 2)
+                              if (name := f"Segment_{n}") not in taken)
+            taken.add(identifier)
+        color = segment.color or colorsys.hsv_to_rgb(segment.value * 0.618034 % 1, 0.6, 0.9)
+        entry = {"NameAutoGenerated": "0", "ColorAutoGenerated": "0" if segment.color else "1", "Tags": "",
+                 **known.get(identifier, {}), "ID": identifier, "Name": segment.name,
+                 "Color": " ".join(f"{x:.6g}" for x in color), "LabelValue": str(segment.value),
+                 "Layer": str(segment.layer), "Extent": extent}
+        header.update({f"Segment{number}_{field}": text for field, text in entry.items()})
+    parameters = header.get("Segmentation_ConversionParameters", "")  # 'name|value|description&' of each
+    if parameters and not parameters.endswith("&"):
+        parameters += "&"
+    offset = _reference_offset(parameters, segmentation.grid)
+    if offset is None:
+        offset = (0, 0, 0)
+        geometry = _reference_geometry(segmentation.grid)
+        if not _REFERENCE_GEOMETRY.search(parameters):
+            parameters += "Reference image geometry||Geometry of the volume that was segmented.&"
+        header["Segmentation_ConversionParameters"] = _REFERENCE_GEOMETRY.sub(geometry, parameters)
+    header["Segmentation_ReferenceImageExtentOffset"] = " ".join(map(str, offset))
+    return header
+
+
+def _reference_geometry(grid: Grid) -> str:
+    """Return `grid` as Slicer writes it: 16 numbers of the matrix from index to RAS mm, then the index extent."""
+    matrix = np.diag([-1, -1, 1, 1]) @ grid.ijk_to_lps
+    extent = [x for n in reversed(grid.shape) for x in (0, n - 1)]
+    return "".join(f"{x};" for x in [*(float(x) for x in matrix.ravel()), *extent])
+
+
+def _reference_offset(parameters: str, grid: Grid) -> tuple[int, int, int] | None:
+    """Return the index of `grid`'s first voxel in the reference geometry of `parameters`, None if it fits none."""
+    match = _REFERENCE_GEOMETRY.search(parameters)
+    try:
+        numbers = np.array([float(x) for x in match[0].split(";") if x]) if match else np.empty(0)
+        matrix = np.diag([-1, -1, 1, 1]) @ numbers[:16].reshape(4, 4)
+        spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+        reference = Grid((1, 1, 1), tuple(matrix[:3, 3]), tuple(spacing), tuple(map(tuple, matrix[:3, :3] / spacing)))
+    except ValueError:  # includes InputError
+        return None
+    return voxel_offset(reference, grid)
+
+
+# Both ---------------------------------------------------------------------------------------------------------------
+
+
+def _simpleitk() -> ModuleType:
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise ReconstructionError("Medical image formats need SimpleITK. Install it with 'pip install SimpleITK', or "
+                                  "use .npz files.") from error
+    return SimpleITK
+
+
+def _is_sheared(grid: Grid) -> bool:
+    axes = np.asarray(grid.direction)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3)
+
+
+def _extension(path: Path) -> str:
+    for extension in WRITABLE_EXTENSIONS:
+        if path.name.lower().endswith(extension):
+            return extension
+    raise InputError(f"'{path}' has no extension that can be written. Use {', '.join(WRITABLE_EXTENSIONS)}, or "
+                     ".seg.nrrd for a segmentation.")
+
+
+def _cause(error: BaseException) -> str:
+    """Return what an exception tells in one line, without where in ITK it was raised."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = re.split(r"ITK ERROR: |sitk::ERROR: ", str(error))[-1]
+    text = re.sub(r"\(0x[0-9a-f]+\)", "", " ".join(text.split()))
+    return text.rstrip(". ") or type(error).__name__

@@ -1,0 +1,92 @@
+"""The tri-plane field: one smooth, global field that ties the attributes of all Gaussians together.
+
+Three orthogonal feature planes span the volume's box.  A point's feature is fused from three bilinear samples and a
+small MLP decodes it into residuals on chosen attributes (Liu et al., section 3, `f(p) = phi(F_xy, F_yz, F_xz)`).
+"""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .gaussians import GaussianParameters
+
+Fusion = Literal["concatenate", "weighted_sum"]
+Attribute = Literal["centres", "tilts", "scales", "weights", "intensity", "semantics"]
+_PLANES = ((0, 1), (1, 2), (0, 2))  # xy, yz, xz
+
+
+class TriplaneField(nn.Module):
+    """Feature planes, fusion and decoder.
+
+    box: (2, 3) mm, lowest and highest corner in the model's frame.
+    residual_limits: attribute -> largest residual that may be decoded, in the attribute's own unit (mm, shear, log
+        scale, logit, intensity, label occupancy).
+    semantic_slots: how many label slots each Gaussian has (for the attribute `semantics`).
+    resolution: texels along the longest side of the box; the other sides get texels of the same size.
+    """
+
+    def __init__(self, box: Tensor, residual_limits: Mapping[Attribute, float], *, semantic_slots: int = 0,
+                 resolution: int = 48, features: int = 8, hidden: int = 16, fusion: Fusion = "concatenate") -> None:
+        super().__init__()
+        sizes = {"centres": 3, "tilts": 2, "scales": 3, "weights": 1, "intensity": 1, "semantics": semantic_slots}
+        self.widths = {name: sizes[name] for name in residual_limits if sizes[name]}
+        self.fusion = fusion
+        self.register_buffer("box", box.float())
+        limits = [limit for name, limit in residual_limits.items() for _ in range(sizes[name])]
+        self.register_buffer("limits", torch.tensor(limits))
+        extent = (box[1] - box[0]).clamp_min(1e-6)
+        texels = [max(4, round(float(resolution * side / extent.max()))) for side in extent]
+        self.planes = nn.ParameterList(nn.Parameter(0.1 * torch.randn(1, features, texels[b], texels[a]))
+                                       for a, b in _PLANES)
+        self.plane_weights = nn.Parameter(torch.full((3, features), 1 / 3)) if fusion == "weighted_sum" else None
+        last = nn.Linear(hidden, sum(self.widths.values()))
+        nn.init.zeros_(last.weight)  # training starts from the initialisation, residuals at zero
+        nn.init.zeros_(last.bias)
+        self.decoder = nn.Sequential(nn.Linear(features * (3 if fusion == "concatenate" else 1), hidden), nn.ReLU(),
+                                     last)
+
+    def features(self, points: Tensor) -> Tensor:
+        """Return the fused features (N, F or 3F) of `points` (N, 3) mm."""
+        low, high = self.box[0], self.box[1]
+        unit = 2.0 * (points - low) / (high - low).clamp_min(1e-6) - 1.0
+        samples = [nn.functional.grid_sample(plane, unit[None, None][..., [a, b]], mode="bilinear",
+                                             padding_mode="border", align_corners=True)[0, :, 0].T
+                   for plane, (a, b) in zip(self.planes, _PLANES, strict=True)]
+        if self.plane_weights is None:
+            return torch.cat(samples, dim=1)
+        return torch.stack(samples).mul(self.plane_weights[:, None]).sum(0)
+
+    def forward(self, points: Tensor) -> dict[str, Tensor]:
+        """Decode the residuals (N, width of the attribute) at `points` (N, 3) mm."""
+        bounded = self.limits * torch.tanh(self.decoder(self.features(points)))
+        return dict(zip(self.widths, bounded.split(list(self.widths.values()), dim=1), strict=True))
+
+    def total_variation(self) -> Tensor:
+        """Mean squared difference between neighbouring texels, summed over the planes."""
+        return sum(((p.diff(dim=2) ** 2).mean() + (p.diff(dim=3) ** 2).mean() for p in self.planes),
+                   start=torch.zeros((), device=self.box.device))
+
+    def applied_to(self, parameters: GaussianParameters) -> GaussianParameters:
+        """Return `parameters` with the decoded residuals added; detach the result to bake them in."""
+        residuals = self(parameters.centres.detach())
+        changed: dict[str, Tensor] = {}
+        if "centres" in residuals:
+            changed["centres"] = parameters.centres + residuals["centres"]
+        if "tilts" in residuals:
+            changed["tilts"] = parameters.tilts + residuals["tilts"]
+        if "scales" in residuals:
+            wider = residuals["scales"]
+            changed["in_plane"] = parameters.in_plane - torch.stack(
+                [wider[:, 0], torch.zeros_like(wider[:, 0]), wider[:, 1]], dim=1)
+            changed["log_depths"] = parameters.log_depths + wider[:, 2]
+        if "weights" in residuals:
+            changed["raw_weights"] = parameters.raw_weights + residuals["weights"][:, 0]
+        if "intensity" in residuals or "semantics" in residuals:
+            slots = [residuals.get("intensity", torch.zeros_like(parameters.values[:, :1])),
+                     residuals.get("semantics", torch.zeros_like(parameters.values[:, 1:]))]
+            changed["values"] = parameters.values + torch.cat(slots, dim=1)
+        return dataclasses.replace(parameters, **changed)
