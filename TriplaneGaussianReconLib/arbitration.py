@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from .correspondence import correspond
-from .interpolation import CANDIDATES, candidates, window_around
+from .interpolation import CANDIDATES, candidates
 
 # At most so many hidden slices are looked at per gap width, spread over the stack.
 MOST_HIDDEN = 24
@@ -84,19 +84,22 @@ def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float],
     tick: called with the fraction done.  With fewer than three slices nothing can be hidden: the usual mixture is
     returned, with no error model better than the difference of the candidates itself.
     """
-    usual = np.array([USUAL.get(name, 0.0) for name in CANDIDATES])
+    usual = _per_candidate(USUAL)
     double = _hide(slices, positions, 2, lambda done: tick(0.5 * done))
     if not double.planes:
         return Arbitration(usual, (0.0, 1.0), ())
     quadruple = _hide(slices, positions, 4, lambda done: tick(0.5 + 0.5 * done))
     shrink = _shrinkage(double, quadruple)
     covariance = _balanced(double.covariance) * np.outer(shrink, shrink)
-    caution = np.array([CAUTION.get(name, 0.0) for name in CANDIDATES])
-    covariance += np.diag(caution) * np.diag(covariance).min()
+    covariance += np.diag(_per_candidate(CAUTION)) * np.diag(covariance).min()
     weights = (1.0 - USUAL_SHARE) * _best_mixture(covariance) + USUAL_SHARE * usual
     errors = np.maximum(np.einsum("a,nab,b->n", weights, double.covariance, weights), 1e-10)
     hidden = tuple(HiddenScore(plane, float(-10 * np.log10(e))) for plane, e in zip(double.planes, errors, strict=True))
     return Arbitration(weights, _error_model(double, float(weights @ shrink)), hidden)
+
+
+def _per_candidate(numbers: dict[str, float]) -> np.ndarray:
+    return np.array([numbers.get(name, 0.0) for name in CANDIDATES])
 
 
 def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable[[float], None]) -> _HiddenSlices:
@@ -106,6 +109,7 @@ def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable
     if len(inner) > MOST_HIDDEN:
         inner = inner[np.round(np.linspace(0, len(inner) - 1, MOST_HIDDEN)).astype(int)]
     planes, covariances, absolute_errors, disagreements = [], [], [], []
+    usual = _per_candidate(USUAL).astype(np.float32)
     for done, plane in enumerate(inner):
         tick(done / len(inner))
         if slices[plane].std() < 1e-3:  # a blank slice teaches nothing
@@ -119,7 +123,7 @@ def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable
         errors = (predictions[:, 0] - slices[plane]).reshape(len(CANDIDATES), -1)
         planes.append(int(plane))
         covariances.append(errors @ errors.T / errors.shape[1])
-        absolute_errors.append(np.abs(predictions.mean(axis=0)[0] - slices[plane]).ravel())
+        absolute_errors.append(np.abs(np.tensordot(usual, predictions[:, 0], 1) - slices[plane]).ravel())
         disagreements.append(disagreement(predictions).ravel())
     return _HiddenSlices(planes, np.array(covariances, np.float64).reshape(-1, len(CANDIDATES), len(CANDIDATES)),
                          absolute_errors, disagreements)

@@ -36,11 +36,9 @@ class Correspondence:
     displacement: np.ndarray
     confidence: np.ndarray
 
-    @property
-    def gated(self) -> np.ndarray:
-        """[gap, row, column, 2] displacement, shortened where it is not to be believed."""
-        smooth = np.stack([cv2.GaussianBlur(c, (0, 0), 1.0) for c in self.confidence])
-        return self.displacement * smooth[..., None]
+    def gated_at(self, gap: int) -> np.ndarray:
+        """[row, column, 2] displacement of one gap, shortened where it is not to be believed."""
+        return self.displacement[gap] * cv2.GaussianBlur(self.confidence[gap], (0, 0), 1.0)[..., None]
 
 
 def correspond(slices: np.ndarray) -> Correspondence:

@@ -9,7 +9,6 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from . import classical, metrics
 from .errors import InputError, ReconstructionError
 from .geometry import AXES, Axis, Grid, array_axis
 from .images import Image, Segment, Segmentation
+from .observations import Observations
 from .selection import Selection
 
 if TYPE_CHECKING:
@@ -186,6 +186,7 @@ def evaluate(image: Image, segmentation: Segmentation | None, axis: Axis, select
     presets: further methods by name, such as the presets of this library.
     announce: called with each method's name before it starts.
     A method that fails gives a row that says why; the others go on.
+    A script that calls this needs the `if __name__ == "__main__"` guard that starting processes asks for.
     Raises InputError for unknown names, unusable voxels or grids, or if no slice is hidden between trusted ones.
     """
     known = {**CLASSICAL, **(presets or {})}
@@ -201,9 +202,6 @@ def evaluate(image: Image, segmentation: Segmentation | None, axis: Axis, select
     return Report(tuple(rows), image.grid, axis, selection.indices, tuple(truth.held_out.tolist()),
                   tuple(truth.held_out[truth.chosen].tolist()), truth.slices[truth.chosen],
                   truth.labels[truth.chosen] if truth.labels is not None else None, truth.colors)
-
-
-# ------------------------------------------------------------------------------------------- one method, one process
 
 
 @dataclass(frozen=True)
@@ -234,6 +232,7 @@ def run(method: Method, image: Image, segmentation: Segmentation | None, axis: A
         finally:
             process.terminate()  # does nothing unless the wait was interrupted
             process.join()
+        # The file tells, not the exit code: some ITK builds abort in their own clean-up, when all is done.
         if not (folder / "outcome.json").exists():
             return Outcome(failure=f"its process ended early with exit code {process.exitcode}, for want of memory or "
                                    "by a crash")
@@ -255,9 +254,8 @@ def _work(folder_name: str, method: Method, grid: Grid, segments: tuple[Segment,
         outcome = {"failure": f"{type(error).__name__}: {error}"}
     with _whole_file(folder / "outcome.json") as path:
         path.write_text(json.dumps(outcome), encoding="utf-8")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # without the libraries' own clean-up, in which some ITK builds abort
+    # All is done; some ITK builds now abort in their own clean-up, with a message that would only alarm.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def _measured(folder: Path, method: Method, grid: Grid, segments: tuple[Segment, ...], axis: Axis,
@@ -322,9 +320,6 @@ def _spread(trusted: np.ndarray, dimension: int, selection: Selection, filler: f
     return array
 
 
-# ------------------------------------------------------------------------------------------------------------ scoring
-
-
 class _Truth:
     """The known slices of one case, and how to score against them; arrays are stacked slice first."""
 
@@ -341,7 +336,7 @@ class _Truth:
         self.labels = self._painted(segmentation.layers) if segmentation is not None else None
         content = np.flatnonzero(metrics.has_content(self.slices))
         content = content if len(content) else np.arange(len(self.slices))
-        self.chosen = np.unique(content[[int(position * (len(content) - 1)) for position in _FIGURE_POSITIONS]])
+        self.chosen = np.unique(content[[round(position * (len(content) - 1)) for position in _FIGURE_POSITIONS]])
 
     def score(self, name: str, is_classical: bool, outcome: Outcome) -> Row:
         """Return the row of the method called `name`."""
@@ -400,13 +395,9 @@ def segment_colors(segments: Sequence[Segment]) -> np.ndarray:
 
 
 def _check_input(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> None:
+    Observations.from_volume(image, {axis: selection}, segmentation)  # what every method needs
     if not np.isfinite(image.array).all():
         raise InputError("The volume holds NaN or infinite voxels, so there is no truth to compare with. Replace them.")
-    if segmentation is not None and not image.grid.matches(segmentation.grid):
-        raise InputError(f"The segmentation's grid {segmentation.grid.shape} differs from the volume's "
-                         f"{image.grid.shape} or lies elsewhere. Resample it to the volume first.")
-    if selection.count != image.grid.count(axis):
-        raise InputError(f"The selection is for {selection.count} slices, axis {axis} has {image.grid.count(axis)}.")
     if selection.indices[-1] - selection.indices[0] + 1 == len(selection):
         raise InputError("No slice is hidden between trusted ones, so there is nothing to score. Trust fewer slices "
                          "(keep every 2nd or more), or take a volume with more of them.")
@@ -421,8 +412,6 @@ def _check_names(methods: Sequence[str], known: Mapping[str, Method], labels: bo
         raise InputError(f"Method '{idle[0]}' fills labels only. Give a segmentation, or leave it out.")
 
 
-# ------------------------------------------------------------------------------------------------------------- output
-
 HEADINGS = ("Method", "PSNR dB", "SSIM", "Semantic loss", "Dice", "Seconds", "Peak MB")
 
 
@@ -431,7 +420,7 @@ def cells(row: Row) -> tuple[str, ...]:
     scores = row.image
     return (row.name,
             f"{scores.psnr:.2f} ± {scores.psnr_sd:.2f}" if scores is not None else "",
-            f"{scores.ssim:.4f} ± {scores.ssim_sd:.4f}" if scores is not None else "",
+            f"{scores.ssim:.4f}" if scores is not None else "",
             f"{row.semantic_loss:.5f}" if row.semantic_loss is not None else "",
             f"{row.dice:.4f}" if row.dice is not None else "",
             f"{row.seconds:.2f}" if row.seconds is not None else "",
@@ -440,6 +429,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def table(report: Report) -> Table:
     """Return the scores as a table; `*` marks the best classical method for the image and for labels."""
+    from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
 
@@ -448,9 +438,9 @@ def table(report: Report) -> Table:
     note = (f"{len(report.held_out)} of {report.grid.count(report.axis)} slices along {report.axis} were hidden and "
             "scored.  * best classical method")
     remarks = [note, *(f"{row.name} left out: {row.failure}" for row in failed)]
-    result = Table(caption=escape("\n".join(remarks)), caption_justify="left")
+    result = Table(caption=escape("\n".join(remarks)), caption_justify="left", box=SIMPLE)
     for heading in HEADINGS:
-        result.add_column(heading, justify="left" if heading == HEADINGS[0] else "right", no_wrap=True)
+        result.add_column(heading.replace(" ", "\n"), justify="left" if heading == HEADINGS[0] else "right", no_wrap=True)
     for row in report.rows:
         if row.failure is None:
             name, *scores = cells(row)
@@ -480,7 +470,7 @@ def figure(report: Report, path: str | os.PathLike[str]) -> None:
 
     With labels, the same slices follow with the segments in colour, and with their errors in red.  The suffix of `path`
     chooses the format (.png, .pdf, .svg); the file appears whole or not at all.
-    Raises InputError if no method succeeded.
+    Raises InputError if no method succeeded, or for an unknown suffix.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -500,6 +490,8 @@ def figure(report: Report, path: str | os.PathLike[str]) -> None:
     height = float(np.clip(_PANEL_INCHES * aspect * rows / columns, 0.5 * _PANEL_INCHES, 2 * _PANEL_INCHES))
     drawing = Figure(figsize=(_PANEL_INCHES * len(lines[0]) + 0.8, (height + 0.25) * len(lines)), dpi=150,
                      layout="constrained")
+    if Path(path).suffix[1:].lower() not in drawing.canvas.get_supported_filetypes():
+        raise InputError(f"Cannot draw a figure as '{Path(path).name}'. Choose a name that ends in .png, .pdf or .svg.")
     axes = drawing.subplots(len(lines), len(lines[0]), squeeze=False)
     differences = [panel.picture for line in lines for panel in line if panel.is_difference]
     limit = max([_SMALLEST_SCALE, *(float(np.percentile(one, 99.5)) for one in differences)])
@@ -529,34 +521,35 @@ class _Panel:
 def _image_line(report: Report, number: int, rows: Sequence[Row | None]) -> list[_Panel]:
     """Return the panels of sample `number`: truth, an estimate per row, a difference per row; blank for None."""
     true = report.samples[number]
-    estimates, differences = [], []
-    for row in rows:
-        if row is None or row.samples is None:
-            estimates.append(_Panel(np.ones_like(true), ""))
-            differences.append(_Panel(np.ones_like(true), ""))
-            continue
+
+    def pair(row: Row) -> tuple[_Panel, _Panel]:
+        assert row.samples is not None, "a row with a PSNR has samples"
         estimate = row.samples[number]
         quality = float(metrics.psnr(true[None], estimate[None])[0])
-        estimates.append(_Panel(estimate, f"{row.name}, {quality:.1f} dB"))
-        differences.append(_Panel(np.abs(estimate - true), f"|{row.name} - truth|", is_difference=True))
-    return [_Panel(true, "truth"), *estimates, *differences]
+        return (_Panel(estimate, f"{row.name}, {quality:.1f} dB"),
+                _Panel(np.abs(estimate - true), f"|{row.name} - truth|", is_difference=True))
+
+    return _line(_Panel(true, "truth"), rows, pair)
 
 
 def _label_line(report: Report, number: int, rows: Sequence[Row | None]) -> list[_Panel]:
     """As `_image_line`, with the labels laid over the true image, and in place of differences the wrong pixels."""
     assert report.label_samples is not None, "only drawn if there are labels"
     image, true = report.samples[number], report.label_samples[number]
-    estimates, differences = [], []
-    for row in rows:
-        if row is None or row.label_samples is None:
-            estimates.append(_Panel(np.ones_like(image), ""))
-            differences.append(_Panel(np.ones_like(image), ""))
-            continue
+
+    def pair(row: Row) -> tuple[_Panel, _Panel]:
+        assert row.label_samples is not None, "a row with a Dice has samples"
         labels = row.label_samples[number]
-        painted = _overlaid(image, labels > 0, report.colors[labels])
-        estimates.append(_Panel(painted, f"{row.name}, Dice {row.dice:.3f}"))
-        differences.append(_Panel(_overlaid(image, labels != true, _WRONG), f"{row.name}, wrong pixels"))
-    return [_Panel(_overlaid(image, true > 0, report.colors[true]), "true labels"), *estimates, *differences]
+        return (_Panel(_overlaid(image, labels > 0, report.colors[labels]), f"{row.name}, Dice {row.dice:.3f}"),
+                _Panel(_overlaid(image, labels != true, _WRONG), f"{row.name}, wrong pixels"))
+
+    return _line(_Panel(_overlaid(image, true > 0, report.colors[true]), "true labels"), rows, pair)
+
+
+def _line(truth: _Panel, rows: Sequence[Row | None], pair: Callable[[Row], tuple[_Panel, _Panel]]) -> list[_Panel]:
+    blank = _Panel(np.ones_like(truth.picture), "")
+    pairs = [pair(row) if row is not None else (blank, blank) for row in rows]
+    return [truth, *(estimate for estimate, _ in pairs), *(difference for _, difference in pairs)]
 
 
 def _overlaid(image: np.ndarray, mask: np.ndarray, colors: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import tempfile
 import uuid
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -150,7 +151,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
             if missing:
                 raise InputError(f"it lacks {', '.join(missing)}. An .npz needs the arrays {', '.join(_NPZ_KEYS)}.")
             array, origin, spacing, direction = (file[key] for key in _NPZ_KEYS)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"it is no readable .npz ({_cause(error)}). Write it with numpy.savez.") from error
@@ -184,7 +185,7 @@ def _read_file(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
         if problem := _cut_short(path, reader):
             raise InputError(f"{problem}. Copy or export it again.")
         return _from_sitk(sitk, reader.Execute())
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, zlib.error) as error:
         cause = _cause(error)
         if "orthonormal" in cause:
             raise InputError("its axes are not at right angles (sheared voxels), or its header is damaged. Resample "

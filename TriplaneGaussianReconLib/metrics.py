@@ -84,8 +84,8 @@ def image_scores(truth: np.ndarray, estimate: np.ndarray) -> ImageScores:
 
 def dice(truth: np.ndarray, estimate: np.ndarray) -> float:
     """Overlap of two boolean masks of one shape: 1 identical, 0 disjoint, NaN if both are empty."""
-    total = np.count_nonzero(truth) + np.count_nonzero(estimate)
-    return 2.0 * np.count_nonzero(truth & estimate) / total if total else np.nan
+    total = int(np.count_nonzero(truth)) + int(np.count_nonzero(estimate))
+    return 2.0 * int(np.count_nonzero(truth & estimate)) / total if total else np.nan
 
 
 @dataclass(frozen=True)

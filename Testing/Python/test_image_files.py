@@ -168,6 +168,15 @@ def test_truncated_files_are_refused(tmp_path: Path, extension: str) -> None:
     refused(path)
 
 
+@pytest.mark.parametrize("extension", ["nrrd", "nii.gz", "npz"])
+def test_damaged_files_are_refused(tmp_path: Path, extension: str) -> None:
+    path = tmp_path / f"a.{extension}"
+    write_image(path, Image(voxels(shape=(20, 30, 40)), Grid((20, 30, 40))))
+    data = path.read_bytes()
+    path.write_bytes(data[:2000] + b"\xff" * 500 + data[2500:])
+    refused(path)
+
+
 def test_images_other_than_scalar_volumes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.nrrd"
     for array, is_vector, words in (
@@ -299,15 +308,10 @@ def test_folders_without_a_dicom_volume_are_refused(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a", voxels(shape=(1, 5, 6)), make_grid(shape=(1, 5, 6)))
     refused(tmp_path / "a", "single DICOM slice")
     refused(next((tmp_path / "a").iterdir()), "single DICOM slice", "folder")
-    for n in range(2):
-        image = sitk.GetImageFromArray(voxels("u2", (5, 6)))
-        for tag, value in {"0020|000d": "1.2.3", "0020|000e": "1.2.4", "0008|0018": f"1.2.4.{n + 1}"}.items():
-            image.SetMetaData(tag, value)
-        writer = sitk.ImageFileWriter()
-        writer.KeepOriginalImageUIDOn()
-        writer.SetFileName(str(tmp_path / f"{n}.dcm"))
-        writer.Execute(image)
-    refused(tmp_path, "position and orientation")
+    write_dicom(tmp_path / "b", voxels(), make_grid())
+    for file in (tmp_path / "b").iterdir():  # make tag 0020,0032, the position, one that means nothing
+        file.write_bytes(file.read_bytes().replace(b"\x20\x00\x32\x00", b"\x20\x00\x31\x00"))
+    refused(tmp_path / "b", "position and orientation")
     with pytest.raises(InputError, match="is a folder"):
         read_segmentation(tmp_path)
 

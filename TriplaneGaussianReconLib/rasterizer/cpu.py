@@ -1,11 +1,17 @@
-"""The rasterizer for processors: numba kernels (`cpu_kernels`) as one autograd function.
+"""The rasterizer for processors: compiled kernels (`cpu_kernels`) as one autograd function.
 
 Forward: the raster is cut into tiles; lists say which Gaussians reach which tile, and every tile is drawn by one thread
-into a buffer that fits its cache.  Nothing is stored per pair of Gaussian and pixel, and no thread adds to what another
-one writes, so results do not depend on the number of threads.
+into a buffer that fits its cache.  Backward: in the modes that are sums every Gaussian collects from the pixels that it
+reaches; in mode alpha every tile is peeled front to back and notes a few moments per Gaussian, which are then added up.
+Nothing is stored per pair of Gaussian and pixel, and no thread adds to what another one writes, so results do not
+depend on the number of threads.
 """
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +27,8 @@ from .simd import LANES
 
 _TILE_BYTES = 192 * 1024  # fits the second-level cache of common processors beside the Gaussians that stream through
 _MOST_PLANES, _MOST_ROWS, _FEWEST_ROWS = 8, 32, 8  # of a tile
+_SMALLEST_CHUNK, _MOST_CHUNKS = 1024, 64  # Gaussians per chunk, chunks, when lists are made
+_TASKS_PER_THREAD = 8  # more than one evens out the load
 
 
 def _sheets(planes: PlaneStack) -> kernels.Sheets:
@@ -33,7 +41,7 @@ def _sheets(planes: PlaneStack) -> kernels.Sheets:
                           np.concatenate([steps, duals]))
 
 
-def _cloud(*tensors: Tensor) -> kernels.Cloud:
+def _cloud(tensors: Sequence[Tensor]) -> kernels.Cloud:
     return kernels.Cloud(*(tensor.detach().contiguous().numpy() for tensor in tensors))
 
 
@@ -45,21 +53,118 @@ def _tiling(planes: PlaneStack, channel_count: int, item_size: int, most_planes:
     return kernels.Tiling(slab, band, -(-planes.rows // band), planes.rows, planes.columns)
 
 
+def _in_parallel(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Run `kernel(begin, end, *arguments)` over `count` independent items, on as many threads as torch uses.
+
+    Plain threads rather than numba's: they compile several times faster, and do not compete with torch's own.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or count < 2:
+        kernel(0, count, *arguments)
+        return
+    borders = np.linspace(0, count, min(count, _TASKS_PER_THREAD * threads) + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        tasks = [pool.submit(kernel, begin, end, *arguments) for begin, end in pairwise(borders)]
+        for task in tasks:
+            task.result()
+
+
+@dataclass(frozen=True)
 class _Lists:
-    def __init__(self, cloud: kernels.Cloud, sheets: kernels.Sheets, tiling: kernels.Tiling, cutoff: float) -> None:
-        count, tiles = len(cloud.weights), -(-len(sheets.depths) // tiling.slab) * tiling.bands
-        chunks = int(np.clip(count // 1024, 1, 64))
-        share = -(-count // chunks)
-        cursors = np.zeros((chunks, tiles), np.int64)
-        serials = np.zeros(chunks, np.int64)
-        self.ids, self.places = np.empty(0, np.int32), np.empty(0, np.int64)
-        self.starts = np.zeros(count + 1, np.int64)
-        kernels.list_tiles(cloud, sheets, tiling, cutoff, share, cursors, serials, self.ids, self.places, self.starts)
-        ends = np.cumsum(cursors.T.ravel())
-        entries = int(ends[-1]) if len(ends) else 0
-        self.tile_starts = np.concatenate([[0], ends.reshape(tiles, chunks)[:, -1]])
-        serials[1:] = np.cumsum(cursors.sum(1))[:-1]
-        self.ids, self.places = np.empty(entries, np.int32), np.empty(entries, np.int64)
-        starts = np.ascontiguousarray((ends.reshape(tiles, chunks).T - cursors))
-        if entries:
-            kernels.list_tiles(cloud, sheets, tiling, cutoff, share, starts, serials, self.ids, self.places, self.starts)
+    """Which Gaussians reach which tile, in one entry per pair of the two.
+
+    ids: (entries,) int32, the Gaussians, tile by tile, ascending inside a tile (in mode alpha: sorted front to back).
+    tile_starts: (tiles + 1,) int64, where the entries of each tile begin.
+    places: (entries,) int64, the number of each entry when counted Gaussian by Gaussian.
+    starts: (N + 1,) int64, the number of each Gaussian's first entry in that count.
+    """
+
+    ids: np.ndarray
+    tile_starts: np.ndarray
+    places: np.ndarray
+    starts: np.ndarray
+
+
+def _list(cloud: kernels.Cloud, sheets: kernels.Sheets, tiling: kernels.Tiling, cutoff: float) -> _Lists:
+    """List the Gaussians of all tiles: a counting sort in chunks of Gaussians, the same for any number of threads."""
+    count, tiles = len(cloud.weights), -(-len(sheets.depths) // tiling.slab) * tiling.bands
+    chunks = int(np.clip(count // _SMALLEST_CHUNK, 1, _MOST_CHUNKS))
+    counts, serials = np.zeros((chunks, tiles), np.int64), np.zeros(chunks, np.int64)
+    starts = np.zeros(count + 1, np.int64)
+    ids, places = np.empty(0, np.int32), np.empty(0, np.int64)
+
+    def visit(cursors: np.ndarray) -> None:
+        _in_parallel(kernels.list_tiles, chunks, cloud, sheets, tiling, cutoff, -(-count // chunks), cursors, serials,
+                     ids, places, starts)
+
+    visit(counts)
+    tile_starts = np.concatenate([[0], np.cumsum(counts.sum(0))])
+    entries = int(tile_starts[-1])
+    if entries:
+        ids, places = np.empty(entries, np.int32), np.empty(entries, np.int64)
+        serials[1:] = np.cumsum(counts.sum(1))[:-1]
+        visit(tile_starts[:-1] + np.cumsum(counts, 0) - counts)
+    return _Lists(ids, tile_starts, places, starts)
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, planes: PlaneStack, mode: Mode, channel_count: int, cutoff: float,  # type: ignore[override]
+                *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """tensors: those of `Gaussians`, in its order."""
+        cloud, sheets, alpha = _cloud(tensors), _sheets(planes), mode == "alpha"
+        item_size = cloud.weights.itemsize
+        tiling = _tiling(planes, channel_count, item_size, 1 if alpha else _MOST_PLANES)
+        lists = _list(cloud, sheets, tiling, cutoff)
+        tiles = len(lists.tile_starts) - 1
+        if alpha:
+            _in_parallel(kernels.sort_tiles, tiles, lists.tile_starts, depths(tensors[0], planes), sheets, tiling.bands,
+                         lists.ids, lists.places)
+        channels = np.empty((len(planes), channel_count, planes.rows, planes.columns), cloud.weights.dtype)
+        weight_sum = np.empty(planes.shape, cloud.weights.dtype)
+        _in_parallel(kernels.draw, tiles, cloud, sheets, tiling, cutoff, lists.ids, lists.tile_starts, alpha,
+                     mode == "normalised", channels, weight_sum)
+        results = torch.from_numpy(channels), torch.from_numpy(weight_sum)
+        ctx.save_for_backward(*tensors, *results)
+        ctx.sheets, ctx.tiling, ctx.mode, ctx.cutoff = sheets, tiling, mode, cutoff
+        ctx.lists = lists if alpha else None  # the other modes collect without
+        return results
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, channel_gradient: Tensor, sum_gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore
+        tensors, (channels, weight_sum) = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
+        cloud, sheets, tiling, lists = _cloud(tensors), ctx.sheets, ctx.tiling, ctx.lists
+        centres, precisions, _, _, slopes = ctx.needs_input_grad[4:9]
+        full, count = centres or precisions, channels.shape[1]
+        planes, rows, columns = weight_sum.shape
+        source = np.zeros(planes * rows * (count + 2) * columns + LANES, cloud.weights.dtype)
+        _in_parallel(kernels.prepare, planes * rows, channels.numpy(), weight_sum.numpy(),
+                     channel_gradient.contiguous().numpy(), sum_gradient.contiguous().numpy(), lists is not None,
+                     ctx.mode == "normalised", source)
+        computed = (full, full, True, True, slopes, False)
+        gradients = kernels.Cloud(*(np.zeros(array.shape if fill else (0,) * array.ndim, array.dtype)
+                                    for array, fill in zip(cloud, computed, strict=True)))
+        if lists is None:
+            _in_parallel(kernels.gather, len(cloud.weights), cloud, sheets, tiling, ctx.cutoff, source, count, full,
+                         slopes, gradients)
+        else:
+            moments = ((kernels.SHAPE_MOMENTS if full else 1)
+                       + cloud.values.shape[1] * (kernels.SLOT_MOMENTS if slopes else 1))
+            entries = np.empty((len(lists.ids), moments), cloud.weights.dtype)
+            _in_parallel(kernels.peel, len(lists.tile_starts) - 1, cloud, sheets, tiling, ctx.cutoff, lists.ids,
+                         lists.places, lists.tile_starts, source, count, full, slopes, entries)
+            _in_parallel(kernels.collect, len(cloud.weights), cloud, sheets, lists.starts, entries, full, slopes,
+                         gradients)
+        return (None, None, None, None,
+                *(torch.from_numpy(array) if wanted else None
+                  for array, wanted in zip(gradients, ctx.needs_input_grad[4:], strict=True)))
+
+
+def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int,
+              cutoff: float) -> tuple[Tensor, Tensor]:
+    """Return channels (P, channel_count, rows, columns) and weight sum (P, rows, columns) of checked input."""
+    channels, weight_sum = _Rasterize.apply(planes, mode, channel_count, cutoff, gaussians.centres,
+                                            gaussians.precisions, gaussians.weights, gaussians.values,
+                                            gaussians.slopes, gaussians.channels)
+    return channels, weight_sum

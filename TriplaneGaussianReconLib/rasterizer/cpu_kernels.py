@@ -13,12 +13,15 @@ in the type of the data.
 
 Rows are short (2 to 20 pixels); they are handled in blocks of LANES pixels, whose surplus lanes have the weight 0.
 Arrays that are addressed by block therefore have LANES spare elements at their end.
+
+The functions without underscore do the items `begin` to before `end` of their work, whose items do not touch each
+other's memory; they release the interpreter lock, so that plain threads run them side by side.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -29,20 +32,19 @@ from .simd import LANES, exponential, load, ramp, splat, store, total, where_les
 SHAPE_MOMENTS = 10  # of 1, u, v, t, uu, uv, ut, vv, vt, tt; the first is all that the gradient of the weight needs
 SLOT_MOMENTS = 4  # of 1, u, v, t; the first is all that the gradient of the value needs
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Mark a part of a kernel that is never compiled by itself: doing so would optimise it twice."""
+    return numba.njit(inline="always")(function)
 
 
-def compiled(parallel: bool = False) -> Callable[[_Function], _Function]:
+def compiled(function: Callable[..., Any]) -> Any:
     """Compile with numba, cached on disk where any cache directory can be written."""
-    options = {"parallel": parallel, "nogil": True, "error_model": "numpy", "fastmath": {"nsz", "contract"}}
-
-    def decorate(function: _Function) -> _Function:
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError:  # "cannot cache function: no locator available"
-            return numba.njit(**options)(function)
-
-    return decorate
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"nsz", "contract"}}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # "cannot cache function: no locator available"
+        return numba.njit(**options)(function)
 
 
 class Cloud(NamedTuple):
@@ -82,9 +84,9 @@ class Tiling(NamedTuple):
     width: int
 
 
-# ---------------------------------------------------------------------------------------------------- geometry
+# ---- geometry
 
-@compiled()
+@compiled
 def _split(cloud, sheets, i):  # type: ignore[no-untyped-def]
     """Return the diagonal form of Gaussian `i` and where it lies.
 
@@ -121,7 +123,7 @@ def _split(cloud, sheets, i):  # type: ignore[no-untyped-def]
     return across, along, through, shear, column_drift, row_drift, depth, column, row
 
 
-@compiled()
+@compiled
 def _first_at_or_above(sorted_depths, depth):  # type: ignore[no-untyped-def]
     """Return how many of `sorted_depths` lie below `depth`."""
     low, high = 0, len(sorted_depths)
@@ -134,7 +136,7 @@ def _first_at_or_above(sorted_depths, depth):  # type: ignore[no-untyped-def]
     return low
 
 
-@compiled()
+@compiled
 def _reached_planes(sheets, depth, through, cutoff):  # type: ignore[no-untyped-def]
     """Return the first plane that a Gaussian may reach and the one after the last; exact but for rounding."""
     if not through > 0.0:
@@ -147,19 +149,19 @@ def _reached_planes(sheets, depth, through, cutoff):  # type: ignore[no-untyped-
     return first, last
 
 
-@compiled()
+@compiled
 def _interval(first, last, count):  # type: ignore[no-untyped-def]
     """Return the first and the last integer in [first, last] and in [0, count); empty if last < first."""
     first, last = max(first, 0.0), min(last, count - 1.0)
     if not first <= last:
         return 0, -1
-    return int(math.ceil(first)), int(math.floor(last))
+    return math.ceil(first), math.floor(last)
 
 
-# ------------------------------------------------------------------------------------------------- lists of tiles
+# ---- lists of tiles
 
-@compiled(parallel=True)
-def list_tiles(cloud, sheets, tiling, cutoff, share, cursors, serials, ids, places, starts):  # type: ignore
+@compiled
+def list_tiles(begin, end, cloud, sheets, tiling, cutoff, share, cursors, serials, ids, places, starts):  # type: ignore
     """Count, or write, which Gaussians reach which tile; an entry is one Gaussian in one tile.
 
     share: Gaussians per chunk.  cursors: (chunks, tiles) int64, goes up by one for each entry.  With empty `ids` that
@@ -169,15 +171,15 @@ def list_tiles(cloud, sheets, tiling, cutoff, share, cursors, serials, ids, plac
     """
     writing = len(ids) > 0
     count = len(cloud.weights)
-    for chunk in numba.prange(cursors.shape[0]):
+    for chunk in range(begin, end):
         serial = serials[chunk]
         for i in range(chunk * share, min((chunk + 1) * share, count)):
             _, along, through, _, _, row_drift, depth, _, row = _split(cloud, sheets, i)
-            plane, end = _reached_planes(sheets, depth, through, cutoff)
+            plane, plane_end = _reached_planes(sheets, depth, through, cutoff)
             reach = math.sqrt(cutoff / along)  # on the plane where it is largest
-            while plane < end:
+            while plane < plane_end:
                 slab = plane // tiling.slab
-                slab_end = min(end, (slab + 1) * tiling.slab)
+                slab_end = min(plane_end, (slab + 1) * tiling.slab)
                 lowest, highest = math.inf, -math.inf
                 while plane < slab_end:
                     middle = row + (sheets.depths[plane] - depth) * row_drift - sheets.rows[plane]
@@ -197,19 +199,47 @@ def list_tiles(cloud, sheets, tiling, cutoff, share, cursors, serials, ids, plac
                 starts[i + 1] = serial
 
 
-@compiled(parallel=True)
-def sort_tiles(tile_starts, depths, sheets, bands, ids, places):  # type: ignore[no-untyped-def]
+@compiled
+def _stable_order(keys):  # type: ignore[no-untyped-def]
+    """Return what `np.argsort(keys, kind="stable")` does; a plain merge sort, which compiles seven times faster."""
+    count = len(keys)
+    order, merged = np.empty(count, np.int64), np.empty(count, np.int64)
+    for n in range(count):
+        order[n] = n
+    width = 1
+    while width < count:
+        for low in range(0, count, 2 * width):
+            middle, high = min(low + width, count), min(low + 2 * width, count)
+            left, right = low, middle
+            for n in range(low, high):
+                if right >= high or (left < middle and keys[order[left]] <= keys[order[right]]):
+                    merged[n] = order[left]
+                    left += 1
+                else:
+                    merged[n] = order[right]
+                    right += 1
+        order, merged = merged, order
+        width *= 2
+    return order
+
+
+@compiled
+def sort_tiles(begin, end, tile_starts, depths, sheets, bands, ids, places):  # type: ignore[no-untyped-def]
     """Sort the entries of each tile (one plane high) by the distance of their Gaussian to the plane, stably."""
-    for tile in numba.prange(len(tile_starts) - 1):
-        own = slice(tile_starts[tile], tile_starts[tile + 1])
-        order = np.argsort(np.abs(depths[ids[own]] - sheets.depths[tile // bands]), kind="mergesort")
-        ids[own] = ids[own][order]
-        places[own] = places[own][order]
+    for tile in range(begin, end):
+        first, count = tile_starts[tile], tile_starts[tile + 1] - tile_starts[tile]
+        distances, old_ids, old_places = np.empty(count), np.empty(count, np.int32), np.empty(count, np.int64)
+        for n in range(count):
+            old_ids[n], old_places[n] = ids[first + n], places[first + n]
+            distances[n] = abs(depths[old_ids[n]] - sheets.depths[tile // bands])
+        order = _stable_order(distances)
+        for n in range(count):
+            ids[first + n], places[first + n] = old_ids[order[n]], old_places[order[n]]
 
 
-# ------------------------------------------------------------------------------------------------- pixels of a row
+# ---- pixels of a row
 
-@compiled()
+@compiled
 def _shape(u, left, peak, curve):  # type: ignore[no-untyped-def]
     """Return `exp(peak + curve u^2)` in the first `left` lanes and 0 in the others."""
     real = type(peak)
@@ -217,12 +247,12 @@ def _shape(u, left, peak, curve):  # type: ignore[no-untyped-def]
     return where_less(ramp(real(0)), splat(real(left)), shape, splat(real(0)))
 
 
-@compiled()
+@compiled
 def _add(array, start, lanes):  # type: ignore[no-untyped-def]
     store(array, start, load(array, start) + lanes)
 
 
-@compiled()
+@compiled
 def _fill_lines(cloud, sheets, i, shear, column_drift, row_drift, lines):  # type: ignore[no-untyped-def]
     """Write to `lines` (S, 4) each slot's value at the centre and its change per unit of u, v and t."""
     frame = sheets.frame
@@ -239,15 +269,37 @@ def _fill_lines(cloud, sheets, i, shear, column_drift, row_drift, lines):  # typ
         lines[s, 3] = normal + column_drift * column + row_drift * row
 
 
-@compiled()
+@compiled
 def _level(lines, s, v, t):  # type: ignore[no-untyped-def]
     """Return the value of slot `s` in row v of plane t, where u is 0."""
     return lines[s, 0] + v * lines[s, 2] + t * lines[s, 3]
 
 
-# ------------------------------------------------------------------------------------------------- forward
+# ---- forward
 
-@compiled()
+@inlined
+def _finish_tile(pixels, sheets, tiling, tile, normalised, channels, weight_sum):  # type: ignore[no-untyped-def]
+    """Write the sums of one tile, or the quotients, to where they belong."""
+    real = weight_sum.dtype.type
+    count = channels.shape[1]
+    low_plane, low_row = (tile // tiling.bands) * tiling.slab, (tile % tiling.bands) * tiling.band
+    planes, rows = min(tiling.slab, len(sheets.depths) - low_plane), min(tiling.band, tiling.height - low_row)
+    pitch = tiling.width + LANES
+    for plane in range(planes):
+        place = sheets.places[low_plane + plane]
+        for r in range(rows):
+            start = (plane * rows + r) * (count + 2) * pitch
+            for k in range(tiling.width):
+                weight_sum[place, low_row + r, k] = pixels[start + count * pitch + k]
+            for c in range(count):
+                for k in range(tiling.width):
+                    number = pixels[start + c * pitch + k]
+                    if normalised:
+                        number /= pixels[start + count * pitch + k] + real(EPSILON)
+                    channels[place, c, low_row + r, k] = number
+
+
+@inlined
 def _draw_tile(cloud, sheets, tiling, cutoff, ids, tile, alpha, normalised, channels, weight_sum):  # type: ignore
     """Draw the Gaussians `ids` on one tile and write its pixels."""
     real = cloud.weights.dtype.type
@@ -261,11 +313,13 @@ def _draw_tile(cloud, sheets, tiling, cutoff, ids, tile, alpha, normalised, chan
     pixels = np.zeros(planes * rows * stride, cloud.weights.dtype)
     if alpha:
         for line in range(planes * rows):
-            pixels[line * stride + (count + 1) * pitch:(line + 1) * stride] = real(1)
+            for k in range((count + 1) * pitch, stride):
+                pixels[line * stride + k] = 1
     lines = np.empty((slots, 4))
     for i in ids:
         across, along, through, shear, column_drift, row_drift, depth, column, row = _split(cloud, sheets, i)
         _fill_lines(cloud, sheets, i, shear, column_drift, row_drift, lines)
+        wide, high = 1.0 / across, 1.0 / along
         weight = splat(cloud.weights[i])
         curve = real(-0.5 * across)
         for plane in range(planes):
@@ -275,13 +329,13 @@ def _draw_tile(cloud, sheets, tiling, cutoff, ids, tile, alpha, normalised, chan
                 continue
             centre_row = row + t * row_drift - sheets.rows[low_plane + plane] - low_row
             centre_column = column + t * column_drift - sheets.columns[low_plane + plane]
-            reach = math.sqrt(room / along)
+            reach = math.sqrt(room * high)
             first_row, last_row = _interval(centre_row - reach, centre_row + reach, rows)
             for r in range(first_row, last_row + 1):
                 v = r - centre_row
                 row_room = max(room - along * v * v, 0.0)
                 middle = centre_column - shear * v
-                reach = math.sqrt(row_room / across)
+                reach = math.sqrt(row_room * wide)
                 first, last = _interval(middle - reach, middle + reach, tiling.width)
                 peak = real(0.5 * (row_room - cutoff))
                 for begin in range(first, last + 1, LANES):
@@ -296,41 +350,29 @@ def _draw_tile(cloud, sheets, tiling, cutoff, ids, tile, alpha, normalised, chan
                     for s in range(slots):
                         value = splat(real(_level(lines, s, v, t))) + splat(real(lines[s, 1])) * u
                         _add(pixels, at + cloud.channels[i, s] * pitch, share * value)
-    for plane in range(planes):
-        place = sheets.places[low_plane + plane]
-        for r in range(rows):
-            start = (plane * rows + r) * stride
-            sums = pixels[start + count * pitch:start + count * pitch + tiling.width]
-            weight_sum[place, low_row + r] = sums
-            for c in range(count):
-                line = pixels[start + c * pitch:start + c * pitch + tiling.width]
-                if normalised:
-                    for k in range(tiling.width):
-                        line[k] /= sums[k] + real(EPSILON)
-                channels[place, c, low_row + r] = line
+    _finish_tile(pixels, sheets, tiling, tile, normalised, channels, weight_sum)
 
 
-@compiled(parallel=True)
-def draw(cloud, sheets, tiling, cutoff, ids, tile_starts, alpha, normalised, channels, weight_sum):  # type: ignore
+@compiled
+def draw(begin, end, cloud, sheets, tiling, cutoff, ids, tile_starts, alpha, normalised, channels, weight_sum):  # type: ignore
     """Fill `channels` (P, C, rows, columns) and `weight_sum` (P, rows, columns), tile by tile."""
-    for tile in numba.prange(len(tile_starts) - 1):
+    for tile in range(begin, end):
         _draw_tile(cloud, sheets, tiling, cutoff, ids[tile_starts[tile]:tile_starts[tile + 1]], tile, alpha,
                    normalised, channels, weight_sum)
 
 
-# ------------------------------------------------------------------------------------------------- backward
+# ---- backward
 
-@compiled(parallel=True)
-def prepare(channels, weight_sum, channel_gradient, sum_gradient, alpha, normalised, source):  # type: ignore
+@compiled
+def prepare(begin, end, channels, weight_sum, channel_gradient, sum_gradient, alpha, normalised, source):  # type: ignore
     """Fill `source` (P * rows * (C + 2) * columns + LANES,) with what the pixels hand back, row by row of a plane.
 
     For each row: the gradient of each channel's sum and of the weight sum, and in mode alpha the gradient times the
     result, summed over everything that was composited.
     """
-    planes, count, height, width = channels.shape
+    _, count, height, width = channels.shape
     epsilon = weight_sum.dtype.type(EPSILON)
-    source[len(source) - LANES:] = 0
-    for line in numba.prange(planes * height):
+    for line in range(begin, end):
         plane, r = line // height, line % height
         lines = source[line * (count + 2) * width:(line + 1) * (count + 2) * width].reshape((count + 2, width))
         own, rest, result = lines[count], lines[count + 1], weight_sum[plane, r]
@@ -348,7 +390,7 @@ def prepare(channels, weight_sum, channel_gradient, sum_gradient, alpha, normali
                 rest[k] += own[k] * result[k]
 
 
-@compiled()
+@compiled
 def _add_shape_moments(moments, t, one, u, v, uu, uv, vv):  # type: ignore[no-untyped-def]
     """Add the moments of one plane to `moments` (SHAPE_MOMENTS,)."""
     moments[0] += one
@@ -363,7 +405,7 @@ def _add_shape_moments(moments, t, one, u, v, uu, uv, vv):  # type: ignore[no-un
     moments[9] += t * t * one
 
 
-@compiled()
+@compiled
 def _add_slot_moments(sums, s, slot_moments, lanes, u, v, t):  # type: ignore[no-untyped-def]
     """Add `lanes` times 1 (and u, v, t where asked for) to the blocks of slot `s` in `sums`."""
     at = s * slot_moments * LANES
@@ -374,13 +416,14 @@ def _add_slot_moments(sums, s, slot_moments, lanes, u, v, t):  # type: ignore[no
         _add(sums, at + 3 * LANES, lanes * splat(t))
 
 
-@compiled()
+@inlined
 def _gather(cloud, sheets, tiling, cutoff, i, source, count, form, lines, sums, moments):  # type: ignore
     """Add up Gaussian `i`'s shape moments in `moments` (SHAPE_MOMENTS,) and slot moments in the blocks of `sums`.
 
     form: what `_split` returns.  The shape moments weigh pixels by dL / d(w G) * G, the slots' by dL / d(value).
     """
     across, along, through, shear, column_drift, row_drift, depth, column, row = form
+    wide, high = 1.0 / across, 1.0 / along
     real = cloud.weights.dtype.type
     none, weight, curve = splat(real(0)), splat(cloud.weights[i]), real(-0.5 * across)
     slots = cloud.values.shape[1]
@@ -393,14 +436,14 @@ def _gather(cloud, sheets, tiling, cutoff, i, source, count, form, lines, sums, 
             continue
         centre_row = row + t * row_drift - sheets.rows[plane]
         centre_column = column + t * column_drift - sheets.columns[plane]
-        reach = math.sqrt(room / along)
+        reach = math.sqrt(room * high)
         first_row, last_row = _interval(centre_row - reach, centre_row + reach, tiling.height)
         one, one_u, one_v, one_uu, one_uv, one_vv = none, none, none, none, none, none
         for r in range(first_row, last_row + 1):
             v = r - centre_row
             row_room = max(room - along * v * v, 0.0)
             middle = centre_column - shear * v
-            reach = math.sqrt(row_room / across)
+            reach = math.sqrt(row_room * wide)
             first, last = _interval(middle - reach, middle + reach, tiling.width)
             peak = real(0.5 * (row_room - cutoff))
             for begin in range(first, last + 1, LANES):
@@ -426,7 +469,7 @@ def _gather(cloud, sheets, tiling, cutoff, i, source, count, form, lines, sums, 
             moments[0] += total(one)
 
 
-@compiled()
+@compiled
 def _finish(cloud, sheets, i, form, moments, slot_sums, slot_moments, gradients):  # type: ignore[no-untyped-def]
     """Turn the moments of Gaussian `i` into its gradients.
 
@@ -478,16 +521,19 @@ def _finish(cloud, sheets, i, form, moments, slot_sums, slot_moments, gradients)
         gradients.centres[i, a] = pull
 
 
-@compiled()
-def _gather_share(cloud, sheets, tiling, cutoff, first, last, source, count, full, sloped, gradients):  # type: ignore
-    """Compute the gradients of Gaussians `first` to before `last`."""
+@compiled
+def gather(begin, end, cloud, sheets, tiling, cutoff, source, count, full, sloped, gradients):  # type: ignore
+    """Fill `gradients` in the modes that are sums: every Gaussian collects from the pixels that it reaches.
+
+    full: whether centres and precisions are wanted; sloped: whether slopes are.
+    """
     slots = cloud.values.shape[1]
     slot_moments = SLOT_MOMENTS if sloped else 1
     lines = np.empty((slots, 4))
     moments = np.empty(SHAPE_MOMENTS if full else 1)
     sums = np.empty(slots * slot_moments * LANES, cloud.weights.dtype)
     slot_sums = np.empty(slots * slot_moments)
-    for i in range(first, last):
+    for i in range(begin, end):
         form = _split(cloud, sheets, i)
         _fill_lines(cloud, sheets, i, form[3], form[4], form[5], lines)
         moments[:] = 0
@@ -498,18 +544,7 @@ def _gather_share(cloud, sheets, tiling, cutoff, first, last, source, count, ful
         _finish(cloud, sheets, i, form, moments, slot_sums, slot_moments, gradients)
 
 
-@compiled(parallel=True)
-def gather(cloud, sheets, tiling, cutoff, source, count, full, sloped, share, gradients):  # type: ignore
-    """Fill `gradients` in the modes that are sums: every Gaussian collects from the pixels that it reaches.
-
-    share: Gaussians per chunk.  full: whether centres and precisions are wanted; sloped: whether slopes are.
-    """
-    for chunk in numba.prange(-(-len(cloud.weights) // share)):
-        _gather_share(cloud, sheets, tiling, cutoff, chunk * share, min((chunk + 1) * share, len(cloud.weights)),
-                      source, count, full, sloped, gradients)
-
-
-@compiled()
+@inlined
 def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, full, sloped, entries):  # type: ignore
     """Go through one tile front to back and write the moments of each entry to `entries` (entries, moments).
 
@@ -527,7 +562,8 @@ def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, 
     base = (sheets.places[plane] * tiling.height + low_row) * (count + 2) * tiling.width
     for r in range(rows):
         start = base + (r * (count + 2) + count + 1) * tiling.width
-        behind[r * pitch:r * pitch + tiling.width] = source[start:start + tiling.width]
+        for k in range(tiling.width):
+            behind[r * pitch + k] = source[start + k]
     lines = np.empty((slots, 4))
     sums = np.empty(slots * slot_moments * LANES, cloud.weights.dtype)
     moments = np.empty(SHAPE_MOMENTS)
@@ -535,12 +571,13 @@ def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, 
         i = ids[number]
         across, along, through, shear, column_drift, row_drift, depth, column, row = _split(cloud, sheets, i)
         _fill_lines(cloud, sheets, i, shear, column_drift, row_drift, lines)
+        wide, high = 1.0 / across, 1.0 / along
         weight, curve = splat(cloud.weights[i]), real(-0.5 * across)
         t = sheets.depths[plane] - depth
         room = max(cutoff - t * t * through, 0.0)
         centre_row = row + t * row_drift - sheets.rows[plane] - low_row
         centre_column = column + t * column_drift - sheets.columns[plane]
-        reach = math.sqrt(room / along)
+        reach = math.sqrt(room * high)
         first_row, last_row = _interval(centre_row - reach, centre_row + reach, rows)
         sums[:] = 0
         one, one_u, one_v, one_uu, one_uv, one_vv = none, none, none, none, none, none
@@ -548,7 +585,7 @@ def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, 
             v = r - centre_row
             row_room = max(room - along * v * v, 0.0)
             middle = centre_column - shear * v
-            reach = math.sqrt(row_room / across)
+            reach = math.sqrt(row_room * wide)
             first, last = _interval(middle - reach, middle + reach, tiling.width)
             peak = real(0.5 * (row_room - cutoff))
             for begin in range(first, last + 1, LANES):
@@ -574,28 +611,29 @@ def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, 
                     pull_u, pull_v = pull * u, pull * splat(real(v))
                     one_u, one_v = one_u + pull_u, one_v + pull_v
                     one_uu, one_uv, one_vv = one_uu + pull_u * u, one_uv + pull_v * u, one_vv + pull_v * splat(real(v))
-        entry = entries[places[number]]
+        place = places[number]
         moments[:] = 0
         _add_shape_moments(moments, t, total(one), total(one_u), total(one_v), total(one_uu), total(one_uv),
                            total(one_vv))
-        entry[:shape_moments] = moments[:shape_moments]
+        for n in range(shape_moments):
+            entries[place, n] = moments[n]
         for n in range(slots * slot_moments):
-            entry[shape_moments + n] = total(load(sums, n * LANES))
+            entries[place, shape_moments + n] = total(load(sums, n * LANES))
 
 
-@compiled(parallel=True)
-def peel(cloud, sheets, tiling, cutoff, ids, places, tile_starts, source, count, full, sloped, entries):  # type: ignore
+@compiled
+def peel(begin, end, cloud, sheets, tiling, cutoff, ids, places, tile_starts, source, count, full, sloped, entries):  # type: ignore
     """Fill `entries` in mode alpha, tile by tile; `collect` follows."""
-    for tile in numba.prange(len(tile_starts) - 1):
+    for tile in range(begin, end):
         own = slice(tile_starts[tile], tile_starts[tile + 1])
         _peel_tile(cloud, sheets, tiling, cutoff, ids[own], places[own], tile, source, count, full, sloped, entries)
 
 
-@compiled(parallel=True)
-def collect(cloud, sheets, starts, entries, full, sloped, gradients):  # type: ignore[no-untyped-def]
+@compiled
+def collect(begin, end, cloud, sheets, starts, entries, full, sloped, gradients):  # type: ignore[no-untyped-def]
     """Fill `gradients` from the `entries` of each Gaussian, which stand together from `starts` on."""
     shape_moments, slot_moments = SHAPE_MOMENTS if full else 1, SLOT_MOMENTS if sloped else 1
-    for i in numba.prange(len(cloud.weights)):
+    for i in range(begin, end):
         moments = np.zeros(entries.shape[1])
         for n in range(starts[i], starts[i + 1]):
             for m in range(len(moments)):

@@ -13,8 +13,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 8
 _CONTRACT = ("contract",)  # a * b + c may be rounded once
@@ -50,7 +50,8 @@ def _spread(builder: ir.IRBuilder, scalar: ir.Value) -> ir.Value:
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
 
-def _address(context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value, start: ir.Value) -> ir.Value:
+def _address(context: Any, builder: ir.IRBuilder, array_type: types.Array, array: ir.Value,
+             start: ir.Value) -> ir.Value:
     data = context.make_array(array_type)(context, builder, array).data
     vector = ir.VectorType(context.get_value_type(array_type.dtype), LANES)
     return builder.bitcast(builder.gep(data, [start], inbounds=True), vector.as_pointer())
@@ -157,16 +158,15 @@ def exponential(typing_context, lanes):  # type: ignore[no-untyped-def]
 
 def _arithmetic(symbol: Any, instruction: str) -> None:
     """Give `Lanes` the operator `symbol`."""
-    @intrinsic
-    def combine(typing_context, a, b):  # type: ignore[no-untyped-def]
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            return getattr(builder, instruction)(*arguments, flags=_CONTRACT)
+    @infer_global(symbol)
+    class Typing(AbstractTemplate):  # type: ignore[misc]
+        def generic(self, arguments: tuple[types.Type, ...], keywords: dict[str, types.Type]) -> Any:
+            a, b = arguments
+            return signature(a, a, a) if isinstance(a, Lanes) and a == b else None
 
-        return a(a, a), emit
-
-    @overload(symbol, inline="always")
-    def typed(a, b):  # type: ignore[no-untyped-def]
-        return (lambda a, b: combine(a, b)) if isinstance(a, Lanes) and a == b else None
+    @lower_builtin(symbol, Lanes, Lanes)
+    def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return getattr(builder, instruction)(*arguments, flags=_CONTRACT)
 
 
 _arithmetic(operator.add, "fadd")
