@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 # Errors vary slowly; one value per so many pixels keeps the model small.
 COARSENESS = 4
@@ -47,7 +48,5 @@ class ExpectedError:
         middle = np.zeros(depth.shape, np.float32)
         for number in np.unique(gap):
             here = gap == number
-            middle[here] = cv2.remap(self.middle[number], at_x[here].astype(np.float32)[None],
-                                     at_y[here].astype(np.float32)[None], cv2.INTER_LINEAR,
-                                     borderMode=cv2.BORDER_REPLICATE)[0]
+            middle[here] = map_coordinates(self.middle[number], [at_y[here], at_x[here]], order=1, mode="nearest")
         return (self.at_trusted + share * np.maximum(middle - self.at_trusted, 0.0)).astype(np.float32)

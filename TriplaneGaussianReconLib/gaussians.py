@@ -97,3 +97,14 @@ class GaussianParameters:
     def to(self, device: str | torch.device) -> GaussianParameters:
         """Move all tensors to `device`."""
         return GaussianParameters(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+    def image_only(self) -> GaussianParameters:
+        """Return the Gaussians without their label slots."""
+        return replace(self, values=self.values[:, :1].contiguous(), slopes=self.slopes[:, :1].contiguous(),
+                       channels=self.channels[:, :1].contiguous())
+
+    def with_labels_of(self, other: GaussianParameters) -> GaussianParameters:
+        """Return these Gaussians with the label slots of `other`, which has the same Gaussians."""
+        joined = {name: torch.cat([getattr(self, name)[:, :1], getattr(other, name)[:, 1:]], dim=1)
+                  for name in ("values", "slopes", "channels")}
+        return replace(self, **joined)

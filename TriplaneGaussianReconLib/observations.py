@@ -42,10 +42,12 @@ class Observations:
     """All trusted slices.  `stacks[0]` is the primary stack, the one whose gaps are filled.
 
     segments: which value in which layer is which segment; empty without labels.
+    dtype: voxel type of the input, which the dense volume gets too.
     """
 
     stacks: tuple[SliceStack, ...]
     segments: tuple[Segment, ...] = ()
+    dtype: np.dtype = np.dtype(np.float32)
 
     def __post_init__(self) -> None:
         if not self.stacks or len(self.stacks[0].planes) < 2:
@@ -86,7 +88,7 @@ class Observations:
         if segments and not any(_carries(stack.layers, segments) for stack in stacks):
             raise InputError("The segmentation is empty on every trusted slice. Leave it out, or trust slices that "
                              "carry it.")
-        return cls(stacks, segments)
+        return cls(stacks, segments, image.array.dtype)
 
 
 def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> SliceStack:

@@ -28,11 +28,13 @@ class Training:
 
     learning_rates: field of GaussianParameters -> rate in the field's unit (lengths in pixels), or `field` for the
         tri-plane.
-    semantic_loss: weight of the loss on labels.
+    image_loss: `squared`, or `l1_ssim` for 0.8 L1 + 0.4 (1 - SSIM).
+    semantic_loss: weight of the mean squared error of the label occupancies.
     """
 
     steps: int
     learning_rates: Mapping[str, float]
+    image_loss: Literal["squared", "l1_ssim"] = "squared"
     semantic_loss: float = 0.0
     patience: int = 20  # steps without improvement after which the rates are halved
 
@@ -44,7 +46,7 @@ class Preset:
     initialization: `correspondence` places a Gaussian per pixel and gap, tilted along the displacement; `grid` places
         `grid_size` Gaussians along the longest side of the box, blind to the image.
     mode, cutoff: see `rasterizer`.
-    in_plane_sigma: standard deviation in pixels.  depth_sigma: in gaps between trusted slices.
+    in_plane_sigma, depth_sigmas: see `initialization.along_displacement`.
     refinement_steps: conjugate-gradient steps on intensities and slopes after training and baking.
     predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
         trusted slices alone.
@@ -54,10 +56,10 @@ class Preset:
     initialization: Literal["correspondence", "grid"]
     mode: Mode
     cutoff: float
-    in_plane_sigma: float
-    depth_sigma: float
     triplane: Triplane
     training: Training
+    in_plane_sigma: float = 0.0
+    depth_sigmas: tuple[float, float] = (0.0, 0.0)
     refinement_steps: int = 0
     predicted_weight: float = 0.0
     grid_size: int = 0
@@ -67,19 +69,18 @@ class Preset:
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     Preset(
         name="fast", initialization="correspondence", mode="normalised", cutoff=12.0,
-        in_plane_sigma=0.55, depth_sigma=0.25,
+        in_plane_sigma=0.38, depth_sigmas=(0.3, 0.4),
         triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
                           fusion="concatenate", total_variation=1e-3),
         training=Training(steps=4, learning_rates={"field": 1e-2}),
-        refinement_steps=6, predicted_weight=0.5,
+        refinement_steps=4, predicted_weight=0.5,
         summary="Gaussians along the motion between slices, weighted by what hidden slices teach. For everyday use."),
     Preset(
-        name="paper", initialization="grid", mode="alpha", cutoff=12.0, in_plane_sigma=1.0, depth_sigma=0.5,
-        grid_size=42,
+        name="paper", initialization="grid", mode="alpha", cutoff=12.0, grid_size=42,
         triplane=Triplane(residual_limits={"centres": 2.0, "scales": 1.0, "weights": 4.0, "intensity": 0.5,
                                            "semantics": 0.5},
                           resolution=96, features=8, hidden=32, fusion="concatenate", total_variation=1e-2),
-        training=Training(steps=300, semantic_loss=0.4, learning_rates={
+        training=Training(steps=300, image_loss="l1_ssim", semantic_loss=0.4, learning_rates={
             "centres": 0.2, "tilts": 0.02, "in_plane": 0.04, "log_depths": 0.04, "raw_weights": 0.06, "values": 0.04,
             "field": 1e-2}),
         summary="The published method: alpha compositing from a blind grid, trained on trusted slices alone. Slow."),

@@ -28,7 +28,7 @@ from ..gaussians import Gaussians
 from ..geometry import PlaneStack
 from .definitions import EPSILON, MAX_ALPHA, Mode
 
-__all__ = ["EPSILON", "MAX_ALPHA", "Backend", "Mode", "Raster", "rasterize"]
+__all__ = ["DEVICES", "EPSILON", "MAX_ALPHA", "Backend", "Mode", "Raster", "backend_for", "rasterize"]
 
 Backend = Literal["reference", "cpu", "cuda"]
 _Implementation = Callable[[Gaussians, PlaneStack, Mode, int, float], tuple[Tensor, Tensor]]
@@ -36,6 +36,9 @@ _Implementation = Callable[[Gaussians, PlaneStack, Mode, int, float], tuple[Tens
 # The module of each implementation, imported at first use: numba is not needed to read a model, for instance.  Each
 # has `rasterize(gaussians, planes, mode, channel_count, cutoff) -> (channels, weight_sum)` and gets checked input.
 _MODULES: dict[str, str] = {"reference": ".reference", "cpu": ".cpu"}
+
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,18 @@ def rasterize(gaussians: Gaussians, planes: PlaneStack, *, mode: Mode, channel_c
     _check(gaussians, mode, channel_count, cutoff)
     channels, weight_sum = implementation(gaussians, planes, mode, channel_count, float(cutoff))
     return Raster(channels, weight_sum)
+
+
+def backend_for(device: str) -> Backend:
+    """Return the implementation for `device`: auto, cpu or cuda.
+
+    Raises InputError for another name, BackendUnavailableError for cuda where it is missing.
+    """
+    if device not in DEVICES:
+        raise InputError(f"Unknown device '{device}'. Choose one of {', '.join(DEVICES)}.")
+    if device == "cuda":
+        _implementation("cuda")
+    return "cuda" if device == "cuda" else "cpu"
 
 
 def _implementation(backend: str) -> _Implementation:

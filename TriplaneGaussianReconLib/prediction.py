@@ -1,0 +1,95 @@
+"""What is expected between the trusted slices before any Gaussian is placed."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from .arbitration import Arbitration
+from .correspondence import Correspondence
+from .geometry import PlaneStack
+from .initialization import layer_count
+from .interpolation import candidates
+
+# How far (pixels, standard deviation) a correction by a crossing slice reaches.
+CORRECTION_REACH = 1.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The space between two trusted slices.
+
+    planes: where the n images lie, evenly spaced inside the gap.  images: [n, row, column].
+    expected_error: [row, column], half-way through the gap.  All in the model's frame and units.
+    """
+
+    planes: PlaneStack
+    images: np.ndarray
+    expected_error: np.ndarray
+
+
+def predict(planes: PlaneStack, slices: np.ndarray, found: Correspondence, arbitration: Arbitration,
+            tick: Callable[[float], None]) -> list[Prediction]:
+    """Predict every gap of `slices` [plane, row, column] at the planes that its layers of Gaussians span.
+
+    Gaps are worked on in parallel; the result does not depend on how many at a time.
+    """
+    pixel = float(min(np.linalg.norm(planes.row_step), np.linalg.norm(planes.column_step)))
+    positions = planes.offsets
+
+    def one(gap: int) -> Prediction:
+        count = 2 * layer_count(positions[gap + 1] - positions[gap], pixel) - 1
+        fractions = [(n + 1) / (count + 1) for n in range(count)]
+        images, errors = arbitration.predict(candidates(slices, positions, found, gap, fractions))
+        origins = planes.origins[gap] + np.outer(fractions, planes.origins[gap + 1] - planes.origins[gap])
+        return Prediction(replace(planes, origins=origins), images, errors[count // 2])
+
+    result = []
+    with ThreadPoolExecutor(max_workers=max(cv2.getNumThreads(), 1)) as pool:
+        for gap, prediction in enumerate(pool.map(one, range(len(slices) - 1))):
+            tick(gap / (len(slices) - 1))
+            result.append(prediction)
+    return result
+
+
+def corrected(predictions: list[Prediction], crossing: Sequence[tuple[PlaneStack, np.ndarray]]) -> list[Prediction]:
+    """Correct the predictions where trusted slices of other orientations cross them.
+
+    crossing: (planes, pixels [plane, row, column]) per further stack.  On a crossed pixel the observed value replaces
+    the prediction; around it the residual fades (normalised convolution).
+    """
+    points = np.concatenate([_points(planes) for planes, _ in crossing])
+    values = np.concatenate([pixels.ravel() for _, pixels in crossing])
+    order = np.argsort(points[:, 2], kind="stable")
+    points, values = points[order], values[order]
+    return [_corrected(prediction, points, values) for prediction in predictions]
+
+
+def _corrected(prediction: Prediction, points: np.ndarray, values: np.ndarray) -> Prediction:
+    planes, images = prediction.planes, prediction.images.copy()
+    half = 0.5 * (planes.offsets[1] - planes.offsets[0]) if len(planes) > 1 else 0.5 * float(
+        np.linalg.norm(planes.column_step))
+    inverse = np.linalg.inv(np.stack([planes.column_step[:2], planes.row_step[:2]]))
+    size = planes.rows * planes.columns
+    for number, (origin, image) in enumerate(zip(planes.origins, images, strict=True)):
+        near = slice(*np.searchsorted(points[:, 2], [origin[2] - half, origin[2] + half]))
+        columns, rows = np.round((points[near, :2] - origin[:2]) @ inverse).astype(int).T
+        inside = (rows >= 0) & (rows < planes.rows) & (columns >= 0) & (columns < planes.columns)
+        pixels = rows[inside] * planes.columns + columns[inside]
+        count = np.bincount(pixels, minlength=size).reshape(image.shape).astype(np.float32)
+        total = np.bincount(pixels, values[near][inside], minlength=size).reshape(image.shape).astype(np.float32)
+        residual = total - count * image
+        blurred_count = cv2.GaussianBlur(count, (0, 0), CORRECTION_REACH)
+        correction = cv2.GaussianBlur(residual, (0, 0), CORRECTION_REACH) / (blurred_count + 0.05)
+        images[number] = np.where(count > 0, total / np.maximum(count, 1), image + correction)
+    return replace(prediction, images=images)
+
+
+def _points(planes: PlaneStack) -> np.ndarray:
+    """(n, 3) mm, all pixel centres of a stack."""
+    rows = np.arange(planes.rows)[:, None, None] * planes.row_step
+    columns = np.arange(planes.columns)[None, :, None] * planes.column_step
+    return (planes.origins[:, None, None] + rows + columns).reshape(-1, 3)

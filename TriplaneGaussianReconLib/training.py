@@ -1,0 +1,157 @@
+"""Fitting the Gaussians to what was observed, and to what is predicted between it."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .gaussians import GaussianParameters, Gaussians
+from .geometry import PlaneStack
+from .losses import structural_dissimilarity
+from .presets import Training
+from .rasterizer import Backend, Mode, rasterize
+from .triplane import TriplaneField
+
+# Ridge that keeps the least-squares refinement from chasing what the slices do not determine.
+RIDGE = 1e-3
+
+Tick = Callable[[int, int, float], None]  # step, steps, loss; raises to stop
+
+
+@dataclass(frozen=True)
+class View:
+    """Planes that the Gaussians are to reproduce, in the model's frame and units.
+
+    target: (P, rows, columns) image, background subtracted.  weight: (P, rows, columns) or (P, 1, 1), at least 0.
+    occupancies: (P, channels - 1, rows, columns) label masks, or None.
+    """
+
+    planes: PlaneStack
+    target: Tensor
+    weight: Tensor
+    occupancies: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How Gaussians are drawn."""
+
+    mode: Mode
+    cutoff: float
+    backend: Backend
+    channel_count: int = 1
+
+    def __call__(self, gaussians: Gaussians, planes: PlaneStack) -> Tensor:
+        """(P, channel, rows, columns)."""
+        return rasterize(gaussians, planes, mode=self.mode, channel_count=self.channel_count, backend=self.backend,
+                         cutoff=self.cutoff).channels
+
+
+def train(parameters: GaussianParameters, field: TriplaneField, views: Sequence[View], drawing: Drawing,
+          training: Training, total_variation: float, pixel: float, tick: Tick) -> GaussianParameters:
+    """Train with Adam, all planes in every step; return the parameters with the field's residuals baked in.
+
+    pixel: mm; learning rates of lengths are in pixels.  tick: called before every step, may raise to stop.
+    """
+    trained, groups = _trainable(parameters, field, training, pixel)
+    optimizer = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=training.patience)
+    loss_value = float("nan")
+    for step in range(training.steps):
+        tick(step, training.steps, loss_value)
+        optimizer.zero_grad(set_to_none=True)
+        drawn = field.applied_to(trained).drawn()
+        loss = total_variation * field.total_variation()
+        for view in views:
+            loss = loss + _view_loss(drawing(drawn, view.planes), view, training)
+        loss.backward()
+        optimizer.step()
+        loss_value = float(loss.detach())
+        schedule.step(loss_value)
+    with torch.no_grad():
+        baked = field.applied_to(trained)
+    return GaussianParameters(**{name: tensor.detach() for name, tensor in baked.tensors().items()})
+
+
+def _trainable(parameters: GaussianParameters, field: TriplaneField, training: Training, pixel: float
+               ) -> tuple[GaussianParameters, list[dict[str, object]]]:
+    """Leaf tensors and optimiser groups of everything that has a learning rate."""
+    leaves: dict[str, Tensor] = {}
+    groups: list[dict[str, object]] = []
+    for name, rate in training.learning_rates.items():
+        if name == "field":
+            groups.append({"params": list(field.parameters()), "lr": rate})
+            continue
+        leaves[name] = getattr(parameters, name).clone().requires_grad_()
+        groups.append({"params": [leaves[name]], "lr": rate * (pixel if name == "centres" else 1.0)})
+    return dataclasses.replace(parameters, **leaves), groups
+
+
+def _view_loss(drawn: Tensor, view: View, training: Training) -> Tensor:
+    """Loss of one view: weighted image loss and, with labels, mean squared error of the occupancies."""
+    image = drawn[:, 0]
+    if training.image_loss == "squared":
+        loss = (view.weight * (image - view.target) ** 2).mean()
+    else:  # as InnerGS: 0.8 L1 + 0.4 (1 - SSIM)
+        loss = (0.8 * (view.weight * (image - view.target).abs()).mean()
+                + 0.4 * structural_dissimilarity(image, view.target))
+    if view.occupancies is not None and training.semantic_loss:
+        loss = loss + training.semantic_loss * ((drawn[:, 1:] - view.occupancies) ** 2).mean()
+    return loss
+
+
+def refine(parameters: GaussianParameters, views: Sequence[View], drawing: Drawing, steps: int, tick: Tick
+           ) -> GaussianParameters:
+    """Fit values and slopes of Gaussians without labels by weighted least squares, with conjugate gradients (CGLS).
+
+    With the geometry fixed, what is drawn in the modes `normalised` and `additive` is linear in values and slopes, so
+    few steps do what many of Adam's would.  Slopes are scaled by the Gaussian's size, which balances the unknowns.
+    """
+    with torch.no_grad():
+        image = parameters.drawn()
+    # Standard deviations along x, y and depth turn a slope into a change of value.
+    size = torch.stack([torch.exp(-parameters.in_plane[:, 0]), torch.exp(-parameters.in_plane[:, 2]),
+                        torch.exp(parameters.log_depths)], dim=1)[:, None]
+    roots = [view.weight.sqrt() for view in views]
+
+    def forward(values: Tensor, slopes: Tensor) -> list[Tensor]:
+        cloud = replace(image, values=values, slopes=slopes / size)
+        return [root * drawing(cloud, view.planes)[:, 0] for root, view in zip(roots, views, strict=True)]
+
+    def adjoint(outputs: list[Tensor], inputs: tuple[Tensor, Tensor], residuals: list[Tensor]) -> Tensor:
+        values, slopes = torch.autograd.grad(outputs, inputs, residuals)
+        return torch.cat([values, slopes[:, 0]], dim=1)
+
+    def unknowns(vector: Tensor) -> tuple[Tensor, Tensor]:
+        return vector[:, :1].clone().requires_grad_(), vector[:, None, 1:].clone().requires_grad_()
+
+    start = torch.cat([image.values, (image.slopes * size)[:, 0]], dim=1)
+    change = torch.zeros_like(start)
+    inputs = unknowns(start)
+    outputs = forward(*inputs)
+    residuals = [root * view.target - output.detach() for root, view, output in zip(roots, views, outputs, strict=True)]
+    gradient = adjoint(outputs, inputs, residuals)
+    direction, norm = gradient, _dot(gradient, gradient)
+    for step in range(steps):
+        tick(step, steps, float(sum(_dot(r, r) for r in residuals)) / sum(r.numel() for r in residuals))
+        inputs = unknowns(direction)
+        outputs = forward(*inputs)
+        images = [output.detach() for output in outputs]
+        curvature = sum(_dot(q, q) for q in images) + RIDGE * _dot(direction, direction)
+        if not float(curvature) > 0.0:  # the slices are reproduced exactly
+            break
+        length = norm / curvature
+        change = change + length * direction
+        residuals = [r - length * q for r, q in zip(residuals, images, strict=True)]
+        gradient = adjoint(outputs, inputs, residuals) - RIDGE * change
+        previous, norm = norm, _dot(gradient, gradient)
+        direction = gradient + norm / previous * direction
+    fitted = start + change
+    return replace(parameters, values=fitted[:, :1].contiguous(), slopes=fitted[:, None, 1:] / size)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a.flatten() * b.flatten()).sum()
