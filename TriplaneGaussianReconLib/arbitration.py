@@ -148,7 +148,10 @@ def _best_mixture(covariance: np.ndarray) -> np.ndarray:
     """Minimise w' C w over the simplex, as non-negative least squares with a heavy row for sum(w) = 1."""
     size = len(covariance)
     scale = np.trace(covariance)
-    root = np.linalg.cholesky(covariance + 1e-9 * scale * np.eye(size)).T
+    # Candidates that coincide, as they do among few slices, make the covariance singular; rounding then makes it
+    # indefinite, which a Cholesky factor does not survive.
+    values, vectors = np.linalg.eigh(covariance)
+    root = np.sqrt(np.maximum(values, 0.0) + 1e-9 * scale)[:, None] * vectors.T
     heavy = 1e3 * np.sqrt(scale)
     weights, _ = nnls(np.vstack([root, np.full(size, heavy)]), np.append(np.zeros(size), heavy))
     return weights / weights.sum()

@@ -12,7 +12,6 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from . import classical, metrics
+from .atomic_files import whole_file, write_json
 from .errors import InputError, ReconstructionError
 from .geometry import AXES, Axis, Grid, array_axis
 from .images import Image, Segment, Segmentation
@@ -252,8 +252,7 @@ def _work(folder_name: str, method: Method, grid: Grid, segments: tuple[Segment,
         outcome = {"failure": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever a method raises leaves its row out
         outcome = {"failure": f"{type(error).__name__}: {error}"}
-    with _whole_file(folder / "outcome.json") as path:
-        path.write_text(json.dumps(outcome), encoding="utf-8")
+    write_json(folder / "outcome.json", outcome)
     # All is done; some ITK builds now abort in their own clean-up, with a message that would only alarm.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
@@ -461,8 +460,7 @@ def to_json(report: Report, path: str | os.PathLike[str]) -> None:
                      "seconds": row.seconds, "peak_memory_bytes": row.peak_memory, "failure": row.failure})
     content = {"axis": report.axis, "shape": report.grid.shape, "spacing_mm": report.grid.spacing,
                "trusted": report.trusted, "held_out": report.held_out, "rows": rows}
-    with _whole_file(Path(path)) as part:
-        part.write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
+    write_json(Path(path), content)
 
 
 def figure(report: Report, path: str | os.PathLike[str]) -> None:
@@ -505,7 +503,7 @@ def figure(report: Report, path: str | os.PathLike[str]) -> None:
     if differences:
         drawing.colorbar(ScalarMappable(Normalize(0.0, limit), "magma"), ax=axes[:len(samples), -1],
                          label="absolute difference")
-    with _whole_file(Path(path)) as part:
+    with whole_file(Path(path)) as part:
         drawing.savefig(part)
 
 
@@ -576,23 +574,3 @@ def _upright(grid: Grid, axis: Axis) -> tuple[Callable[[np.ndarray], np.ndarray]
 def _best_classical(report: Report) -> set[str]:
     rows = (report.best(classical_rows=True, labels=labels) for labels in (False, True))
     return {row.name for row in rows if row is not None}
-
-
-def _finite(content: Any) -> Any:
-    """Replace NaN and infinity, which JSON does not know, by None."""
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not np.isfinite(content) else content
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, in the same folder and with the same suffix; it becomes `path` only at the end."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

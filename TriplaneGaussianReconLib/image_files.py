@@ -10,8 +10,6 @@ import contextlib
 import gzip
 import os
 import re
-import tempfile
-import uuid
 import warnings
 import zipfile
 import zlib
@@ -22,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, ReconstructionError
+from .atomic_files import check_output, whole_file
+from .errors import InputError, MissingPackageError, cause
 from .geometry import Grid
 from .images import Image, Segment, Segmentation, voxel_offset
 
@@ -53,7 +52,7 @@ def read_image(path: PathLike) -> Image:
 def write_image(path: PathLike, image: Image) -> None:
     """Write `image`, compressed where the format can; the file at `path` appears whole or stays as it was.
 
-    Raises InputError for an unusable extension, ReconstructionError if the file cannot be written.
+    Raises InputError for an unusable extension, OutputError if the file cannot be written.
     """
     _write_whole(Path(path), lambda file: _write(file, image.array, image.grid))
 
@@ -85,7 +84,7 @@ def write_segmentation(path: PathLike, segmentation: Segmentation) -> None:
 
     A `.seg.nrrd` keeps everything.  A label map keeps the label values alone, in the smallest integer type; where
     segments overlap the later one wins, and segments of equal value are numbered anew, both with a warning.
-    Raises InputError for an unusable extension, ReconstructionError if the file cannot be written.
+    Raises InputError for an unusable extension, OutputError if the file cannot be written.
     """
     path = Path(path)
     check_writable(path)
@@ -104,22 +103,13 @@ def write_segmentation(path: PathLike, segmentation: Segmentation) -> None:
 def check_writable(path: PathLike) -> None:
     """Find out before long work whether `path` can be written later.
 
-    Raises InputError for an unusable extension, ReconstructionError if the folder is missing or cannot be written to,
-    or the format needs SimpleITK and it is not installed.
+    Raises InputError for an unusable extension, OutputError if the folder is missing or cannot be written to,
+    MissingPackageError if the format needs SimpleITK and it is not installed.
     """
     path = Path(path)
     if _extension(path) != ".npz":
         _simpleitk()
-    if path.is_dir():
-        raise ReconstructionError(f"'{path}' is a folder. Give a file name.")
-    if not path.parent.is_dir():
-        raise ReconstructionError(f"The folder '{path.parent}' does not exist. Create it, or choose another one.")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise ReconstructionError(f"Nothing can be written to the folder '{path.parent}': {_cause(error)}. Choose "
-                                  "another folder.") from error
+    check_output(path)
 
 
 # Reading ------------------------------------------------------------------------------------------------------------
@@ -154,7 +144,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"it is no readable .npz ({_cause(error)}). Write it with numpy.savez.") from error
+        raise InputError(f"it is no readable .npz ({cause(error)}). Write it with numpy.savez.") from error
     if array.dtype.kind not in "biuf":
         raise InputError(f"its voxels are of type {array.dtype}. Convert them to real numbers.")
     if array.ndim != 3:
@@ -186,11 +176,11 @@ def _read_file(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
             raise InputError(f"{problem}. Copy or export it again.")
         return _from_sitk(sitk, reader.Execute())
     except (OSError, RuntimeError, zlib.error) as error:
-        cause = _cause(error)
-        if "orthonormal" in cause:
+        problem = cause(error)
+        if "orthonormal" in problem:
             raise InputError("its axes are not at right angles (sheared voxels), or its header is damaged. Resample "
                              "it onto a grid with perpendicular axes first.") from error
-        raise InputError(f"{cause}. Give {_READABLE}.") from error
+        raise InputError(f"{problem}. Give {_READABLE}.") from error
 
 
 def _cut_short(path: Path, reader: Any) -> str:
@@ -237,7 +227,7 @@ def _read_dicom(folder: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
                              "frames). Use the original series, or convert it to a file that has the geometry.")
         headers = [[reader.GetMetaData(n, key) for key in keys] for n in slices]
     except RuntimeError as error:
-        raise InputError(f"its DICOM slices do not form a volume ({_cause(error)}). Keep only the slices of one series "
+        raise InputError(f"its DICOM slices do not form a volume ({cause(error)}). Keep only the slices of one series "
                          "in the folder.") from error
     positions, orientations = (np.array([[float(x) for x in h[n].split("\\")] for h in headers]) for n in (0, 1))
     spacing = image.GetSpacing()
@@ -343,17 +333,10 @@ def _parse_color(text: str) -> tuple[float, float, float] | None:
 
 
 def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there; leave nothing behind on any failure."""
+    """Let `write` fill a temporary file beside `path`, then move it there."""
     check_writable(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}{_extension(path)}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ReconstructionError(f"'{path}' was not written: {_cause(error)}. Free disk space, or choose another "
-                                  "folder or format. A file that was there before is unchanged.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as part:
+        write(part)
 
 
 def _write(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str] | None = None) -> None:
@@ -477,7 +460,7 @@ def _simpleitk() -> ModuleType:
     try:
         import SimpleITK
     except ImportError as error:
-        raise ReconstructionError("Medical image formats need SimpleITK. Install it with 'pip install SimpleITK', or "
+        raise MissingPackageError("Medical image formats need SimpleITK. Install it with 'pip install SimpleITK', or "
                                   "use .npz files.") from error
     return SimpleITK
 
@@ -493,12 +476,3 @@ def _extension(path: Path) -> str:
             return extension
     raise InputError(f"'{path}' has no extension that can be written. Use {', '.join(WRITABLE_EXTENSIONS)}, or "
                      ".seg.nrrd for a segmentation.")
-
-
-def _cause(error: BaseException) -> str:
-    """Return what an exception tells in one line, without where in ITK it was raised."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = re.split(r"ITK ERROR: |sitk::ERROR: ", str(error))[-1]
-    text = re.sub(r"\(0x[0-9a-f]+\)", "", " ".join(text.split()))
-    return text.rstrip(". ") or type(error).__name__

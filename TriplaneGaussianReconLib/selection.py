@@ -84,6 +84,9 @@ def parse_numbers(text: str) -> list[int]:
     """Read `7,12,20-23` as [7, 12, 20, 21, 22, 23]; raises ValueError for anything else."""
     numbers: list[int] = []
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
+        first, dash, last = part.strip().partition("-")
+        start, stop = int(first), int(last if dash else first)
+        if stop < start:
+            raise ValueError(f"{part} runs backwards")
+        numbers.extend(range(start, stop + 1))
     return numbers

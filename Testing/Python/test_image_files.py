@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,7 @@ def test_single_frame_of_a_4d_file_is_a_volume(tmp_path: Path) -> None:
 def test_npz_works_without_simpleitk(tmp_path: Path) -> None:
     code = """
 import sys
+import tempfile
 sys.modules["SimpleITK"] = None
 import numpy as np
 from TriplaneGaussianReconLib import image_files as files
@@ -536,7 +538,7 @@ def test_folder_that_refuses_writing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(image_files.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(ReconstructionError, match="Permission denied") as caught:
         write_image(tmp_path / "a.nrrd", Image(voxels(), make_grid()))
     assert str(tmp_path) in str(caught.value)

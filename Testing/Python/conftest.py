@@ -1,0 +1,55 @@
+"""Small synthetic data that several test files share."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from TriplaneGaussianReconLib.geometry import Grid
+
+Textured = Callable[..., np.ndarray]
+Direction = tuple[tuple[float, float, float], ...]
+
+
+@pytest.fixture(scope="session")
+def textured() -> Textured:
+    """Make slices [k, j, i] in [0, 1] whose pattern of blobs moves by `motion` pixels (x, y) from slice to slice."""
+
+    def make(shape: tuple[int, int, int], motion: tuple[float, float] = (0.6, -0.4), seed: int = 0,
+             noise: float = 0.0, count: int = 60) -> np.ndarray:
+        generator = np.random.default_rng(seed)
+        planes, rows, columns = shape
+        k, j, i = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in shape), indexing="ij")
+        reach = 6.0 + planes * np.abs(motion).max()
+        volume = np.zeros(shape)
+        for _ in range(count):
+            x, y = generator.uniform(-reach, columns + reach), generator.uniform(-reach, rows + reach)
+            sigma, height = generator.uniform(2.0, 4.0), generator.uniform(-1.0, 1.0)
+            volume += height * np.exp(-((i - x - motion[0] * k) ** 2 + (j - y - motion[1] * k) ** 2)
+                                      / (2.0 * sigma ** 2))
+        volume = (volume - volume.min()) / (volume.max() - volume.min())
+        return (volume + noise * generator.standard_normal(shape)).astype(np.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def rotation() -> Direction:
+    """A proper rotation about no axis in particular: an oblique direction matrix."""
+    a, b = np.deg2rad(25.0), np.deg2rad(-15.0)
+    about_z = np.array([[np.cos(a), -np.sin(a), 0.0], [np.sin(a), np.cos(a), 0.0], [0.0, 0.0, 1.0]])
+    about_x = np.array([[1.0, 0.0, 0.0], [0.0, np.cos(b), -np.sin(b)], [0.0, np.sin(b), np.cos(b)]])
+    return tuple((float(x), float(y), float(z)) for x, y, z in about_z @ about_x)
+
+
+@pytest.fixture(scope="session")
+def flipped(rotation: Direction) -> Direction:
+    """An oblique direction with two index axes reversed and one mirrored: left-handed."""
+    return tuple((-x, -y, -z) for x, y, z in rotation)
+
+
+@pytest.fixture(scope="session")
+def oblique_grid(rotation: Direction) -> Grid:
+    """An oblique, anisotropic grid of 4 x 5 x 6 voxels [k, j, i]."""
+    return Grid((4, 5, 6), (10.0, -20.0, 30.0), (0.5, 2.0, 3.0), rotation)

@@ -1,0 +1,143 @@
+"""Candidate predictions between two trusted slices."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from TriplaneGaussianReconLib.correspondence import Correspondence, correspond
+from TriplaneGaussianReconLib.interpolation import CANDIDATES, SMOOTHING, candidates, window_around
+
+UNEVEN = np.array([0.0, 2.0, 3.0, 7.0, 8.5])
+EVEN = np.arange(5) * 2.0
+INNER = np.s_[..., 8:-8, 8:-8]
+
+
+def still(planes: int, shape: tuple[int, int] = (12, 14), confidence: float = 0.0) -> Correspondence:
+    return Correspondence(np.zeros((planes - 1, *shape, 2), np.float32),
+                          np.full((planes - 1, *shape), confidence, np.float32))
+
+
+def polynomial(positions: np.ndarray, degree: int, seed: int = 0) -> np.ndarray:
+    """[plane, row, column] values whose pixels are polynomials of the position."""
+    generator = np.random.default_rng(seed)
+    factors = generator.uniform(-1, 1, (degree + 1, 12, 14)) / 8.0 ** np.arange(degree + 1)[:, None, None]
+    powers = np.asarray(positions)[:, None] ** np.arange(degree + 1)
+    return np.tensordot(powers, factors, 1).astype(np.float32)
+
+
+def named(predictions: np.ndarray) -> dict[str, np.ndarray]:
+    assert len(predictions) == len(CANDIDATES)
+    return dict(zip(CANDIDATES, predictions, strict=True))
+
+
+@pytest.mark.parametrize("gap", range(4))
+@pytest.mark.parametrize("positions", [EVEN, UNEVEN])
+def test_linear_data_are_reproduced(positions: np.ndarray, gap: int) -> None:
+    fractions = [0.25, 0.5, 0.8]
+    where = positions[gap] + np.array(fractions) * (positions[gap + 1] - positions[gap])
+    result = candidates(polynomial(positions, 1), positions, still(5), gap, fractions)
+    assert result.shape == (len(CANDIDATES), 3, 12, 14) and result.dtype == np.float32
+    by_name = named(result)
+    for name in ("linear", "pchip", "cubic", "flow", "flow_cubic", "gated", "gated_cubic"):
+        np.testing.assert_allclose(by_name[name], polynomial(where, 1), atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("positions", [EVEN, UNEVEN])
+def test_cubic_reproduces_cubics(positions: np.ndarray) -> None:
+    for gap in (1, 2):  # where four slices are at hand
+        where = positions[gap] + 0.3 * (positions[gap + 1] - positions[gap])
+        by_name = named(candidates(polynomial(positions, 3), positions, still(5), gap, [0.3]))
+        np.testing.assert_allclose(by_name["cubic"][0], polynomial([where], 3)[0], atol=1e-5)
+        assert np.abs(by_name["linear"][0] - polynomial([where], 3)[0]).max() > 1e-3
+
+
+def test_pchip_does_not_overshoot() -> None:
+    slices = np.zeros((4, 12, 14), np.float32)
+    slices[2:] = 1.0
+    by_name = named(candidates(slices, EVEN[:4], still(4), 2, [0.5]))
+    np.testing.assert_allclose(by_name["pchip"], 1.0)
+    assert by_name["cubic"].max() > 1.05
+
+
+def test_only_four_slices_are_looked_at() -> None:
+    assert window_around(0, 6) == slice(0, 3)
+    assert window_around(2, 6) == slice(1, 5)
+    assert window_around(4, 6) == slice(3, 6)
+    slices = np.random.default_rng(0).random((6, 12, 14)).astype(np.float32)
+    changed = slices.copy()
+    changed[[0, 5]] = np.nan
+    positions = np.arange(6.0)
+    np.testing.assert_array_equal(candidates(slices, positions, still(6), 2, [0.5]),
+                                  candidates(changed, positions, still(6), 2, [0.5]))
+
+
+@pytest.mark.parametrize("gap", range(4))
+def test_a_moving_pattern_is_followed(textured: Callable[..., np.ndarray], gap: int) -> None:
+    """Also at the ends of the stack; every other slice is kept."""
+    volume = textured((9, 40, 44), (2.0, -1.5), count=120)
+    kept = volume[::2]
+    by_name = named(candidates(kept, EVEN, correspond(kept), gap, [0.5]))
+    error = {name: float(np.sqrt(((p[0] - volume[2 * gap + 1])[INNER] ** 2).mean())) for name, p in by_name.items()}
+    for name in ("flow", "flow_cubic", "gated", "gated_cubic"):
+        assert error[name] < 0.1 * error["linear"], name
+    assert error["gated_smooth"] < 0.3 * error["linear"]
+
+
+def test_a_moving_pattern_at_uneven_positions(textured: Callable[..., np.ndarray]) -> None:
+    """Slices 0, 3, 5, 9 are kept; what lies between them is asked for at its own fraction of the gap."""
+    volume, kept = textured((10, 40, 44), (1.0, -0.8), count=120), np.array([0, 3, 5, 9])
+    found = correspond(volume[kept])
+    for gap, (low, high) in enumerate(zip(kept[:-1], kept[1:], strict=True)):
+        between = np.arange(low + 1, high)
+        by_name = named(candidates(volume[kept], kept * 2.0, found, gap, (between - low) / (high - low)))
+        for name in ("flow", "flow_cubic"):
+            wrong, linear = (np.abs(by_name[n] - volume[between])[INNER].mean() for n in (name, "linear"))
+            assert wrong < 0.25 * linear
+
+
+def test_intensities_that_change_along_the_motion(textured: Callable[..., np.ndarray]) -> None:
+    """A quadratic change along the displacement, which only four slices can tell."""
+    volume = textured((9, 40, 44), (1.0, -0.5), count=120)
+    volume = volume * (0.4 + 0.6 * ((np.arange(9) - 4) / 4) ** 2).astype(np.float32)[:, None, None]
+    kept = volume[::2]
+    found = correspond(textured((9, 40, 44), (1.0, -0.5), count=120)[::2])
+    for gap in (1, 2):
+        by_name = named(candidates(kept, EVEN, found, gap, [0.5]))
+        error = {n: np.abs(p[0] - volume[2 * gap + 1])[INNER].mean() for n, p in by_name.items()}
+        assert error["flow_cubic"] < 0.25 * error["flow"]
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_two_slices_only(textured: Callable[..., np.ndarray], moving: bool) -> None:
+    slices = textured((2, 40, 44), (1.5, 0.0) if moving else (0.0, 0.0), noise=0.05)
+    found = correspond(slices) if moving else still(2, (40, 44))
+    by_name = named(candidates(slices, np.array([1.0, 4.0]), found, 0, [0.25, 0.5]))
+    expected = np.stack([0.75 * slices[0] + 0.25 * slices[1], 0.5 * slices[0] + 0.5 * slices[1]])
+    for name in ("linear", "pchip", "cubic"):
+        np.testing.assert_allclose(by_name[name], expected, atol=1e-6)
+    if not moving:
+        np.testing.assert_allclose(by_name["flow"], expected, atol=1e-6)
+    np.testing.assert_allclose(by_name["flow_cubic"], by_name["flow"], atol=1e-6)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 0.25, 1.0])
+def test_confidence_gates_the_displacement(textured: Callable[..., np.ndarray], confidence: float) -> None:
+    volume = textured((4, 40, 44), (1.5, -1.0))
+    found = correspond(volume)
+    gated = Correspondence(found.displacement, np.full_like(found.confidence, confidence))
+    by_name = named(candidates(volume, EVEN[:4], gated, 1, [0.4]))
+    np.testing.assert_allclose(by_name["gated"], confidence * by_name["flow"] + (1 - confidence) * by_name["linear"],
+                               atol=1e-6)
+    np.testing.assert_allclose(by_name["gated_cubic"],
+                               confidence * by_name["flow_cubic"] + (1 - confidence) * by_name["pchip"], atol=1e-6)
+    assert np.abs(by_name["flow"] - by_name["linear"]).max() > 0.01
+
+
+def test_smoothed_candidates(textured: Callable[..., np.ndarray]) -> None:
+    volume = textured((4, 40, 44), (1.5, -1.0), noise=0.1)
+    by_name = named(candidates(volume, EVEN[:4], correspond(volume), 1, [0.4]))
+    for name, smooth in (("linear", "straight_smooth"), ("gated", "gated_smooth")):
+        np.testing.assert_allclose(by_name[smooth][0], cv2.GaussianBlur(by_name[name][0], (0, 0), SMOOTHING))

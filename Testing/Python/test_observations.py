@@ -1,0 +1,185 @@
+"""What the reconstruction may see."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid, array_axis
+from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.observations import Observations, SliceStack
+from TriplaneGaussianReconLib.selection import Selection
+
+SHAPE = (6, 7, 8)
+
+
+def image_on(grid: Grid, dtype: type = np.float32) -> Image:
+    return Image(np.random.default_rng(1).integers(0, 200, grid.shape).astype(dtype), grid)
+
+
+def grids(rotation: tuple) -> dict[str, Grid]:
+    oblique = Grid(SHAPE, (1, 2, 3), (0.5, 0.7, 2.0), rotation)
+    return {"identity": Grid(SHAPE), "oblique": oblique,
+            "flipped": replace(oblique, direction=-np.asarray(rotation)),
+            "mirrored": replace(oblique, direction=np.asarray(rotation) * (1, 1, -1))}
+
+
+@pytest.mark.parametrize("axis", AXES)
+@pytest.mark.parametrize("name", ["identity", "oblique", "flipped", "mirrored"])
+def test_slices_ascend_along_the_normal_and_keep_their_place(rotation: tuple, name: str, axis: Axis) -> None:
+    """Every pixel and label is that of the voxel which lies where the pixel lies."""
+    grid = grids(rotation)[name]
+    image = image_on(grid)
+    labels = np.random.default_rng(2).integers(0, 3, SHAPE).astype(np.uint8)
+    selection = Selection((0, 1, 4), grid.count(axis))
+    observations = Observations.from_volume(image, {axis: selection}, Segmentation.from_labelmap(labels, grid))
+    stack, = observations.stacks
+    assert (np.diff(stack.planes.offsets) > 0).all()
+    assert stack.pixels.dtype == np.float32 and stack.pixels.flags.c_contiguous
+    assert stack.layers is not None and stack.layers.shape == (1, *stack.pixels.shape)
+    seen = set()
+    for plane, row, column in np.ndindex(*stack.pixels.shape):
+        point = stack.planes.origins[plane] + row * stack.planes.row_step + column * stack.planes.column_step
+        index = grid.physical_to_index(point)
+        i, j, k = np.round(index).astype(int)
+        np.testing.assert_allclose(index, (i, j, k), atol=1e-9)
+        assert stack.pixels[plane, row, column] == image.array[k, j, i]
+        assert stack.layers[0, plane, row, column] == labels[k, j, i]
+        seen.add((i, j, k)[AXES.index(axis)])
+    assert seen == set(selection.indices)
+
+
+def test_the_slices_are_copies() -> None:
+    image = image_on(Grid(SHAPE))
+    observations = Observations.from_volume(image, {"k": Selection.every(6, 1)})
+    before = observations.stacks[0].pixels.copy()
+    image.array[:] = -1
+    np.testing.assert_array_equal(observations.stacks[0].pixels, before)
+
+
+def test_the_axis_with_the_widest_gaps_is_primary() -> None:
+    image = image_on(Grid(SHAPE))
+    trusted: dict[Axis, Selection] = {"i": Selection.every(8, 2), "j": Selection.every(7, 3),
+                                     "k": Selection.every(6, 1)}
+    observations = Observations.from_volume(image, trusted)
+    assert [len(stack.planes) for stack in observations.stacks] == [3, 4, 6]
+    np.testing.assert_array_equal(np.sort(observations.stacks[0].pixels.ravel()),
+                                  np.sort(image.array[:, ::3].ravel()))
+    tie: dict[Axis, Selection] = {"j": Selection.every(7, 1), "k": Selection.every(6, 1)}
+    assert Observations.from_volume(image, tie).stacks[0].pixels.shape[0] == 7
+    tie = {"k": Selection.every(6, 1), "j": Selection.every(7, 1)}
+    assert Observations.from_volume(image, tie).stacks[0].pixels.shape[0] == 6
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+def test_the_voxel_type_is_remembered(dtype: type) -> None:
+    observations = Observations.from_volume(image_on(Grid(SHAPE), dtype), {"k": Selection.every(6, 2)})
+    assert observations.dtype == np.dtype(dtype)
+    assert observations.intensity_range == (float(observations.stacks[0].pixels.min()),
+                                            float(observations.stacks[0].pixels.max()))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_only_trusted_voxels_must_be_finite(value: float) -> None:
+    image = image_on(Grid(SHAPE))
+    image.array[3, 2, 1] = value
+    observations = Observations.from_volume(image, {"k": Selection((0, 2, 4), 6)})
+    assert np.isfinite(observations.stacks[0].pixels).all()
+    with pytest.raises(InputError, match="Trusted slice number 1 .*NaN or infinite.*Exclude"):
+        Observations.from_volume(image, {"k": Selection((0, 3, 4), 6)})
+    with pytest.raises(InputError, match="NaN or infinite"):
+        Observations.from_volume(image, {"k": Selection((0, 2), 6), "i": Selection.every(8, 1)})
+
+
+def test_a_constant_volume_is_refused() -> None:
+    image = Image(np.full(SHAPE, 3, np.int16), Grid(SHAPE))
+    image.array[1] = 9  # not trusted
+    with pytest.raises(InputError, match=r"same value \(3\).*Check"):
+        Observations.from_volume(image, {"k": Selection.every(6, 2)})
+
+
+@pytest.mark.parametrize("trusted", [{}, {"k": Selection((2,), 6)}])
+def test_too_few_slices_are_refused(trusted: dict[Axis, Selection]) -> None:
+    with pytest.raises(InputError, match="At least two trusted slices.*Trust more"):
+        Observations.from_volume(image_on(Grid(SHAPE)), trusted)
+    with pytest.raises(InputError, match="At least two"):
+        Observations(())
+
+
+@pytest.mark.parametrize("dtype", [bool, np.complex64])
+def test_unsupported_voxel_types_are_refused(dtype: type) -> None:
+    with pytest.raises(InputError, match="not supported. Convert"):
+        Observations.from_volume(image_on(Grid(SHAPE), dtype), {"k": Selection.every(6, 2)})
+
+
+def test_a_selection_of_another_size_is_refused() -> None:
+    with pytest.raises(InputError, match="for 5 slices, axis k has 6"):
+        Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection.every(5, 2)})
+
+
+def test_a_segmentation_elsewhere_is_refused() -> None:
+    labels = np.ones(SHAPE, np.uint8)
+    trusted: dict[Axis, Selection] = {"k": Selection.every(6, 2)}
+    for grid in (Grid(SHAPE, origin=(0.1, 0, 0)), Grid(SHAPE, spacing=(1, 1, 1.1))):
+        with pytest.raises(InputError, match="differs from the volume's.*Resample"):
+            Observations.from_volume(image_on(Grid(SHAPE)), trusted, Segmentation.from_labelmap(labels, grid))
+    with pytest.raises(InputError, match="differs from the volume's"):
+        Observations.from_volume(image_on(Grid(SHAPE)), trusted,
+                                 Segmentation.from_labelmap(labels[:5], Grid((5, 7, 8))))
+
+
+def test_labels_must_touch_a_trusted_slice() -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[3] = 1
+    segmentation = Segmentation.from_labelmap(labels, Grid(SHAPE))
+    with pytest.raises(InputError, match="empty on every trusted slice.*Leave it out, or trust"):
+        Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection.every(6, 2)}, segmentation)
+    Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection((0, 3), 6)}, segmentation)
+    Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection.every(6, 2), "i": Selection.every(8, 2)},
+                             segmentation)
+
+
+def test_whole_float_labels_are_labels() -> None:
+    labels = np.zeros(SHAPE, np.float32)
+    labels[:, 2:4] = 2.0
+    observations = Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection.every(6, 2)},
+                                            Segmentation.from_labelmap(labels, Grid(SHAPE)))
+    layers = observations.stacks[0].layers
+    assert layers is not None and np.issubdtype(layers.dtype, np.integer)
+    assert set(np.unique(layers)) == {0, 2}
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_every_layer_is_taken(axis: Axis) -> None:
+    layers = np.random.default_rng(0).integers(0, 3, (2, *SHAPE)).astype(np.uint8)
+    segments = (Segment("a", 1, 0), Segment("b", 2, 1))
+    grid = Grid(SHAPE)
+    observations = Observations.from_volume(image_on(grid), {axis: Selection((0, 2), grid.count(axis))},
+                                            Segmentation(layers, segments, grid))
+    stack = observations.stacks[0]
+    assert observations.segments == segments
+    order = [0, 2] if stack.planes.normal[AXES.index(axis)] > 0 else [2, 0]
+    expected = np.moveaxis(np.take(layers, order, array_axis(axis) + 1), array_axis(axis) + 1, 1)
+    np.testing.assert_array_equal(stack.layers, expected)
+
+
+def test_untrusted_labels_are_not_known() -> None:
+    """A label map's values are found among its voxels: those of untrusted slices must not tell which labels exist."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[:, 2:4] = 1
+    noisy = labels.copy()
+    noisy[1::2, 5:] = 200
+    trusted: dict[Axis, Selection] = {"k": Selection.every(6, 2)}
+    clean, other = (Observations.from_volume(image_on(Grid(SHAPE)), trusted, Segmentation.from_labelmap(n, Grid(SHAPE)))
+                    for n in (labels, noisy))
+    assert other.segments == clean.segments
+
+
+def test_a_stack_fits_its_planes() -> None:
+    planes = Grid(SHAPE).planes("k", np.arange(2))
+    with pytest.raises(InputError, match="pixels.*do not fit the planes"):
+        SliceStack(planes, np.zeros((3, 7, 8), np.float32))
+    with pytest.raises(InputError, match="labels.*do not fit the planes"):
+        SliceStack(planes, np.zeros((2, 7, 8), np.float32), np.zeros((1, 2, 8, 7), np.uint8))

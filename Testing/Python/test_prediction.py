@@ -1,0 +1,144 @@
+"""What is expected between the trusted slices."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from TriplaneGaussianReconLib.arbitration import USUAL, Arbitration
+from TriplaneGaussianReconLib.correspondence import correspond
+from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.geometry import Grid, PlaneStack
+from TriplaneGaussianReconLib.interpolation import CANDIDATES, candidates
+from TriplaneGaussianReconLib.prediction import Prediction, corrected, predict
+
+WEIGHTS = np.array([USUAL.get(name, 0.0) for name in CANDIDATES])
+USUALLY = Arbitration(WEIGHTS, (0.01, 0.5), ())
+
+
+@pytest.fixture(autouse=True)
+def keep_thread_count() -> Iterator[None]:
+    threads = cv2.getNumThreads()
+    yield
+    cv2.setNumThreads(threads)
+
+
+def stack(offsets: np.ndarray, rows: int, columns: int, pixel: float = 1.0) -> PlaneStack:
+    origins = np.stack([np.zeros_like(offsets), np.zeros_like(offsets), offsets], axis=1)
+    return PlaneStack(origins, [0, pixel, 0], [pixel, 0, 0], rows, columns)
+
+
+def predicted(slices: np.ndarray, offsets: np.ndarray, pixel: float = 1.0) -> list[Prediction]:
+    planes = stack(offsets, *slices.shape[1:], pixel)
+    return predict(planes, slices, correspond(slices), USUALLY, lambda done: None)
+
+
+def test_narrow_gaps_have_one_image_and_wide_ones_three(textured: Callable[..., np.ndarray]) -> None:
+    slices = textured((5, 32, 36))
+    offsets = np.array([0.0, 2.0, 6.0, 7.0, 12.0])
+    result = predicted(slices, offsets)
+    assert [p.images.shape for p in result] == [(n, 32, 36) for n in (1, 3, 1, 3)]
+    np.testing.assert_allclose(result[0].planes.offsets, [1.0])
+    np.testing.assert_allclose(result[1].planes.offsets, [3.0, 4.0, 5.0])
+    np.testing.assert_allclose(result[3].planes.offsets, [8.25, 9.5, 10.75])
+    assert all(p.expected_error.shape == (32, 36) for p in result)
+    assert [len(p.images) for p in predicted(slices, offsets, pixel=0.5)] == [3, 3, 1, 3]
+
+
+def test_images_and_errors_are_the_arbitrations(textured: Callable[..., np.ndarray]) -> None:
+    slices, offsets = textured((4, 32, 36)), np.array([0.0, 4.0, 8.0, 12.0])
+    result = predicted(slices, offsets)
+    for gap in range(3):
+        images, errors = USUALLY.predict(candidates(slices, offsets, correspond(slices), gap, [0.25, 0.5, 0.75]))
+        np.testing.assert_array_equal(result[gap].images, images)
+        np.testing.assert_array_equal(result[gap].expected_error, errors[1])
+
+
+def test_planes_run_obliquely_where_the_stack_does(textured: Callable[..., np.ndarray]) -> None:
+    planes = PlaneStack([[0, 0, 0], [1, 2, 4]], [0, 1, 0], [1, 0, 0], 32, 36)
+    slices = textured((2, 32, 36))
+    result, = predict(planes, slices, correspond(slices), USUALLY, lambda done: None)
+    np.testing.assert_allclose(result.planes.origins, [[0.25, 0.5, 1], [0.5, 1, 2], [0.75, 1.5, 3]])
+
+
+def test_the_thread_count_does_not_matter(textured: Callable[..., np.ndarray]) -> None:
+    slices, results = textured((6, 32, 36), (1.0, -1.5), noise=0.05), []
+    for threads in (1, 2, 4):
+        cv2.setNumThreads(threads)
+        results.append(predicted(slices, np.arange(6) * 4.0))
+    for other in results[1:]:
+        for a, b in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(a.images, b.images)
+            np.testing.assert_array_equal(a.expected_error, b.expected_error)
+
+
+def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]) -> None:
+    slices = textured((5, 32, 36))
+    planes, told = stack(np.arange(5) * 4.0, 32, 36), []
+    predict(planes, slices, correspond(slices), USUALLY, told.append)
+    assert told == [0.0, 0.25, 0.5, 0.75]
+
+    def stop(done: float) -> None:
+        raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        predict(planes, slices, correspond(slices), USUALLY, stop)
+
+
+@pytest.mark.parametrize("keep", [2, 4])
+@pytest.mark.parametrize("axis", ["i", "j"])
+def test_crossing_slices_replace_what_they_cross(textured: Callable[..., np.ndarray], keep: int, axis: str) -> None:
+    """The truth on crossed pixels, exactly; nearer to it beside them; unchanged far from them."""
+    volume = textured((9, 32, 36), (2.0, -1.5), noise=0.02)
+    grid, number = Grid(volume.shape), 12
+    plain = predicted(volume[::keep], np.arange(0.0, 9, keep))
+    planes = grid.planes(axis, np.array([number]))  # type: ignore[arg-type]
+    pixels = np.take(volume, [number], 2 if axis == "i" else 1)
+    pixels = np.moveaxis(pixels, 2 if axis == "i" else 1, 0)
+    result = corrected(plain, [(planes, pixels)])
+    across = (lambda image, n: image[:, n]) if axis == "i" else (lambda image, n: image[n])
+    for before, after in zip(plain, result, strict=True):
+        assert after.planes is before.planes
+        for offset, image, old in zip(after.planes.offsets, after.images, before.images, strict=True):
+            truth = volume[round(offset)]
+            np.testing.assert_array_equal(across(image, number), across(truth, number))
+            assert np.abs(across(old, number) - across(truth, number)).max() > 1e-3
+            np.testing.assert_array_equal(across(image, number - 9), across(old, number - 9))
+            np.testing.assert_array_equal(across(image, number + 9), across(old, number + 9))
+            assert not np.array_equal(across(image, number + 1), across(old, number + 1))
+
+
+def test_a_residual_fades_around_the_crossing() -> None:
+    """A constant error of 1 is taken away fully where it was seen and less and less beside it."""
+    planes = stack(np.array([2.0]), 20, 30)
+    plain = Prediction(planes, np.zeros((1, 20, 30), np.float32), np.zeros((20, 30), np.float32))
+    crossing = replace(Grid((5, 20, 30)).planes("i", np.array([15])))
+    image = corrected([plain], [(crossing, np.ones((1, 5, 20), np.float32))])[0].images[0]
+    np.testing.assert_array_equal(image[:, 15], 1.0)
+    right, left = image[10, 15:], image[10, 15::-1]
+    np.testing.assert_allclose(right[:10], left[:10], atol=1e-5)
+    assert (np.diff(right) <= 1e-7).all() and 0.3 < right[1] < 1.0 and right[8] < 1e-3
+
+
+def test_crossing_slices_of_two_axes() -> None:
+    volume = np.random.default_rng(0).random((5, 20, 30)).astype(np.float32)
+    planes = stack(np.array([2.0]), 20, 30)
+    plain = Prediction(planes, np.zeros((1, 20, 30), np.float32), np.zeros((20, 30), np.float32))
+    grid = Grid(volume.shape)
+    crossing = [(grid.planes("i", np.array([4, 20])), np.moveaxis(volume[:, :, [4, 20]], 2, 0)),
+                (grid.planes("j", np.array([7])), np.moveaxis(volume[:, [7]], 1, 0))]
+    image = corrected([plain], crossing)[0].images[0]
+    np.testing.assert_array_equal(image[:, [4, 20]], volume[2][:, [4, 20]])
+    np.testing.assert_array_equal(image[7], volume[2, 7])
+    np.testing.assert_array_equal(plain.images, 0)  # the input is left alone
+
+
+def test_crossing_slices_elsewhere_change_nothing() -> None:
+    planes = stack(np.array([2.0]), 20, 30)
+    plain = Prediction(planes, np.full((1, 20, 30), 0.5, np.float32), np.zeros((20, 30), np.float32))
+    far = Grid((5, 20, 30), origin=(100, 0, 0)).planes("i", np.array([4]))
+    image = corrected([plain], [(far, np.ones((1, 5, 20), np.float32))])[0].images
+    np.testing.assert_array_equal(image, plain.images)

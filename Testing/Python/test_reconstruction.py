@@ -1,0 +1,510 @@
+"""The pipeline: observations in, dense volume, labels, confidence and model out."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numba
+import numpy as np
+import pytest
+import torch
+
+from TriplaneGaussianReconLib.errors import BackendUnavailableError, Cancelled, InputError
+from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid, array_axis
+from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.presets import PRESETS, Preset, preset_named
+from TriplaneGaussianReconLib.reconstruction import STAGES, Progress, Reconstruction, reconstruct
+from TriplaneGaussianReconLib.rendering import draw_grid, expected_error_on_grid
+from TriplaneGaussianReconLib.selection import Selection
+
+SHAPE = (13, 28, 30)
+FAST = PRESETS["fast"]
+PAPER = replace(PRESETS["paper"], grid_size=10, training=replace(PRESETS["paper"].training, steps=5))
+CHEAP = {"fast": FAST, "paper": PAPER}
+# Three labels, the last one in a layer of its own because it overlaps the others.
+SEGMENTS = (Segment("low", 3, 0), Segment("high", 9, 0), Segment("band", 1, 1))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume with labels of which only some slices are trusted."""
+
+    array: np.ndarray
+    layers: np.ndarray
+    grid: Grid
+    trusted: dict[Axis, Selection]
+
+    def observations(self, labels: bool = True) -> Observations:
+        segmentation = Segmentation(self.layers, SEGMENTS, self.grid) if labels else None
+        return Observations.from_volume(Image(self.array, self.grid), self.trusted, segmentation)
+
+    @property
+    def seen(self) -> np.ndarray:
+        """[k, j, i] bool: on a trusted slice."""
+        result = np.zeros(self.grid.shape, bool)
+        for axis, selection in self.trusted.items():
+            np.moveaxis(result, array_axis(axis), 0)[list(selection.indices)] = True
+        return result
+
+    def reconstructed(self, preset: str | Preset = "fast", labels: bool = True, **arguments: Any) -> Reconstruction:
+        return reconstruct(self.observations(labels), self.grid, preset=preset, **arguments)
+
+
+def labelled(volume: np.ndarray) -> np.ndarray:
+    """[layer, k, j, i] labels that follow the structures of `volume` in [0, 1]."""
+    layers = np.zeros((2, *volume.shape), np.uint8)
+    layers[0][volume < 0.4], layers[0][volume > 0.62] = 3, 9
+    layers[1][(volume > 0.5) & (volume < 0.75)] = 1
+    return layers
+
+
+@pytest.fixture(scope="module")
+def truth(textured: Callable[..., np.ndarray]) -> np.ndarray:
+    """A pattern in [0, 1] that moves obliquely."""
+    return textured(SHAPE, (0.7, -0.5), seed=5)
+
+
+@pytest.fixture(scope="module")
+def case(truth: np.ndarray) -> Case:
+    noise = np.random.default_rng(0).normal(0, 2.0, SHAPE)
+    return Case((100.0 + 1000.0 * truth + noise).astype(np.float32), labelled(truth), Grid(SHAPE, spacing=(1, 1, 1)),
+                {"k": Selection.every(13, 3)})
+
+
+@pytest.fixture(scope="module")
+def base(case: Case) -> Reconstruction:
+    return case.reconstructed("fast")
+
+
+@pytest.fixture(autouse=True)
+def keep_thread_counts() -> Iterator[None]:
+    counts = torch.get_num_threads(), cv2.getNumThreads(), numba.get_num_threads()
+    yield
+    torch.set_num_threads(counts[0])
+    cv2.setNumThreads(counts[1])
+    numba.set_num_threads(counts[2])
+
+
+def flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """All leaves of nested dictionaries and lists."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flattened(inner, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from flattened(inner, f"{path}[{number}]")
+    else:
+        yield path, value
+
+
+def assert_same_bits(ours: Reconstruction, other: Reconstruction) -> None:
+    """Everything that a reconstruction returns, timings excepted."""
+    for a, b in ((ours.volume, other.volume), (ours.confidence, other.confidence)):
+        assert a.array.dtype == b.array.dtype
+        assert a.array.tobytes() == b.array.tobytes()
+    assert (ours.segmentation is None) == (other.segmentation is None)
+    if ours.segmentation is not None and other.segmentation is not None:
+        assert ours.segmentation.layers.dtype == other.segmentation.layers.dtype
+        np.testing.assert_array_equal(ours.segmentation.layers, other.segmentation.layers)
+        assert ours.segmentation.segments == other.segmentation.segments
+    for name, tensor in ours.model.parameters.tensors().items():
+        assert torch.equal(tensor, getattr(other.model.parameters, name)), name
+    for name in ("frame", "mode", "cutoff", "intensity", "segments"):
+        assert np.array_equal(getattr(ours.model, name), getattr(other.model, name)), name
+    for name in ("middle", "offsets", "origin", "step", "at_trusted"):
+        assert np.array_equal(getattr(ours.model.expected_error, name), getattr(other.model.expected_error, name)), name
+    assert ours.model.provenance == other.model.provenance
+    reports = [{k: v for k, v in r.report.items() if k != "seconds"} for r in (ours, other)]
+    assert dict(flattened(reports[0])) == dict(flattened(reports[1]))
+
+
+THREE_AXES: dict[Axis, Selection] = {"k": Selection.every(13, 4), "j": Selection.every(28, 9),
+                                     "i": Selection.every(30, 7)}
+
+
+@pytest.mark.parametrize(("preset", "axes"), [("fast", 1), ("fast", 3), ("paper", 1), ("paper", 3)])
+def test_untrusted_slices_leave_no_trace(case: Case, preset: str, axes: int) -> None:
+    """Noise, NaN and other labels on untrusted slices change no bit of any output."""
+    clean = case if axes == 1 else replace(case, trusted=THREE_AXES)
+    generator = np.random.default_rng(7)
+    array, layers = clean.array.copy(), clean.layers.copy()
+    hidden = ~clean.seen
+    assert 0.4 < hidden.mean() < 0.8
+    array[hidden] = generator.normal(0, 1e6, hidden.sum())
+    array[hidden & (generator.random(SHAPE) < 0.1)] = np.nan
+    layers[:, hidden] = generator.integers(0, 200, (2, hidden.sum()))
+    other = replace(clean, array=array, layers=layers)
+    assert_same_bits(clean.reconstructed(CHEAP[preset]), other.reconstructed(CHEAP[preset]))
+
+
+def test_noise_among_the_trusted_slices_would_be_seen(case: Case, base: Reconstruction) -> None:
+    """That the comparison of the tests above can fail at all."""
+    array = case.array.copy()
+    array[3, 14, 15] += 1.0
+    with pytest.raises(AssertionError):
+        assert_same_bits(base, replace(case, array=array).reconstructed())
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_the_volume_is_what_the_model_draws(case: Case, preset: str) -> None:
+    """Nothing is blended or pasted in: drawing the model on the output grid gives every output to rounding."""
+    array = np.rint(case.array).astype(np.int16)
+    result = replace(case, array=array).reconstructed(CHEAP[preset])
+    drawn = draw_grid(result.model, case.grid, "cpu")
+    np.testing.assert_array_equal(result.volume.array, np.rint(drawn.image).astype(np.int16))
+    assert result.segmentation is not None and drawn.layers is not None
+    np.testing.assert_array_equal(result.segmentation.layers, drawn.layers)
+    np.testing.assert_array_equal(result.confidence.array, expected_error_on_grid(result.model, case.grid))
+
+
+def test_the_volume_is_what_the_model_draws_in_floats(case: Case, base: Reconstruction) -> None:
+    drawn = draw_grid(base.model, case.grid, "cpu")
+    assert base.volume.array.dtype == np.float32
+    assert base.volume.array.tobytes() == drawn.image.tobytes()
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_the_same_seed_gives_the_same_bits(case: Case, preset: str) -> None:
+    results = []
+    for threads in (1, 2):
+        torch.manual_seed(threads)  # what was drawn before does not matter
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        results.append(case.reconstructed(CHEAP[preset], seed=11))
+    assert_same_bits(*results)
+
+
+def test_another_seed_gives_other_bits(case: Case) -> None:
+    results = [case.reconstructed(PAPER, labels=False, seed=seed) for seed in (1, 2)]
+    assert not torch.equal(results[0].model.parameters.tilts, results[1].model.parameters.tilts)
+    assert results[0].report["seed"] == 1
+
+
+def psnr(image: np.ndarray, expected: np.ndarray) -> float:
+    return float(10 * np.log10(np.ptp(expected) ** 2 / np.mean((image - expected) ** 2)))
+
+
+def test_better_than_linear_where_structures_move(case: Case, base: Reconstruction) -> None:
+    hidden = [n for n in range(13) if n % 3]
+    linear = np.stack([(1 - n % 3 / 3) * case.array[n - n % 3] + n % 3 / 3 * case.array[n - n % 3 + 3] for n in hidden])
+    assert psnr(base.volume.array[hidden], case.array[hidden]) > psnr(linear, case.array[hidden]) + 2
+    assert psnr(base.volume.array[::3], case.array[::3]) > 45
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.int64])
+def test_integers_are_rounded_and_clipped_to_the_trusted_range(truth: np.ndarray, dtype: type) -> None:
+    """Sharp edges make any interpolation overshoot; the hidden slices hold larger values still."""
+    sharp = np.where(truth > 0.5, 1.0, 0.0) + np.where(truth > 0.65, 0.5, 0.0)
+    highest = 200 if dtype is np.uint8 else 30000
+    array = np.rint(sharp / 1.5 * highest).astype(dtype)
+    if dtype in (np.uint8, np.uint16):
+        array = np.maximum(array, 7).astype(dtype)
+    else:
+        array -= np.asarray(500, dtype)
+    trusted = array[::3]
+    array[1::3] = np.iinfo(dtype).max
+    result = Case(array, np.zeros((1, *SHAPE), np.uint8), Grid(SHAPE), {"k": Selection.every(13, 3)}
+                  ).reconstructed(labels=False)
+    assert result.volume.array.dtype == dtype
+    assert result.volume.array.min() >= trusted.min() and result.volume.array.max() <= trusted.max()
+    drawn = draw_grid(result.model, Grid(SHAPE), "cpu").image
+    assert np.abs(result.volume.array.astype(np.float64) - drawn).max() <= 0.5
+    assert np.abs(drawn - np.rint(drawn)).max() > 0.1
+    assert result.segmentation is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint32])
+def test_the_ends_of_an_integer_type_do_not_wrap_around(truth: np.ndarray, dtype: type) -> None:
+    """The type's largest value is among the trusted ones; nothing bright becomes dark by overflow."""
+    largest = np.iinfo(dtype).max
+    bright = truth > 0.6
+    array = np.where(bright, largest, largest // 4).astype(dtype)
+    result = Case(array, np.zeros((1, *SHAPE), np.uint8), Grid(SHAPE), {"k": Selection.every(13, 3)}
+                  ).reconstructed(labels=False)
+    trusted = result.volume.array[::3].astype(np.float64)
+    np.testing.assert_allclose(trusted[bright[::3]], float(largest), atol=0.3 * largest)
+    assert result.volume.array.min() >= largest // 5
+
+
+def test_labels(case: Case, base: Reconstruction) -> None:
+    """Three labels in two overlapping layers: kept on trusted slices, followed between them."""
+    assert base.segmentation is not None
+    layers = base.segmentation.layers
+    assert base.segmentation.segments == SEGMENTS and base.segmentation.grid is case.grid
+    assert layers.shape == case.layers.shape and np.issubdtype(layers.dtype, np.integer)
+    assert (layers[:, ::3] == case.layers[:, ::3]).mean() > 0.99
+    assert ((layers[0] > 0) & (layers[1] > 0)).any()
+    nearest = np.array([3 * round(n / 3) for n in range(13)])
+    for segment in SEGMENTS:
+        ours, plain, expected = (a[segment.layer] == segment.value
+                                 for a in (layers, case.layers[:, nearest], case.layers))
+        wrong, wrong_plain = (float((m ^ expected)[1::3].mean()) for m in (ours, plain))
+        assert wrong < 0.7 * wrong_plain, segment.name
+
+
+def test_labels_do_not_change_the_image(case: Case, base: Reconstruction) -> None:
+    without = case.reconstructed(labels=False)
+    assert without.segmentation is None and without.model.segments == ()
+    assert without.volume.array.tobytes() == base.volume.array.tobytes()
+
+
+def test_label_values_of_any_kind_survive(case: Case) -> None:
+    """Large and negative values, as label maps of signed types hold them."""
+    labels = np.zeros(SHAPE, np.int32)
+    labels[case.layers[0] == 3], labels[case.layers[0] == 9] = -5, 70000
+    segmentation = Segmentation.from_labelmap(labels, case.grid)
+    observations = Observations.from_volume(Image(case.array, case.grid), case.trusted, segmentation)
+    result = reconstruct(observations, case.grid)
+    assert result.segmentation is not None
+    assert (result.segmentation.layers[0, ::3] == labels[::3]).mean() > 0.98
+
+
+def followed(case: Case, preset: str | Preset = "fast") -> list[Progress]:
+    told: list[Progress] = []
+    case.reconstructed(preset, progress=told.append)
+    return told
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_progress(case: Case, preset: str) -> None:
+    told = followed(case, CHEAP[preset])
+    names = [p.stage for p in told]
+    assert sorted(set(names), key=names.index) == list(STAGES)
+    assert names == sorted(names, key=list(STAGES).index)  # never back to an earlier stage
+    for name in STAGES:
+        fractions = [p.fraction for p in told if p.stage == name]
+        assert fractions[0] == 0.0 and fractions[-1] == 1.0
+        assert fractions == sorted(fractions)
+    training = [p for p in told if p.stage == "training" and p.loss is not None and np.isfinite(p.loss)]
+    steps = CHEAP[preset].training.steps
+    assert [p.step for p in training] == list(range(1, steps)) and all(p.steps == steps for p in training)
+    assert sum(STAGES.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stop_takes_effect_at_once_in_every_stage(case: Case, stage: str) -> None:
+    told: list[Progress] = []
+
+    def asked() -> bool:
+        return bool(told) and told[-1].stage == stage
+
+    with pytest.raises(Cancelled, match="nothing was written"):
+        case.reconstructed(progress=told.append, should_stop=asked, labels=False)
+    assert [p.stage for p in told].count(stage) <= 2  # that it began, and at most that it ended
+    assert told[-1].stage == stage
+
+
+def test_stop_before_anything_happens(case: Case) -> None:
+    told: list[Progress] = []
+    with pytest.raises(Cancelled):
+        case.reconstructed(progress=told.append, should_stop=lambda: True)
+    assert not told
+
+
+def test_uneven_slices(case: Case) -> None:
+    uneven = replace(case, trusted={"k": Selection((0, 1, 5, 7, 12), 13)})
+    result = uneven.reconstructed()
+    assert result.report["trusted_slices"] == 5
+    trusted = [0, 1, 5, 7, 12]
+    assert psnr(result.volume.array[trusted], case.array[trusted]) > 38
+    assert np.isfinite(result.volume.array).all() and np.isfinite(result.confidence.array).all()
+    assert psnr(result.volume.array, case.array) > 22
+
+
+def test_trusted_slices_inside_the_volume(case: Case) -> None:
+    """Beyond the outermost trusted slices these are repeated, with growing doubt."""
+    result = replace(case, trusted={"k": Selection((3, 6, 9), 13)}).reconstructed()
+    for edge, beyond in ((3, range(3)), (9, range(10, 13))):
+        for number in beyond:
+            assert psnr(result.volume.array[number], case.array[edge]) > 30
+    doubt = result.confidence.array.mean(axis=(1, 2))
+    assert doubt[0] > doubt[1] > doubt[2] > doubt[3] and doubt[12] > doubt[11] > doubt[10] > doubt[9]
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_two_trusted_slices(case: Case, preset: str) -> None:
+    result = replace(case, trusted={"k": Selection((4, 8), 13)}).reconstructed(CHEAP[preset])
+    assert np.isfinite(result.volume.array).all()
+    assert "Too few" in result.report["self_check"]["note"]
+    if preset == "fast":
+        assert psnr(result.volume.array[[4, 8]], case.array[[4, 8]]) > 40
+
+
+def test_confidence(case: Case, base: Reconstruction) -> None:
+    """Least on trusted slices, in the input's units, and about as large as the error."""
+    doubt = base.confidence.array
+    assert base.confidence.grid is case.grid and doubt.dtype == np.float32 and (doubt >= 0).all()
+    by_slice = doubt.mean(axis=(1, 2))
+    assert by_slice[::3].max() < 0.5 * by_slice[1::3].min()
+    error = np.abs(base.volume.array - case.array)
+    hidden = np.arange(13) % 3 > 0
+    assert 0.4 < doubt[hidden].mean() / error[hidden].mean() < 4
+    louder = replace(case, array=10 * case.array).reconstructed(labels=False)
+    np.testing.assert_allclose(louder.confidence.array, 10 * doubt, rtol=0.05, atol=0.5)
+
+
+@pytest.mark.parametrize("axis", ["i", "j"])
+def test_other_axes(case: Case, base: Reconstruction, axis: Axis) -> None:
+    """The same slices stacked along another axis of the array give the same volume."""
+    order = {"i": (1, 2, 0), "j": (1, 0, 2)}[axis]
+    array = np.ascontiguousarray(case.array.transpose(order))
+    layers = np.ascontiguousarray(case.layers.transpose(0, *(n + 1 for n in order)))
+    result = Case(array, layers, Grid(array.shape), {axis: Selection.every(13, 3)}).reconstructed()
+    assert result.volume.array.shape == array.shape
+    assert_close(result, base, tuple(np.argsort(order)), 1e-4 if axis == "i" else 3e-3)
+
+
+def assert_close(result: Reconstruction, base: Reconstruction, order: tuple[int, ...], tolerance: float) -> None:
+    """Volumes agree within `tolerance` of the range, nearly all labels are equal."""
+    spread = float(np.ptp(base.volume.array))
+    assert np.abs(result.volume.array.transpose(order) - base.volume.array).max() <= tolerance * spread
+    assert np.abs(result.confidence.array.transpose(order) - base.confidence.array).max() <= 2 * tolerance * spread
+    assert result.segmentation is not None and base.segmentation is not None
+    layers = result.segmentation.layers.transpose(0, *(n + 1 for n in order))
+    assert (layers == base.segmentation.layers).mean() > 0.998
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("oblique", 1e-4), ("moved", 1e-4), ("left-handed", 3e-3)])
+def test_the_direction_of_the_grid_does_not_matter(case: Case, base: Reconstruction, rotation: tuple, name: str,
+                                                   tolerance: float) -> None:
+    direction = np.asarray(rotation) * ((1, 1, -1) if name == "left-handed" else 1)
+    origin = (310.0, -120.5, 77.0) if name == "moved" else (0.0, 0.0, 0.0)
+    other = replace(case, grid=Grid(SHAPE, origin, (1, 1, 1), direction))
+    result = other.reconstructed()
+    assert result.volume.grid is other.grid
+    assert_close(result, base, (0, 1, 2), tolerance)
+
+
+def test_spacing_scales_with_the_model(case: Case, base: Reconstruction) -> None:
+    """The same array with voxels of half the size is the same reconstruction, half as large."""
+    result = replace(case, grid=Grid(SHAPE, spacing=(0.5, 0.5, 0.5))).reconstructed()
+    assert_close(result, base, (0, 1, 2), 1e-3)
+
+
+def test_a_finer_output(truth: np.ndarray, textured: Callable[..., np.ndarray]) -> None:
+    """All slices of a thick stack trusted, the output three times as fine."""
+    thick = Case((1000 * truth[::3]).astype(np.float32), labelled(truth[::3]), Grid((5, 28, 30), spacing=(1, 1, 3)),
+                 {"k": Selection.every(5, 1)})
+    fine = thick.grid.resampled("k", 1.0)
+    result = reconstruct(thick.observations(), fine)
+    assert result.volume.array.shape == result.confidence.array.shape == SHAPE
+    assert result.volume.grid is fine
+    assert psnr(result.volume.array[::3], thick.array) > 42
+    linear = np.stack([np.interp(np.arange(13), np.arange(0, 13, 3), column)
+                       for column in thick.array.reshape(5, -1).T], axis=1).reshape(SHAPE)
+    assert psnr(result.volume.array, 1000 * truth) > psnr(linear, 1000 * truth) + 2
+    assert result.segmentation is not None and result.segmentation.layers.shape == (2, *SHAPE)
+    coarse = reconstruct(thick.observations(), thick.grid)
+    np.testing.assert_allclose(coarse.volume.array, result.volume.array[::3], atol=0.05)
+
+
+def test_any_grid_can_be_drawn(case: Case, rotation: tuple) -> None:
+    """An output grid that is oblique to the trusted slices shows the same structures."""
+    centre = np.array([15.0, 14.0, 6.0])
+    tilted = Grid((9, 14, 14), spacing=(0.8, 0.8, 0.8), direction=rotation)
+    tilted = replace(tilted, origin=centre - tilted.index_to_physical(np.array([6.5, 6.5, 4.0])))
+    result = reconstruct(case.observations(labels=False), tilted)
+    k, j, i = np.meshgrid(*(np.arange(n) for n in tilted.shape), indexing="ij")
+    at = tilted.index_to_physical(np.stack([i, j, k], axis=-1))
+    from scipy.ndimage import map_coordinates
+
+    expected = map_coordinates(case.array, at[..., ::-1].reshape(-1, 3).T, order=3).reshape(tilted.shape)
+    assert psnr(result.volume.array, expected) > 24
+
+
+def test_three_axes_are_used(case: Case) -> None:
+    """Crossing slices bring the result nearer to the truth, also beside them."""
+    k_only = replace(case, trusted={"k": THREE_AXES["k"]}).reconstructed(labels=False)
+    three = replace(case, trusted=THREE_AXES)
+    result = three.reconstructed(labels=False)
+    assert len(result.report["residual_on_trusted_slices"]) == 3
+    seen = three.seen
+    beside = np.zeros_like(seen)
+    beside[:, 1::9], beside[:, :, 1::7] = True, True
+    beside &= ~seen
+    before, after = (np.sqrt(((r.volume.array - case.array)[beside] ** 2).mean()) for r in (k_only, result))
+    assert after < 0.8 * before
+    crossing = seen.copy()
+    crossing[::4] = False
+    before, after = (np.sqrt(((r.volume.array - case.array)[crossing] ** 2).mean()) for r in (k_only, result))
+    assert after < 0.3 * before
+
+
+def test_the_report(case: Case, base: Reconstruction) -> None:
+    report = base.report
+    json.dumps(report, allow_nan=False)
+    json.dumps(dict(base.model.provenance), allow_nan=False)
+    assert report["preset"] == "fast" and report["device"] == "cpu" and report["labels"] == 3
+    assert report["trusted_slices"] == 5 and report["gaussians"] == len(base.model.parameters)
+    assert list(report["seconds"]) == list(STAGES) and min(report["seconds"].values()) >= 0
+    assert sum(report["weights"].values()) == pytest.approx(1, abs=1e-3)
+    residual, = report["residual_on_trusted_slices"]
+    difference = np.abs(base.volume.array[::3] - case.array[::3])
+    assert residual["mean_absolute"] == pytest.approx(float(difference.mean()), rel=1e-3)
+    assert residual["largest"] == pytest.approx(float(difference.max()), rel=1e-3)
+    assert residual["psnr"] > 45 and residual["label_agreement"] > 0.99
+    check = report["self_check"]
+    assert check["slices"] == 3 and list(check["per_slice"]) == ["1", "2", "3"]
+    assert check["psnr_at_twice_the_gap"] == pytest.approx(np.mean(list(check["per_slice"].values())), abs=0.02)
+    assert 10 < check["psnr_at_twice_the_gap"] < 60
+    assert set(base.model.provenance) <= set(report) and base.model.provenance["preset"] == "fast"
+
+
+def test_paper_fits_what_it_sees(case: Case) -> None:
+    """More steps bring the trusted slices nearer, image and labels."""
+    def told(steps: int) -> dict[str, Any]:
+        preset = replace(PAPER, grid_size=16, training=replace(PAPER.training, steps=steps))
+        return case.reconstructed(preset).report
+
+    few, more = told(2), told(40)
+    a, b = (r["residual_on_trusted_slices"][0] for r in (few, more))
+    assert b["psnr"] > a["psnr"] + 2
+    assert more["loss"]["training"] < 0.8 * few["loss"]["training"]
+
+
+@pytest.mark.parametrize("fusion", ["concatenate", "weighted_sum"])
+def test_both_fusions_work(case: Case, fusion: str) -> None:
+    preset = replace(FAST, triplane=replace(FAST.triplane, fusion=fusion))  # type: ignore[arg-type]
+    result = case.reconstructed(preset, labels=False)
+    assert psnr(result.volume.array[::3], case.array[::3]) > 40
+
+
+def test_devices(case: Case) -> None:
+    with pytest.raises(BackendUnavailableError, match="CUDA.*Use device 'cpu'"):
+        case.reconstructed(device="cuda")
+    with pytest.raises(InputError, match="Unknown device 'tpu'.*auto, cpu, cuda"):
+        case.reconstructed(device="tpu")
+
+
+def test_presets(case: Case) -> None:
+    with pytest.raises(InputError, match="Unknown preset 'best'.*fast, paper"):
+        case.reconstructed("best")
+    assert preset_named("fast") is FAST
+    for name, preset in PRESETS.items():
+        assert preset.name == name and preset.summary and preset.triplane.residual_limits
+
+
+def test_slices_at_the_same_place_are_refused(case: Case) -> None:
+    observations = case.observations()
+    stack = observations.stacks[0]
+    origins = stack.planes.origins.copy()
+    origins[2] = origins[1]
+    doubled = replace(observations, stacks=(replace(stack, planes=replace(stack.planes, origins=origins)),))
+    with pytest.raises(InputError, match="same place. Exclude one"):
+        reconstruct(doubled, case.grid)
+
+
+@pytest.mark.parametrize("shape", [(5, 12, 14), (4, 1, 30), (3, 2, 2), (5, 30, 1)])
+def test_tiny_slices(shape: tuple[int, int, int]) -> None:
+    """Too small for any displacement, but not too small to be reconstructed."""
+    array = np.random.default_rng(0).uniform(0, 100, shape).astype(np.float32)
+    tiny = Case(array, np.zeros((1, *shape), np.uint8), Grid(shape), {"k": Selection.every(shape[0], 2)})
+    result = tiny.reconstructed(labels=False)
+    assert result.volume.array.shape == shape and np.isfinite(result.volume.array).all()
+    assert np.isfinite(result.confidence.array).all()
+    assert AXES[2] in tiny.trusted

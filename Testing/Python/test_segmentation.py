@@ -1,0 +1,285 @@
+"""Labels as occupancies, on trusted slices and between them."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from TriplaneGaussianReconLib.correspondence import Correspondence
+from TriplaneGaussianReconLib.images import Segment
+from TriplaneGaussianReconLib.segmentation import (
+    ABSENT,
+    BAND,
+    MOST_SLOTS,
+    LabelChannels,
+    Occupancies,
+    between,
+    occupancy,
+    on_slice,
+    signed_distance,
+)
+
+ROWS, COLUMNS = 48, 56
+ONE = LabelChannels((Segment("a", 1),))
+
+
+def disc(x: float, y: float, radius: float, shape: tuple[int, int] = (ROWS, COLUMNS)) -> np.ndarray:
+    rows, columns = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    return np.hypot(columns - x, rows - y) <= radius
+
+
+def moved_by(x: float, y: float, confidence: float = 1.0, shape: tuple[int, int] = (ROWS, COLUMNS)) -> Correspondence:
+    return Correspondence(np.broadcast_to(np.float32([x, y]), (1, *shape, 2)).copy(),
+                          np.full((1, *shape), confidence, np.float32))
+
+
+def dense(found: Occupancies, channels: LabelChannels, shape: tuple[int, int] = (ROWS, COLUMNS)) -> np.ndarray:
+    """[1, channel, row, column], the image's channel included."""
+    full = np.zeros((1, channels.count, shape[0] * shape[1]), np.float32)
+    full[0, found.channels, found.pixels] = found.values
+    return full.reshape(1, channels.count, *shape)
+
+
+def decoded(found: Occupancies, channels: LabelChannels = ONE) -> np.ndarray:
+    """[layer, row, column]."""
+    layers = 1 + max(s.layer for s in channels.segments)
+    return channels.decode(dense(found, channels), layers, np.dtype(np.uint8))[:, 0]
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+@pytest.mark.parametrize("radius", [5.0, 9.5, 16.0])
+def test_signed_distance_of_a_disc(radius: float) -> None:
+    distance = signed_distance(disc(27.0, 23.0, radius))
+    rows, columns = np.meshgrid(np.arange(ROWS), np.arange(COLUMNS), indexing="ij")
+    truth = radius - np.hypot(columns - 27.0, rows - 23.0)
+    assert np.abs(distance - truth).max() < 1.0  # the mask knows the outline to within a pixel
+    near = np.abs(truth) < 2 * BAND
+    assert np.abs(distance - truth)[near].max() < 0.75
+    assert abs(float((distance - truth)[near].mean())) < 0.25
+    np.testing.assert_array_equal(distance > 0, disc(27.0, 23.0, radius))
+
+
+def test_the_border_lies_between_two_pixels() -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[:, 8:] = True
+    expected = np.broadcast_to(np.arange(20) - 7.5, (20, 20))
+    np.testing.assert_allclose(signed_distance(mask), expected, atol=0.02)
+    np.testing.assert_allclose(signed_distance(~mask), -expected, atol=0.02)
+    np.testing.assert_allclose(signed_distance(mask.T), expected.T, atol=0.02)
+
+
+def test_full_and_empty_masks() -> None:
+    full, empty = signed_distance(np.ones((10, 16), bool)), signed_distance(np.zeros((10, 16), bool))
+    assert (full >= BAND).all() and np.isfinite(full).all() and full.dtype == np.float32
+    assert (empty == ABSENT).all() and empty.dtype == np.float32
+    single = np.zeros((9, 9), bool)
+    single[4, 4] = True
+    distance = signed_distance(single)
+    assert distance[4, 4] == pytest.approx(0.5, abs=0.02) and distance[4, 6] == pytest.approx(-1.5, abs=0.02)
+
+
+def test_the_image_border_is_no_outline() -> None:
+    """A label that touches the border of the image goes on beyond it."""
+    mask = np.zeros((30, 30), bool)
+    mask[:, :10] = True
+    assert signed_distance(mask)[15, 0] == pytest.approx(9.5, abs=0.05)
+    assert signed_distance(mask)[0, 0] == pytest.approx(9.5, abs=0.05)
+
+
+def test_occupancy() -> None:
+    np.testing.assert_allclose(occupancy(np.array([-9, -BAND, 0, BAND / 2, BAND, 9])), [0, 0, 0.5, 0.75, 1, 1])
+
+
+SEGMENTS = (Segment("a", 1, 0), Segment("b", 7, 0), Segment("c", 300, 0), Segment("d", 2, 2), Segment("e", 1, 2))
+
+
+def test_channels() -> None:
+    channels = LabelChannels(SEGMENTS)
+    assert channels.table == [(0, 0), (0, 1), (0, 7), (0, 300), (2, 0), (2, 2), (2, 1)]
+    assert channels.count == 8
+    assert [channels.is_background(n) for n in range(1, 8)] == [True, False, False, False, True, False, False]
+    assert LabelChannels(()).count == 1
+
+
+def overlapping() -> np.ndarray:
+    """[layer, plane, row, column] random labels of SEGMENTS; layer 1 holds none, and 99 is no segment's value."""
+    generator = np.random.default_rng(0)
+    layers = np.zeros((3, 4, 6, 5), np.uint16)
+    layers[0] = generator.choice([0, 1, 7, 300], (4, 6, 5))
+    layers[2] = generator.choice([0, 1, 2], (4, 6, 5))
+    return layers
+
+
+def test_one_hot_and_back() -> None:
+    channels, layers = LabelChannels(SEGMENTS), overlapping()
+    masks = channels.one_hot(layers)
+    assert masks.shape == (4, 7, 6, 5) and masks.dtype == np.float32
+    np.testing.assert_array_equal(masks[:, 2], layers[0] == 7)
+    np.testing.assert_array_equal(masks[:, 5], layers[2] == 2)
+    np.testing.assert_array_equal(masks[:, :4].sum(axis=1), 1)  # a layer's channels divide every pixel
+    np.testing.assert_array_equal(masks[:, 4:].sum(axis=1), 1)
+    occupancies = np.concatenate([np.full((4, 1, 6, 5), 50, np.float32), masks], axis=1)
+    back = channels.decode(occupancies, 3, np.dtype(np.uint16))
+    np.testing.assert_array_equal(back, layers)
+    assert back.dtype == np.uint16
+
+
+def test_values_without_a_segment_are_background() -> None:
+    channels = LabelChannels(SEGMENTS)
+    layers = overlapping()
+    layers[0, 0, 0, 0] = 99
+    assert channels.mask(layers, 1)[0, 0, 0]
+    assert channels.one_hot(layers)[0, 0, 0, 0] == 1
+
+
+def test_the_largest_occupancy_wins_and_the_background_on_a_tie() -> None:
+    channels = LabelChannels((Segment("a", 1), Segment("b", 2)))
+    occupancies = np.zeros((1, 4, 1, 4), np.float32)
+    occupancies[0, 1:, 0] = np.array([[0.5, 0.5, 0], [0.2, 0.3, 0.4], [0, 0, 0], [0.1, 0.6, 0.6]]).T
+    assert channels.decode(occupancies, 1, np.dtype(np.uint8)).ravel().tolist() == [0, 2, 0, 1]
+
+
+def test_a_trusted_slice_comes_back_exactly() -> None:
+    channels = LabelChannels((Segment("a", 1), Segment("b", 2), Segment("c", 1, 1)))
+    layers = np.zeros((2, ROWS, COLUMNS), np.uint8)
+    layers[0][disc(20, 20, 9)] = 1
+    layers[0][disc(29, 24, 6)] = 2
+    layers[1][disc(24, 22, 11)] = 1
+    layers[1][0:4, 50:] = 1  # in the corner of the image
+    np.testing.assert_array_equal(decoded(on_slice(channels, layers), channels), layers)
+    found = on_slice(channels, layers)
+    assert not found.trends.any() and found.values.min() > 0 and found.values.max() == 1
+
+
+def test_an_empty_slice_has_no_entries() -> None:
+    empty = np.zeros((1, ROWS, COLUMNS), np.uint8)
+    assert len(on_slice(ONE, empty).pixels) == 0
+    for found in between(ONE, empty, empty, moved_by(0, 0), 0, [0.25, 0.75], 0.25):
+        assert len(found.pixels) == 0
+        slots, values, trends = found.slots(np.array([3, 5]))
+        assert slots.shape == values.shape == trends.shape == (2, MOST_SLOTS) and not values.any()
+
+
+def test_a_label_on_the_whole_slice() -> None:
+    full = np.ones((1, ROWS, COLUMNS), np.uint8)
+    assert decoded(on_slice(ONE, full)).all()
+    found, = between(ONE, full, full, moved_by(3, 0), 0, [0.5], 0.25)
+    assert decoded(found).all()
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75])
+def test_a_moving_disc_is_found_between_the_slices(fraction: float) -> None:
+    first, second = (disc(x, 24.0, 8.0)[None].astype(np.uint8) for x in (22.0, 30.0))
+    found, = between(ONE, first, second, moved_by(8.0, 0.0), 0, [fraction], 0.1)
+    truth = disc(22.0 + 8.0 * fraction, 24.0, 8.0)
+    assert dice(decoded(found)[0] == 1, truth) > 0.97
+    reversed_found, = between(ONE, second, first, moved_by(-8.0, 0.0), 0, [1.0 - fraction], 0.1)
+    np.testing.assert_allclose(dense(reversed_found, ONE), dense(found, ONE), atol=1e-5)
+
+
+def test_displacement_helps_where_straight_interpolation_fails() -> None:
+    """Half-way between two discs that do not overlap there is a disc only along the displacement."""
+    first, second = (disc(x, 24.0, 5.0)[None].astype(np.uint8) for x in (21.0, 34.0))
+    truth = disc(27.5, 24.0, 5.0)
+    along, = between(ONE, first, second, moved_by(13.0, 0.0), 0, [0.5], 0.1)
+    straight, = between(ONE, first, second, moved_by(0.0, 0.0), 0, [0.5], 0.1)
+    assert dice(decoded(along)[0] == 1, truth) > 0.75
+    assert dice(decoded(straight)[0] == 1, truth) < 0.5
+
+
+def test_the_ends_of_a_gap_are_the_slices() -> None:
+    first, second = disc(20, 20, 9)[None].astype(np.uint8), disc(26, 24, 7)[None].astype(np.uint8)
+    for fraction, slice_ in ((0.0, first), (1.0, second)):
+        found, = between(ONE, first, second, moved_by(6.0, 4.0), 0, [fraction], 0.1)
+        np.testing.assert_array_equal(decoded(found), slice_)
+
+
+def test_a_label_that_ends_shrinks() -> None:
+    """Absent on one side: smaller and smaller towards it, gone before it."""
+    first, second = disc(27, 24, 9)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
+    fractions = [0.1, 0.3, 0.5, 0.7, 0.95]
+    forwards = between(ONE, first, second, moved_by(0, 0), 0, fractions, 0.1)
+    areas = [int((decoded(found) == 1).sum()) for found in forwards]
+    # Radius 9 ends where 9 (1 - f) + ABSENT f = 0, that is at f = 9 / 13.
+    for fraction, area in zip(fractions, areas, strict=True):
+        radius = max(9 * (1 - fraction) + ABSENT * fraction, 0)
+        assert area == pytest.approx(np.pi * radius ** 2, rel=0.2, abs=25), fraction
+    assert areas == sorted(areas, reverse=True) and areas[-1] == 0
+    mirrored = between(ONE, second, first, moved_by(0, 0), 0, [1 - f for f in fractions], 0.1)
+    assert [int((decoded(found) == 1).sum()) for found in mirrored] == areas
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5, 0.7])
+def test_the_background_is_what_the_only_label_leaves(fraction: float) -> None:
+    """Also next to a slice without the label: their occupancies add up to 1 wherever either is."""
+    first, second = disc(27, 24, 9)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
+    for a, b in ((first, second), (first, disc(30, 24, 6)[None].astype(np.uint8))):
+        found, = between(ONE, a, b, moved_by(0, 0), 0, [fraction], 0.1)
+        total = dense(found, ONE)[0].sum(axis=0)
+        np.testing.assert_allclose(total[total > 0], 1.0, atol=0.02)
+
+
+def test_trends_tell_the_change_across_the_gap() -> None:
+    """A border that moves without displacement: occupancy changes at its speed, in the direction of the depth."""
+    first, second = (np.zeros((1, ROWS, COLUMNS), np.uint8) for _ in range(2))
+    first[:, :, :20], second[:, :, :24] = 1, 1
+    found, = between(ONE, first, second, moved_by(0, 0), 0, [0.5], 0.1)
+    at_border = (found.pixels == 24 * COLUMNS + 21) & (found.channels == 2)
+    assert found.trends[at_border].item() == pytest.approx(4.0 / (2 * BAND), rel=0.05)
+    still, = between(ONE, first, first, moved_by(0, 0), 0, [0.5], 0.1)
+    assert np.abs(still.trends).max() < 1e-5
+
+
+def test_overlapping_layers_are_independent() -> None:
+    channels = LabelChannels((Segment("a", 1, 0), Segment("b", 1, 1)))
+    first, second = np.zeros((2, ROWS, COLUMNS), np.uint8), np.zeros((2, ROWS, COLUMNS), np.uint8)
+    first[0], second[0] = disc(22, 24, 8), disc(26, 24, 8)
+    alone, = between(ONE, first[:1], second[:1], moved_by(4, 0), 0, [0.5], 0.1)
+    first[1], second[1] = disc(24, 22, 10), disc(24, 26, 10)
+    both, = between(channels, first, second, moved_by(4, 0), 0, [0.5], 0.1)
+    np.testing.assert_array_equal(decoded(both, channels)[0], decoded(alone)[0])
+    assert ((decoded(both, channels) == 1).all(axis=0)).sum() > 50
+
+
+def test_slots_are_ordered_and_capped() -> None:
+    """Pixel 3 has more entries than there are slots, pixel 8 two, pixel 5 none."""
+    count = MOST_SLOTS + 2
+    values = np.concatenate([np.linspace(0.1, 0.9, count), [0.25, 0.75]]).astype(np.float32)
+    pixels = np.array([3] * count + [8, 8])
+    numbers = np.array([*range(1, count + 1), 4, 2], np.int32)
+    shuffled = np.random.default_rng(0).permutation(len(pixels))
+    found = Occupancies(pixels[shuffled], numbers[shuffled], values[shuffled], -values[shuffled])
+    channels, filled, trends = found.slots(np.array([8, 5, 3, 3, 99, 0]))
+    assert channels.shape == filled.shape == trends.shape == (6, MOST_SLOTS)
+    assert channels[0].tolist() == [2, 4] + [0] * (MOST_SLOTS - 2)
+    np.testing.assert_allclose(filled[0, :2], [0.75, 0.25])
+    for row in (2, 3):
+        assert channels[row].tolist() == list(range(count, 2, -1))
+        assert (np.diff(filled[row]) < 0).all()
+    for row in (1, 4, 5):
+        assert not channels[row].any() and not filled[row].any() and not trends[row].any()
+    np.testing.assert_array_equal(trends, -filled)
+
+
+def test_labels_at_the_border_of_the_image() -> None:
+    """A label cut off by the image's border moves along it, and entries stay inside the image."""
+    first, second = (disc(x, 0.0, 9.0)[None].astype(np.uint8) for x in (20.0, 26.0))
+    found, = between(ONE, first, second, moved_by(6.0, 0.0), 0, [0.5], 0.1)
+    assert found.pixels.min() >= 0 and found.pixels.max() < ROWS * COLUMNS
+    assert dice(decoded(found)[0] == 1, disc(23.0, 0.0, 9.0)) > 0.95
+    corner = np.zeros((1, ROWS, COLUMNS), np.uint8)
+    corner[0, -6:, -6:] = 1
+    np.testing.assert_array_equal(decoded(on_slice(ONE, corner)), corner)
+    found, = between(ONE, corner, corner, moved_by(0.0, 0.0), 0, [0.5], 0.1)
+    np.testing.assert_array_equal(decoded(found), corner)
+
+
+def test_many_labels() -> None:
+    """Sixty touching labels, none of them lost."""
+    labels = (1 + np.arange(6)[:, None] * 10 + np.arange(10)).repeat(8, axis=0).repeat(6, axis=1).astype(np.uint8)
+    channels = LabelChannels(tuple(Segment(str(n), n) for n in range(1, 61)))
+    found = on_slice(channels, labels[None])
+    full = dense(found, channels, labels.shape)
+    np.testing.assert_array_equal(channels.decode(full, 1, np.dtype(np.uint8))[0, 0], labels)

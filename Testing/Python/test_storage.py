@@ -1,0 +1,243 @@
+"""Model files keep every bit and refuse what is none; the .ply holds the same Gaussians."""
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from TriplaneGaussianReconLib.errors import InputError, MissingPackageError, OutputError
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.model import Model
+from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.reconstruction import Reconstruction, reconstruct
+from TriplaneGaussianReconLib.rendering import draw_grid, expected_error_on_grid
+from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.storage import export_ply, load_model, save_model
+
+SHAPE = (9, 20, 24)
+
+
+@pytest.fixture(scope="module")
+def result(textured: Any, rotation: Any) -> Reconstruction:
+    """A labelled reconstruction on an oblique grid, of overlapping segments."""
+    volume = textured(SHAPE)
+    grid = Grid(SHAPE, (12.5, -40.0, 7.0), (0.8, 0.8, 2.5), rotation)
+    layers = np.stack([volume > 0.6, volume > 0.5]).astype(np.uint8)
+    segments = (Segment("Tumour β", 1, 0, "a", (1.0, 0.25, 0.1)), Segment("halo", 1, 1))
+    observations = Observations.from_volume(Image((1000 * volume).astype(np.int16), grid),
+                                            {"k": Selection.every(9, 2)}, Segmentation(layers, segments, grid))
+    return reconstruct(observations, grid)
+
+
+@pytest.fixture
+def saved(result: Reconstruction, tmp_path: Path) -> Path:
+    save_model(tmp_path / "model.safetensors", result.model)
+    return tmp_path / "model.safetensors"
+
+
+def test_a_loaded_model_draws_the_same_bits(result: Reconstruction, saved: Path) -> None:
+    loaded, grid = load_model(saved), result.volume.grid
+    finer = grid.resampled("k", 0.9)
+    for there in (grid, finer):
+        ours, theirs = draw_grid(loaded, there, "cpu"), draw_grid(result.model, there, "cpu")
+        assert ours.image.tobytes() == theirs.image.tobytes()
+        assert ours.layers is not None and theirs.layers is not None
+        assert ours.layers.tobytes() == theirs.layers.tobytes()
+        error = expected_error_on_grid(loaded, there)
+        assert error.tobytes() == expected_error_on_grid(result.model, there).tobytes()
+
+
+def test_the_rendered_file_is_the_output(result: Reconstruction, saved: Path) -> None:
+    drawn = draw_grid(load_model(saved), result.volume.grid, "cpu")
+    np.testing.assert_array_equal(np.rint(drawn.image), result.volume.array)
+
+
+def test_everything_else_survives(result: Reconstruction, saved: Path) -> None:
+    loaded, model = load_model(saved), result.model
+    assert loaded.segments == model.segments
+    assert loaded.intensity == model.intensity
+    assert loaded.provenance == json.loads(json.dumps(model.provenance))
+    assert (loaded.mode, loaded.cutoff) == (model.mode, model.cutoff)
+    assert loaded.expected_error.at_trusted == model.expected_error.at_trusted
+    np.testing.assert_array_equal(loaded.frame, model.frame)
+    for name, tensor in model.parameters.tensors().items():
+        assert getattr(loaded.parameters, name).dtype == tensor.dtype
+
+
+def test_a_loaded_model_does_not_depend_on_its_file(saved: Path) -> None:
+    loaded = load_model(saved)
+    before = loaded.parameters.centres.clone()
+    saved.write_bytes(bytes(saved.stat().st_size))
+    assert torch.equal(loaded.parameters.centres, before)
+
+
+def test_a_model_without_labels_survives(result: Reconstruction, tmp_path: Path) -> None:
+    model = replace(result.model, parameters=result.model.parameters.image_only(), segments=())
+    save_model(tmp_path / "m.safetensors", model)
+    assert load_model(tmp_path / "m.safetensors").segments == ()
+
+
+# ---------------------------------------------------------------------------------------------------- what is refused
+
+
+def rewritten(path: Path, change: dict[str, Any], drop: str = "",
+              tensors: dict[str, torch.Tensor] | None = None) -> Path:
+    """Write the model file `path` again with parts of its description or tensors changed."""
+    with safe_open(path, framework="pt") as file:
+        content = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        description = {**json.loads(file.metadata()["model"]), **change}
+    description.pop(drop, None)
+    content.update(tensors or {})
+    content.pop(drop, None)
+    other = path.with_name("other.safetensors")
+    save_file(content, other, {"model": json.dumps(description)})
+    return other
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(InputError, match="does not exist or is a folder.*--save-model"):
+            load_model(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model at all, but some text", bytes(1000)])
+def test_another_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match="is no model file, or is damaged"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_a_file_cut_short_is_refused(saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:-100])
+    with pytest.raises(InputError, match="damaged"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"model": "no JSON"}, {"model": "[]"}, {"model": "{}"}])
+def test_foreign_safetensors_are_refused(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    save_file({"weight": torch.zeros(3)}, tmp_path / "net.safetensors", metadata)
+    with pytest.raises(InputError, match="no model of this program"):
+        load_model(tmp_path / "net.safetensors")
+
+
+def test_a_newer_format_asks_for_an_update(saved: Path) -> None:
+    with pytest.raises(InputError, match="format 2;.*Update the program"):
+        load_model(rewritten(saved, {"version": 2}))
+
+
+@pytest.mark.parametrize("drop", ["frame", "gaussians.tilts", "expected_error.step", "intensity", "segments", "cutoff"])
+def test_a_missing_part_is_named(saved: Path, drop: str) -> None:
+    with pytest.raises(InputError, match=f"damaged or incomplete.*{drop}"):
+        load_model(rewritten(saved, {}, drop))
+
+
+@pytest.mark.parametrize("change, tensors", [
+    ({"mode": "magic"}, {}), ({}, {"frame": torch.eye(3)}), ({}, {"gaussians.centres": torch.zeros(2, 3)}),
+    ({}, {"expected_error.offsets": torch.zeros(2)}), ({"version": "one"}, {}), ({"segments": [{"color": None}]}, {})])
+def test_parts_that_do_not_fit_are_refused(saved: Path, change: dict[str, Any],
+                                            tensors: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(InputError, match="damaged|no model of this program"):
+        load_model(rewritten(saved, change, tensors=tensors))
+
+
+def test_a_failed_write_leaves_the_old_file(result: Reconstruction, saved: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+
+    def fail(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    with pytest.raises(OutputError, match="was not written: No space left on device"):
+        save_model(saved, result.model)
+    assert saved.read_bytes() == before
+    assert [file.name for file in saved.parent.iterdir()] == [saved.name]
+
+
+@pytest.mark.parametrize("name, error", [("m.nrrd", InputError), ("missing/m.safetensors", OutputError)])
+def test_unusable_model_names_are_refused(result: Reconstruction, tmp_path: Path, name: str,
+                                          error: type[Exception]) -> None:
+    with pytest.raises(error):
+        save_model(tmp_path / name, result.model)
+
+
+# ---------------------------------------------------------------------------------------------------------------- ply
+
+
+def parsed_ply(path: Path) -> dict[str, np.ndarray]:
+    """Read a binary .ply of float properties: property -> (N,)."""
+    header, _, body = path.read_bytes().partition(b"end_header\n")
+    names = [line.split()[-1].decode() for line in header.splitlines() if line.startswith(b"property float")]
+    values = np.frombuffer(body, "<f4").reshape(-1, len(names))
+    assert f"element vertex {len(values)}".encode() in header
+    return {name: values[:, n] for n, name in enumerate(names)}
+
+
+def test_the_ply_holds_the_same_gaussians(result: Reconstruction, tmp_path: Path) -> None:
+    pytest.importorskip("gsplat.exporter")
+    model = tilted(result.model)
+    export_ply(tmp_path / "m.ply", model)
+    ply = parsed_ply(tmp_path / "m.ply")
+    parameters, rotation = model.parameters, model.frame[:3, :3]
+    centres = parameters.centres.numpy() @ rotation.T + model.frame[:3, 3]
+    np.testing.assert_allclose(np.stack([ply[n] for n in "xyz"], axis=1), centres, atol=1e-4)
+    np.testing.assert_allclose(covariances(ply), world_covariances(model), rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(ply["opacity"], parameters.raw_weights.numpy(), rtol=1e-6)
+    grey = np.clip(parameters.values[:, 0].numpy() + model.intensity.background, 0.0, 1.0)
+    for n in range(3):
+        np.testing.assert_allclose(0.5 + 0.28209479177387814 * ply[f"f_dc_{n}"], grey, atol=1e-6)
+    assert not any(name.startswith("f_rest") for name in ply)
+
+
+def tilted(model: Model) -> Model:
+    """The model with stronger, different tilts and shapes."""
+    parameters, generator = model.parameters, torch.Generator().manual_seed(0)
+    noise = torch.randn(len(parameters), 6, generator=generator)
+    return replace(model, parameters=replace(
+        parameters, tilts=noise[:, :2], in_plane=parameters.in_plane + 0.3 * noise[:, 2:5],
+        log_depths=parameters.log_depths + 0.3 * noise[:, 5]))
+
+
+def covariances(ply: dict[str, np.ndarray]) -> np.ndarray:
+    """(N, 3, 3) mm^2, as a viewer of splats computes them."""
+    w, x, y, z = (ply[f"rot_{n}"].astype(np.float64) for n in range(4))
+    np.testing.assert_allclose(w * w + x * x + y * y + z * z, 1.0, atol=1e-5)
+    axes = np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+                     [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+                     [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]]).transpose(2, 0, 1)
+    scaled = axes * np.exp(np.stack([ply[f"scale_{n}"] for n in range(3)], axis=1).astype(np.float64))[:, None, :]
+    return scaled @ scaled.transpose(0, 2, 1)
+
+
+def world_covariances(model: Model) -> np.ndarray:
+    """(N, 3, 3) mm^2 in LPS, from depth, tilt and cross-section rather than from the precision."""
+    parameters = model.parameters
+    a, b, c = (parameters.in_plane[:, n].double().numpy() for n in range(3))
+    factor = np.zeros((len(a), 2, 2))
+    factor[:, 0, 0], factor[:, 1, 0], factor[:, 1, 1] = np.exp(a), b, np.exp(c)
+    section = np.linalg.inv(factor @ factor.transpose(0, 2, 1))
+    variance = np.exp(2.0 * parameters.log_depths.double().numpy())[:, None, None]
+    tilt = np.concatenate([parameters.tilts.double().numpy(), np.ones((len(a), 1))], axis=1)
+    covariance = variance * tilt[:, :, None] * tilt[:, None, :]
+    covariance[:, :2, :2] += section
+    rotation = model.frame[:3, :3]
+    return rotation @ covariance @ rotation.T
+
+
+def test_export_needs_gsplat_and_ply(result: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"Use \.ply"):
+        export_ply(tmp_path / "m.obj", result.model)
+    monkeypatch.setitem(sys.modules, "gsplat.exporter", None)
+    with pytest.raises(MissingPackageError, match="pip install gsplat"):
+        export_ply(tmp_path / "m.ply", result.model)
+    assert not list(tmp_path.iterdir())

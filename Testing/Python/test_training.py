@@ -1,0 +1,299 @@
+"""Fitting the Gaussians: Adam with the tri-plane field, and least squares."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.gaussians import GaussianParameters
+from TriplaneGaussianReconLib.geometry import PlaneStack
+from TriplaneGaussianReconLib.losses import structural_dissimilarity
+from TriplaneGaussianReconLib.presets import Training
+from TriplaneGaussianReconLib.rasterizer import Mode, rasterize
+from TriplaneGaussianReconLib.training import RIDGE, Drawing, View, refine, train
+from TriplaneGaussianReconLib.triplane import TriplaneField
+
+BOX = torch.tensor([[0.0, 0.0, 0.0], [7.0, 7.0, 2.0]])
+NAMES = ("centres", "tilts", "in_plane", "log_depths", "raw_weights", "values", "slopes", "channels")
+
+
+def cloud(slots: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64, count: int = 12) -> GaussianParameters:
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=dtype)
+
+    box = BOX.to(dtype)
+    return GaussianParameters(box[0] + uniform(count, 3) * (box[1] - box[0]), uniform(count, 2) - 0.5,
+                              0.4 * (uniform(count, 3) - 0.5) - torch.tensor([0.4, 0.0, 0.4], dtype=dtype),
+                              0.3 * uniform(count), uniform(count), uniform(count, slots),
+                              0.1 * (uniform(count, slots, 3) - 0.5),
+                              torch.arange(slots, dtype=torch.int32).repeat(count, 1))
+
+
+def planes_at(*depths: float) -> PlaneStack:
+    return PlaneStack([[0.0, 0.0, z] for z in depths], [0, 1, 0], [1, 0, 0], 8, 8)
+
+
+def views_of(dtype: torch.dtype = torch.float64, masks: int = 0) -> list[View]:
+    """Two stacks: trusted pixels with weights of their own, and predicted ones of lower weight."""
+    generator = torch.Generator().manual_seed(9)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, dtype=dtype)
+
+    occupancies = torch.zeros(2, masks, 8, 8, dtype=dtype) if masks else None
+    for channel in range(masks):  # stripes that can be learnt
+        assert occupancies is not None
+        occupancies[:, channel, :, channel * 3:channel * 3 + 4] = 1.0
+    return [View(planes_at(0.2, 1.7), uniform(2, 8, 8), 0.5 + 0.5 * uniform(2, 8, 8), occupancies),
+            View(planes_at(1.0), uniform(1, 8, 8), torch.full((1, 1, 1), 0.3, dtype=dtype))]
+
+
+def drawing(mode: Mode = "normalised", channel_count: int = 1) -> Drawing:
+    return Drawing(mode, 12.0, "reference", channel_count)
+
+
+def quiet(step: int, steps: int, loss: float) -> None:
+    pass
+
+
+def field_of(limits: dict | None = None, slots: int = 0, dtype: torch.dtype = torch.float64) -> TriplaneField:
+    torch.manual_seed(1)
+    return TriplaneField(BOX, limits or {"intensity": 0.3}, semantic_slots=slots, resolution=8, features=3,
+                         hidden=6).to(dtype)
+
+
+def error(parameters: GaussianParameters, views: list[View], mode: Mode = "normalised") -> float:
+    """Sum of weighted squared errors."""
+    with torch.no_grad():
+        return sum(float((v.weight * (drawing(mode)(parameters.drawn(), v.planes)[:, 0] - v.target) ** 2).sum())
+                   for v in views)
+
+
+def dense_solution(parameters: GaussianParameters, views: list[View], mode: Mode) -> np.ndarray:
+    """Assemble the linear problem column by column, from unit values and unit slopes times size; solve with lstsq."""
+    count = len(parameters)
+    size = torch.stack([torch.exp(-parameters.in_plane[:, 0]), torch.exp(-parameters.in_plane[:, 2]),
+                        torch.exp(parameters.log_depths)], dim=1)
+    start = torch.cat([parameters.values, parameters.slopes[:, 0] * size], dim=1).numpy().ravel()
+
+    def weighted(vector: np.ndarray) -> np.ndarray:
+        unknowns = torch.from_numpy(vector.reshape(count, 4))
+        drawn = replace(parameters.drawn(), values=unknowns[:, :1], slopes=(unknowns[:, 1:] / size)[:, None])
+        return np.concatenate([(v.weight.sqrt() * drawing(mode)(drawn, v.planes)[:, 0]).numpy().ravel() for v in views])
+
+    matrix = np.stack([weighted(row) for row in np.eye(4 * count)], axis=1)
+    target = np.concatenate([(v.weight.sqrt() * v.target).numpy().ravel() for v in views])
+    ridge = np.sqrt(RIDGE) * np.eye(4 * count)
+    change, *_ = np.linalg.lstsq(np.vstack([matrix, ridge]), np.append(target - matrix @ start, np.zeros(4 * count)),
+                                 rcond=None)
+    fitted = (start + change).reshape(count, 4)
+    fitted[:, 1:] /= size.numpy()
+    return fitted
+
+
+@pytest.mark.parametrize("mode", ["normalised", "additive"])
+def test_refinement_is_least_squares_with_a_ridge(mode: Mode) -> None:
+    parameters, views = cloud(), views_of()
+    fitted = refine(parameters, views, drawing(mode), 400, quiet)
+    expected = dense_solution(parameters, views, mode)
+    np.testing.assert_allclose(torch.cat([fitted.values, fitted.slopes[:, 0]], dim=1), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["normalised", "additive"])
+def test_few_refinement_steps_do_most_of_it(mode: Mode) -> None:
+    parameters, views = cloud(), views_of()
+    before = error(parameters, views, mode)
+    errors = [error(refine(parameters, views, drawing(mode), steps, quiet), views, mode) for steps in (0, 1, 2, 4, 8)]
+    assert errors[0] == pytest.approx(before)
+    assert errors == sorted(errors, reverse=True) and errors[3] < 0.7 * before
+
+
+def test_refinement_leaves_the_geometry_alone() -> None:
+    parameters = cloud()
+    fitted = refine(parameters, views_of(), drawing(), 3, quiet)
+    for name in NAMES:
+        same = torch.equal(getattr(fitted, name), getattr(parameters, name))
+        assert same == (name not in ("values", "slopes")), name
+    assert fitted.values.is_contiguous() and not fitted.values.requires_grad
+    assert fitted.values.shape == parameters.values.shape and fitted.slopes.shape == parameters.slopes.shape
+
+
+def test_refinement_of_an_exact_fit_changes_nothing() -> None:
+    parameters = cloud()
+    views = [replace(v, target=drawing()(parameters.drawn(), v.planes)[:, 0]) for v in views_of()]
+    fitted = refine(parameters, views, drawing(), 5, quiet)
+    torch.testing.assert_close(fitted.values, parameters.values)
+    torch.testing.assert_close(fitted.slopes, parameters.slopes)
+    assert torch.isfinite(fitted.slopes).all()
+
+
+def test_refinement_ignores_pixels_without_weight() -> None:
+    parameters, views = cloud(), views_of()
+    without = refine(parameters, views[:1], drawing(), 6, quiet)
+    nothing = replace(views[1], weight=torch.zeros(1, 1, 1).double())
+    torch.testing.assert_close(refine(parameters, [views[0], nothing], drawing(), 6, quiet).values, without.values)
+
+
+def test_refinement_tells_its_loss_and_can_be_stopped() -> None:
+    parameters, views, told = cloud(), views_of(), []
+    refine(parameters, views, drawing(), 4, lambda *about: told.append(about))
+    assert [t[:2] for t in told] == [(n, 4) for n in range(4)]
+    pixels = sum(v.target.numel() for v in views)
+    assert told[0][2] == pytest.approx(error(parameters, views) / pixels)
+    assert told[3][2] == pytest.approx(error(refine(parameters, views, drawing(), 3, quiet), views) / pixels)
+    stopped_at(lambda tick: refine(parameters, views, drawing(), 4, tick), 2)
+
+
+def stopped_at(work: Callable[[Callable[[int, int, float], None]], object], last: int) -> None:
+    calls = []
+
+    def tick(step: int, steps: int, loss: float) -> None:
+        calls.append(step)
+        if step == last:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        work(tick)
+    assert calls == list(range(last + 1))
+
+
+RATES = {"centres": 0.02, "tilts": 0.02, "in_plane": 0.02, "log_depths": 0.02, "raw_weights": 0.05, "values": 0.05,
+         "slopes": 0.01, "field": 0.01}
+
+
+@pytest.mark.parametrize("mode", ["normalised", "additive", "alpha"])
+@pytest.mark.parametrize("image_loss", ["squared", "l1_ssim"])
+def test_training_lowers_the_loss(mode: Mode, image_loss: str) -> None:
+    losses: list[float] = []
+    training = Training(30, RATES, image_loss)  # type: ignore[arg-type]
+    parameters, views = cloud(), views_of()
+    trained = train(parameters, field_of(), views, drawing(mode), training, 1e-3, 1.0,
+                    lambda step, steps, loss: losses.append(loss))
+    assert len(losses) == 30 and np.isnan(losses[0])
+    assert losses[-1] < 0.85 * losses[1]
+    assert error(trained, views, mode) < 0.95 * error(parameters, views, mode)
+
+
+def test_the_field_is_baked_in() -> None:
+    """What training returns draws as the parameters with the field on top, and needs the field no more."""
+    parameters, field = cloud(slots=2), field_of({"intensity": 0.3, "centres": 0.5})
+    trained = train(parameters, field, views_of(), drawing(channel_count=2), Training(8, {"field": 0.02}), 0.0, 1.0,
+                    quiet)
+    expected = field.applied_to(parameters)
+    for name in NAMES:
+        tensor = getattr(trained, name)
+        assert not tensor.requires_grad
+        torch.testing.assert_close(tensor, getattr(expected, name).detach(), rtol=0, atol=0)
+        changed = name in ("values", "centres")
+        assert torch.equal(tensor, getattr(parameters, name)) != changed, name
+    assert torch.equal(trained.values[:, 1:], parameters.values[:, 1:])
+
+
+@pytest.mark.parametrize("name", [n for n in RATES if n != "field"])
+def test_only_what_has_a_rate_is_trained(name: str) -> None:
+    parameters = cloud()
+    before = {n: t.clone() for n, t in parameters.tensors().items()}
+    trained = train(parameters, field_of(), views_of(), drawing(), Training(2, {name: 0.01}), 0.0, 1.0, quiet)
+    for other in NAMES:
+        assert torch.equal(getattr(trained, other), before[other]) == (other != name)
+        assert torch.equal(getattr(parameters, other), before[other])  # the input is left alone
+
+
+def test_rates_of_lengths_are_in_pixels() -> None:
+    """Adam's first step is as long as the rate."""
+    parameters = cloud()
+    for name, rate, pixel, step in (("centres", 0.02, 0.5, 0.01), ("tilts", 0.02, 0.5, 0.02),
+                                    ("values", 0.05, 0.5, 0.05)):
+        trained = train(parameters, field_of(), views_of(), drawing(), Training(1, {name: rate}), 0.0, pixel, quiet)
+        change = (getattr(trained, name) - getattr(parameters, name)).abs()
+        assert float(change.max()) == pytest.approx(step, rel=1e-3), name
+
+
+def test_no_steps_change_nothing() -> None:
+    parameters = cloud()
+    trained = train(parameters, field_of(), views_of(), drawing(), Training(0, RATES), 0.0, 1.0, quiet)
+    for name in NAMES:
+        assert torch.equal(getattr(trained, name), getattr(parameters, name))
+
+
+def loss_at_start(parameters: GaussianParameters, views: list[View], training: Training, field: TriplaneField,
+                  total_variation: float = 0.0, channel_count: int = 1) -> float:
+    """The second tick tells the loss of the first step."""
+    losses: list[float] = []
+    train(parameters, field, views, drawing(channel_count=channel_count), training, total_variation, 1.0,
+          lambda step, steps, loss: losses.append(loss))
+    return losses[1]
+
+
+def test_the_loss_is_what_it_says() -> None:
+    parameters, views = cloud(slots=3), views_of(masks=2)
+    drawn = [rasterize(parameters.drawn(), v.planes, mode="normalised", channel_count=3, backend="reference").channels
+             for v in views]
+    images, targets, weights = [d[:, 0] for d in drawn], [v.target for v in views], [v.weight for v in views]
+    squared = sum(float((w * (i - t) ** 2).mean()) for w, i, t in zip(weights, images, targets, strict=True))
+    mixed = sum(0.8 * float((w * (i - t).abs()).mean()) + 0.4 * float(structural_dissimilarity(i, t))
+                for w, i, t in zip(weights, images, targets, strict=True))
+    masks = views[0].occupancies
+    assert masks is not None
+    semantic = float(((drawn[0][:, 1:] - masks) ** 2).mean())
+
+    def told(training: Training, total_variation: float = 0.0) -> float:
+        return loss_at_start(parameters, views, training, field_of(), total_variation, 3)
+
+    assert told(Training(2, RATES)) == pytest.approx(squared)
+    assert told(Training(2, RATES, "l1_ssim")) == pytest.approx(mixed)
+    assert told(Training(2, RATES, semantic_loss=0.7)) == pytest.approx(squared + 0.7 * semantic)
+    smooth = float(field_of().total_variation().detach())
+    assert told(Training(2, RATES), 2.0) == pytest.approx(squared + 2.0 * smooth)
+
+
+def test_labels_are_learnt_with_the_semantic_loss_alone() -> None:
+    parameters, views = cloud(slots=3), views_of(masks=2)
+    field = {"semantics": 0.5}
+
+    def trained(weight: float) -> GaussianParameters:
+        return train(parameters, field_of(field, slots=2), views, drawing(channel_count=3),
+                     Training(25, {"values": 0.05, "field": 0.01}, semantic_loss=weight), 0.0, 1.0, quiet)
+
+    def mismatch(p: GaussianParameters) -> float:
+        masks = views[0].occupancies
+        assert masks is not None
+        return float(((drawing(channel_count=3)(p.drawn(), views[0].planes)[:, 1:] - masks) ** 2).mean())
+
+    assert mismatch(trained(1.0)) < 0.8 * mismatch(parameters)
+    assert torch.equal(trained(0.0).values[:, 1:], parameters.values[:, 1:])
+
+
+def test_training_can_be_stopped() -> None:
+    stopped_at(lambda tick: train(cloud(), field_of(), views_of(), drawing(), Training(9, RATES), 0.0, 1.0, tick), 3)
+
+
+def test_rates_fall_where_the_loss_does_not() -> None:
+    """Steps far too long make the loss rise: with little patience they become shorter."""
+    def last_step(patience: int) -> float:
+        before, after = (train(cloud(), field_of(), views_of(), drawing(),
+                               Training(steps, {"values": 2.0}, patience=patience), 0.0, 1.0, quiet).values
+                         for steps in (40, 41))
+        return float((after - before).abs().max())
+
+    assert last_step(0) < 0.3 * last_step(1000)
+
+
+def test_structural_dissimilarity() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(2, 20, 24, generator=generator, dtype=torch.float64)
+    assert float(structural_dissimilarity(image, image)) == pytest.approx(0, abs=1e-12)
+    other = torch.rand(2, 20, 24, generator=generator, dtype=torch.float64)
+    assert 0.5 < float(structural_dissimilarity(image, other)) < 1.2
+    assert float(structural_dissimilarity(image, other)) == pytest.approx(float(structural_dissimilarity(other, image)))
+    slight = float(structural_dissimilarity(image, image + 0.02 * other))
+    assert 0 < slight < 0.1
+    small = torch.rand(1, 8, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: structural_dissimilarity(x, other[:1, :8, :8]), small)

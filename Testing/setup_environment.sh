@@ -1,0 +1,42 @@
+# Sourced by demo.sh and test.sh in the repository's root.  POSIX shell.
+#
+# setup_environment EXTRAS: make the virtual environment .venv with this project and its EXTRAS (a group of optional
+# dependencies in pyproject.toml), and put its commands first on the path.  Quick when there is nothing to do.
+
+# The version that the tests run with.  Any other that pyproject.toml allows may be put into .venv by hand beforehand.
+TORCH=torch==2.13.0
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+find_python() {
+    for python in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+            return
+        fi
+    done
+    fail "Python 3.10 or newer is needed, and none was found. Install it and run this again."
+}
+
+setup_environment() {
+    installed=".venv/installed-$1.toml"  # a copy of the pyproject.toml that was last installed
+    if [ ! -x .venv/bin/python ]; then
+        find_python
+        "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 ||
+            fail "This Python cannot make virtual environments. On Debian and Ubuntu: sudo apt install python3-venv"
+        echo "Setting up .venv with $("$python" --version). This takes a few minutes, once."
+        "$python" -m venv .venv || { rm -rf .venv; fail "The virtual environment .venv could not be made."; }
+    fi
+    PATH=$PWD/.venv/bin:$PATH
+    if cmp -s pyproject.toml "$installed" || cmp -s pyproject.toml .venv/installed-test.toml; then
+        return  # "test" includes all others
+    fi
+    echo "Installing into .venv ..."
+    python -m pip install --quiet --upgrade pip &&
+        { python -c 'import torch' >/dev/null 2>&1 || python -m pip install --quiet "$TORCH"; } &&
+        PYTHONWARNINGS=ignore python -m pip install --quiet --editable ".[$1]" ||
+        fail "Installing failed; the reason stands above. With the network back, run this again: it goes on from there."
+    cp pyproject.toml "$installed"
+}

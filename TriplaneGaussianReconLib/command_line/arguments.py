@@ -1,0 +1,253 @@
+"""What can be asked for on the command line.  Imports nothing of the library, so that `--help` is quick."""
+from __future__ import annotations
+
+import argparse
+from enum import IntEnum
+
+from .. import __version__
+
+AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis knows
+PRESETS = ("fast", "paper")  # the keys of presets.PRESETS
+DEVICES = ("auto", "cpu", "cuda")  # rasterizer.DEVICES
+
+
+class ExitCode(IntEnum):
+    """What the program ends with."""
+
+    SUCCESS = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    MISSING = 3
+    NOT_WRITTEN = 4
+    NO_MEMORY = 5
+    STOPPED = 130
+
+
+_EXIT_CODES = """\
+exit codes:
+  0    done
+  1    it failed; an unexpected error comes with a traceback
+  2    wrong usage, or input that cannot be used; the message says what to change
+  3    a device or a Python package is missing
+  4    a result cannot be written, for instance because the disk is full
+  5    not enough memory
+  130  stopped with Ctrl-C
+"""
+
+_FORMATS = """\
+files:
+  Volumes are read from NIfTI, NRRD, MetaImage, a folder of DICOM slices, other formats that SimpleITK knows, and .npz;
+  they are written as .nrrd, .nii.gz, .nii, .mha or .npz.  Labels are label maps in the same formats, or .seg.nrrd of
+  3D Slicer, which keeps names and colours.  A result appears whole or not at all; existing results are replaced.
+"""
+
+_RECONSTRUCT = """\
+Fill the gaps between the slices of VOLUME.
+
+By default all slices are trusted and the result is finer along the slice axis, so that its voxels are about as thick
+as they are wide.  If only some slices are to be trusted (every 4th, say, or all but damaged ones), choose them below:
+the result then has the voxels of the input, and what was not trusted has no influence on it.
+"""
+
+_RECONSTRUCT_EXAMPLES = """\
+examples:
+  A stack with thick slices, made isotropic:
+    triplane-gaussian-recon reconstruct thick.nii.gz --output isotropic.nii.gz
+  Slices 17 and 30 to 32 are damaged; a segmentation made in 3D Slicer goes along:
+    triplane-gaussian-recon reconstruct ct.nrrd --labels ct.seg.nrrd --exclude 17,30-32 \\
+        --output repaired.nrrd --output-labels repaired.seg.nrrd
+  Every 4th slice is trusted; show how far the result can be trusted, and keep the model:
+    triplane-gaussian-recon reconstruct us.nrrd --keep-every 4 --output dense.nrrd \\
+        --output-confidence error.nrrd --save-model dense.safetensors --report report.json
+  Slices of three directions together:
+    triplane-gaussian-recon reconstruct t1.nii.gz --trust k:every:4 --trust j:every:8 --trust i:10,60,110 \\
+        --output dense.nii.gz
+
+"""
+
+_SLICES = """\
+Slices are counted from 0 along the slice axis. Give one of --keep-every, --hide-every, --keep-percent, --slices and
+--trust, or none to trust all slices.
+"""
+
+_EVALUATE = """\
+Hide slices of a volume, fill them again by several methods, and print how close each comes to the truth.
+
+Every method runs in a process of its own that is given the trusted slices and nothing else. The scores are those of
+the slices between trusted ones: PSNR and SSIM of the image (normalised to its 99.9th percentile), semantic loss and
+Dice of the labels; higher is better but for the semantic loss.
+"""
+
+_EVALUATE_EXAMPLES = """\
+examples:
+  How good is the result where every 4th slice is known?
+    triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --keep-every 4 --figure ct.png
+  A quick look:
+    triplane-gaussian-recon evaluate ct.nii.gz --keep-every 2 --methods linear,cubic,fast
+
+"""
+
+_RENDER = """\
+Draw one plane of a saved model as an image: any plane by a point and its normal, or one across an axis.
+
+Points are in the volume's physical coordinates, LPS millimetres (x to the patient's left, y to the back, z to the
+head); 3D Slicer shows RAS, where x and y have the opposite sign. The picture of a plane is turned as radiologists look
+at it, whichever way the normal points.
+"""
+
+_RENDER_EXAMPLES = """\
+examples:
+  An oblique plane:
+    triplane-gaussian-recon render dense.safetensors --point=-10,20,35 --normal=1,0,0.5 --output oblique.nrrd
+    (the = is needed where a list begins with a minus)
+  A picture of the coronal plane at y = -20 mm:
+    triplane-gaussian-recon render dense.safetensors --axis coronal --position -20 --output coronal.png
+
+"""
+
+_EXPORT = """\
+Write the Gaussians of a saved model as a .ply for viewers of Gaussian splats (needs the package gsplat).
+
+Centres and sizes are in LPS millimetres, colours are the grey values. A viewer blends all Gaussians along the line of
+sight; what it shows looks like the object from outside and is no slice of the volume. Labels are left out.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; the parsed arguments hold `command`, the module of this package that runs it."""
+    parser = argparse.ArgumentParser(
+        prog="triplane-gaussian-recon", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Dense volumes and segmentations from sparse slices, with 3D Gaussians.\n"
+                    "Research software, not a medical device.",
+        epilog=("To begin with:\n  triplane-gaussian-recon reconstruct thick.nii.gz --output isotropic.nii.gz\n"
+                "'triplane-gaussian-recon COMMAND --help' tells more about each command.\n\n" + _EXIT_CODES))
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, description: str, examples: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=summary, description=description, epilog=examples + _EXIT_CODES,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    _add_reconstruct(add("reconstruct", "fill the gaps between slices", _RECONSTRUCT, _RECONSTRUCT_EXAMPLES + _FORMATS
+                         + "\n"))
+    _add_evaluate(add("evaluate", "hide slices, fill them, and score the result against other methods", _EVALUATE,
+                      _EVALUATE_EXAMPLES))
+    _add_render(add("render", "draw one plane of a saved model", _RENDER, _RENDER_EXAMPLES))
+    _add_info(add("info", "tell what a saved model is", "Tell what a saved model is and how it was made."))
+    _add_export(add("export", "write the Gaussians of a saved model as .ply", _EXPORT))
+    return parser
+
+
+def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
+    _add_input(parser)
+    trusted = parser.add_argument_group("which slices to trust", _SLICES)
+    trusted.add_argument("--axis", choices=AXES, help="the slice axis: i, j, k are the first to third index of the "
+                         "file; default: the axis of largest spacing, k when equal")
+    chosen = trusted.add_mutually_exclusive_group()
+    chosen.add_argument("--keep-every", type=int, metavar="K", help="trust slices 0, K, 2 K, ...")
+    chosen.add_argument("--hide-every", type=int, metavar="K", help="trust all but every Kth slice; the first and last "
+                        "are always trusted")
+    chosen.add_argument("--keep-percent", type=float, metavar="P", help="trust P %% of the slices, spread evenly")
+    chosen.add_argument("--slices", metavar="LIST", help="trust these, for example 0,4,8-20")
+    chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="trust slices across AXIS; repeat it to "
+                        "combine axes. SPEC is a list as for --slices, every:K, hide:K, P%% or all; for example "
+                        "k:every:4")
+    trusted.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be trusted in any "
+                         "case, for example 7,12")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="OUT", help="the dense volume")
+    output.add_argument("--output-labels", metavar="OUT", help="the dense labels")
+    output.add_argument("--output-confidence", metavar="OUT", help="the expected absolute error of each voxel, in "
+                        "units of the input: the larger, the less it can be trusted")
+    output.add_argument("--save-model", metavar="OUT.safetensors", help="the model, for render, info and export")
+    output.add_argument("--report", metavar="OUT.json", help="what was used, how long it took, and a self check")
+    output.add_argument("--output-spacing", type=_spacing, metavar="isotropic|input|MM", help="distance of the slices "
+                        "of the result: isotropic is the smaller spacing within the slices, input that of VOLUME; "
+                        "default: isotropic if all slices are trusted, else input")
+    output.add_argument("--paste-trusted", action="store_true", help="put the trusted slices into the result as they "
+                        "were, instead of as the model shows them; the model itself stays as it is")
+    how = parser.add_argument_group("how")
+    how.add_argument("--preset", choices=PRESETS, default=PRESETS[0], help="fast: for everyday use; paper: the method "
+                     "as it was published, many times slower; default: %(default)s")
+    _add_device(how)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_input(parser)
+    parser.add_argument("--keep-every", type=int, required=True, metavar="K", help="trust slices 0, K, 2 K, ... and "
+                        "score those in between")
+    parser.add_argument("--axis", choices=AXES, help="the slice axis; default: the axis of largest spacing, k when "
+                        "equal")
+    parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all classical ones, and "
+                        "fast. A name that does not exist prints those that do")
+    parser.add_argument("--json", metavar="OUT.json", help="all scores, also of each label")
+    parser.add_argument("--figure", metavar="OUT.png", help="a picture of truth, result and differences; or "
+                        ".pdf, .svg")
+    _add_device(parser)
+
+
+def _add_render(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file written by reconstruct --save-model")
+    plane = parser.add_argument_group("which plane", "Either --point and --normal, or --axis.")
+    plane.add_argument("--point", type=_vector, metavar="X,Y,Z", help="a point of the plane, LPS mm; the centre of the "
+                       "picture if there is a --size")
+    plane.add_argument("--normal", type=_vector, metavar="NX,NY,NZ", help="the direction across the plane, LPS, of any "
+                       "length")
+    plane.add_argument("--axis", choices=AXES, help="a plane across this axis. axial, coronal and sagittal mean the "
+                       "exact LPS axes; i and j the columns and rows of the trusted slices, k across them")
+    plane.add_argument("--position", type=float, metavar="MM", help="where on the axis: the LPS coordinate for axial "
+                       "(z), coronal (y) and sagittal (x); for i, j, k the distance from the first pixel of the first "
+                       "trusted slice; default: the middle of the model")
+    plane.add_argument("--size", type=float, metavar="MM", help="side of the square to draw; default: all of the model")
+    plane.add_argument("--spacing", type=float, metavar="MM", help="pixel spacing; default: that of the trusted slices")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", required=True, metavar="OUT", help="a volume of one slice (.nrrd, .nii.gz, .nii, "
+                        ".mha, .npz) with its place in space; or .png, 8 bit from the smallest trusted value to the "
+                        "99.9th percentile")
+    output.add_argument("--output-labels", metavar="OUT", help="the labels on the plane, as label map or .seg.nrrd")
+
+
+def _add_info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file written by reconstruct --save-model")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file written by reconstruct --save-model")
+    parser.add_argument("output", metavar="OUT.ply", help="the file to write")
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("volume", metavar="VOLUME", help="a volume file, or a folder with one series of DICOM slices")
+    parser.add_argument("--labels", metavar="LABELS", help="its segmentation: a label map or a .seg.nrrd")
+
+
+def _add_device(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--device", choices=DEVICES, default=DEVICES[0], help="where to compute; default: %(default)s")
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same result, on a "
+                        "CPU to the last bit; default: %(default)s")
+
+
+def _spacing(text: str) -> str | float:
+    if text in ("isotropic", "input"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither isotropic, input nor a number of mm") from None
+
+
+def _vector(text: str) -> tuple[float, ...]:
+    try:
+        vector = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        vector = ()
+    if len(vector) != 3 or not all(abs(x) < 1e9 for x in vector):
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of three numbers such as 10,-20,35.5")
+    return vector
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2 ** 63:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 to 9223372036854775807")
+    return int(text)

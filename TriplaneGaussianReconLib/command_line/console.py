@@ -1,0 +1,106 @@
+"""What a person sees of a running reconstruction, and how they stop it."""
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+
+class Step(Protocol):
+    """What is shown of `reconstruction.Progress`."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def fraction(self) -> float: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def loss(self) -> float | None: ...
+
+
+def note(text: str) -> None:
+    """Tell the user something on the side: standard output is for results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def shown_progress(stages: Mapping[str, float]) -> Iterator[Callable[[Step], None]]:
+    """Yield a function that shows progress on stderr: a bar on a terminal, else one line per stage.
+
+    stages: name -> share of the whole, in order.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(stages)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    before = _shares_before(stages)
+    columns = (TextColumn("{task.description:<14}"), BarColumn(10), TaskProgressColumn(),
+               TextColumn("{task.fields[detail]}"), TimeElapsedColumn(),
+               TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=sum(stages.values()), detail="")
+
+        def show(progress: Step) -> None:
+            detail = f"step {progress.step}/{progress.steps}" if progress.steps > 1 else ""
+            detail += f", loss {progress.loss:.2g}" if progress.loss is not None else ""
+            done = before[progress.stage] + progress.fraction * stages[progress.stage]
+            bar.update(task, description=progress.stage, completed=done, detail=detail)
+
+        yield show
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C was pressed; pressed again, it interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
+        yield stop.is_set
+        return
+
+    def on_interrupt(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        note("Stopping after this step. Press Ctrl-C again to stop at once.")
+
+    former = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop.is_set
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _lines(stages: Mapping[str, float]) -> Callable[[Step], None]:
+    start, names, shown = time.perf_counter(), list(stages), set[str]()
+
+    def show(progress: Step) -> None:
+        if progress.stage not in shown:
+            shown.add(progress.stage)
+            note(f"{time.perf_counter() - start:7.1f} s  stage {names.index(progress.stage) + 1} of {len(names)}: "
+                 f"{progress.stage}")
+
+    return show
+
+
+def _shares_before(stages: Mapping[str, float]) -> dict[str, float]:
+    before, total = {}, 0.0
+    for name, share in stages.items():
+        before[name] = total
+        total += share
+    return before

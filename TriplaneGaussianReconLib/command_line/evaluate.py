@@ -1,0 +1,93 @@
+"""`evaluate`: hide slices, fill them by several methods, and print how close each comes."""
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from .. import evaluation
+from ..atomic_files import check_output
+from ..errors import MissingPackageError, ReconstructionError
+from ..evaluation import Estimate, Method
+from ..geometry import Axis, Grid
+from ..image_files import read_image, read_segmentation
+from ..images import Image, Segmentation, aligned_to
+from ..observations import Observations
+from ..presets import PRESETS, Preset
+from ..rasterizer import backend_for
+from ..reconstruction import reconstruct
+from ..selection import Selection
+from .arguments import PRESETS as PRESET_NAMES
+from .console import note
+
+
+@dataclass(frozen=True)
+class PresetMethod:
+    """A preset of this library as a method to compare; see `evaluation.Method`."""
+
+    preset: Preset
+    device: str
+    seed: int
+
+    def prepare(self) -> None:
+        """Import and compile, by reconstructing a tiny volume with labels, and without."""
+        few = replace(self.preset, grid_size=min(self.preset.grid_size, 4),
+                      training=replace(self.preset.training, steps=min(self.preset.training.steps, 2)))
+        grid = Grid((7, 24, 24))
+        random = np.random.default_rng(0).random(grid.shape, np.float32)
+        labels = Segmentation.from_labelmap((random > 0.5).astype(np.uint8), grid)
+        for segmentation in (labels, None):
+            replace(self, preset=few)(Image(random, grid), segmentation, "k", Selection.every(7, 2))
+
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+        """Reconstruct on the image's grid."""
+        observations = Observations.from_volume(image, {axis: selection}, segmentation)
+        result = reconstruct(observations, image.grid, preset=self.preset, device=self.device, seed=self.seed)
+        layers = None
+        if segmentation is not None and result.segmentation is not None:
+            layers = np.zeros_like(segmentation.layers)  # may have further layers, without any segment
+            layers[:len(result.segmentation.layers)] = result.segmentation.layers
+        return Estimate(result.volume.array, layers)
+
+
+def run(arguments: Namespace) -> None:
+    """Do what `evaluate` was asked for; raises a ReconstructionError for whatever is wrong."""
+    from rich.console import Console
+
+    _check_paths(arguments)
+    backend_for(arguments.device)
+    image = read_image(arguments.volume)
+    axis = image.grid.named_axis(arguments.axis) if arguments.axis else image.grid.thickest_axis()
+    selection = Selection.every(image.grid.count(axis), arguments.keep_every)
+    segmentation = aligned_to(read_segmentation(arguments.labels), image.grid) if arguments.labels else None
+    presets: dict[str, Method] = {name: PresetMethod(preset, arguments.device, arguments.seed)
+                                  for name, preset in PRESETS.items()}
+    if arguments.methods is None:
+        names = [*evaluation.default_methods(segmentation is not None), PRESET_NAMES[0]]
+    else:
+        names = [name.strip() for name in arguments.methods.split(",")]
+    report = evaluation.evaluate(image, segmentation, axis, selection, names, presets,
+                                 lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"))
+    console = Console()
+    console.print(evaluation.table(report))
+    if arguments.json:
+        evaluation.to_json(report, arguments.json)
+        print(f"scores:  {arguments.json}")
+    if all(row.failure is not None for row in report.rows):
+        raise ReconstructionError("No method succeeded. The table says why.")
+    if arguments.figure:
+        evaluation.figure(report, arguments.figure)
+        print(f"figure:  {arguments.figure}")
+
+
+def _check_paths(arguments: Namespace) -> None:
+    """Find out before the work whether scores and figure can be written."""
+    if arguments.json:
+        check_output(Path(arguments.json), ".json")
+    if arguments.figure:
+        check_output(Path(arguments.figure), ".png", ".pdf", ".svg")
+        if find_spec("matplotlib") is None:
+            raise MissingPackageError("The figure needs matplotlib. Install it with 'pip install matplotlib'.")

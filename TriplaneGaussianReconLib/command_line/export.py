@@ -1,0 +1,16 @@
+"""`export`: a saved model as .ply."""
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from ..atomic_files import check_output
+from ..storage import export_ply, load_model
+
+
+def run(arguments: Namespace) -> None:
+    """Write the file; raises a ReconstructionError for whatever is wrong."""
+    check_output(Path(arguments.output), ".ply")
+    model = load_model(arguments.model)
+    export_ply(arguments.output, model)
+    print(f"{len(model.parameters)} Gaussians: {arguments.output}")

@@ -1,0 +1,51 @@
+"""`info`: what a saved model is, and how it was made."""
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from typing import Any
+
+import numpy as np
+
+from ..model import Model
+from ..storage import load_model
+from .saved_model import box_of, corners_of, pixel_of
+
+
+def run(arguments: Namespace) -> None:
+    """Print the facts as a table or as JSON; raises InputError for what is no model."""
+    facts = describe(load_model(arguments.model))
+    if arguments.json:
+        print(json.dumps(facts, indent=1))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), escape(_text(value)))
+    Console().print(table)
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """Return the facts about `model`, JSON-compatible."""
+    size = np.ptp(box_of(model), axis=0)
+    return {
+        "gaussians": len(model.parameters), "compositing": model.mode,
+        "size_mm": [round(float(x), 3) for x in size],
+        "centre_lps_mm": [round(float(x), 3) for x in corners_of(model).mean(axis=0)],
+        "pixel_mm": [round(float(x), 4) for x in pixel_of(model)],
+        "intensity_range": [model.intensity.lowest, model.intensity.highest],
+        "mean_expected_error_between_slices": float(model.expected_error.middle.mean()),
+        "labels": [segment.name for segment in model.segments], **model.provenance}
+
+
+def _text(value: Any, separator: str = "\n") -> str:
+    if isinstance(value, dict):
+        return separator.join(f"{name.replace('_', ' ')}: {_text(entry, ', ')}" for name, entry in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(entry) for entry in value) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
