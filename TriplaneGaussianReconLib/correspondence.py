@@ -1,8 +1,8 @@
 """Displacement between neighbouring slices, and how far to believe it.
 
 The displacement comes from OpenCV's DIS optical flow, made symmetric by running it in both directions.  It is
-dense, as good as TV-L1 on medical slices and some fifty times faster (the comparison of DIS, Farneback, TV-L1 and ILK
-is in `docs/correspondence.md`).  Where warping along it does not explain the difference between the two slices it would
+dense, within 0.15 dB of TV-L1 on medical slices and sixty times faster (DIS, Farneback, TV-L1 and ILK are compared in
+`docs/correspondence.md`).  Where warping along it does not explain the difference between the two slices it would
 harm, so each pixel carries a confidence.
 """
 from __future__ import annotations
@@ -58,7 +58,8 @@ def correspond(slices: np.ndarray) -> Correspondence:
     return Correspondence(np.stack([d for d, _ in found]), np.stack([c for _, c in found]))
 
 
-def warp(image: np.ndarray, displacement: np.ndarray, amount: float, interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
+def warp(image: np.ndarray, displacement: np.ndarray, amount: float,
+         interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
     """Return `image` [row, column] sampled at `x + amount * displacement(x)`, the border repeated."""
     rows, columns = image.shape[:2]
     x, y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
@@ -69,11 +70,15 @@ def warp(image: np.ndarray, displacement: np.ndarray, amount: float, interpolati
 
 def _across_gap(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Displacement [row, column, 2] and confidence [row, column] between two slices."""
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow.setVariationalRefinementAlpha(SMOOTHNESS)
     a, b = (np.clip(np.rint(s * 255.0), 0, 255).astype(np.uint8) for s in (first, second))
-    displacement = 0.5 * (flow.calc(a, b, None) - flow.calc(b, a, None))
+    displacement = np.float32(0.5) * (_flow(flow, a, b) - _flow(flow, b, a))
     unexplained = (warp(first, displacement, -0.5) - warp(second, displacement, 0.5)) ** 2
     difference = (first - second) ** 2
     unexplained, difference = (cv2.GaussianBlur(e, (0, 0), NEIGHBOURHOOD) for e in (unexplained, difference))
     return displacement, np.clip(1.0 - unexplained / (difference + NEGLIGIBLE), 0.0, 1.0)
+
+
+def _flow(flow: cv2.DISOpticalFlow, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return flow.calc(a, b, np.zeros((*a.shape, 2), np.float32))

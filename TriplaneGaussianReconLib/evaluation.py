@@ -161,7 +161,7 @@ class Report:
     colors: np.ndarray
 
     def best(self, *, classical_rows: bool, labels: bool) -> Row | None:
-        """The row of highest PSNR (`labels`: Dice) among the classical ones or among the others; None if none has it."""
+        """The row of highest PSNR (`labels`: Dice) among the classical ones or among the others, or None."""
         def score(row: Row) -> float:
             value = row.dice if labels else row.image.psnr if row.image is not None else None
             return -np.inf if value is None or np.isnan(value) else value
@@ -368,7 +368,8 @@ class _Truth:
     def _pairs(self, truth: np.ndarray, estimate: np.ndarray,
                slices: np.ndarray | slice) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield each segment's number from 0 and its mask in both."""
-        return zip(range(len(self.segments)), self._masks(truth, slices), self._masks(estimate, slices))
+        return zip(range(len(self.segments)), self._masks(truth, slices), self._masks(estimate, slices),
+                   strict=True)
 
     def _painted(self, layers: np.ndarray) -> np.ndarray:
         """Return the held-out slices of `layers` as one label image of segment numbers from 1; later ones cover."""
@@ -439,7 +440,8 @@ def table(report: Report) -> Table:
     remarks = [note, *(f"{row.name} left out: {row.failure}" for row in failed)]
     result = Table(caption=escape("\n".join(remarks)), caption_justify="left", box=SIMPLE)
     for heading in HEADINGS:
-        result.add_column(heading.replace(" ", "\n"), justify="left" if heading == HEADINGS[0] else "right", no_wrap=True)
+        result.add_column(heading.replace(" ", "\n"), justify="left" if heading == HEADINGS[0] else "right",
+                          no_wrap=True)
     for row in report.rows:
         if row.failure is None:
             name, *scores = cells(row)
@@ -493,12 +495,12 @@ def figure(report: Report, path: str | os.PathLike[str]) -> None:
     axes = drawing.subplots(len(lines), len(lines[0]), squeeze=False)
     differences = [panel.picture for line in lines for panel in line if panel.is_difference]
     limit = max([_SMALLEST_SCALE, *(float(np.percentile(one, 99.5)) for one in differences)])
-    for panel, place in zip((panel for line in lines for panel in line), axes.flat):
+    for panel, place in zip((panel for line in lines for panel in line), axes.flat, strict=True):
         place.set(xticks=[], yticks=[])
         place.set_title(panel.title, fontsize=8)
         colors, top = ("magma", limit) if panel.is_difference else ("gray", 1.0)
         place.imshow(upright(panel.picture), cmap=colors, vmin=0, vmax=top, aspect=aspect)
-    for place, index in zip(axes[:, 0], report.sample_indices * 2):
+    for place, index in zip(axes[:, 0], report.sample_indices * 2, strict=False):
         place.set_ylabel(f"slice {report.axis} = {index}", fontsize=8)
     if differences:
         drawing.colorbar(ScalarMappable(Normalize(0.0, limit), "magma"), ax=axes[:len(samples), -1],

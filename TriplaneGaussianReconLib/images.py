@@ -71,7 +71,7 @@ class Segmentation:
     def masks(self, slices: tuple[slice, ...] = ()) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (segment index, boolean mask [k, j, i]) one at a time, of the part `slices` of each layer."""
         for number, segment in enumerate(self.segments):
-            yield number, self.layers[(segment.layer, *slices)] == segment.value
+            yield number, self.layers[segment.layer][slices] == segment.value
 
 
 def voxel_offset(grid: Grid, other: Grid) -> tuple[int, int, int] | None:

@@ -51,12 +51,14 @@ def layer_count(width: float, pixel: float) -> int:
 
 
 def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float],
-                       depth_range: tuple[float, float]) -> GaussianParameters:
+                       opacity: float, depth_range: tuple[float, float]) -> GaussianParameters:
     """Place layers of Gaussians, one per pixel, in each gap, tilted along the displacement, and on each trusted slice,
     so that what was seen and what was predicted do not compete.
 
     in_plane_sigma: pixels.  depth_sigmas: distances between a trusted slice and the next layer, for gaps of one and of
-    two layers.  depth_range: (lowest, highest) z in mm to cover; beyond the outermost trusted slices these are repeated.  Where everything is background no Gaussian is placed.
+    two layers.  opacity: weight of every Gaussian, between 0 and 1.  depth_range: (lowest, highest) z in mm
+    to cover; beyond the outermost trusted slices these are repeated.  Where everything is background no Gaussian is
+    placed.
     """
     offsets, widths = gaps.planes.offsets, np.diff(gaps.planes.offsets)
     pitch = np.array([width / (len(p) + 1) for width, p in zip(widths, gaps.predictions, strict=True)])
@@ -69,7 +71,9 @@ def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[fl
                                             (len(offsets) - 1, widths[-1], depth_range[1] - offsets[-1], 1.0)):
         for number in range(int(np.ceil(beyond / width - 1e-3))):
             layers.append(_copied(gaps, plane, direction * (number + 0.5) * width, in_plane_sigma, 0.25 * width))
-    return _trimmed({name: torch.cat([layer[name] for layer in layers]) for name in layers[0]})
+    tensors = {name: torch.cat([layer[name] for layer in layers]) for name in layers[0]}
+    tensors["raw_weights"] = torch.full((len(tensors["centres"]),), float(np.log(opacity / (1.0 - opacity))))
+    return _trimmed(tensors)
 
 
 def _trimmed(tensors: dict[str, torch.Tensor]) -> GaussianParameters:
@@ -140,7 +144,8 @@ class _Layer:
 
 
 def _place(gaps: Gaps, layer: _Layer, in_plane_sigma: float, depth_sigma: float) -> dict[str, torch.Tensor]:
-    """Put Gaussians on the pixels of one plane; return the fields of GaussianParameters.
+    """Put Gaussians on the pixels of one plane; return the fields of GaussianParameters but the
+    weights.
 
     A mean weighted by Gaussians flattens peaks by half the second derivative, and a full linear term overshoots by as
     much: half the in-plane gradient cancels both.
@@ -171,7 +176,6 @@ def _place(gaps: Gaps, layer: _Layer, in_plane_sigma: float, depth_sigma: float)
         "tilts": tensor(tilt),
         "in_plane": tensor(np.array([np.log(factor[0, 0]), factor[1, 0], np.log(factor[1, 1])])).repeat(count, 1),
         "log_depths": torch.full((count,), float(np.log(depth_sigma))),
-        "raw_weights": torch.zeros(count),
         "values": tensor(values),
         "slopes": tensor(slopes),
         "channels": torch.from_numpy(channels),

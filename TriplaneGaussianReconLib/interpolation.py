@@ -32,17 +32,17 @@ def candidates(slices: np.ndarray, positions: np.ndarray, found: Correspondence,
     slices: [plane, row, column] float32 in [0, 1].  positions: (plane,) mm, ascending.
     Returns [candidate, fraction, row, column] float32 in the order of CANDIDATES.
     """
-    window = window_around(gap, len(slices))
+    window, shares = window_around(gap, len(slices)), np.asarray(fractions, np.float32)
     knots, values = positions[window], slices[window]
     where = positions[gap] + np.asarray(fractions) * (positions[gap + 1] - positions[gap])
     if len(knots) > 2:
         pchip = PchipInterpolator(knots, values, axis=0)(where).astype(np.float32)
         cubic = CubicSpline(knots, values, axis=0)(where).astype(np.float32)
     else:
-        pchip = cubic = np.stack([(1 - f) * values[0] + f * values[1] for f in np.float32(fractions)])
+        pchip = cubic = np.stack([(1 - f) * values[0] + f * values[1] for f in shares])
     gate = found.confidence[gap]
     result = np.empty((len(CANDIDATES), len(fractions), *slices.shape[1:]), np.float32)
-    for n, fraction in enumerate(np.float32(fractions)):
+    for n, fraction in enumerate(shares):
         straight = (1 - fraction) * slices[gap] + fraction * slices[gap + 1]
         flow, flow_cubic = _along_displacement(slices, positions, found, gap, fraction)
         gated = gate * flow + (1 - gate) * straight

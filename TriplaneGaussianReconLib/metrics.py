@@ -37,7 +37,7 @@ def psnr(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     Raises InputError unless both are [slice, row, column] of one shape.
     """
     _same_shape(truth, estimate)
-    errors = [max(float(np.mean((t - e) ** 2)), _SMALLEST_ERROR) for t, e in zip(truth, estimate)]
+    errors = [max(float(np.mean((t - e) ** 2)), _SMALLEST_ERROR) for t, e in zip(truth, estimate, strict=True)]
     return -10.0 * np.log10(np.asarray(errors, np.float64))
 
 
@@ -53,7 +53,8 @@ def ssim(truth: np.ndarray, estimate: np.ndarray) -> np.ndarray:
     if min(truth.shape[1:]) < _WINDOW:
         return np.full(len(truth), np.nan)
     return np.array([structural_similarity(t, e, data_range=1.0, gaussian_weights=True, sigma=1.5,
-                                           use_sample_covariance=False) for t, e in zip(truth, estimate)], np.float64)
+                                           use_sample_covariance=False)
+                     for t, e in zip(truth, estimate, strict=True)], np.float64)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def semantic_loss(truth: np.ndarray, estimate: np.ndarray, colors: np.ndarray) -
     _same_shape(truth, estimate)
     if not len(truth):
         return np.nan
-    return float(np.mean([np.mean((colors[t] - colors[e]) ** 2) for t, e in zip(truth, estimate)]))
+    return float(np.mean([np.mean((colors[t] - colors[e]) ** 2) for t, e in zip(truth, estimate, strict=True)]))
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
@@ -176,5 +177,5 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
 
 def _same_shape(truth: np.ndarray, estimate: np.ndarray) -> None:
     if truth.ndim != 3 or truth.shape != estimate.shape:
-        raise InputError(f"Truth {truth.shape} and estimate {estimate.shape} must be stacks [slice, row, column] of one "
-                         "shape. Resample the estimate to the truth's grid.")
+        raise InputError(f"Truth {truth.shape} and estimate {estimate.shape} must be stacks [slice, row, column] of "
+                         "one shape. Resample the estimate to the truth's grid.")

@@ -33,15 +33,15 @@ class SliceStack:
             raise InputError(f"The labels {self.layers.shape[1:]} do not fit the planes {self.planes.shape}.")
         if not np.isfinite(self.pixels).all():
             bad = int(np.flatnonzero(~np.isfinite(self.pixels).all(axis=(1, 2)))[0])
-            raise InputError(f"Trusted slice number {bad} (counted from 0 among the trusted ones) holds NaN or infinite "
-                             "voxels. Exclude that slice or replace these voxels.")
+            raise InputError(f"Trusted slice number {bad} (counted from 0 among the trusted ones) holds NaN or "
+                             "infinite voxels. Exclude that slice or replace these voxels.")
 
 
 @dataclass(frozen=True)
 class Observations:
     """All trusted slices.  `stacks[0]` is the primary stack, the one whose gaps are filled.
 
-    segments: which value in which layer is which segment; empty without labels.
+    segments: which value in which layer is which segment, of those that are on a trusted slice; empty without labels.
     dtype: voxel type of the input, which the dense volume gets too.
     """
 
@@ -51,8 +51,8 @@ class Observations:
 
     def __post_init__(self) -> None:
         if not self.stacks or len(self.stacks[0].planes) < 2:
-            raise InputError("At least two trusted slices along the slice axis are needed. Trust more slices, or choose "
-                             "another slice axis.")
+            raise InputError("At least two trusted slices along the slice axis are needed. Trust more slices, or "
+                             "choose another slice axis.")
         lowest, highest = self.intensity_range
         if not highest > lowest:
             raise InputError(f"All trusted voxels have the same value ({lowest:g}): there is nothing to reconstruct. "
@@ -85,7 +85,9 @@ class Observations:
         order = [primary, *(axis for axis in trusted if axis != primary)] if trusted else []
         stacks = tuple(_take(image, segmentation, axis, trusted[axis]) for axis in order)
         segments = segmentation.segments if segmentation is not None else ()
-        if segments and not any(_carries(stack.layers, segments) for stack in stacks):
+        # A label that is on no trusted slice must not be known to exist: nothing may depend on what is not trusted.
+        segments = tuple(s for s in segments if any(_carries(stack.layers, s) for stack in stacks))
+        if segmentation is not None and not segments:
             raise InputError("The segmentation is empty on every trusted slice. Leave it out, or trust slices that "
                              "carry it.")
         return cls(stacks, segments, image.array.dtype)
@@ -107,5 +109,5 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
     return SliceStack(planes, np.ascontiguousarray(pixels, dtype=np.float32), layers)
 
 
-def _carries(layers: np.ndarray | None, segments: tuple[Segment, ...]) -> bool:
-    return layers is not None and any((layers[s.layer] == s.value).any() for s in segments)
+def _carries(layers: np.ndarray | None, segment: Segment) -> bool:
+    return layers is not None and bool((layers[segment.layer] == segment.value).any())

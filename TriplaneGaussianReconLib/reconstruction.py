@@ -84,8 +84,9 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
         start, views = _start(scene, found_out, preset, seed)
     parameters = start if semantic else start.image_only()
     with run.stage("training") as tick:
-        parameters = train(parameters, _field(scene, preset), views, drawing, preset.training,
-                           preset.triplane.total_variation, scene.pixel, tick)
+        field_ = _field(scene, preset, drawing.channel_count - 1)
+        parameters = train(parameters, field_, views, drawing, preset.training, preset.triplane.total_variation,
+                           scene.pixel, tick)
     with run.stage("refinement") as tick:
         if preset.refinement_steps:
             parameters = refine(parameters, views, drawing, preset.refinement_steps, tick)
@@ -201,8 +202,8 @@ def _look(scene: _Scene, run: _Run) -> _FoundOut:
         predictions = predict(planes, slices, found, arbitration, lambda done: tick(round(100 * done), 100))
         if len(scene.planes) > 1:
             predictions = corrected(predictions, list(zip(scene.planes[1:], scene.images[1:], strict=True)))
-    gaps = Gaps(planes, slices, found, tuple(p.images for p in predictions), scene.intensity.background, scene.layers[0],
-                scene.channels)
+    gaps = Gaps(planes, slices, found, tuple(p.images for p in predictions), scene.intensity.background,
+                scene.layers[0], scene.channels)
     return _FoundOut(gaps, arbitration, predictions)
 
 
@@ -224,15 +225,14 @@ def _start(scene: _Scene, found_out: _FoundOut, preset: Preset, seed: int) -> tu
         parameters = on_grid(scene.box, preset.grid_size, scene.channels.count if preset.training.semantic_loss else 1,
                              seed)
     else:
-        parameters = along_displacement(found_out.gaps, preset.in_plane_sigma, preset.depth_sigmas,
+        parameters = along_displacement(found_out.gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                         (float(scene.box[0, 2]), float(scene.box[1, 2])))
     return parameters, views
 
 
-def _field(scene: _Scene, preset: Preset) -> TriplaneField:
+def _field(scene: _Scene, preset: Preset, label_channels: int) -> TriplaneField:
     triplane = preset.triplane
-    slots = scene.channels.count - 1 if preset.training.semantic_loss else 0
-    return TriplaneField(torch.from_numpy(scene.box), triplane.residual_limits, semantic_slots=slots,
+    return TriplaneField(torch.from_numpy(scene.box), triplane.residual_limits, label_channels=label_channels,
                          resolution=triplane.resolution, features=triplane.features, hidden=triplane.hidden,
                          fusion=triplane.fusion)
 

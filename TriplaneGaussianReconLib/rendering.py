@@ -32,7 +32,8 @@ def draw(model: Model, planes: PlaneStack, backend: Backend, tick: Callable[[int
     channels = LabelChannels(model.segments)
     image = np.empty(planes.shape, np.float32)
     layer_count = 1 + max((s.layer for s in model.segments), default=0)
-    dtype = np.min_scalar_type(max((s.value for s in model.segments), default=0))
+    values = [0, *(s.value for s in model.segments)]
+    dtype = np.result_type(np.min_scalar_type(min(values)), np.min_scalar_type(max(values)))
     layers = np.zeros((layer_count, *planes.shape), dtype) if model.segments else None
     with torch.no_grad():
         drawn = model.parameters.drawn()

@@ -86,8 +86,17 @@ def _trainable(parameters: GaussianParameters, field: TriplaneField, training: T
             groups.append({"params": list(field.parameters()), "lr": rate})
             continue
         leaves[name] = getattr(parameters, name).clone().requires_grad_()
+        if name == "values":  # label slots that a Gaussian does not use stay empty
+            leaves[name].register_hook(_used_slots(parameters.channels).mul)
         groups.append({"params": [leaves[name]], "lr": rate * (pixel if name == "centres" else 1.0)})
     return dataclasses.replace(parameters, **leaves), groups
+
+
+def _used_slots(channels: Tensor) -> Tensor:
+    """(N, S) 1 for the image's slot and for label slots in use, else 0."""
+    used = (channels > 0).float()
+    used[:, 0] = 1.0
+    return used
 
 
 def _view_loss(drawn: Tensor, view: View, training: Training) -> Tensor:

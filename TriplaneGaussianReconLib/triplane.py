@@ -25,16 +25,18 @@ class TriplaneField(nn.Module):
     box: (2, 3) mm, lowest and highest corner in the model's frame.
     residual_limits: attribute -> largest residual that may be decoded, in the attribute's own unit (mm, shear, log
         scale, logit, intensity, label occupancy).
-    semantic_slots: how many label slots each Gaussian has (for the attribute `semantics`).
+    label_channels: how many label channels there are (for the attribute `semantics`).
     resolution: texels along the longest side of the box; the other sides get texels of the same size.
     """
 
-    def __init__(self, box: Tensor, residual_limits: Mapping[Attribute, float], *, semantic_slots: int = 0,
+    def __init__(self, box: Tensor, residual_limits: Mapping[Attribute, float], *, label_channels: int = 0,
                  resolution: int = 48, features: int = 8, hidden: int = 16, fusion: Fusion = "concatenate") -> None:
         super().__init__()
-        sizes = {"centres": 3, "tilts": 2, "scales": 3, "weights": 1, "intensity": 1, "semantics": semantic_slots}
+        sizes = {"centres": 3, "tilts": 2, "scales": 3, "weights": 1, "intensity": 1, "semantics": label_channels}
         self.widths = {name: sizes[name] for name in residual_limits if sizes[name]}
         self.fusion = fusion
+        self.box: Tensor
+        self.limits: Tensor
         self.register_buffer("box", box.float())
         limits = [limit for name, limit in residual_limits.items() for _ in range(sizes[name])]
         self.register_buffer("limits", torch.tensor(limits))
@@ -86,7 +88,12 @@ class TriplaneField(nn.Module):
         if "weights" in residuals:
             changed["raw_weights"] = parameters.raw_weights + residuals["weights"][:, 0]
         if "intensity" in residuals or "semantics" in residuals:
-            slots = [residuals.get("intensity", torch.zeros_like(parameters.values[:, :1])),
-                     residuals.get("semantics", torch.zeros_like(parameters.values[:, 1:]))]
-            changed["values"] = parameters.values + torch.cat(slots, dim=1)
+            slots = torch.zeros_like(parameters.values)
+            if "intensity" in residuals:
+                slots[:, :1] = residuals["intensity"]
+            if "semantics" in residuals:
+                # Each slot takes its own label's residual; unused slots (channel 0) take none.
+                channels = parameters.channels[:, 1:].long()
+                slots[:, 1:] = residuals["semantics"].gather(1, (channels - 1).clamp_min(0)) * (channels > 0)
+            changed["values"] = parameters.values + slots
         return dataclasses.replace(parameters, **changed)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run `evaluate` on a folder of volumes and write one table of all cases.
 
-    quality.py DATA_FOLDER --work OUT_FOLDER --table docs/quality.md [--cases NAME:K ...] [--methods fast,...]
+    quality.py DATA_FOLDER --work OUT_FOLDER --table docs/quality.md [--cases NAME:K ...] [--ours fast]
 
 Every case is one call of the command line with `--json`; results that are in OUT_FOLDER already are not run again.
 Labels are taken from NAME_seg.nii.gz where that exists.
@@ -12,8 +12,10 @@ import argparse
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 THIN = ("us_brain_resect3", "mr_brain_t1_chris", "mr_fetal_atlas_ga30", "ct_chest_1mm", "ct_abdomen_totalseg",
         "ct_spine_lumbar", "mr_heart_la_a", "mr_brain_t1_aseg")
@@ -24,7 +26,7 @@ SIMPLE = ("linear", "cubic", "pchip")
 CLASSICAL = ("nearest", *SIMPLE, "flow")
 
 
-def run(case: str, data: Path, work: Path, methods: str) -> dict:
+def run(case: str, data: Path, work: Path, methods: str) -> dict[str, Any]:
     """Evaluate one case with the command line, or read its result; return the report."""
     name, step = case.split(":")
     target = work / f"{name}_{step}.json"
@@ -40,42 +42,64 @@ def run(case: str, data: Path, work: Path, methods: str) -> dict:
     return json.loads(target.read_text())
 
 
-def row(case: str, report: dict, ours: str) -> dict:
-    """The figures of one case: ours, the best simple interpolator, flow, and the best label method."""
-    rows = {entry["method"]: entry for entry in report["rows"]}
-    mine = rows[ours]
-    best = max(rows[m]["psnr"] for m in CLASSICAL if m in rows)
-    simple = max(rows[m]["psnr"] for m in SIMPLE if m in rows)
-    figures = {"case": case.replace(":", ", k="), "simple": simple, "flow": rows["flow"]["psnr"], "psnr": mine["psnr"],
-               "gain": mine["psnr"] - best, "over_simple": mine["psnr"] - simple, "ssim": mine["ssim"],
-               "ssim_gain": mine["ssim"] - max(rows[m]["ssim"] for m in CLASSICAL if m in rows),
-               "over_flow": mine["psnr"] - rows["flow"]["psnr"], "seconds": mine["seconds"],
-               "memory": mine["peak_memory_mb"], "dice": None, "label_best": None, "ratio": None}
-    dices = [rows[m]["dice"] for m in rows if m.startswith("label-") and rows[m].get("dice") is not None]
-    if dices and mine.get("dice") is not None:
-        figures.update(dice=mine["dice"], label_best=max(dices), ratio=(1 - mine["dice"]) / (1 - max(dices)))
-    return figures
+@dataclass(frozen=True)
+class Figures:
+    """What one case comes to; labels are None where there are none."""
+
+    case: str
+    simple: float  # best PSNR of linear, cubic and pchip, dB
+    flow: float
+    psnr: float
+    best: float  # of all classical methods
+    ssim: float
+    best_ssim: float
+    dice: float | None
+    best_dice: float | None
+    seconds: float
+    megabytes: float
+
+    @property
+    def ratio(self) -> float | None:
+        """Label error against the best classical method's."""
+        if self.dice is None or self.best_dice is None:
+            return None
+        return (1 - self.dice) / (1 - self.best_dice)
 
 
-def markdown(rows: list[dict], ours: str) -> str:
+def figures(case: str, report: dict[str, Any], ours: str) -> Figures:
+    """Gather the figures of one case."""
+    rows = {entry["name"]: entry for entry in report["rows"] if entry["failure"] is None}
+    psnr = {name: rows[name]["image"]["psnr"] for name in (*CLASSICAL, ours)}
+    ssim = {name: rows[name]["image"]["ssim"] for name in (*CLASSICAL, ours)}
+    dice = [entry["dice"] for name, entry in rows.items() if name.startswith("label-") and entry["dice"] is not None]
+    return Figures(case.replace(":", ", k="), max(psnr[m] for m in SIMPLE), psnr["flow"], psnr[ours],
+                   max(psnr[m] for m in CLASSICAL), ssim[ours], max(ssim[m] for m in CLASSICAL), rows[ours]["dice"],
+                   max(dice, default=None), rows[ours]["seconds"], rows[ours]["peak_memory_bytes"] / 1e6)
+
+
+def markdown(cases: list[Figures], ours: str) -> str:
     """The table, with the means that the targets are stated for."""
-    def number(value: float | None, digits: int, sign: str = "") -> str:
-        return "" if value is None else f"{value:{sign}.{digits}f}"
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
 
-    lines = [f"| case | linear/cubic/pchip, best | TV-L1 flow | {ours} | gain | SSIM | SSIM gain | Dice | best label method "
-             "| error ratio | s | MB |", "|" + "---|" * 12]
-    for r in rows:
+    headings = ("case", "best of linear, cubic, pchip", "TV-L1 flow", ours, "gain", "SSIM", "SSIM gain", "Dice",
+                "best label method", "error ratio", "s", "MB")
+    lines = ["| " + " | ".join(headings) + " |", "|" + ":--|" + "--:|" * (len(headings) - 1)]
+    for c in cases:
         lines.append("| " + " | ".join((
-            r["case"], number(r["simple"], 2), number(r["flow"], 2), number(r["psnr"], 2), number(r["gain"], 2, "+"),
-            number(r["ssim"], 4), number(r["ssim_gain"], 4, "+"), number(r["dice"], 4), number(r["label_best"], 4),
-            number(r["ratio"], 3), number(r["seconds"], 0), number(r["memory"], 0))) + " |")
-    ratios = [r["ratio"] for r in rows if r["ratio"] is not None]
-    lines += ["", f"Mean gain over the best of nearest, linear, cubic, pchip and flow: {mean(r['gain'] for r in rows):+.2f} "
-                  f"dB; mean over flow: {mean(r['over_flow'] for r in rows):+.2f} dB; worst against the best of linear, "
-                  f"cubic and pchip: {min(r['over_simple'] for r in rows):+.2f} dB."]
+            c.case, number(c.simple, ".2f"), number(c.flow, ".2f"), number(c.psnr, ".2f"),
+            number(c.psnr - c.best, "+.2f"), number(c.ssim, ".4f"), number(c.ssim - c.best_ssim, "+.4f"),
+            number(c.dice, ".4f"), number(c.best_dice, ".4f"), number(c.ratio, ".3f"), number(c.seconds, ".0f"),
+            number(c.megabytes, ".0f"))) + " |")
+    lines += ["", "- Gain over the best of nearest, linear, cubic, pchip and flow: "
+              f"{mean(c.psnr - c.best for c in cases):+.2f} dB on average.",
+              f"- Over TV-L1 flow: {mean(c.psnr - c.flow for c in cases):+.2f} dB on average.",
+              "- Worst case against the best of linear, cubic and pchip: "
+              f"{min(c.psnr - c.simple for c in cases):+.2f} dB."]
+    ratios = [c.ratio for c in cases if c.ratio is not None]
     if ratios:
-        lines.append(f"Mean label error ratio (1 - Dice) / (1 - best of nearest, shape, contour): {mean(ratios):.3f} over "
-                     f"{len(ratios)} cases.")
+        lines.append("- Label error ratio, (1 - Dice) / (1 - best of nearest, shape and contour): "
+                     f"{mean(ratios):.3f} on average over {len(ratios)} cases.")
     return "\n".join(lines) + "\n"
 
 
@@ -89,7 +113,8 @@ def main() -> None:
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     methods = ",".join((*CLASSICAL, args.ours))
-    table = markdown([row(case, run(case, args.data, args.work, methods), args.ours) for case in args.cases], args.ours)
+    table = markdown([figures(case, run(case, args.data, args.work, methods), args.ours) for case in args.cases],
+                     args.ours)
     print(table)
     if args.table:
         args.table.write_text(table)

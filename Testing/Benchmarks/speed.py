@@ -4,7 +4,8 @@
     speed.py VOLUME [--keep-every 4] [--preset fast]
 
 Prints: warm and cold (empty compilation cache) seconds and peak memory of one run each in a process of its own; the
-share of each stage; one drawing step against the machine's measured arithmetic and memory speed; seconds at three sizes.
+share of each stage; one drawing step against the machine's measured arithmetic and memory speed; seconds at three
+sizes.
 Timings are noisy: look at the ratios.
 """
 from __future__ import annotations

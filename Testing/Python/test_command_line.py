@@ -196,6 +196,14 @@ def test_unsigned_bytes_and_a_label_map_made_isotropic(run: Run, files: Path, vo
     assert np.abs(dense.array[::3].astype(float) - array).mean() < 3
 
 
+def test_label_values_of_any_size_and_sign_survive(run: Run, segmentation: Segmentation) -> None:
+    labels = np.array([0, 200, -5], np.int16)[segmentation.layers.astype(int).clip(0, 1).sum(axis=0)]
+    write_image("labels.mha", Image(labels, segmentation.grid))
+    assert run("reconstruct", "volume.nrrd", "--labels", "labels.mha", "--slices", "0-4", "--output", "o.npz",
+               "--output-labels", "l.mha") == 0
+    assert set(np.unique(read_image("l.mha").array)) == {-5, 0, 200}
+
+
 def test_slices_of_three_axes_together(run: Run) -> None:
     assert run("reconstruct", "volume.nrrd", "--trust", "k:every:5", "--trust", "j:hide:2", "--trust", "i:0,10-12,33",
                "--exclude", "5", "--output", "o.npz", "--report", "r.json") == 0

@@ -56,7 +56,7 @@ def test_displacement_runs_through_the_middle_of_the_gap(textured: Callable[...,
 def test_unrelated_slices_are_not_believed() -> None:
     noise = np.random.default_rng(0).random((4, 48, 56)).astype(np.float32)
     found = correspond(noise)
-    assert 0 <= found.confidence.min() and found.confidence.max() <= 1
+    assert found.confidence.min() >= 0 and found.confidence.max() <= 1
     assert found.confidence.mean() < 0.4
     for gap in range(3):
         gated, full = (np.linalg.norm(d, axis=-1).mean() for d in (found.gated_at(gap), found.displacement[gap]))

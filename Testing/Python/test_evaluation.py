@@ -1,4 +1,4 @@
-"""The peers fill what they should, and the evaluation is fair: nothing leaks, costs are measured, failures stay local."""
+"""The peers fill what they should, and the evaluation is fair: no leaks, costs measured, failures stay local."""
 from __future__ import annotations
 
 import io

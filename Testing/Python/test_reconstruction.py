@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, Cancelled, InputError
 from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid, array_axis
@@ -411,28 +412,33 @@ def test_any_grid_can_be_drawn(case: Case, rotation: tuple) -> None:
     result = reconstruct(case.observations(labels=False), tilted)
     k, j, i = np.meshgrid(*(np.arange(n) for n in tilted.shape), indexing="ij")
     at = tilted.index_to_physical(np.stack([i, j, k], axis=-1))
-    from scipy.ndimage import map_coordinates
-
     expected = map_coordinates(case.array, at[..., ::-1].reshape(-1, 3).T, order=3).reshape(tilted.shape)
     assert psnr(result.volume.array, expected) > 24
 
 
-def test_three_axes_are_used(case: Case) -> None:
-    """Crossing slices bring the result nearer to the truth, also beside them."""
-    k_only = replace(case, trusted={"k": THREE_AXES["k"]}).reconstructed(labels=False)
-    three = replace(case, trusted=THREE_AXES)
-    result = three.reconstructed(labels=False)
+def wrong(result: Reconstruction, case: Case, where: np.ndarray) -> float:
+    """Root mean squared error of the pixels `where`."""
+    return float(np.sqrt(((result.volume.array - case.array)[where] ** 2).mean()))
+
+
+def test_crossing_slices_are_used(case: Case) -> None:
+    """They bring the result much nearer to the truth where they cross, and nearer beside them."""
+    trusted: dict[Axis, Selection] = {"k": Selection.every(13, 6), "j": Selection.every(28, 4),
+                                      "i": Selection.every(30, 4)}
+    three, k_only = replace(case, trusted=trusted), replace(case, trusted={"k": trusted["k"]})
+    plain, result = k_only.reconstructed(labels=False), three.reconstructed(labels=False)
     assert len(result.report["residual_on_trusted_slices"]) == 3
-    seen = three.seen
-    beside = np.zeros_like(seen)
-    beside[:, 1::9], beside[:, :, 1::7] = True, True
-    beside &= ~seen
-    before, after = (np.sqrt(((r.volume.array - case.array)[beside] ** 2).mean()) for r in (k_only, result))
-    assert after < 0.8 * before
-    crossing = seen.copy()
-    crossing[::4] = False
-    before, after = (np.sqrt(((r.volume.array - case.array)[crossing] ** 2).mean()) for r in (k_only, result))
-    assert after < 0.3 * before
+    crossed = three.seen & ~k_only.seen
+    assert wrong(result, case, crossed) < 0.4 * wrong(plain, case, crossed)
+    assert wrong(result, case, ~three.seen) < 0.8 * wrong(plain, case, ~three.seen)
+
+
+def test_a_few_crossing_slices_do_no_harm(case: Case) -> None:
+    """Who trusts two more slices of another axis gets no worse a result between them."""
+    few = replace(case, trusted={**case.trusted, "i": Selection((8, 20), 30)})
+    unseen = ~few.seen
+    plain, result = case.reconstructed(labels=False), few.reconstructed(labels=False)
+    assert wrong(result, case, unseen) < 1.1 * wrong(plain, case, unseen)
 
 
 def test_the_report(case: Case, base: Reconstruction) -> None:
@@ -456,12 +462,13 @@ def test_the_report(case: Case, base: Reconstruction) -> None:
 
 
 def test_paper_fits_what_it_sees(case: Case) -> None:
-    """More steps bring the trusted slices nearer, image and labels."""
+    """More steps bring the trusted slices nearer."""
+
     def told(steps: int) -> dict[str, Any]:
-        preset = replace(PAPER, grid_size=16, training=replace(PAPER.training, steps=steps))
+        preset = replace(PAPER, grid_size=14, training=replace(PAPER.training, steps=steps))
         return case.reconstructed(preset).report
 
-    few, more = told(2), told(40)
+    few, more = told(2), told(25)
     a, b = (r["residual_on_trusted_slices"][0] for r in (few, more))
     assert b["psnr"] > a["psnr"] + 2
     assert more["loss"]["training"] < 0.8 * few["loss"]["training"]

@@ -202,9 +202,9 @@ def test_a_label_that_ends_shrinks() -> None:
     fractions = [0.1, 0.3, 0.5, 0.7, 0.95]
     forwards = between(ONE, first, second, moved_by(0, 0), 0, fractions, 0.1)
     areas = [int((decoded(found) == 1).sum()) for found in forwards]
-    # Radius 9 ends where 9 (1 - f) + ABSENT f = 0, that is at f = 9 / 13.
+    # The outline lies where (1 - f) (9 - r) + f ABSENT = 0; the label ends at f = 9 / 13.
     for fraction, area in zip(fractions, areas, strict=True):
-        radius = max(9 * (1 - fraction) + ABSENT * fraction, 0)
+        radius = max(9 + ABSENT * fraction / (1 - fraction), 0)
         assert area == pytest.approx(np.pi * radius ** 2, rel=0.2, abs=25), fraction
     assert areas == sorted(areas, reverse=True) and areas[-1] == 0
     mirrored = between(ONE, second, first, moved_by(0, 0), 0, [1 - f for f in fractions], 0.1)

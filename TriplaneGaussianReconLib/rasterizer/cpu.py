@@ -109,7 +109,7 @@ def _list(cloud: kernels.Cloud, sheets: kernels.Sheets, tiling: kernels.Tiling, 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, planes: PlaneStack, mode: Mode, channel_count: int, cutoff: float,  # type: ignore[override]
+    def forward(ctx: Any, planes: PlaneStack, mode: Mode, channel_count: int, cutoff: float,
                 *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """tensors: those of `Gaussians`, in its order."""
         cloud, sheets, alpha = _cloud(tensors), _sheets(planes), mode == "alpha"
@@ -132,7 +132,7 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, channel_gradient: Tensor, sum_gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore
+    def backward(ctx: Any, channel_gradient: Tensor, sum_gradient: Tensor) -> tuple[Tensor | None, ...]:
         tensors, (channels, weight_sum) = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
         cloud, sheets, tiling, lists = _cloud(tensors), ctx.sheets, ctx.tiling, ctx.lists
         centres, precisions, _, _, slopes = ctx.needs_input_grad[4:9]

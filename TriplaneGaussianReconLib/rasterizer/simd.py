@@ -25,7 +25,7 @@ _EXP2 = (1.00000000055, 0.6931472057372633, 0.2402264689062057, 0.05550328776971
 _LOWEST_EXPONENT = -126.0  # 2^k is a normal number in float32 down to here
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """LANES numbers of one floating-point type."""
 
     def __init__(self, scalar: types.Float) -> None:
@@ -34,7 +34,7 @@ class Lanes(types.Type):  # type: ignore[misc]
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, lanes: Lanes) -> None:
         super().__init__(manager, lanes, ir.VectorType(manager[lanes.scalar].get_value_type(), LANES))
 
@@ -159,7 +159,7 @@ def exponential(typing_context, lanes):  # type: ignore[no-untyped-def]
 def _arithmetic(symbol: Any, instruction: str) -> None:
     """Give `Lanes` the operator `symbol`."""
     @infer_global(symbol)
-    class Typing(AbstractTemplate):  # type: ignore[misc]
+    class Typing(AbstractTemplate):
         def generic(self, arguments: tuple[types.Type, ...], keywords: dict[str, types.Type]) -> Any:
             a, b = arguments
             return signature(a, a, a) if isinstance(a, Lanes) and a == b else None
