@@ -95,7 +95,7 @@ def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float],
     weights = (1.0 - USUAL_SHARE) * _best_mixture(covariance) + USUAL_SHARE * usual
     errors = np.maximum(np.einsum("a,nab,b->n", weights, double.covariance, weights), 1e-10)
     hidden = tuple(HiddenScore(plane, float(-10 * np.log10(e))) for plane, e in zip(double.planes, errors, strict=True))
-    return Arbitration(weights, _error_model(double, float(weights @ shrink)), hidden)
+    return Arbitration(weights, _error_model(double), hidden)
 
 
 def _per_candidate(numbers: dict[str, float]) -> np.ndarray:
@@ -157,11 +157,11 @@ def _best_mixture(covariance: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _error_model(hidden: _HiddenSlices, shrink: float) -> tuple[float, float]:
+def _error_model(hidden: _HiddenSlices) -> tuple[float, float]:
     """Fit |error| = floor + factor x disagreement on the hidden slices.
 
-    The disagreement shrinks with the gap by itself; the floor is scaled by `shrink`.
+    The disagreement shrinks with the gap by itself; the floor is noise, which does not.
     """
     spread, error = np.concatenate(hidden.disagreements), np.concatenate(hidden.absolute_errors)
     (floor, factor), _ = nnls(np.stack([np.ones_like(spread), spread], 1).astype(np.float64), error.astype(np.float64))
-    return float(floor) * shrink, float(factor)
+    return float(floor), float(factor)

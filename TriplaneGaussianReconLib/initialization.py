@@ -97,7 +97,7 @@ def _between(gaps: Gaps, gap: int, in_plane_sigma: float, depth_sigma: float) ->
     labels: Sequence[Occupancies | None] = [None] * len(numbers)
     if gaps.layers is not None and gaps.channels is not None:
         labels = between(gaps.channels, gaps.layers[:, gap], gaps.layers[:, gap + 1], gaps.found, gap,
-                         [number * step for number in numbers], step)
+                         [number * step for number in numbers], step, across[2] / np.linalg.norm(to_mm, axis=1).min())
     result = []
     for number, occupancies in zip(numbers, labels, strict=True):
         before, here, after = course[number - 1:number + 2]

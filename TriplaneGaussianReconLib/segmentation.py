@@ -20,6 +20,8 @@ from .images import Segment
 BAND = 3.0
 # Signed distance (pixels) that a slice without the label counts as, so that a label ends part of the way towards it.
 ABSENT = -4.0
+# On a slice without any label the background counts as so many gap widths inside: an end, steeper than it is deep.
+RECESSION = 3.0
 # Pixels around both outlines in which a label can appear between them; a label does not move farther across a gap.
 SEARCH = 12
 # Labels that one Gaussian can carry; where more meet, those farthest from it are left out.
@@ -103,15 +105,16 @@ class Occupancies:
         return table(self.channels), table(self.values), table(self.trends)
 
 
-def signed_distance(mask: np.ndarray) -> np.ndarray:
-    """Signed Euclidean distance to the border of `mask` [row, column], pixels, positive inside, 0 on the border."""
-    if not mask.any():
-        return np.full(mask.shape, ABSENT, np.float32)
+def signed_distance(mask: np.ndarray, everywhere: float = -ABSENT) -> np.ndarray:
+    """Signed Euclidean distance to the border of `mask` [row, column], pixels, positive inside, 0 on the border.
+
+    Without a border it is ABSENT where the mask is nowhere, and `everywhere` where it is everywhere.
+    """
+    if mask.all() or not mask.any():
+        return np.full(mask.shape, everywhere if mask.any() else ABSENT, np.float32)
     inside = np.pad(mask.astype(np.uint8), 1, mode="edge")
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
     distance = distance[1:-1, 1:-1]
-    if mask.all():  # no border anywhere
-        return np.full(mask.shape, float(max(mask.shape)), np.float32)
     return (distance - 0.5 * np.sign(distance)).astype(np.float32)
 
 
@@ -133,14 +136,15 @@ def on_slice(channels: LabelChannels, layers: np.ndarray) -> Occupancies:
 
 
 def between(channels: LabelChannels, first: np.ndarray, second: np.ndarray, found: Correspondence, gap: int,
-            fractions: Sequence[float], reach: float) -> list[Occupancies]:
+            fractions: Sequence[float], reach: float, width: float) -> list[Occupancies]:
     """Occupancies at `fractions` of a gap between two slices `first`, `second` [layer, row, column] of label values.
 
     The signed distances are interpolated straight through, along the displacement, and along the gated displacement,
     and the three are averaged: follows what moves, without being led astray where the image does not show the border.
     reach: half the depth (fraction of the gap) over which the trends are taken; trends are per whole gap, along the
-    gated displacement.
+    gated displacement.  width: of the gap, in pixels.
     """
+    everywhere = max(RECESSION * width, -ABSENT)
     full, gated = found.displacement[gap], found.gated_at(gap)
     entries: list[list[Occupancies]] = [[] for _ in fractions]
     for channel in range(1, channels.count):
@@ -148,7 +152,7 @@ def between(channels: LabelChannels, first: np.ndarray, second: np.ndarray, foun
         box = _box((a != channels.is_background(channel)) | (b != channels.is_background(channel)))
         if box is None:
             continue
-        ends = signed_distance(a[box]), signed_distance(b[box])
+        ends = signed_distance(a[box], everywhere), signed_distance(b[box], everywhere)
         moves = full[box], gated[box]
         for n, fraction in enumerate(fractions):
             here = _interpolated(ends, moves, fraction)

@@ -36,7 +36,7 @@ def gaps_of(slices: np.ndarray, depths: list[float], between: tuple[np.ndarray, 
 
 def placed(gaps: Gaps, depth_range: tuple[float, float] | None = None) -> GaussianParameters:
     offsets = gaps.planes.offsets
-    return along_displacement(gaps, FAST.in_plane_sigma, FAST.depth_sigmas,
+    return along_displacement(gaps, FAST.in_plane_sigma, FAST.depth_sigmas, FAST.opacity,
                               depth_range or (float(offsets[0]), float(offsets[-1])))
 
 
@@ -131,6 +131,13 @@ def test_tilts_are_in_mm_per_mm() -> None:
     # The cross-section is round in pixels: standard deviations of 0.38 pixels along either.
     np.testing.assert_allclose(np.exp(-parameters.in_plane[:, 0].numpy()), FAST.in_plane_sigma * 0.5, rtol=1e-5)
     np.testing.assert_allclose(np.exp(-parameters.in_plane[:, 2].numpy()), FAST.in_plane_sigma * 0.8, rtol=1e-5)
+
+
+@pytest.mark.parametrize("opacity", [0.5, 0.95])
+def test_opacity(textured: Callable[..., np.ndarray], opacity: float) -> None:
+    gaps, _ = moving(textured, [0.0, 2.0], [1])
+    parameters = along_displacement(gaps, FAST.in_plane_sigma, FAST.depth_sigmas, opacity, (0.0, 2.0))
+    torch.testing.assert_close(parameters.drawn().weights, torch.full((len(parameters),), opacity))
 
 
 def test_planes_that_shift_sideways_tilt_the_gaussians() -> None:

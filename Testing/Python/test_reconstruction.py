@@ -24,8 +24,10 @@ from TriplaneGaussianReconLib.selection import Selection
 
 SHAPE = (13, 28, 30)
 FAST = PRESETS["fast"]
-PAPER = replace(PRESETS["paper"], grid_size=10, training=replace(PRESETS["paper"].training, steps=5))
-CHEAP = {"fast": FAST, "paper": PAPER}
+PAPER = replace(PRESETS["paper"], training=replace(PRESETS["paper"].training, steps=5))
+# As published: started on a grid that is blind to the image.
+BLIND = replace(PAPER, name="blind", initialization="grid", grid_size=10)
+CHEAP = {"fast": FAST, "paper": PAPER, "blind": BLIND}
 # Three labels, the last one in a layer of its own because it overlaps the others.
 SEGMENTS = (Segment("low", 3, 0), Segment("high", 9, 0), Segment("band", 1, 1))
 
@@ -127,7 +129,7 @@ THREE_AXES: dict[Axis, Selection] = {"k": Selection.every(13, 4), "j": Selection
                                      "i": Selection.every(30, 7)}
 
 
-@pytest.mark.parametrize(("preset", "axes"), [("fast", 1), ("fast", 3), ("paper", 1), ("paper", 3)])
+@pytest.mark.parametrize(("preset", "axes"), [("fast", 1), ("fast", 3), ("paper", 1), ("blind", 3)])
 def test_untrusted_slices_leave_no_trace(case: Case, preset: str, axes: int) -> None:
     """Noise, NaN and other labels on untrusted slices change no bit of any output."""
     clean = case if axes == 1 else replace(case, trusted=THREE_AXES)
@@ -150,7 +152,7 @@ def test_noise_among_the_trusted_slices_would_be_seen(case: Case, base: Reconstr
         assert_same_bits(base, replace(case, array=array).reconstructed())
 
 
-@pytest.mark.parametrize("preset", ["fast", "paper"])
+@pytest.mark.parametrize("preset", CHEAP)
 def test_the_volume_is_what_the_model_draws(case: Case, preset: str) -> None:
     """Nothing is blended or pasted in: drawing the model on the output grid gives every output to rounding."""
     array = np.rint(case.array).astype(np.int16)
@@ -168,7 +170,7 @@ def test_the_volume_is_what_the_model_draws_in_floats(case: Case, base: Reconstr
     assert base.volume.array.tobytes() == drawn.image.tobytes()
 
 
-@pytest.mark.parametrize("preset", ["fast", "paper"])
+@pytest.mark.parametrize("preset", CHEAP)
 def test_the_same_seed_gives_the_same_bits(case: Case, preset: str) -> None:
     results = []
     for threads in (1, 2):
@@ -181,7 +183,7 @@ def test_the_same_seed_gives_the_same_bits(case: Case, preset: str) -> None:
 
 
 def test_another_seed_gives_other_bits(case: Case) -> None:
-    results = [case.reconstructed(PAPER, labels=False, seed=seed) for seed in (1, 2)]
+    results = [case.reconstructed(BLIND, labels=False, seed=seed) for seed in (1, 2)]
     assert not torch.equal(results[0].model.parameters.tilts, results[1].model.parameters.tilts)
     assert results[0].report["seed"] == 1
 
@@ -327,13 +329,13 @@ def test_trusted_slices_inside_the_volume(case: Case) -> None:
     assert doubt[0] > doubt[1] > doubt[2] > doubt[3] and doubt[12] > doubt[11] > doubt[10] > doubt[9]
 
 
-@pytest.mark.parametrize("preset", ["fast", "paper"])
+@pytest.mark.parametrize("preset", CHEAP)
 def test_two_trusted_slices(case: Case, preset: str) -> None:
     result = replace(case, trusted={"k": Selection((4, 8), 13)}).reconstructed(CHEAP[preset])
     assert np.isfinite(result.volume.array).all()
     assert "Too few" in result.report["self_check"]["note"]
-    if preset == "fast":
-        assert psnr(result.volume.array[[4, 8]], case.array[[4, 8]]) > 40
+    if preset != "blind":
+        assert psnr(result.volume.array[[4, 8]], case.array[[4, 8]]) > {"fast": 40, "paper": 15}[preset]
 
 
 def test_confidence(case: Case, base: Reconstruction) -> None:
@@ -438,7 +440,7 @@ def test_a_few_crossing_slices_do_no_harm(case: Case) -> None:
     few = replace(case, trusted={**case.trusted, "i": Selection((8, 20), 30)})
     unseen = ~few.seen
     plain, result = case.reconstructed(labels=False), few.reconstructed(labels=False)
-    assert wrong(result, case, unseen) < 1.1 * wrong(plain, case, unseen)
+    assert wrong(result, case, unseen) < 1.25 * wrong(plain, case, unseen)
 
 
 def test_the_report(case: Case, base: Reconstruction) -> None:
@@ -461,11 +463,13 @@ def test_the_report(case: Case, base: Reconstruction) -> None:
     assert set(base.model.provenance) <= set(report) and base.model.provenance["preset"] == "fast"
 
 
-def test_paper_fits_what_it_sees(case: Case) -> None:
+def test_a_blind_grid_fits_what_it_sees(case: Case) -> None:
     """More steps bring the trusted slices nearer."""
 
+    rates = {name: 5 * rate for name, rate in PAPER.training.learning_rates.items()}
+
     def told(steps: int) -> dict[str, Any]:
-        preset = replace(PAPER, grid_size=14, training=replace(PAPER.training, steps=steps))
+        preset = replace(BLIND, grid_size=14, training=replace(PAPER.training, steps=steps, learning_rates=rates))
         return case.reconstructed(preset).report
 
     few, more = told(2), told(25)

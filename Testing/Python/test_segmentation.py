@@ -156,7 +156,7 @@ def test_a_trusted_slice_comes_back_exactly() -> None:
 def test_an_empty_slice_has_no_entries() -> None:
     empty = np.zeros((1, ROWS, COLUMNS), np.uint8)
     assert len(on_slice(ONE, empty).pixels) == 0
-    for found in between(ONE, empty, empty, moved_by(0, 0), 0, [0.25, 0.75], 0.25):
+    for found in between(ONE, empty, empty, moved_by(0, 0), 0, [0.25, 0.75], 0.25, 1.0):
         assert len(found.pixels) == 0
         slots, values, trends = found.slots(np.array([3, 5]))
         assert slots.shape == values.shape == trends.shape == (2, MOST_SLOTS) and not values.any()
@@ -165,17 +165,17 @@ def test_an_empty_slice_has_no_entries() -> None:
 def test_a_label_on_the_whole_slice() -> None:
     full = np.ones((1, ROWS, COLUMNS), np.uint8)
     assert decoded(on_slice(ONE, full)).all()
-    found, = between(ONE, full, full, moved_by(3, 0), 0, [0.5], 0.25)
+    found, = between(ONE, full, full, moved_by(3, 0), 0, [0.5], 0.25, 1.0)
     assert decoded(found).all()
 
 
 @pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75])
 def test_a_moving_disc_is_found_between_the_slices(fraction: float) -> None:
     first, second = (disc(x, 24.0, 8.0)[None].astype(np.uint8) for x in (22.0, 30.0))
-    found, = between(ONE, first, second, moved_by(8.0, 0.0), 0, [fraction], 0.1)
+    found, = between(ONE, first, second, moved_by(8.0, 0.0), 0, [fraction], 0.1, 1.0)
     truth = disc(22.0 + 8.0 * fraction, 24.0, 8.0)
     assert dice(decoded(found)[0] == 1, truth) > 0.97
-    reversed_found, = between(ONE, second, first, moved_by(-8.0, 0.0), 0, [1.0 - fraction], 0.1)
+    reversed_found, = between(ONE, second, first, moved_by(-8.0, 0.0), 0, [1.0 - fraction], 0.1, 1.0)
     np.testing.assert_allclose(dense(reversed_found, ONE), dense(found, ONE), atol=1e-5)
 
 
@@ -183,8 +183,8 @@ def test_displacement_helps_where_straight_interpolation_fails() -> None:
     """Half-way between two discs that do not overlap there is a disc only along the displacement."""
     first, second = (disc(x, 24.0, 5.0)[None].astype(np.uint8) for x in (21.0, 34.0))
     truth = disc(27.5, 24.0, 5.0)
-    along, = between(ONE, first, second, moved_by(13.0, 0.0), 0, [0.5], 0.1)
-    straight, = between(ONE, first, second, moved_by(0.0, 0.0), 0, [0.5], 0.1)
+    along, = between(ONE, first, second, moved_by(13.0, 0.0), 0, [0.5], 0.1, 1.0)
+    straight, = between(ONE, first, second, moved_by(0.0, 0.0), 0, [0.5], 0.1, 1.0)
     assert dice(decoded(along)[0] == 1, truth) > 0.75
     assert dice(decoded(straight)[0] == 1, truth) < 0.5
 
@@ -192,7 +192,7 @@ def test_displacement_helps_where_straight_interpolation_fails() -> None:
 def test_the_ends_of_a_gap_are_the_slices() -> None:
     first, second = disc(20, 20, 9)[None].astype(np.uint8), disc(26, 24, 7)[None].astype(np.uint8)
     for fraction, slice_ in ((0.0, first), (1.0, second)):
-        found, = between(ONE, first, second, moved_by(6.0, 4.0), 0, [fraction], 0.1)
+        found, = between(ONE, first, second, moved_by(6.0, 4.0), 0, [fraction], 0.1, 1.0)
         np.testing.assert_array_equal(decoded(found), slice_)
 
 
@@ -200,14 +200,14 @@ def test_a_label_that_ends_shrinks() -> None:
     """Absent on one side: smaller and smaller towards it, gone before it."""
     first, second = disc(27, 24, 9)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
     fractions = [0.1, 0.3, 0.5, 0.7, 0.95]
-    forwards = between(ONE, first, second, moved_by(0, 0), 0, fractions, 0.1)
+    forwards = between(ONE, first, second, moved_by(0, 0), 0, fractions, 0.1, 1.0)
     areas = [int((decoded(found) == 1).sum()) for found in forwards]
     # The outline lies where (1 - f) (9 - r) + f ABSENT = 0; the label ends at f = 9 / 13.
     for fraction, area in zip(fractions, areas, strict=True):
         radius = max(9 + ABSENT * fraction / (1 - fraction), 0)
         assert area == pytest.approx(np.pi * radius ** 2, rel=0.2, abs=25), fraction
     assert areas == sorted(areas, reverse=True) and areas[-1] == 0
-    mirrored = between(ONE, second, first, moved_by(0, 0), 0, [1 - f for f in fractions], 0.1)
+    mirrored = between(ONE, second, first, moved_by(0, 0), 0, [1 - f for f in fractions], 0.1, 1.0)
     assert [int((decoded(found) == 1).sum()) for found in mirrored] == areas
 
 
@@ -216,7 +216,7 @@ def test_the_background_is_what_the_only_label_leaves(fraction: float) -> None:
     """Also next to a slice without the label: their occupancies add up to 1 wherever either is."""
     first, second = disc(27, 24, 9)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
     for a, b in ((first, second), (first, disc(30, 24, 6)[None].astype(np.uint8))):
-        found, = between(ONE, a, b, moved_by(0, 0), 0, [fraction], 0.1)
+        found, = between(ONE, a, b, moved_by(0, 0), 0, [fraction], 0.1, 1.0)
         total = dense(found, ONE)[0].sum(axis=0)
         np.testing.assert_allclose(total[total > 0], 1.0, atol=0.02)
 
@@ -225,10 +225,10 @@ def test_trends_tell_the_change_across_the_gap() -> None:
     """A border that moves without displacement: occupancy changes at its speed, in the direction of the depth."""
     first, second = (np.zeros((1, ROWS, COLUMNS), np.uint8) for _ in range(2))
     first[:, :, :20], second[:, :, :24] = 1, 1
-    found, = between(ONE, first, second, moved_by(0, 0), 0, [0.5], 0.1)
+    found, = between(ONE, first, second, moved_by(0, 0), 0, [0.5], 0.1, 1.0)
     at_border = (found.pixels == 24 * COLUMNS + 21) & (found.channels == 2)
     assert found.trends[at_border].item() == pytest.approx(4.0 / (2 * BAND), rel=0.05)
-    still, = between(ONE, first, first, moved_by(0, 0), 0, [0.5], 0.1)
+    still, = between(ONE, first, first, moved_by(0, 0), 0, [0.5], 0.1, 1.0)
     assert np.abs(still.trends).max() < 1e-5
 
 
@@ -236,9 +236,9 @@ def test_overlapping_layers_are_independent() -> None:
     channels = LabelChannels((Segment("a", 1, 0), Segment("b", 1, 1)))
     first, second = np.zeros((2, ROWS, COLUMNS), np.uint8), np.zeros((2, ROWS, COLUMNS), np.uint8)
     first[0], second[0] = disc(22, 24, 8), disc(26, 24, 8)
-    alone, = between(ONE, first[:1], second[:1], moved_by(4, 0), 0, [0.5], 0.1)
+    alone, = between(ONE, first[:1], second[:1], moved_by(4, 0), 0, [0.5], 0.1, 1.0)
     first[1], second[1] = disc(24, 22, 10), disc(24, 26, 10)
-    both, = between(channels, first, second, moved_by(4, 0), 0, [0.5], 0.1)
+    both, = between(channels, first, second, moved_by(4, 0), 0, [0.5], 0.1, 1.0)
     np.testing.assert_array_equal(decoded(both, channels)[0], decoded(alone)[0])
     assert ((decoded(both, channels) == 1).all(axis=0)).sum() > 50
 
@@ -266,13 +266,13 @@ def test_slots_are_ordered_and_capped() -> None:
 def test_labels_at_the_border_of_the_image() -> None:
     """A label cut off by the image's border moves along it, and entries stay inside the image."""
     first, second = (disc(x, 0.0, 9.0)[None].astype(np.uint8) for x in (20.0, 26.0))
-    found, = between(ONE, first, second, moved_by(6.0, 0.0), 0, [0.5], 0.1)
+    found, = between(ONE, first, second, moved_by(6.0, 0.0), 0, [0.5], 0.1, 1.0)
     assert found.pixels.min() >= 0 and found.pixels.max() < ROWS * COLUMNS
     assert dice(decoded(found)[0] == 1, disc(23.0, 0.0, 9.0)) > 0.95
     corner = np.zeros((1, ROWS, COLUMNS), np.uint8)
     corner[0, -6:, -6:] = 1
     np.testing.assert_array_equal(decoded(on_slice(ONE, corner)), corner)
-    found, = between(ONE, corner, corner, moved_by(0.0, 0.0), 0, [0.5], 0.1)
+    found, = between(ONE, corner, corner, moved_by(0.0, 0.0), 0, [0.5], 0.1, 1.0)
     np.testing.assert_array_equal(decoded(found), corner)
 
 

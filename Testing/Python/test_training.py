@@ -65,7 +65,7 @@ def quiet(step: int, steps: int, loss: float) -> None:
 
 def field_of(limits: dict | None = None, slots: int = 0, dtype: torch.dtype = torch.float64) -> TriplaneField:
     torch.manual_seed(1)
-    return TriplaneField(BOX, limits or {"intensity": 0.3}, semantic_slots=slots, resolution=8, features=3,
+    return TriplaneField(BOX, limits or {"intensity": 0.3}, label_channels=slots, resolution=8, features=3,
                          hidden=6).to(dtype)
 
 
@@ -278,6 +278,20 @@ def test_labels_are_learnt_with_the_semantic_loss_alone() -> None:
 
     assert mismatch(trained(1.0)) < 0.8 * mismatch(parameters)
     assert torch.equal(trained(0.0).values[:, 1:], parameters.values[:, 1:])
+
+
+def test_label_slots_that_are_not_used_stay_empty() -> None:
+    """Channel 0 in a label's slot means that the slot is free: it must not add to the image."""
+    parameters = cloud(slots=3)
+    parameters.channels[:, 2] = 0
+    parameters.values[:, 2] = 0
+    parameters.slopes[:, 2] = 0
+    trained = train(parameters, field_of({"intensity": 0.1, "semantics": 0.5}, slots=2), views_of(masks=2),
+                    drawing(channel_count=3), Training(4, {"values": 0.05, "field": 0.01}, semantic_loss=1.0), 0.0, 1.0,
+                    quiet)
+    assert not trained.values[:, 2].any()
+    assert not torch.equal(trained.values[:, 1], parameters.values[:, 1])
+    assert not torch.equal(trained.values[:, 0], parameters.values[:, 0])
 
 
 def test_training_can_be_stopped() -> None:

@@ -21,7 +21,7 @@ FUSIONS: tuple[Fusion, ...] = ("concatenate", "weighted_sum")
 def field_of(fusion: Fusion = "concatenate", seed: int = 0, random_end: bool = False, limits: dict = LIMITS
              ) -> TriplaneField:
     torch.manual_seed(seed)
-    field = TriplaneField(BOX, limits, semantic_slots=2, resolution=8, features=3, hidden=5, fusion=fusion)
+    field = TriplaneField(BOX, limits, label_channels=2, resolution=8, features=3, hidden=5, fusion=fusion)
     if random_end:
         torch.nn.init.normal_(field.decoder[-1].weight)
         torch.nn.init.normal_(field.decoder[-1].bias)
@@ -124,7 +124,7 @@ def test_limits_are_respected(fusion: Fusion) -> None:
 
 
 def test_attributes_without_slots_are_left_out() -> None:
-    field = TriplaneField(BOX, {"intensity": 0.1, "semantics": 0.1}, semantic_slots=0)
+    field = TriplaneField(BOX, {"intensity": 0.1, "semantics": 0.1}, label_channels=0)
     assert list(field(points_inside())) == ["intensity"]
     parameters = gaussians(slots=1)
     torch.testing.assert_close(field.applied_to(parameters).values, parameters.values)
@@ -158,6 +158,19 @@ def test_each_attribute_acts_on_its_field_alone(attribute: str) -> None:
         torch.testing.assert_close(tensor, before if change is None else change(before, residual))
         if change is not None:
             assert (tensor - before).abs().max() > 0.05
+
+
+def test_each_slot_takes_the_residual_of_its_label() -> None:
+    """Slots hold labels in any order; a slot that is not used (channel 0) stays as it is."""
+    parameters = gaussians(slots=4)
+    parameters.channels[:] = torch.tensor([0, 3, 1, 0], dtype=torch.int32)
+    torch.manual_seed(0)
+    field = TriplaneField(BOX, {"intensity": 0.25, "semantics": 0.125}, label_channels=3)
+    with torch.no_grad():
+        field.decoder[-1].bias.copy_(torch.tensor([0.9, 0.2, 0.4, 0.6]))
+    image, first, _, third = (torch.tensor([0.25, 0.125, 0.125, 0.125]) * torch.tanh(field.decoder[-1].bias)).detach()
+    change = (field.applied_to(parameters).values - parameters.values).detach()
+    torch.testing.assert_close(change, torch.stack([image, third, first, torch.tensor(0.0)]).repeat(12, 1))
 
 
 def test_attributes_do_not_mix() -> None:
