@@ -97,7 +97,8 @@ class Grid:
             raise InputError(f"A volume needs three dimensions of at least one voxel, not {self.shape}.")
         if not (np.isfinite(self.spacing).all() and min(self.spacing) > 0):
             raise InputError(f"Voxel spacing must be positive and finite, not {self.spacing} mm. Correct the header.")
-        if not np.isfinite(self.origin).all() or not abs(np.linalg.det(direction)) > 1e-6:
+        finite = np.isfinite(self.origin).all() and np.isfinite(direction).all()
+        if not finite or abs(np.linalg.det(direction)) <= 1e-6:
             raise InputError("The volume's origin or direction is not usable. Correct the header.")
 
     @property

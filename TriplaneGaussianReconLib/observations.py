@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import InputError
-from .geometry import AXES, Axis, PlaneStack, array_axis
+from .geometry import AXES, Axis, Grid, PlaneStack, array_axis
 from .images import Image, Segment, Segmentation
 from .selection import Selection
 
@@ -39,7 +39,7 @@ class SliceStack:
 
 @dataclass(frozen=True)
 class Observations:
-    """All trusted slices.  `stacks[0]` is the primary stack, the one whose gaps are filled.
+    """All trusted slices.  `stacks[0]` is the primary stack: its gaps are filled, the others correct what fills them.
 
     segments: which value in which layer is which segment, of those that are on a trusted slice; empty without labels.
     dtype: voxel type of the input, which the dense volume gets too.
@@ -66,7 +66,7 @@ class Observations:
     @classmethod
     def from_volume(cls, image: Image, trusted: Mapping[Axis, Selection],
                     segmentation: Segmentation | None = None) -> Observations:
-        """Take the trusted slices of `image`; the axis with fewest of them per slice is the primary one.
+        """Take the trusted slices of `image`; the axis along which they lie closest (mm) is the primary one.
 
         trusted: selection per axis; axes that are left out contribute nothing.
         Raises InputError if the segmentation lies on another grid, or nothing usable is left.
@@ -80,9 +80,8 @@ class Observations:
             if selection.count != image.grid.count(axis):
                 raise InputError(f"The selection is for {selection.count} slices, axis {axis} has "
                                  f"{image.grid.count(axis)}.")
-        # The slices with the widest gaps are the primary stack; on a tie the order of `trusted` decides.
-        primary = min(trusted, key=lambda axis: len(trusted[axis]) / trusted[axis].count) if trusted else AXES[2]
-        order = [primary, *(axis for axis in trusted if axis != primary)] if trusted else []
+        # What lies between the closest slices is easiest to fill; on a tie the order of `trusted` decides.
+        order = sorted(trusted, key=lambda axis: _mean_gap(image.grid, axis, trusted[axis]))
         stacks = tuple(_take(image, segmentation, axis, trusted[axis]) for axis in order)
         segments = segmentation.segments if segmentation is not None else ()
         # A label that is on no trusted slice must not be known to exist: nothing may depend on what is not trusted.
@@ -91,6 +90,13 @@ class Observations:
             raise InputError("The segmentation is empty on every trusted slice. Leave it out, or trust slices that "
                              "carry it.")
         return cls(stacks, segments, image.array.dtype)
+
+
+def _mean_gap(grid: Grid, axis: Axis, selection: Selection) -> float:
+    """Mean distance (mm) of the trusted slices along an axis, infinite for a lone slice."""
+    first, last = selection.indices[0], selection.indices[-1]
+    spacing = grid.spacing[AXES.index(axis)]
+    return spacing * (last - first) / (len(selection) - 1) if len(selection) > 1 else float("inf")
 
 
 def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> SliceStack:

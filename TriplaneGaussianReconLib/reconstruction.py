@@ -106,13 +106,10 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     }
     model = replace(model, provenance={key: report[key] for key in (
         "product", "version", "preset", "seed", "device", "trusted_slices", "self_check", "note")})
-    volume = drawn.image
-    if np.issubdtype(observations.dtype, np.integer):
-        volume = np.rint(volume)
     segmentation = None
     if drawn.layers is not None:
         segmentation = Segmentation(drawn.layers, observations.segments, output_grid)
-    return Reconstruction(Image(volume.astype(observations.dtype), output_grid),
+    return Reconstruction(Image(_as_type(drawn.image, observations.dtype), output_grid),
                           Image(expected_error_on_grid(model, output_grid), output_grid), segmentation, model, report)
 
 
@@ -281,6 +278,16 @@ def _self_check(arbitration: Arbitration, intensity: IntensityScale) -> dict[str
             "per_slice": {str(score.plane): round(score.psnr, 2) for score in arbitration.hidden},
             "note": "Trusted slices hidden and predicted from their neighbours across twice the real gap: what lies "
                     "between the trusted slices is usually better."}
+
+
+def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert float32 `values` to the voxel type `dtype`, rounded; the ends of wide integer types do not wrap."""
+    if np.issubdtype(dtype, np.integer):
+        largest = np.float32(np.iinfo(dtype).max)
+        if int(largest) > np.iinfo(dtype).max:  # float32 has no such number and rounded up
+            largest = np.nextafter(largest, np.float32(0))
+        values = np.minimum(np.rint(values), largest)
+    return values.astype(dtype)
 
 
 def _psnr(squared_error: float, peak: float) -> float:

@@ -113,7 +113,8 @@ def signed_distance(mask: np.ndarray, everywhere: float = -ABSENT) -> np.ndarray
     if mask.all() or not mask.any():
         return np.full(mask.shape, everywhere if mask.any() else ABSENT, np.float32)
     inside = np.pad(mask.astype(np.uint8), 1, mode="edge")
-    distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+    distance = (cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+                - cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
     distance = distance[1:-1, 1:-1]
     return (distance - 0.5 * np.sign(distance)).astype(np.float32)
 

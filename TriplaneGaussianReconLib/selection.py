@@ -80,6 +80,9 @@ class Selection:
         return len(self.indices) == self.count
 
 
+_MOST_NUMBERS = 10 ** 6
+
+
 def parse_numbers(text: str) -> list[int]:
     """Read `7,12,20-23` as [7, 12, 20, 21, 22, 23]; raises ValueError for anything else."""
     numbers: list[int] = []
@@ -88,5 +91,6 @@ def parse_numbers(text: str) -> list[int]:
         start, stop = int(first), int(last if dash else first)
         if stop < start:
             raise ValueError(f"{part} runs backwards")
+        stop = min(stop, start + _MOST_NUMBERS)  # more than any volume has slices; `Selection` names what is missing
         numbers.extend(range(start, stop + 1))
     return numbers

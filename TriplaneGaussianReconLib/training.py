@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -145,12 +146,12 @@ def refine(parameters: GaussianParameters, views: Sequence[View], drawing: Drawi
     gradient = adjoint(outputs, inputs, residuals)
     direction, norm = gradient, _dot(gradient, gradient)
     for step in range(steps):
-        tick(step, steps, float(sum(_dot(r, r) for r in residuals)) / sum(r.numel() for r in residuals))
+        tick(step, steps, sum(_dot(r, r) for r in residuals) / sum(r.numel() for r in residuals))
         inputs = unknowns(direction)
         outputs = forward(*inputs)
         images = [output.detach() for output in outputs]
         curvature = sum(_dot(q, q) for q in images) + RIDGE * _dot(direction, direction)
-        if not float(curvature) > 0.0:  # the slices are reproduced exactly
+        if not curvature > 0.0:  # the slices are reproduced exactly
             break
         length = norm / curvature
         change = change + length * direction
@@ -162,5 +163,6 @@ def refine(parameters: GaussianParameters, views: Sequence[View], drawing: Drawi
     return replace(parameters, values=fitted[:, :1].contiguous(), slopes=fitted[:, None, 1:] / size)
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a.flatten() * b.flatten()).sum()
+def _dot(a: Tensor, b: Tensor) -> float:
+    """Inner product; by numpy, whose sums, unlike torch's, do not depend on the number of threads."""
+    return float((a * b).cpu().numpy().sum(dtype=np.float64))

@@ -172,6 +172,11 @@ def test_resampled(oblique_grid: Grid, axis: Axis, spacing: float, count: int) -
     assert extent - spacing < last <= extent + 1e-5
 
 
+def test_resampled_keeps_the_last_slice_in_spite_of_rounding() -> None:
+    assert 3 * 0.3 / 0.1 < 9
+    assert Grid((4, 5, 6), spacing=(1, 1, 0.3)).resampled("k", 0.1).count("k") == 10
+
+
 @pytest.mark.parametrize("spacing", [0.0, -1.0, float("nan"), float("inf")])
 def test_resampled_needs_a_spacing(spacing: float) -> None:
     with pytest.raises(InputError, match="positive number of millimetres"):

@@ -92,6 +92,28 @@ def test_the_tilt_follows_what_moves_through_a_wide_gap(textured: Callable[..., 
     assert ours > 36 and ours > without + 3
 
 
+def test_half_the_gradient_keeps_peaks_sharp(textured: Callable[..., np.ndarray]) -> None:
+    """A weighted mean flattens, a full linear term overshoots; half of it is nearer to the slices than either."""
+    slices = textured((2, *SHAPE), (0.0, 0.0), seed=3)
+    still = Correspondence(np.zeros((1, *SHAPE, 2), np.float32), np.ones((1, *SHAPE), np.float32))
+    gaps = gaps_of(slices, [0.0, 2.0], (slices[:1],), found=still)
+    parameters = placed(gaps)
+    found = [psnr(drawn(replace(parameters, slopes=factor * parameters.slopes), gaps, [0.0, 2.0])[:, 0], slices)
+             for factor in (0.0, 1.0, 2.0)]
+    assert found[1] > max(found[0], found[2]) + 3
+
+
+def test_what_only_moves_does_not_change_along_the_tilt(textured: Callable[..., np.ndarray]) -> None:
+    """Half the in-plane gradient, carried along the tilt, is taken out of the depth's slope."""
+    gaps, _ = moving(textured, [0.0, 4.0], [2])
+    parameters = placed(gaps)
+    x, y = parameters.centres[:, 0], parameters.centres[:, 1]
+    inner = (x > 8) & (x < 23) & (y > 8) & (y < 19) & (parameters.tilts[:, 0] != 0)
+    slopes, tilts = parameters.slopes[inner, 0], parameters.tilts[inner]
+    sideways = (slopes[:, :2] * tilts).sum(dim=1)
+    assert float((sideways + slopes[:, 2]).abs().mean()) < 0.2 * float(sideways.abs().mean())
+
+
 def test_layers_lie_where_the_predictions_are(textured: Callable[..., np.ndarray]) -> None:
     gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0], [1, 2, 1])
     z = np.unique(placed(gaps).centres[:, 2].numpy())

@@ -59,14 +59,16 @@ def test_the_slices_are_copies() -> None:
     np.testing.assert_array_equal(observations.stacks[0].pixels, before)
 
 
-def test_the_axis_with_the_widest_gaps_is_primary() -> None:
-    image = image_on(Grid(SHAPE))
-    trusted: dict[Axis, Selection] = {"i": Selection.every(8, 2), "j": Selection.every(7, 3),
-                                     "k": Selection.every(6, 1)}
+def test_the_axis_with_the_closest_trusted_slices_is_primary() -> None:
+    """Closest in mm; a lone slice is never the primary stack, but welcome beside one."""
+    image = image_on(Grid(SHAPE, spacing=(1.0, 1.0, 5.0)))
+    trusted: dict[Axis, Selection] = {"k": Selection.every(6, 1), "i": Selection.every(8, 2),
+                                     "j": Selection((3,), 7)}
     observations = Observations.from_volume(image, trusted)
-    assert [len(stack.planes) for stack in observations.stacks] == [3, 4, 6]
+    assert [len(stack.planes) for stack in observations.stacks] == [4, 6, 1]
     np.testing.assert_array_equal(np.sort(observations.stacks[0].pixels.ravel()),
-                                  np.sort(image.array[:, ::3].ravel()))
+                                  np.sort(image.array[:, :, ::2].ravel()))
+    image = image_on(Grid(SHAPE))
     tie: dict[Axis, Selection] = {"j": Selection.every(7, 1), "k": Selection.every(6, 1)}
     assert Observations.from_volume(image, tie).stacks[0].pixels.shape[0] == 7
     tie = {"k": Selection.every(6, 1), "j": Selection.every(7, 1)}

@@ -49,6 +49,10 @@ def run(arguments: Namespace) -> None:
     backend_for(arguments.device)
     case = read_case(arguments)
     observations = Observations.from_volume(case.image, case.trusted, case.segmentation)
+    given = case.segmentation.segments if case.segmentation is not None else ()
+    unseen = [segment.name for segment in given if segment not in observations.segments]
+    if unseen:
+        note(f"warning: On no trusted slice, and so left out of the result: {', '.join(unseen)}.")
     with stoppable() as should_stop, shown_progress(STAGES) as show:
         result = reconstruct(observations, case.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, progress=show, should_stop=should_stop)
