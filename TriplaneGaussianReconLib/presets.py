@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from .errors import InputError
@@ -64,18 +64,22 @@ class Preset:
     refinement_steps: int = 0
     predicted_weight: float = 0.0
     grid_size: int = 0
-    summary: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if self.refinement_steps and self.mode == "alpha":
+            raise InputError("Refinement needs a mode that is linear in the values: normalised or additive, not alpha.")
 
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
+    # Gaussians along the displacement, in the mixture that hidden slices ask for.  For everyday use.
     Preset(
         name="fast", initialization="correspondence", mode="normalised", cutoff=12.0,
         in_plane_sigma=0.38, depth_sigmas=(0.3, 0.4),
         triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
                           fusion="concatenate", total_variation=1e-3),
         training=Training(steps=4, learning_rates={"field": 1e-2}),
-        refinement_steps=4, predicted_weight=0.5,
-        summary="Gaussians along the motion between slices, weighted by what hidden slices teach. For everyday use."),
+        refinement_steps=4, predicted_weight=0.5),
+    # The published model and losses, trained on trusted slices alone.  For comparison; slow.
     Preset(
         name="paper", initialization="correspondence", mode="alpha", cutoff=12.0,
         in_plane_sigma=0.5, depth_sigmas=(1.0, 1.2), opacity=0.95,
@@ -84,9 +88,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
                           resolution=96, features=8, hidden=32, fusion="concatenate", total_variation=1e-2),
         training=Training(steps=10, image_loss="l1_ssim", semantic_loss=0.4, learning_rates={
             "centres": 0.02, "tilts": 0.005, "in_plane": 0.01, "log_depths": 0.01, "raw_weights": 0.02, "values": 0.01,
-            "field": 3e-3}),
-        summary="The published model and losses (alpha compositing, tri-plane, image and semantic loss), trained on "
-                "trusted slices alone. For comparison; slow."),
+            "field": 3e-3})),
 )}
 
 

@@ -74,7 +74,6 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     """
     preset = preset_named(preset) if isinstance(preset, str) else preset
     backend = backend_for(device)
-    torch.manual_seed(seed)
     run = _Run(progress or (lambda _: None), should_stop or (lambda: False))
     scene = _Scene.of(observations, output_grid)
     found_out = _look(scene, run)
@@ -84,7 +83,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
         start, views = _start(scene, found_out, preset, seed)
     parameters = start if semantic else start.image_only()
     with run.stage("training") as tick:
-        field_ = _field(scene, preset, drawing.channel_count - 1)
+        field_ = _field(scene, preset, drawing.channel_count - 1, seed)
         parameters = train(parameters, field_, views, drawing, preset.training, preset.triplane.total_variation,
                            scene.pixel, tick)
     with run.stage("refinement") as tick:
@@ -227,11 +226,13 @@ def _start(scene: _Scene, found_out: _FoundOut, preset: Preset, seed: int) -> tu
     return parameters, views
 
 
-def _field(scene: _Scene, preset: Preset, label_channels: int) -> TriplaneField:
+def _field(scene: _Scene, preset: Preset, label_channels: int, seed: int) -> TriplaneField:
     triplane = preset.triplane
-    return TriplaneField(torch.from_numpy(scene.box), triplane.residual_limits, label_channels=label_channels,
-                         resolution=triplane.resolution, features=triplane.features, hidden=triplane.hidden,
-                         fusion=triplane.fusion)
+    with torch.random.fork_rng(devices=[]):  # the caller's own random numbers go on as they were
+        torch.manual_seed(seed)
+        return TriplaneField(torch.from_numpy(scene.box), triplane.residual_limits, label_channels=label_channels,
+                             resolution=triplane.resolution, features=triplane.features, hidden=triplane.hidden,
+                             fusion=triplane.fusion)
 
 
 def _model(scene: _Scene, found_out: _FoundOut, parameters: GaussianParameters, preset: Preset, backend: Backend,
