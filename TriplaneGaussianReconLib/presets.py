@@ -77,7 +77,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
         in_plane_sigma=0.38, depth_sigmas=(0.3, 0.4),
         triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
                           fusion="concatenate", total_variation=1e-3),
-        training=Training(steps=4, learning_rates={"field": 1e-2}),
+        training=Training(steps=2, learning_rates={"field": 1e-2}),
         refinement_steps=4, predicted_weight=0.5),
     # The published model and losses, trained on trusted slices alone.  For comparison; slow.
     Preset(

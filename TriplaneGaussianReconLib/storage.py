@@ -51,8 +51,11 @@ def save_model(path: PathLike, model: Model) -> None:
                    "segments": [asdict(segment) for segment in model.segments],
                    "provenance": dict(model.provenance)}
     with whole_file(path) as part:
+        part.touch()
+        usual = part.stat().st_mode  # safetensors makes files that only their owner can read
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part,
                   {"model": json.dumps(description)})
+        part.chmod(usual)
 
 
 def load_model(path: PathLike) -> Model:
