@@ -1,6 +1,7 @@
 """What a person sees of a running reconstruction, and how they stop it."""
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -77,7 +78,8 @@ def stoppable() -> Iterator[Callable[[], bool]]:
     def on_interrupt(_number: int, _frame: FrameType | None) -> None:
         stop.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        note("Stopping after this step. Press Ctrl-C again to stop at once.")
+        # Not print: the signal may have come in the middle of one, and Python refuses a second.
+        os.write(2, b"Stopping after this step. Press Ctrl-C again to stop at once.\n")
 
     former = signal.signal(signal.SIGINT, on_interrupt)
     try:
