@@ -9,6 +9,8 @@ from scipy.ndimage import map_coordinates
 
 # Errors vary slowly; one value per so many pixels keeps the model small.
 COARSENESS = 4
+# Beyond the outermost trusted slices the error grows to so many times that half-way through the nearest gap.
+FARTHEST = 4.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class ExpectedError:
         depth = points[..., 2]
         gap = np.clip(np.searchsorted(self.offsets, depth, side="right") - 1, 0, len(self.middle) - 1)
         nearest = np.minimum(np.abs(depth - self.offsets[gap]), np.abs(depth - self.offsets[gap + 1]))
-        share = 2.0 * nearest / (self.offsets[gap + 1] - self.offsets[gap])
+        share = np.minimum(2.0 * nearest / (self.offsets[gap + 1] - self.offsets[gap]), FARTHEST)
         at_x, at_y = ((points[..., n] - self.origin[n]) / self.step[n] for n in (0, 1))
         middle = np.zeros(depth.shape, np.float32)
         for number in np.unique(gap):

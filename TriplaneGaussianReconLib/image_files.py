@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -174,7 +174,8 @@ def _read_file(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
             raise InputError("it is a single DICOM slice. Give the folder that holds all slices of the series.")
         if problem := _cut_short(path, reader):
             raise InputError(f"{problem}. Copy or export it again.")
-        return _from_sitk(sitk, reader.Execute())
+        array, grid, metadata = _from_sitk(sitk, reader.Execute())
+        return _with_not_finite(array, path, reader), grid, metadata
     except (OSError, RuntimeError, zlib.error) as error:
         problem = cause(error)
         if "orthonormal" in problem:
@@ -191,13 +192,35 @@ def _cut_short(path: Path, reader: Any) -> str:
     voxels = int(np.prod(dimensions[:int(reader.GetMetaData("dim[0]"))], dtype=np.int64))
     expected = int(float(reader.GetMetaData("vox_offset"))) + voxels * int(reader.GetMetaData("bitpix")) // 8
     actual = 0
-    if path.suffix.lower() == ".gz":
-        with gzip.open(path) as file, contextlib.suppress(EOFError):
-            while block := file.read(1 << 20):
-                actual += len(block)
-    else:
-        actual = (path.with_suffix(".img") if path.suffix.lower() == ".hdr" else path).stat().st_size
+    with _open_nifti(path) as file, contextlib.suppress(EOFError):
+        while block := file.read(1 << 20):
+            actual += len(block)
     return f"the file ends early, after {actual} of {expected} bytes" if actual < expected else ""
+
+
+def _with_not_finite(array: np.ndarray, path: Path, reader: Any) -> np.ndarray:
+    """Put NaN back where a NIfTI file holds NaN or infinity: ITK reads them as 0, which would be taken for a value."""
+    types: dict[str, np.dtype] = {"16": np.dtype(np.float32), "64": np.dtype(np.float64)}
+    if not reader.HasMetaDataKey("vox_offset") or reader.GetMetaData("datatype") not in types:
+        return array
+    with _open_nifti(path) as file:
+        content = file.read()
+    # The header begins with its own size, 348 or 540; apart from the voxels, they are taken to be of this machine's kind.
+    little = path.suffix.lower() in (".hdr", ".img") or content[:4] in (b"\\\x01\0\0", b"\x1c\x02\0\0")
+    raw = np.frombuffer(content, types[reader.GetMetaData("datatype")].newbyteorder("<" if little else ">"),
+                        array.size, int(float(reader.GetMetaData("vox_offset"))))
+    lost = ~np.isfinite(raw)
+    if lost.any():
+        array = array.copy()
+        array.ravel()[lost] = np.nan
+    return array
+
+
+def _open_nifti(path: Path) -> IO[bytes]:
+    """Open the voxels of a NIfTI file (and its header, unless that is a file of its own)."""
+    if path.suffix.lower() == ".gz":
+        return cast(IO[bytes], gzip.open(path))
+    return (path.with_suffix(".img") if path.suffix.lower() == ".hdr" else path).open("rb")
 
 
 def _read_dicom(folder: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:

@@ -124,6 +124,20 @@ def test_wrong_usage_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[
     assert "usage:" in capsys.readouterr().err
 
 
+def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmentation,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels on some of the trusted slices only, labels that nobody keeps, several axes."""
+    layers = segmentation.layers.copy()
+    layers[:, 1::2] = 0
+    write_segmentation("some.seg.nrrd", replace(segmentation, layers=layers))
+    assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--trust", "k:all", "--trust", "i:8",
+               "--output", "o.npz") == 0
+    said = capsys.readouterr().err
+    assert "trusted slices between labelled ones carry no label" in said and "--slices " in said
+    assert "the dense labels are not kept" in said
+    assert "come from the slices along k" in said
+
+
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--version"])
@@ -173,7 +187,9 @@ def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.Ca
     assert re.search(r"\d+ Gaussians from 5 trusted slices in [\d.]+ s", printed.out)
     assert re.search(r"Self check: .* dB PSNR", printed.out)
     assert "Research software, not a medical device." in printed.out
-    stages = [line.split(": ")[1] for line in printed.err.splitlines()]
+    warning, *lines = printed.err.splitlines()
+    assert "6 slices lie beyond the outermost trusted ones along k (slices 0 and 4)" in warning
+    stages = [line.split(": ")[1] for line in lines]
     assert stages == ["correspondence", "arbitration", "prediction", "initialization", "training", "refinement",
                       "rendering"]
 

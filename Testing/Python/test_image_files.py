@@ -588,3 +588,15 @@ def test_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
         write_image(path, Image(voxels(), make_grid()))
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.npz"]
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.npz"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_not_finite_voxels_are_not_taken_for_values(tmp_path: Path, name: str, dtype: type) -> None:
+    """ITK reads NaN and infinity in NIfTI files as 0."""
+    array = np.arange(60, dtype=dtype).reshape(3, 4, 5)
+    array[1, 2, 3], array[2, 0, 0] = np.nan, np.inf
+    write_image(tmp_path / name, Image(array, make_grid(shape=(3, 4, 5))))
+    read = read_image(tmp_path / name).array
+    assert np.array_equal(np.isfinite(read), np.isfinite(array))
+    assert np.array_equal(read[np.isfinite(array)], array[np.isfinite(array)])

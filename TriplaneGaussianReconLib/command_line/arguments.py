@@ -168,7 +168,7 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
                         "were, instead of as the model shows them; the model itself stays as it is")
     how = parser.add_argument_group("how")
     how.add_argument("--preset", choices=PRESETS, default=PRESETS[0], help="fast: for everyday use; paper: the method "
-                     "as it was published, many times slower; default: %(default)s")
+                     "as it was published, several times slower; default: %(default)s")
     _add_device(how)
 
 
