@@ -205,7 +205,7 @@ def _with_not_finite(array: np.ndarray, path: Path, reader: Any) -> np.ndarray:
         return array
     with _open_nifti(path) as file:
         content = file.read()
-    # The header begins with its own size, 348 or 540; apart from the voxels, they are taken to be of this machine's kind.
+    # The header begins with its own size, 348 or 540; in a file of its own it is taken to be little-endian.
     little = path.suffix.lower() in (".hdr", ".img") or content[:4] in (b"\\\x01\0\0", b"\x1c\x02\0\0")
     raw = np.frombuffer(content, types[reader.GetMetaData("datatype")].newbyteorder("<" if little else ">"),
                         array.size, int(float(reader.GetMetaData("vox_offset"))))
