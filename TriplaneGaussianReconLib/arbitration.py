@@ -6,14 +6,16 @@ covariance of the candidates' errors there, and from it the best non-negative mi
 """
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy.optimize import nnls
 
-from .correspondence import correspond
+from .correspondence import correspond, serial_opencv
 from .interpolation import CANDIDATES, candidates
 
 # At most so many hidden slices are looked at per gap width, spread over the stack.
@@ -108,12 +110,11 @@ def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable
     inner = np.arange(half, len(slices) - half)
     if len(inner) > MOST_HIDDEN:
         inner = inner[np.round(np.linspace(0, len(inner) - 1, MOST_HIDDEN)).astype(int)]
-    planes, covariances, absolute_errors, disagreements = [], [], [], []
     usual = _per_candidate(USUAL).astype(np.float32)
-    for done, plane in enumerate(inner):
-        tick(done / len(inner))
+
+    def look(plane: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray] | None:
         if slices[plane].std() < 1e-3:  # a blank slice teaches nothing
-            continue
+            return None
         kept = np.arange(plane - half, -1, -factor)[:2][::-1].tolist() + np.arange(
             plane + half, len(slices), factor)[:2].tolist()
         gap = kept.index(plane - half)
@@ -121,12 +122,18 @@ def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable
         neighbours = slices[kept]
         predictions = candidates(neighbours, positions[kept], correspond(neighbours), gap, [fraction])
         errors = (predictions[:, 0] - slices[plane]).reshape(len(CANDIDATES), -1)
-        planes.append(int(plane))
-        covariances.append(errors @ errors.T / errors.shape[1])
-        absolute_errors.append(np.abs(np.tensordot(usual, predictions[:, 0], 1) - slices[plane]).ravel())
-        disagreements.append(disagreement(predictions).ravel())
-    return _HiddenSlices(planes, np.array(covariances, np.float64).reshape(-1, len(CANDIDATES), len(CANDIDATES)),
-                         absolute_errors, disagreements)
+        wrong = np.abs(np.tensordot(usual, predictions[:, 0], 1) - slices[plane])
+        return plane, errors @ errors.T / errors.shape[1], wrong.ravel(), disagreement(predictions).ravel()
+
+    looked = []
+    with serial_opencv(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for done, found in enumerate(pool.map(look, inner.tolist())):
+            tick(done / len(inner))
+            if found is not None:
+                looked.append(found)
+    covariance = np.array([found[1] for found in looked], np.float64)
+    return _HiddenSlices([found[0] for found in looked], covariance.reshape(-1, len(CANDIDATES), len(CANDIDATES)),
+                         [found[2] for found in looked], [found[3] for found in looked])
 
 
 def _balanced(covariance: np.ndarray) -> np.ndarray:

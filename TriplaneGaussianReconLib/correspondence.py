@@ -7,7 +7,10 @@ harm, so each pixel carries a confidence.
 """
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -41,20 +44,29 @@ class Correspondence:
         return self.displacement[gap] * cv2.GaussianBlur(self.confidence[gap], (0, 0), 1.0)[..., None]
 
 
+@contextmanager
+def serial_opencv() -> Iterator[None]:
+    """Let OpenCV use one thread per call.
+
+    It splits work by the threads that happen to be free, and the last bits follow the split; one call per thread, many
+    at a time, is as fast and repeats bit by bit.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
 def correspond(slices: np.ndarray) -> Correspondence:
     """Find the displacement across every gap of `slices` [plane, row, column], intensities in [0, 1]."""
     planes, rows, columns = slices.shape
     if min(rows, columns) < SMALLEST_SIDE:
         return Correspondence(np.zeros((planes - 1, rows, columns, 2), np.float32),
                               np.zeros((planes - 1, rows, columns), np.float32))
-    threads = cv2.getNumThreads()
-    # DIS splits its work by thread count, which changes its result: one thread per gap keeps results repeatable.
-    cv2.setNumThreads(1)
-    try:
-        with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
-            found = list(pool.map(_across_gap, slices[:-1], slices[1:]))
-    finally:
-        cv2.setNumThreads(threads)
+    with serial_opencv(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        found = list(pool.map(_across_gap, slices[:-1], slices[1:]))
     return Correspondence(np.stack([d for d, _ in found]), np.stack([c for _, c in found]))
 
 

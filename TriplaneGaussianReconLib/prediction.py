@@ -1,6 +1,7 @@
 """What is expected between the trusted slices before any Gaussian is placed."""
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 
 from .arbitration import Arbitration
-from .correspondence import Correspondence
+from .correspondence import Correspondence, serial_opencv
 from .geometry import PlaneStack
 from .initialization import layer_count
 from .interpolation import candidates
@@ -48,7 +49,7 @@ def predict(planes: PlaneStack, slices: np.ndarray, found: Correspondence, arbit
         return Prediction(replace(planes, origins=origins), images, errors[count // 2])
 
     result = []
-    with ThreadPoolExecutor(max_workers=max(cv2.getNumThreads(), 1)) as pool:
+    with serial_opencv(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for gap, prediction in enumerate(pool.map(one, range(len(slices) - 1))):
             tick(gap / (len(slices) - 1))
             result.append(prediction)

@@ -13,7 +13,7 @@ import torch
 from . import __version__
 from .arbitration import Arbitration, arbitrate
 from .confidence import ExpectedError
-from .correspondence import correspond
+from .correspondence import correspond, serial_opencv
 from .errors import Cancelled, InputError
 from .gaussians import GaussianParameters
 from .geometry import Grid, PlaneStack
@@ -75,6 +75,12 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     preset = preset_named(preset) if isinstance(preset, str) else preset
     backend = backend_for(device)
     run = _Run(progress or (lambda _: None), should_stop or (lambda: False))
+    with serial_opencv():
+        return _reconstruct(observations, output_grid, preset, backend, seed, run)
+
+
+def _reconstruct(observations: Observations, output_grid: Grid, preset: Preset, backend: Backend, seed: int,
+                 run: _Run) -> Reconstruction:
     scene = _Scene.of(observations, output_grid)
     found_out = _look(scene, run)
     semantic = bool(preset.training.semantic_loss and observations.segments)
