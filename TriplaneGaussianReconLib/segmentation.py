@@ -106,7 +106,7 @@ class Occupancies:
 
 
 def signed_distance(mask: np.ndarray, everywhere: float = -ABSENT) -> np.ndarray:
-    """Signed distance (Euclidean, nearly) to the border of `mask` [row, column], pixels, positive inside, 0 on the border.
+    """Signed distance (Euclidean, nearly) to the border of `mask` [row, column], in pixels, positive inside.
 
     Without a border it is ABSENT where the mask is nowhere, and `everywhere` where it is everywhere.
     """
