@@ -80,8 +80,7 @@ class Observations:
             if selection.count != image.grid.count(axis):
                 raise InputError(f"The selection is for {selection.count} slices, axis {axis} has "
                                  f"{image.grid.count(axis)}.")
-        # What lies between the closest slices is easiest to fill; on a tie the order of `trusted` decides.
-        order = sorted(trusted, key=lambda axis: _mean_gap(image.grid, axis, trusted[axis]))
+        order = closest_first(image.grid, trusted)
         stacks = tuple(_take(image, segmentation, axis, trusted[axis]) for axis in order)
         segments = segmentation.segments if segmentation is not None else ()
         # A label that is on no trusted slice must not be known to exist: nothing may depend on what is not trusted.
@@ -90,6 +89,14 @@ class Observations:
             raise InputError("The segmentation is empty on every trusted slice. Leave it out, or trust slices that "
                              "carry it.")
         return cls(stacks, segments, image.array.dtype)
+
+
+def closest_first(grid: Grid, trusted: Mapping[Axis, Selection]) -> list[Axis]:
+    """The axes of `trusted`, the one along which the trusted slices lie closest (mm) first: the primary one.
+
+    What lies between the closest slices is easiest to fill; on a tie the order of `trusted` decides.
+    """
+    return sorted(trusted, key=lambda axis: _mean_gap(grid, axis, trusted[axis]))
 
 
 def _mean_gap(grid: Grid, axis: Axis, selection: Selection) -> float:

@@ -15,7 +15,7 @@ from ..errors import Cancelled, InputError
 from ..geometry import Axis, Grid, array_axis
 from ..image_files import check_writable, read_image, read_segmentation, write_image, write_segmentation
 from ..images import Image, Segmentation, aligned_to
-from ..observations import Observations
+from ..observations import Observations, closest_first
 from ..presets import preset_named
 from ..rasterizer import backend_for
 from ..reconstruction import STAGES, Reconstruction, reconstruct
@@ -85,8 +85,7 @@ def _warn(case: Case, arguments: Namespace) -> None:
     """Say what is done, but may not be what the user had in mind."""
     if case.segmentation is not None and not (arguments.output_labels or arguments.save_model):
         note("warning: --labels without --output-labels or --save-model: the dense labels are not kept.")
-    primary = min(case.trusted, key=lambda axis: case.image.grid.spacing["ijk".index(axis)] * case.trusted[axis].count
-                  / len(case.trusted[axis]))
+    primary = closest_first(case.image.grid, case.trusted)[0]
     if len(case.trusted) > 1:
         note(f"Labels and expected error come from the slices along {primary}, which lie closest; the other trusted "
              "slices correct the image alone.")

@@ -56,7 +56,7 @@ def _tiling(planes: PlaneStack, channel_count: int, item_size: int, most_planes:
 def _in_parallel(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
     """Run `kernel(begin, end, *arguments)` over `count` independent items, on as many threads as torch uses.
 
-    Plain threads rather than numba's: they compile several times faster, and do not compete with torch's own.
+    Plain threads rather than numba's, which would compete with torch's own.
     """
     threads = torch.get_num_threads()
     if threads == 1 or count < 2:
