@@ -22,7 +22,7 @@ def array_axis(axis: Axis) -> int:
     return 2 - AXES.index(axis)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity, so that what is derived from it can be kept
 class PlaneStack:
     """Parallel planes of equal size, each sampled on a regular raster of rows x columns pixels.
 

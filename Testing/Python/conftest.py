@@ -1,15 +1,56 @@
 """Small synthetic data that several test files share."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from cuda_on_host import HostKernels, missing
 
+import TriplaneGaussianReconLib.rasterizer
 from TriplaneGaussianReconLib.geometry import Grid
 
 Textured = Callable[..., np.ndarray]
 Direction = tuple[tuple[float, float, float], ...]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need a GPU are skipped, with the reason, where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU and a torch built for CUDA; neither is here"))
+
+
+@pytest.fixture(scope="session")
+def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
+    """Stand-in for a GPU: a rasterizer backend of this name, the kernels of `cuda` run on the processor.
+
+    Yields a function that sets the order in which their threads run ("forward", "reverse", or a seed).
+    """
+    if reason := missing():
+        pytest.skip(reason)
+    from TriplaneGaussianReconLib.rasterizer import cuda, cuda_program
+
+    order: list[str | int] = ["forward"]
+    source = Path(cuda.__file__).with_name("kernels.cu")
+    made: dict[object, HostKernels] = {}
+
+    def kernels(device: torch.device, defines: tuple[tuple[str, str], ...]) -> object:
+        if device.type != "cpu":
+            return cuda_program.kernels(device, defines)
+        key = (defines, order[0])
+        if key not in made:
+            made[key] = HostKernels(source, defines, order=order[0])
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda, "kernels", kernels)
+        patch.setitem(TriplaneGaussianReconLib.rasterizer._MODULES, "cuda_on_host", ".cuda")
+        yield lambda wanted: order.__setitem__(0, wanted)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""The rasterizer: `cpu` against the dense `reference`, gradients against finite differences, and repeatability."""
+"""The rasterizer: `cpu` and `cuda` against the dense `reference`, gradients against finite differences, repeatability.
+
+`cuda` runs on a GPU (marker `gpu`); `cuda_on_host` is a stand-in for one that runs the same kernels on the processor.
+"""
 from __future__ import annotations
 
 import subprocess
@@ -10,13 +13,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib.errors import BackendUnavailableError, InputError
+from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.gaussians import Gaussians
 from TriplaneGaussianReconLib.geometry import PlaneStack
 from TriplaneGaussianReconLib.rasterizer import EPSILON, MAX_ALPHA, Mode, Raster, rasterize
 
 MODES: tuple[Mode, ...] = ("normalised", "additive", "alpha")
 INPUTS = ("centres", "precisions", "weights", "values", "slopes")
+COMPILED = ("cpu", "cuda_on_host", pytest.param("cuda", marks=pytest.mark.gpu))
+BACKENDS = (*COMPILED, "reference")
+
+
+@pytest.fixture(params=COMPILED)
+def backend(request: pytest.FixtureRequest) -> str:
+    """Every compiled implementation in turn."""
+    if request.param == "cuda_on_host":
+        request.getfixturevalue("cuda_on_host")
+    return str(request.param)
+
+
+def device_of(backend: str) -> str:
+    return "cuda" if backend == "cuda" else "cpu"
 
 
 def oblique_planes(origins_along_normal: list[float], rows: int, columns: int) -> PlaneStack:
@@ -52,22 +69,22 @@ def trainable(gaussians: Gaussians) -> Gaussians:
 def draw_and_differentiate(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int, backend: str,
                            cutoff: float = 12.0) -> tuple[Raster, dict[str, Tensor]]:
     """Draw, and hand back a fixed random gradient into both outputs."""
-    leaves = trainable(gaussians)
+    leaves = trainable(gaussians.to(device_of(backend)))
     raster = rasterize(leaves, planes, mode=mode, channel_count=channel_count, backend=backend,  # type: ignore
                        cutoff=cutoff)
     generator = torch.Generator().manual_seed(7)
-    loss = sum((torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output.dtype) * output).sum()
+    loss = sum((torch.randn(output.shape, generator=generator, dtype=torch.float64).to(output) * output).sum()
                for output in (raster.channels, raster.weight_sum))
     assert isinstance(loss, Tensor)
     gradients = torch.autograd.grad(loss, [getattr(leaves, name) for name in INPUTS], materialize_grads=True)
-    raster = Raster(raster.channels.detach(), raster.weight_sum.detach())
-    return raster, dict(zip(INPUTS, gradients, strict=True))
+    raster = Raster(raster.channels.detach().cpu(), raster.weight_sum.detach().cpu())
+    return raster, {name: gradient.cpu() for name, gradient in zip(INPUTS, gradients, strict=True)}
 
 
-def assert_agreement(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int = 1,
+def assert_agreement(backend: str, gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int = 1,
                      cutoff: float = 12.0, tolerance: float = 1e-9) -> Raster:
-    """Compare `cpu` with the float64 `reference` in results and all gradients; return what `cpu` drew."""
-    raster, gradients = draw_and_differentiate(gaussians, planes, mode, channel_count, "cpu", cutoff)
+    """Compare `backend` with the float64 `reference` in results and all gradients; return what it drew."""
+    raster, gradients = draw_and_differentiate(gaussians, planes, mode, channel_count, backend, cutoff)
     truth, true_gradients = draw_and_differentiate(gaussians.to(torch.float64), planes, mode, channel_count,
                                                    "reference", cutoff)
     assert raster.channels.shape == (len(planes), channel_count, planes.rows, planes.columns)
@@ -84,68 +101,69 @@ def assert_agreement(gaussians: Gaussians, planes: PlaneStack, mode: Mode, chann
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("slots", [1, 2, 3])
-def test_agrees_with_reference(mode: Mode, slots: int) -> None:
+def test_agrees_with_reference(backend: str, mode: Mode, slots: int) -> None:
     """Oblique planes, uneven and unsorted, rectangular raster, several slots in five channels."""
     gaussians = random_gaussians(60, slots, 5)
     if slots == 3:
         assert (gaussians.channels[:, 0] == gaussians.channels[:, 1]).any(), "two slots in one channel must occur"
     planes = oblique_planes([1.3, -0.4, 0.2, -2.2, 0.25], rows=7, columns=21)
-    raster = assert_agreement(gaussians, planes, mode, 5)
+    raster = assert_agreement(backend, gaussians, planes, mode, 5)
     assert (raster.weight_sum > 0.1).double().mean() > 0.3
     assert all((raster.channels[:, c] != 0).any() for c in range(5))
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_truncation_agrees(mode: Mode) -> None:
+def test_truncation_agrees(backend: str, mode: Mode) -> None:
     """With a small cutoff every Gaussian covers a few pixels only, and many of those lie at its rim."""
     planes = oblique_planes([-0.7, 0.0, 1.1], rows=23, columns=9)
-    raster = assert_agreement(random_gaussians(40), planes, mode, cutoff=1.7)
+    raster = assert_agreement(backend, random_gaussians(40), planes, mode, cutoff=1.7)
     covered = (raster.weight_sum > 0).double().mean()
     assert 0.1 < covered < 0.95
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_single_precision(mode: Mode) -> None:
+def test_single_precision(backend: str, mode: Mode) -> None:
     """float32 follows the float64 truth; a huge cutoff, so that no pixel changes sides by rounding."""
     planes = oblique_planes([-0.5, 0.6], rows=10, columns=12)
-    assert_agreement(random_gaussians(50, 2, 3, dtype=torch.float32), planes, mode, 3, cutoff=150.0, tolerance=2e-5)
+    gaussians = random_gaussians(50, 2, 3, dtype=torch.float32)
+    assert_agreement(backend, gaussians, planes, mode, 3, cutoff=150.0, tolerance=2e-5)
 
 
-def test_single_precision_far_from_the_origin() -> None:
+def test_single_precision_far_from_the_origin(backend: str) -> None:
     """Pixel coordinates of several hundred must not cost precision: only the rounding of the centre is left."""
     planes = PlaneStack(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), 600,
                         620)
     gaussians = random_gaussians(3, dtype=torch.float32)
     gaussians = replace(gaussians, centres=torch.tensor([[600.25, 580.5, 0.25], [611.0, 590.0, 0.5], [5.5, 3.0, 0.0]]))
-    assert_agreement(gaussians, planes, "additive", cutoff=30.0, tolerance=1e-5)
+    assert_agreement(backend, gaussians, planes, "additive", cutoff=30.0, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_many_tiles_agree(mode: Mode) -> None:
+def test_many_tiles_agree(backend: str, mode: Mode) -> None:
     """More rows, planes and channels than one tile holds, so that Gaussians straddle tiles."""
     planes = oblique_planes(list(np.linspace(-3, 3, 19)), rows=70, columns=5)
     gaussians = random_gaussians(30, 1, 2, spread=20.0)
     gaussians = replace(gaussians, centres=gaussians.centres * torch.tensor([0.2, 1.0, 0.3], dtype=torch.float64))
-    raster = assert_agreement(gaussians, planes, mode, 2)
+    raster = assert_agreement(backend, gaussians, planes, mode, 2)
     assert (raster.weight_sum.amax((1, 2)) > 0).all()
 
 
-def test_long_rows_agree() -> None:
+def test_long_rows_agree(backend: str) -> None:
     """A row of a wide Gaussian takes several vector blocks."""
     planes = PlaneStack(np.zeros((1, 3)), np.array([0, 0.1, 0]), np.array([0.1, 0, 0]), 9, 77)
-    assert_agreement(random_gaussians(12), planes, "normalised")
-    assert_agreement(random_gaussians(12), planes, "alpha")
+    assert_agreement(backend, random_gaussians(12), planes, "normalised")
+    assert_agreement(backend, random_gaussians(12), planes, "alpha")
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_single_plane_and_single_pixel(mode: Mode) -> None:
-    assert_agreement(random_gaussians(20), oblique_planes([0.1], rows=6, columns=11), mode)
-    raster = assert_agreement(random_gaussians(20), oblique_planes([0.1], rows=1, columns=1), mode)
+def test_single_plane_and_single_pixel(backend: str, mode: Mode) -> None:
+    assert_agreement(backend, random_gaussians(20), oblique_planes([0.1], rows=6, columns=11), mode)
+    raster = assert_agreement(backend, random_gaussians(20), oblique_planes([0.1], rows=1, columns=1), mode)
     assert float(raster.weight_sum) > 0
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 def test_nothing_to_draw(mode: Mode, backend: str) -> None:
     """No Gaussians, no planes, or planes far away: zeros, and gradients of zero."""
     cases = ((random_gaussians(0, 2, 3), oblique_planes([0.0, 1.0], 4, 5)),
@@ -159,21 +177,22 @@ def test_nothing_to_draw(mode: Mode, backend: str) -> None:
             assert gradient.shape == getattr(gaussians, name).shape and not gradient.any()
 
 
-def test_some_planes_miss() -> None:
-    raster = assert_agreement(random_gaussians(8), oblique_planes([50.0, 0.0, -50.0], 5, 6), "normalised")
+def test_some_planes_miss(backend: str) -> None:
+    raster = assert_agreement(backend, random_gaussians(8), oblique_planes([50.0, 0.0, -50.0], 5, 6), "normalised")
     assert [bool(plane.any()) for plane in raster.weight_sum] == [False, True, False]
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("wanted", [("weights", "values"), ("values", "slopes"), ("centres",),
                                     ("precisions", "slopes")])
-def test_partial_gradients(mode: Mode, wanted: tuple[str, ...]) -> None:
+def test_partial_gradients(backend: str, mode: Mode, wanted: tuple[str, ...]) -> None:
     """Gradients that are asked for alone equal those that are asked for together; the others stay away."""
-    gaussians, planes = random_gaussians(25, 2, 3), oblique_planes([-0.3, 0.8], 8, 9)
+    gaussians = random_gaussians(25, 2, 3).to(device_of(backend))
+    planes = oblique_planes([-0.3, 0.8], 8, 9)
 
     def gradients(names: tuple[str, ...]) -> dict[str, Tensor]:
         leaves = replace(gaussians, **{name: getattr(gaussians, name).clone().requires_grad_() for name in names})
-        raster = rasterize(leaves, planes, mode=mode, channel_count=3)
+        raster = rasterize(leaves, planes, mode=mode, channel_count=3, backend=backend)  # type: ignore[arg-type]
         raster.channels.square().sum().backward()
         return {name: getattr(leaves, name).grad for name in INPUTS}
 
@@ -187,11 +206,11 @@ def test_partial_gradients(mode: Mode, wanted: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 def test_gradcheck(mode: Mode, backend: str) -> None:
     """Against finite differences, with a cutoff beyond every pixel and no opacity at its ceiling."""
     gaussians = random_gaussians(3, 2, 2, spread=1.0)
-    gaussians = replace(gaussians, weights=gaussians.weights * 0.6)
+    gaussians = replace(gaussians, weights=gaussians.weights * 0.6).to(device_of(backend))
     planes = oblique_planes([-0.2, 0.5], rows=2, columns=3)
 
     def function(*leaves: Tensor) -> tuple[Tensor, Tensor]:
@@ -205,18 +224,22 @@ def test_gradcheck(mode: Mode, backend: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_repeats_bit_by_bit(mode: Mode, dtype: torch.dtype) -> None:
-    """Between runs, and between one and two threads."""
+def test_repeats_bit_by_bit(backend: str, mode: Mode, dtype: torch.dtype, request: pytest.FixtureRequest) -> None:
+    """Between runs, between one and two threads, and whatever the order in which a GPU's threads run."""
     gaussians = random_gaussians(3000, 2, 3, spread=8.0, dtype=dtype)
     planes = oblique_planes([-2.0, -1.0, 0.0, 0.9, 2.5], rows=40, columns=30)
     threads = torch.get_num_threads()
     results = []
     try:
-        for count in (2, 2, 1):
+        for count, order in ((2, "forward"), (2, "reverse"), (1, 5)):
             torch.set_num_threads(count)
-            results.append(draw_and_differentiate(gaussians, planes, mode, 3, "cpu"))
+            if backend == "cuda_on_host":
+                request.getfixturevalue("cuda_on_host")(order)
+            results.append(draw_and_differentiate(gaussians, planes, mode, 3, backend))
     finally:
         torch.set_num_threads(threads)
+        if backend == "cuda_on_host":
+            request.getfixturevalue("cuda_on_host")("forward")
     first, first_gradients = results[0]
     assert first.weight_sum.any() and all(gradient.any() for gradient in first_gradients.values())
     for other, other_gradients in results[1:]:
@@ -238,12 +261,12 @@ def coincident(weights: list[float], heights: list[float], values: list[float]) 
 PIXEL = PlaneStack(np.zeros((1, 3)), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), 1, 1)
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 def test_alpha_order(backend: str) -> None:
     """Nearest first whatever the side; equal distances by index."""
     def draw(heights: list[float], values: list[float]) -> float:
-        raster = rasterize(coincident([0.5] * len(values), heights, values), PIXEL, mode="alpha", channel_count=1,
-                           backend=backend)  # type: ignore[arg-type]
+        gaussians = coincident([0.5] * len(values), heights, values).to(device_of(backend))
+        raster = rasterize(gaussians, PIXEL, mode="alpha", channel_count=1, backend=backend)  # type: ignore[arg-type]
         return float(raster.channels)
 
     near, far = 0.5 * np.exp(-0.5 * 0.25), 0.5 * np.exp(-0.5)
@@ -253,7 +276,7 @@ def test_alpha_order(backend: str) -> None:
         near + 10 * near * (1 - near) + 100 * near * (1 - near) ** 2, rel=1e-12)
 
 
-def test_alpha_ties_in_large_numbers() -> None:
+def test_alpha_ties_in_large_numbers(backend: str) -> None:
     """Hundreds of Gaussians at two distances: an unstable sort would not get this right."""
     gaussians = random_gaussians(300)
     heights = torch.where(torch.arange(300) % 3 == 0, 0.25, -0.25).double()
@@ -261,13 +284,13 @@ def test_alpha_ties_in_large_numbers() -> None:
     gaussians = replace(gaussians, centres=torch.cat([gaussians.centres[:, :2], heights[:, None]], 1),
                         weights=gaussians.weights * 0.1)
     planes = PlaneStack(np.zeros((1, 3)), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), 3, 4)
-    assert_agreement(gaussians, planes, "alpha")
+    assert_agreement(backend, gaussians, planes, "alpha")
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 def test_alpha_ceiling(backend: str) -> None:
     """An opacity at its ceiling hands nothing back to weight and shape, but does so to the value."""
-    gaussians = trainable(coincident([1.0], [0.0], [2.0]))
+    gaussians = trainable(coincident([1.0], [0.0], [2.0]).to(device_of(backend)))
     raster = rasterize(gaussians, PIXEL, mode="alpha", channel_count=1, backend=backend)  # type: ignore[arg-type]
     (raster.channels.sum() + raster.weight_sum.sum()).backward()
     assert raster.channels.item() == pytest.approx(2 * MAX_ALPHA)
@@ -277,10 +300,10 @@ def test_alpha_ceiling(backend: str) -> None:
     assert gaussians.precisions.grad is not None and not gaussians.precisions.grad.any()
 
 
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 def test_closed_form(backend: str) -> None:
     """Two Gaussians at one pixel, computed by hand."""
-    gaussians = coincident([0.5, 2.0], [1.0, 2.0], [3.0, 5.0])
+    gaussians = coincident([0.5, 2.0], [1.0, 2.0], [3.0, 5.0]).to(device_of(backend))
     first, second = 0.5 * np.exp(-0.5), 2.0 * np.exp(-2.0)
     additive, normalised = (rasterize(gaussians, PIXEL, mode=mode, channel_count=1, backend=backend)  # type: ignore
                             for mode in ("additive", "normalised"))
@@ -289,17 +312,47 @@ def test_closed_form(backend: str) -> None:
     assert float(normalised.channels) == pytest.approx((3 * first + 5 * second) / (first + second + EPSILON), rel=1e-12)
 
 
-def test_indefinite_precision_is_not_drawn() -> None:
-    gaussians = trainable(random_gaussians(1))
+@pytest.mark.parametrize("mode", MODES)
+def test_indefinite_precision_is_not_drawn(backend: str, mode: Mode) -> None:
+    gaussians = random_gaussians(1)
     gaussians = replace(gaussians, precisions=torch.tensor([[1.0, 0, 0, -1, 0, 1]], dtype=torch.float64))
-    raster = rasterize(gaussians, oblique_planes([0.0], 4, 4), mode="normalised", channel_count=1)
-    raster.channels.sum().backward()
+    raster, gradients = draw_and_differentiate(gaussians, oblique_planes([0.0], 4, 4), mode, 1, backend)
     assert not raster.weight_sum.any()
-    assert gaussians.centres.grad is not None and not gaussians.centres.grad.any()
+    assert not any(gradient.any() for gradient in gradients.values())
 
 
-def test_cuda_says_that_it_is_missing() -> None:
-    with pytest.raises(BackendUnavailableError, match="no CUDA rasterizer yet.*device 'cpu'"):
+@pytest.mark.parametrize("mode", MODES)
+def test_a_crowd_among_few(backend: str, mode: Mode) -> None:
+    """Gaussians that reach thousands of pixels, which a GPU draws with whole warps, between small ones."""
+    gaussians = random_gaussians(70, 2, 3, spread=10.0)
+    size = torch.where(torch.arange(70) % 9 == 4, 0.02, 1.0).double()[:, None]
+    gaussians = replace(gaussians, precisions=gaussians.precisions * size, weights=0.3 * gaussians.weights)
+    raster = assert_agreement(backend, gaussians, oblique_planes([-4.0, 0.0, 0.5], 33, 40), mode, 3)
+    assert (raster.weight_sum > 0).double().mean() > 0.9
+
+
+def test_alpha_with_more_than_a_tile_sorts_at_a_time(backend: str) -> None:
+    """Two thousand Gaussians on every pixel, nearly transparent, many of them at equal distances."""
+    gaussians = random_gaussians(2000, 1, 1, spread=0.5)
+    heights = torch.round(gaussians.centres[:, 2] * 200) / 200
+    gaussians = replace(gaussians, centres=torch.cat([gaussians.centres[:, :2], heights[:, None]], 1),
+                        weights=gaussians.weights * 0.003)
+    planes = PlaneStack(np.zeros((1, 3)), np.array([0, 0.1, 0]), np.array([0.1, 0, 0]), 3, 18)
+    raster = assert_agreement(backend, gaussians, planes, "alpha")
+    assert 0.5 < float(raster.weight_sum.min()) < 1.0
+
+
+def test_not_a_number_stays_one(backend: str) -> None:
+    """Training that went astray must not look like a result."""
+    for name in ("weights", "values", "slopes"):
+        gaussians = random_gaussians(5)
+        getattr(gaussians, name)[2] = float("nan")
+        raster, _ = draw_and_differentiate(gaussians, oblique_planes([0.0], 6, 6), "normalised", 1, backend)
+        assert raster.channels.isnan().any()
+
+
+def test_cuda_wants_tensors_on_the_gpu() -> None:
+    with pytest.raises(InputError, match="on device 'cpu'.*Move.*'cuda'"):
         rasterize(random_gaussians(1), PIXEL, mode="alpha", channel_count=1, backend="cuda")
 
 

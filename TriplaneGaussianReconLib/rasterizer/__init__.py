@@ -22,6 +22,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..errors import BackendUnavailableError, InputError
 from ..gaussians import Gaussians
@@ -35,8 +36,9 @@ _Implementation = Callable[[Gaussians, PlaneStack, Mode, int, float], tuple[Tens
 
 # The module of each implementation, imported at first use: numba is not needed to read a model, for instance.  Each
 # has `rasterize(gaussians, planes, mode, channel_count, cutoff) -> (channels, weight_sum)` and gets checked input.
-_MODULES: dict[str, str] = {"reference": ".reference", "cpu": ".cpu"}
+_MODULES: dict[str, str] = {"reference": ".reference", "cpu": ".cpu", "cuda": ".cuda"}
 
+_channel_ranges = WeakTensorKeyDictionary()
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -58,12 +60,13 @@ def rasterize(gaussians: Gaussians, planes: PlaneStack, *, mode: Mode, channel_c
     """Draw `gaussians` on `planes` (both in the model's frame, mm); see the module's text for the formulas.
 
     cutoff: squared Mahalanobis distance beyond which a Gaussian is 0; 12 drops what is below exp(-6) = 0.25 %.
-    `cpu` draws only Gaussians whose precision is positive definite and repeats bit by bit, whatever the number of
-    threads.  Raises InputError for input that does not fit together, BackendUnavailableError for a backend that this
+    `cpu` and `cuda` draw only Gaussians whose precision is positive definite, and repeat bit by bit: the one whatever
+    the number of threads, the other on cards of one kind.  `cuda` takes tensors on a GPU, the others on the CPU.
+    Raises InputError for input that does not fit together, BackendUnavailableError for a backend that this
     build does not have.
     """
     implementation = _implementation(backend)
-    _check(gaussians, mode, channel_count, cutoff)
+    _check(gaussians, mode, channel_count, cutoff, "cuda" if backend == "cuda" else "cpu")
     channels, weight_sum = implementation(gaussians, planes, mode, channel_count, float(cutoff))
     return Raster(channels, weight_sum)
 
@@ -81,16 +84,14 @@ def backend_for(device: str) -> Backend:
 
 
 def _implementation(backend: str) -> _Implementation:
-    if backend == "cuda":
-        raise BackendUnavailableError("This build has no CUDA rasterizer yet. Use device 'cpu'.")
     if backend not in _MODULES:
         raise InputError(f"Unknown rasterizer backend '{backend}'. Choose one of reference, cpu, cuda.")
     implementation: _Implementation = import_module(_MODULES[backend], __package__).rasterize
     return implementation
 
 
-def _check(gaussians: Gaussians, mode: str, channel_count: int, cutoff: float) -> None:
-    """Raise InputError unless shapes, types and channel numbers fit together."""
+def _check(gaussians: Gaussians, mode: str, channel_count: int, cutoff: float, device: str) -> None:
+    """Raise InputError unless shapes, types, devices and channel numbers fit together."""
     if mode not in ("normalised", "additive", "alpha"):
         raise InputError(f"Unknown compositing mode '{mode}'. Choose one of normalised, additive, alpha.")
     if channel_count < 1:
@@ -108,13 +109,22 @@ def _check(gaussians: Gaussians, mode: str, channel_count: int, cutoff: float) -
         if tuple(tensor.shape) != shape:
             raise InputError(f"The {name} of {count} Gaussians with {slots} slots have the shape {shape}, "
                              f"not {tuple(tensor.shape)}.")
-        if tensor.device.type != "cpu":
-            raise InputError(f"The {name} are on device '{tensor.device}'. Move the Gaussians to device 'cpu'.")
+        if tensor.device.type != device or tensor.device != values.device:
+            raise InputError(f"The {name} are on device '{tensor.device}'. Move all tensors to one device '{device}'.")
         if name != "channels" and (tensor.dtype != values.dtype or tensor.dtype not in (torch.float32, torch.float64)):
             raise InputError(f"The {name} have the type {tensor.dtype}. Use float32, or float64, for all of them.")
     if gaussians.channels.dtype != torch.int32:
         raise InputError(f"The channels have the type {gaussians.channels.dtype}, not int32.")
-    if gaussians.channels.numel():
-        lowest, highest = (int(bound) for bound in torch.aminmax(gaussians.channels))
-        if lowest < 0 or highest >= channel_count:
-            raise InputError(f"Channels {lowest} to {highest} were asked for, but only 0 to {channel_count - 1} exist.")
+    lowest, highest = _channel_range(gaussians.channels)
+    if lowest < 0 or highest >= channel_count:
+        raise InputError(f"Channels {lowest} to {highest} were asked for, but only 0 to {channel_count - 1} exist.")
+
+
+def _channel_range(channels: Tensor) -> tuple[int, int]:
+    """Return the lowest and the highest channel; looked up once per tensor, since asking a GPU means to wait for it."""
+    version, lowest, highest = _channel_ranges.get(channels, (-1, 0, 0))
+    if version != channels._version:
+        if channels.numel():
+            lowest, highest = (int(bound) for bound in torch.aminmax(channels))
+        _channel_ranges[channels] = (channels._version, lowest, highest)
+    return lowest, highest

@@ -22,23 +22,13 @@ from torch.autograd.function import once_differentiable
 from ..gaussians import Gaussians
 from ..geometry import PlaneStack
 from . import cpu_kernels as kernels
-from .definitions import Mode, depths
+from .definitions import Mode, Sheets, depths, sheets_of
 from .simd import LANES
 
 _TILE_BYTES = 192 * 1024  # fits the second-level cache of common processors beside the Gaussians that stream through
 _MOST_PLANES, _MOST_ROWS, _FEWEST_ROWS = 8, 32, 8  # of a tile
 _SMALLEST_CHUNK, _MOST_CHUNKS = 1024, 64  # Gaussians per chunk, chunks, when lists are made
 _TASKS_PER_THREAD = 8  # more than one evens out the load
-
-
-def _sheets(planes: PlaneStack) -> kernels.Sheets:
-    """Return the stack as the kernels want it."""
-    steps = np.stack([planes.column_step, planes.row_step, planes.normal])
-    duals = np.linalg.inv(steps.T)[:2]
-    order = np.argsort(planes.offsets, kind="stable")
-    origins = planes.origins[order]
-    return kernels.Sheets(planes.offsets[order], origins @ duals[0], origins @ duals[1], order,
-                          np.concatenate([steps, duals]))
 
 
 def _cloud(tensors: Sequence[Tensor]) -> kernels.Cloud:
@@ -85,7 +75,7 @@ class _Lists:
     starts: np.ndarray
 
 
-def _list(cloud: kernels.Cloud, sheets: kernels.Sheets, tiling: kernels.Tiling, cutoff: float) -> _Lists:
+def _list(cloud: kernels.Cloud, sheets: Sheets, tiling: kernels.Tiling, cutoff: float) -> _Lists:
     """List the Gaussians of all tiles: a counting sort in chunks of Gaussians, the same for any number of threads."""
     count, tiles = len(cloud.weights), -(-len(sheets.depths) // tiling.slab) * tiling.bands
     chunks = int(np.clip(count // _SMALLEST_CHUNK, 1, _MOST_CHUNKS))
@@ -112,13 +102,13 @@ class _Rasterize(torch.autograd.Function):
     def forward(ctx: Any, planes: PlaneStack, mode: Mode, channel_count: int, cutoff: float,
                 *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """tensors: those of `Gaussians`, in its order."""
-        cloud, sheets, alpha = _cloud(tensors), _sheets(planes), mode == "alpha"
+        cloud, sheets, alpha = _cloud(tensors), sheets_of(planes), mode == "alpha"
         item_size = cloud.weights.itemsize
         tiling = _tiling(planes, channel_count, item_size, 1 if alpha else _MOST_PLANES)
         lists = _list(cloud, sheets, tiling, cutoff)
         tiles = len(lists.tile_starts) - 1
         if alpha:
-            _in_parallel(kernels.sort_tiles, tiles, lists.tile_starts, depths(tensors[0], planes), sheets, tiling.bands,
+            _in_parallel(kernels.sort_tiles, tiles, lists.tile_starts, depths(tensors[0], planes).numpy(), sheets, tiling.bands,
                          lists.ids, lists.places)
         channels = np.empty((len(planes), channel_count, planes.rows, planes.columns), cloud.weights.dtype)
         weight_sum = np.empty(planes.shape, cloud.weights.dtype)

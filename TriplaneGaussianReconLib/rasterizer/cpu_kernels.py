@@ -58,22 +58,6 @@ class Cloud(NamedTuple):
     channels: np.ndarray
 
 
-class Sheets(NamedTuple):
-    """A `PlaneStack` with its planes sorted by depth.
-
-    depths: (P,) mm along the normal, ascending.
-    columns, rows: (P,) what to subtract from a point's coordinates in `frame` to get its column and row.
-    places: (P,) int64, where each plane stands in the stack.
-    frame: (5, 3) column step, row step, normal (mm), and the dual vectors (1/mm) that give a point's column and row.
-    """
-
-    depths: np.ndarray
-    columns: np.ndarray
-    rows: np.ndarray
-    places: np.ndarray
-    frame: np.ndarray
-
-
 class Tiling(NamedTuple):
     """Tiles of `slab` neighbouring planes x `band` rows, numbered slab by slab."""
 

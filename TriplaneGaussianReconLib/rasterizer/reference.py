@@ -18,7 +18,7 @@ def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_coun
               cutoff: float) -> tuple[Tensor, Tensor]:
     """Return channels (P, channel_count, rows, columns) and weight sum (P, rows, columns) of checked input."""
     dtype = gaussians.centres.dtype
-    distances = torch.from_numpy(abs(depths(gaussians.centres, planes)[None] - planes.offsets[:, None]))
+    distances = (depths(gaussians.centres, planes)[None] - torch.from_numpy(planes.offsets)[:, None]).abs()
     channels, weight_sums = [], []
     for plane in range(len(planes)):
         offsets = _pixels(planes, plane).to(dtype)[None] - gaussians.centres[:, None]

@@ -1,0 +1,148 @@
+"""The rasterizer for NVIDIA GPUs: the kernels of `kernels.cu` as one autograd function.
+
+In the modes that are sums every Gaussian adds itself to the pixels that it reaches, and in the backward pass collects
+from them: no lists, no sorting, no pass over the channels that exist but over those that a Gaussian has.  In mode alpha
+every tile sorts the Gaussians that touch it and composites them front to back; the backward pass peels them again.
+Sums run over scaled integers, so that results repeat bit by bit.  Nothing waits for the GPU, and all memory comes from
+torch's allocator.
+"""
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ..errors import InputError
+from ..gaussians import Gaussians
+from ..geometry import PlaneStack
+from .cuda_program import Kernels, kernels
+from .definitions import Mode, depths, sheets_of
+
+# As in kernels.cu.
+_TILE, _MOST_SLOTS = 16, 512
+_SHAPE_MOMENTS, _SLOT_MOMENTS = 10, 4
+
+_stacks: WeakKeyDictionary[PlaneStack, dict[torch.device, Tensor]] = WeakKeyDictionary()
+
+
+def _stack(planes: PlaneStack, device: torch.device) -> tuple[Tensor, int, int, int]:
+    """Return the arguments that describe `planes` to a kernel; they are uploaded once."""
+    uploaded = _stacks.setdefault(planes, {})
+    if device not in uploaded:
+        sheets = sheets_of(planes)
+        packed = np.concatenate([sheets.frame.ravel(), sheets.depths, sheets.columns, sheets.rows, sheets.places])
+        uploaded[device] = torch.from_numpy(packed).to(device)
+    return uploaded[device], *planes.shape
+
+
+class _Launcher:
+    """Runs kernels over a cloud and a stack of planes."""
+
+    def __init__(self, tensors: tuple[Tensor, ...], planes: PlaneStack, cutoff: float) -> None:
+        self.device, self.dtype = tensors[0].device, tensors[0].dtype
+        self.kernels: Kernels = kernels(self.device, program(self.dtype))
+        self.count, self.slots = tensors[3].shape
+        self.planes, self.area, self.cutoff = len(planes), planes.rows * planes.columns, cutoff
+        self.tiles = self.planes * -(-planes.rows // _TILE) * -(-planes.columns // _TILE)
+        self.cloud = (self.count, self.slots, *tensors)
+        self.stack = _stack(planes, self.device)
+
+    def per_gaussian(self, name: str, threads: int, *arguments: Any) -> None:
+        if self.count:
+            self.kernels.launch(name, -(-self.count // threads), threads, *self.cloud, *self.stack, *arguments)
+
+    def per_pixel(self, name: str, *arguments: Any) -> None:
+        pixels = self.planes * self.area
+        if pixels:
+            self.kernels.launch(name, -(-pixels // 256), 256, *arguments)
+
+    def per_tile(self, name: str, *arguments: Any) -> None:
+        if self.tiles:
+            self.kernels.launch(name, self.tiles, 256, *self.cloud, *self.stack, *arguments)
+
+    def zeros(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.zeros(shape, dtype=dtype or self.dtype, device=self.device)
+
+    def empty(self, *shape: int) -> Tensor:
+        return torch.empty(shape, dtype=self.dtype, device=self.device)
+
+
+def program(dtype: torch.dtype) -> tuple[tuple[str, str], ...]:
+    """Return the definitions with which `kernels.cu` is compiled for tensors of `dtype`."""
+    return (("REAL", "double" if dtype == torch.float64 else "float"),)
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, planes: PlaneStack, mode: Mode, channel_count: int, cutoff: float,
+                *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """tensors: those of `Gaussians`, in its order."""
+        tensors = tuple(tensor.contiguous() for tensor in tensors)
+        run = _Launcher(tensors, planes, cutoff)
+        bounds = run.zeros(4, dtype=torch.float32)
+        run.per_gaussian("bound", 256, cutoff, bounds)
+        ctx.order = ()
+        if mode == "alpha":
+            ctx.order = _order(run, tensors[0], planes)
+            channels, weight_sum = run.zeros(run.planes, channel_count, run.area), run.empty(run.planes, run.area)
+            run.per_tile("composite", channel_count, cutoff, *ctx.order, bounds, channels, weight_sum)
+        else:
+            channels, weight_sum = run.empty(run.planes, channel_count, run.area), run.empty(run.planes, run.area)
+            sums = run.zeros(run.planes, channel_count + 1, run.area, dtype=torch.int64)
+            run.per_gaussian("scatter", 128, cutoff, channel_count, bounds, sums)
+            run.per_pixel("resolve", run.count, run.slots, run.planes, run.area, channel_count, mode == "normalised",
+                          bounds, sums, channels, weight_sum)
+        channels, weight_sum = channels.reshape(len(planes), channel_count, *planes.shape[1:]), weight_sum.reshape(
+            planes.shape)
+        ctx.save_for_backward(*tensors, bounds, channels, weight_sum)
+        ctx.planes, ctx.mode, ctx.cutoff = planes, mode, cutoff
+        return channels, weight_sum
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, channel_gradient: Tensor, sum_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, bounds, channels, weight_sum = ctx.saved_tensors
+        run = _Launcher(tuple(tensors), ctx.planes, ctx.cutoff)
+        alpha, channel_count = ctx.mode == "alpha", channels.shape[1]
+        source = run.empty(run.planes, channel_count + 2, run.area)
+        gains = run.zeros(2, dtype=torch.float32) if alpha else None
+        run.per_pixel("prepare", run.planes, run.area, channel_count, ctx.mode == "normalised", channels, weight_sum,
+                      channel_gradient.contiguous(), sum_gradient.contiguous(), source, gains)
+        centres, precisions, _, _, slopes = ctx.needs_input_grad[4:9]
+        full = centres or precisions
+        wanted = (full, full, True, True, slopes)
+        gradients = [torch.empty_like(tensor) if fill else None for tensor, fill in zip(tensors, wanted, strict=False)]
+        if alpha:
+            moments = run.zeros(run.count, _SHAPE_MOMENTS + _SLOT_MOMENTS * run.slots, dtype=torch.int64)
+            run.per_tile("peel", channel_count, ctx.cutoff, *ctx.order, bounds, source, gains, moments)
+            run.per_gaussian("finish", 128, ctx.cutoff, bounds, gains, moments, *gradients)
+        else:
+            name = ("gather_image" if run.slots == 1 else "gather_slots") + ("" if full else "_values")
+            run.per_gaussian(name, 128, ctx.cutoff, channel_count, source, *gradients)
+        return (None, None, None, None,
+                *(gradient if asked else None
+                  for gradient, asked in zip(gradients, ctx.needs_input_grad[4:9], strict=True)), None)
+
+
+def _order(run: _Launcher, centres: Tensor, planes: PlaneStack) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the tiles of mode alpha find their Gaussians by: depths, ascending, their ids, and outlines."""
+    if run.slots > _MOST_SLOTS:
+        raise InputError(f"Mode alpha draws Gaussians of at most {_MOST_SLOTS} slots on a GPU, not {run.slots}. Use "
+                         "the backend 'cpu', or fewer labels.")
+    in_order = torch.sort(depths(centres, planes), stable=True)
+    outlines = run.zeros(run.count, 8, dtype=torch.float32)
+    run.per_gaussian("outline", 256, outlines)
+    return in_order.values, in_order.indices, outlines
+
+
+def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int,
+              cutoff: float) -> tuple[Tensor, Tensor]:
+    """Return channels (P, channel_count, rows, columns) and weight sum (P, rows, columns) of checked input."""
+    channels, weight_sum = _Rasterize.apply(planes, mode, channel_count, cutoff, gaussians.centres,
+                                            gaussians.precisions, gaussians.weights, gaussians.values,
+                                            gaussians.slopes, gaussians.channels)
+    return channels, weight_sum

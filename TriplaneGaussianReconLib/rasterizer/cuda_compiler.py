@@ -1,0 +1,141 @@
+"""The bundled CUDA source, compiled by NVRTC: the compiler as a library, which needs neither a GPU nor a driver."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch  # imported before NVRTC is looked for: on Windows, torch loads the one that comes with it
+
+from ..errors import BackendUnavailableError, cause
+from . import cuda_cache
+
+Defines = tuple[tuple[str, str], ...]  # macros that the source leaves open, and their values
+
+SOURCE = Path(__file__).with_name("kernels.cu")
+OLDEST = (7, 5)  # compute capability: Turing, of 2018; CUDA 13 knows nothing older
+
+
+def require_packages(torch_cuda: str | None = torch.version.cuda) -> None:
+    """Raise BackendUnavailableError unless cuda-core is there, and cuda-bindings for the same CUDA as torch.
+
+    torch_cuda: the version of CUDA that torch was built for, such as 13.0; None for a torch without CUDA, beside which
+    any bindings can compile.
+    """
+    remedy = f'Install them: pip install cuda-core "cuda-bindings=={_major(torch_cuda)}.*"'
+    try:
+        import cuda.bindings
+        import cuda.core  # noqa: F401
+    except ImportError as error:
+        raise BackendUnavailableError("The GPU needs the packages cuda-core and cuda-bindings, which cannot be imported "
+                                      f"({cause(error)}). {remedy}") from error
+    found = cuda.bindings.__version__
+    if torch_cuda and _major(found) != _major(torch_cuda):
+        raise BackendUnavailableError(f"This torch was built for CUDA {torch_cuda}, which cuda-bindings {found} does not "
+                                      f"fit. {remedy}")
+
+
+def version() -> str:
+    """Return the version of NVRTC, such as 13.0.  Raises BackendUnavailableError where it is missing."""
+    nvrtc = _nvrtc()
+    try:
+        answer = nvrtc.nvrtcVersion()
+    except RuntimeError as error:  # the library is looked for at the first call
+        package = "nvidia-cuda-nvrtc-cu12" if _major(torch.version.cuda) == "12" else "nvidia-cuda-nvrtc"
+        raise BackendUnavailableError("NVRTC, the compiler for the GPU's programs, was not found. Install it: pip "
+                                      f"install {package}") from error
+    major, minor = _checked(answer)
+    return f"{major}.{minor}"
+
+
+def architectures() -> list[int]:
+    """Return the architectures that NVRTC compiles for, ascending: 75 for compute capability 7.5, and so on."""
+    version()
+    (known,) = _checked(_nvrtc().nvrtcGetSupportedArchs())
+    return sorted(known)
+
+
+def architecture_for(capability: tuple[int, int], known: Sequence[int]) -> str:
+    """Return what to compile for, for a GPU of compute capability `capability`.
+
+    `sm_..` is machine code for this very GPU.  Where NVRTC does not know it, `compute_..` is the newest intermediate
+    code (PTX) for an older one, which the driver translates.  known: as from `architectures`.
+
+    Raises BackendUnavailableError for a GPU that is too old.
+    """
+    wanted = 10 * capability[0] + capability[1]
+    older = [number for number in known if number <= wanted]
+    if capability < OLDEST or not older:
+        raise BackendUnavailableError(f"This GPU has compute capability {_dotted(capability)}; at least "
+                                      f"{_dotted(OLDEST)} (Turing, of 2018) is needed.")
+    return f"sm_{wanted}" if wanted in older else f"compute_{max(older)}"
+
+
+def binary(architecture: str, defines: Defines) -> bytes:
+    """Return the compiled source, from the disk if it was compiled here before; arguments as of `compile_source`."""
+    origin = repr((SOURCE.read_text(encoding="utf-8"), _options(architecture, defines), version()))
+    content = cuda_cache.load(origin)
+    if content is None:
+        content = compile_source(architecture, defines)
+        cuda_cache.save(origin, content)
+    return content
+
+
+def compile_source(architecture: str, defines: Defines, log: TextIO | None = None) -> bytes:
+    """Compile the bundled source for `architecture`: a cubin for `sm_..`, PTX for `compute_..`.
+
+    log: gets what the compiler says: registers, stack and spills of each kernel of a cubin, and warnings.
+
+    Raises BackendUnavailableError if NVRTC is missing, or with its log if it cannot compile the source.
+    """
+    compiler = f"NVRTC {version()}"
+    nvrtc = _nvrtc()
+    options = [option.encode() for option in _options(architecture, defines)]
+    program = _checked(nvrtc.nvrtcCreateProgram(SOURCE.read_bytes(), SOURCE.name.encode(), 0, [], []))[0]
+    try:
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+        said = _fetched(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program).decode(errors="replace")
+        if log:
+            log.write(said.rstrip("\0"))
+        if int(status):
+            raise BackendUnavailableError(f"{compiler} cannot compile {SOURCE.name} for {architecture}. Please report "
+                                          f"this with what it says:\n{said}")
+        if architecture.startswith("sm_"):
+            return _fetched(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
+        return _fetched(nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, program)
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def _options(architecture: str, defines: Defines) -> list[str]:
+    return [f"--gpu-architecture={architecture}", "--std=c++17", "--ptxas-options=-v",
+            *(f"--define-macro={name}={value}" for name, value in defines)]
+
+
+def _nvrtc() -> Any:
+    require_packages()
+    from cuda.bindings import nvrtc
+
+    return nvrtc
+
+
+def _checked(answer: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what NVRTC returned beside its status."""
+    status, *results = answer
+    if int(status):
+        raise BackendUnavailableError(f"NVRTC failed ({status.name}). Use device 'cpu'.")
+    return tuple(results)
+
+
+def _fetched(size_of: Any, get: Any, program: Any) -> bytes:
+    content = bytearray(_checked(size_of(program))[0])
+    _checked(get(program, content))
+    return bytes(content)
+
+
+def _dotted(capability: tuple[int, int]) -> str:
+    return f"{capability[0]}.{capability[1]}"
+
+
+def _major(release: str | None) -> str:
+    return release.split(".")[0] if release else "13"
