@@ -83,8 +83,13 @@ class GaussianParameters:
 
     def drawn(self) -> Gaussians:
         """Return the Gaussians that the rasterizer draws; differentiable."""
-        return Gaussians(self.centres, self.precisions(), torch.sigmoid(self.raw_weights), self.values, self.slopes,
-                         self.channels)
+        if self.centres.is_cuda:  # the same in one kernel
+            from .rasterizer.cuda_activation import activated
+
+            precisions, weights = activated(self.tilts, self.in_plane, self.log_depths, self.raw_weights)
+        else:
+            precisions, weights = self.precisions(), torch.sigmoid(self.raw_weights)
+        return Gaussians(self.centres, precisions, weights, self.values, self.slopes, self.channels)
 
     def tensors(self) -> dict[str, Tensor]:
         """Name -> tensor of every field, in a fixed order."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .gaussians import GaussianParameters
+from .rasterizer.cuda_field import decode, fits
 
 Fusion = Literal["concatenate", "weighted_sum"]
 Attribute = Literal["centres", "tilts", "scales", "weights", "intensity", "semantics"]
@@ -64,7 +65,13 @@ class TriplaneField(nn.Module):
 
     def forward(self, points: Tensor) -> dict[str, Tensor]:
         """Decode the residuals (N, width of the attribute) at `points` (N, 3) mm."""
-        bounded = self.limits * torch.tanh(self.decoder(self.features(points)))
+        first, last = self.decoder[0], self.decoder[2]
+        sizes = self.planes[0].shape[1], len(first.weight), len(last.weight), self.plane_weights is None
+        if points.is_cuda and fits(*sizes):  # the same in one kernel
+            bounded = decode(points, self.box, list(self.planes), first.weight, first.bias, last.weight, last.bias,
+                             self.limits, self.plane_weights)
+        else:
+            bounded = self.limits * torch.tanh(self.decoder(self.features(points)))
         return dict(zip(self.widths, bounded.split(list(self.widths.values()), dim=1), strict=True))
 
     def total_variation(self) -> Tensor:

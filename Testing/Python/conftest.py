@@ -33,7 +33,7 @@ def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
     """
     if reason := missing():
         pytest.skip(reason)
-    from TriplaneGaussianReconLib.rasterizer import cuda, cuda_program
+    from TriplaneGaussianReconLib.rasterizer import cuda, cuda_activation, cuda_field, cuda_program
 
     order: list[str | int] = ["forward"]
     source = Path(cuda.__file__).with_name("kernels.cu")
@@ -48,7 +48,8 @@ def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda, "kernels", kernels)
+        for module in (cuda, cuda_activation, cuda_field):
+            patch.setattr(module, "kernels", kernels)
         patch.setitem(TriplaneGaussianReconLib.rasterizer._MODULES, "cuda_on_host", ".cuda")
         yield lambda wanted: order.__setitem__(0, wanted)
 

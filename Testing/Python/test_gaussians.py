@@ -153,3 +153,22 @@ def test_conversion_keeps_the_type_of_the_channels() -> None:
     assert drawn.precisions.dtype == drawn.slopes.dtype == torch.float32
     assert drawn.channels.dtype == torch.int32
     assert random_parameters(3).to("cpu").values.dtype == torch.float64
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_kernels_activate_as_torch_does(device: str, request: pytest.FixtureRequest) -> None:
+    """Precisions, weights and all gradients; `cpu` is the stand-in that runs the kernels on the processor."""
+    from TriplaneGaussianReconLib.rasterizer.cuda_activation import activated
+
+    if device == "cpu":
+        request.getfixturevalue("cuda_on_host")
+    parameters = random_parameters(300).to(device)
+    leaves = [getattr(parameters, name).requires_grad_() for name in ("tilts", "in_plane", "log_depths", "raw_weights")]
+    pulls = torch.randn(300, 6, dtype=torch.float64, device=device), torch.randn(300, dtype=torch.float64, device=device)
+    results = []
+    for made in (activated(*leaves), (parameters.precisions(), torch.sigmoid(parameters.raw_weights))):
+        loss = sum((each * pull).sum() for each, pull in zip(made, pulls, strict=True))
+        assert isinstance(loss, torch.Tensor)
+        results.append((*(each.detach() for each in made), *torch.autograd.grad(loss, leaves)))
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)

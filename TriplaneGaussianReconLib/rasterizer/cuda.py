@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..gaussians import Gaussians
 from ..geometry import PlaneStack
 from .cuda_program import Kernels, kernels
-from .definitions import Mode, depths, sheets_of
+from .definitions import Mode, depths, program, sheets_of
 
 # As in kernels.cu.
 _TILE, _MOST_SLOTS = 16, 512
@@ -71,11 +71,6 @@ class _Launcher:
         return torch.empty(shape, dtype=self.dtype, device=self.device)
 
 
-def program(dtype: torch.dtype) -> tuple[tuple[str, str], ...]:
-    """Return the definitions with which `kernels.cu` is compiled for tensors of `dtype`."""
-    return (("REAL", "double" if dtype == torch.float64 else "float"),)
-
-
 class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, planes: PlaneStack, mode: Mode, channel_count: int, cutoff: float,
@@ -92,8 +87,8 @@ class _Rasterize(torch.autograd.Function):
             run.per_tile("composite", channel_count, cutoff, *ctx.order, bounds, channels, weight_sum)
         else:
             channels, weight_sum = run.empty(run.planes, channel_count, run.area), run.empty(run.planes, run.area)
-            sums = run.zeros(run.planes, channel_count + 1, run.area, dtype=torch.int64)
-            run.per_gaussian("scatter", 128, cutoff, channel_count, bounds, sums)
+            sums = run.zeros(channel_count + 1, run.planes, run.area, dtype=torch.int64)
+            run.per_gaussian("scatter_image" if run.slots == 1 else "scatter_slots", 128, cutoff, channel_count, bounds, sums)
             run.per_pixel("resolve", run.count, run.slots, run.planes, run.area, channel_count, mode == "normalised",
                           bounds, sums, channels, weight_sum)
         channels, weight_sum = channels.reshape(len(planes), channel_count, *planes.shape[1:]), weight_sum.reshape(
@@ -108,7 +103,7 @@ class _Rasterize(torch.autograd.Function):
         *tensors, bounds, channels, weight_sum = ctx.saved_tensors
         run = _Launcher(tuple(tensors), ctx.planes, ctx.cutoff)
         alpha, channel_count = ctx.mode == "alpha", channels.shape[1]
-        source = run.empty(run.planes, channel_count + 2, run.area)
+        source = run.empty(channel_count + 2, run.planes, run.area)
         gains = run.zeros(2, dtype=torch.float32) if alpha else None
         run.per_pixel("prepare", run.planes, run.area, channel_count, ctx.mode == "normalised", channels, weight_sum,
                       channel_gradient.contiguous(), sum_gradient.contiguous(), source, gains)
@@ -135,7 +130,7 @@ def _order(run: _Launcher, centres: Tensor, planes: PlaneStack) -> tuple[Tensor,
                          "the backend 'cpu', or fewer labels.")
     in_order = torch.sort(depths(centres, planes), stable=True)
     outlines = run.zeros(run.count, 8, dtype=torch.float32)
-    run.per_gaussian("outline", 256, outlines)
+    run.per_gaussian("outline", 256, in_order.indices, outlines)
     return in_order.values, in_order.indices, outlines
 
 

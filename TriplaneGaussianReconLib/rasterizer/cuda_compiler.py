@@ -22,17 +22,17 @@ def require_packages(torch_cuda: str | None = torch.version.cuda) -> None:
     torch_cuda: the version of CUDA that torch was built for, such as 13.0; None for a torch without CUDA, beside which
     any bindings can compile.
     """
-    remedy = f'Install them: pip install cuda-core "cuda-bindings=={_major(torch_cuda)}.*"'
+    remedy = f'Install what fits: pip install cuda-core "cuda-bindings=={_major(torch_cuda)}.*"'
     try:
         import cuda.bindings
-        import cuda.core  # noqa: F401
+        import cuda.core
     except ImportError as error:
-        raise BackendUnavailableError("The GPU needs the packages cuda-core and cuda-bindings, which cannot be imported "
+        raise BackendUnavailableError("The packages cuda-core and cuda-bindings, which run the GPU, cannot be imported "
                                       f"({cause(error)}). {remedy}") from error
     found = cuda.bindings.__version__
     if torch_cuda and _major(found) != _major(torch_cuda):
-        raise BackendUnavailableError(f"This torch was built for CUDA {torch_cuda}, which cuda-bindings {found} does not "
-                                      f"fit. {remedy}")
+        raise BackendUnavailableError(f"cuda-bindings {found} does not fit torch {torch.__version__}, which was built "
+                                      f"for CUDA {torch_cuda}. {remedy}")
 
 
 def version() -> str:

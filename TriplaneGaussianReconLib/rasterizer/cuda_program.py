@@ -1,7 +1,7 @@
 """The compiled kernels on one GPU, launched on torch's stream."""
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ def kernels(device: torch.device, defines: Defines) -> Kernels:
     return _kernels(torch.cuda.current_device() if device.index is None else device.index, defines)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _kernels(index: int, defines: Defines) -> Kernels:
     require_packages()
     from cuda.core import Device, ObjectCode
@@ -61,8 +61,8 @@ def _kernels(index: int, defines: Defines) -> Kernels:
             code = (ObjectCode.from_cubin if architecture.startswith("sm_") else ObjectCode.from_ptx)(content)
             code.handle  # noqa: B018 - loads the code, so that the driver complains here if at all
         except Exception as error:  # of a type that cuda.core does not make public
-            raise BackendUnavailableError(f"The NVIDIA driver does not load kernels for {architecture}: {cause(error)}. "
-                                          "A newer driver may help.") from error
+            raise BackendUnavailableError(f"The NVIDIA driver does not load kernels for {architecture} "
+                                          f"({cause(error)}). A newer driver may help.") from error
     return Kernels(index, code)
 
 

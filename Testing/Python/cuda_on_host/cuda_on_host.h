@@ -39,7 +39,7 @@ using dim3 = uint3;
 
 // ------------------------------------------------------------------------------------------- the thread that runs now
 
-inline uint3 threadIdx, blockIdx, blockDim, gridDim;  // the scheduler sets them before it resumes a thread
+extern uint3 threadIdx, blockIdx, blockDim, gridDim;  // the scheduler sets them before it resumes a thread
 constexpr int warpSize = 32;
 
 namespace cuda_on_host {

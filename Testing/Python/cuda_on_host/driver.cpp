@@ -17,6 +17,8 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+uint3 threadIdx, blockIdx, blockDim, gridDim;
+
 namespace cuda_on_host {
 namespace {
 
@@ -159,10 +161,11 @@ unsigned lanes_with(int warp, unsigned present, Bits value) {
   return lanes;
 }
 
-Bits outcome(int warp, unsigned present, const Visit& visit) {
+// What a visit to a meeting of the lanes `present` results in; `ballot` is the lanes that brought a 1.
+Bits outcome(int warp, unsigned present, Bits ballot, const Visit& visit) {
   switch (visit.meeting) {
     case Meeting::SHUFFLE: return present >> visit.source & 1U ? brought(warp, visit.source) : POISON;
-    case Meeting::BALLOT: return lanes_with(warp, present, 1);
+    case Meeting::BALLOT: return ballot;
     case Meeting::MATCH: return lanes_with(warp, present, visit.value);
     case Meeting::ACTIVE: return present;
     default: return 0;
@@ -170,10 +173,11 @@ Bits outcome(int warp, unsigned present, const Visit& visit) {
 }
 
 void conclude(int warp, unsigned present) {
+  Bits ballot = lanes_with(warp, present, 1);
   for (int lane = 0; lane < lane_count(warp); ++lane) {
     if (!(present >> lane & 1U)) continue;
     Fiber& fiber = fibers[first_lane(warp) + lane];
-    fiber.visit.result = outcome(warp, present, fiber.visit);
+    fiber.visit.result = outcome(warp, present, ballot, fiber.visit);
     fiber.state = State::READY;
   }
 }

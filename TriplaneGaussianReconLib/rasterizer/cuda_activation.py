@@ -1,0 +1,46 @@
+"""`GaussianParameters.drawn` for tensors on a GPU: one kernel forward, one backward."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .cuda_program import kernels
+from .definitions import program
+
+_THREADS = 256
+
+
+class _Activate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """tensors: tilts, in_plane, log_depths, raw_weights."""
+        tensors = tuple(tensor.contiguous() for tensor in tensors)
+        count, like = len(tensors[0]), tensors[3]
+        precisions, weights = like.new_empty(count, 6), torch.empty_like(like)
+        _launch("activate", like, *tensors, precisions, weights)
+        ctx.save_for_backward(*tensors)
+        return precisions, weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, precision_gradient: Tensor, weight_gradient: Tensor) -> tuple[Tensor, ...]:
+        tensors = ctx.saved_tensors
+        gradients = tuple(torch.empty_like(tensor) for tensor in tensors)
+        _launch("activate_backward", tensors[3], *tensors, precision_gradient.contiguous(),
+                weight_gradient.contiguous(), *gradients)
+        return gradients
+
+
+def _launch(name: str, like: Tensor, *arguments: Tensor) -> None:
+    if len(like):
+        kernels(like.device, program(like.dtype)).launch(name, -(-len(like) // _THREADS), _THREADS, len(like),
+                                                         *arguments)
+
+
+def activated(tilts: Tensor, in_plane: Tensor, log_depths: Tensor, raw_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return precisions (N, 6) and weights (N,) of the fields of `GaussianParameters`; differentiable."""
+    precisions, weights = _Activate.apply(tilts, in_plane, log_depths, raw_weights)
+    return precisions, weights
