@@ -11,12 +11,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+import torch
 from scipy.optimize import nnls
+from torch import Tensor
 
-from .correspondence import correspond, serial_opencv
+from .correspondence import correspond
+from .image_operations import CPU, blurred
 from .interpolation import CANDIDATES, candidates
+from .threads import serial_opencv, serial_torch
 
 # At most so many hidden slices are looked at per gap width, spread over the stack.
 MOST_HIDDEN = 24
@@ -51,11 +54,10 @@ class Arbitration:
     error_model: tuple[float, float]
     hidden: tuple[HiddenScore, ...]
 
-    def predict(self, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, predictions: Tensor) -> tuple[Tensor, Tensor]:
         """Mix [candidate, n, row, column] predictions; return the mixture and its expected error [n, row, column]."""
-        mixture = np.tensordot(self.weights.astype(np.float32), predictions, 1)
         floor, factor = self.error_model
-        return mixture, floor + factor * disagreement(predictions)
+        return mixed(self.weights, predictions), floor + factor * disagreement(predictions)
 
     @property
     def named_weights(self) -> dict[str, float]:
@@ -66,31 +68,45 @@ class Arbitration:
 
 @dataclass(frozen=True)
 class _HiddenSlices:
-    """Errors at one gap width.  covariance: [slice, candidate, candidate]; the rest one entry per slice."""
+    """Errors at one gap width.
+
+    covariance: [slice, candidate, candidate], means of products of the candidates' errors.
+    products: (3, 3), sums over all pixels of all slices of the products of 1, the candidates' disagreement and the
+        absolute error of the usual mixture: what a fit of the one to the other needs.
+    """
 
     planes: list[int]
     covariance: np.ndarray
-    absolute_errors: list[np.ndarray]
-    disagreements: list[np.ndarray]
+    products: np.ndarray
 
 
-def disagreement(predictions: np.ndarray) -> np.ndarray:
+def mixed(weights: np.ndarray, predictions: Tensor) -> Tensor:
+    """The sum of [candidate, ...] predictions by `weights` (candidate,), at least one of which is not 0."""
+    used = np.flatnonzero(weights).tolist()
+    mixture = float(weights[used[0]]) * predictions[used[0]]
+    for n in used[1:]:
+        mixture += float(weights[n]) * predictions[n]
+    return mixture
+
+
+def disagreement(predictions: Tensor) -> Tensor:
     """Locally averaged spread of the candidates [candidate, n, row, column] -> [n, row, column]."""
-    spread = predictions.max(axis=0) - predictions.min(axis=0)
-    return np.stack([cv2.GaussianBlur(s, (0, 0), NEIGHBOURHOOD) for s in spread])
+    return blurred(predictions.amax(dim=0) - predictions.amin(dim=0), NEIGHBOURHOOD)
 
 
-def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float], None]) -> Arbitration:
+def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float], None],
+              device: torch.device = CPU) -> Arbitration:
     """Weight the candidates for `slices` [plane, row, column] in [0, 1] at `positions` (plane,) mm, ascending.
 
-    tick: called with the fraction done.  With fewer than three slices nothing can be hidden: the usual mixture is
-    returned, with no error model better than the difference of the candidates itself.
+    tick: called with the fraction done.  device: where the candidates are computed.  With fewer than three slices
+    nothing can be hidden: the usual mixture is returned, with no error model better than the difference of the
+    candidates itself.
     """
     usual = _per_candidate(USUAL)
-    double = _hide(slices, positions, 2, lambda done: tick(0.5 * done))
+    double = _hide(slices, positions, 2, lambda done: tick(0.5 * done), device)
     if not double.planes:
         return Arbitration(usual, (0.0, 1.0), ())
-    quadruple = _hide(slices, positions, 4, lambda done: tick(0.5 + 0.5 * done))
+    quadruple = _hide(slices, positions, 4, lambda done: tick(0.5 + 0.5 * done), device)
     shrink = _shrinkage(double, quadruple)
     covariance = _balanced(double.covariance) * np.outer(shrink, shrink)
     covariance += np.diag(_per_candidate(CAUTION)) * np.diag(covariance).min()
@@ -104,36 +120,39 @@ def _per_candidate(numbers: dict[str, float]) -> np.ndarray:
     return np.array([numbers.get(name, 0.0) for name in CANDIDATES])
 
 
-def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable[[float], None]) -> _HiddenSlices:
+def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable[[float], None],
+          device: torch.device) -> _HiddenSlices:
     """Predict inner slices across `factor` gaps, from up to two slices on either side at that distance."""
     half = factor // 2
     inner = np.arange(half, len(slices) - half)
     if len(inner) > MOST_HIDDEN:
         inner = inner[np.round(np.linspace(0, len(inner) - 1, MOST_HIDDEN)).astype(int)]
-    usual = _per_candidate(USUAL).astype(np.float32)
+    inner = inner[[slices[plane].std() >= 1e-3 for plane in inner]]  # a blank slice teaches nothing
+    usual = _per_candidate(USUAL)
 
-    def look(plane: int) -> tuple[int, np.ndarray, np.ndarray, np.ndarray] | None:
-        if slices[plane].std() < 1e-3:  # a blank slice teaches nothing
-            return None
+    def look(plane: int) -> tuple[Tensor, Tensor]:
         kept = np.arange(plane - half, -1, -factor)[:2][::-1].tolist() + np.arange(
             plane + half, len(slices), factor)[:2].tolist()
         gap = kept.index(plane - half)
         fraction = (positions[plane] - positions[kept[gap]]) / (positions[kept[gap + 1]] - positions[kept[gap]])
         neighbours = slices[kept]
-        predictions = candidates(neighbours, positions[kept], correspond(neighbours), gap, [fraction])
-        errors = (predictions[:, 0] - slices[plane]).reshape(len(CANDIDATES), -1)
-        wrong = np.abs(np.tensordot(usual, predictions[:, 0], 1) - slices[plane])
-        return plane, errors @ errors.T / errors.shape[1], wrong.ravel(), disagreement(predictions).ravel()
+        found = correspond(neighbours).on(device)
+        predictions = candidates(torch.from_numpy(neighbours).to(device), positions[kept], found, gap, [fraction])
+        truth = torch.from_numpy(slices[plane]).to(device)
+        errors = (predictions[:, 0] - truth).flatten(1)
+        spread, wrong = disagreement(predictions).flatten(), mixed(usual, errors).abs()
+        rows = torch.stack([torch.ones_like(spread), spread, wrong]).double()
+        return errors @ errors.T / errors.shape[1], rows @ rows.T
 
     looked = []
-    with serial_opencv(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with serial_opencv(), serial_torch(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for done, found in enumerate(pool.map(look, inner.tolist())):
             tick(done / len(inner))
-            if found is not None:
-                looked.append(found)
-    covariance = np.array([found[1] for found in looked], np.float64)
-    return _HiddenSlices([found[0] for found in looked], covariance.reshape(-1, len(CANDIDATES), len(CANDIDATES)),
-                         [found[2] for found in looked], [found[3] for found in looked])
+            looked.append(found)
+    if not looked:
+        return _HiddenSlices([], np.zeros((0, len(CANDIDATES), len(CANDIDATES))), np.zeros((3, 3)))
+    covariance, products = (torch.stack(each).double().cpu().numpy() for each in zip(*looked, strict=True))
+    return _HiddenSlices(inner.tolist(), covariance, products.sum(axis=0))
 
 
 def _balanced(covariance: np.ndarray) -> np.ndarray:
@@ -167,8 +186,11 @@ def _best_mixture(covariance: np.ndarray) -> np.ndarray:
 def _error_model(hidden: _HiddenSlices) -> tuple[float, float]:
     """Fit |error| = floor + factor x disagreement on the hidden slices.
 
-    The disagreement shrinks with the gap by itself; the floor is noise, which does not.
+    The disagreement shrinks with the gap by itself; the floor is noise, which does not.  Non-negative least squares
+    from the normal equations: a root of their matrix stands for the pixels.
     """
-    spread, error = np.concatenate(hidden.disagreements), np.concatenate(hidden.absolute_errors)
-    (floor, factor), _ = nnls(np.stack([np.ones_like(spread), spread], 1).astype(np.float64), error.astype(np.float64))
+    values, vectors = np.linalg.eigh(hidden.products[:2, :2])
+    kept = values > 1e-12 * values.max()
+    root = np.sqrt(values[kept])[:, None]
+    (floor, factor), _ = nnls(root * vectors.T[kept], (vectors.T @ hidden.products[:2, 2])[kept] / root[:, 0])
     return float(floor), float(factor)

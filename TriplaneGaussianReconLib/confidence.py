@@ -1,6 +1,7 @@
 """How far to trust the result: the expected absolute error anywhere between the trusted slices."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -32,9 +33,13 @@ class ExpectedError:
     @classmethod
     def from_fine(cls, middle: np.ndarray, offsets: np.ndarray, pixel: np.ndarray, at_trusted: float) -> ExpectedError:
         """Average [gap, row, column] errors with pixels of size `pixel` (2,) mm, the first centred on x = y = 0."""
-        rows, columns = (max(1, round(n / COARSENESS)) for n in middle.shape[1:])
-        coarse = np.stack([cv2.resize(m, (columns, rows), interpolation=cv2.INTER_AREA) for m in middle])
-        step = np.array([middle.shape[2] / columns, middle.shape[1] / rows]) * pixel
+        return cls.from_coarse(coarsened(middle), middle.shape[1:], offsets, pixel, at_trusted)
+
+    @classmethod
+    def from_coarse(cls, coarse: np.ndarray, shape: Sequence[int], offsets: np.ndarray, pixel: np.ndarray,
+                    at_trusted: float) -> ExpectedError:
+        """As `from_fine`, from what `coarsened` made of errors of `shape` (rows, columns)."""
+        step = np.array([shape[1] / coarse.shape[2], shape[0] / coarse.shape[1]]) * pixel
         return cls(coarse, offsets, 0.5 * (step - pixel), step, at_trusted)
 
     def at(self, points: np.ndarray) -> np.ndarray:
@@ -52,3 +57,9 @@ class ExpectedError:
             here = gap == number
             middle[here] = map_coordinates(self.middle[number], [at_y[here], at_x[here]], order=1, mode="nearest")
         return (self.at_trusted + share * np.maximum(middle - self.at_trusted, 0.0)).astype(np.float32)
+
+
+def coarsened(errors: np.ndarray) -> np.ndarray:
+    """Average [gap, row, column] errors over COARSENESS x COARSENESS pixels, or nearly."""
+    rows, columns = (max(1, round(n / COARSENESS)) for n in errors.shape[1:])
+    return np.stack([cv2.resize(error, (columns, rows), interpolation=cv2.INTER_AREA) for error in errors])

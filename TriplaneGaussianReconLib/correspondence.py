@@ -8,13 +8,15 @@ harm, so each pixel carries a confidence.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
+
+from .image_operations import blurred
+from .threads import serial_opencv
 
 # DIS needs room for its patches on two pyramid levels; on smaller slices structures are taken not to move.
 SMALLEST_SIDE = 24
@@ -39,24 +41,21 @@ class Correspondence:
     displacement: np.ndarray
     confidence: np.ndarray
 
-    def gated_at(self, gap: int) -> np.ndarray:
-        """[row, column, 2] displacement of one gap, shortened where it is not to be believed."""
-        return self.displacement[gap] * cv2.GaussianBlur(self.confidence[gap], (0, 0), 1.0)[..., None]
+    def on(self, device: torch.device) -> Motion:
+        """The same, copied to `device`."""
+        return Motion(torch.from_numpy(self.displacement).to(device), torch.from_numpy(self.confidence).to(device))
 
 
-@contextmanager
-def serial_opencv() -> Iterator[None]:
-    """Let OpenCV use one thread per call.
+@dataclass(frozen=True)
+class Motion:
+    """A Correspondence on a device.  displacement: [gap, row, column, 2]; confidence: [gap, row, column]."""
 
-    It splits work by the threads that happen to be free, and the last bits follow the split; one call per thread, many
-    at a time, is as fast and repeats bit by bit.
-    """
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
+    displacement: torch.Tensor
+    confidence: torch.Tensor
+
+    def gated(self) -> torch.Tensor:
+        """[gap, row, column, 2] displacement, shortened where it is not to be believed."""
+        return self.displacement * blurred(self.confidence, 1.0)[..., None]
 
 
 def correspond(slices: np.ndarray) -> Correspondence:

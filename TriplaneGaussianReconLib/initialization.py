@@ -1,17 +1,22 @@
 """Where Gaussians start."""
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 
-import cv2
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
-from .correspondence import Correspondence, warp
+from .correspondence import Correspondence
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
-from .segmentation import MOST_SLOTS, LabelChannels, Occupancies, between, on_slice
+from .image_operations import CPU, bordered, constants, dilated, gradient, warped
+from .segmentation import Boxed, LabelChannels, Occupancies, between, boxed, on_slice
+from .threads import serial_opencv, serial_torch, workers
 
 # Gaussians are placed so many pixels beyond the image, so that structures that move inwards leave no hole.
 MARGIN = 2
@@ -36,7 +41,7 @@ class Gaps:
     planes: PlaneStack
     slices: np.ndarray
     found: Correspondence
-    predictions: tuple[np.ndarray, ...]
+    predictions: tuple[Tensor, ...]
     background: float
     layers: np.ndarray | None = None
     channels: LabelChannels | None = None
@@ -50,158 +55,207 @@ def layer_count(width: float, pixel: float) -> int:
     return 1 if width < 2.5 * pixel else 2
 
 
-def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float],
-                       opacity: float, depth_range: tuple[float, float]) -> GaussianParameters:
+def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float], opacity: float,
+                       depth_range: tuple[float, float], device: torch.device = CPU) -> GaussianParameters:
     """Place layers of Gaussians, one per pixel, in each gap, tilted along the displacement, and on each trusted slice,
     so that what was seen and what was predicted do not compete.
 
     in_plane_sigma: pixels.  depth_sigmas: distances between a trusted slice and the next layer, for gaps of one and of
     two layers.  opacity: weight of every Gaussian, between 0 and 1.  depth_range: (lowest, highest) z in mm
     to cover; beyond the outermost trusted slices these are repeated.  Where everything is background no Gaussian is
-    placed.
+    placed.  device: where the work is done and the Gaussians stay.
+
+    The Gaussians are in the order of their layers along z, within a layer row by row: neighbours are near each other.
     """
     offsets, widths = gaps.planes.offsets, np.diff(gaps.planes.offsets)
     pitch = np.array([width / (len(p) + 1) for width, p in zip(widths, gaps.predictions, strict=True)])
     # With two layers the plane half-way lies a whole pitch from either: they must be wide enough to meet there.
     sigmas = np.array([depth_sigmas[len(p) // 2] for p in gaps.predictions]) * pitch
-    layers = [layer for gap in range(len(widths)) for layer in _between(gaps, gap, in_plane_sigma, sigmas[gap])]
-    for plane in range(len(offsets)):
-        layers.append(_copied(gaps, plane, 0.0, in_plane_sigma, sigmas[max(plane - 1, 0):plane + 1].min()))
-    for plane, width, beyond, direction in ((0, widths[0], offsets[0] - depth_range[0], -1.0),
-                                            (len(offsets) - 1, widths[-1], depth_range[1] - offsets[-1], 1.0)):
-        for number in range(int(np.ceil(beyond / width - 1e-3))):
-            layers.append(_copied(gaps, plane, direction * (number + 0.5) * width, in_plane_sigma, 0.25 * width))
-    tensors = {name: torch.cat([layer[name] for layer in layers]) for name in layers[0]}
-    tensors["raw_weights"] = torch.full((len(tensors["centres"]),), float(np.log(opacity / (1.0 - opacity))))
-    return _trimmed(tensors)
+    copies = [[(0.0, float(sigmas[max(plane - 1, 0):plane + 1].min()))] for plane in range(len(offsets))]
+    copies[0] = [(-shift, sigma) for shift, sigma in _repeats(offsets[0] - depth_range[0], widths[0])][::-1] + copies[0]
+    copies[-1] += _repeats(depth_range[1] - offsets[-1], widths[-1])
+    known = _Known.of(gaps, device)
+
+    def place(plane: int) -> dict[str, Tensor]:
+        """The Gaussians of one trusted slice and of the gap after it."""
+        on_plane, in_gap = outlines[plane].result()
+        layers = [known.copied(plane, copies[plane], on_plane)]
+        if plane < len(widths):
+            layers.append(known.between(plane, float(sigmas[plane]), in_gap))
+        return _placed(_joined(layers), gaps, in_plane_sigma)
+
+    with (serial_opencv(), serial_torch(), ThreadPoolExecutor(os.cpu_count()) as host,
+          ThreadPoolExecutor(workers(device)) as pool):
+        outlines = [host.submit(known.outlines, plane) for plane in range(len(offsets))]
+        placed = list(pool.map(place, range(len(offsets))))
+    # A slot that no Gaussian uses is left out.
+    used = torch.stack([(each["channels"] != 0).any(dim=0) for each in placed]).any(dim=0).tolist()
+    slots = [0, *(number for number, any_ in enumerate(used) if any_)]
+    if len(slots) < len(used):
+        for each in placed:
+            each.update({name: each[name][:, slots] for name in ("values", "slopes", "channels")})
+    tensors = {name: torch.cat([each.pop(name) for each in placed]) for name in list(placed[0])}
+    weights = torch.full((len(tensors["centres"]),), float(np.log(opacity / (1.0 - opacity))), device=device)
+    return GaussianParameters(raw_weights=weights, **tensors)
 
 
-def _trimmed(tensors: dict[str, torch.Tensor]) -> GaussianParameters:
-    """Leave out the slots that no Gaussian uses."""
-    used = [n == 0 or bool(tensors["channels"][:, n].any()) for n in range(tensors["channels"].shape[1])]
-    for name in ("values", "slopes", "channels"):
-        tensors[name] = tensors[name][:, used].contiguous()
-    return GaussianParameters(**tensors)
-
-
-def _between(gaps: Gaps, gap: int, in_plane_sigma: float, depth_sigma: float) -> list[dict[str, torch.Tensor]]:
-    """The layers of Gaussians in one gap."""
-    planes = gaps.planes
-    across = planes.origins[gap + 1] - planes.origins[gap]
-    course = [gaps.slices[gap], *gaps.predictions[gap], gaps.slices[gap + 1]]
-    step = 1.0 / (len(course) - 1)
-    numbers = range(1, len(course) - 1, 2)
-    displacement = gaps.found.gated_at(gap)
-    to_mm = np.stack([planes.column_step[:2], planes.row_step[:2]]).astype(np.float32)
-    tilts = (displacement @ to_mm + across[:2].astype(np.float32)) / np.float32(across[2])
-    labels: Sequence[Occupancies | None] = [None] * len(numbers)
-    if gaps.layers is not None and gaps.channels is not None:
-        labels = between(gaps.channels, gaps.layers[:, gap], gaps.layers[:, gap + 1], gaps.found, gap,
-                         [number * step for number in numbers], step, across[2] / np.linalg.norm(to_mm, axis=1).min())
-    result = []
-    for number, occupancies in zip(numbers, labels, strict=True):
-        before, here, after = course[number - 1:number + 2]
-        trend = (warp(after, displacement, step) - warp(before, displacement, -step)) / (2 * step)
-        wanted = _differs(gaps, before) | _differs(gaps, here) | _differs(gaps, after)
-        result.append(_place(gaps, _Layer(planes.origins[gap] + number * step * across, here, tilts, trend, wanted,
-                                          occupancies, across[2]), in_plane_sigma, depth_sigma))
-    return result
-
-
-def _copied(gaps: Gaps, plane: int, shift: float, in_plane_sigma: float, depth_sigma: float
-            ) -> dict[str, torch.Tensor]:
-    """The Gaussians of one trusted slice, placed `shift` mm from it along z."""
-    image = gaps.slices[plane]
-    labels = None
-    if gaps.layers is not None and gaps.channels is not None:
-        labels = on_slice(gaps.channels, gaps.layers[:, plane])
-    still = np.zeros((*image.shape, 2), np.float32)
-    layer = _Layer(gaps.planes.origins[plane] + np.array([0.0, 0.0, shift]), image, still, still[..., 0],
-                   _differs(gaps, image), labels, 1.0)
-    return _place(gaps, layer, in_plane_sigma, depth_sigma)
-
-
-def _differs(gaps: Gaps, image: np.ndarray) -> np.ndarray:
-    return np.abs(image - gaps.background) > FLAT
+def _repeats(beyond: float, width: float) -> list[tuple[float, float]]:
+    """(distance, depth sigma) in mm of the copies of an outermost slice that cover what lies `beyond` it."""
+    return [((number + 0.5) * width, 0.25 * width) for number in range(int(np.ceil(beyond / width - 1e-3)))]
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """What the Gaussians on one plane start from.
+class _Layers:
+    """What the Gaussians on some planes start from; the first axis of everything is the layer.
 
-    origin: (3,) mm of pixel [0, 0].  image: [row, column].  tilts: [row, column, 2] shear.
-    trend: [row, column] change across the whole gap of `width` mm, along the tilt; as are the labels' trends.
-    wanted: [row, column] bool, where the image is not background.
+    origins: (3,) mm of pixel [0, 0].  log_depths: of the Gaussians.  images: [row, column].  tilts: [row, column, 2]
+    shear.  trends: [row, column] change per mm along the tilt.  wanted: [row, column] bool, where the image is not
+    background.  channels, values, label_trends: [pixel, slot], as of `Occupancies.slots`, trends per mm; no slots
+    without labels.
     """
 
-    origin: np.ndarray
-    image: np.ndarray
-    tilts: np.ndarray
-    trend: np.ndarray
-    wanted: np.ndarray
-    labels: Occupancies | None
-    width: float
+    origins: Tensor
+    log_depths: Tensor
+    images: Tensor
+    tilts: Tensor
+    trends: Tensor
+    wanted: Tensor
+    channels: Tensor
+    values: Tensor
+    label_trends: Tensor
 
 
-def _place(gaps: Gaps, layer: _Layer, in_plane_sigma: float, depth_sigma: float) -> dict[str, torch.Tensor]:
-    """Put Gaussians on the pixels of one plane; return the fields of GaussianParameters but the
-    weights.
+def _joined(layers: list[_Layers]) -> _Layers:
+    return _Layers(*(torch.cat([getattr(each, f.name) for each in layers]) for f in fields(_Layers)))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Gaps on a device.  slices: [plane, row, column].  full, gated: [gap, row, column, 2] displacement in pixels."""
+
+    gaps: Gaps
+    slices: Tensor
+    full: Tensor
+    gated: Tensor
+
+    @classmethod
+    def of(cls, gaps: Gaps, device: torch.device) -> _Known:
+        motion = gaps.found.on(device)
+        return cls(gaps, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated())
+
+    def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
+        """Where labels are on one trusted slice, and in the gap after it."""
+        layers, channels, planes = self.gaps.layers, self.gaps.channels, self.gaps.planes
+        if layers is None or channels is None:
+            return None, None
+        on_plane = boxed(channels, [layers[:, plane]])
+        if plane + 1 == len(planes):
+            return on_plane, None
+        pixel = min(np.linalg.norm(planes.column_step[:2]), np.linalg.norm(planes.row_step[:2]))
+        width = float((planes.offsets[plane + 1] - planes.offsets[plane]) / pixel)
+        return on_plane, boxed(channels, [layers[:, plane], layers[:, plane + 1]], width)
+
+    def copied(self, plane: int, copies: list[tuple[float, float]], outlines: Boxed | None) -> _Layers:
+        """Layers of one trusted slice; copies: (shift along z, depth sigma) of each, mm."""
+        image, count, device = self.slices[plane], len(copies), self.slices.device
+        shifts, sigmas = np.array(copies).T
+        slots = self._slots([None if outlines is None else on_slice(outlines, device)], 1.0)
+        return _Layers(
+            constants(self.gaps.planes.origins[plane] + np.outer(shifts, [0.0, 0.0, 1.0]), device),
+            constants(np.log(sigmas), device), image.expand(count, -1, -1),
+            image.new_zeros(()).expand(count, *image.shape, 2), image.new_zeros(()).expand(count, *image.shape),
+            self._differs(image).expand(count, -1, -1), *(each.expand(count, -1, -1) for each in slots))
+
+    def between(self, gap: int, depth_sigma: float, outlines: Boxed | None) -> _Layers:
+        """The layers of Gaussians in one gap."""
+        planes, device = self.gaps.planes, self.slices.device
+        across = planes.origins[gap + 1] - planes.origins[gap]
+        width = float(across[2])
+        course = torch.cat([self.slices[gap:gap + 1], self.gaps.predictions[gap], self.slices[gap + 1:gap + 2]])
+        before, here, after = course[:-2:2], course[1::2], course[2::2]
+        count, step = len(here), 1.0 / (len(course) - 1)
+        shift = self.gated[gap].expand(count, -1, -1, -1)
+        trends = (warped(after, shift, step) - warped(before, shift, -step)) / (2 * step * width)
+        tilts = _combined(self.gated[gap] / width, _in_plane_steps(planes)) + constants(across[:2] / width, device)
+        differs = self._differs(course)
+        labels: Sequence[Occupancies | None] = [None] * count
+        if outlines is not None:
+            labels = between(outlines, self.full[gap], self.gated[gap], count)
+        return _Layers(
+            constants(planes.origins[gap] + np.outer(step * np.arange(1, len(course) - 1, 2), across), device),
+            constants(np.full(count, np.log(depth_sigma)), device), here, tilts.expand(count, -1, -1, -1), trends,
+            differs[:-2:2] | differs[1::2] | differs[2::2], *self._slots(labels, width))
+
+    def _differs(self, images: Tensor) -> Tensor:
+        return (images - self.gaps.background).abs() > FLAT
+
+    def _slots(self, labels: Sequence[Occupancies | None], width: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Channels, values and trends (per mm, for a gap of `width` mm) [layer, pixel, slot] of labels on layers."""
+        pixels = self.slices[0].numel()
+        none = self.slices.new_zeros(pixels, 0)
+        each = [(none.int(), none, none) if on_layer is None else on_layer.slots(pixels) for on_layer in labels]
+        channels, values, trends = (torch.stack(table) for table in zip(*each, strict=True))
+        return channels, values, trends / width
+
+
+def _placed(layers: _Layers, gaps: Gaps, in_plane_sigma: float) -> dict[str, Tensor]:
+    """Put Gaussians on the pixels of `layers`; return the fields of GaussianParameters but the weights.
 
     A mean weighted by Gaussians flattens peaks by half the second derivative, and a full linear term overshoots by as
     much: half the in-plane gradient cancels both.
     """
-    rows, columns = _occupied(layer)
-    shape, count = layer.image.shape, len(rows)
-    at = np.clip(rows, 0, shape[0] - 1), np.clip(columns, 0, shape[1] - 1)
-    steps = np.stack([gaps.planes.column_step, gaps.planes.row_step])
-    to_mm = steps[:, :2]
+    planes, device = gaps.planes, layers.images.device
+    layer, row, column = _occupied(layers)
+    pixel = (layer * planes.rows + row.clamp(0, planes.rows - 1)) * planes.columns + column.clamp(0, planes.columns - 1)
+    to_mm = _in_plane_steps(planes)
+    in_mm = _combined(0.5 * gradient(layers.images).flatten(0, 2)[pixel], np.linalg.inv(to_mm).T)
+    tilts = layers.tilts.flatten(0, 2)[pixel]
+    # The trend holds along the tilt, where x moves too: take out what the in-plane gradient contributes on the way.
+    sideways = in_mm * tilts
+    depth_slope = layers.trends.flatten()[pixel] - sideways[:, 0] - sideways[:, 1]
+    channels, values, label_trends = (
+        table.flatten(0, 1)[pixel] for table in (layers.channels, layers.values, layers.label_trends))
+    image = layers.images.flatten()[pixel] - gaps.background
+    slopes = image.new_zeros(len(pixel), 1 + channels.shape[1], 3)
+    slopes[:, 0, :2], slopes[:, 0, 2], slopes[:, 1:, 2] = in_mm, depth_slope, label_trends
     factor = np.linalg.cholesky(np.linalg.inv(in_plane_sigma ** 2 * to_mm.T @ to_mm))
-    gradient = (0.5 * _gradient(layer.image) @ np.linalg.inv(to_mm).T.astype(np.float32))[at]
-    tilt = layer.tilts[at]
-    # `trend` holds along the tilt, where x moves too: take out what the in-plane gradient contributes on the way.
-    depth_slope = layer.trend[at] / np.float32(layer.width) - (gradient * tilt).sum(axis=1)
-    channels = np.zeros((count, 1 + (MOST_SLOTS if layer.labels else 0)), np.int32)
-    values, slopes = np.zeros(channels.shape, np.float32), np.zeros((*channels.shape, 3), np.float32)
-    values[:, 0] = layer.image[at] - gaps.background
-    slopes[:, 0, :2], slopes[:, 0, 2] = gradient, depth_slope
-    if layer.labels is not None:
-        channels[:, 1:], values[:, 1:], trends = layer.labels.slots(at[0] * shape[1] + at[1])
-        slopes[:, 1:, 2] = trends / np.float32(layer.width)
-
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-
+    in_plane = constants([np.log(factor[0, 0]), factor[1, 0], np.log(factor[1, 1])], device)
+    steps = np.stack([planes.column_step, planes.row_step])
     return {
-        "centres": tensor(layer.origin + np.stack([columns, rows], axis=1) @ steps),
-        "tilts": tensor(tilt),
-        "in_plane": tensor(np.array([np.log(factor[0, 0]), factor[1, 0], np.log(factor[1, 1])])).repeat(count, 1),
-        "log_depths": torch.full((count,), float(np.log(depth_sigma))),
-        "values": tensor(values),
-        "slopes": tensor(slopes),
-        "channels": torch.from_numpy(channels),
+        "centres": layers.origins[layer] + _combined(torch.stack([column, row], dim=1).float(), steps),
+        "tilts": tilts,
+        "in_plane": in_plane.repeat(len(pixel), 1),
+        "log_depths": layers.log_depths[layer],
+        "values": torch.cat([image[:, None], values], dim=1),
+        "slopes": slopes,
+        "channels": functional.pad(channels, (1, 0)),  # slot 0 is the image
     }
 
 
-def _occupied(layer: _Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels that get a Gaussian; those of the margin lie outside the image."""
-    wanted = layer.wanted.copy()
-    if layer.labels is not None:
-        wanted.ravel()[layer.labels.pixels] = True
-    padded = np.pad(wanted, MARGIN, mode="edge").astype(np.uint8)
-    rows, columns = np.nonzero(cv2.dilate(padded, np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)))
-    return rows - MARGIN, columns - MARGIN
+def _occupied(layers: _Layers) -> tuple[Tensor, ...]:
+    """Layer, row and column of the pixels that get a Gaussian; those of the margin lie outside the image."""
+    wanted = layers.wanted | (layers.channels != 0).any(dim=-1).reshape(layers.wanted.shape)
+    layer, row, column = dilated(bordered(wanted.float(), MARGIN) > 0, REACH).nonzero(as_tuple=True)
+    return layer, row - MARGIN, column - MARGIN
 
 
-def _gradient(image: np.ndarray) -> np.ndarray:
-    """[row, column, 2] change per pixel along columns and rows (Scharr's operator)."""
-    return np.stack([cv2.Scharr(image, cv2.CV_32F, dx, dy, scale=1 / 32, borderType=cv2.BORDER_REPLICATE)
-                     for dx, dy in ((1, 0), (0, 1))], axis=-1)
+def _in_plane_steps(planes: PlaneStack) -> np.ndarray:
+    """(2, 2) mm: the steps along columns and along rows, x and y of each."""
+    return np.stack([planes.column_step[:2], planes.row_step[:2]])
 
 
-def on_grid(box: np.ndarray, size: int, channel_count: int, seed: int) -> GaussianParameters:
+def _combined(pairs: Tensor, matrix: np.ndarray) -> Tensor:
+    """[..., 2] @ (2, n), summed in a fixed order."""
+    first, second = pairs.unbind(-1)
+    return torch.stack([first * a + second * b for a, b in matrix.T.tolist()], dim=-1)
+
+
+def on_grid(box: np.ndarray, size: int, channel_count: int, seed: int, device: torch.device = CPU
+            ) -> GaussianParameters:
     """Place `size` Gaussians along the longest side of `box` (2, 3) mm, blind to the image, as InnerGS does.
 
-    Standard deviation 1/100 of the longest side, opacity 0.55, intensity 0.8 and all label channels 0.
+    Standard deviation 1/100 of the longest side, opacity 0.55, intensity 0.8 and all label channels 0.  The same seed
+    gives the same Gaussians on every `device`.
     """
     extent = box[1] - box[0]
     step = extent.max() / size
@@ -217,4 +271,4 @@ def on_grid(box: np.ndarray, size: int, channel_count: int, seed: int) -> Gaussi
         in_plane=torch.tensor([-np.log(sigma), 0.0, -np.log(sigma)]).float().repeat(count, 1),
         log_depths=torch.full((count,), float(np.log(sigma))), raw_weights=torch.full((count,), 0.2), values=values,
         slopes=torch.zeros(count, channel_count, 3),
-        channels=torch.arange(channel_count, dtype=torch.int32).repeat(count, 1))
+        channels=torch.arange(channel_count, dtype=torch.int32).repeat(count, 1)).to(device)

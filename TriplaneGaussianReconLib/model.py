@@ -11,6 +11,7 @@ from .confidence import ExpectedError
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
 from .images import Segment
+from .parts import Part, joined
 from .rasterizer import Mode
 
 
@@ -37,8 +38,10 @@ class IntensityScale:
         return cls(lowest, scale, (_padding_value(pixels) - lowest) / scale, lowest, highest)
 
     def to_model(self, pixels: np.ndarray) -> np.ndarray:
-        """Input units -> model units, float32."""
-        return ((pixels - np.float32(self.offset)) / np.float32(self.scale)).astype(np.float32)
+        """Input units (float32) -> model units, float32."""
+        scaled: np.ndarray = pixels - np.float32(self.offset)
+        scaled /= np.float32(self.scale)
+        return scaled
 
     def to_input(self, values: np.ndarray) -> np.ndarray:
         """Model units -> input units, clipped to the range of the trusted pixels, float32."""
@@ -57,13 +60,14 @@ def _padding_value(pixels: list[np.ndarray]) -> float:
 class Model:
     """A trained cloud of Gaussians, the tri-plane's residuals baked in.
 
+    parts: the Gaussians, in memory or on disk.
     frame: (4, 4) rigid matrix from the model's frame (x along columns, y along rows, z along the slice normal; mm) to
         LPS mm.
     segments: one per label; empty without labels.  Channels: 0 is the image, see `segmentation.LabelChannels`.
     provenance: how the model was made (JSON-compatible).
     """
 
-    parameters: GaussianParameters
+    parts: tuple[Part, ...]
     frame: np.ndarray
     mode: Mode
     cutoff: float
@@ -71,6 +75,16 @@ class Model:
     expected_error: ExpectedError
     segments: tuple[Segment, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Number of Gaussians."""
+        return sum(part.count for part in self.parts)
+
+    @property
+    def parameters(self) -> GaussianParameters:
+        """All Gaussians, brought into memory."""
+        return joined([part.load() for part in self.parts])
 
     def local(self, planes: PlaneStack) -> PlaneStack:
         """Bring planes from LPS into the model's frame."""

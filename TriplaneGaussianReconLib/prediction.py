@@ -1,19 +1,21 @@
 """What is expected between the trusted slices before any Gaussian is placed."""
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from .arbitration import Arbitration
-from .correspondence import Correspondence, serial_opencv
+from .correspondence import Correspondence
 from .geometry import PlaneStack
+from .image_operations import CPU, blurred, constants
 from .initialization import layer_count
 from .interpolation import candidates
+from .threads import serial_torch, workers
 
 # How far (pixels, standard deviation) a correction by a crossing slice reaches.
 CORRECTION_REACH = 1.0
@@ -24,32 +26,34 @@ class Prediction:
     """The space between two trusted slices.
 
     planes: where the n images lie, evenly spaced inside the gap.  images: [n, row, column].
-    expected_error: [row, column], half-way through the gap.  All in the model's frame and units.
+    expected_error: [row, column], half-way through the gap.  All in the model's frame and units, on one device.
     """
 
     planes: PlaneStack
-    images: np.ndarray
-    expected_error: np.ndarray
+    images: Tensor
+    expected_error: Tensor
 
 
 def predict(planes: PlaneStack, slices: np.ndarray, found: Correspondence, arbitration: Arbitration,
-            tick: Callable[[float], None]) -> list[Prediction]:
+            tick: Callable[[float], None], device: torch.device = CPU) -> list[Prediction]:
     """Predict every gap of `slices` [plane, row, column] at the planes that its layers of Gaussians span.
 
-    Gaps are worked on in parallel; the result does not depend on how many at a time.
+    device: where the work is done and the predictions stay.  On the CPU many gaps are worked on at a time; the result
+    does not depend on how many.
     """
     pixel = float(min(np.linalg.norm(planes.row_step), np.linalg.norm(planes.column_step)))
     positions = planes.offsets
+    trusted, motion = torch.from_numpy(slices).to(device), found.on(device)
 
     def one(gap: int) -> Prediction:
         count = 2 * layer_count(positions[gap + 1] - positions[gap], pixel) - 1
         fractions = [(n + 1) / (count + 1) for n in range(count)]
-        images, errors = arbitration.predict(candidates(slices, positions, found, gap, fractions))
+        images, errors = arbitration.predict(candidates(trusted, positions, motion, gap, fractions))
         origins = planes.origins[gap] + np.outer(fractions, planes.origins[gap + 1] - planes.origins[gap])
-        return Prediction(replace(planes, origins=origins), images, errors[count // 2])
+        return Prediction(replace(planes, origins=origins), images, errors[count // 2].clone())
 
     result = []
-    with serial_opencv(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with serial_torch(), ThreadPoolExecutor(workers(device)) as pool:
         for gap, prediction in enumerate(pool.map(one, range(len(slices) - 1))):
             tick(gap / (len(slices) - 1))
             result.append(prediction)
@@ -70,22 +74,21 @@ def corrected(predictions: list[Prediction], crossing: Sequence[tuple[PlaneStack
 
 
 def _corrected(prediction: Prediction, points: np.ndarray, values: np.ndarray) -> Prediction:
-    planes, images = prediction.planes, prediction.images.copy()
+    planes, images = prediction.planes, prediction.images.clone()
     half = 0.5 * (planes.offsets[1] - planes.offsets[0]) if len(planes) > 1 else 0.5 * float(
         np.linalg.norm(planes.column_step))
     inverse = np.linalg.inv(np.stack([planes.column_step[:2], planes.row_step[:2]]))
     size = planes.rows * planes.columns
-    for number, (origin, image) in enumerate(zip(planes.origins, images, strict=True)):
+    for number, origin in enumerate(planes.origins):
         near = slice(*np.searchsorted(points[:, 2], [origin[2] - half, origin[2] + half]))
         columns, rows = np.round((points[near, :2] - origin[:2]) @ inverse).astype(int).T
         inside = (rows >= 0) & (rows < planes.rows) & (columns >= 0) & (columns < planes.columns)
         pixels = rows[inside] * planes.columns + columns[inside]
-        count = np.bincount(pixels, minlength=size).reshape(image.shape).astype(np.float32)
-        total = np.bincount(pixels, values[near][inside], minlength=size).reshape(image.shape).astype(np.float32)
-        residual = total - count * image
-        blurred_count = cv2.GaussianBlur(count, (0, 0), CORRECTION_REACH)
-        correction = cv2.GaussianBlur(residual, (0, 0), CORRECTION_REACH) / (blurred_count + 0.05)
-        images[number] = np.where(count > 0, total / np.maximum(count, 1), image + correction)
+        sums = [np.bincount(pixels, weights, minlength=size) for weights in (None, values[near][inside])]
+        count, total = constants(np.reshape(sums, (2, planes.rows, planes.columns)), images.device)
+        residual = total - count * images[number]
+        correction = blurred(residual, CORRECTION_REACH) / (blurred(count, CORRECTION_REACH) + 0.05)
+        images[number] = torch.where(count > 0, total / count.clamp(min=1.0), images[number] + correction)
     return replace(prediction, images=images)
 
 

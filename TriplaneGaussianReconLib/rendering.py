@@ -1,19 +1,29 @@
 """Drawing a model: on any planes, or on a whole grid."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from .gaussians import Gaussians
 from .geometry import AXES, Axis, Grid, PlaneStack, array_axis
+from .memory import is_lack, release
 from .model import Model
-from .rasterizer import Backend, rasterize
+from .parts import Part, joined
+from .rasterizer import EPSILON, Backend, Mode, rasterize
 from .segmentation import LabelChannels
+from .training import Drawing
+from .trusted import depth_range
 
 # Dense channels of so many bytes are drawn at a time; labels are decoded before the next planes are drawn.
 CHUNK_BYTES = 128 * 2 ** 20
+# Gaussians whose parameters take so many bytes are drawn together.
+CLOUD_BYTES = 512 * 2 ** 20
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -27,47 +37,118 @@ class Drawn:
     layers: np.ndarray | None
 
 
-def draw(model: Model, planes: PlaneStack, backend: Backend, tick: Callable[[int, int], None] | None = None) -> Drawn:
+def draw(model: Model, planes: PlaneStack, backend: Backend, tick: Callable[[int, int], None] | None = None,
+         device: torch.device = CPU) -> Drawn:
     """Draw `model` on `planes` (LPS mm).  tick: called with (planes done, planes)."""
     channels = LabelChannels(model.segments)
+    drawing = Drawing(model.mode, model.cutoff, backend, channels.count)
     image = np.empty(planes.shape, np.float32)
-    layer_count = 1 + max((s.layer for s in model.segments), default=0)
-    values = [0, *(s.value for s in model.segments)]
-    dtype = np.result_type(np.min_scalar_type(min(values)), np.min_scalar_type(max(values)))
-    layers = np.zeros((layer_count, *planes.shape), dtype) if model.segments else None
-    with torch.no_grad():
-        drawn = model.parameters.drawn()
-        for part, some in _chunks(model.local(planes), channels.count):
-            if tick is not None:
-                tick(part.start, len(planes))
-            raster = rasterize(drawn, some, mode=model.mode, channel_count=channels.count, backend=backend,
-                               cutoff=model.cutoff).channels.cpu().numpy()
-            image[part] = model.intensity.to_input(raster[:, 0] + np.float32(model.intensity.background))
-            if layers is not None:
-                layers[:, part] = channels.decode(raster, layer_count, dtype)
+    layers = _empty_layers(model, planes.shape)
+    for some, raster in rasters(drawing, model.parts, model.local(planes), device):
+        if tick is not None:
+            tick(some.start, len(planes))
+        image[some] = _in_input_units(model, raster)
+        if layers is not None:
+            layers[:, some] = channels.decode(raster, len(layers), layers.dtype)
     return Drawn(image, layers)
 
 
-def draw_grid(model: Model, grid: Grid, backend: Backend, tick: Callable[[int, int], None] | None = None) -> Drawn:
+def draw_grid(model: Model, grid: Grid, backend: Backend, tick: Callable[[int, int], None] | None = None,
+              device: torch.device = CPU) -> Drawn:
     """Draw `model` on every voxel of `grid`; arrays are [k, j, i] (layers: [layer, k, j, i])."""
-    axis = slicing_axis(model, grid)
-    drawn = draw(model, grid.planes(axis, np.arange(grid.count(axis))), backend, tick)
-    to = array_axis(axis)
-    return Drawn(np.ascontiguousarray(np.moveaxis(drawn.image, 0, to)),
-                 None if drawn.layers is None else np.ascontiguousarray(np.moveaxis(drawn.layers, 1, to + 1)))
+    canvas = Canvas(model, grid, np.dtype(np.float32))
+    canvas.advance(model.parts, np.inf, backend, device, tick)
+    return Drawn(canvas.volume, canvas.layers)
+
+
+class Canvas:
+    """A dense grid that is filled plane by plane, as soon as all Gaussians that reach a plane are known.
+
+    volume: [k, j, i].  layers: [layer, k, j, i] label values, or None.
+    """
+
+    def __init__(self, model: Model, grid: Grid, dtype: np.dtype) -> None:
+        """model: what to draw; its parts are given later.  dtype: voxel type of the volume."""
+        axis = slicing_axis(model, grid)
+        self._model, self._across = model, array_axis(axis)
+        self._channels = LabelChannels(model.segments)
+        self._planes = model.local(grid.planes(axis, np.arange(grid.count(axis))))
+        self._depths = depth_range(self._planes)
+        self._waiting = np.ones(len(self._planes), bool)
+        self.volume = np.empty(grid.shape, dtype)
+        self.layers = _empty_layers(model, grid.shape)
+
+    @property
+    def needs(self) -> float:
+        """Depth (mm) from which Gaussians are still needed."""
+        return float(self._depths[self._waiting, 0].min(initial=np.inf))
+
+    def advance(self, parts: Sequence[Part], depth: float, backend: Backend, device: torch.device,
+                tick: Callable[[int, int], None] | None = None) -> None:
+        """Draw the planes that do not go beyond `depth` (mm), below which all Gaussians are among `parts`.
+
+        tick: called with (planes done, planes).  Where memory does not suffice less is drawn at a time.
+        """
+        drawing = Drawing(self._model.mode, self._model.cutoff, backend, self._channels.count)
+        chunk = CHUNK_BYTES
+        while True:
+            ready = np.flatnonzero(self._waiting & (self._depths[:, 1] < depth))
+            try:
+                for some, raster in rasters(drawing, parts, self._planes.subset(ready), device, chunk):
+                    if tick is not None:
+                        tick(int((~self._waiting).sum()), len(self._waiting))
+                    self._put(ready[some], raster)
+                return
+            except (MemoryError, RuntimeError) as error:
+                if not is_lack(error) or chunk < 4 * self._planes.rows * self._planes.columns:
+                    raise
+            chunk //= 4
+            release(device)
+
+    def _put(self, numbers: np.ndarray, raster: Tensor) -> None:
+        np.moveaxis(self.volume, self._across, 0)[numbers] = as_type(_in_input_units(self._model, raster),
+                                                                     self.volume.dtype)
+        if self.layers is not None:
+            np.moveaxis(self.layers, self._across + 1, 1)[:, numbers] = self._channels.decode(
+                raster, len(self.layers), self.layers.dtype)
+        self._waiting[numbers] = False
+
+
+def rasters(drawing: Drawing, parts: Sequence[Part], planes: PlaneStack, device: torch.device,
+            chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[slice, Tensor]]:
+    """Draw `parts` on `planes` (model's frame), some at a time; yields which, and [plane, channel, row, column].
+
+    Only parts that reach these planes are brought into memory, and no more at a time than CLOUD_BYTES.
+    """
+    size = max(1, chunk_bytes // (4 * drawing.channel_count * planes.rows * planes.columns))
+    depths, clouds = depth_range(planes), _Clouds(device)
+    with torch.no_grad():
+        for start in range(0, len(planes), size):
+            some = slice(start, min(start + size, len(planes)))
+            here = planes.subset(some)
+            groups = _groups([part for part in parts if part.reaches(*_hull(depths[some]))], drawing.mode)
+            if not groups:
+                yield some, torch.zeros(len(here), drawing.channel_count, here.rows, here.columns)
+            elif len(groups) == 1:
+                yield some, drawing(clouds.of(groups[0]), here)
+            else:
+                yield some, _in_turn(drawing, groups, clouds, here, depths[some])
 
 
 def expected_error(model: Model, planes: PlaneStack) -> np.ndarray:
     """Expected absolute error [plane, row, column] on `planes` (LPS mm), float32, input units."""
-    local = model.local(planes)
-    return np.stack([model.expected_error.at(_points(local, n)) for n in range(len(local))])
+    errors = np.empty(planes.shape, np.float32)
+    _fill_expected_error(model, planes, errors)
+    return errors
 
 
 def expected_error_on_grid(model: Model, grid: Grid) -> np.ndarray:
     """Expected absolute error [k, j, i] on every voxel of `grid`, float32, input units."""
     axis = slicing_axis(model, grid)
-    errors = expected_error(model, grid.planes(axis, np.arange(grid.count(axis))))
-    return np.ascontiguousarray(np.moveaxis(errors, 0, array_axis(axis)))
+    errors = np.empty(grid.shape, np.float32)
+    planes = grid.planes(axis, np.arange(grid.count(axis)))
+    _fill_expected_error(model, planes, np.moveaxis(errors, array_axis(axis), 0))
+    return errors
 
 
 def slicing_axis(model: Model, grid: Grid) -> Axis:
@@ -75,12 +156,79 @@ def slicing_axis(model: Model, grid: Grid) -> Axis:
     return AXES[int(np.abs(np.asarray(grid.direction).T @ model.frame[:3, 2]).argmax())]
 
 
-def _chunks(planes: PlaneStack, channel_count: int) -> Iterator[tuple[slice, PlaneStack]]:
-    per_plane = 4 * channel_count * planes.rows * planes.columns
-    size = max(1, CHUNK_BYTES // per_plane)
-    for start in range(0, len(planes), size):
-        part = slice(start, min(start + size, len(planes)))
-        yield part, planes.subset(part)
+def as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert float32 `values` to the voxel type `dtype`, rounded; the ends of wide integer types do not wrap."""
+    if np.issubdtype(dtype, np.integer):
+        largest = np.float32(np.iinfo(dtype).max)
+        if int(largest) > np.iinfo(dtype).max:  # float32 has no such number and rounded up
+            largest = np.nextafter(largest, np.float32(0))
+        values = np.minimum(np.rint(values), largest)
+    return values.astype(dtype)
+
+
+class _Clouds:
+    """Groups of parts as the rasterizer wants them; the last one is kept, since the next planes mostly need it too."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._parts = device, list[Part]()
+        self._cloud: Gaussians | None = None
+
+    def of(self, parts: list[Part]) -> Gaussians:
+        if self._cloud is None or parts != self._parts:
+            self._cloud = None  # goes before the next one comes
+            self._cloud = joined([part.load() for part in parts]).to(self._device).drawn()
+            self._parts = parts
+        return self._cloud
+
+
+def _groups(parts: Sequence[Part], mode: Mode) -> list[list[Part]]:
+    """Parts that are drawn together: as many as CLOUD_BYTES allows, or all where their order matters."""
+    groups: list[list[Part]] = []
+    for part in parts:
+        if groups and (mode == "alpha" or sum(p.size for p in groups[-1]) + part.size <= CLOUD_BYTES):
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return groups
+
+
+def _in_turn(drawing: Drawing, groups: list[list[Part]], clouds: _Clouds, planes: PlaneStack, depths: np.ndarray
+             ) -> Tensor:
+    """Draw groups one after another: sums of numerators and weights, divided at the end."""
+    total: Tensor | None = None
+    for group in groups:
+        reached = np.flatnonzero([any(part.reaches(*ends) for part in group) for ends in depths])
+        raster = rasterize(clouds.of(group), planes.subset(reached), mode="additive", backend=drawing.backend,
+                           channel_count=drawing.channel_count, cutoff=drawing.cutoff)
+        both = torch.cat([raster.channels, raster.weight_sum[:, None]], dim=1)
+        if total is None:
+            total = both.new_zeros(len(planes), *both.shape[1:])
+        total.index_add_(0, torch.from_numpy(reached).to(both.device), both)
+    assert total is not None
+    return total[:, :-1] / (total[:, -1:] + EPSILON) if drawing.mode == "normalised" else total[:, :-1]
+
+
+def _hull(depths: np.ndarray) -> tuple[float, float]:
+    return float(depths[:, 0].min()), float(depths[:, 1].max())
+
+
+def _empty_layers(model: Model, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """[layer, *shape] of the smallest type that holds all label values; None without labels."""
+    if not model.segments:
+        return None
+    values = [0, *(s.value for s in model.segments)]
+    dtype = np.result_type(np.min_scalar_type(min(values)), np.min_scalar_type(max(values)))
+    return np.zeros((1 + max(s.layer for s in model.segments), *shape), dtype)
+
+
+def _in_input_units(model: Model, raster: Tensor) -> np.ndarray:
+    return model.intensity.to_input(raster[:, 0].cpu().numpy() + np.float32(model.intensity.background))
+
+
+def _fill_expected_error(model: Model, planes: PlaneStack, errors: np.ndarray) -> None:
+    local = model.local(planes)
+    for n in range(len(local)):
+        errors[n] = model.expected_error.at(_points(local, n))
 
 
 def _points(planes: PlaneStack, plane: int) -> np.ndarray:

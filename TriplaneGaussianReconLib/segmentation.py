@@ -12,8 +12,10 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
-from .correspondence import Correspondence, warp
+from .image_operations import constants, sampled
 from .images import Segment
 
 # Distance from the border (pixels) at which the occupancy reaches 0 or 1.
@@ -61,18 +63,31 @@ class LabelChannels:
         """[layer, plane, row, column] label values -> [plane, channel - 1, row, column] float32 masks."""
         return np.stack([self.mask(layers, n) for n in range(1, self.count)], axis=1).astype(np.float32)
 
-    def decode(self, occupancies: np.ndarray, layer_count: int, dtype: np.dtype) -> np.ndarray:
+    def decode(self, occupancies: Tensor | np.ndarray, layer_count: int, dtype: np.dtype) -> np.ndarray:
         """[plane, channel, row, column] (image included) -> [layer, plane, row, column] label values.
 
-        In each layer the label of largest occupancy wins, the background on a tie.
+        In each layer the label of largest occupancy wins, the background on a tie.  Of a tensor on a device only the
+        winners leave it.
         """
-        planes, _, rows, columns = occupancies.shape
-        decoded = np.zeros((layer_count, planes, rows, columns), dtype)
-        for layer in {layer for layer, _ in self.table}:
-            of_layer = [n for n, (at, _) in enumerate(self.table, start=1) if at == layer]
-            values = np.array([self.table[n - 1][1] for n in of_layer], dtype)
-            decoded[layer] = values[occupancies[:, of_layer[0]:of_layer[-1] + 1].argmax(axis=1)]
+        occupancies = torch.as_tensor(occupancies)
+        layers = sorted({layer for layer, _ in self.table})
+        winners = torch.stack([self._winners(occupancies, layer) for layer in layers]).cpu().numpy()
+        decoded = np.zeros((layer_count, *winners.shape[1:]), dtype)
+        decoded[layers] = np.array([0, *(value for _, value in self.table)], dtype)[winners]
         return decoded
+
+    def _winners(self, occupancies: Tensor, layer: int) -> Tensor:
+        """[plane, row, column] the first channel of `layer` that has the largest occupancy."""
+        background, *others = (n for n, (at, _) in enumerate(self.table, start=1) if at == layer)
+        numbers = torch.uint8 if self.count <= 256 else torch.int16
+        largest = occupancies[:, background].clone()
+        winners = torch.full_like(largest, background, dtype=numbers)
+        # One channel after the other: `argmax` along an inner axis is many times slower on a CPU.
+        for channel in others:  # as the channels ascend, the last that was larger is the largest number
+            larger = (occupancies[:, channel] > largest).to(numbers)
+            torch.maximum(winners, larger.mul_(channel), out=winners)
+            torch.maximum(largest, occupancies[:, channel], out=largest)
+        return winners
 
 
 @dataclass(frozen=True)
@@ -82,27 +97,45 @@ class Occupancies:
     pixels: flat index row * columns + column.  trends: change per whole gap, along the gated displacement.
     """
 
-    pixels: np.ndarray
-    channels: np.ndarray
-    values: np.ndarray
-    trends: np.ndarray
+    pixels: Tensor
+    channels: Tensor
+    values: Tensor
+    trends: Tensor
 
-    def slots(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Channels, values, trends (n, MOST_SLOTS) of the pixels `wanted` (n,); unused slots are 0."""
-        order = np.lexsort((-self.values, self.pixels))
-        unique, row, counts = np.unique(self.pixels[order], return_inverse=True, return_counts=True)
-        rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-        kept = rank < MOST_SLOTS
-        # Which row of the tables a wanted pixel has; the last, empty row serves pixels without a label.
-        at = np.searchsorted(unique, wanted)
-        at[~np.isin(wanted, unique)] = len(unique)
+    def slots(self, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Channels, values, trends (pixel, MOST_SLOTS) of all `size` pixels, largest value first; unused slots are 0.
+        """
+        # One integer says it all: first by pixel, then by falling value, whose bits sort as it does (none is negative).
+        key = (self.pixels.long() << 32) - self.values.view(torch.int32)
+        order = key.sort(stable=True).indices
+        pixels = self.pixels[order]
+        number = torch.arange(len(order), device=pixels.device)
+        starts = torch.ones_like(pixels, dtype=torch.bool)
+        starts[1:] = pixels[1:] != pixels[:-1]
+        rank = number - torch.where(starts, number, 0).cummax(dim=0).values if len(order) else number
+        # What is too much goes to one place more, which is thrown away.
+        to = torch.where(rank < MOST_SLOTS, pixels * MOST_SLOTS + rank, size * MOST_SLOTS)
 
-        def table(source: np.ndarray) -> np.ndarray:
-            filled = np.zeros((len(unique) + 1, MOST_SLOTS), source.dtype)
-            filled[row[kept], rank[kept]] = source[order][kept]
-            return filled[at]
+        def table(source: Tensor) -> Tensor:
+            filled = source.new_zeros(size * MOST_SLOTS + 1)
+            filled[to] = source[order]
+            return filled[:-1].reshape(size, MOST_SLOTS)
 
         return table(self.channels), table(self.values), table(self.trends)
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """Signed distances of labels on one or more slices, each label only in the part of the slices where it can appear.
+
+    boxes: (box, 4) int64, channel, first row, first column, number of columns of each box.  sizes: (box,) pixels.
+    distances: [slice, pixel] float32, the pixels of one box after another, row by row.  columns: of the whole slice.
+    """
+
+    boxes: np.ndarray
+    sizes: np.ndarray
+    distances: np.ndarray
+    columns: int
 
 
 def signed_distance(mask: np.ndarray, everywhere: float = -ABSENT) -> np.ndarray:
@@ -119,59 +152,113 @@ def signed_distance(mask: np.ndarray, everywhere: float = -ABSENT) -> np.ndarray
     return (distance - 0.5 * np.sign(distance)).astype(np.float32)
 
 
-def occupancy(distance: np.ndarray) -> np.ndarray:
-    """Signed distance (pixels) -> occupancy in [0, 1]."""
-    return np.clip(0.5 + distance / (2.0 * BAND), 0.0, 1.0)
+def boxed(channels: LabelChannels, slices: Sequence[np.ndarray], width: float = 0.0) -> Boxed:
+    """Signed distances on `slices`, each [layer, row, column] of label values, in boxes common to all of them.
 
-
-def on_slice(channels: LabelChannels, layers: np.ndarray) -> Occupancies:
-    """Occupancies of one trusted slice; layers: [layer, row, column] label values."""
-    entries = []
+    width: of the gap between the slices, in pixels.
+    """
+    everywhere = max(RECESSION * width, -ABSENT)
+    boxes, sizes, distances = [], [], []
     for channel in range(1, channels.count):
-        mask = channels.mask(layers, channel)
-        box = _box(mask != channels.is_background(channel))
+        masks = [channels.mask(layers, channel) for layers in slices]
+        box = _box(np.any([mask != channels.is_background(channel) for mask in masks], axis=0))
         if box is not None:
-            here = occupancy(signed_distance(mask[box]))
-            entries.append(_entry(channel, box, layers.shape[2], here, np.zeros_like(here)))
-    return _joined(entries)
+            boxes.append((channel, box[0].start, box[1].start, box[1].stop - box[1].start))
+            distances.append(np.stack([signed_distance(mask[box], everywhere).ravel() for mask in masks]))
+            sizes.append(distances[-1].shape[1])
+    return Boxed(np.array(boxes, np.int64).reshape(-1, 4), np.array(sizes, np.int64),
+                 np.concatenate([np.zeros((len(slices), 0), np.float32), *distances], axis=1), slices[0].shape[-1])
 
 
-def between(channels: LabelChannels, first: np.ndarray, second: np.ndarray, found: Correspondence, gap: int,
-            fractions: Sequence[float], reach: float, width: float) -> list[Occupancies]:
-    """Occupancies at `fractions` of a gap between two slices `first`, `second` [layer, row, column] of label values.
+def occupancy(distance: Tensor) -> Tensor:
+    """Signed distance (pixels) -> occupancy in [0, 1]."""
+    return (0.5 + distance / (2.0 * BAND)).clamp(0.0, 1.0)
+
+
+def on_slice(outlines: Boxed, device: torch.device) -> Occupancies:
+    """Occupancies of one trusted slice, on `device`."""
+    pixels = _Pixels.of(outlines, device)
+    values = occupancy(torch.from_numpy(outlines.distances[0]).to(device))
+    return pixels.occupied(values, torch.zeros_like(values))
+
+
+def between(outlines: Boxed, full: Tensor, gated: Tensor, layers: int) -> list[Occupancies]:
+    """Occupancies on `layers` planes between two slices, at the fractions 1/2L, 3/2L, ... of the gap.
+
+    outlines: of the two slices.  full, gated: [row, column, 2] displacement across the gap, in pixels; its device is
+    where the work is done.
 
     The signed distances are interpolated straight through, along the displacement, and along the gated displacement,
     and the three are averaged: follows what moves, without being led astray where the image does not show the border.
-    reach: half the depth (fraction of the gap) over which the trends are taken; trends are per whole gap, along the
-    gated displacement.  width: of the gap, in pixels.
+    Trends are per whole gap, along the gated displacement, over 1/2L of the gap on either side.
     """
-    everywhere = max(RECESSION * width, -ABSENT)
-    full, gated = found.displacement[gap], found.gated_at(gap)
-    entries: list[list[Occupancies]] = [[] for _ in fractions]
-    for channel in range(1, channels.count):
-        a, b = channels.mask(first, channel), channels.mask(second, channel)
-        box = _box((a != channels.is_background(channel)) | (b != channels.is_background(channel)))
-        if box is None:
-            continue
-        ends = signed_distance(a[box], everywhere), signed_distance(b[box], everywhere)
-        moves = full[box], gated[box]
-        for n, fraction in enumerate(fractions):
-            here = _interpolated(ends, moves, fraction)
-            before, after = (_interpolated(ends, moves, fraction + side) for side in (-reach, reach))
-            trend = (warp(occupancy(after), moves[1], reach, cv2.INTER_LINEAR)
-                     - warp(occupancy(before), moves[1], -reach, cv2.INTER_LINEAR)) / (2.0 * reach)
-            entries[n].append(_entry(channel, box, a.shape[1], occupancy(here), trend))
-    return [_joined(each) for each in entries]
+    pixels = _Pixels.of(outlines, full.device)
+    ends = torch.from_numpy(outlines.distances).to(full.device)
+    moves = torch.stack([full, gated]).flatten(1, 2)[:, pixels.numbers] * pixels.unit
+    steps = 2 * layers
+    inner = [pixels.interpolated(ends, moves, n / steps) for n in range(1, steps)]
+    course = occupancy(torch.stack([ends[0], *inner, ends[1]]))
+    backwards_and_forwards = constants([-1 / steps, 1 / steps], full.device)[:, None, None, None] * moves[1:]
+    result = []
+    for n in range(1, steps, 2):
+        before, after = pixels.sampled(course[n - 1::2][:2], backwards_and_forwards)[:, 0]
+        result.append(pixels.occupied(course[n], (after - before) * (0.5 * steps)))
+    return result
 
 
-def _interpolated(ends: tuple[np.ndarray, np.ndarray], moves: tuple[np.ndarray, np.ndarray], fraction: float
-                  ) -> np.ndarray:
-    """Signed distance at `fraction`: mean of straight, along the full and along the gated displacement."""
-    mixed = (1.0 - fraction) * ends[0] + fraction * ends[1]
-    for move in moves:
-        mixed = mixed + ((1.0 - fraction) * warp(ends[0], move, -fraction, cv2.INTER_LINEAR)
-                         + fraction * warp(ends[1], move, 1.0 - fraction, cv2.INTER_LINEAR))
-    return mixed / 3.0
+@dataclass(frozen=True)
+class _Pixels:
+    """All pixels of all boxes, one box after another, so that many small labels are worked on together.
+
+    numbers: flat index in the slice.  channels: of the box.  centres: (pixel, 2), where each lies in its box, and
+    unit: (pixel, 2), how long one pixel is, both as for `image_operations.sampled`.  boxes: (rows, columns) of each.
+    """
+
+    numbers: Tensor
+    channels: Tensor
+    centres: Tensor
+    unit: Tensor
+    boxes: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, outlines: Boxed, device: torch.device) -> _Pixels:
+        boxes, sizes = outlines.boxes, outlines.sizes
+        height = sizes // boxes[:, 3]
+        table = np.column_stack([boxes, height, np.cumsum(sizes) - sizes]).astype(np.int32)
+        on_device, lengths = (torch.from_numpy(a).to(device, non_blocking=True) for a in (table, sizes))
+        channel, top, left, columns, rows, first = (
+            each.repeat_interleave(lengths, output_size=int(sizes.sum())) for each in on_device.T.contiguous())
+        inside = torch.arange(len(first), dtype=torch.int32, device=device) - first
+        row = torch.div(inside, columns, rounding_mode="floor")
+        column = inside - row * columns
+        unit = 2.0 / (torch.stack([columns, rows], dim=1) - 1).clamp(min=1)
+        return cls((top + row) * outlines.columns + left + column, channel,
+                   torch.stack([column, row], dim=1) * unit - 1.0, unit,
+                   list(zip(height.tolist(), boxes[:, 3].tolist(), strict=True)))
+
+    def interpolated(self, ends: Tensor, moves: Tensor, fraction: float) -> Tensor:
+        """Signed distance at `fraction`: mean of straight and along the displacements `moves` [move, pixel, 2]."""
+        shares = constants([1.0 - fraction, fraction], ends.device)[:, None]
+        along = self.sampled(ends, torch.stack([-fraction * moves, (1.0 - fraction) * moves]))
+        first, second = (ends + along[:, 0] + along[:, 1]) * shares
+        return (first + second) / 3.0
+
+    def sampled(self, values: Tensor, moves: Tensor) -> Tensor:
+        """Bilinear samples [n, move, pixel] of `values` [n, pixel] each box apart, its border repeated, where `moves`
+        [n, move, pixel, 2] lead from each pixel."""
+        at, samples, first = self.centres + moves, [values.new_zeros(*moves.shape[:2], 0)], 0
+        for rows, columns in self.boxes:
+            here = slice(first, first + rows * columns)
+            images = values[:, None, here].expand(-1, moves.shape[1], -1).reshape(-1, 1, rows, columns)
+            found = sampled(images, at[:, :, here].reshape(-1, rows, columns, 2), "bilinear")
+            samples.append(found.reshape(*moves.shape[:2], -1))
+            first = here.stop
+        return torch.cat(samples, dim=2)
+
+    def occupied(self, values: Tensor, trends: Tensor) -> Occupancies:
+        """The entries that are not 0."""
+        kept = ((values > 0) | (trends != 0)).nonzero()[:, 0]
+        return Occupancies(self.numbers[kept], self.channels[kept], values[kept], trends[kept])
 
 
 def _box(present: np.ndarray) -> tuple[slice, slice] | None:
@@ -181,17 +268,3 @@ def _box(present: np.ndarray) -> tuple[slice, slice] | None:
         return None
     return (slice(max(rows[0] - SEARCH, 0), min(rows[-1] + SEARCH + 1, present.shape[0])),
             slice(max(columns[0] - SEARCH, 0), min(columns[-1] + SEARCH + 1, present.shape[1])))
-
-
-def _entry(channel: int, box: tuple[slice, slice], columns: int, values: np.ndarray, trends: np.ndarray) -> Occupancies:
-    rows_used, columns_used = np.nonzero((values > 0) | (trends != 0))
-    pixels = (rows_used + box[0].start) * columns + columns_used + box[1].start
-    return Occupancies(pixels, np.full(len(pixels), channel, np.int32), values[rows_used, columns_used],
-                       trends[rows_used, columns_used])
-
-
-def _joined(entries: list[Occupancies]) -> Occupancies:
-    if not entries:
-        return Occupancies(np.zeros(0, int), np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32))
-    return Occupancies(*(np.concatenate([getattr(e, name) for e in entries])
-                         for name in ("pixels", "channels", "values", "trends")))

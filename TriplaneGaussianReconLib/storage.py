@@ -1,14 +1,18 @@
 """Models on disk: the program's own file, and .ply for viewers of Gaussian splats.
 
 A model file is a safetensors file, which holds numbers and text and cannot carry code.  Its tensors are the fields of
-`GaussianParameters` under `gaussians.`, the arrays of `ExpectedError` under `expected_error.`, and `frame`; everything
-else is one JSON text in the metadata field `model`.
+`GaussianParameters` of each part under `parts.0.`, `parts.1.` and so on, the arrays of `ExpectedError` under
+`expected_error.`, and `frame`; everything else is one JSON text in the metadata field `model`.  Format 1 had one part,
+under `gaussians.`.
 """
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,12 +26,14 @@ from .errors import InputError, MissingPackageError, cause
 from .gaussians import GaussianParameters
 from .images import Segment
 from .model import IntensityScale, Model
+from .parts import Part
 from .rasterizer import Mode
 
 MODEL_EXTENSION = ".safetensors"
 _FORMAT = "TriplaneGaussianRecon model"
-_VERSION = 1  # raised when an older program would misread the file
+_VERSION = 2  # raised when an older program would misread the file
 _ERROR_ARRAYS = ("middle", "offsets", "origin", "step")  # of ExpectedError
+_PART_NUMBERS = ("count", "slots", "lowest", "highest", "reach")  # of Part
 _SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 
 PathLike = str | os.PathLike[str]
@@ -36,30 +42,32 @@ PathLike = str | os.PathLike[str]
 def save_model(path: PathLike, model: Model) -> None:
     """Write `model`; the file at `path` appears whole or stays as it was.
 
+    One part of the Gaussians is in memory at a time.
     Raises InputError unless the name ends in .safetensors, OutputError if the file cannot be written.
     """
-    from safetensors.torch import save_file
-
     path = Path(path)
     check_output(path, MODEL_EXTENSION)
-    tensors = {f"gaussians.{name}": tensor for name, tensor in model.parameters.tensors().items()}
-    tensors.update({f"expected_error.{name}": torch.from_numpy(np.asarray(getattr(model.expected_error, name)))
-                    for name in _ERROR_ARRAYS})
-    tensors["frame"] = torch.from_numpy(model.frame)
     description = {"format": _FORMAT, "version": _VERSION, "mode": model.mode, "cutoff": model.cutoff,
                    "intensity": asdict(model.intensity), "error_at_trusted": model.expected_error.at_trusted,
+                   "parts": [{name: getattr(part, name) for name in _PART_NUMBERS} for part in model.parts],
                    "segments": [asdict(segment) for segment in model.segments],
                    "provenance": dict(model.provenance)}
-    with whole_file(path) as part:
-        part.touch()
-        usual = part.stat().st_mode  # safetensors makes files that only their owner can read
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part,
-                  {"model": json.dumps(description)})
-        part.chmod(usual)
+    arrays = {"frame": np.asarray(model.frame), **{f"expected_error.{name}": np.asarray(getattr(
+        model.expected_error, name)) for name in _ERROR_ARRAYS}}
+    with whole_file(path) as file_path, file_path.open("wb") as file:
+        header = _header(model.parts, arrays, json.dumps(description))
+        file.write(len(header).to_bytes(8, "little") + header)
+        for part in model.parts:
+            for tensor in part.load().tensors().values():
+                file.write(_bytes(tensor.detach().cpu().numpy()))
+        for array in arrays.values():
+            file.write(_bytes(array))
 
 
 def load_model(path: PathLike) -> Model:
     """Read a model that `save_model` wrote; drawing it gives the same bits as drawing the model that was saved.
+
+    Its Gaussians are read when they are drawn, as many as are needed, so the file must stay where it is.
 
     Raises InputError if there is no such file, or if it is damaged, something else, or of a newer format.
     """
@@ -67,7 +75,7 @@ def load_model(path: PathLike) -> Model:
     if not path.is_file():
         raise InputError(f"'{path}' does not exist or is a folder. Give a model file that 'reconstruct --save-model' "
                          "wrote.")
-    tensors, metadata = _read(path)
+    shapes, metadata = _contents(path)
     try:
         description = json.loads(metadata["model"])
         known = description["format"] == _FORMAT
@@ -81,7 +89,7 @@ def load_model(path: PathLike) -> Model:
         raise InputError(f"'{path}' has the model format {version}; this program knows formats up to {_VERSION}. "
                          "Update the program.")
     try:
-        return _model(tensors, description)
+        return _model(path, shapes, description)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"'{path}' is damaged or incomplete ({type(error).__name__}: {cause(error)}). Reconstruct and "
                          "save the model again.") from error
@@ -132,35 +140,94 @@ def _principal_axes(precisions: np.ndarray, rotation: np.ndarray) -> tuple[np.nd
     return eigenvalues ** -0.5, np.roll(Rotation.from_matrix(axes).as_quat(), 1, axis=1)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return all tensors and the metadata; the file may change afterwards."""
+def _header(parts: Sequence[Part], arrays: Mapping[str, np.ndarray], description: str) -> bytes:
+    """The header of a safetensors file: where each tensor lies, in the order in which they are written."""
+    entries = [(f"parts.{n}.{name}", "I32" if name == "channels" else "F32", shape)
+               for n, part in enumerate(parts) for name, shape in _shapes(part).items()]
+    entries += [(name, f"F{8 * array.itemsize}", array.shape) for name, array in arrays.items()]
+    header, offset = dict[str, Any]({"__metadata__": {"model": description}}), 0
+    for name, dtype, shape in entries:
+        end = offset + int(np.prod(shape, dtype=np.int64)) * int(dtype[1:]) // 8
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header, ensure_ascii=False).encode()
+    return text + b" " * (-len(text) % 8)  # so that the numbers are aligned
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).data.cast("B")
+
+
+def _shapes(part: Part) -> dict[str, tuple[int, ...]]:
+    """The fields of a part's GaussianParameters in order, with their shapes."""
+    count, slots = part.count, part.slots
+    return {"centres": (count, 3), "tilts": (count, 2), "in_plane": (count, 3), "log_depths": (count,),
+            "raw_weights": (count,), "values": (count, slots), "slopes": (count, slots, 3), "channels": (count, slots)}
+
+
+def _contents(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Return the shapes of all tensors, and the metadata."""
+    with _opened(path) as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _tensors(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    """Read tensors; the file may change afterwards."""
+    with _opened(path) as file:
+        return {name: file.get_tensor(name).clone() for name in names}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"'{path}' is no model file, or is damaged ({cause(error)}). Give a file that 'reconstruct "
                          "--save-model' wrote.") from error
 
 
-def _model(tensors: dict[str, Tensor], description: dict[str, Any]) -> Model:
+def _model(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[str, Any]) -> Model:
     """Put the model together; raises KeyError, TypeError or ValueError for what is missing or does not fit."""
-    parameters = GaussianParameters(**{f.name: tensors[f"gaussians.{f.name}"] for f in fields(GaussianParameters)})
-    arrays = {name: tensors[f"expected_error.{name}"].numpy() for name in _ERROR_ARRAYS}
-    frame = tensors["frame"].numpy()
+    small = _tensors(path, [name for name in shapes if not name.startswith(("parts.", "gaussians."))])
+    arrays = {name: small[f"expected_error.{name}"].numpy() for name in _ERROR_ARRAYS}
+    frame, cutoff = small["frame"].numpy(), float(description["cutoff"])
     segments = tuple(Segment(**{**segment, "color": tuple(segment["color"]) if segment["color"] else None})
                      for segment in description["segments"])
-    count, slots = parameters.values.shape
-    expected = {"centres": (count, 3), "tilts": (count, 2), "in_plane": (count, 3), "log_depths": (count,),
-                "raw_weights": (count,), "slopes": (count, slots, 3), "channels": (count, slots)}
-    wrong = [name for name, shape in expected.items() if getattr(parameters, name).shape != shape]
-    wrong += [] if frame.shape == (4, 4) else ["frame"]
+    wrong = [] if frame.shape == (4, 4) else ["frame"]
     wrong += [] if arrays["middle"].shape[0] == len(arrays["offsets"]) - 1 else ["expected_error"]
     wrong += [] if description["mode"] in get_args(Mode) else ["mode"]
     if wrong:
         raise ValueError(f"{wrong[0]} does not fit")
-    return Model(parameters, frame, description["mode"], float(description["cutoff"]),
+    return Model(_parts(path, shapes, description, cutoff), frame, description["mode"], cutoff,
                  IntensityScale(**description["intensity"]),
                  ExpectedError(**arrays, at_trusted=float(description["error_at_trusted"])), segments,
                  description["provenance"])
+
+
+def _parts(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[str, Any], cutoff: float
+           ) -> tuple[Part, ...]:
+    """Describe the parts of a file; their Gaussians are read when they are wanted."""
+    def load(prefix: str) -> GaussianParameters:
+        names = {f.name: f"{prefix}.{f.name}" for f in fields(GaussianParameters)}
+        tensors = _tensors(path, names.values())
+        return GaussianParameters(**{name: tensors[there] for name, there in names.items()})
+
+    if int(description["version"]) == 1:
+        numbers: list[dict[str, Any]] = [dict.fromkeys(_PART_NUMBERS, 0)]
+        numbers[0]["count"], numbers[0]["slots"] = shapes["gaussians.values"]
+    else:
+        numbers = description["parts"]
+    parts = []
+    for n, those in enumerate(numbers):
+        prefix = "gaussians" if int(description["version"]) == 1 else f"parts.{n}"
+        part = Part(**{name: those[name] for name in _PART_NUMBERS}, load=partial(load, prefix))
+        for name, shape in _shapes(part).items():
+            if shapes[f"{prefix}.{name}"] != shape:
+                raise ValueError(f"{prefix}.{name} does not fit")
+        parts.append(part)
+    if int(description["version"]) == 1:  # which does not say where its Gaussians are
+        return (Part.of(parts[0].load(), cutoff, parts[0].load),)
+    return tuple(parts)

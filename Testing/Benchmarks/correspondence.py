@@ -23,6 +23,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from TriplaneGaussianReconLib import metrics
 from TriplaneGaussianReconLib.correspondence import SMOOTHNESS, correspond, warp
@@ -131,10 +132,10 @@ def flow_score(case: Case, method: OneWay) -> tuple[float, float]:
 def gate_scores(case: Case) -> dict[str, float]:
     """PSNR (dB) of the library's candidates: with and without its confidence."""
     slices, positions = case.slices[case.kept], case.kept.astype(np.float64)
-    found = correspond(slices)
+    found, trusted = correspond(slices).on(torch.device("cpu")), torch.from_numpy(slices)
 
     def candidate(gap: int, fraction: float, number: int) -> np.ndarray:
-        return candidates(slices, positions, found, gap, [fraction])[number, 0]
+        return candidates(trusted, positions, found, gap, [fraction])[number, 0].numpy()
 
     return {name: case.psnr(partial(candidate, number=CANDIDATES.index(name))) for name in _GATE_SHOWN}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from TriplaneGaussianReconLib.arbitration import USUAL, USUAL_SHARE, Arbitration, arbitrate, disagreement
 from TriplaneGaussianReconLib.correspondence import correspond
@@ -18,9 +19,10 @@ STRAIGHT = ("linear", "pchip", "cubic", "straight_smooth")
 
 @pytest.fixture(autouse=True)
 def keep_thread_count() -> Iterator[None]:
-    threads = cv2.getNumThreads()
+    threads = cv2.getNumThreads(), torch.get_num_threads()
     yield
-    cv2.setNumThreads(threads)
+    cv2.setNumThreads(threads[0])
+    torch.set_num_threads(threads[1])
 
 
 def quietly(slices: np.ndarray, positions: np.ndarray | None = None) -> Arbitration:
@@ -124,6 +126,7 @@ def test_repeats_bit_by_bit(textured: Callable[..., np.ndarray]) -> None:
     results = []
     for threads in (1, 1, 2):
         cv2.setNumThreads(threads)
+        torch.set_num_threads(threads)
         results.append(quietly(slices))
     for other in results[1:]:
         np.testing.assert_array_equal(other.weights, results[0].weights)
@@ -131,19 +134,19 @@ def test_repeats_bit_by_bit(textured: Callable[..., np.ndarray]) -> None:
 
 
 def test_predict_mixes_by_weight() -> None:
-    predictions = np.random.default_rng(0).random((len(CANDIDATES), 2, 12, 14)).astype(np.float32)
+    predictions = torch.rand(len(CANDIDATES), 2, 12, 14, generator=torch.Generator().manual_seed(0))
     weights = np.zeros(len(CANDIDATES))
     weights[[1, 4]] = 0.25, 0.75
     mixture, error = Arbitration(weights, (0.1, 0.5), ()).predict(predictions)
-    np.testing.assert_allclose(mixture, 0.25 * predictions[1] + 0.75 * predictions[4], rtol=1e-5)
-    np.testing.assert_allclose(error, 0.1 + 0.5 * disagreement(predictions), rtol=1e-5)
-    assert mixture.dtype == np.float32 and error.shape == (2, 12, 14)
+    torch.testing.assert_close(mixture, 0.25 * predictions[1] + 0.75 * predictions[4])
+    torch.testing.assert_close(error, 0.1 + 0.5 * disagreement(predictions))
+    assert mixture.dtype == torch.float32 and error.shape == (2, 12, 14)
 
 
 def test_disagreement_is_the_spread_of_the_candidates() -> None:
-    predictions = np.zeros((3, 1, 20, 20), np.float32)
+    predictions = torch.zeros(3, 1, 20, 20)
     predictions[1], predictions[2] = 0.25, -0.5
-    np.testing.assert_allclose(disagreement(predictions), 0.75, rtol=1e-5)
+    torch.testing.assert_close(disagreement(predictions), torch.full((1, 20, 20), 0.75))
     predictions[:] = 0.3
     assert not disagreement(predictions).any()
 
@@ -153,12 +156,12 @@ def test_the_expected_error_is_about_right(textured: Callable[..., np.ndarray]) 
     volume = textured((17, 32, 36), (1.2, -0.9), noise=0.02, count=80)
     kept, positions = volume[::2], np.arange(0, 17, 2.0)
     result = quietly(kept, positions)
-    found = correspond(kept)
+    found, trusted = correspond(kept).on(torch.device("cpu")), torch.from_numpy(kept)
     errors, expected = [], []
     for gap in range(8):
-        mixture, error = result.predict(candidates(kept, positions, found, gap, [0.5]))
-        errors.append(np.abs(mixture[0] - volume[2 * gap + 1]).mean())
-        expected.append(error.mean())
+        mixture, error = result.predict(candidates(trusted, positions, found, gap, [0.5]))
+        errors.append(np.abs(mixture[0].numpy() - volume[2 * gap + 1]).mean())
+        expected.append(float(error.mean()))
     assert 0.5 < np.mean(expected) / np.mean(errors) < 2.0
 
 

@@ -431,15 +431,15 @@ def test_bad_segmentations_are_explained(run: Run, volume: Image, capsys: pytest
 
 def test_missing_devices_and_packages_end_with_3(run: Run, capsys: pytest.CaptureFixture[str],
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    from TriplaneGaussianReconLib import rasterizer
+    from TriplaneGaussianReconLib import devices
     from TriplaneGaussianReconLib.errors import BackendUnavailableError
 
-    def unavailable(backend: str) -> None:
+    def unavailable(index: int, computer: devices.Computer) -> None:
         raise BackendUnavailableError("There is no such device.")
 
-    monkeypatch.setattr(rasterizer, "_implementation", unavailable)
+    monkeypatch.setattr(devices, "_gpu", unavailable)
     assert run("reconstruct", "volume.nrrd", "--device", "cuda", "--output", "o.nrrd") == 3
-    assert capsys.readouterr().err == "error: There is no such device.\n"
+    assert capsys.readouterr().err.startswith("error: CUDA cannot be used: There is no such device.")
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     assert run("reconstruct", "volume.nrrd", "--output", "o.nrrd") == 3
     assert "pip install SimpleITK" in capsys.readouterr().err
@@ -541,7 +541,7 @@ def test_the_progress_bar_shows_stage_step_and_loss(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     with shown_progress(STAGES) as show:
-        show(Progress("training", 0.5, 150, 300, 0.012))
+        show(Progress("training", 0.5, 150, 300, 0.012, 0.48))
     printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     last = [line for line in re.split(r"[\r\n]", printed) if "training" in line][-1]
     assert "step 150/300, loss 0.012" in last and "48%" in last and "left" in last

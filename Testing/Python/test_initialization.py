@@ -31,7 +31,8 @@ def stack(depths: np.ndarray | list[float], shape: tuple[int, int] = SHAPE, pixe
 
 def gaps_of(slices: np.ndarray, depths: list[float], between: tuple[np.ndarray, ...], background: float = -1.0,
             pixel: tuple[float, float] = (1.0, 1.0), found: Correspondence | None = None) -> Gaps:
-    return Gaps(stack(depths, slices.shape[1:], pixel), slices, found or correspond(slices), between, background)
+    predictions = tuple(torch.from_numpy(images) for images in between)
+    return Gaps(stack(depths, slices.shape[1:], pixel), slices, found or correspond(slices), predictions, background)
 
 
 def placed(gaps: Gaps, depth_range: tuple[float, float] | None = None) -> GaussianParameters:
@@ -76,7 +77,7 @@ def test_trusted_slices_and_predictions_are_drawn(textured: Callable[..., np.nda
     for gap, images in enumerate(gaps.predictions):
         low, high = depths[gap:gap + 2]
         where = [low + (high - low) * (n + 1) / (len(images) + 1) for n in range(len(images))]
-        assert psnr(drawn(parameters, gaps, where)[:, 0], images) > 36
+        assert psnr(drawn(parameters, gaps, where)[:, 0], images.numpy()) > 36
 
 
 def test_the_tilt_follows_what_moves_through_a_wide_gap(textured: Callable[..., np.ndarray]) -> None:
@@ -118,6 +119,15 @@ def test_layers_lie_where_the_predictions_are(textured: Callable[..., np.ndarray
     gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0], [1, 2, 1])
     z = np.unique(placed(gaps).centres[:, 2].numpy())
     np.testing.assert_allclose(z, [0, 1, 2, 3, 5, 6, 6.5, 7])
+
+
+def test_neighbours_in_space_are_neighbours_in_memory(textured: Callable[..., np.ndarray]) -> None:
+    """Layer by layer along z, the copies beyond the ends too; row by row, column by column."""
+    gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0], [1, 2, 1])
+    centres = placed(gaps, (-5.0, 9.0)).centres
+    x, y, z = centres.unbind(1)
+    np.testing.assert_array_equal(np.lexsort((x, y, z)), np.arange(len(centres)))
+    assert float(z[0]) == -5.0 and float(z[-1]) == 8.5
 
 
 @pytest.mark.parametrize(("width", "pixel", "count"), [(1, 1, 1), (2.4, 1, 1), (2.5, 1, 2), (20, 1, 2), (2.4, 0.5, 2)])
@@ -167,7 +177,7 @@ def test_planes_that_shift_sideways_tilt_the_gaussians() -> None:
     slices = np.random.default_rng(0).random((2, *SHAPE)).astype(np.float32)
     still = Correspondence(np.zeros((1, *SHAPE, 2), np.float32), np.ones((1, *SHAPE), np.float32))
     planes = replace(stack([0.0, 4.0]), origins=np.array([[0, 0, 0], [3.0, 0, 4]]))
-    parameters = placed(Gaps(planes, slices, still, (slices[:1],), -1.0))
+    parameters = placed(Gaps(planes, slices, still, (torch.from_numpy(slices[:1]),), -1.0))
     inside = parameters.centres[:, 2] == 2.0
     np.testing.assert_allclose(parameters.tilts[inside].numpy(),
                                np.broadcast_to([0.75, 0.0], (int(inside.sum()), 2)), rtol=1e-5)
@@ -238,6 +248,22 @@ def test_labels_are_carried(textured: Callable[..., np.ndarray]) -> None:
     for name in ("centres", "tilts", "log_depths"):  # the image's Gaussians are the same
         torch.testing.assert_close(getattr(plain, name), getattr(parameters, name))
     torch.testing.assert_close(plain.values, parameters.values[:, :1])
+
+
+def test_the_thread_count_does_not_matter(textured: Callable[..., np.ndarray]) -> None:
+    slices = textured((4, 190, 200), (1.0, -1.5), noise=0.05)  # torch splits work of this size
+    layers = (slices > 0.5)[None].astype(np.uint8)
+    gaps = replace(gaps_of(slices, [0.0, 4.0, 8.0, 10.0], (slices[:3], slices[1:], slices[:1])),
+                   layers=layers, channels=LabelChannels((Segment("a", 1),)))
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            results.append(placed(gaps).tensors())
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(other[name], tensor) for name, tensor in results[0].items())
 
 
 def test_labels_on_background_get_gaussians() -> None:

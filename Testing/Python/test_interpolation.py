@@ -6,9 +6,13 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
+import torch
+from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from TriplaneGaussianReconLib.correspondence import Correspondence, correspond
 from TriplaneGaussianReconLib.interpolation import CANDIDATES, SMOOTHING, candidates, window_around
+
+CPU = torch.device("cpu")
 
 UNEVEN = np.array([0.0, 2.0, 3.0, 7.0, 8.5])
 EVEN = np.arange(5) * 2.0
@@ -28,8 +32,14 @@ def polynomial(positions: np.ndarray, degree: int, seed: int = 0) -> np.ndarray:
     return np.tensordot(powers, factors, 1).astype(np.float32)
 
 
+def predicted(slices: np.ndarray, positions: np.ndarray, found: Correspondence, gap: int,
+              fractions: list[float] | np.ndarray) -> np.ndarray:
+    result = candidates(torch.from_numpy(slices), positions, found.on(CPU), gap, list(fractions))
+    assert result.shape == (len(CANDIDATES), len(fractions), *slices.shape[1:]) and result.dtype == torch.float32
+    return result.numpy()
+
+
 def named(predictions: np.ndarray) -> dict[str, np.ndarray]:
-    assert len(predictions) == len(CANDIDATES)
     return dict(zip(CANDIDATES, predictions, strict=True))
 
 
@@ -38,9 +48,7 @@ def named(predictions: np.ndarray) -> dict[str, np.ndarray]:
 def test_linear_data_are_reproduced(positions: np.ndarray, gap: int) -> None:
     fractions = [0.25, 0.5, 0.8]
     where = positions[gap] + np.array(fractions) * (positions[gap + 1] - positions[gap])
-    result = candidates(polynomial(positions, 1), positions, still(5), gap, fractions)
-    assert result.shape == (len(CANDIDATES), 3, 12, 14) and result.dtype == np.float32
-    by_name = named(result)
+    by_name = named(predicted(polynomial(positions, 1), positions, still(5), gap, fractions))
     for name in ("linear", "pchip", "cubic", "flow", "flow_cubic", "gated", "gated_cubic"):
         np.testing.assert_allclose(by_name[name], polynomial(where, 1), atol=1e-5, err_msg=name)
 
@@ -49,15 +57,29 @@ def test_linear_data_are_reproduced(positions: np.ndarray, gap: int) -> None:
 def test_cubic_reproduces_cubics(positions: np.ndarray) -> None:
     for gap in (1, 2):  # where four slices are at hand
         where = positions[gap] + 0.3 * (positions[gap + 1] - positions[gap])
-        by_name = named(candidates(polynomial(positions, 3), positions, still(5), gap, [0.3]))
+        by_name = named(predicted(polynomial(positions, 3), positions, still(5), gap, [0.3]))
         np.testing.assert_allclose(by_name["cubic"][0], polynomial([where], 3)[0], atol=1e-5)
         assert np.abs(by_name["linear"][0] - polynomial([where], 3)[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("planes", "gap"), [(3, 0), (3, 1), (4, 0), (4, 1), (4, 2)])
+def test_splines_are_scipys(planes: int, gap: int) -> None:
+    """Every pattern of rising, falling and flat, steep and slight, one a pixel, also at the ends of the stack."""
+    positions, rises = UNEVEN[:planes], [-1.0, -0.1, 0.0, 0.02, 0.3]
+    patterns = np.stack(np.meshgrid(*[rises] * (planes - 1), indexing="ij")).reshape(planes - 1, -1, 5)
+    slices = np.concatenate([np.zeros_like(patterns[:1]), np.cumsum(patterns, axis=0)]).astype(np.float32)
+    fractions, window = np.array([0.1, 0.5, 0.75]), window_around(gap, planes)
+    where = positions[gap] + fractions * (positions[gap + 1] - positions[gap])
+    by_name = named(predicted(slices, positions, still(planes, slices.shape[1:]), gap, fractions))
+    for name, spline in (("pchip", PchipInterpolator), ("cubic", CubicSpline)):
+        expected = spline(positions[window], slices[window].astype(np.float64), axis=0)(where)
+        np.testing.assert_allclose(by_name[name], expected, atol=2e-6, err_msg=name)
 
 
 def test_pchip_does_not_overshoot() -> None:
     slices = np.zeros((4, 12, 14), np.float32)
     slices[2:] = 1.0
-    by_name = named(candidates(slices, EVEN[:4], still(4), 2, [0.5]))
+    by_name = named(predicted(slices, EVEN[:4], still(4), 2, [0.5]))
     np.testing.assert_allclose(by_name["pchip"], 1.0)
     assert by_name["cubic"].max() > 1.05
 
@@ -70,8 +92,8 @@ def test_only_four_slices_are_looked_at() -> None:
     changed = slices.copy()
     changed[[0, 5]] = np.nan
     positions = np.arange(6.0)
-    np.testing.assert_array_equal(candidates(slices, positions, still(6), 2, [0.5]),
-                                  candidates(changed, positions, still(6), 2, [0.5]))
+    np.testing.assert_array_equal(predicted(slices, positions, still(6), 2, [0.5]),
+                                  predicted(changed, positions, still(6), 2, [0.5]))
 
 
 @pytest.mark.parametrize("gap", range(4))
@@ -79,7 +101,7 @@ def test_a_moving_pattern_is_followed(textured: Callable[..., np.ndarray], gap: 
     """Also at the ends of the stack; every other slice is kept."""
     volume = textured((9, 40, 44), (2.0, -1.5), count=120)
     kept = volume[::2]
-    by_name = named(candidates(kept, EVEN, correspond(kept), gap, [0.5]))
+    by_name = named(predicted(kept, EVEN, correspond(kept), gap, [0.5]))
     error = {name: float(np.sqrt(((p[0] - volume[2 * gap + 1])[INNER] ** 2).mean())) for name, p in by_name.items()}
     for name in ("flow", "flow_cubic", "gated", "gated_cubic"):
         assert error[name] < 0.1 * error["linear"], name
@@ -92,7 +114,7 @@ def test_a_moving_pattern_at_uneven_positions(textured: Callable[..., np.ndarray
     found = correspond(volume[kept])
     for gap, (low, high) in enumerate(zip(kept[:-1], kept[1:], strict=True)):
         between = np.arange(low + 1, high)
-        by_name = named(candidates(volume[kept], kept * 2.0, found, gap, (between - low) / (high - low)))
+        by_name = named(predicted(volume[kept], kept * 2.0, found, gap, (between - low) / (high - low)))
         for name in ("flow", "flow_cubic"):
             wrong, linear = (np.abs(by_name[n] - volume[between])[INNER].mean() for n in (name, "linear"))
             assert wrong < 0.25 * linear
@@ -105,7 +127,7 @@ def test_intensities_that_change_along_the_motion(textured: Callable[..., np.nda
     kept = volume[::2]
     found = correspond(textured((9, 40, 44), (1.0, -0.5), count=120)[::2])
     for gap in (1, 2):
-        by_name = named(candidates(kept, EVEN, found, gap, [0.5]))
+        by_name = named(predicted(kept, EVEN, found, gap, [0.5]))
         error = {n: np.abs(p[0] - volume[2 * gap + 1])[INNER].mean() for n, p in by_name.items()}
         assert error["flow_cubic"] < 0.25 * error["flow"]
 
@@ -114,7 +136,7 @@ def test_intensities_that_change_along_the_motion(textured: Callable[..., np.nda
 def test_two_slices_only(textured: Callable[..., np.ndarray], moving: bool) -> None:
     slices = textured((2, 40, 44), (1.5, 0.0) if moving else (0.0, 0.0), noise=0.05)
     found = correspond(slices) if moving else still(2, (40, 44))
-    by_name = named(candidates(slices, np.array([1.0, 4.0]), found, 0, [0.25, 0.5]))
+    by_name = named(predicted(slices, np.array([1.0, 4.0]), found, 0, [0.25, 0.5]))
     expected = np.stack([0.75 * slices[0] + 0.25 * slices[1], 0.5 * slices[0] + 0.5 * slices[1]])
     for name in ("linear", "pchip", "cubic"):
         np.testing.assert_allclose(by_name[name], expected, atol=1e-6)
@@ -128,7 +150,7 @@ def test_confidence_gates_the_displacement(textured: Callable[..., np.ndarray], 
     volume = textured((4, 40, 44), (1.5, -1.0))
     found = correspond(volume)
     gated = Correspondence(found.displacement, np.full_like(found.confidence, confidence))
-    by_name = named(candidates(volume, EVEN[:4], gated, 1, [0.4]))
+    by_name = named(predicted(volume, EVEN[:4], gated, 1, [0.4]))
     np.testing.assert_allclose(by_name["gated"], confidence * by_name["flow"] + (1 - confidence) * by_name["linear"],
                                atol=1e-6)
     np.testing.assert_allclose(by_name["gated_cubic"],
@@ -138,6 +160,7 @@ def test_confidence_gates_the_displacement(textured: Callable[..., np.ndarray], 
 
 def test_smoothed_candidates(textured: Callable[..., np.ndarray]) -> None:
     volume = textured((4, 40, 44), (1.5, -1.0), noise=0.1)
-    by_name = named(candidates(volume, EVEN[:4], correspond(volume), 1, [0.4]))
+    by_name = named(predicted(volume, EVEN[:4], correspond(volume), 1, [0.4]))
     for name, smooth in (("linear", "straight_smooth"), ("gated", "gated_smooth")):
-        np.testing.assert_allclose(by_name[smooth][0], cv2.GaussianBlur(by_name[name][0], (0, 0), SMOOTHING))
+        expected = cv2.GaussianBlur(by_name[name][0], (0, 0), SMOOTHING, borderType=cv2.BORDER_REPLICATE)
+        np.testing.assert_allclose(by_name[smooth][0], expected, atol=1e-6)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from TriplaneGaussianReconLib.arbitration import USUAL, Arbitration
 from TriplaneGaussianReconLib.correspondence import correspond
@@ -17,13 +18,15 @@ from TriplaneGaussianReconLib.prediction import Prediction, corrected, predict
 
 WEIGHTS = np.array([USUAL.get(name, 0.0) for name in CANDIDATES])
 USUALLY = Arbitration(WEIGHTS, (0.01, 0.5), ())
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
 def keep_thread_count() -> Iterator[None]:
-    threads = cv2.getNumThreads()
+    threads = cv2.getNumThreads(), torch.get_num_threads()
     yield
-    cv2.setNumThreads(threads)
+    cv2.setNumThreads(threads[0])
+    torch.set_num_threads(threads[1])
 
 
 def stack(offsets: np.ndarray, rows: int, columns: int, pixel: float = 1.0) -> PlaneStack:
@@ -52,9 +55,9 @@ def test_images_and_errors_are_the_arbitrations(textured: Callable[..., np.ndarr
     slices, offsets = textured((4, 32, 36)), np.array([0.0, 4.0, 8.0, 12.0])
     result = predicted(slices, offsets)
     for gap in range(3):
-        images, errors = USUALLY.predict(candidates(slices, offsets, correspond(slices), gap, [0.25, 0.5, 0.75]))
-        np.testing.assert_array_equal(result[gap].images, images)
-        np.testing.assert_array_equal(result[gap].expected_error, errors[1])
+        images, errors = USUALLY.predict(candidates(torch.from_numpy(slices), offsets, correspond(slices).on(CPU), gap,
+                                                    [0.25, 0.5, 0.75]))
+        assert torch.equal(result[gap].images, images) and torch.equal(result[gap].expected_error, errors[1])
 
 
 def test_planes_run_obliquely_where_the_stack_does(textured: Callable[..., np.ndarray]) -> None:
@@ -65,14 +68,15 @@ def test_planes_run_obliquely_where_the_stack_does(textured: Callable[..., np.nd
 
 
 def test_the_thread_count_does_not_matter(textured: Callable[..., np.ndarray]) -> None:
-    slices, results = textured((6, 32, 36), (1.0, -1.5), noise=0.05), []
+    slices, results = textured((4, 190, 200), (1.0, -1.5), noise=0.05), []  # torch splits work of this size
     for threads in (1, 2, 4):
         cv2.setNumThreads(threads)
-        results.append(predicted(slices, np.arange(6) * 4.0))
+        torch.set_num_threads(threads)
+        results.append(predicted(slices, np.arange(4) * 4.0))
+        assert torch.get_num_threads() == threads  # put back
     for other in results[1:]:
         for a, b in zip(other, results[0], strict=True):
-            np.testing.assert_array_equal(a.images, b.images)
-            np.testing.assert_array_equal(a.expected_error, b.expected_error)
+            assert torch.equal(a.images, b.images) and torch.equal(a.expected_error, b.expected_error)
 
 
 def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]) -> None:
@@ -102,7 +106,7 @@ def test_crossing_slices_replace_what_they_cross(textured: Callable[..., np.ndar
     across = (lambda image, n: image[:, n]) if axis == "i" else (lambda image, n: image[n])
     for before, after in zip(plain, result, strict=True):
         assert after.planes is before.planes
-        for offset, image, old in zip(after.planes.offsets, after.images, before.images, strict=True):
+        for offset, image, old in zip(after.planes.offsets, after.images.numpy(), before.images.numpy(), strict=True):
             truth = volume[round(offset)]
             np.testing.assert_array_equal(across(image, number), across(truth, number))
             assert np.abs(across(old, number) - across(truth, number)).max() > 1e-3
@@ -114,9 +118,9 @@ def test_crossing_slices_replace_what_they_cross(textured: Callable[..., np.ndar
 def test_a_residual_fades_around_the_crossing() -> None:
     """A constant error of 1 is taken away fully where it was seen and less and less beside it."""
     planes = stack(np.array([2.0]), 20, 30)
-    plain = Prediction(planes, np.zeros((1, 20, 30), np.float32), np.zeros((20, 30), np.float32))
+    plain = Prediction(planes, torch.zeros(1, 20, 30), torch.zeros(20, 30))
     crossing = replace(Grid((5, 20, 30)).planes("i", np.array([15])))
-    image = corrected([plain], [(crossing, np.ones((1, 5, 20), np.float32))])[0].images[0]
+    image = corrected([plain], [(crossing, np.ones((1, 5, 20), np.float32))])[0].images[0].numpy()
     np.testing.assert_array_equal(image[:, 15], 1.0)
     right, left = image[10, 15:], image[10, 15::-1]
     np.testing.assert_allclose(right[:10], left[:10], atol=1e-5)
@@ -126,11 +130,11 @@ def test_a_residual_fades_around_the_crossing() -> None:
 def test_crossing_slices_of_two_axes() -> None:
     volume = np.random.default_rng(0).random((5, 20, 30)).astype(np.float32)
     planes = stack(np.array([2.0]), 20, 30)
-    plain = Prediction(planes, np.zeros((1, 20, 30), np.float32), np.zeros((20, 30), np.float32))
+    plain = Prediction(planes, torch.zeros(1, 20, 30), torch.zeros(20, 30))
     grid = Grid(volume.shape)
     crossing = [(grid.planes("i", np.array([4, 20])), np.moveaxis(volume[:, :, [4, 20]], 2, 0)),
                 (grid.planes("j", np.array([7])), np.moveaxis(volume[:, [7]], 1, 0))]
-    image = corrected([plain], crossing)[0].images[0]
+    image = corrected([plain], crossing)[0].images[0].numpy()
     np.testing.assert_array_equal(image[:, [4, 20]], volume[2][:, [4, 20]])
     np.testing.assert_array_equal(image[7], volume[2, 7])
     np.testing.assert_array_equal(plain.images, 0)  # the input is left alone
@@ -138,7 +142,7 @@ def test_crossing_slices_of_two_axes() -> None:
 
 def test_crossing_slices_elsewhere_change_nothing() -> None:
     planes = stack(np.array([2.0]), 20, 30)
-    plain = Prediction(planes, np.full((1, 20, 30), 0.5, np.float32), np.zeros((20, 30), np.float32))
+    plain = Prediction(planes, torch.full((1, 20, 30), 0.5), torch.zeros(20, 30))
     far = Grid((5, 20, 30), origin=(100, 0, 0)).planes("i", np.array([4]))
     image = corrected([plain], [(far, np.ones((1, 5, 20), np.float32))])[0].images
     np.testing.assert_array_equal(image, plain.images)

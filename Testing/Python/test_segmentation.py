@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from TriplaneGaussianReconLib.correspondence import Correspondence
 from TriplaneGaussianReconLib.images import Segment
 from TriplaneGaussianReconLib.segmentation import (
     ABSENT,
@@ -13,11 +13,13 @@ from TriplaneGaussianReconLib.segmentation import (
     LabelChannels,
     Occupancies,
     between,
+    boxed,
     occupancy,
     on_slice,
     signed_distance,
 )
 
+CPU = torch.device("cpu")
 ROWS, COLUMNS = 48, 56
 ONE = LabelChannels((Segment("a", 1),))
 
@@ -27,9 +29,15 @@ def disc(x: float, y: float, radius: float, shape: tuple[int, int] = (ROWS, COLU
     return np.hypot(columns - x, rows - y) <= radius
 
 
-def moved_by(x: float, y: float, confidence: float = 1.0, shape: tuple[int, int] = (ROWS, COLUMNS)) -> Correspondence:
-    return Correspondence(np.broadcast_to(np.float32([x, y]), (1, *shape, 2)).copy(),
-                          np.full((1, *shape), confidence, np.float32))
+def on_one(channels: LabelChannels, layers: np.ndarray) -> Occupancies:
+    return on_slice(boxed(channels, [layers]), CPU)
+
+
+def filled(channels: LabelChannels, first: np.ndarray, second: np.ndarray, move: tuple[float, float], count: int = 1,
+           width: float = 1.0, believed: float = 1.0) -> list[Occupancies]:
+    """`count` layers between two slices of label values with the same displacement everywhere."""
+    full = torch.tensor(move).expand(*first.shape[1:], 2)
+    return between(boxed(channels, [first, second], width), full, believed * full, count)
 
 
 def dense(found: Occupancies, channels: LabelChannels, shape: tuple[int, int] = (ROWS, COLUMNS)) -> np.ndarray:
@@ -89,7 +97,7 @@ def test_the_image_border_is_no_outline() -> None:
 
 
 def test_occupancy() -> None:
-    np.testing.assert_allclose(occupancy(np.array([-9, -BAND, 0, BAND / 2, BAND, 9])), [0, 0, 0.5, 0.75, 1, 1])
+    np.testing.assert_allclose(occupancy(torch.tensor([-9, -BAND, 0, BAND / 2, BAND, 9])), [0, 0, 0.5, 0.75, 1, 1])
 
 
 SEGMENTS = (Segment("a", 1, 0), Segment("b", 7, 0), Segment("c", 300, 0), Segment("d", 2, 2), Segment("e", 1, 2))
@@ -141,6 +149,31 @@ def test_the_largest_occupancy_wins_and_the_background_on_a_tie() -> None:
     assert channels.decode(occupancies, 1, np.dtype(np.uint8)).ravel().tolist() == [0, 2, 0, 1]
 
 
+def test_tensors_decode_as_arrays_do() -> None:
+    """Also where a label's number does not fit into a byte."""
+    channels = LabelChannels(tuple(Segment(str(n), 2 * n) for n in range(1, 301)))
+    occupancies = np.random.default_rng(0).random((2, channels.count, 3, 4)).astype(np.float32)
+    decoded_ = channels.decode(torch.from_numpy(occupancies), 1, np.dtype(np.uint16))
+    np.testing.assert_array_equal(decoded_, channels.decode(occupancies, 1, np.dtype(np.uint16)))
+    np.testing.assert_array_equal(decoded_[0], 2 * occupancies[:, 1:].argmax(axis=1))
+
+
+def test_labels_in_small_boxes_do_not_see_each_other() -> None:
+    """What lies beyond a label's own box does not change it, wherever the displacement leads."""
+    first, second = (np.zeros((1, 90, 100), np.uint8) for _ in range(2))
+    first[0, 5:12, 6:14], second[0, 7:15, 8:17] = 1, 1
+    two = first.copy(), second.copy()
+    for layers in two:
+        layers[0, 60:80, 50:90] = 2
+    channels = LabelChannels((Segment("a", 1), Segment("b", 2)))
+    alone, = filled(channels, first, second, (30.0, 25.0))
+    both, = filled(channels, *two, (30.0, 25.0))
+    of_a, among = alone.channels == 2, both.channels == 2
+    for name in ("pixels", "values", "trends"):
+        assert torch.equal(getattr(alone, name)[of_a], getattr(both, name)[among])
+    assert of_a.any()
+
+
 def test_a_trusted_slice_comes_back_exactly() -> None:
     channels = LabelChannels((Segment("a", 1), Segment("b", 2), Segment("c", 1, 1)))
     layers = np.zeros((2, ROWS, COLUMNS), np.uint8)
@@ -148,97 +181,99 @@ def test_a_trusted_slice_comes_back_exactly() -> None:
     layers[0][disc(29, 24, 6)] = 2
     layers[1][disc(24, 22, 11)] = 1
     layers[1][0:4, 50:] = 1  # in the corner of the image
-    np.testing.assert_array_equal(decoded(on_slice(channels, layers), channels), layers)
-    found = on_slice(channels, layers)
+    np.testing.assert_array_equal(decoded(on_one(channels, layers), channels), layers)
+    found = on_one(channels, layers)
     assert not found.trends.any() and found.values.min() > 0 and found.values.max() == 1
 
 
 def test_an_empty_slice_has_no_entries() -> None:
     empty = np.zeros((1, ROWS, COLUMNS), np.uint8)
-    assert len(on_slice(ONE, empty).pixels) == 0
-    for found in between(ONE, empty, empty, moved_by(0, 0), 0, [0.25, 0.75], 0.25, 1.0):
+    assert len(on_one(ONE, empty).pixels) == 0
+    for found in filled(ONE, empty, empty, (0.0, 0.0), 2):
         assert len(found.pixels) == 0
-        slots, values, trends = found.slots(np.array([3, 5]))
-        assert slots.shape == values.shape == trends.shape == (2, MOST_SLOTS) and not values.any()
+        slots, values, trends = found.slots(ROWS * COLUMNS)
+        assert slots.shape == values.shape == trends.shape == (ROWS * COLUMNS, MOST_SLOTS)
+        assert not slots.any() and not values.any() and not trends.any()
 
 
 def test_a_label_on_the_whole_slice() -> None:
     full = np.ones((1, ROWS, COLUMNS), np.uint8)
-    assert decoded(on_slice(ONE, full)).all()
-    found, = between(ONE, full, full, moved_by(3, 0), 0, [0.5], 0.25, 1.0)
+    assert decoded(on_one(ONE, full)).all()
+    found, = filled(ONE, full, full, (3.0, 0.0))
     assert decoded(found).all()
 
 
-@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75])
-def test_a_moving_disc_is_found_between_the_slices(fraction: float) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_moving_disc_is_found_between_the_slices(count: int) -> None:
     first, second = (disc(x, 24.0, 8.0)[None].astype(np.uint8) for x in (22.0, 30.0))
-    found, = between(ONE, first, second, moved_by(8.0, 0.0), 0, [fraction], 0.1, 1.0)
-    truth = disc(22.0 + 8.0 * fraction, 24.0, 8.0)
-    assert dice(decoded(found)[0] == 1, truth) > 0.97
-    reversed_found, = between(ONE, second, first, moved_by(-8.0, 0.0), 0, [1.0 - fraction], 0.1, 1.0)
-    np.testing.assert_allclose(dense(reversed_found, ONE), dense(found, ONE), atol=1e-5)
+    forwards = filled(ONE, first, second, (8.0, 0.0), count)
+    backwards = filled(ONE, second, first, (-8.0, 0.0), count)
+    assert len(forwards) == count
+    for number, (found, reversed_found) in enumerate(zip(forwards, backwards[::-1], strict=True)):
+        truth = disc(22.0 + 8.0 * (2 * number + 1) / (2 * count), 24.0, 8.0)
+        assert dice(decoded(found)[0] == 1, truth) > 0.97
+        np.testing.assert_allclose(dense(reversed_found, ONE), dense(found, ONE), atol=1e-5)
 
 
 def test_displacement_helps_where_straight_interpolation_fails() -> None:
     """Half-way between two discs that do not overlap there is a disc only along the displacement."""
     first, second = (disc(x, 24.0, 5.0)[None].astype(np.uint8) for x in (21.0, 34.0))
     truth = disc(27.5, 24.0, 5.0)
-    along, = between(ONE, first, second, moved_by(13.0, 0.0), 0, [0.5], 0.1, 1.0)
-    straight, = between(ONE, first, second, moved_by(0.0, 0.0), 0, [0.5], 0.1, 1.0)
+    along, = filled(ONE, first, second, (13.0, 0.0))
+    straight, = filled(ONE, first, second, (0.0, 0.0))
     assert dice(decoded(along)[0] == 1, truth) > 0.75
     assert dice(decoded(straight)[0] == 1, truth) < 0.5
 
 
 def test_the_ends_of_a_gap_are_the_slices() -> None:
     first, second = disc(20, 20, 9)[None].astype(np.uint8), disc(26, 24, 7)[None].astype(np.uint8)
-    for fraction, slice_ in ((0.0, first), (1.0, second)):
-        found, = between(ONE, first, second, moved_by(6.0, 4.0), 0, [fraction], 0.1, 1.0)
-        np.testing.assert_array_equal(decoded(found), slice_)
+    lowest, *_, highest = filled(ONE, first, second, (6.0, 4.0), 50)
+    np.testing.assert_array_equal(decoded(lowest), first)
+    np.testing.assert_array_equal(decoded(highest), second)
 
 
 def test_a_label_that_ends_shrinks() -> None:
     """Absent on one side: smaller and smaller towards it, gone before it."""
     first, second = disc(27, 24, 9)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
-    fractions = [0.1, 0.3, 0.5, 0.7, 0.95]
-    forwards = between(ONE, first, second, moved_by(0, 0), 0, fractions, 0.1, 1.0)
+    fractions = [0.1, 0.3, 0.5, 0.7, 0.9]
+    forwards = filled(ONE, first, second, (0.0, 0.0), 5)
     areas = [int((decoded(found) == 1).sum()) for found in forwards]
     # The outline lies where (1 - f) (9 - r) + f ABSENT = 0; the label ends at f = 9 / 13.
     for fraction, area in zip(fractions, areas, strict=True):
         radius = max(9 + ABSENT * fraction / (1 - fraction), 0)
         assert area == pytest.approx(np.pi * radius ** 2, rel=0.2, abs=25), fraction
     assert areas == sorted(areas, reverse=True) and areas[-1] == 0
-    mirrored = between(ONE, second, first, moved_by(0, 0), 0, [1 - f for f in fractions], 0.1, 1.0)
+    mirrored = filled(ONE, second, first, (0.0, 0.0), 5)[::-1]
     assert [int((decoded(found) == 1).sum()) for found in mirrored] == areas
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5, 0.7])
-def test_the_background_is_what_the_only_label_leaves(fraction: float) -> None:
+def test_the_background_is_what_the_only_label_leaves() -> None:
     """Also next to a slice without the label: their occupancies add up to 1 wherever either is."""
     first, second = disc(27, 24, 9)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
     for a, b in ((first, second), (first, disc(30, 24, 6)[None].astype(np.uint8))):
-        found, = between(ONE, a, b, moved_by(0, 0), 0, [fraction], 0.1, 1.0)
-        total = dense(found, ONE)[0].sum(axis=0)
-        np.testing.assert_allclose(total[total > 0], 1.0, atol=0.02)
+        for found in filled(ONE, a, b, (0.0, 0.0), 5):
+            total = dense(found, ONE)[0].sum(axis=0)
+            np.testing.assert_allclose(total[total > 0], 1.0, atol=0.02)
 
 
 def test_trends_tell_the_change_across_the_gap() -> None:
     """A border that moves without displacement: occupancy changes at its speed, in the direction of the depth."""
     first, second = (np.zeros((1, ROWS, COLUMNS), np.uint8) for _ in range(2))
     first[:, :, :20], second[:, :, :24] = 1, 1
-    found, = between(ONE, first, second, moved_by(0, 0), 0, [0.5], 0.1, 1.0)
+    found, = filled(ONE, first, second, (0.0, 0.0))
     at_border = (found.pixels == 24 * COLUMNS + 21) & (found.channels == 2)
     assert found.trends[at_border].item() == pytest.approx(4.0 / (2 * BAND), rel=0.05)
-    still, = between(ONE, first, first, moved_by(0, 0), 0, [0.5], 0.1, 1.0)
-    assert np.abs(still.trends).max() < 1e-5
+    still, = filled(ONE, first, first, (0.0, 0.0))
+    assert float(still.trends.abs().max()) < 1e-5
 
 
 def test_overlapping_layers_are_independent() -> None:
     channels = LabelChannels((Segment("a", 1, 0), Segment("b", 1, 1)))
     first, second = np.zeros((2, ROWS, COLUMNS), np.uint8), np.zeros((2, ROWS, COLUMNS), np.uint8)
     first[0], second[0] = disc(22, 24, 8), disc(26, 24, 8)
-    alone, = between(ONE, first[:1], second[:1], moved_by(4, 0), 0, [0.5], 0.1, 1.0)
+    alone, = filled(ONE, first[:1], second[:1], (4.0, 0.0))
     first[1], second[1] = disc(24, 22, 10), disc(24, 26, 10)
-    both, = between(channels, first, second, moved_by(4, 0), 0, [0.5], 0.1, 1.0)
+    both, = filled(channels, first, second, (4.0, 0.0))
     np.testing.assert_array_equal(decoded(both, channels)[0], decoded(alone)[0])
     assert ((decoded(both, channels) == 1).all(axis=0)).sum() > 50
 
@@ -250,29 +285,28 @@ def test_slots_are_ordered_and_capped() -> None:
     pixels = np.array([3] * count + [8, 8])
     numbers = np.array([*range(1, count + 1), 4, 2], np.int32)
     shuffled = np.random.default_rng(0).permutation(len(pixels))
-    found = Occupancies(pixels[shuffled], numbers[shuffled], values[shuffled], -values[shuffled])
-    channels, filled, trends = found.slots(np.array([8, 5, 3, 3, 99, 0]))
-    assert channels.shape == filled.shape == trends.shape == (6, MOST_SLOTS)
-    assert channels[0].tolist() == [2, 4] + [0] * (MOST_SLOTS - 2)
-    np.testing.assert_allclose(filled[0, :2], [0.75, 0.25])
-    for row in (2, 3):
-        assert channels[row].tolist() == list(range(count, 2, -1))
-        assert (np.diff(filled[row]) < 0).all()
-    for row in (1, 4, 5):
-        assert not channels[row].any() and not filled[row].any() and not trends[row].any()
-    np.testing.assert_array_equal(trends, -filled)
+    pixels, numbers, values = (torch.from_numpy(each[shuffled]) for each in (pixels, numbers, values))
+    channels, kept, trends = Occupancies(pixels, numbers, values, -values).slots(10)
+    assert channels.shape == kept.shape == trends.shape == (10, MOST_SLOTS)
+    assert channels[8].tolist() == [2, 4] + [0] * (MOST_SLOTS - 2)
+    np.testing.assert_allclose(kept[8, :2], [0.75, 0.25])
+    assert channels[3].tolist() == list(range(count, 2, -1))
+    assert (np.diff(kept[3]) < 0).all()
+    for pixel in (0, 5, 9):
+        assert not channels[pixel].any() and not kept[pixel].any() and not trends[pixel].any()
+    assert torch.equal(trends, -kept)
 
 
 def test_labels_at_the_border_of_the_image() -> None:
     """A label cut off by the image's border moves along it, and entries stay inside the image."""
     first, second = (disc(x, 0.0, 9.0)[None].astype(np.uint8) for x in (20.0, 26.0))
-    found, = between(ONE, first, second, moved_by(6.0, 0.0), 0, [0.5], 0.1, 1.0)
+    found, = filled(ONE, first, second, (6.0, 0.0))
     assert found.pixels.min() >= 0 and found.pixels.max() < ROWS * COLUMNS
     assert dice(decoded(found)[0] == 1, disc(23.0, 0.0, 9.0)) > 0.95
     corner = np.zeros((1, ROWS, COLUMNS), np.uint8)
     corner[0, -6:, -6:] = 1
-    np.testing.assert_array_equal(decoded(on_slice(ONE, corner)), corner)
-    found, = between(ONE, corner, corner, moved_by(0.0, 0.0), 0, [0.5], 0.1, 1.0)
+    np.testing.assert_array_equal(decoded(on_one(ONE, corner)), corner)
+    found, = filled(ONE, corner, corner, (0.0, 0.0))
     np.testing.assert_array_equal(decoded(found), corner)
 
 
@@ -280,6 +314,6 @@ def test_many_labels() -> None:
     """Sixty touching labels, none of them lost."""
     labels = (1 + np.arange(6)[:, None] * 10 + np.arange(10)).repeat(8, axis=0).repeat(6, axis=1).astype(np.uint8)
     channels = LabelChannels(tuple(Segment(str(n), n) for n in range(1, 61)))
-    found = on_slice(channels, labels[None])
+    found = on_one(channels, labels[None])
     full = dense(found, channels, labels.shape)
     np.testing.assert_array_equal(channels.decode(full, 1, np.dtype(np.uint8))[0, 0], labels)

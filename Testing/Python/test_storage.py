@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from TriplaneGaussianReconLib.errors import InputError, MissingPackageError, OutputError
+from TriplaneGaussianReconLib.gaussians import GaussianParameters
 from TriplaneGaussianReconLib.geometry import Grid
 from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.model import Model
 from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.parts import Part, by_labels
 from TriplaneGaussianReconLib.reconstruction import Reconstruction, reconstruct
 from TriplaneGaussianReconLib.rendering import draw_grid, expected_error_on_grid
 from TriplaneGaussianReconLib.selection import Selection
@@ -73,15 +76,57 @@ def test_everything_else_survives(result: Reconstruction, saved: Path) -> None:
         assert getattr(loaded.parameters, name).dtype == tensor.dtype
 
 
-def test_a_loaded_model_does_not_depend_on_its_file(saved: Path) -> None:
-    loaded = load_model(saved)
-    before = loaded.parameters.centres.clone()
+def test_gaussians_that_were_read_do_not_depend_on_the_file(saved: Path) -> None:
+    read = load_model(saved).parameters
+    before = read.centres.clone()
     saved.write_bytes(bytes(saved.stat().st_size))
-    assert torch.equal(loaded.parameters.centres, before)
+    assert torch.equal(read.centres, before)
+
+
+def test_gaussians_of_a_file_that_changed_are_refused(saved: Path) -> None:
+    loaded = load_model(saved)
+    saved.write_bytes(bytes(saved.stat().st_size))
+    with pytest.raises(InputError, match="is no model file, or is damaged"):
+        draw_grid(loaded, Grid((1, 4, 4)), "cpu")
+
+
+def cut(model: Model, *depths: float) -> Model:
+    """The model in parts by depth (mm), each with as many slots as it needs."""
+    z = model.parameters.centres[:, 2]
+    edges = (-np.inf, *depths, np.inf)
+    clouds = [model.parameters.subset((z >= low) & (z < high)) for low, high in pairwise(edges)]
+    return replace(model, parts=tuple(Part.of(part, model.cutoff) for cloud in clouds for part in by_labels(cloud)))
+
+
+def test_parts_survive(result: Reconstruction, tmp_path: Path) -> None:
+    model = cut(result.model, 4.0, 9.0)
+    save_model(tmp_path / "m.safetensors", model)
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert len(loaded.parts) == 3
+    for ours, theirs in zip(loaded.parts, model.parts, strict=True):
+        assert replace(ours, load=theirs.load) == theirs
+        for name, tensor in theirs.load().tensors().items():
+            assert torch.equal(getattr(ours.load(), name), tensor), name
+
+
+def test_any_program_can_read_the_tensors(result: Reconstruction, saved: Path) -> None:
+    with safe_open(saved, framework="np") as file:
+        assert set(file.keys()) >= {"frame", "parts.0.centres", "parts.0.channels", "expected_error.middle"}
+        np.testing.assert_array_equal(file.get_tensor("parts.0.slopes"), result.model.parameters.slopes.numpy())
+        np.testing.assert_array_equal(file.get_tensor("frame"), result.model.frame)
+
+
+def test_the_former_format_is_read(result: Reconstruction, saved: Path) -> None:
+    """Format 1 had all Gaussians under one name, and said nothing about parts."""
+    tensors = {f"gaussians.{name}": tensor for name, tensor in result.model.parameters.tensors().items()}
+    former = load_model(rewritten(saved, {"version": 1}, "parts", tensors))
+    assert former.parts[0].reach == result.model.parts[0].reach and len(former.parts) == 1
+    ours, theirs = (draw_grid(model, result.volume.grid, "cpu") for model in (former, result.model))
+    assert ours.image.tobytes() == theirs.image.tobytes()
 
 
 def test_a_model_without_labels_survives(result: Reconstruction, tmp_path: Path) -> None:
-    model = replace(result.model, parameters=result.model.parameters.image_only(), segments=())
+    model = replace(result.model, parts=(Part.of(result.model.parameters.image_only(), 12.0),), segments=())
     save_model(tmp_path / "m.safetensors", model)
     assert load_model(tmp_path / "m.safetensors").segments == ()
 
@@ -130,18 +175,19 @@ def test_foreign_safetensors_are_refused(tmp_path: Path, metadata: dict[str, str
 
 
 def test_a_newer_format_asks_for_an_update(saved: Path) -> None:
-    with pytest.raises(InputError, match="format 2;.*Update the program"):
-        load_model(rewritten(saved, {"version": 2}))
+    with pytest.raises(InputError, match="format 3;.*Update the program"):
+        load_model(rewritten(saved, {"version": 3}))
 
 
-@pytest.mark.parametrize("drop", ["frame", "gaussians.tilts", "expected_error.step", "intensity", "segments", "cutoff"])
+@pytest.mark.parametrize("drop", ["frame", "parts.0.tilts", "expected_error.step", "intensity", "segments", "cutoff",
+                                  "parts"])
 def test_a_missing_part_is_named(saved: Path, drop: str) -> None:
     with pytest.raises(InputError, match=f"damaged or incomplete.*{drop}"):
         load_model(rewritten(saved, {}, drop))
 
 
 @pytest.mark.parametrize("change, tensors", [
-    ({"mode": "magic"}, {}), ({}, {"frame": torch.eye(3)}), ({}, {"gaussians.centres": torch.zeros(2, 3)}),
+    ({"mode": "magic"}, {}), ({}, {"frame": torch.eye(3)}), ({}, {"parts.0.centres": torch.zeros(2, 3)}),
     ({}, {"expected_error.offsets": torch.zeros(2)}), ({"version": "one"}, {}), ({"segments": [{"color": None}]}, {})])
 def test_parts_that_do_not_fit_are_refused(saved: Path, change: dict[str, Any],
                                             tensors: dict[str, torch.Tensor]) -> None:
@@ -149,17 +195,15 @@ def test_parts_that_do_not_fit_are_refused(saved: Path, change: dict[str, Any],
         load_model(rewritten(saved, change, tensors=tensors))
 
 
-def test_a_failed_write_leaves_the_old_file(result: Reconstruction, saved: Path,
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(result: Reconstruction, saved: Path) -> None:
     before = saved.read_bytes()
 
-    def fail(tensors: object, path: Path, metadata: object) -> None:
-        path.write_bytes(b"half")
+    def fail() -> GaussianParameters:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    lost = replace(result.model, parts=(*result.model.parts, replace(result.model.parts[0], load=fail)))
     with pytest.raises(OutputError, match="was not written: No space left on device"):
-        save_model(saved, result.model)
+        save_model(saved, lost)
     assert saved.read_bytes() == before
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
 
@@ -203,9 +247,9 @@ def tilted(model: Model) -> Model:
     """The model with stronger, different tilts and shapes."""
     parameters, generator = model.parameters, torch.Generator().manual_seed(0)
     noise = torch.randn(len(parameters), 6, generator=generator)
-    return replace(model, parameters=replace(
-        parameters, tilts=noise[:, :2], in_plane=parameters.in_plane + 0.3 * noise[:, 2:5],
-        log_depths=parameters.log_depths + 0.3 * noise[:, 5]))
+    changed = replace(parameters, tilts=noise[:, :2], in_plane=parameters.in_plane + 0.3 * noise[:, 2:5],
+                      log_depths=parameters.log_depths + 0.3 * noise[:, 5])
+    return replace(model, parts=(Part.of(changed, model.cutoff),))
 
 
 def covariances(ply: dict[str, np.ndarray]) -> np.ndarray:

@@ -52,7 +52,9 @@ def _explained(error: BaseException, arguments: argparse.Namespace) -> ExitCode:
         if isinstance(error, (BackendUnavailableError, MissingPackageError)):
             return ExitCode.MISSING
         return ExitCode.NOT_WRITTEN if isinstance(error, OutputError) else ExitCode.FAILED
-    if _is_lack_of_memory(error):
+    from ..memory import is_lack
+
+    if is_lack(error):
         print("error: There is not enough memory for this. Close other programs, crop the volume to the part that "
               "matters, or choose a coarser output (--output-spacing input, or a larger number of mm).",
               file=sys.stderr)
@@ -64,12 +66,6 @@ def _explained(error: BaseException, arguments: argparse.Namespace) -> ExitCode:
     print(f"error: This should not have happened. Please report it with the text above, the command that you ran "
           f"('{arguments.command}') and the version, {__version__}.", file=sys.stderr)
     return ExitCode.FAILED
-
-
-def _is_lack_of_memory(error: BaseException) -> bool:
-    # torch has no class of its own for the host's memory.
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in ("allocate memory", "out of memory")))
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
@@ -25,6 +25,8 @@ class Step(Protocol):
     def steps(self) -> int: ...
     @property
     def loss(self) -> float | None: ...
+    @property
+    def done(self) -> float: ...
 
 
 def note(text: str) -> None:
@@ -33,10 +35,10 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def shown_progress(stages: Mapping[str, float]) -> Iterator[Callable[[Step], None]]:
+def shown_progress(stages: Iterable[str]) -> Iterator[Callable[[Step], None]]:
     """Yield a function that shows progress on stderr: a bar on a terminal, else one line per stage.
 
-    stages: name -> share of the whole, in order.
+    stages: their names, in order.
     """
     if not sys.stderr.isatty():
         yield _lines(stages)
@@ -51,18 +53,16 @@ def shown_progress(stages: Mapping[str, float]) -> Iterator[Callable[[Step], Non
         TimeRemainingColumn,
     )
 
-    before = _shares_before(stages)
     columns = (TextColumn("{task.description:<14}"), BarColumn(10), TaskProgressColumn(),
                TextColumn("{task.fields[detail]}"), TimeElapsedColumn(),
                TimeRemainingColumn(), TextColumn("left"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=sum(stages.values()), detail="")
+        task = bar.add_task("", total=1.0, detail="")
 
         def show(progress: Step) -> None:
             detail = f"step {progress.step}/{progress.steps}" if progress.steps > 1 else ""
             detail += f", loss {progress.loss:.2g}" if progress.loss is not None else ""
-            done = before[progress.stage] + progress.fraction * stages[progress.stage]
-            bar.update(task, description=progress.stage, completed=done, detail=detail)
+            bar.update(task, description=progress.stage, completed=progress.done, detail=detail)
 
         yield show
 
@@ -88,7 +88,7 @@ def stoppable() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, former)
 
 
-def _lines(stages: Mapping[str, float]) -> Callable[[Step], None]:
+def _lines(stages: Iterable[str]) -> Callable[[Step], None]:
     start, names, shown = time.perf_counter(), list(stages), set[str]()
 
     def show(progress: Step) -> None:
@@ -99,10 +99,3 @@ def _lines(stages: Mapping[str, float]) -> Callable[[Step], None]:
 
     return show
 
-
-def _shares_before(stages: Mapping[str, float]) -> dict[str, float]:
-    before, total = {}, 0.0
-    for name, share in stages.items():
-        before[name] = total
-        total += share
-    return before

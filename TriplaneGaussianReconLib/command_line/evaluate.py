@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import evaluation
 from ..atomic_files import check_output
+from ..devices import choose
 from ..errors import MissingPackageError, ReconstructionError
 from ..evaluation import Estimate, Method
 from ..geometry import Axis, Grid
@@ -17,7 +18,6 @@ from ..image_files import read_image, read_segmentation
 from ..images import Image, Segmentation, aligned_to
 from ..observations import Observations
 from ..presets import PRESETS, Preset
-from ..rasterizer import backend_for
 from ..reconstruction import reconstruct
 from ..selection import Selection
 from .arguments import PRESETS as PRESET_NAMES
@@ -58,7 +58,7 @@ def run(arguments: Namespace) -> None:
     from rich.console import Console
 
     _check_paths(arguments)
-    backend_for(arguments.device)
+    choose(arguments.device)
     image = read_image(arguments.volume)
     axis = image.grid.named_axis(arguments.axis) if arguments.axis else image.grid.thickest_axis()
     selection = Selection.every(image.grid.count(axis), arguments.keep_every)

@@ -13,4 +13,4 @@ def run(arguments: Namespace) -> None:
     check_output(Path(arguments.output), ".ply")
     model = load_model(arguments.model)
     export_ply(arguments.output, model)
-    print(f"{len(model.parameters)} Gaussians: {arguments.output}")
+    print(f"{model.count} Gaussians: {arguments.output}")

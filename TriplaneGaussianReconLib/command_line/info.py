@@ -34,7 +34,7 @@ def describe(model: Model) -> dict[str, Any]:
     """Return the facts about `model`, JSON-compatible."""
     size = np.ptp(box_of(model), axis=0)
     return {
-        "gaussians": len(model.parameters), "compositing": model.mode,
+        "gaussians": model.count, "compositing": model.mode,
         "size_mm": [round(float(x), 3) for x in size],
         "centre_lps_mm": [round(float(x), 3) for x in corners_of(model).mean(axis=0)],
         "pixel_mm": [round(float(x), 4) for x in pixel_of(model)],

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..atomic_files import check_output, write_json
+from ..devices import choose
 from ..errors import Cancelled, InputError
 from ..geometry import Axis, Grid, array_axis
 from ..image_files import check_writable, read_image, read_segmentation, write_image, write_segmentation
 from ..images import Image, Segmentation, aligned_to
 from ..observations import Observations, closest_first
 from ..presets import preset_named
-from ..rasterizer import backend_for
-from ..reconstruction import STAGES, Reconstruction, reconstruct
+from ..reconstruction import STAGES, Memory, Reconstruction, reconstruct
 from ..selection import Selection, parse_numbers
 from ..storage import MODEL_EXTENSION, save_model
 from .console import note, shown_progress, stoppable
@@ -46,7 +46,7 @@ def run(arguments: Namespace) -> None:
     start = time.perf_counter()
     _check_paths(arguments)
     preset_named(arguments.preset)
-    backend_for(arguments.device)
+    choose(arguments.device)
     case = read_case(arguments)
     observations = Observations.from_volume(case.image, case.trusted, case.segmentation)
     given = case.segmentation.segments if case.segmentation is not None else ()
@@ -56,7 +56,7 @@ def run(arguments: Namespace) -> None:
     _warn(case, arguments)
     with stoppable() as should_stop, shown_progress(STAGES) as show:
         result = reconstruct(observations, case.output, preset=arguments.preset, device=arguments.device,
-                             seed=arguments.seed, progress=show, should_stop=should_stop)
+                             seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop)
     result = _completed(result, case, arguments)
     written = _write(result, arguments)
     _summarise(result, written, time.perf_counter() - start)
@@ -79,6 +79,13 @@ def read_case(arguments: Namespace) -> Case:
         note("warning: All slices are trusted and the result has the voxels of the input, so nothing is gained. Trust "
              "fewer slices, or choose a finer --output-spacing.")
     return Case(image, segmentation, axis, trusted, output)
+
+
+def _memory(arguments: Namespace) -> Memory:
+    """The model is kept if it is to be saved, meanwhile where it will be."""
+    if not arguments.save_model:
+        return Memory(keep_model=False)
+    return Memory(folder=_place(arguments.save_model).parent)
 
 
 def _warn(case: Case, arguments: Namespace) -> None:

@@ -12,7 +12,6 @@ from ..geometry import Grid
 from ..image_files import check_writable, write_image, write_segmentation
 from ..images import Image, Segmentation
 from ..model import IntensityScale, Model
-from ..rasterizer import backend_for
 from ..rendering import draw
 from ..storage import load_model
 from .saved_model import corners_of, pixel_of
@@ -36,7 +35,7 @@ def run(arguments: Namespace) -> None:
                          "reconstruct with --labels.")
     grid = plane_grid(model, arguments)
     planes = grid.planes("k", np.zeros(1))
-    drawn = draw(model, planes, backend_for("cpu"))  # a single plane is quick anywhere
+    drawn = draw(model, planes, "cpu")  # a single plane is quick anywhere
     if arguments.output.lower().endswith(".png"):
         _write_png(Path(arguments.output), drawn.image[0], model.intensity)
     else:

@@ -21,8 +21,9 @@ def box_of(model: Model) -> np.ndarray:
     """
     error = model.expected_error
     cells = np.array([error.middle.shape[2], error.middle.shape[1]])
-    depths = np.append(error.offsets, model.parameters.centres[:, 2].numpy())
-    return np.array([[0.0, 0.0, depths.min()], [*(cells * error.step - pixel_of(model)), depths.max()]])
+    lowest = min(error.offsets.min(), *(part.lowest for part in model.parts))
+    highest = max(error.offsets.max(), *(part.highest for part in model.parts))
+    return np.array([[0.0, 0.0, lowest], [*(cells * error.step - pixel_of(model)), highest]])
 
 
 def corners_of(model: Model) -> np.ndarray:

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ..errors import BackendUnavailableError, InputError
+from ..errors import InputError
 from ..gaussians import Gaussians
 from ..geometry import PlaneStack
 from .definitions import EPSILON, MAX_ALPHA, Mode
 
-__all__ = ["DEVICES", "EPSILON", "MAX_ALPHA", "Backend", "Mode", "Raster", "backend_for", "rasterize"]
+__all__ = ["EPSILON", "MAX_ALPHA", "Backend", "Mode", "Raster", "rasterize"]
 
 Backend = Literal["reference", "cpu", "cuda"]
 _Implementation = Callable[[Gaussians, PlaneStack, Mode, int, float], tuple[Tensor, Tensor]]
@@ -39,8 +39,6 @@ _Implementation = Callable[[Gaussians, PlaneStack, Mode, int, float], tuple[Tens
 _MODULES: dict[str, str] = {"reference": ".reference", "cpu": ".cpu", "cuda": ".cuda"}
 
 _channel_ranges = WeakTensorKeyDictionary()
-
-DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -62,25 +60,13 @@ def rasterize(gaussians: Gaussians, planes: PlaneStack, *, mode: Mode, channel_c
     cutoff: squared Mahalanobis distance beyond which a Gaussian is 0; 12 drops what is below exp(-6) = 0.25 %.
     `cpu` and `cuda` draw only Gaussians whose precision is positive definite, and repeat bit by bit: the one whatever
     the number of threads, the other on cards of one kind.  `cuda` takes tensors on a GPU, the others on the CPU.
-    Raises InputError for input that does not fit together, BackendUnavailableError for a backend that this
-    build does not have.
+
+    Raises InputError for input that does not fit together, BackendUnavailableError where `cuda` cannot run.
     """
     implementation = _implementation(backend)
     _check(gaussians, mode, channel_count, cutoff, "cuda" if backend == "cuda" else "cpu")
     channels, weight_sum = implementation(gaussians, planes, mode, channel_count, float(cutoff))
     return Raster(channels, weight_sum)
-
-
-def backend_for(device: str) -> Backend:
-    """Return the implementation for `device`: auto, cpu or cuda.
-
-    Raises InputError for another name, BackendUnavailableError for cuda where it is missing.
-    """
-    if device not in DEVICES:
-        raise InputError(f"Unknown device '{device}'. Choose one of {', '.join(DEVICES)}.")
-    if device == "cuda":
-        _implementation("cuda")
-    return "cuda" if device == "cuda" else "cpu"
 
 
 def _implementation(backend: str) -> _Implementation:

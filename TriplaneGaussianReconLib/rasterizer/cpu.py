@@ -108,8 +108,8 @@ class _Rasterize(torch.autograd.Function):
         lists = _list(cloud, sheets, tiling, cutoff)
         tiles = len(lists.tile_starts) - 1
         if alpha:
-            _in_parallel(kernels.sort_tiles, tiles, lists.tile_starts, depths(tensors[0], planes).numpy(), sheets, tiling.bands,
-                         lists.ids, lists.places)
+            _in_parallel(kernels.sort_tiles, tiles, lists.tile_starts, depths(tensors[0], planes).numpy(), sheets,
+                         tiling.bands, lists.ids, lists.places)
         channels = np.empty((len(planes), channel_count, planes.rows, planes.columns), cloud.weights.dtype)
         weight_sum = np.empty(planes.shape, cloud.weights.dtype)
         _in_parallel(kernels.draw, tiles, cloud, sheets, tiling, cutoff, lists.ids, lists.tile_starts, alpha,

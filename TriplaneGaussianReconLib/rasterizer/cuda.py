@@ -88,7 +88,8 @@ class _Rasterize(torch.autograd.Function):
         else:
             channels, weight_sum = run.empty(run.planes, channel_count, run.area), run.empty(run.planes, run.area)
             sums = run.zeros(channel_count + 1, run.planes, run.area, dtype=torch.int64)
-            run.per_gaussian("scatter_image" if run.slots == 1 else "scatter_slots", 128, cutoff, channel_count, bounds, sums)
+            run.per_gaussian("scatter_image" if run.slots == 1 else "scatter_slots", 128, cutoff, channel_count, bounds,
+                             sums)
             run.per_pixel("resolve", run.count, run.slots, run.planes, run.area, channel_count, mode == "normalised",
                           bounds, sums, channels, weight_sum)
         channels, weight_sum = channels.reshape(len(planes), channel_count, *planes.shape[1:]), weight_sum.reshape(

@@ -80,6 +80,6 @@ def decode(points: Tensor, box: Tensor, planes: list[Tensor], hidden: Tensor, hi
     """
     texels = torch.cat([plane[0].flatten(1) for plane in planes], dim=1).T.contiguous()
     counts = (planes[0].shape[3], planes[0].shape[2], planes[1].shape[2])
-    residuals: Tensor = _Decode.apply(counts, points.contiguous(), box, texels, hidden, hidden_bias, output, output_bias,
-                                      limits, fusion)
+    residuals: Tensor = _Decode.apply(counts, points.contiguous(), box, texels, hidden, hidden_bias, output,
+                                      output_bias, limits, fusion)
     return residuals

@@ -60,6 +60,8 @@ __device__ __forceinline__ void raise(float* bounds, const float* largest)
     if (threadIdx.x < COUNT) atomicMax((unsigned*)bounds + threadIdx.x, of_block[threadIdx.x]);
 }
 
+#ifndef FEATURES  // the rasterizer and the activations; the tri-plane field is a program of its own
+
 // ---- planes and Gaussians
 
 // A stack of planes sorted by depth.  frame: column step, row step, normal, and the dual vectors that give a point's
@@ -1077,6 +1079,8 @@ activate_backward(i64 count, const real* tilts, const real* in_plane, const real
     const real weight = sigmoid(raw_weights[i]);
     raw_weight_gradient[i] = weight * (real(1) - weight) * weight_gradient[i];
 }
+
+#endif
 
 // ---- tri-plane field
 

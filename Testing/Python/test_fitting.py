@@ -1,0 +1,286 @@
+"""Slabs: the same result as in one go, whatever memory there is."""
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from TriplaneGaussianReconLib import fitting, reconstruction
+from TriplaneGaussianReconLib.devices import Chosen
+from TriplaneGaussianReconLib.errors import Cancelled, InputError
+from TriplaneGaussianReconLib.fitting import Fitting, Task
+from TriplaneGaussianReconLib.geometry import Axis, Grid
+from TriplaneGaussianReconLib.image_files import read_image, read_segmentation
+from TriplaneGaussianReconLib.images import Image, Segmentation, aligned_to
+from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.presets import PRESETS
+from TriplaneGaussianReconLib.reconstruction import STAGES, Memory, Progress, Reconstruction, reconstruct
+from TriplaneGaussianReconLib.rendering import draw_grid, expected_error_on_grid
+from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.slabs import HALO
+
+SAMPLES = Path(__file__).parents[2] / "Resources" / "SampleData"
+SEAM = 2e-3  # largest difference from the result in one go, as a share of the intensity range
+PLENTY = Memory(budget=10 ** 15)
+
+
+def cropped(name: str, part: tuple[slice, slice, slice]) -> tuple[Image, Segmentation]:
+    """Part of a sample scan with its labels; float32, so that differences are not rounded away."""
+    image = read_image(SAMPLES / f"{name}.nii.gz")
+    labels = aligned_to(read_segmentation(SAMPLES / f"{name}.seg.nrrd"), image.grid)
+    grid = replace(image.grid, shape=image.array[part].shape, origin=image.grid.index_to_physical(
+        np.array([p.start or 0 for p in reversed(part)])))
+    layers = np.ascontiguousarray(labels.layers[(slice(None), *part)])
+    return (Image(np.ascontiguousarray(image.array[part], np.float32), grid),
+            Segmentation(layers, tuple(s for s in labels.segments if (layers[s.layer] == s.value).any()), grid))
+
+
+def memory_for(observations: Observations, slabs: int, **options: Any) -> Memory:
+    """A budget for about so many slabs."""
+    gaps = len(observations.stacks[0].planes) - 1
+    task = Task(reconstruction.Trusted.of(observations, Grid((1, 1, 1))), None, None, PRESETS["fast"], 0)  # type: ignore[arg-type]
+    each = float(task.gap_bytes().mean())
+    return Memory(budget=int(each * (gaps / slabs + 2 * HALO + 0.2)), **options)
+
+
+def assert_seamless(split: Reconstruction, whole: Reconstruction) -> None:
+    spread = float(np.ptp(whole.volume.array))
+    assert split.report["slabs"] >= 3 and whole.report["slabs"] == 1
+    assert np.abs(split.volume.array - whole.volume.array).max() < SEAM * spread
+    assert np.abs(split.confidence.array - whole.confidence.array).max() < SEAM * spread
+    assert split.report["gaussians"] == whole.report["gaussians"]
+    if whole.segmentation is not None and split.segmentation is not None:
+        assert (split.segmentation.layers == whole.segmentation.layers).mean() > 0.999
+        assert whole.segmentation.layers.any()
+    for ours, theirs in zip(split.report["residual_on_trusted_slices"], whole.report["residual_on_trusted_slices"],
+                            strict=True):
+        assert ours == pytest.approx(theirs, rel=0.01)
+
+
+@pytest.mark.parametrize(("name", "part", "keep_every"), [
+    ("ct_spine_lumbar", (slice(6, 43), slice(None), slice(None)), 2),
+    ("mr_fetal_stack1", (slice(None), slice(20, 84), slice(20, 90)), 2)])
+def test_slabs_of_real_scans_leave_no_seam(name: str, part: tuple[slice, slice, slice], keep_every: int) -> None:
+    image, labels = cropped(name, part)
+    observations = Observations.from_volume(image, {"k": Selection.every(image.grid.count("k"), keep_every)}, labels)
+    whole = reconstruct(observations, image.grid, device="cpu", memory=PLENTY)
+    assert_seamless(reconstruct(observations, image.grid, device="cpu", memory=memory_for(observations, 4)), whole)
+
+
+@pytest.fixture(scope="module")
+def scan(textured: Callable[..., np.ndarray]) -> Image:
+    volume = 1000 * textured((25, 26, 28), (0.7, -0.5), seed=5)
+    return Image(volume, Grid(volume.shape, (5.0, -3.0, 40.0), (1.0, 1.0, 1.2)))
+
+
+@pytest.fixture(scope="module")
+def labelled(scan: Image) -> Segmentation:
+    return Segmentation.from_labelmap((np.digitize(scan.array, [350, 600])).astype(np.uint8), scan.grid)
+
+
+@pytest.fixture(scope="module")
+def observations(scan: Image, labelled: Segmentation) -> Observations:
+    return Observations.from_volume(scan, {"k": Selection.every(25, 2)}, labelled)
+
+
+@pytest.fixture(scope="module")
+def whole(scan: Image, observations: Observations) -> Reconstruction:
+    return reconstruct(observations, scan.grid, device="cpu", memory=PLENTY)
+
+
+def test_slabs_with_labels(scan: Image, observations: Observations, whole: Reconstruction, tmp_path: Path) -> None:
+    """The model is put aside on disk, is what the output shows, and goes with the last who holds it."""
+    result = reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 4, folder=tmp_path))
+    assert_seamless(result, whole)
+    assert len(result.model.parts) >= 12 and len(list(tmp_path.iterdir())) == 1
+    np.testing.assert_allclose(draw_grid(result.model, scan.grid, "cpu").image, result.volume.array, atol=2e-3)
+    np.testing.assert_array_equal(expected_error_on_grid(result.model, scan.grid), result.confidence.array)
+    del result
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def test_slabs_of_which_no_model_is_kept(scan: Image, observations: Observations, whole: Reconstruction,
+                                         tmp_path: Path) -> None:
+    memory = memory_for(observations, 4, folder=tmp_path, keep_model=False)
+    result = reconstruct(observations, scan.grid, device="cpu", memory=memory)
+    assert_seamless(result, whole)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="were not kept"):
+        draw_grid(result.model, scan.grid, "cpu")
+
+
+def test_slabs_with_slices_of_three_directions(scan: Image) -> None:
+    trusted: dict[Axis, Selection] = {"k": Selection.every(25, 2), "j": Selection.every(26, 9),
+                                      "i": Selection.every(28, 9)}
+    observations = Observations.from_volume(scan, trusted)
+    whole = reconstruct(observations, scan.grid, device="cpu", memory=PLENTY)
+    assert_seamless(reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 4)), whole)
+
+
+def test_slabs_and_an_oblique_output(scan: Image, observations: Observations, rotation: tuple) -> None:
+    """Every plane of the output crosses several slabs."""
+    tilted = Grid((20, 16, 16), spacing=(1.2, 1.2, 1.2), direction=rotation)
+    centre = scan.grid.index_to_physical(np.array([13.5, 12.5, 12.0]))
+    tilted = replace(tilted, origin=centre - (tilted.index_to_physical(np.array([7.5, 7.5, 9.5]))))
+    whole, split = (reconstruct(observations, tilted, device="cpu", memory=memory)
+                    for memory in (PLENTY, memory_for(observations, 4, keep_model=False)))
+    assert_seamless(split, whole)
+
+
+def test_slabs_of_uneven_slices(scan: Image) -> None:
+    indices = (2, 3, 5, 6, 7, 10, 11, 12, 14, 15, 17, 20, 21, 22)
+    observations = Observations.from_volume(scan, {"k": Selection(indices, 25)})
+    whole = reconstruct(observations, scan.grid, device="cpu", memory=PLENTY)
+    assert_seamless(reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 4)), whole)
+
+
+def test_progress_never_goes_back(scan: Image, observations: Observations) -> None:
+    told: list[Progress] = []
+    result = reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 4),
+                         progress=told.append)
+    done = [p.done for p in told]
+    assert done == sorted(done) and done[0] == 0.0 and done[-1] == pytest.approx(1.0)
+    for name in STAGES:
+        fractions = [p.fraction for p in told if p.stage == name]
+        assert fractions == sorted(fractions) and fractions[-1] == 1.0, name
+    assert list(result.report["seconds"]) == list(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("visit", [0, 1])
+def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations, tmp_path: Path, stage: str,
+                                        visit: int) -> None:
+    """When each stage begins, and when it is nearly done."""
+    stages: list[str] = []
+    reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 3, keep_model=False),
+                progress=lambda p: stages.append(p.stage))
+    last = [n for n, name in enumerate(stages) if name == stage][-2 * visit]
+    seen: list[str] = []
+    with pytest.raises(Cancelled):
+        reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 3, folder=tmp_path),
+                    progress=lambda p: seen.append(p.stage), should_stop=lambda: len(seen) >= last)
+    assert not list(tmp_path.iterdir())
+
+
+def running_out(monkeypatch: pytest.MonkeyPatch, method: str, times: Callable[[Fitting, int], bool]) -> None:
+    """Replace a method of Fitting by a stand-in that runs out of memory whenever `times` says so."""
+    real, calls = getattr(Fitting, method), list[int]()
+
+    def stand_in(self: Fitting, number: int, *more: Any) -> Any:
+        calls.append(number)
+        if times(self, len(calls)):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate more than there is.")
+        return real(self, number, *more)
+
+    monkeypatch.setattr(Fitting, method, stand_in)
+
+
+@pytest.mark.parametrize(("method", "call"), [("_train_whole", 1), ("_fit", 1), ("_learn", 2)])
+def test_running_out_of_memory_once_halves_the_slab(scan: Image, observations: Observations, whole: Reconstruction,
+                                                    monkeypatch: pytest.MonkeyPatch, method: str, call: int) -> None:
+    running_out(monkeypatch, method, lambda _, calls: calls == call)
+    memory = memory_for(observations, 4) if method == "_learn" else PLENTY
+    with pytest.warns(RuntimeWarning, match="Memory did not suffice for .* gaps at a time"):
+        result = reconstruct(observations, scan.grid, device="cpu", memory=memory)
+    assert result.report["slabs"] == (5 if method == "_learn" else 2)
+    assert len(result.report["notes"]) == 1
+    assert np.abs(result.volume.array - whole.volume.array).max() < SEAM * np.ptp(whole.volume.array)
+
+
+def test_what_fits_nowhere_is_refused(scan: Image, observations: Observations, monkeypatch: pytest.MonkeyPatch) -> None:
+    running_out(monkeypatch, "_fit", lambda *_: True)
+    with pytest.warns(RuntimeWarning), pytest.raises(InputError, match="not enough memory.*close other programs.*crop"):
+        reconstruct(observations, scan.grid, device="cpu", memory=PLENTY)
+
+
+def test_a_preset_that_cannot_be_cut_is_refused(scan: Image, observations: Observations,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    running_out(monkeypatch, "_train_whole", lambda *_: True)
+    with pytest.raises(InputError, match="'paper' cannot be split"):
+        reconstruct(observations, scan.grid, device="cpu", preset="paper")
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
+        scan: Image, observations: Observations, whole: Reconstruction, monkeypatch: pytest.MonkeyPatch, device: str
+        ) -> None:
+    """With stand-ins: a GPU that has no room for anything."""
+    monkeypatch.setattr(reconstruction, "choose", lambda _: Chosen("cuda", torch.device("cuda"), "A GPU."))
+    arbitrate = reconstruction.arbitrate
+    monkeypatch.setattr(reconstruction, "arbitrate", lambda *a: arbitrate(*a[:3]))
+    running_out(monkeypatch, "_prepared", lambda self, _: self.chosen.device.type == "cuda")
+    with pytest.warns(RuntimeWarning):
+        if device == "cuda":
+            with pytest.raises(InputError, match="not enough memory.*use device 'cpu', or crop"):
+                reconstruct(observations, scan.grid, device=device, memory=PLENTY)
+            return
+        result = reconstruct(observations, scan.grid, device=device, memory=PLENTY)
+    assert result.report["device"] == "cpu" and "went on with the CPU" in result.report["notes"][-1]
+    assert np.abs(result.volume.array - whole.volume.array).max() < SEAM * np.ptp(whole.volume.array)
+
+
+def test_other_errors_are_not_taken_for_lack_of_memory(scan: Image, observations: Observations,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("an illegal memory access")
+
+    monkeypatch.setattr(fitting, "refine", broken)
+    with pytest.raises(RuntimeError, match="illegal"):
+        reconstruct(observations, scan.grid, device="cpu", memory=PLENTY)
+
+
+MEASURED = """
+import sys, threading
+import numpy as np, psutil
+sys.path.insert(0, sys.argv[1])
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.images import Image
+from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.reconstruction import Memory, reconstruct
+from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.slabs import HALO
+
+def run(count):
+    j, i = np.mgrid[:96, :96]
+    volume = np.stack([(500 + 400 * np.sin((i + k) / 7) * np.cos(j / 9)) for k in range(count)]).astype(np.int16)
+    image = Image(volume, Grid(volume.shape))
+    observations = Observations.from_volume(image, {"k": Selection.every(count, 2)})
+    return reconstruct(observations, image.grid, device="cpu", memory=Memory(int(sys.argv[3]), keep_model=False))
+
+run(9)  # whatever is loaded or compiled at first use
+process, highest, stop = psutil.Process(), [0], threading.Event()
+before = process.memory_info().rss
+def watch():
+    while not stop.wait(0.01):
+        highest[0] = max(highest[0], process.memory_info().rss)
+watcher = threading.Thread(target=watch)
+watcher.start()
+slabs = run(int(sys.argv[2])).report["slabs"]
+stop.set()
+watcher.join()
+print(slabs, highest[0] - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_slices() -> None:
+    """Three times the slices add what they are made of, in and out, and no Gaussians."""
+    def measured(count: int) -> tuple[int, int]:
+        root = str(Path(__file__).parents[2])
+        printed = subprocess.run([sys.executable, "-c", MEASURED, root, str(count), str(100 * 2 ** 20)], check=True,
+                                 capture_output=True, text=True).stdout
+        slabs, grown = printed.split()[-2:]
+        return int(slabs), int(grown)
+
+    (few, less), (many, more) = measured(41), measured(121)
+    assert few >= 2 and many >= 2 * few
+    assert more - less < 150 * 80 * 96 * 96  # bytes per voxel, most of it fragments; in one go it is some 500

@@ -1,0 +1,105 @@
+"""Parts of a model: joined, in memory, on disk, or gone."""
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+import torch
+
+from TriplaneGaussianReconLib.errors import InputError, OutputError
+from TriplaneGaussianReconLib.gaussians import GaussianParameters
+from TriplaneGaussianReconLib.parts import Part, PartStore, by_labels, joined
+
+
+def cloud(count: int, slots: int = 1, depth: float = 0.0) -> GaussianParameters:
+    """Gaussians at `depth`, with a reach of 3 mm at a cutoff of 9; every other one carries labels."""
+    generator = torch.Generator().manual_seed(count)
+    centres = torch.rand(count, 3, generator=generator)
+    centres[:, 2] = depth
+    channels = torch.arange(slots, dtype=torch.int32).repeat(count, 1)
+    channels[::2, 1:] = 0
+    return GaussianParameters(centres, torch.rand(count, 2, generator=generator),
+                              torch.rand(count, 3, generator=generator), torch.zeros(count), torch.zeros(count),
+                              torch.rand(count, slots, generator=generator) * ((channels > 0) | (channels[:, :1] == 0)),
+                              torch.rand(count, slots, 3, generator=generator), channels)
+
+
+def assert_same(ours: GaussianParameters, other: GaussianParameters) -> None:
+    for name, tensor in ours.tensors().items():
+        assert torch.equal(tensor, getattr(other, name)), name
+
+
+def test_joined_clouds_are_filled_up_with_empty_slots() -> None:
+    a, b = cloud(3, 1), cloud(4, 3)
+    both = joined([a, b])
+    assert both.values.shape == (7, 3) and both.slopes.shape == (7, 3, 3) and both.channels.dtype == torch.int32
+    assert not both.values[:3, 1:].any() and not both.slopes[:3, 1:].any() and not both.channels[:3, 1:].any()
+    assert_same(both.subset(torch.arange(3, 7)), b)
+    assert_same(both.subset(torch.arange(3)).image_only(), a)
+    assert joined([a]) is a
+
+
+def test_unlabelled_gaussians_have_one_slot() -> None:
+    plain, rich = by_labels(cloud(9, 3))
+    assert (len(plain), plain.values.shape[1], len(rich), rich.values.shape[1]) == (5, 1, 4, 3)
+    assert (rich.channels[:, 1:] > 0).any(dim=1).all()
+    alone, = by_labels(cloud(4, 1))
+    assert_same(alone, cloud(4, 1))
+
+
+def test_a_part_knows_where_it_is_felt() -> None:
+    part = Part.of(cloud(5, 2, depth=10.0), cutoff=9.0)
+    assert (part.count, part.slots, part.lowest, part.highest, part.reach) == (5, 2, 10.0, 10.0, 3.0)
+    assert part.reaches(12.9, 20.0) and part.reaches(0.0, 7.1) and part.reaches(9.0, 9.5)
+    assert not part.reaches(13.1, 20.0) and not part.reaches(0.0, 6.9)
+    assert part.size == sum(tensor.nbytes for tensor in part.load().tensors().values())
+
+
+def filled(folder: Path, keep: bool = True) -> PartStore:
+    store = PartStore(9.0, keep=keep, folder=folder)
+    for depth in (0.0, 10.0, 20.0):
+        store.add(cloud(6, 2, depth))
+    return store
+
+
+def test_parts_go_to_disk_and_come_back(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    store.retire(13.5)
+    folder, = tmp_path.iterdir()
+    assert len(list(folder.iterdir())) == 2
+    parts = store.finish()
+    assert len(list(folder.iterdir())) == 3
+    for part, depth in zip(parts, (0.0, 10.0, 20.0), strict=True):
+        assert_same(part.load(), cloud(6, 2, depth))
+    del store, parts, part
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_never_had_to_leave_memory_stays_there(tmp_path: Path) -> None:
+    parts = filled(tmp_path).finish()
+    assert not list(tmp_path.iterdir())
+    assert_same(parts[2].load(), cloud(6, 2, 20.0))
+
+
+def test_a_model_that_is_not_kept_is_nowhere(tmp_path: Path) -> None:
+    store = filled(tmp_path, keep=False)
+    store.retire(5.0)
+    assert_same(store.parts[1].load(), cloud(6, 2, 10.0))
+    for part in (store.parts[0], store.finish()[2]):
+        with pytest.raises(InputError, match="were not kept.*keep_model=True"):
+            part.load()
+    assert not list(tmp_path.iterdir())
+
+
+def test_closing_leaves_nothing(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    store.retire(100.0)
+    store.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be put aside on disk: No such file.*do not keep the model"):
+        filled(tmp_path / "missing").retire(100.0)

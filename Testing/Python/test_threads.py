@@ -1,0 +1,41 @@
+"""One thread per call, many calls at a time."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+
+import cv2
+import pytest
+import torch
+
+from TriplaneGaussianReconLib.threads import MOST_WORKERS, serial_opencv, serial_torch, workers
+
+
+@pytest.fixture(autouse=True)
+def several_threads() -> Iterator[None]:
+    before = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(3)
+    torch.set_num_threads(3)
+    yield
+    cv2.setNumThreads(before[0])
+    torch.set_num_threads(before[1])
+
+
+@pytest.mark.parametrize(("serial", "count"), [(serial_opencv, cv2.getNumThreads),
+                                               (serial_torch, torch.get_num_threads)])
+def test_one_thread_inside_and_as_before_outside(serial: Callable[[], AbstractContextManager[None]],
+                                                 count: Callable[[], int]) -> None:
+    with serial():
+        assert count() == 1
+        with ThreadPoolExecutor(2) as pool:
+            assert pool.submit(count).result() == 1
+    assert count() == 3
+    with pytest.raises(ValueError, match="on purpose"), serial():
+        raise ValueError("on purpose")
+    assert count() == 3
+
+
+def test_workers() -> None:
+    assert 1 <= workers(torch.device("cpu")) <= MOST_WORKERS
+    assert workers(torch.device("cuda")) == 1

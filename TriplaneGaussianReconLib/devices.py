@@ -1,0 +1,171 @@
+"""Where to compute: on an NVIDIA GPU where one works, otherwise on the CPU, saying why."""
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .errors import BackendUnavailableError, InputError
+from .rasterizer import Backend
+from .rasterizer.cuda_program import kernels
+from .rasterizer.definitions import program
+
+DEVICES = ("auto", "cpu", "cuda")  # and cuda:1 and so on, for one of several GPUs
+
+_LEAST_FREE = 1e9  # bytes of GPU memory; with less, not even small volumes fit
+_TORCH_FOR = (12, 13)  # major versions of CUDA for which there are builds of torch
+_NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
+_PYTORCH = "https://pytorch.org/get-started tells how."
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The device to compute on, the rasterizer's implementation there, and a note for the user: what, and why."""
+
+    backend: Backend
+    device: torch.device
+    note: str
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU as torch sees it.  Memory in bytes; what torch itself holds ready counts as free."""
+
+    name: str
+    free: float
+    total: float
+
+
+class Computer:
+    """All that `choose` asks about this computer."""
+
+    def torch_cuda(self) -> str | None:
+        """The version of CUDA that torch was built for, such as 13.0; None if for none."""
+        return torch.version.cuda
+
+    def driver(self) -> Any:
+        """The NVIDIA driver as a library with the functions of the CUDA driver API; None where there is none."""
+        try:
+            return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        except OSError:
+            return None
+
+    def gpu(self, index: int) -> Gpu:
+        """Describe a GPU.  Raises RuntimeError where torch cannot use it."""
+        free, total = torch.cuda.mem_get_info(index)
+        held = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
+        return Gpu(torch.cuda.get_device_name(index), free + held, total)
+
+    def try_out(self, device: torch.device) -> None:
+        """Make the rasterizer ready on a GPU, compiling it if need be, and compute something there with torch.
+
+        Raises BackendUnavailableError where the rasterizer cannot run, RuntimeError where torch cannot.
+        """
+        kernels(device, program(torch.float32))
+        torch.ones(1, device=device).add(1).cpu()
+
+
+def choose(device: str, computer: Computer | None = None) -> Chosen:
+    """Return where to compute.
+
+    device: `auto` is the first GPU if that works, otherwise the CPU, with a note that says why; `cpu` does not ask for
+    GPUs at all; `cuda` is the first GPU, `cuda:1` the second and so on.
+    computer: what to ask instead of the computer at hand.
+
+    Raises InputError for another name, BackendUnavailableError for a GPU that does not work, saying why.
+    """
+    demanded = re.fullmatch(r"cuda(?::(\d+))?", device)
+    if device not in DEVICES and not demanded:
+        raise InputError(f"Unknown device '{device}'. Choose one of {', '.join(DEVICES)}, or of several GPUs cuda:0, "
+                         "cuda:1 and so on.")
+    if device == "cpu":
+        return Chosen("cpu", torch.device("cpu"), "CPU.")
+    try:
+        return _gpu(int(demanded[1] or 0) if demanded else 0, computer or Computer())
+    except BackendUnavailableError as error:
+        if demanded:
+            raise BackendUnavailableError(f"CUDA cannot be used: {error} Or use device 'cpu'.") from error
+        return Chosen("cpu", torch.device("cpu"), f"CPU: {str(error).splitlines()[0]}")
+
+
+def _gpu(index: int, computer: Computer) -> Chosen:
+    """Return a GPU on which everything works, or raise BackendUnavailableError."""
+    driver = computer.driver()
+    if driver is None:
+        raise BackendUnavailableError("No NVIDIA GPU was found, or no driver for it.")
+    count = _gpu_count(driver)
+    _check_versions(_cuda_of(driver), computer.torch_cuda())
+    if index >= count:
+        raise BackendUnavailableError(f"There is no GPU cuda:{index}; the last one is cuda:{count - 1}.")
+    try:
+        gpu = computer.gpu(index)
+        _check_memory(gpu)
+        chosen = Chosen("cuda", torch.device("cuda", index), f"{gpu.name}, {_gigabytes(gpu.total)}.")
+        computer.try_out(chosen.device)
+    except BackendUnavailableError:
+        raise
+    except RuntimeError as error:
+        raise BackendUnavailableError(_torch_failed(index, str(error))) from error
+    return chosen
+
+
+def _gpu_count(driver: Any) -> int:
+    """Return how many GPUs the driver has, at least one."""
+    status = driver.cuInit(0)
+    if status not in (0, _NO_DEVICE):
+        text = ctypes.c_char_p()
+        driver.cuGetErrorString(status, ctypes.byref(text))
+        raise BackendUnavailableError(f"The NVIDIA driver does not start: {(text.value or b'unknown error').decode()} "
+                                      f"({status}). Restart the computer, or install the driver again.")
+    count = ctypes.c_int()
+    if status == 0:
+        driver.cuDeviceGetCount(ctypes.byref(count))
+    if not count.value:
+        raise BackendUnavailableError("The NVIDIA driver finds no GPU. If there is one, see whether nvidia-smi lists "
+                                      "it, and whether CUDA_VISIBLE_DEVICES hides it.")
+    return count.value
+
+
+def _cuda_of(driver: Any) -> tuple[int, int]:
+    """Return the newest version of CUDA that the driver supports."""
+    version = ctypes.c_int()
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    return version.value // 1000, version.value % 1000 // 10
+
+
+def _check_versions(supported: tuple[int, int], torch_cuda: str | None) -> None:
+    """Raise BackendUnavailableError unless torch has CUDA, of a major version that the driver supports."""
+    needed = int(torch_cuda.split(".")[0]) if torch_cuda else _TORCH_FOR[0]
+    usable = max((major for major in _TORCH_FOR if major <= supported[0]), default=None)
+    if supported[0] < needed:
+        needs = f"this torch needs {torch_cuda}" if torch_cuda else f"{needed}.0 is needed"
+        other = f", or install a torch for CUDA {usable}; {_PYTORCH}" if usable else "."
+        raise BackendUnavailableError(f"The NVIDIA driver is too old: it supports CUDA {supported[0]}.{supported[1]}, "
+                                      f"{needs}. Update the driver{other}")
+    if torch_cuda is None:
+        raise BackendUnavailableError(f"There is an NVIDIA GPU, but torch {torch.__version__} cannot use it. Install a "
+                                      f"torch for CUDA {usable}; {_PYTORCH}")
+
+
+def _check_memory(gpu: Gpu) -> None:
+    """Raise BackendUnavailableError where too little memory is free."""
+    if gpu.free < _LEAST_FREE:
+        raise BackendUnavailableError(f"Only {_gigabytes(gpu.free)} of the {_gigabytes(gpu.total)} of {gpu.name} are "
+                                      f"free, and {_gigabytes(_LEAST_FREE)} at least are needed. Close other programs "
+                                      "that use the GPU.")
+
+
+def _torch_failed(index: int, text: str) -> str:
+    """Return what to say when torch fails on a GPU with the message `text`, whose further lines are for programmers."""
+    remedy = (f"This GPU needs another torch; {_PYTORCH}" if "no kernel image" in text
+              else "Close other programs that use the GPU, or restart the computer.")
+    reason = text.partition("\n")[0].rstrip(". ")
+    return f"torch {torch.__version__} does not run on cuda:{index}: {reason}. {remedy}"
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB"

@@ -1,0 +1,76 @@
+"""Progress, cancellation and timing of one reconstruction."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .errors import Cancelled
+
+# The stages of a reconstruction in order, with their usual share of the time.
+STAGES = {"correspondence": 0.03, "arbitration": 0.12, "prediction": 0.1, "initialization": 0.1, "training": 0.25,
+          "refinement": 0.25, "rendering": 0.15}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a reconstruction is.
+
+    fraction: how much of the stage `stage` is done; work in several slabs comes back to a stage, whose fraction then
+    goes on from where it was.  done: how much of everything is.  loss: where there is one.
+    """
+
+    stage: str
+    fraction: float
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    done: float = 0.0
+
+
+class Tick(Protocol):
+    """Reports step `step` of `steps`; raises Cancelled when asked to stop."""
+
+    def __call__(self, step: int, steps: int, loss: float | None = None, /) -> None: ...
+
+
+class Run:
+    """Reports what is being done, stops when asked to, and notes how long each stage took."""
+
+    def __init__(self, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> None:
+        self._progress, self._should_stop = progress or (lambda _: None), should_stop or (lambda: False)
+        self._fractions = dict.fromkeys(STAGES, 0.0)
+        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self.losses: dict[str, float] = {}
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What each stage has taken."""
+        return {name: round(seconds, 3) for name, seconds in self._seconds.items()}
+
+    @contextmanager
+    def stage(self, name: str, part: int = 0, of: int = 1) -> Iterator[Tick]:
+        """Work on a stage, or on one of several equal parts of it."""
+        def report(fraction: float, step: int = 0, steps: int = 0, loss: float | None = None) -> None:
+            self._fractions[name] = max(self._fractions[name], (part + fraction) / of)
+            done = sum(share * self._fractions[stage] for stage, share in STAGES.items())
+            self._progress(Progress(name, self._fractions[name], step, steps, loss, done))
+
+        def tick(step: int, steps: int, loss: float | None = None, /) -> None:
+            if self._should_stop():
+                raise Cancelled("Stopped on request; nothing was written.")
+            if loss is not None and np.isfinite(loss):
+                self.losses[name] = float(loss)
+            report(step / max(steps, 1), step, steps, loss)
+
+        start = time.perf_counter()
+        try:
+            tick(0, 1)
+            yield tick
+            report(1.0)
+        finally:
+            self._seconds[name] += time.perf_counter() - start

@@ -1,0 +1,121 @@
+"""The trusted slices in the model's frame and units, all of them or those of a slab."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .errors import InputError
+from .geometry import Grid, PlaneStack
+from .model import IntensityScale, frame_of
+from .observations import Observations
+from .segmentation import LabelChannels
+from .slabs import Slab
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """Trusted slices.  image: [plane, row, column] float32.  layers: [layer, plane, row, column] labels, or None."""
+
+    planes: PlaneStack
+    image: np.ndarray
+    layers: np.ndarray | None
+
+    def cut(self, planes: slice, rows: slice = slice(None), columns: slice = slice(None)) -> LocalStack:
+        """Return a view of the part at these indices."""
+        stack, image = self.planes, self.image[planes, rows, columns]
+        first = np.array([rows.start or 0, columns.start or 0]) @ np.stack([stack.row_step, stack.column_step])
+        return LocalStack(replace(stack, origins=stack.origins[planes] + first, rows=image.shape[1],
+                                  columns=image.shape[2]),
+                          image, None if self.layers is None else self.layers[:, planes, rows, columns])
+
+    def between(self, low: float, high: float) -> LocalStack:
+        """Return the smallest part that holds all pixels at depths (mm) `low` to `high`; it may be empty."""
+        courses = _courses(self.planes)
+        ends = [(course.min(), course.max()) for course in courses]
+        parts = []
+        for number, course in enumerate(courses):
+            least, most = (sum(end[side] for n, end in enumerate(ends) if n != number) for side in (0, 1))
+            within = np.flatnonzero((course + most >= low) & (course + least <= high))
+            parts.append(slice(within[0], within[-1] + 1) if len(within) else slice(0, 0))
+        return self.cut(*parts)
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """The trusted slices of a reconstruction.
+
+    stacks[0]: the primary stack, ascending along z.  box: (2, 3) mm, corners of everything that is to be filled.
+    pixel: mm, the smaller side of a pixel of the primary stack.
+    """
+
+    frame: np.ndarray
+    intensity: IntensityScale
+    stacks: tuple[LocalStack, ...]
+    channels: LabelChannels
+    box: np.ndarray
+    pixel: float
+
+    @property
+    def planes(self) -> PlaneStack:
+        """The planes of the primary stack."""
+        return self.stacks[0].planes
+
+    @property
+    def slices(self) -> np.ndarray:
+        """The primary stack, [plane, row, column]."""
+        return self.stacks[0].image
+
+    @classmethod
+    def of(cls, observations: Observations, output_grid: Grid) -> Trusted:
+        """Bring `observations` into the model's frame and units.
+
+        Raises InputError if two slices of the primary stack coincide.
+        """
+        primary = observations.stacks[0].planes
+        frame = frame_of(primary)
+        to_local = np.linalg.inv(frame)
+        intensity = IntensityScale.of([stack.pixels for stack in observations.stacks])
+        stacks = tuple(LocalStack(stack.planes.transformed(to_local), intensity.to_model(stack.pixels), stack.layers)
+                       for stack in observations.stacks)
+        planes = stacks[0].planes
+        if np.diff(planes.offsets).min() <= 0:
+            raise InputError("Two trusted slices lie at the same place. Exclude one of them.")
+        corners = output_grid.index_to_physical(np.array([[i, j, k] for i in (0, output_grid.shape[2] - 1)
+                                                          for j in (0, output_grid.shape[1] - 1)
+                                                          for k in (0, output_grid.shape[0] - 1)]))
+        corners = corners @ to_local[:3, :3].T + to_local[:3, 3]
+        last = planes.origins + (primary.rows - 1) * planes.row_step + (primary.columns - 1) * planes.column_step
+        everything = np.concatenate([corners, planes.origins, last])
+        pixel = float(min(np.linalg.norm(primary.row_step), np.linalg.norm(primary.column_step)))
+        return cls(frame, intensity, stacks, LabelChannels(observations.segments),
+                   np.stack([everything.min(axis=0), everything.max(axis=0)]), pixel)
+
+    def near(self, slab: Slab) -> Trusted:
+        """Return what concerns `slab` and its halo; beyond the stack's own ends the box stays as it is."""
+        if slab.near == (0, slab.count):
+            return self
+        first, last = slab.near
+        box, depths = self.box.copy(), self.planes.offsets[[first, last]]
+        box[0, 2], box[1, 2] = (own if at_end else cut for own, cut, at_end in zip(
+            self.box[:, 2], depths, (first == 0, last == slab.count), strict=True))
+        stacks = (self.stacks[0].cut(slice(first, last + 1)), *(s.between(*box[:, 2]) for s in self.stacks[1:]))
+        return replace(self, stacks=stacks, box=box)
+
+
+def depth_range(planes: PlaneStack) -> np.ndarray:
+    """(P, 2) mm: lowest and highest depth of each plane's pixels, of planes in the model's frame."""
+    origins, rows, columns = _courses(planes)
+    return np.stack([origins + rows.min() + columns.min(), origins + rows.max() + columns.max()], axis=1)
+
+
+def depth_of_pixels(planes: PlaneStack) -> np.ndarray:
+    """[plane, row, column] mm: depth of every pixel, of planes in the model's frame."""
+    origins, rows, columns = _courses(planes)
+    return origins[:, None, None] + rows[:, None] + columns
+
+
+def _courses(planes: PlaneStack) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(P,), (rows,), (columns,) mm: what plane, row and column add to a pixel's depth."""
+    return (planes.origins[:, 2], np.arange(planes.rows) * planes.row_step[2],
+            np.arange(planes.columns) * planes.column_step[2])
