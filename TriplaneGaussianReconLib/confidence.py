@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.ndimage import map_coordinates
+import torch
+from torch import Tensor
 
 # Errors vary slowly; one value per so many pixels keeps the model small.
 COARSENESS = 4
@@ -42,21 +43,31 @@ class ExpectedError:
         step = np.array([shape[1] / coarse.shape[2], shape[0] / coarse.shape[1]]) * pixel
         return cls(coarse, offsets, 0.5 * (step - pixel), step, at_trusted)
 
-    def at(self, points: np.ndarray) -> np.ndarray:
-        """Expected absolute error at `points` (rows, columns, 3) mm in the model's frame; input units, float32.
+    def at(self, points: Tensor) -> Tensor:
+        """Expected absolute error at `points` (..., 3) mm in the model's frame; input units, float32, on their device.
 
         Beyond the first and last trusted slice it keeps growing with the distance, from the value of the nearest gap.
         """
-        depth = points[..., 2]
-        gap = np.clip(np.searchsorted(self.offsets, depth, side="right") - 1, 0, len(self.middle) - 1)
-        nearest = np.minimum(np.abs(depth - self.offsets[gap]), np.abs(depth - self.offsets[gap + 1]))
-        share = np.minimum(2.0 * nearest / (self.offsets[gap + 1] - self.offsets[gap]), FARTHEST)
-        at_x, at_y = ((points[..., n] - self.origin[n]) / self.step[n] for n in (0, 1))
-        middle = np.zeros(depth.shape, np.float32)
-        for number in np.unique(gap):
-            here = gap == number
-            middle[here] = map_coordinates(self.middle[number], [at_y[here], at_x[here]], order=1, mode="nearest")
-        return (self.at_trusted + share * np.maximum(middle - self.at_trusted, 0.0)).astype(np.float32)
+        depth, offsets = points[..., 2].contiguous(), torch.from_numpy(self.offsets).to(points)
+        gap = (torch.searchsorted(offsets, depth, right=True) - 1).clamp(0, len(self.middle) - 1)
+        before, after = offsets[gap], offsets[gap + 1]
+        nearest = torch.minimum((depth - before).abs(), (depth - after).abs())
+        share = (2.0 * nearest / (after - before)).clamp(max=FARTHEST)
+        middle = self._half_way(gap, points)
+        return (self.at_trusted + share * (middle - self.at_trusted).clamp(min=0.0)).float()
+
+    def _half_way(self, gap: Tensor, points: Tensor) -> Tensor:
+        """`middle` of each point's gap, interpolated linearly in the plane."""
+        _, rows, columns = self.middle.shape
+        flat = torch.from_numpy(self.middle).to(points).flatten()
+        cells = [((points[..., n] - self.origin[n]) / self.step[n]).clamp(0, size - 1)
+                 for n, size in enumerate((columns, rows))]
+        column, row = (cell.long() for cell in cells)
+        x, y = cells[0] - column, cells[1] - row
+        line, next_line = (gap * rows + row) * columns, (gap * rows + (row + 1).clamp(max=rows - 1)) * columns
+        beside = (column + 1).clamp(max=columns - 1)
+        return ((1 - y) * ((1 - x) * flat[line + column] + x * flat[line + beside])
+                + y * ((1 - x) * flat[next_line + column] + x * flat[next_line + beside]))
 
 
 def coarsened(errors: np.ndarray) -> np.ndarray:

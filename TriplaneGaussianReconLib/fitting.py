@@ -26,7 +26,7 @@ from .progress import Run
 from .rendering import rasters
 from .segmentation import MOST_SLOTS
 from .slabs import Slab
-from .training import Drawing, View, refine, train
+from .training import Adam, Drawing, View, refine, train
 from .triplane import TriplaneField
 from .trusted import LocalStack, Trusted, depth_of_pixels, depth_range
 
@@ -186,8 +186,7 @@ class Fitting:
         """Adam on the field: the gradients of all slabs, each from its core's pixels alone, make one step."""
         training, field = self.task.preset.training, self._field.to("cpu")
         leaves = list(field.parameters())
-        optimizer = torch.optim.Adam(leaves, lr=training.learning_rates.get("field", 0.0))
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=training.patience)
+        optimizer = Adam([(leaves, training.learning_rates.get("field", 0.0))], training.patience)
         self._sweeps, loss = training.steps + 1, float("nan")
         for self._sweep in range(training.steps):
             variation = self.task.preset.triplane.total_variation * field.total_variation()
@@ -197,9 +196,8 @@ class Fitting:
             while number < len(self.slabs):
                 number += self._attempt(number, lambda n, known=loss, all_=losses: all_.append(  # type: ignore[misc]
                     self._learn(n, known)))
-            optimizer.step()
+            optimizer.step([leaf.grad for leaf in leaves], torch.tensor(sum(losses)))
             loss = sum(losses)
-            schedule.step(loss)
         self._sweep = training.steps
 
     def _learn(self, number: int, loss_before: float) -> float:

@@ -22,6 +22,8 @@ from .trusted import depth_range
 CHUNK_BYTES = 128 * 2 ** 20
 # Gaussians whose parameters take so many bytes are drawn together.
 CLOUD_BYTES = 512 * 2 ** 20
+_POINT_BYTES = 200  # that looking up the expected error takes at its peak
+CPU = torch.device("cpu")
 
 CPU = torch.device("cpu")
 
@@ -135,19 +137,12 @@ def rasters(drawing: Drawing, parts: Sequence[Part], planes: PlaneStack, device:
                 yield some, _in_turn(drawing, groups, clouds, here, depths[some])
 
 
-def expected_error(model: Model, planes: PlaneStack) -> np.ndarray:
-    """Expected absolute error [plane, row, column] on `planes` (LPS mm), float32, input units."""
-    errors = np.empty(planes.shape, np.float32)
-    _fill_expected_error(model, planes, errors)
-    return errors
-
-
-def expected_error_on_grid(model: Model, grid: Grid) -> np.ndarray:
-    """Expected absolute error [k, j, i] on every voxel of `grid`, float32, input units."""
+def expected_error_on_grid(model: Model, grid: Grid, device: torch.device = CPU) -> np.ndarray:
+    """Expected absolute error [k, j, i] on every voxel of `grid`, float32, input units; computed on `device`."""
     axis = slicing_axis(model, grid)
     errors = np.empty(grid.shape, np.float32)
     planes = grid.planes(axis, np.arange(grid.count(axis)))
-    _fill_expected_error(model, planes, np.moveaxis(errors, array_axis(axis), 0))
+    _fill_expected_error(model, planes, np.moveaxis(errors, array_axis(axis), 0), device)
     return errors
 
 
@@ -225,13 +220,18 @@ def _in_input_units(model: Model, raster: Tensor) -> np.ndarray:
     return model.intensity.to_input(raster[:, 0].cpu().numpy() + np.float32(model.intensity.background))
 
 
-def _fill_expected_error(model: Model, planes: PlaneStack, errors: np.ndarray) -> None:
+def _fill_expected_error(model: Model, planes: PlaneStack, errors: np.ndarray, device: torch.device) -> None:
     local = model.local(planes)
-    for n in range(len(local)):
-        errors[n] = model.expected_error.at(_points(local, n))
+    at_a_time = max(1, CHUNK_BYTES // (_POINT_BYTES * planes.rows * planes.columns))
+    for first in range(0, len(local), at_a_time):
+        some = slice(first, first + at_a_time)
+        errors[some] = model.expected_error.at(_points(local.subset(some), device)).cpu().numpy()
 
 
-def _points(planes: PlaneStack, plane: int) -> np.ndarray:
-    """(rows, columns, 3) mm, the pixel centres of one plane."""
-    return (planes.origins[plane] + np.arange(planes.rows)[:, None, None] * planes.row_step
-            + np.arange(planes.columns)[None, :, None] * planes.column_step)
+def _points(planes: PlaneStack, device: torch.device) -> Tensor:
+    """(planes, rows, columns, 3) mm, float64, all pixel centres."""
+    origins, row_step, column_step = (torch.from_numpy(part).to(device)
+                                      for part in (planes.origins, planes.row_step, planes.column_step))
+    rows = torch.arange(planes.rows, device=device)[:, None, None] * row_step
+    columns = torch.arange(planes.columns, device=device)[:, None] * column_step
+    return origins[:, None, None] + rows + columns

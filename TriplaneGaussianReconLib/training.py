@@ -5,19 +5,21 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from .gaussians import GaussianParameters, Gaussians
 from .geometry import PlaneStack
 from .losses import structural_dissimilarity
 from .presets import Training
-from .rasterizer import Backend, Mode, rasterize
+from .rasterizer import EPSILON, Backend, Mode, rasterize
 from .triplane import TriplaneField
 
 # Ridge that keeps the least-squares refinement from chasing what the slices do not determine.
 RIDGE = 1e-3
+# The refinement is quick for errors whose preconditioned eigenvalues lie between this and 1; others take more steps.
+LEAST_EIGENVALUE = 0.3
 # On a GPU so many steps are made one operation after another; further ones are recorded once and replayed.
 RECORD_AFTER = 3
 
@@ -62,18 +64,14 @@ def train(parameters: GaussianParameters, field: TriplaneField, views: Sequence[
     device = parameters.centres.device
     trained, groups = _trainable(parameters, field, training, pixel)
     on_gpu = device.type == "cuda"
-    optimizer = torch.optim.Adam(groups, capturable=on_gpu, fused=on_gpu)
-    schedule = _HalveOnPlateau([group["lr"] for group in optimizer.param_groups], training.patience)
+    optimizer = Adam(groups, training.patience)
 
     def step() -> Tensor:
-        optimizer.zero_grad(set_to_none=True)
         drawn = field.applied_to(trained).drawn()
         loss = total_variation * field.total_variation()
         for view in views:
             loss = loss + _view_loss(drawing(drawn, view.planes), view, training)
-        loss.backward()
-        optimizer.step()
-        schedule.step(loss.detach())
+        optimizer.step(torch.autograd.grad(loss, optimizer.parameters, allow_unused=True), loss.detach())
         return loss.detach()
 
     loss, replay = _LatestKnown(device), None
@@ -100,24 +98,45 @@ def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
     return replay
 
 
-class _HalveOnPlateau:
-    """torch's ReduceLROnPlateau with factor 0.5, but all on the device: nothing waits for the loss.
+class Adam:
+    """Adam, whose rates are halved when the loss has not fallen for more than `patience` steps.
 
-    rates: 0-dimensional tensors that are changed in place.
+    The steps are torch's own (`torch.optim.adam.adam`); its optimiser classes would load torch's compiler, which takes
+    seconds.
+    The rates are torch's ReduceLROnPlateau with factor 0.5, but on the device: nothing waits for the loss.
+
+    groups: (leaves, rate) each, all on one device.
     """
 
-    def __init__(self, rates: list[Tensor], patience: int) -> None:
-        self.rates, self.patience = rates, patience
-        self.best = torch.full_like(rates[0], float("inf")) if rates else torch.zeros(())
-        self.bad = torch.zeros_like(self.best)
+    def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float]], patience: int) -> None:
+        self.parameters = [leaf for leaves, _ in groups for leaf in leaves]
+        device = self.parameters[0].device if self.parameters else torch.device("cpu")
+        self.rates = [torch.tensor(rate, device=device) for _, rate in groups]
+        self.sizes = [len(leaves) for leaves, _ in groups]
+        self.means = [torch.zeros_like(leaf) for leaf in self.parameters]
+        self.squares = [torch.zeros_like(leaf) for leaf in self.parameters]
+        self.steps = [torch.zeros((), device=device) for _ in self.parameters]
+        self.patience, self.best = patience, torch.full((), float("inf"), device=device)
+        self.bad = torch.zeros((), device=device)
 
-    def step(self, loss: Tensor) -> None:
-        better = loss < self.best * (1.0 - 1e-4)
-        self.best.copy_(torch.where(better, loss, self.best))
-        self.bad.copy_(torch.where(better, 0.0, self.bad + 1.0))
-        enough = self.bad > self.patience
-        self.bad.masked_fill_(enough, 0.0)
-        torch._foreach_mul_(self.rates, torch.where(enough, 0.5, 1.0))
+    def step(self, gradients: Sequence[Tensor | None], loss: Tensor) -> None:
+        """Make a step along `gradients` of `parameters` (None for 0), which belong to `loss`."""
+        on_gpu, first = self.best.is_cuda, 0
+        with torch.no_grad():
+            for rate, size in zip(self.rates, self.sizes, strict=True):
+                here = [n for n in range(first, first + size) if gradients[n] is not None]
+                first += size
+                adam([self.parameters[n] for n in here], [gradients[n] for n in here],  # type: ignore[misc]
+                     [self.means[n] for n in here], [self.squares[n] for n in here], [], [self.steps[n] for n in here],
+                     capturable=on_gpu, fused=on_gpu, amsgrad=False, beta1=0.9, beta2=0.999, lr=rate, weight_decay=0.0,
+                     eps=1e-8, maximize=False)
+            better = loss < self.best * (1.0 - 1e-4)
+            self.best.copy_(torch.where(better, loss, self.best))
+            self.bad.copy_(torch.where(better, 0.0, self.bad + 1.0))
+            enough = self.bad > self.patience
+            self.bad.masked_fill_(enough, 0.0)
+            if self.rates:
+                torch._foreach_mul_(self.rates, torch.where(enough, 0.5, 1.0))
 
 
 class _LatestKnown:
@@ -146,21 +165,19 @@ class _LatestKnown:
 
 
 def _trainable(parameters: GaussianParameters, field: TriplaneField, training: Training, pixel: float
-               ) -> tuple[GaussianParameters, list[dict[str, object]]]:
+               ) -> tuple[GaussianParameters, list[tuple[list[Tensor], float]]]:
     """Leaf tensors and optimiser groups of everything that has a learning rate."""
     leaves: dict[str, Tensor] = {}
-    groups: list[dict[str, object]] = []
-    device = parameters.centres.device
+    by_rate: dict[float, list[Tensor]] = {}
     for name, rate in training.learning_rates.items():
         if name == "field":
-            groups.append({"params": list(field.parameters()), "lr": torch.tensor(rate, device=device)})
+            by_rate.setdefault(rate, []).extend(field.parameters())
             continue
         leaves[name] = getattr(parameters, name).clone().requires_grad_()
         if name == "values":  # label slots that a Gaussian does not use stay empty
             leaves[name].register_hook(_used_slots(parameters.channels).mul)
-        unit = pixel if name == "centres" else 1.0
-        groups.append({"params": [leaves[name]], "lr": torch.tensor(rate * unit, device=device)})
-    return dataclasses.replace(parameters, **leaves), groups
+        by_rate.setdefault(rate * (pixel if name == "centres" else 1.0), []).append(leaves[name])
+    return dataclasses.replace(parameters, **leaves), [(tensors, rate) for rate, tensors in by_rate.items()]
 
 
 def _used_slots(channels: Tensor) -> Tensor:
@@ -185,65 +202,70 @@ def _view_loss(drawn: Tensor, view: View, training: Training) -> Tensor:
 
 def refine(parameters: GaussianParameters, views: Sequence[View], drawing: Drawing, steps: int, tick: Tick
            ) -> GaussianParameters:
-    """Fit values and slopes of Gaussians without labels by weighted least squares, with conjugate gradients (CGLS).
+    """Fit values and slopes of Gaussians without labels by weighted least squares, with Chebyshev's iteration.
 
     With the geometry fixed, what is drawn in the modes `normalised` and `additive` is linear in values and slopes, so
-    few steps do what many of Adam's would.  Slopes are scaled by the Gaussian's size, which balances the unknowns.
+    few steps do what many of Adam's would.  Slopes are scaled by the Gaussian's size, and each unknown by a bound of
+    its curvature, which keeps all eigenvalues below 1: the lengths of the steps follow from that alone and not from the
+    data, so that nothing waits for a device, and a part of the volume is refined as it would be in the whole.
     """
     with torch.no_grad():
         image = parameters.drawn()
     # Standard deviations along x, y and depth turn a slope into a change of value.
     size = torch.stack([torch.exp(-parameters.in_plane[:, 0]), torch.exp(-parameters.in_plane[:, 2]),
-                        torch.exp(parameters.log_depths)], dim=1)[:, None]
-    roots = [view.weight.sqrt() for view in views]
+                        torch.exp(parameters.log_depths)], dim=1)
+    bound = _curvature_bound(image, size, views, drawing)
 
-    def forward(values: Tensor, slopes: Tensor) -> list[Tensor]:
-        cloud = replace(image, values=values, slopes=slopes / size)
-        return [root * drawing(cloud, view.planes)[:, 0] for root, view in zip(roots, views, strict=True)]
+    def descent(fitted: Tensor) -> tuple[Tensor, Tensor]:
+        """Minus half the gradient of the squared errors at `fitted`, values and slopes times size (N, 4); their sum."""
+        values, slopes = (part.clone().requires_grad_() for part in (fitted[:, :1], fitted[:, None, 1:]))
+        cloud = replace(image, values=values, slopes=slopes / size[:, None])
+        images = [drawing(cloud, view.planes)[:, 0] for view in views]
+        residuals = [view.target - image.detach() for view, image in zip(views, images, strict=True)]
+        pulls = [view.weight * residual for view, residual in zip(views, residuals, strict=True)]
+        of_values, of_slopes = torch.autograd.grad(images, (values, slopes), pulls)
+        squared = torch.stack([(pull * residual).sum() for pull, residual in zip(pulls, residuals, strict=True)]).sum()
+        return torch.cat([of_values, of_slopes[:, 0]], dim=1), squared
 
-    def adjoint(outputs: list[Tensor], inputs: tuple[Tensor, Tensor], residuals: list[Tensor]) -> Tensor:
-        values, slopes = torch.autograd.grad(outputs, inputs, residuals)
-        return torch.cat([values, slopes[:, 0]], dim=1)
-
-    def unknowns(vector: Tensor) -> tuple[Tensor, Tensor]:
-        return vector[:, :1].clone().requires_grad_(), vector[:, None, 1:].clone().requires_grad_()
-
-    start = torch.cat([image.values, (image.slopes * size)[:, 0]], dim=1)
-    change = torch.zeros_like(start)
-    inputs = unknowns(start)
-    outputs = forward(*inputs)
-    residuals = [root * view.target - output.detach() for root, view, output in zip(roots, views, outputs, strict=True)]
-    gradient = adjoint(outputs, inputs, residuals)
-    direction, norm = gradient, _dot(gradient, gradient)
-    loss, pixels = _LatestKnown(start.device), sum(r.numel() for r in residuals)
+    start = torch.cat([image.values, image.slopes[:, 0] * size], dim=1)
+    middle, half = 0.5 * (1.0 + LEAST_EIGENVALUE), 0.5 * (1.0 - LEAST_EIGENVALUE)
+    fitted, change, rate = start, torch.zeros_like(start), half / middle
+    loss, pixels = _LatestKnown(start.device), sum(view.target.numel() for view in views)
     for step in range(steps):
-        loss.note(sum(map(_dot, residuals, residuals), start=torch.zeros_like(norm)) / pixels)
+        downhill, squared = descent(fitted)
+        loss.note(squared / pixels)
         tick(step, steps, loss.value())
-        inputs = unknowns(direction)
-        outputs = forward(*inputs)
-        images = [output.detach() for output in outputs]
-        curvature = sum(map(_dot, images, images), start=RIDGE * _dot(direction, direction))
-        length = _ratio(norm, curvature)
-        change = change + length * direction
-        residuals = [r - length * q for r, q in zip(residuals, images, strict=True)]
-        gradient = adjoint(outputs, inputs, residuals) - RIDGE * change
-        previous, norm = norm, _dot(gradient, gradient)
-        direction = gradient + _ratio(norm, previous) * direction
-    fitted = start + change
-    return replace(parameters, values=fitted[:, :1].contiguous(), slopes=fitted[:, None, 1:] / size)
+        wanted = (downhill - RIDGE * (fitted - start)) / bound
+        if step == 0:
+            change = wanted / middle
+        else:
+            former, rate = rate, 1.0 / (2.0 * middle / half - rate)
+            change = rate * former * change + (2.0 * rate / half) * wanted
+        fitted = fitted + change
+    return replace(parameters, values=fitted[:, :1].contiguous(), slopes=fitted[:, None, 1:] / size[:, None])
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner product, float64 on the tensors' device.
+def _curvature_bound(image: Gaussians, size: Tensor, views: Sequence[View], drawing: Drawing) -> Tensor:
+    """(N, 4): a diagonal matrix that is nowhere below the curvature of the squared errors.
 
-    On the CPU by numpy, whose sums, unlike torch's, do not depend on the number of threads.
+    A pixel shows `sum_i a_i u_i` of what its Gaussians would show alone, u_i linear in their unknowns, with a_i >= 0.
+    By Cauchy and Schwarz its square is at most `(sum_i a_i) sum_i a_i u_i^2`, in which Gaussians are apart: what is
+    left are the moments of each one's a_i, and row sums bound their 4 x 4 matrix.  The moments up to the second are the
+    gradients of one drawing with respect to values, slopes and precisions.
     """
-    product = a * b
-    if product.is_cuda:
-        return product.sum(dtype=torch.float64)
-    return torch.tensor(product.numpy().sum(dtype=np.float64))
-
-
-def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    """a / b; 0 where b is 0, which means that the slices are reproduced exactly."""
-    return torch.where(b > 0.0, a / b, 0.0)
+    values, slopes = torch.ones_like(image.values).requires_grad_(), torch.zeros_like(image.slopes).requires_grad_()
+    precisions = image.precisions.clone().requires_grad_()
+    cloud = replace(image, values=values, slopes=slopes, precisions=precisions)
+    total = torch.zeros((), dtype=size.dtype, device=size.device)
+    for view in views:
+        weights = replace(drawing, mode="additive")(cloud, view.planes)[:, 0]
+        share = torch.log(weights + EPSILON) if drawing.mode == "normalised" else 0.5 * weights ** 2
+        total = total + (view.weight * share).sum()
+    zeroth, first, second = torch.autograd.grad(total, (values, slopes, precisions))
+    first = first[:, 0].abs() / size
+    xx, xy, xz, yy, yz, zz = (second.abs() * second.new_tensor([2.0, 1.0, 1.0, 2.0, 1.0, 2.0])).unbind(1)
+    x, y, z = size.unbind(1)
+    return RIDGE + torch.stack([zeroth[:, 0] + first.sum(dim=1),
+                                first[:, 0] + (xx / x + xy / y + xz / z) / x,
+                                first[:, 1] + (xy / x + yy / y + yz / z) / y,
+                                first[:, 2] + (xz / x + yz / y + zz / z) / z], dim=1)

@@ -65,11 +65,11 @@ class TriplaneField(nn.Module):
 
     def forward(self, points: Tensor) -> dict[str, Tensor]:
         """Decode the residuals (N, width of the attribute) at `points` (N, 3) mm."""
-        first, last = self.decoder[0], self.decoder[2]
-        sizes = self.planes[0].shape[1], len(first.weight), len(last.weight), self.plane_weights is None
+        hidden, hidden_bias, output, output_bias = self.decoder.parameters()
+        sizes = self.planes[0].shape[1], len(hidden), len(output), self.plane_weights is None
         if points.is_cuda and fits(*sizes):  # the same in one kernel
-            bounded = decode(points, self.box, list(self.planes), first.weight, first.bias, last.weight, last.bias,
-                             self.limits, self.plane_weights)
+            bounded = decode(points, self.box, list(self.planes), hidden, hidden_bias, output, output_bias, self.limits,
+                             self.plane_weights)
         else:
             bounded = self.limits * torch.tanh(self.decoder(self.features(points)))
         return dict(zip(self.widths, bounded.split(list(self.widths.values()), dim=1), strict=True))

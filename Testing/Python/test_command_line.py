@@ -18,12 +18,12 @@ import pytest
 from TriplaneGaussianReconLib.command_line import arguments, main
 from TriplaneGaussianReconLib.command_line import reconstruct as command
 from TriplaneGaussianReconLib.command_line.arguments import build_parser
+from TriplaneGaussianReconLib.devices import DEVICES
 from TriplaneGaussianReconLib.errors import Cancelled, InputError
 from TriplaneGaussianReconLib.geometry import Grid
 from TriplaneGaussianReconLib.image_files import read_image, read_segmentation, write_image, write_segmentation
 from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.presets import PRESETS
-from TriplaneGaussianReconLib.rasterizer import DEVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (11, 30, 34)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from TriplaneGaussianReconLib.confidence import COARSENESS, ExpectedError
 
@@ -11,7 +12,7 @@ OFFSETS = np.array([0.0, 4.0, 5.0, 11.0])
 
 def along_depth(error: ExpectedError, depths: np.ndarray, x: float = 5.0, y: float = 5.0) -> np.ndarray:
     points = np.stack([np.full_like(depths, x), np.full_like(depths, y), depths], axis=-1)[None]
-    return error.at(points)[0]
+    return error.at(torch.from_numpy(points))[0].numpy()
 
 
 def uniform(values: tuple[float, ...] = (2.0, 3.0, 4.0), at_trusted: float = 0.25) -> ExpectedError:
@@ -46,7 +47,7 @@ def test_continuous_within_a_slice() -> None:
     middle = np.random.default_rng(0).random((1, 40, 48)).astype(np.float32)
     error = ExpectedError.from_fine(middle, np.array([0.0, 2.0]), np.array([0.5, 0.5]), 0.0)
     x = np.linspace(-2, 26, 3001)
-    values = error.at(np.stack([x, np.full_like(x, 7.3), np.full_like(x, 1.0)], axis=-1)[None])
+    values = error.at(torch.from_numpy(np.stack([x, np.full_like(x, 7.3), np.full_like(x, 1.0)], axis=-1)[None])).numpy()
     assert np.abs(np.diff(values)).max() < 0.01 and values.std() > 0.01
 
 
@@ -78,7 +79,7 @@ def test_coarse_cells_lie_where_their_pixels_are(shape: tuple[int, int]) -> None
     for n, (count, cell) in enumerate(zip(shape[::-1], cells[::-1], strict=True)):
         assert error.step[n] * cell == pytest.approx(count * pixel[n])
         assert error.origin[n] - 0.5 * error.step[n] == pytest.approx(-0.5 * pixel[n])
-    found = error.at(np.stack([x, y, np.full_like(x, 1.0)], axis=-1))
+    found = error.at(torch.from_numpy(np.stack([x, y, np.full_like(x, 1.0)], axis=-1))).numpy()
     # Half a cell at the border is extended constantly.
     inside = ((x >= error.origin[0]) & (x <= error.origin[0] + (cells[1] - 1) * error.step[0])
               & (y >= error.origin[1]) & (y <= error.origin[1] + (cells[0] - 1) * error.step[1]))

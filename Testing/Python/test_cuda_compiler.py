@@ -33,7 +33,7 @@ NUMBERS = [] if sys.platform == "darwin" else [number for number in architecture
 KNOWN = [f"sm_{number}" for number in NUMBERS]
 FLOAT, DOUBLE = program(torch.float32), program(torch.float64)
 SOURCE = cuda_compiler.SOURCE.read_text(encoding="utf-8")
-SECTION = re.compile(r"^#ifdef (\w+).*?^#endif", re.DOTALL | re.MULTILINE)
+SECTION = re.compile(r"^#if(n?)def (\w+).*?^#endif", re.DOTALL | re.MULTILINE)
 KERNEL = re.compile(r'extern "C" __global__\s+__launch_bounds__\([^)]*\)\s+void\s+(\w+)\(')
 USAGE = re.compile(r"Function properties for (\w+)\n\D*(\d+) bytes stack frame, (\d+) bytes spill stores")
 MOST_SPILLED = 256  # bytes for each thread, of float32: some numbers, for launch bounds limit registers on purpose
@@ -190,7 +190,9 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kernels_of(defines: Defines) -> set[str]:
     """The names of the kernels that the bundled source has with these macros."""
-    return set(KERNEL.findall(SECTION.sub(lambda section: section[0] if section[1] in dict(defines) else "", SOURCE)))
+    given = dict(defines)
+    return set(KERNEL.findall(SECTION.sub(lambda found: found[0] if (found[2] in given) != bool(found[1]) else "",
+                                          SOURCE)))
 
 
 def fail(*_: Any) -> NoReturn:

@@ -71,6 +71,8 @@ def test_kernels_get_what_they_are_given(blocks: int | tuple[int, int, int], cou
 def test_kernels_run_on_the_current_stream() -> None:
     out, tensor = tensors()
     run, stream = echo(), torch.cuda.Stream()
+    launch(run, out, tensor)  # loading a kernel, at its first launch, may wait for everything
+    out.zero_()
     torch.cuda.synchronize()
     with torch.cuda.stream(stream):
         torch.cuda._sleep(200_000_000)  # clock cycles that this stream, and no other, waits for

@@ -164,7 +164,7 @@ def test_kernels_activate_as_torch_does(device: str, request: pytest.FixtureRequ
         request.getfixturevalue("cuda_on_host")
     parameters = random_parameters(300).to(device)
     leaves = [getattr(parameters, name).requires_grad_() for name in ("tilts", "in_plane", "log_depths", "raw_weights")]
-    pulls = torch.randn(300, 6, dtype=torch.float64, device=device), torch.randn(300, dtype=torch.float64, device=device)
+    pulls = [torch.randn(shape, dtype=torch.float64, device=device) for shape in ((300, 6), (300,))]
     results = []
     for made in (activated(*leaves), (parameters.precisions(), torch.sigmoid(parameters.raw_weights))):
         loss = sum((each * pull).sum() for each, pull in zip(made, pulls, strict=True))

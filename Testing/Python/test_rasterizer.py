@@ -342,6 +342,34 @@ def test_alpha_with_more_than_a_tile_sorts_at_a_time(backend: str) -> None:
     assert 0.5 < float(raster.weight_sum.min()) < 1.0
 
 
+@pytest.mark.parametrize("backend", COMPILED[1:], indirect=True)
+def test_alpha_lists_that_overflow(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the lists of a GPU's tiles are full, tiles look through everything, with the same result."""
+    from TriplaneGaussianReconLib.rasterizer import cuda
+
+    gaussians, planes = random_gaussians(60, 2, 3), oblique_planes([1.3, -0.4, 0.2], rows=37, columns=21)
+    listed, listed_gradients = draw_and_differentiate(gaussians, planes, "alpha", 3, backend)
+    monkeypatch.setattr(cuda, "_LISTED", 40)
+    raster, gradients = draw_and_differentiate(gaussians, planes, "alpha", 3, backend)
+    assert torch.equal(raster.channels, listed.channels) and raster.weight_sum.any()
+    assert all(torch.equal(gradients[name], listed_gradients[name]) for name in INPUTS)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.2, 1.0])
+def test_neighbours_in_memory_and_in_space(backend: str, jitter: float) -> None:
+    """A Gaussian per pixel, row by row, as most clouds are: a GPU lets neighbours add up their sums before it stores
+    them.  Rows of 37 break warps in two; Gaussians hang over the image's borders."""
+    generator = torch.Generator().manual_seed(1)
+    rows, columns = torch.meshgrid(torch.arange(-2.0, 23.0), torch.arange(-2.0, 35.0), indexing="ij")
+    centres = torch.stack([columns, rows, torch.full_like(rows, 0.3)], -1).reshape(-1, 3).double()
+    centres[:, :2] += jitter * torch.randn(len(centres), 2, generator=generator, dtype=torch.float64)
+    gaussians = replace(random_gaussians(len(centres), 2, 3), centres=centres)
+    gaussians = replace(gaussians, channels=(gaussians.channels * 0 + torch.tensor([0, 2], dtype=torch.int32)))
+    planes = PlaneStack(np.array([[0, 0, 0], [0, 0, 1.5]]), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), 21, 33)
+    raster = assert_agreement(backend, gaussians, planes, "normalised", 3)
+    assert (raster.weight_sum[0] > 0).all()
+
+
 def test_not_a_number_stays_one(backend: str) -> None:
     """Training that went astray must not look like a result."""
     for name in ("weights", "values", "slopes"):

@@ -18,7 +18,7 @@ from ..image_files import read_image, read_segmentation
 from ..images import Image, Segmentation, aligned_to
 from ..observations import Observations
 from ..presets import PRESETS, Preset
-from ..reconstruction import reconstruct
+from ..reconstruction import Memory, reconstruct
 from ..selection import Selection
 from .arguments import PRESETS as PRESET_NAMES
 from .console import note
@@ -45,7 +45,8 @@ class PresetMethod:
     def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
         """Reconstruct on the image's grid."""
         observations = Observations.from_volume(image, {axis: selection}, segmentation)
-        result = reconstruct(observations, image.grid, preset=self.preset, device=self.device, seed=self.seed)
+        result = reconstruct(observations, image.grid, preset=self.preset, device=self.device, seed=self.seed,
+                             memory=Memory(keep_model=False))
         layers = None
         if segmentation is not None and result.segmentation is not None:
             layers = np.zeros_like(segmentation.layers)  # may have further layers, without any segment

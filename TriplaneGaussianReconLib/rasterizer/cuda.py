@@ -26,6 +26,9 @@ from .definitions import Mode, depths, program, sheets_of
 _TILE, _MOST_SLOTS = 16, 512
 _SHAPE_MOMENTS, _SLOT_MOMENTS = 10, 4
 
+# Entries of the lists of mode alpha, all together; where one overflows, tiles look through more Gaussians, no fewer.
+_LISTED = 2 ** 24
+
 _stacks: WeakKeyDictionary[PlaneStack, dict[torch.device, Tensor]] = WeakKeyDictionary()
 
 
@@ -48,8 +51,8 @@ class _Launcher:
         self.count, self.slots = tensors[3].shape
         self.planes, self.area, self.cutoff = len(planes), planes.rows * planes.columns, cutoff
         self.tiles = self.planes * -(-planes.rows // _TILE) * -(-planes.columns // _TILE)
-        self.cloud = (self.count, self.slots, *tensors)
-        self.stack = _stack(planes, self.device)
+        self.cloud: tuple[Tensor | int, ...] = (self.count, self.slots, *tensors)
+        self.stack: tuple[Tensor | int, ...] = _stack(planes, self.device)
 
     def per_gaussian(self, name: str, threads: int, *arguments: Any) -> None:
         if self.count:
@@ -124,15 +127,22 @@ class _Rasterize(torch.autograd.Function):
                   for gradient, asked in zip(gradients, ctx.needs_input_grad[4:9], strict=True)), None)
 
 
-def _order(run: _Launcher, centres: Tensor, planes: PlaneStack) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what the tiles of mode alpha find their Gaussians by: depths, ascending, their ids, and outlines."""
+def _order(run: _Launcher, centres: Tensor, planes: PlaneStack) -> tuple[Tensor, Tensor, Tensor, int, Tensor, Tensor]:
+    """Return what the tiles of mode alpha find their Gaussians by.
+
+    That is depths, ascending, and their ids; outlines; and a list for each band of tiles: capacity, counts, entries.
+    """
     if run.slots > _MOST_SLOTS:
         raise InputError(f"Mode alpha draws Gaussians of at most {_MOST_SLOTS} slots on a GPU, not {run.slots}. Use "
                          "the backend 'cpu', or fewer labels.")
     in_order = torch.sort(depths(centres, planes), stable=True)
     outlines = run.zeros(run.count, 8, dtype=torch.float32)
-    run.per_gaussian("outline", 256, in_order.indices, outlines)
-    return in_order.values, in_order.indices, outlines
+    bands = run.planes * -(-planes.rows // _TILE)
+    capacity = min(run.count, _LISTED // max(bands, 1))
+    counts = run.zeros(bands, dtype=torch.int32)
+    entries = torch.empty(bands * capacity, dtype=torch.int32, device=run.device)
+    run.per_gaussian("outline", 256, run.cutoff, in_order.indices, outlines, capacity, counts, entries)
+    return in_order.values, in_order.indices, outlines, capacity, counts, entries
 
 
 def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int,

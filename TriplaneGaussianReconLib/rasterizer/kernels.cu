@@ -167,8 +167,9 @@ __device__ __forceinline__ int planes_below(const Stack& stack, double depth)
 
 // Where a Gaussian's section with one plane lies: the rows and columns that it may reach, and what q needs.
 struct Section {
-    unsigned pixel;    // number of the box's first pixel, counted over all planes of the stack
-    int rows, columns; // of the box
+    unsigned pixel;     // number of the box's first pixel, counted over all planes of the stack
+    int top, left;      // of the box, on the plane
+    int rows, columns;  // of the box
     real row, column;  // of the first pixel, relative to the centre
     real across, along, shear, t, rest;  // rest: through * t^2
 };
@@ -186,9 +187,10 @@ __device__ __forceinline__ bool section(const Form& f, const Stack& stack, int p
     const double top = max(ceil(centre_row - high), 0.0), bottom = min(floor(centre_row + high), stack.height - 1.0);
     const double left = max(ceil(centre_column - wide), 0.0), right = min(floor(centre_column + wide), stack.width - 1.0);
     if (!(top <= bottom && left <= right)) return false;
-    s.rows = int(bottom) - int(top) + 1, s.columns = int(right) - int(left) + 1;
+    s.top = int(top), s.left = int(left);
+    s.rows = int(bottom) - s.top + 1, s.columns = int(right) - s.left + 1;
     s.row = real(top - centre_row), s.column = real(left - centre_column);
-    s.pixel = (unsigned(stack.places[plane]) * stack.height + unsigned(top)) * stack.width + unsigned(left);
+    s.pixel = (unsigned(stack.places[plane]) * stack.height + s.top) * stack.width + s.left;
     return true;
 }
 
@@ -321,6 +323,26 @@ __device__ __forceinline__ void scatter_alone(const Stack& stack, const Form& f,
     }
 }
 
+// Smallest and largest number of the warp.
+__device__ __forceinline__ int least(int number)
+{
+    for (int step = 16; step; step >>= 1) number = min(number, __shfl_xor_sync(ALL, number, step));
+    return number;
+}
+__device__ __forceinline__ int most(int number) { return -least(-number); }
+
+// Lets the boxes of a warp begin side by side: each one column after that of the lane before, all in the same row.  Does
+// so where that moves them by one pixel at most; `s` then begins `up` rows and `back` columns before the box.
+__device__ __forceinline__ void line_up(const Stack& stack, int lane, bool there, Section& s, int& up, int& back)
+{
+    const int far = 1 << 28, top = least(there ? s.top : far), left = least(there ? s.left - lane : far);
+    const bool close = top >= most(there ? s.top : -far) - 1 && left >= most(there ? s.left - lane : -far) - 1;
+    up = close && there ? s.top - top : 0;
+    back = close && there ? s.left - lane - left : 0;
+    s.pixel -= unsigned(up) * stack.width + back;
+    s.row -= real(up), s.column -= real(back);
+}
+
 // Draws the Gaussians of a warp side by side.  Neighbours in memory usually are neighbours in space: while all lanes
 // move from pixel to pixel of a row, a lane hands its sum for a pixel on to the lane before it, which visits that pixel
 // next, and only sums that nobody takes go to memory.  Sums are integers, so this changes nothing but the time.
@@ -336,7 +358,9 @@ __device__ __forceinline__ void scatter_together(const Stack& stack, const Form&
     for (int plane = reach.first; __any_sync(ALL, plane < reach.end); ++plane) {
         Section s = {};
         const bool there = plane < reach.end && section(f, stack, plane, cutoff, s);
-        const int rows = there ? s.rows : 0, columns = there ? s.columns : 0;
+        int up, back;
+        line_up(stack, lane, there, s, up, back);
+        const int rows = there ? up + s.rows : 0, columns = there ? back + s.columns : 0;
         for (int r = 0; __any_sync(ALL, r < rows); ++r) {
             const bool here = r < rows;
             const Row row = row_of(s, stack, r);
@@ -356,7 +380,7 @@ __device__ __forceinline__ void scatter_together(const Stack& stack, const Form&
             }
             for (int c = 0; __any_sync(ALL, here && c < columns); ++c, ++pixel) {
                 const real u = row.u + real(c), q = s.across * u * u + row.rest;
-                if (here && c < columns && q <= real(cutoff)) {
+                if (here && r >= up && c >= back && c < columns && q <= real(cutoff)) {
                     const real drawn = paint.weight * exponential(real(-0.5) * q);
                     sums[SLOTS] += nearest(drawn * paint.weight_scale);
                     const real scaled = drawn * paint.value_scale;
@@ -715,18 +739,37 @@ struct alignas(16) Outline {
     float depth, through, row, column, row_drift, column_drift, high, wide;
 };
 
-// Fills outlines (N,) in the order of sorted_ids (N,).
+// Which Gaussians, by their place in the order of depth, may touch which band of tiles: entries (planes, bands, capacity)
+// and how many there are, counts (planes, bands).  Where there are more than fit, the list is of no use.
+struct Lists {
+    int capacity, *counts, *entries;
+};
+
+// Fills outlines (N,) in the order of sorted_ids (N,), and the lists; counts are 0 before.
 extern "C" __global__ __launch_bounds__(256) void
-outline(CLOUD_ARGUMENTS, STACK_ARGUMENTS, const i64* sorted_ids, Outline* outlines)
+outline(CLOUD_ARGUMENTS, STACK_ARGUMENTS, double cutoff, const i64* sorted_ids, Outline* outlines, i64 capacity,
+        int* counts, int* entries)
 {
     CLOUD_AND_STACK
     const i64 n = i64(blockIdx.x) * blockDim.x + threadIdx.x;
     if (n >= cloud.count) return;
     const Form f = split(cloud, stack, sorted_ids[n]);
-    const float high = 1 / float(f.along);
-    outlines[n] = {float(f.depth), f.through > 0.0 ? float(f.through) : __int_as_float(0x7fc00000), float(f.row),
-                   float(f.column), float(f.row_drift), float(f.column_drift), sqrtf(high),
-                   sqrtf(1 / float(f.across) + float(f.shear * f.shear) * high)};
+    const float high = 1 / float(f.along), wide = 1 / float(f.across) + float(f.shear * f.shear) * high;
+    const Outline o = {float(f.depth), f.through > 0.0 ? float(f.through) : __int_as_float(0x7fc00000), float(f.row),
+                       float(f.column), float(f.row_drift), float(f.column_drift), sqrtf(high), sqrtf(wide)};
+    outlines[n] = o;
+    const Reach reach = reach_of(f, stack, cutoff);
+    const int bands = (stack.height + TILE - 1) / TILE;
+    for (int plane = reach.first; plane < reach.end; ++plane) {
+        const float t = float(stack.depths[plane]) - o.depth, room = float(cutoff) * 1.01f - o.through * t * t;
+        const float row = float(f.row - stack.rows[plane]) + t * o.row_drift;
+        const float half = o.high * sqrtf(fmaxf(room, 0.0f)) + 0.1f;  // more than `touches` takes
+        const int first = int(fmaxf((row - half) / TILE, 0.0f)), last = int(fminf((row + half) / TILE, bands - 0.5f));
+        for (int band = first; row + half >= 0.0f && band <= last; ++band) {
+            const int list = plane * bands + band, at = atomicAdd(counts + list, 1);
+            if (at < capacity) entries[i64(list) * capacity + at] = int(n);
+        }
+    }
 }
 
 // Gaussians by depth: depths (N,) ascending, ids (N,).
@@ -813,7 +856,8 @@ __device__ __forceinline__ void sort_keys(Key* keys, int count)
 // each time for the next ones.
 template <class Visit>
 __device__ __forceinline__ void front_to_back(const Cloud& cloud, const Stack& stack, const Tile& tile, double cutoff,
-                                              const ByDepth& sorted, const Outline* outlines, float reach, Visit visit)
+                                              const ByDepth& sorted, const Outline* outlines, const Lists& lists,
+                                              float reach, Visit visit)
 {
     __shared__ Key keys[MOST];
     __shared__ Entry entries[BATCH];
@@ -822,8 +866,11 @@ __device__ __forceinline__ void front_to_back(const Cloud& cloud, const Stack& s
     __shared__ int found;
     const int thread = threadIdx.x, threads = blockDim.x;
     const int batch = min(BATCH, LINES / max(cloud.slots, 1));
-    const i64 begin = sorted.below(tile.depth - reach);
-    const i64 end = sorted.below(tile.depth + reach * 1.000001 + 1e-12);
+    const int list = tile.plane * ((stack.height + TILE - 1) / TILE) + tile.row / TILE;
+    const bool listed = lists.counts[list] <= lists.capacity;
+    const int* const entry = lists.entries + i64(list) * lists.capacity;
+    const i64 begin = listed ? 0 : sorted.below(tile.depth - reach);
+    const i64 end = listed ? lists.counts[list] : sorted.below(tile.depth + reach * 1.000001 + 1e-12);
     Key last = {-1.0, -1};
     bool more = true;
     while (more) {
@@ -834,15 +881,17 @@ __device__ __forceinline__ void front_to_back(const Cloud& cloud, const Stack& s
         __syncthreads();
         for (i64 at = begin; at < end; at += ROUNDS * threads) {
             bool touched[ROUNDS];
+            i64 candidates[ROUNDS];
 #pragma unroll
             for (int n = 0; n < ROUNDS; ++n) {
-                const i64 candidate = at + n * threads + thread;
-                touched[n] = candidate < end && touches(outlines[candidate], stack, tile, cutoff);
+                const i64 number = at + n * threads + thread;
+                candidates[n] = number < end && listed ? entry[number] : number;
+                touched[n] = number < end && touches(outlines[candidates[n]], stack, tile, cutoff);
             }
 #pragma unroll
             for (int n = 0; n < ROUNDS; ++n) {
                 if (!touched[n]) continue;
-                const i64 candidate = at + n * threads + thread;
+                const i64 candidate = candidates[n];
                 const Key key = {fabs(sorted.depths[candidate] - tile.depth), int(sorted.ids[candidate])};
                 if (last.before(key) && key.before(limit)) keys[atomicAdd(&found, 1)] = key;
             }
@@ -888,10 +937,11 @@ __device__ __forceinline__ void front_to_back(const Cloud& cloud, const Stack& s
 
 #define TILE_ARGUMENTS                                                                                                \
     i64 channel_count, double cutoff, const double *sorted_depths, const i64 *sorted_ids, const Outline *outlines,    \
-        const float *bounds
+        i64 capacity, int *counts, int *entries, const float *bounds
 #define TILE_AND_PIXEL                                                                                                \
     CLOUD_AND_STACK                                                                                                   \
     const ByDepth sorted = {count, sorted_depths, sorted_ids};                                                        \
+    const Lists lists = {int(capacity), counts, entries};                                                             \
     const int across_tiles = (stack.width + TILE - 1) / TILE, down_tiles = (stack.height + TILE - 1) / TILE;          \
     const int number = blockIdx.x % (across_tiles * down_tiles), plane = blockIdx.x / (across_tiles * down_tiles);    \
     const Tile tile = {plane, int(stack.places[plane]), number / across_tiles * TILE, number % across_tiles * TILE,   \
@@ -910,7 +960,7 @@ composite(CLOUD_ARGUMENTS, STACK_ARGUMENTS, TILE_ARGUMENTS, real* drawn, real* w
     TILE_AND_PIXEL
     real light = 1, image = 0, weight = 0;
     real* to = drawn + tile.place * channel_count * area + pixel;
-    front_to_back(cloud, stack, tile, cutoff, sorted, outlines, bounds[3],
+    front_to_back(cloud, stack, tile, cutoff, sorted, outlines, lists, bounds[3],
                   [&](const Entry* entries, const Line* lines, const int* channels_of, int size) {
         for (int first = 0; first < size; first += 32)
             for (unsigned seen = Entry::seen(entries, first, size, warp, lane); seen; seen &= seen - 1) {
@@ -954,7 +1004,7 @@ peel(CLOUD_ARGUMENTS, STACK_ARGUMENTS, TILE_ARGUMENTS, const real* source, const
     // What is composited behind a Gaussian is everything less what has been passed: one visit is enough.
     real light = 1, behind = inside ? from[(channel_count + 1) * volume] : real(0);
     const real own = inside ? from[channel_count * volume] : real(0), image_wanted = inside ? from[0] : real(0);
-    front_to_back(cloud, stack, tile, cutoff, sorted, outlines, bounds[3],
+    front_to_back(cloud, stack, tile, cutoff, sorted, outlines, lists, bounds[3],
                   [&](const Entry* entries, const Line* lines, const int* channels_of, int size) {
         for (int first = 0; first < size; first += 32)
             for (unsigned seen = Entry::seen(entries, first, size, warp, lane); seen; seen &= seen - 1) {
