@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from .errors import BackendUnavailableError, InputError
+from .gpu.program import kernels, macros
 from .rasterizer import Backend
-from .rasterizer.cuda_program import kernels
-from .rasterizer.definitions import program
 
 DEVICES = ("auto", "cpu", "cuda")  # and cuda:1 and so on, for one of several GPUs
 
@@ -65,7 +64,7 @@ class Computer:
 
         Raises BackendUnavailableError where the rasterizer cannot run, RuntimeError where torch cannot.
         """
-        kernels(device, program(torch.float32))
+        kernels(device, macros(torch.float32))
         torch.ones(1, device=device).add(1).cpu()
 
 

@@ -148,8 +148,8 @@ def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting
     segmentation = None
     if canvas.layers is not None:
         segmentation = Segmentation(canvas.layers, observations.segments, output_grid)
-    confidence = expected_error_on_grid(model, output_grid, fitting.chosen.device)
-    return Reconstruction(Image(canvas.volume, output_grid), Image(confidence, output_grid), segmentation, model, report)
+    confidence = Image(expected_error_on_grid(model, output_grid, fitting.chosen.device), output_grid)
+    return Reconstruction(Image(canvas.volume, output_grid), confidence, segmentation, model, report)
 
 
 def _blank_model(observations: Observations, task: Task) -> Model:

@@ -223,7 +223,9 @@ def refine(parameters: GaussianParameters, views: Sequence[View], drawing: Drawi
         images = [drawing(cloud, view.planes)[:, 0] for view in views]
         residuals = [view.target - image.detach() for view, image in zip(views, images, strict=True)]
         pulls = [view.weight * residual for view, residual in zip(views, residuals, strict=True)]
-        of_values, of_slopes = torch.autograd.grad(images, (values, slopes), pulls)
+        # The gradient of one number: several outputs with gradients of their own make torch load a symbolic algebra.
+        pulled = torch.stack([(pull * image).sum() for pull, image in zip(pulls, images, strict=True)]).sum()
+        of_values, of_slopes = torch.autograd.grad(pulled, (values, slopes))
         squared = torch.stack([(pull * residual).sum() for pull, residual in zip(pulls, residuals, strict=True)]).sum()
         return torch.cat([of_values, of_slopes[:, 0]], dim=1), squared
 

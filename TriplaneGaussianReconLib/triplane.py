@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .gaussians import GaussianParameters
-from .rasterizer.cuda_field import decode, fits
+from .gpu.field import decode, fits
 
 Fusion = Literal["concatenate", "weighted_sum"]
 Attribute = Literal["centres", "tilts", "scales", "weights", "intensity", "semantics"]

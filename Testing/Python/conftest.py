@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,22 +32,22 @@ def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
     """
     if reason := missing():
         pytest.skip(reason)
-    from TriplaneGaussianReconLib.rasterizer import cuda, cuda_activation, cuda_field, cuda_program
+    from TriplaneGaussianReconLib.gpu import activation, compiler, field, program
+    from TriplaneGaussianReconLib.rasterizer import cuda
 
     order: list[str | int] = ["forward"]
-    source = Path(cuda.__file__).with_name("kernels.cu")
     made: dict[object, HostKernels] = {}
 
     def kernels(device: torch.device, defines: tuple[tuple[str, str], ...]) -> object:
         if device.type != "cpu":
-            return cuda_program.kernels(device, defines)
+            return program.kernels(device, defines)
         key = (defines, order[0])
         if key not in made:
-            made[key] = HostKernels(source, defines, order=order[0])
+            made[key] = HostKernels(compiler.SOURCE, defines, order=order[0], sanitize=True)
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (cuda, cuda_activation, cuda_field):
+        for module in (cuda, activation, field):
             patch.setattr(module, "kernels", kernels)
         patch.setitem(TriplaneGaussianReconLib.rasterizer._MODULES, "cuda_on_host", ".cuda")
         yield lambda wanted: order.__setitem__(0, wanted)

@@ -47,7 +47,8 @@ def test_continuous_within_a_slice() -> None:
     middle = np.random.default_rng(0).random((1, 40, 48)).astype(np.float32)
     error = ExpectedError.from_fine(middle, np.array([0.0, 2.0]), np.array([0.5, 0.5]), 0.0)
     x = np.linspace(-2, 26, 3001)
-    values = error.at(torch.from_numpy(np.stack([x, np.full_like(x, 7.3), np.full_like(x, 1.0)], axis=-1)[None])).numpy()
+    points = np.stack([x, np.full_like(x, 7.3), np.full_like(x, 1.0)], axis=-1)
+    values = error.at(torch.from_numpy(points[None])).numpy()
     assert np.abs(np.diff(values)).max() < 0.01 and values.std() > 0.01
 
 

@@ -158,7 +158,7 @@ def test_conversion_keeps_the_type_of_the_channels() -> None:
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_kernels_activate_as_torch_does(device: str, request: pytest.FixtureRequest) -> None:
     """Precisions, weights and all gradients; `cpu` is the stand-in that runs the kernels on the processor."""
-    from TriplaneGaussianReconLib.rasterizer.cuda_activation import activated
+    from TriplaneGaussianReconLib.gpu.activation import activated
 
     if device == "cpu":
         request.getfixturevalue("cuda_on_host")

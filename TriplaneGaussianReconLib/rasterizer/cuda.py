@@ -19,8 +19,8 @@ from torch.autograd.function import once_differentiable
 from ..errors import InputError
 from ..gaussians import Gaussians
 from ..geometry import PlaneStack
-from .cuda_program import Kernels, kernels
-from .definitions import Mode, depths, program, sheets_of
+from ..gpu.program import Kernels, kernels, macros
+from .definitions import Mode, depths, sheets_of
 
 # As in kernels.cu.
 _TILE, _MOST_SLOTS = 16, 512
@@ -47,7 +47,7 @@ class _Launcher:
 
     def __init__(self, tensors: tuple[Tensor, ...], planes: PlaneStack, cutoff: float) -> None:
         self.device, self.dtype = tensors[0].device, tensors[0].dtype
-        self.kernels: Kernels = kernels(self.device, program(self.dtype))
+        self.kernels: Kernels = kernels(self.device, macros(self.dtype))
         self.count, self.slots = tensors[3].shape
         self.planes, self.area, self.cutoff = len(planes), planes.rows * planes.columns, cutoff
         self.tiles = self.planes * -(-planes.rows // _TILE) * -(-planes.columns // _TILE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..geometry import PlaneStack
@@ -51,8 +50,3 @@ def depths(centres: Tensor, planes: PlaneStack) -> Tensor:
     x, y, z = centres.detach().double().unbind(1)
     along_x, along_y, along_z = planes.normal.tolist()
     return x * along_x + y * along_y + z * along_z
-
-
-def program(dtype: torch.dtype) -> tuple[tuple[str, str], ...]:
-    """Return the macros with which `kernels.cu` is compiled for tensors of `dtype`."""
-    return (("REAL", "double" if dtype == torch.float64 else "float"),)

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cuda_program import kernels
-from .definitions import program
+from .program import kernels, macros
 
 _THREADS = 256
 
@@ -36,7 +35,7 @@ class _Activate(torch.autograd.Function):
 
 def _launch(name: str, like: Tensor, *arguments: Tensor) -> None:
     if len(like):
-        kernels(like.device, program(like.dtype)).launch(name, -(-len(like) // _THREADS), _THREADS, len(like),
+        kernels(like.device, macros(like.dtype)).launch(name, -(-len(like) // _THREADS), _THREADS, len(like),
                                                          *arguments)
 
 

@@ -1,10 +1,10 @@
 """NVRTC needs no GPU: what is bundled for GPUs can be compiled anywhere but on macOS, for which NVIDIA has nothing."""
 from __future__ import annotations
 
+import functools
 import io
 import re
 import sys
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -13,9 +13,8 @@ import pytest
 import torch
 
 from TriplaneGaussianReconLib.errors import BackendUnavailableError
-from TriplaneGaussianReconLib.presets import PRESETS
-from TriplaneGaussianReconLib.rasterizer import cuda_cache, cuda_compiler
-from TriplaneGaussianReconLib.rasterizer.cuda_compiler import (
+from TriplaneGaussianReconLib.gpu import cache, compiler
+from TriplaneGaussianReconLib.gpu.compiler import (
     Defines,
     architecture_for,
     architectures,
@@ -24,15 +23,16 @@ from TriplaneGaussianReconLib.rasterizer.cuda_compiler import (
     require_packages,
     version,
 )
-from TriplaneGaussianReconLib.rasterizer.definitions import program
+from TriplaneGaussianReconLib.gpu.program import macros
+from TriplaneGaussianReconLib.presets import PRESETS
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="NVIDIA has no compiler for macOS")
 
 PROMISED = {75, 80, 86, 87, 89, 90, 100, 103, 120}  # Turing to Blackwell
 NUMBERS = [] if sys.platform == "darwin" else [number for number in architectures() if number >= 75]
 KNOWN = [f"sm_{number}" for number in NUMBERS]
-FLOAT, DOUBLE = program(torch.float32), program(torch.float64)
-SOURCE = cuda_compiler.SOURCE.read_text(encoding="utf-8")
+FLOAT, DOUBLE = macros(torch.float32), macros(torch.float64)
+SOURCE = compiler.SOURCE.read_text(encoding="utf-8")
 SECTION = re.compile(r"^#if(n?)def (\w+).*?^#endif", re.DOTALL | re.MULTILINE)
 KERNEL = re.compile(r'extern "C" __global__\s+__launch_bounds__\([^)]*\)\s+void\s+(\w+)\(')
 USAGE = re.compile(r"Function properties for (\w+)\n\D*(\d+) bytes stack frame, (\d+) bytes spill stores")
@@ -61,8 +61,8 @@ def small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put a quickly compiled source in the place of the bundled one, and an empty folder in that of the cache."""
     source = tmp_path / "small.cu"
     source.write_text(SMALL)
-    monkeypatch.setattr(cuda_compiler, "SOURCE", source)
-    monkeypatch.setenv(cuda_cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(compiler, "SOURCE", source)
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
     return source
 
 
@@ -78,7 +78,7 @@ def test_the_compiler_knows_every_architecture_that_is_promised() -> None:
     assert set(NUMBERS) >= PROMISED
 
 
-@cache
+@functools.cache
 def compiled(architecture: str, defines: Defines) -> tuple[bytes, str]:
     """The bundled source, compiled once for all tests, and what the compiler said."""
     log = io.StringIO()
@@ -132,7 +132,7 @@ def test_what_does_not_compile_is_reported_with_the_log(small_source: Path) -> N
 
 def test_what_was_compiled_before_is_read_from_the_disk(small_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = binary("sm_75", FLOAT)
-    monkeypatch.setattr(cuda_compiler, "compile_source", fail)
+    monkeypatch.setattr(compiler, "compile_source", fail)
     assert binary("sm_75", FLOAT) == first
 
 
@@ -147,12 +147,12 @@ def test_anything_else_is_compiled_anew(change: str, small_source: Path, tmp_pat
     elif change == "defines":
         defines = DOUBLE
     elif change == "compiler":
-        monkeypatch.setattr(cuda_compiler, "version", lambda: "99.0")
+        monkeypatch.setattr(compiler, "version", lambda: "99.0")
     else:
         (file,) = (tmp_path / "cache").iterdir()
         file.write_bytes(file.read_bytes()[:-1])
     compiled: list[str] = []
-    monkeypatch.setattr(cuda_compiler, "compile_source",
+    monkeypatch.setattr(compiler, "compile_source",
                         lambda *arguments: compiled.append("again") or compile_source(*arguments))
     second = binary(architecture, defines)
     assert compiled == ["again"]

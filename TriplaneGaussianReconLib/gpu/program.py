@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BackendUnavailableError, cause
-from .cuda_compiler import Defines, architecture_for, architectures, binary, require_packages
+from .compiler import Defines, architecture_for, architectures, binary, require_packages
 
 
 class Kernels:
@@ -38,6 +38,11 @@ class Kernels:
         with torch.cuda.device(self._index):  # leaves torch's current device as it was
             core.Device(self._index).set_current()  # a thread that has not used CUDA, such as autograd's, needs it
             core.launch(stream, core.LaunchConfig(grid=blocks, block=threads), kernel, *map(_parameter, arguments))
+
+
+def macros(dtype: torch.dtype) -> Defines:
+    """Return the macros with which `kernels.cu` is compiled for tensors of `dtype`, float32 or float64."""
+    return (("REAL", "double" if dtype == torch.float64 else "float"),)
 
 
 def kernels(device: torch.device, defines: Defines) -> Kernels:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cuda_program import Kernels, kernels
-from .definitions import program
+from .program import Kernels, kernels, macros
 
 _THREADS, _POINTS_PER_BLOCK, _BLOCKS_PER_PROCESSOR = 128, 64, 6
 _LARGEST_SHARED = 48 * 1024  # bytes per block that every card has
@@ -62,7 +61,7 @@ class _Decode(torch.autograd.Function):
 def _program(texels: Tensor, hidden: Tensor, output: Tensor) -> Kernels:
     sizes = {"FEATURES": texels.shape[1], "FUSED": hidden.shape[1], "HIDDEN": hidden.shape[0],
              "OUTPUTS": output.shape[0]}
-    return kernels(texels.device, (*program(texels.dtype), *((name, str(size)) for name, size in sizes.items())))
+    return kernels(texels.device, (*macros(texels.dtype), *((name, str(size)) for name, size in sizes.items())))
 
 
 def _processors(device: torch.device) -> int:

@@ -5,50 +5,50 @@ from pathlib import Path
 
 import pytest
 
-from TriplaneGaussianReconLib.rasterizer import cuda_cache
+from TriplaneGaussianReconLib.gpu import cache
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make the cache a folder that does not exist yet."""
     folder = tmp_path / "cache" / "kernels"
-    monkeypatch.setenv(cuda_cache.FOLDER_VARIABLE, str(folder))
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(folder))
     return folder
 
 
 def test_what_was_saved_is_loaded(folder: Path) -> None:
-    assert cuda_cache.load("source and options") is None
-    cuda_cache.save("source and options", b"machine code")
-    assert cuda_cache.load("source and options") == b"machine code"
-    assert cuda_cache.load("source and other options") is None
+    assert cache.load("source and options") is None
+    cache.save("source and options", b"machine code")
+    assert cache.load("source and options") == b"machine code"
+    assert cache.load("source and other options") is None
     assert len(list(folder.iterdir())) == 1
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[:20], lambda content: b"",
                                     lambda content: content[:-1] + b"x", lambda content: content + b"x"])
 def test_a_damaged_file_counts_as_missing_and_is_replaced(folder: Path, damage: object) -> None:
-    cuda_cache.save("origin", b"machine code")
+    cache.save("origin", b"machine code")
     (file,) = folder.iterdir()
     file.write_bytes(damage(file.read_bytes()))  # type: ignore[operator]
-    assert cuda_cache.load("origin") is None
-    cuda_cache.save("origin", b"machine code")
-    assert cuda_cache.load("origin") == b"machine code"
+    assert cache.load("origin") is None
+    cache.save("origin", b"machine code")
+    assert cache.load("origin") == b"machine code"
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setenv(cuda_cache.FOLDER_VARIABLE, str(tmp_path / "file" / "cache"))
-    cuda_cache.save("origin", b"machine code")
-    assert cuda_cache.load("origin") is None
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "file" / "cache"))
+    cache.save("origin", b"machine code")
+    assert cache.load("origin") is None
 
 
 def test_a_file_that_cannot_be_written_is_no_error(folder: Path) -> None:
-    cuda_cache.save("origin", b"machine code")
+    cache.save("origin", b"machine code")
     (file,) = folder.iterdir()
     file.unlink()
     file.mkdir()
-    cuda_cache.save("origin", b"machine code")
-    assert cuda_cache.load("origin") is None
+    cache.save("origin", b"machine code")
+    assert cache.load("origin") is None
     assert list(folder.iterdir()) == [file]  # nothing is left behind
 
 
@@ -60,8 +60,8 @@ def test_a_file_that_cannot_be_written_is_no_error(folder: Path) -> None:
 ])
 def test_the_folder_is_where_the_platform_keeps_caches(platform: str, environment: dict[str, str], expected: Path,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(cuda_cache.FOLDER_VARIABLE, raising=False)
+    monkeypatch.delenv(cache.FOLDER_VARIABLE, raising=False)
     monkeypatch.setattr(sys, "platform", platform)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert cuda_cache.folder() == expected / "triplane-gaussian-recon"
+    assert cache.folder() == expected / "triplane-gaussian-recon"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib.rasterizer import cuda_field
+from TriplaneGaussianReconLib.gpu import field as gpu_field
 from TriplaneGaussianReconLib.triplane import Fusion, TriplaneField
 
 DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.gpu))
@@ -33,7 +33,7 @@ def field_of(fusion: Fusion, device: str) -> TriplaneField:
 
 def fused(field: TriplaneField, points: Tensor) -> Tensor:
     first, last = field.decoder[0], field.decoder[2]
-    return cuda_field.decode(points, field.box, list(field.planes), first.weight, first.bias, last.weight,  # type: ignore
+    return gpu_field.decode(points, field.box, list(field.planes), first.weight, first.bias, last.weight,  # type: ignore
                              last.bias, field.limits, field.plane_weights)  # type: ignore
 
 
@@ -106,5 +106,5 @@ def test_the_field_uses_it_on_a_gpu() -> None:
 
 
 def test_a_decoder_that_is_too_large_is_left_to_torch() -> None:
-    assert cuda_field.fits(4, 16, 1, True) and cuda_field.fits(8, 32, 8, True)
-    assert not cuda_field.fits(8, 32, 80, True)
+    assert gpu_field.fits(4, 16, 1, True) and gpu_field.fits(8, 32, 8, True)
+    assert not gpu_field.fits(8, 32, 80, True)

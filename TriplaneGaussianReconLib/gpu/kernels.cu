@@ -1,4 +1,5 @@
-// The rasterizer on NVIDIA GPUs; `cuda.py` launches these kernels, `__init__.py` defines what they compute.
+// What runs on NVIDIA GPUs: the rasterizer (launched by rasterizer/cuda.py, defined in rasterizer/__init__.py), the
+// activations (activation.py) and the tri-plane field (field.py).
 //
 // Self-contained: compiled by NVRTC for REAL = float or double, without any header.  Kernels take integers as long
 // long, numbers as double, arrays as pointers.
@@ -17,8 +18,8 @@ typedef REAL real;
 typedef long long i64;
 typedef unsigned long long u64;
 
-#define EPSILON real(1e-6)     // as in definitions.py
-#define MAX_ALPHA real(0.99)   // as in definitions.py
+#define EPSILON real(1e-6)     // as in rasterizer/definitions.py
+#define MAX_ALPHA real(0.99)   // as in rasterizer/definitions.py
 #define ALL 0xffffffffu        // every lane of a warp
 #define SHAPE 10               // moments of 1, u, v, t, uu, uv, ut, vv, vt, tt
 #define SLOT 4                 // moments of 1, u, v, t

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import torch  # imported before NVRTC is looked for: on Windows, torch loads the one that comes with it
 
 from ..errors import BackendUnavailableError, cause
-from . import cuda_cache
+from . import cache
 
 Defines = tuple[tuple[str, str], ...]  # macros that the source leaves open, and their values
 
@@ -74,10 +74,10 @@ def architecture_for(capability: tuple[int, int], known: Sequence[int]) -> str:
 def binary(architecture: str, defines: Defines) -> bytes:
     """Return the compiled source, from the disk if it was compiled here before; arguments as of `compile_source`."""
     origin = repr((SOURCE.read_text(encoding="utf-8"), _options(architecture, defines), version()))
-    content = cuda_cache.load(origin)
+    content = cache.load(origin)
     if content is None:
         content = compile_source(architecture, defines)
-        cuda_cache.save(origin, content)
+        cache.save(origin, content)
     return content
 
 

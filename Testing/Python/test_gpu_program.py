@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib.rasterizer import cuda_compiler
-from TriplaneGaussianReconLib.rasterizer.cuda_program import Kernels, kernels
-from TriplaneGaussianReconLib.rasterizer.definitions import program
+from TriplaneGaussianReconLib.gpu import compiler
+from TriplaneGaussianReconLib.gpu.program import Kernels, kernels, macros
 
-FLOAT = program(torch.float32)
+FLOAT = macros(torch.float32)
 ECHO = """
 extern "C" __global__ void echo(double* out, const float* tensor, const float* nothing, long long number, long long yes,
                                 double fraction)
@@ -35,17 +34,17 @@ HEARD = [7.0, 1.0, -float(2 ** 40), 1.0, 0.1]  # what `launch` says
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a kernel that writes down its arguments in the place of the bundled source."""
-    monkeypatch.setattr(cuda_compiler, "SOURCE", tmp_path / "echo.cu")
-    cuda_compiler.SOURCE.write_text(ECHO)
+    monkeypatch.setattr(compiler, "SOURCE", tmp_path / "echo.cu")
+    compiler.SOURCE.write_text(ECHO)
 
 
 def echo(index: int = 0) -> Kernels:
     from cuda.core import ObjectCode
 
     capability = torch.cuda.get_device_capability(index)
-    architecture = cuda_compiler.architecture_for(capability, cuda_compiler.architectures())
+    architecture = compiler.architecture_for(capability, compiler.architectures())
     assert architecture.startswith("sm_")
-    return Kernels(index, ObjectCode.from_cubin(cuda_compiler.compile_source(architecture, ())))
+    return Kernels(index, ObjectCode.from_cubin(compiler.compile_source(architecture, ())))
 
 
 def launch(run: Kernels, out: Tensor, tensor: Tensor, blocks: int | tuple[int, int, int] = 1) -> None:
