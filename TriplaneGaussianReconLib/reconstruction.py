@@ -133,7 +133,8 @@ def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting
     planes, intensity = task.trusted.planes, task.trusted.intensity
     report = {
         "product": "TriplaneGaussianRecon", "version": __version__, "preset": task.preset.name, "seed": task.seed,
-        "device": fitting.chosen.backend, "slabs": len(fitting.slabs), "gaussians": sum(p.count for p in store.parts),
+        "device": fitting.chosen.backend, "device_note": fitting.chosen.note, "slabs": len(fitting.slabs),
+        "gaussians": sum(p.count for p in store.parts),
         "trusted_slices": len(planes), "labels": len(observations.segments), "weights": task.arbitration.named_weights,
         "residual_on_trusted_slices": [_residual_report(residual, intensity) for residual in residuals],
         "self_check": _self_check(task.arbitration), "seconds": run.seconds, "loss": run.losses,

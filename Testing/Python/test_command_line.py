@@ -18,7 +18,7 @@ import pytest
 from TriplaneGaussianReconLib.command_line import arguments, main
 from TriplaneGaussianReconLib.command_line import reconstruct as command
 from TriplaneGaussianReconLib.command_line.arguments import build_parser
-from TriplaneGaussianReconLib.devices import DEVICES
+from TriplaneGaussianReconLib.devices import DEVICES, choose
 from TriplaneGaussianReconLib.errors import Cancelled, InputError
 from TriplaneGaussianReconLib.geometry import Grid
 from TriplaneGaussianReconLib.image_files import read_image, read_segmentation, write_image, write_segmentation
@@ -187,7 +187,8 @@ def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.Ca
     assert re.search(r"\d+ Gaussians from 5 trusted slices in [\d.]+ s", printed.out)
     assert re.search(r"Self check: .* dB PSNR", printed.out)
     assert "Research software, not a medical device." in printed.out
-    warning, *lines = printed.err.splitlines()
+    device, warning, *lines = printed.err.splitlines()
+    assert device == choose("auto").note
     assert "6 slices lie beyond the outermost trusted ones along k (slices 0 and 4)" in warning
     stages = [line.split(": ")[1] for line in lines]
     assert stages == ["correspondence", "arbitration", "prediction", "initialization", "training", "refinement",
@@ -495,7 +496,7 @@ def test_warnings_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: 
 
     monkeypatch.setattr(command, "reconstruct", warn)
     assert run("reconstruct", "volume.nrrd", "--output", "o.nrrd") == 2
-    assert capsys.readouterr().err == "warning: Mind the gap.\nerror: And the step.\n"
+    assert capsys.readouterr().err == f"{choose('auto').note}\nwarning: Mind the gap.\nerror: And the step.\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
@@ -657,7 +658,7 @@ def test_evaluate_prints_a_table_and_writes_scores(run: Run, capsys: pytest.Capt
                "--json", "scores.json", "--figure", "figure.png") == 0
     printed = capsys.readouterr()
     assert "5 of 11 slices along k were hidden" in printed.out and "fast" in printed.out
-    assert printed.err.splitlines() == ["1 of 2: linear", "2 of 2: fast"]
+    assert printed.err.splitlines() == [choose("auto").note, "1 of 2: linear", "2 of 2: fast"]
     rows = {row["name"]: row for row in json.loads(Path("scores.json").read_text(encoding="utf-8"))["rows"]}
     assert rows["fast"]["failure"] is None
     assert rows["fast"]["image"]["psnr"] > rows["linear"]["image"]["psnr"]
@@ -683,4 +684,4 @@ def test_default_methods_are_the_classical_ones_and_fast(run: Run, monkeypatch: 
     monkeypatch.setattr(evaluation, "run", lambda *_: evaluation.Outcome(failure="not tried"))
     monkeypatch.setattr("TriplaneGaussianReconLib.command_line.evaluate.note", asked.append)
     assert run("evaluate", "volume.nrrd", "--keep-every", 2) == 1  # as all of them failed
-    assert [text.split(": ")[1] for text in asked] == [*evaluation.default_methods(False), "fast"]
+    assert [text.split(": ")[1] for text in asked[1:]] == [*evaluation.default_methods(False), "fast"]

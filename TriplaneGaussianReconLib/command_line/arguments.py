@@ -8,7 +8,7 @@ from .. import __version__
 
 AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis knows
 PRESETS = ("fast", "paper")  # the keys of presets.PRESETS
-DEVICES = ("auto", "cpu", "cuda")  # rasterizer.DEVICES
+DEVICES = ("auto", "cpu", "cuda")  # devices.DEVICES
 
 
 class ExitCode(IntEnum):
@@ -223,7 +223,9 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_device(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--device", choices=DEVICES, default=DEVICES[0], help="where to compute; default: %(default)s")
+    parser.add_argument("--device", default=DEVICES[0], metavar="DEVICE",
+                        help=f"where to compute: {', '.join(DEVICES)}, or cuda:1 and so on for one of several GPUs; "
+                             "auto is the GPU where one works, otherwise the CPU, and says why; default: %(default)s")
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same result, on a "
                         "CPU to the last bit; default: %(default)s")
 

@@ -59,7 +59,7 @@ def run(arguments: Namespace) -> None:
     from rich.console import Console
 
     _check_paths(arguments)
-    choose(arguments.device)
+    note(choose(arguments.device).note)
     image = read_image(arguments.volume)
     axis = image.grid.named_axis(arguments.axis) if arguments.axis else image.grid.thickest_axis()
     selection = Selection.every(image.grid.count(axis), arguments.keep_every)

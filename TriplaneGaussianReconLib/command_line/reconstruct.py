@@ -46,7 +46,7 @@ def run(arguments: Namespace) -> None:
     start = time.perf_counter()
     _check_paths(arguments)
     preset_named(arguments.preset)
-    choose(arguments.device)
+    note(choose(arguments.device).note)
     case = read_case(arguments)
     observations = Observations.from_volume(case.image, case.trusted, case.segmentation)
     given = case.segmentation.segments if case.segmentation is not None else ()
