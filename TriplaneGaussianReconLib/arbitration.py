@@ -16,10 +16,10 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
-from .correspondence import correspond
+from .correspondence import Correspondence, correspond
 from .image_operations import CPU, blurred
-from .interpolation import CANDIDATES, candidates
-from .threads import serial_opencv, serial_torch
+from .interpolation import CANDIDATES, Neighbours, candidates, working_memory
+from .threads import serial_opencv, serial_torch, shares, workers
 
 # At most so many hidden slices are looked at per gap width, spread over the stack.
 MOST_HIDDEN = 24
@@ -54,10 +54,14 @@ class Arbitration:
     error_model: tuple[float, float]
     hidden: tuple[HiddenScore, ...]
 
-    def predict(self, predictions: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix [candidate, n, row, column] predictions; return the mixture and its expected error [n, row, column]."""
+    def mixture(self, predictions: Tensor) -> Tensor:
+        """Mix predictions [candidate, ..., row, column] -> [..., row, column]."""
+        return mixed(self.weights, predictions)
+
+    def expected_error(self, predictions: Tensor) -> Tensor:
+        """What to expect of the mixture of predictions [candidate, ..., row, column] -> [..., row, column]."""
         floor, factor = self.error_model
-        return mixed(self.weights, predictions), floor + factor * disagreement(predictions)
+        return floor + factor * disagreement(predictions)
 
     @property
     def named_weights(self) -> dict[str, float]:
@@ -90,7 +94,7 @@ def mixed(weights: np.ndarray, predictions: Tensor) -> Tensor:
 
 
 def disagreement(predictions: Tensor) -> Tensor:
-    """Locally averaged spread of the candidates [candidate, n, row, column] -> [n, row, column]."""
+    """Locally averaged spread of the candidates [candidate, ..., row, column] -> [..., row, column]."""
     return blurred(predictions.amax(dim=0) - predictions.amin(dim=0), NEIGHBOURHOOD)
 
 
@@ -124,35 +128,58 @@ def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable
           device: torch.device) -> _HiddenSlices:
     """Predict inner slices across `factor` gaps, from up to two slices on either side at that distance."""
     half = factor // 2
+    hidden = _worth_hiding(slices, half)
+    if not len(hidden):
+        return _HiddenSlices([], np.zeros((0, len(CANDIDATES), len(CANDIDATES))), np.zeros((3, 3)))
+    around, usual = Neighbours.around(hidden - half, len(slices), factor), _per_candidate(USUAL)
+    firsts, motions = _renumbered(around.motions)
+    flows = _across(slices, firsts, factor, lambda done: tick(0.8 * done))
+
+    def look(some: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Covariance and products of several hidden slices."""
+        used, planes = _renumbered(around.planes[some])
+        needed, across = _renumbered(motions[some])
+        found = Correspondence(np.concatenate([flows[n].displacement for n in needed]),
+                               np.concatenate([flows[n].confidence for n in needed])).on(device)
+        low, here, high = (positions[hidden[some] + shift] for shift in (-half, 0, half))
+        predictions = candidates(torch.from_numpy(slices[used]).to(device), positions[used], found,
+                                 Neighbours(planes, across), ((here - low) / (high - low))[:, None])[:, :, 0]
+        errors = (predictions - torch.from_numpy(slices[hidden[some]]).to(device)).flatten(2)
+        spread, wrong = disagreement(predictions).flatten(1), mixed(usual, errors).abs()
+        rows, errors = torch.stack([torch.ones_like(spread), spread, wrong], dim=1).double(), errors.transpose(0, 1)
+        return errors @ errors.mT / errors.shape[2], rows @ rows.mT
+
+    calls, looked = shares(np.arange(len(hidden)), working_memory(1, slices[0].size), device), []
+    with serial_torch(), ThreadPoolExecutor(workers(device)) as pool:
+        for done, each in enumerate(pool.map(look, calls)):
+            tick(0.8 + 0.2 * done / len(calls))
+            looked.append(each)
+    covariance, products = (torch.cat(each).double().cpu().numpy() for each in zip(*looked, strict=True))
+    return _HiddenSlices(hidden.tolist(), covariance, products.sum(axis=0))
+
+
+def _worth_hiding(slices: np.ndarray, half: int) -> np.ndarray:
+    """Numbers of inner slices, which have `half` others on either side, spread over the stack."""
     inner = np.arange(half, len(slices) - half)
     if len(inner) > MOST_HIDDEN:
         inner = inner[np.round(np.linspace(0, len(inner) - 1, MOST_HIDDEN)).astype(int)]
-    inner = inner[[slices[plane].std() >= 1e-3 for plane in inner]]  # a blank slice teaches nothing
-    usual = _per_candidate(USUAL)
+    return inner[[slices[plane].std() >= 1e-3 for plane in inner]]  # a blank slice teaches nothing
 
-    def look(plane: int) -> tuple[Tensor, Tensor]:
-        kept = np.arange(plane - half, -1, -factor)[:2][::-1].tolist() + np.arange(
-            plane + half, len(slices), factor)[:2].tolist()
-        gap = kept.index(plane - half)
-        fraction = (positions[plane] - positions[kept[gap]]) / (positions[kept[gap + 1]] - positions[kept[gap]])
-        neighbours = slices[kept]
-        found = correspond(neighbours).on(device)
-        predictions = candidates(torch.from_numpy(neighbours).to(device), positions[kept], found, gap, [fraction])
-        truth = torch.from_numpy(slices[plane]).to(device)
-        errors = (predictions[:, 0] - truth).flatten(1)
-        spread, wrong = disagreement(predictions).flatten(), mixed(usual, errors).abs()
-        rows = torch.stack([torch.ones_like(spread), spread, wrong]).double()
-        return errors @ errors.T / errors.shape[1], rows @ rows.T
 
-    looked = []
-    with serial_opencv(), serial_torch(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for done, found in enumerate(pool.map(look, inner.tolist())):
-            tick(done / len(inner))
-            looked.append(found)
-    if not looked:
-        return _HiddenSlices([], np.zeros((0, len(CANDIDATES), len(CANDIDATES))), np.zeros((3, 3)))
-    covariance, products = (torch.stack(each).double().cpu().numpy() for each in zip(*looked, strict=True))
-    return _HiddenSlices(inner.tolist(), covariance, products.sum(axis=0))
+def _across(slices: np.ndarray, firsts: np.ndarray, step: int, tick: Callable[[float], None]) -> list[Correspondence]:
+    """The displacements from each slice of `firsts` to that `step` slices farther on."""
+    found = []
+    with serial_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, each in enumerate(pool.map(lambda first: correspond(slices[[first, first + step]]), firsts)):
+            tick(done / len(firsts))
+            found.append(each)
+    return found
+
+
+def _renumbered(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different ones of `numbers`, ascending, and the place of each of `numbers` among them."""
+    different, places = np.unique(numbers, return_inverse=True)
+    return different, places.reshape(numbers.shape)
 
 
 def _balanced(covariance: np.ndarray) -> np.ndarray:

@@ -16,9 +16,14 @@ from torch.nn import functional
 CPU = torch.device("cpu")
 
 
+def transferred(values: np.ndarray, device: torch.device) -> Tensor:
+    """A few numbers on `device`, without waiting for what it is busy with."""
+    return torch.from_numpy(values.copy()).to(device, non_blocking=True)
+
+
 def constants(values: np.ndarray | list[float], device: torch.device) -> Tensor:
-    """A few float32 numbers on `device`, without waiting for what it is busy with."""
-    return torch.from_numpy(np.array(values, np.float32)).to(device, non_blocking=True)
+    """A few float32 numbers on `device`, likewise."""
+    return transferred(np.asarray(values, np.float32), device)
 
 
 def pixel_centres(rows: int, columns: int, device: torch.device) -> Tensor:
@@ -34,8 +39,7 @@ def pixel_centres(rows: int, columns: int, device: torch.device) -> Tensor:
 def as_shift(displacement: Tensor) -> Tensor:
     """[..., row, column, 2] pixels (along columns, along rows) in the unit of `pixel_centres`."""
     rows, columns = displacement.shape[-3:-1]
-    x, y = displacement.unbind(-1)
-    return torch.stack([x * (2.0 / max(columns - 1, 1)), y * (2.0 / max(rows - 1, 1))], dim=-1)
+    return displacement * constants([2.0 / max(columns - 1, 1), 2.0 / max(rows - 1, 1)], displacement.device)
 
 
 def sampled(images: Tensor, at: Tensor, mode: str = "bicubic") -> Tensor:

@@ -14,9 +14,9 @@ from torch.nn import functional
 from .correspondence import Correspondence
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
-from .image_operations import CPU, bordered, constants, dilated, gradient, warped
+from .image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
 from .segmentation import Boxed, LabelChannels, Occupancies, between, boxed, on_slice
-from .threads import serial_opencv, serial_torch, workers
+from .threads import serial_opencv, serial_torch, shares, workers
 
 # Gaussians are placed so many pixels beyond the image, so that structures that move inwards leave no hole.
 MARGIN = 2
@@ -24,6 +24,8 @@ MARGIN = 2
 FLAT = 1e-3
 # Background closer than this (pixels) to anything else keeps its Gaussians.
 REACH = 3
+# Bytes per pixel of a layer that are needed while Gaussians are placed there, without labels and with them.
+WORKING_MEMORY, WORKING_MEMORY_LABELLED = 240, 600
 
 
 @dataclass(frozen=True)
@@ -68,26 +70,30 @@ def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[fl
     The Gaussians are in the order of their layers along z, within a layer row by row: neighbours are near each other.
     """
     offsets, widths = gaps.planes.offsets, np.diff(gaps.planes.offsets)
-    pitch = np.array([width / (len(p) + 1) for width, p in zip(widths, gaps.predictions, strict=True)])
+    layer_counts = np.array([(len(p) + 1) // 2 for p in gaps.predictions])
     # With two layers the plane half-way lies a whole pitch from either: they must be wide enough to meet there.
-    sigmas = np.array([depth_sigmas[len(p) // 2] for p in gaps.predictions]) * pitch
+    sigmas = np.array(depth_sigmas)[layer_counts - 1] * (widths / (2 * layer_counts))
     copies = [[(0.0, float(sigmas[max(plane - 1, 0):plane + 1].min()))] for plane in range(len(offsets))]
     copies[0] = [(-shift, sigma) for shift, sigma in _repeats(offsets[0] - depth_range[0], widths[0])][::-1] + copies[0]
     copies[-1] += _repeats(depth_range[1] - offsets[-1], widths[-1])
     known = _Known.of(gaps, device)
 
-    def place(plane: int) -> dict[str, Tensor]:
-        """The Gaussians of one trusted slice and of the gap after it."""
-        on_plane, in_gap = outlines[plane].result()
-        layers = [known.copied(plane, copies[plane], on_plane)]
-        if plane < len(widths):
-            layers.append(known.between(plane, float(sigmas[plane]), in_gap))
+    def place(some: np.ndarray) -> dict[str, Tensor]:
+        """The Gaussians of several trusted slices, one after another, and of the gaps after them."""
+        on_planes, in_gaps = zip(*(outlines[plane].result() for plane in some), strict=True)
+        layers = [known.copied(some, [copies[plane] for plane in some], on_planes)]
+        gap_numbers = some[some < len(widths)]
+        for count in np.unique(layer_counts[gap_numbers]):
+            alike = gap_numbers[layer_counts[gap_numbers] == count]
+            layers.append(known.between(alike, sigmas[alike], [in_gaps[gap - some[0]] for gap in alike]))
         return _placed(_joined(layers), gaps, in_plane_sigma)
 
+    per_pixel = WORKING_MEMORY if gaps.layers is None else WORKING_MEMORY_LABELLED
+    size = per_pixel * (1 + int(layer_counts.max())) * gaps.slices[0].size
     with (serial_opencv(), serial_torch(), ThreadPoolExecutor(os.cpu_count()) as host,
           ThreadPoolExecutor(workers(device)) as pool):
         outlines = [host.submit(known.outlines, plane) for plane in range(len(offsets))]
-        placed = list(pool.map(place, range(len(offsets))))
+        placed = list(pool.map(place, shares(np.arange(len(offsets)), size, device)))
     # A slot that no Gaussian uses is left out.
     used = torch.stack([(each["channels"] != 0).any(dim=0) for each in placed]).any(dim=0).tolist()
     slots = [0, *(number for number, any_ in enumerate(used) if any_)]
@@ -106,7 +112,7 @@ def _repeats(beyond: float, width: float) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class _Layers:
-    """What the Gaussians on some planes start from; the first axis of everything is the layer.
+    """What the Gaussians on some planes start from; the first axis of everything is the layer, in any order.
 
     origins: (3,) mm of pixel [0, 0].  log_depths: of the Gaussians.  images: [row, column].  tilts: [row, column, 2]
     shear.  trends: [row, column] change per mm along the tilt.  wanted: [row, column] bool, where the image is not
@@ -155,47 +161,58 @@ class _Known:
         width = float((planes.offsets[plane + 1] - planes.offsets[plane]) / pixel)
         return on_plane, boxed(channels, [layers[:, plane], layers[:, plane + 1]], width)
 
-    def copied(self, plane: int, copies: list[tuple[float, float]], outlines: Boxed | None) -> _Layers:
-        """Layers of one trusted slice; copies: (shift along z, depth sigma) of each, mm."""
-        image, count, device = self.slices[plane], len(copies), self.slices.device
-        shifts, sigmas = np.array(copies).T
-        slots = self._slots([None if outlines is None else on_slice(outlines, device)], 1.0)
+    def copied(self, planes: np.ndarray, copies: Sequence[Sequence[tuple[float, float]]],
+               outlines: Sequence[Boxed | None]) -> _Layers:
+        """Layers of trusted slices; copies: (shift along z, depth sigma) mm, for each slice one or several."""
+        device, source = self.slices.device, np.repeat(np.arange(len(planes)), [len(each) for each in copies])
+        shifts, sigmas = np.concatenate(copies).T
+        images = self.slices[transferred(planes[source], device)]
+        slots = self._slots([on_slice(each, device) for each in outlines if each is not None], len(planes))
         return _Layers(
-            constants(self.gaps.planes.origins[plane] + np.outer(shifts, [0.0, 0.0, 1.0]), device),
-            constants(np.log(sigmas), device), image.expand(count, -1, -1),
-            image.new_zeros(()).expand(count, *image.shape, 2), image.new_zeros(()).expand(count, *image.shape),
-            self._differs(image).expand(count, -1, -1), *(each.expand(count, -1, -1) for each in slots))
+            constants(self.gaps.planes.origins[planes[source]] + np.outer(shifts, [0.0, 0.0, 1.0]), device),
+            constants(np.log(sigmas), device), images, images.new_zeros(()).expand(*images.shape, 2),
+            images.new_zeros(()).expand(images.shape), self._differs(images),
+            *(table[transferred(source, device)] for table in slots))
 
-    def between(self, gap: int, depth_sigma: float, outlines: Boxed | None) -> _Layers:
-        """The layers of Gaussians in one gap."""
+    def between(self, numbers: np.ndarray, depth_sigmas: np.ndarray, outlines: Sequence[Boxed | None]) -> _Layers:
+        """The layers of Gaussians in gaps that all have as many of them."""
         planes, device = self.gaps.planes, self.slices.device
-        across = planes.origins[gap + 1] - planes.origins[gap]
-        width = float(across[2])
-        course = torch.cat([self.slices[gap:gap + 1], self.gaps.predictions[gap], self.slices[gap + 1:gap + 2]])
-        before, here, after = course[:-2:2], course[1::2], course[2::2]
-        count, step = len(here), 1.0 / (len(course) - 1)
-        shift = self.gated[gap].expand(count, -1, -1, -1)
-        trends = (warped(after, shift, step) - warped(before, shift, -step)) / (2 * step * width)
-        tilts = _combined(self.gated[gap] / width, _in_plane_steps(planes)) + constants(across[:2] / width, device)
-        differs = self._differs(course)
-        labels: Sequence[Occupancies | None] = [None] * count
-        if outlines is not None:
-            labels = between(outlines, self.full[gap], self.gated[gap], count)
+        first, second = self.slices[transferred(np.stack([numbers, numbers + 1]), device)][:, :, None]
+        course = torch.cat([first, torch.stack([self.gaps.predictions[gap] for gap in numbers]), second], dim=1)
+        before, here, after = (course[:, n:][:, :course.shape[1] - 2:2].flatten(0, 1) for n in range(3))
+        count, step = course.shape[1] // 2, 1.0 / (course.shape[1] - 1)
+        gated = self.gated[transferred(numbers, device)]
+
+        def on_layers(images: Tensor) -> Tensor:
+            return images[:, None].expand(-1, count, *images.shape[1:]).flatten(0, 1)
+
+        across, fractions = planes.origins[numbers + 1] - planes.origins[numbers], step * np.c_[1:2 * count:2]
+        widths = constants(across[:, 2], device)[:, None, None]
+        leans = constants(across[:, :2] / across[:, 2:], device)[:, None, None]
+        tilts = _combined(gated / widths[..., None], _in_plane_steps(planes)) + leans
+        shift = on_layers(gated)
+        rise = warped(after, shift, step) - warped(before, shift, -step)
+        labels = [label for gap, each in zip(numbers, outlines, strict=True) if each is not None
+                  for label in between(each, self.full[gap], self.gated[gap], count)]
+        channels, values, label_trends = self._slots(labels, len(here))
         return _Layers(
-            constants(planes.origins[gap] + np.outer(step * np.arange(1, len(course) - 1, 2), across), device),
-            constants(np.full(count, np.log(depth_sigma)), device), here, tilts.expand(count, -1, -1, -1), trends,
-            differs[:-2:2] | differs[1::2] | differs[2::2], *self._slots(labels, width))
+            constants((planes.origins[numbers, None] + fractions * across[:, None]).reshape(-1, 3), device),
+            constants(np.log(depth_sigmas).repeat(count), device), here, on_layers(tilts),
+            rise / (2 * step * on_layers(widths)), self._differs(before) | self._differs(here) | self._differs(after),
+            channels, values, label_trends / on_layers(widths))
 
     def _differs(self, images: Tensor) -> Tensor:
         return (images - self.gaps.background).abs() > FLAT
 
-    def _slots(self, labels: Sequence[Occupancies | None], width: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Channels, values and trends (per mm, for a gap of `width` mm) [layer, pixel, slot] of labels on layers."""
+    def _slots(self, labels: Sequence[Occupancies], layers: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Channels, values and trends (per gap) [layer, pixel, slot] of `labels` on each layer; no slots without any.
+        """
         pixels = self.slices[0].numel()
-        none = self.slices.new_zeros(pixels, 0)
-        each = [(none.int(), none, none) if on_layer is None else on_layer.slots(pixels) for on_layer in labels]
-        channels, values, trends = (torch.stack(table) for table in zip(*each, strict=True))
-        return channels, values, trends / width
+        if not labels:
+            none = self.slices.new_zeros(layers, pixels, 0)
+            return none.int(), none, none
+        channels, values, trends = zip(*(on_layer.slots(pixels) for on_layer in labels), strict=True)
+        return torch.stack(channels), torch.stack(values), torch.stack(trends)
 
 
 def _placed(layers: _Layers, gaps: Gaps, in_plane_sigma: float) -> dict[str, Tensor]:
@@ -233,10 +250,12 @@ def _placed(layers: _Layers, gaps: Gaps, in_plane_sigma: float) -> dict[str, Ten
 
 
 def _occupied(layers: _Layers) -> tuple[Tensor, ...]:
-    """Layer, row and column of the pixels that get a Gaussian; those of the margin lie outside the image."""
+    """Layer, row and column of the pixels that get a Gaussian, layer by layer along z; those of the margin lie outside
+    the image."""
     wanted = layers.wanted | (layers.channels != 0).any(dim=-1).reshape(layers.wanted.shape)
-    layer, row, column = dilated(bordered(wanted.float(), MARGIN) > 0, REACH).nonzero(as_tuple=True)
-    return layer, row - MARGIN, column - MARGIN
+    along_z = layers.origins[:, 2].argsort(stable=True)
+    layer, row, column = dilated(bordered(wanted[along_z].float(), MARGIN) > 0, REACH).nonzero(as_tuple=True)
+    return along_z[layer], row - MARGIN, column - MARGIN
 
 
 def _in_plane_steps(planes: PlaneStack) -> np.ndarray:

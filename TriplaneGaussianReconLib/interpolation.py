@@ -7,133 +7,185 @@ which to believe on the volume at hand.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from .correspondence import Motion
-from .image_operations import as_shift, blurred, constants, pixel_centres, sampled
+from .image_operations import as_shift, blurred, constants, pixel_centres, sampled, transferred
 
 CANDIDATES = ("linear", "pchip", "cubic", "flow", "flow_cubic", "gated", "gated_cubic", "straight_smooth",
               "gated_smooth")
 # Standard deviation (pixels) of the smoothed candidates.  Where detail cannot be predicted, smooth is nearer the truth.
 SMOOTHING = 0.7
+# A slice that is missing counts as so many gap widths away, where it has no say in any spline.
+FAR = 1e9
 
 
-def window_around(gap: int, planes: int) -> slice:
-    """The slices that the candidates look at for `gap` (between slices gap and gap + 1): two on either side."""
-    return slice(max(gap - 1, 0), min(gap + 3, planes))
+@dataclass(frozen=True)
+class Neighbours:
+    """The slices that the candidates look at, for several gaps: two on either side of each.
+
+    planes: (gap, 4) numbers of slices; where there is no outer one the inner one stands twice.
+    motions: (gap, 3) numbers of the displacements between each two of them; the gap's own where one is missing.
+    """
+
+    planes: np.ndarray
+    motions: np.ndarray
+
+    @classmethod
+    def around(cls, gaps: np.ndarray, count: int, step: int = 1) -> Neighbours:
+        """The neighbours of gaps, each between slices gap and gap + step of `count`, at multiples of `step`.
+
+        A displacement has the number of the slice before it.
+        """
+        planes = gaps[:, None] + step * np.arange(-1, 3)
+        inner = planes[:, [1, 1, 2, 2]]
+        planes = np.where((planes >= 0) & (planes < count), planes, inner)
+        return cls(planes, np.where(planes[:, :3] < planes[:, 1:], planes[:, :3], inner[:, :1]))
+
+    @property
+    def known(self) -> np.ndarray:
+        """(gap, 2) bool: whether there is an outer slice, before the gap and after it."""
+        return self.planes[:, ::2] < self.planes[:, 1::2]
 
 
-def candidates(slices: Tensor, positions: np.ndarray, found: Motion, gap: int, fractions: Sequence[float]) -> Tensor:
-    """Predict `gap` at `fractions` of its width by every candidate.
+def working_memory(planes: int, pixels: int) -> int:
+    """Bytes that `candidates` and those who judge them need per gap, predicted on `planes` planes of `pixels`."""
+    return (90 * planes + 100) * pixels
+
+
+def candidates(slices: Tensor, positions: np.ndarray, found: Motion, around: Neighbours, fractions: np.ndarray
+               ) -> Tensor:
+    """Predict gaps at `fractions` of their widths by every candidate.
 
     slices: [plane, row, column] float32 in [0, 1], on the same device as `found`.  positions: (plane,) mm, ascending.
-    Returns [candidate, fraction, row, column] float32 in the order of CANDIDATES, on that device.
+    around: the gaps, as numbers of `slices` and of the displacements in `found`.  fractions: (gap, n), or (n,) for all.
+    Returns [candidate, gap, n, row, column] float32 in the order of CANDIDATES, on that device.
     """
-    window = window_around(gap, len(slices))
-    knots, values, first = positions[window], slices[window], gap - window.start
-    t = constants(list(fractions), slices.device)[:, None, None]
-    result = slices.new_empty(len(CANDIDATES), len(fractions), *slices.shape[1:])
-    straight, pchip, cubic, flow, flow_cubic, gated, gated_cubic, straight_smooth, gated_smooth = result
-    torch.add((1 - t) * values[first], t * values[first + 1], out=straight)
-    if len(knots) > 2:
-        pchip[:] = _pchip(values, knots, first, t)
-        cubic[:] = _cubic_spline(values, knots, first, fractions)
-    else:
-        pchip[:] = cubic[:] = straight
-    _along_displacement(slices, positions, found, gap, t, flow, flow_cubic)
-    gate = found.confidence[gap]
-    torch.add(gate * flow, (1 - gate) * straight, out=gated)
-    torch.add(gate * flow_cubic, (1 - gate) * pchip, out=gated_cubic)
-    straight_smooth[:], gated_smooth[:] = blurred(straight, SMOOTHING), blurred(gated, SMOOTHING)
+    fractions = np.broadcast_to(fractions, (len(around.planes), np.shape(fractions)[-1]))
+    knots = _knots(positions, around)
+    linear = np.stack([1.0 - fractions, fractions], axis=1)
+    weights = constants(np.concatenate([linear, _hermite(fractions), _cubic_spline(knots, fractions),
+                                        _along_motion(knots, around.known, fractions)], axis=1), slices.device)
+    of_linear, of_pchip, of_cubic, of_flow_cubic = weights[..., None, None].split([2, 4, 4, 4], dim=1)
+
+    values = slices[transferred(around.planes, slices.device)]
+    still = values[:, :, None].unbind(1)
+    moved = _displaced(values, found, around, fractions)
+    result = slices.new_empty(len(CANDIDATES), *fractions.shape, *slices.shape[1:])
+    straight, displaced, gated, smooth = result[:2], result[3:5], result[5:7], result[7:]
+    _mix(of_linear, still[1:3], straight[0])
+    _mix(of_pchip, (still[1], *_pchip_slopes(values, knots, around.known), still[2]), straight[1])
+    _mix(of_cubic, still, result[2])
+    _mix(of_linear, moved[1:3], displaced[0])
+    _mix(of_flow_cubic, moved, displaced[1])
+    gate = found.confidence[transferred(around.motions[:, 1], slices.device)][:, None]
+    torch.add(gate * displaced, (1 - gate) * straight, out=gated)
+    smooth[:] = blurred(torch.stack([straight[0], gated[0]]), SMOOTHING)
     return result
 
 
-def _cubic_spline(values: Tensor, knots: np.ndarray, first: int, fractions: Sequence[float]) -> Tensor:
-    """The cubic spline (not-a-knot) through `values` [knot, row, column], between knots `first` and the next.
+def _mix(weights: Tensor, images: Sequence[Tensor], out: Tensor) -> None:
+    """Sum `images` [gap, n or 1, row, column] by weights [gap, image, n, 1, 1] into `out` [gap, n, row, column]."""
+    torch.mul(weights[:, 0], images[0], out=out)
+    for number, image in enumerate(images[1:], start=1):
+        out += weights[:, number] * image
 
-    A spline is linear in its values: every knot has a weight, which only depends on where the knots are.
+
+def _knots(positions: np.ndarray, around: Neighbours) -> np.ndarray:
+    """(gap, 4) where the slices lie, on a scale on which the gap goes from 0 to 1."""
+    where = positions[around.planes]
+    knots: np.ndarray = (where - where[:, 1:2]) / (where[:, 2:3] - where[:, 1:2])
+    knots[:, ::3] = np.where(around.known, knots[:, ::3], [-FAR, FAR])
+    return knots
+
+
+def _cubic_spline(knots: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """(gap, 4, n): weights of the slices in the cubic spline (not-a-knot).
+
+    Through four points it is a single cubic: Lagrange's.
     """
-    where = knots[first] + np.asarray(fractions) * (knots[first + 1] - knots[first])
-    weights = constants(CubicSpline(knots, np.eye(len(knots)))(where), values.device)[..., None, None]
-    result = weights[:, 0] * values[0]
-    for knot in range(1, len(knots)):
-        result += weights[:, knot] * values[knot]
-    return result
+    weights = np.ones((len(knots), 4, fractions.shape[1]))
+    for knot, other in permutations(range(4), 2):
+        weights[:, knot] *= (fractions - knots[:, [other]]) / (knots[:, [knot]] - knots[:, [other]])
+    return weights
 
 
-def _pchip(values: Tensor, knots: np.ndarray, first: int, t: Tensor) -> Tensor:
-    """The monotone cubic (Fritsch and Butland) through `values` [knot, row, column], between knots `first` and the
-    next, at fractions `t` [n, 1, 1] of the way; at least three knots."""
-    widths = np.diff(knots).tolist()
-    rises = [(values[n + 1] - values[n]) / width for n, width in enumerate(widths)]
-
-    def slope(knot: int) -> Tensor:
-        if knot == 0:
-            return _slope_at_end(rises[0], rises[1], widths[0], widths[1])
-        if knot == len(widths):
-            return _slope_at_end(rises[-1], rises[-2], widths[-1], widths[-2])
-        return _slope_inside(rises[knot - 1], rises[knot], widths[knot - 1], widths[knot])
-
-    width = widths[first]
-    return _hermite(t, values[first], values[first + 1], width * slope(first), width * slope(first + 1))
+def _hermite(fractions: np.ndarray) -> np.ndarray:
+    """(gap, 4, n): weights of the first value, the slopes at first and second (per gap width), the second value."""
+    t = fractions
+    return np.stack([(2 * t - 3) * t ** 2 + 1, ((t - 2) * t + 1) * t, (t - 1) * t ** 2, (3 - 2 * t) * t ** 2], axis=1)
 
 
-def _slope_inside(before: Tensor, after: Tensor, width_before: float, width_after: float) -> Tensor:
+def _along_motion(knots: np.ndarray, known: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """(gap, 4, n): weights of four slices, followed along the displacement, in a cubic with central slopes.
+
+    Where a slice is missing the slope is that across the gap.
+    """
+    farther_before, first, second, farther_after = np.eye(4)
+    at_first = np.where(known[:, :1], (second - farther_before) / (1.0 - knots[:, :1]), second - first)
+    at_second = np.where(known[:, 1:], (farther_after - first) / knots[:, 3:], second - first)
+    ends = np.broadcast_to([[first], [second]], (2, *at_first.shape))
+    weights: np.ndarray = np.einsum("gkn,kgs->gsn", _hermite(fractions),
+                                    np.stack([ends[0], at_first, at_second, ends[1]]))
+    return weights
+
+
+def _pchip_slopes(values: Tensor, knots: np.ndarray, known: np.ndarray) -> tuple[Tensor, ...]:
+    """Slopes per gap width [gap, 1, row, column] at either end of each gap of the monotone cubic (Fritsch and Butland)
+    through `values` [gap, 4, row, column]."""
+    widths = np.diff(knots)
+    rises = values.diff(dim=1) / constants(widths, values.device)[..., None, None]
+    slopes = _slopes_inside(rises, widths)
+    if not known.all():
+        slopes = torch.where(transferred(known, values.device)[..., None, None], slopes, _slopes_at_ends(rises, widths))
+    return slopes[:, :, None].unbind(1)
+
+
+def _slopes_inside(rises: Tensor, widths: np.ndarray) -> Tensor:
     """Weighted harmonic mean of the slopes on either side of a knot; 0 where they do not agree in sign."""
-    agree, share = before * after > 0, (width_before + 2 * width_after) / (3 * (width_before + width_after))
-    mean = share * after + (1 - share) * before
+    before, after = rises[:, :2], rises[:, 1:]
+    shares = (1.0 + widths[:, 1:] / (widths[:, :2] + widths[:, 1:])) / 3.0
+    share, rest = constants(np.stack([shares, 1.0 - shares]), rises.device)[..., None, None]
+    agree, mean = before * after > 0, share * after + rest * before
     return torch.where(agree, before * (after / torch.where(agree, mean, 1.0)), 0.0)
 
 
-def _slope_at_end(inner: Tensor, outer: Tensor, width_inner: float, width_outer: float) -> Tensor:
-    """Slope at the first or last knot, from the nearest slope (`inner`) and the next (`outer`), shape preserved."""
-    total = width_inner + width_outer
-    slope = ((2 * width_inner + width_outer) / total) * inner - (width_inner / total) * outer
-    steep = (inner * outer <= 0) & (slope.abs() > 3 * inner.abs())
-    return torch.where(slope * inner > 0, torch.where(steep, 3 * inner, slope), 0.0)
+def _slopes_at_ends(rises: Tensor, widths: np.ndarray) -> Tensor:
+    """Slopes where the stack ends: from the gap's own slope and the one on its other side, shape preserved."""
+    inner, outer = rises[:, 1:2], rises[:, ::2].flip(1)
+    share = constants(1.0 / (1.0 + widths[:, ::-2]), rises.device)[..., None, None]
+    slopes = (1.0 + share) * inner - share * outer
+    steep = (inner * outer <= 0) & (slopes.abs() > 3 * inner.abs())
+    return torch.where(slopes * inner > 0, torch.where(steep, 3 * inner, slopes), 0.0)
 
 
-def _hermite(t: Tensor, first: Tensor, second: Tensor, slope_first: Tensor, slope_second: Tensor) -> Tensor:
-    """The cubic through two values with these slopes (per distance of the two)."""
-    squared, cubed = t ** 2, t ** 3
-    result = (2 * cubed - 3 * squared + 1) * first
-    result += (cubed - 2 * squared + t) * slope_first
-    result += (3 * squared - 2 * cubed) * second
-    result += (cubed - squared) * slope_second
-    return result
+def _displaced(values: Tensor, found: Motion, around: Neighbours, fractions: np.ndarray) -> tuple[Tensor, ...]:
+    """Follow the displacement from every pixel of the planes at `fractions` to the four slices of `values` [gap, 4,
+    row, column]: what is found there, four times [gap, n, row, column]."""
+    device = values.device
+
+    def shifts(motions: np.ndarray) -> Tensor:
+        return as_shift(found.displacement[transferred(motions, device)])
+
+    rows, columns = values.shape[-2:]
+    shift = shifts(around.motions[:, 1])[:, None]
+    before = pixel_centres(rows, columns, device) - constants(fractions, device)[..., None, None, None] * shift
+    at = torch.stack([before, before + shift], dim=1)
+    first, second = _sampled(values[:, 1:3, None], at)[:, :, 0].unbind(1)
+    # Outside of the gap the displacement of the next gap is followed on.
+    onwards = shifts(around.motions[:, ::2]) * constants([-1.0, 1.0], device)[:, None, None, None]
+    at += _sampled(onwards.movedim(-1, 2), at, "bilinear").movedim(2, -1)
+    farther_before, farther_after = _sampled(values[:, ::3, None], at)[:, :, 0].unbind(1)
+    return farther_before, first, second, farther_after
 
 
-def _along_displacement(slices: Tensor, positions: np.ndarray, found: Motion, gap: int, t: Tensor, flow: Tensor,
-                        flow_cubic: Tensor) -> None:
-    """Blend the two neighbours along the displacement (linear: `flow`), and four slices along it (cubic Hermite).
-
-    `flow` and `flow_cubic` [n, row, column] are filled in at fractions `t` [n, 1, 1].
-    """
-    rows, columns = slices.shape[1:]
-    shift = as_shift(found.displacement[gap])
-    before = pixel_centres(rows, columns, slices.device) - t[..., None] * shift
-    after = before + shift
-
-    def sample(plane: int, at: Tensor) -> Tensor:
-        return sampled(slices[plane].expand(len(at), 1, -1, -1), at)[:, 0]
-
-    def step(across: int, at: Tensor) -> Tensor:
-        """The displacement of another gap, followed on from `at`."""
-        shifts = as_shift(found.displacement[across]).movedim(-1, 0)
-        return sampled(shifts.expand(len(at), -1, -1, -1), at, "bilinear").movedim(1, -1)
-
-    first, second = sample(gap, before), sample(gap + 1, after)
-    width = positions[gap + 1] - positions[gap]
-    slope_first = slope_second = second - first  # per gap width; one-sided at the ends of the stack
-    if gap > 0:
-        farther = sample(gap - 1, before - step(gap - 1, before))
-        slope_first = (second - farther) * float(width / (positions[gap + 1] - positions[gap - 1]))
-    if gap + 2 < len(slices):
-        farther = sample(gap + 2, after + step(gap + 1, after))
-        slope_second = (farther - first) * float(width / (positions[gap + 2] - positions[gap]))
-    torch.add((1 - t) * first, t * second, out=flow)
-    flow_cubic[:] = _hermite(t, first, second, slope_first, slope_second)
+def _sampled(images: Tensor, at: Tensor, mode: str = "bicubic") -> Tensor:
+    """Sample `images` [gap, 2, channel, row, column] `at` [gap, 2, n, row, column, 2]: [gap, 2, channel, n, row,
+    column]."""
+    samples = sampled(images.flatten(0, 1), at.flatten(0, 1).flatten(1, 2), mode)
+    return samples.reshape(*images.shape[:3], *at.shape[2:-1])

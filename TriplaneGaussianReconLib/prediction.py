@@ -14,8 +14,8 @@ from .correspondence import Correspondence
 from .geometry import PlaneStack
 from .image_operations import CPU, blurred, constants
 from .initialization import layer_count
-from .interpolation import candidates
-from .threads import serial_torch, workers
+from .interpolation import Neighbours, candidates, working_memory
+from .threads import serial_torch, shares, workers
 
 # How far (pixels, standard deviation) a correction by a crossing slice reaches.
 CORRECTION_REACH = 1.0
@@ -38,26 +38,32 @@ def predict(planes: PlaneStack, slices: np.ndarray, found: Correspondence, arbit
             tick: Callable[[float], None], device: torch.device = CPU) -> list[Prediction]:
     """Predict every gap of `slices` [plane, row, column] at the planes that its layers of Gaussians span.
 
-    device: where the work is done and the predictions stay.  On the CPU many gaps are worked on at a time; the result
-    does not depend on how many.
+    device: where the work is done and the predictions stay.  Many gaps are worked on at a time; the result does not
+    depend on how many.
     """
     pixel = float(min(np.linalg.norm(planes.row_step), np.linalg.norm(planes.column_step)))
     positions = planes.offsets
+    counts = np.array([2 * layer_count(width, pixel) - 1 for width in np.diff(positions)])
     trusted, motion = torch.from_numpy(slices).to(device), found.on(device)
 
-    def one(gap: int) -> Prediction:
-        count = 2 * layer_count(positions[gap + 1] - positions[gap], pixel) - 1
-        fractions = [(n + 1) / (count + 1) for n in range(count)]
-        images, errors = arbitration.predict(candidates(trusted, positions, motion, gap, fractions))
-        origins = planes.origins[gap] + np.outer(fractions, planes.origins[gap + 1] - planes.origins[gap])
-        return Prediction(replace(planes, origins=origins), images, errors[count // 2].clone())
+    def several(gaps: np.ndarray) -> list[Prediction]:
+        """Those of gaps that all have the same number of planes."""
+        count = int(counts[gaps[0]])
+        fractions = np.arange(1, count + 1) / (count + 1)
+        by_candidate = candidates(trusted, positions, motion, Neighbours.around(gaps, len(slices)), fractions)
+        errors = arbitration.expected_error(by_candidate[:, :, count // 2])
+        ways = fractions[:, None] * (planes.origins[gaps + 1] - planes.origins[gaps])[:, None]
+        return [Prediction(replace(planes, origins=origins), *each) for origins, *each in zip(
+            planes.origins[gaps, None] + ways, arbitration.mixture(by_candidate), errors, strict=True)]
 
-    result = []
+    calls = [call for count in np.unique(counts) for call in shares(
+        np.flatnonzero(counts == count), working_memory(count, slices[0].size), device)]
+    result: dict[int, Prediction] = {}
     with serial_torch(), ThreadPoolExecutor(workers(device)) as pool:
-        for gap, prediction in enumerate(pool.map(one, range(len(slices) - 1))):
-            tick(gap / (len(slices) - 1))
-            result.append(prediction)
-    return result
+        for gaps, predictions in zip(calls, pool.map(several, calls), strict=True):
+            tick(len(result) / len(counts))
+            result.update(zip(gaps.tolist(), predictions, strict=True))
+    return [result[gap] for gap in range(len(counts))]
 
 
 def corrected(predictions: list[Prediction], crossing: Sequence[tuple[PlaneStack, np.ndarray]]) -> list[Prediction]:

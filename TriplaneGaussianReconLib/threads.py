@@ -6,15 +6,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import cv2
+import numpy as np
 import torch
 
 # Calls at a time that each hold whole images on the CPU: memory must not grow with the number of cores.
 MOST_WORKERS = 8
+# Bytes that one call on a GPU may work with.
+MOST_BYTES = 400 * 2 ** 20
 
 
 def workers(device: torch.device) -> int:
     """How many calls to run at a time on `device`: a GPU is busy with one."""
     return min(os.cpu_count() or 1, MOST_WORKERS) if device.type == "cpu" else 1
+
+
+def shares(pieces: np.ndarray, size: int, device: torch.device) -> list[np.ndarray]:
+    """Split `pieces` (numbers) of work, each of which needs `size` bytes, among calls.
+
+    A GPU gets as many pieces at a time as MOST_BYTES allow, because starting an operation takes it longer than a piece.
+    On the CPU each call gets one, which stays in the cache.
+    """
+    calls = len(pieces) if device.type == "cpu" else min(-(-len(pieces) * size // MOST_BYTES), len(pieces))
+    return np.array_split(pieces, calls) if calls else []
 
 
 @contextmanager

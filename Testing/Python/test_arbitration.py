@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from TriplaneGaussianReconLib import arbitration
 from TriplaneGaussianReconLib.arbitration import USUAL, USUAL_SHARE, Arbitration, arbitrate, disagreement
 from TriplaneGaussianReconLib.correspondence import correspond
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, candidates
+from TriplaneGaussianReconLib.interpolation import CANDIDATES, Neighbours, candidates
 
 MOVING = ("flow", "flow_cubic", "gated", "gated_cubic", "gated_smooth")
 STRAIGHT = ("linear", "pchip", "cubic", "straight_smooth")
@@ -133,11 +134,29 @@ def test_repeats_bit_by_bit(textured: Callable[..., np.ndarray]) -> None:
         assert other.error_model == results[0].error_model and other.hidden == results[0].hidden
 
 
-def test_predict_mixes_by_weight() -> None:
+@pytest.mark.parametrize("planes", [4, 9, 30])
+def test_how_many_slices_are_looked_at_at_a_time_does_not_matter(textured: Callable[..., np.ndarray], planes: int,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, as on a GPU, or one, as on the CPU; blank slices and uneven positions among them."""
+    slices = textured((planes, 32, 36), (1.0, -1.5), noise=0.02)
+    slices[1:planes // 3] = 0.0
+    positions = np.cumsum(np.random.default_rng(0).uniform(1, 3, planes))
+    alone = quietly(slices, positions)
+    monkeypatch.setattr(arbitration, "shares", lambda pieces, size, device: [pieces])
+    together = quietly(slices, positions)
+    np.testing.assert_allclose(together.weights, alone.weights, atol=1e-5)
+    np.testing.assert_allclose(together.error_model, alone.error_model, atol=1e-6)
+    assert [hidden.plane for hidden in together.hidden] == [hidden.plane for hidden in alone.hidden]
+    for a, b in zip(together.hidden, alone.hidden, strict=True):
+        assert a.psnr == pytest.approx(b.psnr, abs=1e-3)
+
+
+def test_candidates_are_mixed_by_weight() -> None:
     predictions = torch.rand(len(CANDIDATES), 2, 12, 14, generator=torch.Generator().manual_seed(0))
     weights = np.zeros(len(CANDIDATES))
     weights[[1, 4]] = 0.25, 0.75
-    mixture, error = Arbitration(weights, (0.1, 0.5), ()).predict(predictions)
+    result = Arbitration(weights, (0.1, 0.5), ())
+    mixture, error = result.mixture(predictions), result.expected_error(predictions)
     torch.testing.assert_close(mixture, 0.25 * predictions[1] + 0.75 * predictions[4])
     torch.testing.assert_close(error, 0.1 + 0.5 * disagreement(predictions))
     assert mixture.dtype == torch.float32 and error.shape == (2, 12, 14)
@@ -159,9 +178,10 @@ def test_the_expected_error_is_about_right(textured: Callable[..., np.ndarray]) 
     found, trusted = correspond(kept).on(torch.device("cpu")), torch.from_numpy(kept)
     errors, expected = [], []
     for gap in range(8):
-        mixture, error = result.predict(candidates(trusted, positions, found, gap, [0.5]))
-        errors.append(np.abs(mixture[0].numpy() - volume[2 * gap + 1]).mean())
-        expected.append(float(error.mean()))
+        around = Neighbours.around(np.array([gap]), len(kept))
+        predictions = candidates(trusted, positions, found, around, np.array([0.5]))[:, 0, 0]
+        errors.append(np.abs(result.mixture(predictions).numpy() - volume[2 * gap + 1]).mean())
+        expected.append(float(result.expected_error(predictions).mean()))
     assert 0.5 < np.mean(expected) / np.mean(errors) < 2.0
 
 

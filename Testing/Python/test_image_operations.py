@@ -15,6 +15,7 @@ from TriplaneGaussianReconLib.image_operations import (
     gradient,
     pixel_centres,
     sampled,
+    transferred,
     warped,
 )
 
@@ -108,3 +109,5 @@ def test_constants() -> None:
     made = constants(values, CPU)
     values[:] = 0
     assert made.dtype == torch.float32 and made.tolist() == [[1.0, 2.0]]
+    assert transferred(np.arange(3)[::-1], CPU).tolist() == [2, 1, 0]
+    assert transferred(np.array([True]), CPU).dtype == torch.bool

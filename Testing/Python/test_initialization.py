@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from TriplaneGaussianReconLib import initialization
 from TriplaneGaussianReconLib.correspondence import Correspondence, correspond
 from TriplaneGaussianReconLib.gaussians import GaussianParameters
 from TriplaneGaussianReconLib.geometry import PlaneStack
@@ -264,6 +265,20 @@ def test_the_thread_count_does_not_matter(textured: Callable[..., np.ndarray]) -
         torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(other[name], tensor) for name, tensor in results[0].items())
+
+
+def test_how_many_layers_are_worked_on_at_a_time_does_not_matter(textured: Callable[..., np.ndarray],
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them or some, as on a GPU, or those of one slice and one gap, as on the CPU."""
+    gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0, 10.0, 12.0], [1, 2, 1, 2, 1])
+    layers = (gaps.slices > 0.5)[None].astype(np.uint8)
+    for known in (gaps, replace(gaps, layers=layers, channels=LabelChannels((Segment("a", 1),)))):
+        with monkeypatch.context() as patch:
+            alone = placed(known, (-5.0, 17.0)).tensors()
+            for calls in (1, 2):
+                patch.setattr(initialization, "shares", lambda pieces, *_, calls=calls: np.array_split(pieces, calls))
+                together = placed(known, (-5.0, 17.0)).tensors()
+                assert all(torch.equal(together[name], tensor) for name, tensor in alone.items())
 
 
 def test_labels_on_background_get_gaussians() -> None:

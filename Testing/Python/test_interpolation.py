@@ -10,7 +10,7 @@ import torch
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from TriplaneGaussianReconLib.correspondence import Correspondence, correspond
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, SMOOTHING, candidates, window_around
+from TriplaneGaussianReconLib.interpolation import CANDIDATES, SMOOTHING, Neighbours, candidates
 
 CPU = torch.device("cpu")
 
@@ -34,9 +34,10 @@ def polynomial(positions: np.ndarray, degree: int, seed: int = 0) -> np.ndarray:
 
 def predicted(slices: np.ndarray, positions: np.ndarray, found: Correspondence, gap: int,
               fractions: list[float] | np.ndarray) -> np.ndarray:
-    result = candidates(torch.from_numpy(slices), positions, found.on(CPU), gap, list(fractions))
-    assert result.shape == (len(CANDIDATES), len(fractions), *slices.shape[1:]) and result.dtype == torch.float32
-    return result.numpy()
+    result = candidates(torch.from_numpy(slices), positions, found.on(CPU),
+                        Neighbours.around(np.array([gap]), len(slices)), np.array(fractions))
+    assert result.shape == (len(CANDIDATES), 1, len(fractions), *slices.shape[1:]) and result.dtype == torch.float32
+    return result[:, 0].numpy()
 
 
 def named(predictions: np.ndarray) -> dict[str, np.ndarray]:
@@ -68,12 +69,32 @@ def test_splines_are_scipys(planes: int, gap: int) -> None:
     positions, rises = UNEVEN[:planes], [-1.0, -0.1, 0.0, 0.02, 0.3]
     patterns = np.stack(np.meshgrid(*[rises] * (planes - 1), indexing="ij")).reshape(planes - 1, -1, 5)
     slices = np.concatenate([np.zeros_like(patterns[:1]), np.cumsum(patterns, axis=0)]).astype(np.float32)
-    fractions, window = np.array([0.1, 0.5, 0.75]), window_around(gap, planes)
+    fractions, window = np.array([0.1, 0.5, 0.75]), slice(max(gap - 1, 0), min(gap + 3, planes))
     where = positions[gap] + fractions * (positions[gap + 1] - positions[gap])
     by_name = named(predicted(slices, positions, still(planes, slices.shape[1:]), gap, fractions))
     for name, spline in (("pchip", PchipInterpolator), ("cubic", CubicSpline)):
         expected = spline(positions[window], slices[window].astype(np.float64), axis=0)(where)
         np.testing.assert_allclose(by_name[name], expected, atol=2e-6, err_msg=name)
+
+
+def test_neighbours() -> None:
+    """Where there is no outer slice the inner one stands twice, and the displacement is that across the gap."""
+    around = Neighbours.around(np.array([0, 2, 4]), 6)
+    assert around.planes.tolist() == [[0, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 5]]
+    assert around.motions.tolist() == [[0, 0, 1], [1, 2, 3], [3, 4, 4]]
+    assert around.known.tolist() == [[False, True], [True, True], [True, False]]
+    wide = Neighbours.around(np.array([1, 2]), 6, 2)
+    assert wide.planes.tolist() == [[1, 1, 3, 5], [0, 2, 4, 4]]
+    assert wide.motions.tolist() == [[1, 1, 3], [0, 2, 2]]
+
+
+def test_many_gaps_at_a_time_are_what_each_is_alone(textured: Callable[..., np.ndarray]) -> None:
+    """Ends and inner gaps, of unequal widths, each at its own fractions, in any order."""
+    slices, gaps = textured((5, 40, 44), (1.5, -1.0), noise=0.05), np.array([2, 0, 3, 1])
+    found, fractions = correspond(slices), np.random.default_rng(0).uniform(0.1, 0.9, (4, 3))
+    together = candidates(torch.from_numpy(slices), UNEVEN, found.on(CPU), Neighbours.around(gaps, 5), fractions)
+    for n, gap in enumerate(gaps):
+        np.testing.assert_array_equal(together[:, n], predicted(slices, UNEVEN, found, gap, fractions[n]))
 
 
 def test_pchip_does_not_overshoot() -> None:
@@ -85,9 +106,6 @@ def test_pchip_does_not_overshoot() -> None:
 
 
 def test_only_four_slices_are_looked_at() -> None:
-    assert window_around(0, 6) == slice(0, 3)
-    assert window_around(2, 6) == slice(1, 5)
-    assert window_around(4, 6) == slice(3, 6)
     slices = np.random.default_rng(0).random((6, 12, 14)).astype(np.float32)
     changed = slices.copy()
     changed[[0, 5]] = np.nan

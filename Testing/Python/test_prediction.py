@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from TriplaneGaussianReconLib import prediction
 from TriplaneGaussianReconLib.arbitration import USUAL, Arbitration
 from TriplaneGaussianReconLib.correspondence import correspond
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.geometry import Grid, PlaneStack
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, candidates
+from TriplaneGaussianReconLib.interpolation import CANDIDATES, Neighbours, candidates
 from TriplaneGaussianReconLib.prediction import Prediction, corrected, predict
 
 WEIGHTS = np.array([USUAL.get(name, 0.0) for name in CANDIDATES])
@@ -55,9 +56,21 @@ def test_images_and_errors_are_the_arbitrations(textured: Callable[..., np.ndarr
     slices, offsets = textured((4, 32, 36)), np.array([0.0, 4.0, 8.0, 12.0])
     result = predicted(slices, offsets)
     for gap in range(3):
-        images, errors = USUALLY.predict(candidates(torch.from_numpy(slices), offsets, correspond(slices).on(CPU), gap,
-                                                    [0.25, 0.5, 0.75]))
-        assert torch.equal(result[gap].images, images) and torch.equal(result[gap].expected_error, errors[1])
+        by_candidate = candidates(torch.from_numpy(slices), offsets, correspond(slices).on(CPU),
+                                  Neighbours.around(np.array([gap]), 4), np.array([0.25, 0.5, 0.75]))[:, 0]
+        assert torch.equal(result[gap].images, USUALLY.mixture(by_candidate))
+        assert torch.equal(result[gap].expected_error, USUALLY.expected_error(by_candidate)[1])
+
+
+def test_how_many_gaps_are_worked_on_at_a_time_does_not_matter(textured: Callable[..., np.ndarray],
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that are alike, as on a GPU, or one, as on the CPU."""
+    slices, offsets = textured((6, 32, 36), (1.0, -1.5), noise=0.05), np.array([0.0, 2.0, 6.0, 7.0, 12.0, 15.0])
+    alone = predicted(slices, offsets)
+    monkeypatch.setattr(prediction, "shares", lambda pieces, size, device: [pieces])
+    for a, b in zip(predicted(slices, offsets), alone, strict=True):
+        np.testing.assert_array_equal(a.planes.origins, b.planes.origins)
+        assert torch.equal(a.images, b.images) and torch.equal(a.expected_error, b.expected_error)
 
 
 def test_planes_run_obliquely_where_the_stack_does(textured: Callable[..., np.ndarray]) -> None:
