@@ -196,7 +196,7 @@ def _view_loss(drawn: Tensor, view: View, training: Training) -> Tensor:
         loss = (0.8 * (view.weight * (image - view.target).abs()).mean()
                 + 0.4 * structural_dissimilarity(image, view.target))
     if view.occupancies is not None and training.semantic_loss:
-        loss = loss + training.semantic_loss * ((drawn[:, 1:] - view.occupancies) ** 2).mean()
+        loss = loss + training.semantic_loss * torch.nn.functional.mse_loss(drawn[:, 1:], view.occupancies)
     return loss
 
 

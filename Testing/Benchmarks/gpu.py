@@ -532,7 +532,7 @@ def perform(job: Job) -> dict[str, Any]:
     ready = time.time()
     if on_gpu and job.cap:
         total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, job.cap / total), device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, job.cap / total))
     if job.volume:
         image, segmentation = read_image(job.volume), None
     else:

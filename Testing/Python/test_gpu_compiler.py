@@ -33,7 +33,7 @@ NUMBERS = [] if sys.platform == "darwin" else [number for number in architecture
 KNOWN = [f"sm_{number}" for number in NUMBERS]
 FLOAT, DOUBLE = macros(torch.float32), macros(torch.float64)
 SOURCE = compiler.SOURCE.read_text(encoding="utf-8")
-SECTION = re.compile(r"^#if(n?)def (\w+).*?^#endif", re.DOTALL | re.MULTILINE)
+SECTION = re.compile(r"^#if PART (==|!=) (\w+).*?^#endif", re.DOTALL | re.MULTILINE)
 KERNEL = re.compile(r'extern "C" __global__\s+__launch_bounds__\([^)]*\)\s+void\s+(\w+)\(')
 USAGE = re.compile(r"Function properties for (\w+)\n\D*(\d+) bytes stack frame, (\d+) bytes spill stores")
 MOST_SPILLED = 256  # bytes for each thread, of float32: some numbers, for launch bounds limit registers on purpose
@@ -43,13 +43,15 @@ def field(preset: str, outputs: int, fused: int = 3) -> Defines:
     """The macros for the tri-plane field of a preset, which decodes `outputs` numbers from `fused` fused planes."""
     of = PRESETS[preset].triplane
     sizes = {"FEATURES": of.features, "FUSED": fused * of.features, "HIDDEN": of.hidden, "OUTPUTS": outputs}
-    return *FLOAT, *((name, str(size)) for name, size in sizes.items())
+    return *macros(torch.float32, "FIELD"), *((name, str(size)) for name, size in sizes.items())
 
 
 # float is compiled for every architecture.  What else there is differs from it in nothing that depends on them, so that
 # the oldest and the newest are enough: with labels, 4 of them, the preset `paper` decodes 11 numbers.
-VARIANTS = {"double": DOUBLE, "fast": field("fast", 1), "paper": field("paper", 11), "weighted": field("fast", 1, 1)}
+VARIANTS = {"double": DOUBLE, "alpha-double": macros(torch.float64, "ALPHA"), "fast": field("fast", 1),
+            "paper": field("paper", 11), "weighted": field("fast", 1, 1)}
 COMPILATIONS = [*(pytest.param(known, FLOAT, id=f"{known}-float") for known in KNOWN),
+                *(pytest.param(known, macros(torch.float32, "ALPHA"), id=f"{known}-alpha") for known in KNOWN),
                 *(pytest.param(known, defines, id=f"{known}-{name}") for known in KNOWN[:1] + KNOWN[-1:]
                   for name, defines in VARIANTS.items())]
 
@@ -95,7 +97,8 @@ def test_the_source_compiles_without_warnings(architecture: str, defines: Define
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("architecture", "defines"), [one for one in COMPILATIONS if DOUBLE not in one.values])
+@pytest.mark.parametrize(("architecture", "defines"),
+                         [one for one in COMPILATIONS if ("REAL", "float") in one.values[1]])  # type: ignore[operator]
 def test_hardly_anything_is_spilled_from_registers(architecture: str, defines: Defines) -> None:
     _, log = compiled(architecture, defines)
     usage = {name: (int(stack), int(spilled)) for name, stack, spilled in USAGE.findall(log)}
@@ -190,8 +193,8 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kernels_of(defines: Defines) -> set[str]:
     """The names of the kernels that the bundled source has with these macros."""
-    given = dict(defines)
-    return set(KERNEL.findall(SECTION.sub(lambda found: found[0] if (found[2] in given) != bool(found[1]) else "",
+    part = dict(defines)["PART"]
+    return set(KERNEL.findall(SECTION.sub(lambda found: found[0] if (found[2] == part) == (found[1] == "==") else "",
                                           SOURCE)))
 
 

@@ -61,7 +61,8 @@ class _Decode(torch.autograd.Function):
 def _program(texels: Tensor, hidden: Tensor, output: Tensor) -> Kernels:
     sizes = {"FEATURES": texels.shape[1], "FUSED": hidden.shape[1], "HIDDEN": hidden.shape[0],
              "OUTPUTS": output.shape[0]}
-    return kernels(texels.device, (*macros(texels.dtype), *((name, str(size)) for name, size in sizes.items())))
+    defines = *macros(texels.dtype, "FIELD"), *((name, str(size)) for name, size in sizes.items())
+    return kernels(texels.device, defines)
 
 
 def _processors(device: torch.device) -> int:

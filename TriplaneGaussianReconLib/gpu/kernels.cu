@@ -14,6 +14,11 @@
 // alpha) they add 64-bit integers, whose order does not matter, scaled so that the largest conceivable sum just fits.
 // Everything else is summed by one thread, or by one warp in a fixed order.
 
+// The source is several programs, so that nobody waits for what is not used; PART says which one is compiled.
+#define SUMS 0   // the rasterizer in the modes that are sums, and the activations
+#define ALPHA 1  // the rasterizer in mode alpha
+#define FIELD 2  // the tri-plane field
+
 typedef REAL real;
 typedef long long i64;
 typedef unsigned long long u64;
@@ -61,7 +66,7 @@ __device__ __forceinline__ void raise(float* bounds, const float* largest)
     if (threadIdx.x < COUNT) atomicMax((unsigned*)bounds + threadIdx.x, of_block[threadIdx.x]);
 }
 
-#ifndef FEATURES  // the rasterizer and the activations; the tri-plane field is a program of its own
+#if PART != FIELD
 
 // ---- planes and Gaussians
 
@@ -266,6 +271,9 @@ bound(CLOUD_ARGUMENTS, STACK_ARGUMENTS, double cutoff, float* bounds)
     raise<4>(bounds, largest);
 }
 
+#endif
+#if PART == SUMS
+
 // ---- modes that are sums
 
 // What one Gaussian adds: SLOTS slots from `begin` on, and its weight if begin is 0.  Pointers are null for what is not
@@ -460,6 +468,11 @@ resolve(i64 count, i64 slots, i64 planes, i64 area, i64 channel_count, i64 norma
             fine ? real(i64(sums[c * planes * area + n])) * factor : broken;
 }
 
+#endif
+#if PART != FIELD
+
+// ---- moments and gradients
+
 // Fills source (channels + 2, planes, height, width) with what the pixels hand back: the gradient of each channel's sum
 // and of the weight sum, and in mode alpha the gradient times the result, summed over everything composited.  Raises
 // gains (2,) (unless null) to the largest gradient of a channel and of the weight sum.
@@ -489,8 +502,6 @@ prepare(i64 planes, i64 area, i64 channel_count, i64 normalised, const real* cha
     const float of_pixel[2] = {float(largest), float(own)};
     raise<2>(gains, of_pixel);
 }
-
-// ---- moments and gradients
 
 // Sums over the pixels of one Gaussian.  shape: of dL / d(w G) * G times 1, u, v, t, uu, uv, ut, vv, vt, tt (only the
 // first is needed without gradients of centre and precision).  slot: of dL / d(value) times 1, u, v, t.
@@ -605,6 +616,9 @@ __device__ __forceinline__ void finish_shape(const Cloud& cloud, i64 i, const re
     to.centres[3 * i + 1] = slot_pull[1] - 2 * (p[1] * arm[0] + p[3] * arm[1] + p[4] * arm[2]);
     to.centres[3 * i + 2] = slot_pull[2] - 2 * (p[2] * arm[0] + p[4] * arm[1] + p[5] * arm[2]);
 }
+
+#endif
+#if PART == SUMS
 
 // Adds the pixels of one Gaussian to its moments: SLOTS slots from `begin` on, and what concerns its weight if that is 0.
 template <int SLOTS, bool FULL>
@@ -721,8 +735,11 @@ __device__ __forceinline__ void gather_all(const Cloud& cloud, const Stack& stac
 
 extern "C" __global__ __launch_bounds__(128, 6) void gather_image(GATHER_ARGUMENTS) { GATHER(1, true) }
 extern "C" __global__ __launch_bounds__(128) void gather_image_values(GATHER_ARGUMENTS) { GATHER(1, false) }
-extern "C" __global__ __launch_bounds__(128) void gather_slots(GATHER_ARGUMENTS) { GATHER(3, true) }
-extern "C" __global__ __launch_bounds__(128) void gather_slots_values(GATHER_ARGUMENTS) { GATHER(3, false) }
+extern "C" __global__ __launch_bounds__(128) void gather_slots(GATHER_ARGUMENTS) { GATHER(6, true) }
+extern "C" __global__ __launch_bounds__(128) void gather_slots_values(GATHER_ARGUMENTS) { GATHER(6, false) }
+
+#endif
+#if PART == ALPHA
 
 // ---- mode alpha
 
@@ -1079,6 +1096,9 @@ finish(CLOUD_ARGUMENTS, STACK_ARGUMENTS, double cutoff, const float* bounds, con
     finish_shape(cloud, i, basis, shape, gradients, slot_pull);
 }
 
+#endif
+#if PART == SUMS
+
 // ---- activations: what is trained to what is drawn, as GaussianParameters.precisions and .drawn
 
 struct Shape {
@@ -1135,7 +1155,7 @@ activate_backward(i64 count, const real* tilts, const real* in_plane, const real
 
 // ---- tri-plane field
 
-#ifdef FEATURES  // of a texel; HIDDEN and OUTPUTS of the decoder, FUSED inputs of it: FEATURES or 3 * FEATURES
+#if PART == FIELD  // of FEATURES to a texel; a decoder of FUSED inputs (FEATURES or 3 * FEATURES), HIDDEN units, OUTPUTS
 
 #define FIELD_BLOCK 64
 #define PITCH (FIELD_BLOCK + 1)  // of a row in shared memory; columns of 32 rows are in 32 banks
@@ -1153,7 +1173,7 @@ struct Field {
     i64 count, i64 count_x, i64 count_y, i64 count_z, const real *points, const real *box, const real *texels,        \
         const real *hidden, const real *hidden_bias, const real *output, const real *output_bias, const real *limits, \
         const real *fusion
-#define FIELD                                                                                                         \
+#define FIELD_OF_ARGUMENTS                                                                                            \
     const Field field = {box, texels, hidden, hidden_bias, output, output_bias, limits, fusion,                       \
                          {int(count_x), int(count_y), int(count_z)}};
 
@@ -1211,7 +1231,7 @@ __device__ __forceinline__ real unit(const Field& field, const real* inputs, int
 // Fills residuals (N, OUTPUTS).
 extern "C" __global__ __launch_bounds__(128) void field_decode(FIELD_ARGUMENTS, real* residuals)
 {
-    FIELD
+    FIELD_OF_ARGUMENTS
     const i64 i = i64(blockIdx.x) * blockDim.x + threadIdx.x;
     if (i >= count) return;
     real inputs[FUSED], units[HIDDEN];
@@ -1274,7 +1294,7 @@ field_backward(FIELD_ARGUMENTS, const real* residual_gradient, const real* large
     }
     hidden = weights, hidden_bias = hidden + HIDDEN_WEIGHTS, output = hidden_bias + HIDDEN;
     output_bias = output + OUTPUT_WEIGHTS, fusion = output_bias + OUTPUTS;
-    FIELD
+    FIELD_OF_ARGUMENTS
     __shared__ real inputs_of[FUSED][PITCH], pulls_of[FUSED][PITCH], units_of[HIDDEN][PITCH];
     __shared__ real unit_pulls[HIDDEN][PITCH], output_pulls[OUTPUTS][PITCH];
     __shared__ real samples_of[CONCATENATED ? 1 : 3 * FEATURES][PITCH];

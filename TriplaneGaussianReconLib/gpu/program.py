@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -40,9 +40,9 @@ class Kernels:
             core.launch(stream, core.LaunchConfig(grid=blocks, block=threads), kernel, *map(_parameter, arguments))
 
 
-def macros(dtype: torch.dtype) -> Defines:
-    """Return the macros with which `kernels.cu` is compiled for tensors of `dtype`, float32 or float64."""
-    return (("REAL", "double" if dtype == torch.float64 else "float"),)
+def macros(dtype: torch.dtype, part: Literal["SUMS", "ALPHA", "FIELD"] = "SUMS") -> Defines:
+    """Return the macros with which a part of `kernels.cu` is compiled for tensors of `dtype`, float32 or float64."""
+    return ("REAL", "double" if dtype == torch.float64 else "float"), ("PART", part)
 
 
 def kernels(device: torch.device, defines: Defines) -> Kernels:

@@ -45,9 +45,9 @@ def _stack(planes: PlaneStack, device: torch.device) -> tuple[Tensor, int, int, 
 class _Launcher:
     """Runs kernels over a cloud and a stack of planes."""
 
-    def __init__(self, tensors: tuple[Tensor, ...], planes: PlaneStack, cutoff: float) -> None:
+    def __init__(self, tensors: tuple[Tensor, ...], planes: PlaneStack, mode: Mode, cutoff: float) -> None:
         self.device, self.dtype = tensors[0].device, tensors[0].dtype
-        self.kernels: Kernels = kernels(self.device, macros(self.dtype))
+        self.kernels: Kernels = kernels(self.device, macros(self.dtype, "ALPHA" if mode == "alpha" else "SUMS"))
         self.count, self.slots = tensors[3].shape
         self.planes, self.area, self.cutoff = len(planes), planes.rows * planes.columns, cutoff
         self.tiles = self.planes * -(-planes.rows // _TILE) * -(-planes.columns // _TILE)
@@ -80,7 +80,7 @@ class _Rasterize(torch.autograd.Function):
                 *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """tensors: those of `Gaussians`, in its order."""
         tensors = tuple(tensor.contiguous() for tensor in tensors)
-        run = _Launcher(tensors, planes, cutoff)
+        run = _Launcher(tensors, planes, mode, cutoff)
         bounds = run.zeros(4, dtype=torch.float32)
         run.per_gaussian("bound", 256, cutoff, bounds)
         ctx.order = ()
@@ -105,7 +105,7 @@ class _Rasterize(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, channel_gradient: Tensor, sum_gradient: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, bounds, channels, weight_sum = ctx.saved_tensors
-        run = _Launcher(tuple(tensors), ctx.planes, ctx.cutoff)
+        run = _Launcher(tuple(tensors), ctx.planes, ctx.mode, ctx.cutoff)
         alpha, channel_count = ctx.mode == "alpha", channels.shape[1]
         source = run.empty(channel_count + 2, run.planes, run.area)
         gains = run.zeros(2, dtype=torch.float32) if alpha else None
