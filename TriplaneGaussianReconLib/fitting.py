@@ -202,11 +202,11 @@ class Fitting:
 
     def _learn(self, number: int, loss_before: float) -> float:
         """Add the gradient of a slab to that of the field; returns the slab's share of the loss."""
-        prepared, (part, of) = self._prepared(number), self._part(number, self._sweeps - 1)
+        prepared, (part, of) = self._prepared(number, labelled=False), self._part(number, self._sweeps - 1)
         with self._run.stage("training", part, of) as tick:
             tick(0, 1, loss_before)
             field = copy.deepcopy(self._field).to(self.chosen.device)
-            drawn = field.applied_to(prepared.start.image_only()).drawn()
+            drawn = field.applied_to(prepared.start).drawn()
             loss = torch.zeros((), device=self.chosen.device)
             for view in self._views(prepared, self._span(prepared.slab)):
                 loss = loss + (view.weight * (self.drawing(drawn, view.planes)[:, 0] - view.target) ** 2).mean()
@@ -232,8 +232,8 @@ class Fitting:
             return Fitted(self._core(prepared, trained), self._complete_below(span[1], trained),
                           self._error(prepared, trained), residuals)
 
-    def _prepared(self, number: int) -> _Prepared:
-        """Predict, and place the Gaussians."""
+    def _prepared(self, number: int, labelled: bool = True) -> _Prepared:
+        """Predict, and place the Gaussians, with their labels or, which is quicker, without."""
         slab, task, device = self.slabs[number], self.task, self.chosen.device
         trusted, (first, last) = task.trusted.near(slab), slab.near
         found = Correspondence(task.found.displacement[first:last], task.found.confidence[first:last])
@@ -249,8 +249,9 @@ class Fitting:
                 start = on_grid(trusted.box, preset.grid_size,
                                 trusted.channels.count if preset.training.semantic_loss else 1, task.seed).to(device)
             else:
+                layers = trusted.stacks[0].layers if labelled else None
                 gaps = Gaps(trusted.planes, trusted.slices, found, tuple(p.images for p in predictions),
-                            trusted.intensity.background, trusted.stacks[0].layers, trusted.channels)
+                            trusted.intensity.background, layers, trusted.channels)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                            (float(trusted.box[0, 2]), float(trusted.box[1, 2])), device)
         return _Prepared(slab, trusted, predictions, start)

@@ -16,7 +16,7 @@ from .devices import Chosen, choose
 from .fitting import Fitting, Residual, Task
 from .geometry import Grid
 from .images import Image, Segmentation
-from .memory import budget
+from .memory import budget, is_lack, release
 from .model import IntensityScale, Model
 from .observations import Observations
 from .parts import PartStore
@@ -101,8 +101,20 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run)
             found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
             found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
     with run.stage("arbitration") as tick:
-        arbitration = arbitrate(slices, offsets, lambda done: tick(round(100 * done), 100), chosen.device)
+        arbitration = _arbitrated(slices, offsets, lambda done: tick(round(100 * done), 100), chosen.device)
     return Task(trusted, found, arbitration, preset, seed)
+
+
+def _arbitrated(slices: np.ndarray, offsets: np.ndarray, tick: Callable[[float], None], device: torch.device
+                ) -> Arbitration:
+    """Which candidate to believe; found out on the CPU where a GPU has too little memory for it."""
+    try:
+        return arbitrate(slices, offsets, tick, device)
+    except (MemoryError, RuntimeError) as error:
+        if device.type == "cpu" or not is_lack(error):
+            raise
+    release(device)
+    return arbitrate(slices, offsets, tick, torch.device("cpu"))
 
 
 def _slabs(task: Task, chosen: Chosen, memory: Memory) -> list[Slab]:

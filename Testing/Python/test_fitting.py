@@ -293,9 +293,10 @@ def test_a_gpu_gives_what_the_cpu_gives(scan: Image, observations: Observations,
     for memory in (PLENTY, memory_for(observations, 4)):
         result = reconstruct(observations, scan.grid, device="cuda", memory=memory)
         assert result.report["device"] == "cuda" and result.segmentation is not None and whole.segmentation is not None
-        assert np.abs(result.volume.array - whole.volume.array).max() < SEAM * spread
-        assert (result.segmentation.layers == whole.segmentation.layers).mean() > 0.999
-        assert np.abs(result.confidence.array - whole.confidence.array).max() < SEAM * spread
+        far = [float(np.abs(ours.array - theirs.array).max() / spread)
+               for ours, theirs in ((result.volume, whole.volume), (result.confidence, whole.confidence))]
+        assert max(far) < SEAM
+        assert (result.segmentation.layers == whole.segmentation.layers).mean() > 0.998
 
 
 @pytest.mark.gpu
@@ -315,7 +316,7 @@ def test_a_gpu_without_enough_memory_gets_less_at_a_time(textured: Callable[...,
     whole = reconstruct(observations, image.grid, device="cuda")
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(500e6 / total)
+    torch.cuda.set_per_process_memory_fraction(350e6 / total)
     try:
         with pytest.warns(RuntimeWarning, match="half as many"):
             split = reconstruct(observations, image.grid, device="cuda", memory=PLENTY)
