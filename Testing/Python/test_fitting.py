@@ -175,11 +175,11 @@ def running_out(monkeypatch: pytest.MonkeyPatch, method: str, times: Callable[[F
     """Replace a method of Fitting by a stand-in that runs out of memory whenever `times` says so."""
     real, calls = getattr(Fitting, method), list[int]()
 
-    def stand_in(self: Fitting, number: int, *more: Any) -> Any:
+    def stand_in(self: Fitting, number: int, *more: Any, **options: Any) -> Any:
         calls.append(number)
         if times(self, len(calls)):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate more than there is.")
-        return real(self, number, *more)
+        return real(self, number, *more, **options)
 
     monkeypatch.setattr(Fitting, method, stand_in)
 
@@ -215,8 +215,16 @@ def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
         ) -> None:
     """With stand-ins: a GPU that has no room for anything."""
     monkeypatch.setattr(reconstruction, "choose", lambda _: Chosen("cuda", torch.device("cuda"), "A GPU."))
-    arbitrate = reconstruction.arbitrate
-    monkeypatch.setattr(reconstruction, "arbitrate", lambda *a: arbitrate(*a[:3]))
+    arbitrate, tried = reconstruction.arbitrate, list[str]()
+
+    def stand_in(slices: np.ndarray, offsets: np.ndarray, tick: Any, device: torch.device) -> object:
+        tried.append(device.type)
+        if device.type == "cuda":
+            raise torch.OutOfMemoryError("stand-in")
+        return arbitrate(slices, offsets, tick, device)
+
+    monkeypatch.setattr(reconstruction, "arbitrate", stand_in)
+    monkeypatch.setattr(reconstruction, "release", lambda device: None)
     running_out(monkeypatch, "_prepared", lambda self, _: self.chosen.device.type == "cuda")
     with pytest.warns(RuntimeWarning):
         if device == "cuda":
@@ -224,6 +232,7 @@ def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
                 reconstruct(observations, scan.grid, device=device, memory=PLENTY)
             return
         result = reconstruct(observations, scan.grid, device=device, memory=PLENTY)
+    assert tried == ["cuda", "cpu"]
     assert result.report["device"] == "cpu" and "went on with the CPU" in result.report["notes"][-1]
     assert np.abs(result.volume.array - whole.volume.array).max() < SEAM * np.ptp(whole.volume.array)
 

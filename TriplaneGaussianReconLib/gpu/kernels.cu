@@ -101,7 +101,7 @@ struct Cloud {
     const Cloud cloud = {count, int(slots), centres, precisions, weights, values, slopes, channels};                  \
     const Stack stack = stack_of(stack_data, planes, height, width);
 
-// The diagonal form of a Gaussian and where it lies; all of across, along, through are 0 unless it is positive definite.
+// The diagonal form of a Gaussian and where it lies; across, along and through are 0 unless it is positive definite.
 struct Form {
     double across, along, through, shear, column_drift, row_drift, depth, column, row;
 };
@@ -191,7 +191,8 @@ __device__ __forceinline__ bool section(const Form& f, const Stack& stack, int p
     const real room = real(cutoff - rest) * real(1.00001);
     const double high = sqrt(room / s.along), wide = sqrt(room / s.across + s.shear * s.shear * (room / s.along));
     const double top = max(ceil(centre_row - high), 0.0), bottom = min(floor(centre_row + high), stack.height - 1.0);
-    const double left = max(ceil(centre_column - wide), 0.0), right = min(floor(centre_column + wide), stack.width - 1.0);
+    const double left = max(ceil(centre_column - wide), 0.0);
+    const double right = min(floor(centre_column + wide), stack.width - 1.0);
     if (!(top <= bottom && left <= right)) return false;
     s.top = int(top), s.left = int(left);
     s.rows = int(bottom) - s.top + 1, s.columns = int(right) - s.left + 1;
@@ -264,7 +265,8 @@ bound(CLOUD_ARGUMENTS, STACK_ARGUMENTS, double cutoff, float* bounds)
                 const real here = abs(line.level) + abs(line.u) * wide + abs(line.v) * high + abs(line.t) * deep;
                 largest = here <= largest ? largest : here;  // keeps NaN
             }
-            value = float(largest * real(1.001)), weight = float(own), product = float(own) * value, reach = float(deep);
+            value = float(largest * real(1.001)), weight = float(own), reach = float(deep);
+            product = weight * value;
         }
     }
     const float largest[4] = {weight, product, value, reach};
@@ -286,8 +288,8 @@ struct Paint {
 };
 
 template <int SLOTS>
-__device__ __forceinline__ Paint<SLOTS> paint_of(const Cloud& cloud, const Stack& stack, const Form& f, i64 i, int begin,
-                                                 i64 channel_count, const float* bounds, u64* sums)
+__device__ __forceinline__ Paint<SLOTS> paint_of(const Cloud& cloud, const Stack& stack, const Form& f, i64 i,
+                                                 int begin, i64 channel_count, const float* bounds, u64* sums)
 {
     const i64 volume = i64(stack.planes) * stack.height * stack.width;
     Paint<SLOTS> paint;
@@ -326,7 +328,8 @@ __device__ __forceinline__ void scatter_alone(const Stack& stack, const Form& f,
 #pragma unroll
                 for (int n = 0; n < SLOTS; ++n)
                     if (paint.sums[n])
-                        add(paint.sums[n] + row.pixel + c, drawn * paint.lines[n].at(u, row.v, s.t) * paint.value_scale);
+                        add(paint.sums[n] + row.pixel + c,
+                            drawn * paint.lines[n].at(u, row.v, s.t) * paint.value_scale);
             }
         }
     }
@@ -340,8 +343,8 @@ __device__ __forceinline__ int least(int number)
 }
 __device__ __forceinline__ int most(int number) { return -least(-number); }
 
-// Lets the boxes of a warp begin side by side: each one column after that of the lane before, all in the same row.  Does
-// so where that moves them by one pixel at most; `s` then begins `up` rows and `back` columns before the box.
+// Lets the boxes of a warp begin side by side: each one column after that of the lane before, all in the same row.
+// Does so where that moves them by one pixel at most; `s` then begins `up` rows and `back` columns before the box.
 __device__ __forceinline__ void line_up(const Stack& stack, int lane, bool there, Section& s, int& up, int& back)
 {
     const int far = 1 << 28, top = least(there ? s.top : far), left = least(there ? s.left - lane : far);
@@ -604,11 +607,13 @@ __device__ __forceinline__ void finish_shape(const Cloud& cloud, i64 i, const re
                           {moments[6], moments[8], moments[9]}};
     for (int a = 0; a < 3; ++a) {
         arm[a] = scale * (moments[1] * basis[0][a] + moments[2] * basis[1][a] + moments[3] * basis[2][a]);
-        for (int b = 0; b < 3; ++b) turned[b][a] = m[b][0] * basis[0][a] + m[b][1] * basis[1][a] + m[b][2] * basis[2][a];
+        for (int b = 0; b < 3; ++b)
+            turned[b][a] = m[b][0] * basis[0][a] + m[b][1] * basis[1][a] + m[b][2] * basis[2][a];
     }
     for (int a = 0; a < 3; ++a)
         for (int b = 0; b < 3; ++b)
-            second[a][b] = scale * (basis[0][a] * turned[0][b] + basis[1][a] * turned[1][b] + basis[2][a] * turned[2][b]);
+            second[a][b] =
+                scale * (basis[0][a] * turned[0][b] + basis[1][a] * turned[1][b] + basis[2][a] * turned[2][b]);
     real* precision = to.precisions + 6 * i;
     precision[0] = second[0][0], precision[1] = 2 * second[0][1], precision[2] = 2 * second[0][2];
     precision[3] = second[1][1], precision[4] = 2 * second[1][2], precision[5] = second[2][2];
@@ -620,7 +625,7 @@ __device__ __forceinline__ void finish_shape(const Cloud& cloud, i64 i, const re
 #endif
 #if PART == SUMS
 
-// Adds the pixels of one Gaussian to its moments: SLOTS slots from `begin` on, and what concerns its weight if that is 0.
+// Adds the pixels of one Gaussian to its moments: SLOTS slots from `begin` on, and what concerns its weight if it is 0.
 template <int SLOTS, bool FULL>
 __device__ __forceinline__ void collect(const Cloud& cloud, const Stack& stack, const Form& f, const Reach& reach,
                                         double cutoff, i64 i, int begin, i64 channel_count, const real* source,
@@ -757,8 +762,8 @@ struct alignas(16) Outline {
     float depth, through, row, column, row_drift, column_drift, high, wide;
 };
 
-// Which Gaussians, by their place in the order of depth, may touch which band of tiles: entries (planes, bands, capacity)
-// and how many there are, counts (planes, bands).  Where there are more than fit, the list is of no use.
+// Which Gaussians, by their place in the order of depth, may touch which band of tiles: entries (planes, bands,
+// capacity) and how many there are, counts (planes, bands).  Where there are more than fit, the list is of no use.
 struct Lists {
     int capacity, *counts, *entries;
 };
@@ -870,8 +875,8 @@ __device__ __forceinline__ void sort_keys(Key* keys, int count)
 }
 
 // Calls visit(entries, lines, channels, n) for the Gaussians on a tile, front to back, in batches of n; lines and
-// channels hold `slots` numbers per entry.  All threads of the block take part.  Tiles with more Gaussians than fit are gone through several times,
-// each time for the next ones.
+// channels hold `slots` numbers per entry.  All threads of the block take part.  Tiles with more Gaussians than fit are
+// gone through several times, each time for the next ones.
 template <class Visit>
 __device__ __forceinline__ void front_to_back(const Cloud& cloud, const Stack& stack, const Tile& tile, double cutoff,
                                               const ByDepth& sorted, const Outline* outlines, const Lists& lists,
@@ -1155,7 +1160,7 @@ activate_backward(i64 count, const real* tilts, const real* in_plane, const real
 
 // ---- tri-plane field
 
-#if PART == FIELD  // of FEATURES to a texel; a decoder of FUSED inputs (FEATURES or 3 * FEATURES), HIDDEN units, OUTPUTS
+#if PART == FIELD  // of FEATURES to a texel; its decoder: FUSED inputs (FEATURES or 3 * FEATURES), HIDDEN, OUTPUTS
 
 #define FIELD_BLOCK 64
 #define PITCH (FIELD_BLOCK + 1)  // of a row in shared memory; columns of 32 rows are in 32 banks
@@ -1275,15 +1280,15 @@ __device__ __forceinline__ float largest_feature_gradient(const Field& field, fl
 #define SHARE ((DECODER_WEIGHTS + FIELD_BLOCK - 1) / FIELD_BLOCK)
 
 // Adds to texel_sums, scaled integers in the order of texels, leaves in `largest_of_all` what `field_resolve` needs to
-// scale them back, and fills decoder_gradient (blocks, DECODER_WEIGHTS), one sum per block, NaN before: hidden, its bias,
-// output, its bias, fusion.  Every block goes through consecutive points, FIELD_BLOCK at a time: one thread
-// each decodes them again; then each thread sums some of the decoder's weights, and some features of some points, whose
+// scale them back, and fills decoder_gradient (blocks, DECODER_WEIGHTS), one sum per block, NaN before: hidden, its
+// bias, output, its bias, fusion.  Every block goes through consecutive points, FIELD_BLOCK at a time: one thread each
+// decodes them again; then each thread sums some of the decoder's weights, and some features of some points, whose
 // neighbours mostly fall on the same texels.
 extern "C" __global__ __launch_bounds__(FIELD_BLOCK) void
 field_backward(FIELD_ARGUMENTS, const real* residual_gradient, const real* largest_gradient, float* largest_of_all,
                u64* texel_sums, real* decoder_gradient)
 {
-    __shared__ real weights[DECODER_WEIGHTS];  // in shared memory, from where the compiler does not move them to registers
+    __shared__ real weights[DECODER_WEIGHTS];  // here, since the compiler would fill the registers with them
     for (int n = threadIdx.x; n < DECODER_WEIGHTS; n += FIELD_BLOCK) {
         int left = n;
         if (left < HIDDEN_WEIGHTS) weights[n] = hidden[left];
@@ -1377,7 +1382,8 @@ field_backward(FIELD_ARGUMENTS, const real* residual_gradient, const real* large
             const real *a, *b = nullptr;
             if (weight < HIDDEN_WEIGHTS) a = unit_pulls[weight / FUSED], b = inputs_of[weight % FUSED];
             else if ((weight -= HIDDEN_WEIGHTS) < HIDDEN) a = unit_pulls[weight];
-            else if ((weight -= HIDDEN) < OUTPUT_WEIGHTS) a = output_pulls[weight / HIDDEN], b = units_of[weight % HIDDEN];
+            else if ((weight -= HIDDEN) < OUTPUT_WEIGHTS)
+                a = output_pulls[weight / HIDDEN], b = units_of[weight % HIDDEN];
             else if ((weight -= OUTPUT_WEIGHTS) < OUTPUTS) a = output_pulls[weight];
             else if ((weight -= OUTPUTS) < FUSION_WEIGHTS) a = pulls_of[weight % FEATURES], b = samples_of[weight];
             else continue;
