@@ -379,6 +379,14 @@ def test_not_a_number_stays_one(backend: str) -> None:
         assert raster.channels.isnan().any()
 
 
+@pytest.mark.parametrize("backend", COMPILED[1:], indirect=True)
+def test_more_pixels_than_a_gpu_can_number(backend: str) -> None:
+    huge = PlaneStack(np.zeros((1, 3)), np.array([0, 1.0, 0]), np.array([1.0, 0, 0]), 2 ** 16, 2 ** 15)
+    with pytest.raises(InputError, match="fewer planes"):
+        rasterize(random_gaussians(2).to(device_of(backend)), huge, mode="additive", channel_count=1,
+                  backend=backend)  # type: ignore[arg-type]
+
+
 def test_cuda_wants_tensors_on_the_gpu() -> None:
     with pytest.raises(InputError, match="on device 'cpu'.*Move.*'cuda'"):
         rasterize(random_gaussians(1), PIXEL, mode="alpha", channel_count=1, backend="cuda")

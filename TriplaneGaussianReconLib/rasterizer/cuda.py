@@ -26,6 +26,9 @@ from .definitions import Mode, depths, sheets_of
 _TILE, _MOST_SLOTS = 16, 512
 _SHAPE_MOMENTS, _SLOT_MOMENTS = 10, 4
 
+# The kernels number pixels, and in mode alpha Gaussians, with 32 bits.
+_MOST_PIXELS = _MOST_IN_ORDER = 2 ** 31 - 1
+
 # Entries of the lists of mode alpha, all together; where one overflows, tiles look through more Gaussians, no fewer.
 _LISTED = 2 ** 24
 
@@ -50,6 +53,9 @@ class _Launcher:
         self.kernels: Kernels = kernels(self.device, macros(self.dtype, "ALPHA" if mode == "alpha" else "SUMS"))
         self.count, self.slots = tensors[3].shape
         self.planes, self.area, self.cutoff = len(planes), planes.rows * planes.columns, cutoff
+        if self.planes * self.area > _MOST_PIXELS or (mode == "alpha" and self.count > _MOST_IN_ORDER):
+            raise InputError(f"{self.planes * self.area} pixels, or {self.count} Gaussians in order, are more than a "
+                             "GPU draws at a time. Draw fewer planes at a time.")
         self.tiles = self.planes * -(-planes.rows // _TILE) * -(-planes.columns // _TILE)
         self.cloud: tuple[Tensor | int, ...] = (self.count, self.slots, *tensors)
         self.stack: tuple[Tensor | int, ...] = _stack(planes, self.device)
