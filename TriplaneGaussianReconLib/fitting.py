@@ -26,7 +26,7 @@ from .progress import Run
 from .rendering import rasters
 from .segmentation import MOST_SLOTS
 from .slabs import Slab
-from .training import Adam, Drawing, View, refine, train
+from .training import Adam, Drawing, View, refine, train, view_loss
 from .triplane import TriplaneField
 from .trusted import LocalStack, Trusted, depth_of_pixels, depth_range
 
@@ -209,7 +209,7 @@ class Fitting:
             drawn = field.applied_to(prepared.start).drawn()
             loss = torch.zeros((), device=self.chosen.device)
             for view in self._views(prepared, self._span(prepared.slab)):
-                loss = loss + (view.weight * (self.drawing(drawn, view.planes)[:, 0] - view.target) ** 2).mean()
+                loss = loss + view_loss(self.drawing(drawn, view.planes), view, self.task.preset.training)
             gradients = torch.autograd.grad(loss, list(field.parameters()), allow_unused=True)
         for leaf, gradient in zip(self._field.parameters(), gradients, strict=True):
             if gradient is not None and leaf.grad is not None:

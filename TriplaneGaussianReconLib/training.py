@@ -70,7 +70,7 @@ def train(parameters: GaussianParameters, field: TriplaneField, views: Sequence[
         drawn = field.applied_to(trained).drawn()
         loss = total_variation * field.total_variation()
         for view in views:
-            loss = loss + _view_loss(drawing(drawn, view.planes), view, training)
+            loss = loss + view_loss(drawing(drawn, view.planes), view, training)
         optimizer.step(torch.autograd.grad(loss, optimizer.parameters, allow_unused=True), loss.detach())
         return loss.detach()
 
@@ -187,7 +187,7 @@ def _used_slots(channels: Tensor) -> Tensor:
     return used
 
 
-def _view_loss(drawn: Tensor, view: View, training: Training) -> Tensor:
+def view_loss(drawn: Tensor, view: View, training: Training) -> Tensor:
     """Loss of one view: weighted image loss and, with labels, mean squared error of the occupancies."""
     image = drawn[:, 0]
     if training.image_loss == "squared":
