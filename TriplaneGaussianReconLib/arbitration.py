@@ -2,7 +2,8 @@
 
 Inner trusted slices are predicted from their neighbours, across gaps two and four times as wide as the real ones.  The
 errors at both widths tell how each candidate improves as gaps shrink; extrapolated to the real gap they give the
-covariance of the candidates' errors there, and from it the best non-negative mixture.
+covariance of the candidates' errors there, and from it the best non-negative mixture.  The prior learns to bridge twice
+the gap for the purpose; that it improves as the others do is an assumption.
 """
 from __future__ import annotations
 
@@ -18,14 +19,18 @@ from torch import Tensor
 
 from .correspondence import Correspondence, correspond
 from .image_operations import CPU, blurred
-from .interpolation import CANDIDATES, Neighbours, candidates, working_memory
+from .interpolation import CANDIDATES, INTERPOLATIONS, Neighbours, candidates, working_memory
+from .line_prior import LinePrior, Stencils, Teacher
 from .threads import serial_opencv, serial_torch, shares, workers
 
 # At most so many hidden slices are looked at per gap width, spread over the stack.
 MOST_HIDDEN = 24
-# The mixture that is right on most volumes.  Few hidden slices at a wider gap cannot overrule it altogether.
-USUAL = {"pchip": 0.3, "gated_cubic": 0.7}
-USUAL_SHARE = 0.4
+# The mixtures that are right on most volumes, without a prior and with one, and their share in the result: few hidden
+# slices at a wider gap cannot overrule them altogether.
+USUAL, USUAL_SHARE = {"pchip": 0.3, "gated_cubic": 0.7}, 0.4
+USUAL_WITH_PRIOR, USUAL_SHARE_WITH_PRIOR = {"prior": 0.8, "gated_cubic": 0.2}, 0.25
+# The prior learns so much shorter to bridge twice the gap than for the gap itself.
+HIDDEN_EFFORT = 0.5
 # Wider gaps flatter candidates that follow any displacement or blur; their squared error counts this much more.
 CAUTION = {"flow": 0.1, "flow_cubic": 0.1, "straight_smooth": 0.1, "gated_smooth": 0.1}
 # Standard deviation (pixels) of the neighbourhood in which candidates are compared to expect an error.
@@ -44,7 +49,7 @@ class HiddenScore:
 class Arbitration:
     """What the hidden slices taught.
 
-    weights: (candidate,) non-negative, sum 1, in the order of CANDIDATES.
+    weights: (candidate,) non-negative, sum 1, in the order of CANDIDATES; without a prior there is none for it.
     error_model: (floor, factor): expected absolute error = floor + factor x disagreement of the candidates; in units
         of the intensities, at the middle of a real gap.
     hidden: scores of the mixture on the hidden slices, at twice the real gap: a pessimistic estimate.
@@ -55,8 +60,12 @@ class Arbitration:
     hidden: tuple[HiddenScore, ...]
 
     def mixture(self, predictions: Tensor) -> Tensor:
-        """Mix predictions [candidate, ..., row, column] -> [..., row, column]."""
-        return mixed(self.weights, predictions)
+        """Mix predictions [candidate, ..., row, column] -> [..., row, column].
+
+        Where the prior has nothing to say, the mixture that is usual without it takes its place.
+        """
+        silent = len(predictions) < len(self.weights)
+        return mixed(_without_prior(self.weights) if silent else self.weights, predictions)
 
     def expected_error(self, predictions: Tensor) -> Tensor:
         """What to expect of the mixture of predictions [candidate, ..., row, column] -> [..., row, column]."""
@@ -99,39 +108,70 @@ def disagreement(predictions: Tensor) -> Tensor:
 
 
 def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float], None],
-              device: torch.device = CPU) -> Arbitration:
+              device: torch.device = CPU, teacher: Teacher | None = None) -> Arbitration:
     """Weight the candidates for `slices` [plane, row, column] in [0, 1] at `positions` (plane,) mm, ascending.
 
-    tick: called with the fraction done.  device: where the candidates are computed.  With fewer than three slices
-    nothing can be hidden: the usual mixture is returned, with no error model better than the difference of the
-    candidates itself.
+    tick: called with the fraction done.  device: where the candidates are computed.  teacher: of the same slices on
+    that device, if there is a prior.  With fewer than three slices nothing can be hidden: the usual mixture is
+    returned, with no error model better than the difference of the candidates itself.
     """
-    usual = _per_candidate(USUAL)
-    double = _hide(slices, positions, 2, lambda done: tick(0.5 * done), device)
+    prior = None
+    if teacher is not None and len(slices) > 2:
+        prior = teacher.teach(_hidden_stencils(teacher, np.arange(1, len(slices) - 1)),
+                              lambda step, steps, _: tick(0.5 * step / steps), HIDDEN_EFFORT)
+    usual, share = _usually(teacher, prior)
+    double = _hide(slices, positions, 2, lambda done: tick(0.5 + 0.25 * done), device, teacher, prior)
     if not double.planes:
         return Arbitration(usual, (0.0, 1.0), ())
-    quadruple = _hide(slices, positions, 4, lambda done: tick(0.5 + 0.5 * done), device)
+    quadruple = _hide(slices, positions, 4, lambda done: tick(0.75 + 0.25 * done), device)
     shrink = _shrinkage(double, quadruple)
     covariance = _balanced(double.covariance) * np.outer(shrink, shrink)
-    covariance += np.diag(_per_candidate(CAUTION)) * np.diag(covariance).min()
-    weights = (1.0 - USUAL_SHARE) * _best_mixture(covariance) + USUAL_SHARE * usual
-    errors = np.maximum(np.einsum("a,nab,b->n", weights, double.covariance, weights), 1e-10)
+    covariance += np.diag(_per_candidate(CAUTION, len(covariance))) * np.diag(covariance).min()
+    best = _best_mixture(covariance)
+    weights = (1.0 - share) * np.pad(best, (0, len(usual) - len(best))) + share * usual
+    shown = _without_prior(weights) if len(best) < len(weights) else weights
+    errors = np.maximum(np.einsum("a,nab,b->n", shown, double.covariance, shown), 1e-10)
     hidden = tuple(HiddenScore(plane, float(-10 * np.log10(e))) for plane, e in zip(double.planes, errors, strict=True))
     return Arbitration(weights, _error_model(double), hidden)
 
 
-def _per_candidate(numbers: dict[str, float]) -> np.ndarray:
-    return np.array([numbers.get(name, 0.0) for name in CANDIDATES])
+def _usually(teacher: Teacher | None, prior: LinePrior | None) -> tuple[np.ndarray, float]:
+    """The usual mixture, and its share: large where there is a prior, but none for hidden slices to judge."""
+    if teacher is None:
+        return _per_candidate(USUAL), USUAL_SHARE
+    return _per_candidate(USUAL_WITH_PRIOR, len(CANDIDATES)), USUAL_SHARE if prior is None else USUAL_SHARE_WITH_PRIOR
+
+
+def _without_prior(weights: np.ndarray) -> np.ndarray:
+    """The weights where the prior has nothing to say: what is usual without it takes its place."""
+    return weights[:-1] + weights[-1] * _per_candidate(USUAL)
+
+
+def _hidden_stencils(teacher: Teacher, hidden: np.ndarray) -> Stencils:
+    """How the prior sees the slices `hidden`, across twice the gap."""
+    low, here, high = (teacher.positions[hidden + shift] for shift in (-1, 0, 1))
+    return teacher.stencils(hidden - 1, ((here - low) / (high - low))[:, None], 2)
+
+
+def _per_candidate(numbers: dict[str, float], count: int = len(INTERPOLATIONS)) -> np.ndarray:
+    return np.array([numbers.get(name, 0.0) for name in CANDIDATES[:count]])
 
 
 def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable[[float], None],
-          device: torch.device) -> _HiddenSlices:
-    """Predict inner slices across `factor` gaps, from up to two slices on either side at that distance."""
+          device: torch.device, teacher: Teacher | None = None, prior: LinePrior | None = None) -> _HiddenSlices:
+    """Predict inner slices across `factor` gaps, from those on either side at that distance.
+
+    teacher, prior: as taught to bridge just these gaps.
+    """
     half = factor // 2
-    hidden = _worth_hiding(slices, half)
+    hidden, stencils = _worth_hiding(slices, half), None
+    if teacher is not None and prior is not None:
+        hidden = hidden[[prior.bridges(width) for width in positions[hidden + half] - positions[hidden - half]]]
+        stencils = _hidden_stencils(teacher, hidden)
+    count = len(INTERPOLATIONS if prior is None else CANDIDATES)
     if not len(hidden):
-        return _HiddenSlices([], np.zeros((0, len(CANDIDATES), len(CANDIDATES))), np.zeros((3, 3)))
-    around, usual = Neighbours.around(hidden - half, len(slices), factor), _per_candidate(USUAL)
+        return _HiddenSlices([], np.zeros((0, count, count)), np.zeros((3, 3)))
+    around, usual = Neighbours.around(hidden - half, len(slices), factor), _per_candidate(USUAL, count)
     firsts, motions = _renumbered(around.motions)
     flows = _across(slices, firsts, factor, lambda done: tick(0.8 * done))
 
@@ -142,8 +182,9 @@ def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable
         found = Correspondence(np.concatenate([flows[n].displacement for n in needed]),
                                np.concatenate([flows[n].confidence for n in needed])).on(device)
         low, here, high = (positions[hidden[some] + shift] for shift in (-half, 0, half))
+        learnt = prior.predict(teacher.slices, stencils.only(some)) if teacher and prior and stencils else None
         predictions = candidates(torch.from_numpy(slices[used]).to(device), positions[used], found,
-                                 Neighbours(planes, across), ((here - low) / (high - low))[:, None])[:, :, 0]
+                                 Neighbours(planes, across), ((here - low) / (high - low))[:, None], learnt)[:, :, 0]
         errors = (predictions - torch.from_numpy(slices[hidden[some]]).to(device)).flatten(2)
         spread, wrong = disagreement(predictions).flatten(1), mixed(usual, errors).abs()
         rows, errors = torch.stack([torch.ones_like(spread), spread, wrong], dim=1).double(), errors.transpose(0, 1)
@@ -190,11 +231,16 @@ def _balanced(covariance: np.ndarray) -> np.ndarray:
 
 
 def _shrinkage(double: _HiddenSlices, quadruple: _HiddenSlices) -> np.ndarray:
-    """How each candidate's error shrinks from twice the gap to the gap itself, taken as from four times to twice."""
+    """How each candidate's error shrinks from twice the gap to the gap itself, taken as from four times to twice.
+
+    The prior, which has learnt nothing about four times the gap, is taken to improve as the median candidate does.
+    """
+    count, simple = double.covariance.shape[1], len(INTERPOLATIONS)
     if not quadruple.planes:
-        return np.full(len(CANDIDATES), 0.75)
-    narrow, wide = (np.sqrt(np.diag(hidden.covariance.mean(axis=0)) + 1e-12) for hidden in (double, quadruple))
-    return np.minimum(narrow / wide, 1.0)
+        return np.full(count, 0.75)
+    narrow, wide = (np.sqrt(np.diag(hidden.covariance.mean(axis=0))[:simple] + 1e-12) for hidden in (double, quadruple))
+    shrink = np.minimum(narrow / wide, 1.0)
+    return np.append(shrink, np.full(count - simple, np.median(shrink)))
 
 
 def _best_mixture(covariance: np.ndarray) -> np.ndarray:

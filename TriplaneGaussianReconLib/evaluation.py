@@ -9,10 +9,11 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,10 +43,13 @@ class Estimate:
 
     volume: [k, j, i] float, in the units of the image it was given; None if the method fills labels only.
     layers: [layer, k, j, i] integer, same layers and values as the segmentation it was given; None without labels.
+    expected_error: [k, j, i] float, the absolute error that it expects of `volume`, in the same units; None if it
+        expects none.
     """
 
     volume: np.ndarray | None = None
     layers: np.ndarray | None = None
+    expected_error: np.ndarray | None = None
 
 
 class Method(Protocol):
@@ -108,7 +112,7 @@ CLASSICAL: dict[str, Method] = {
 class SegmentScore:
     """How well one segment was filled: `dice` over the held-out slices, `surface` over all slices between trusted ones.
 
-    dice: NaN if the segment has fewer than 50 voxels on the held-out slices.
+    dice: NaN if the segment has fewer than `metrics.FEWEST_VOXELS` voxels on the held-out slices.
     """
 
     name: str
@@ -120,14 +124,17 @@ class SegmentScore:
 class Row:
     """One method's scores; what does not apply to it is None.
 
+    band_68, rank_correlation: how well it expects its own error, see `metrics.CalibrationScores`.
     dice: mean over the segments that are large enough to count.  seconds: the method alone, without start and imports.
-    peak_memory: bytes of host memory that its process held at most, libraries included; None where the system does
-    not tell.  samples, label_samples: its estimates of the report's samples.  failure: why there are no scores.
+    peak_memory: see `peak_memory`.  samples, label_samples: its estimates of the report's samples.
+    failure: why there are no scores.
     """
 
     name: str
     classical: bool
     image: metrics.ImageScores | None = None
+    band_68: float | None = None
+    rank_correlation: float | None = None
     semantic_loss: float | None = None
     dice: float | None = None
     segments: tuple[SegmentScore, ...] = ()
@@ -237,7 +244,8 @@ def run(method: Method, image: Image, segmentation: Segmentation | None, axis: A
             return Outcome(failure=f"its process ended early with exit code {process.exitcode}, for want of memory or "
                                    "by a crash")
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-        arrays = {file.stem: np.load(file) for file in (folder / "volume.npy", folder / "layers.npy") if file.exists()}
+        files = (folder / f"{field.name}.npy" for field in fields(Estimate))
+        arrays = {file.stem: np.load(file) for file in files if file.exists()}
     return Outcome(estimate=Estimate(**arrays), **outcome)
 
 
@@ -269,11 +277,13 @@ def _measured(folder: Path, method: Method, grid: Grid, segments: tuple[Segment,
     start = time.perf_counter()
     estimate = method(image, segmentation, axis, selection)
     measured = {"seconds": time.perf_counter() - start, "peak_memory": peak_memory()}
-    if estimate.volume is not None:
-        if estimate.volume.shape != grid.shape or not np.isfinite(estimate.volume).all():
-            raise ReconstructionError(f"the volume it returned {estimate.volume.shape} is not finite on the whole grid "
-                                      f"{grid.shape}")
-        np.save(folder / "volume.npy", np.asarray(estimate.volume, np.float32))
+    for field, array in (("volume", estimate.volume), ("expected_error", estimate.expected_error)):
+        if array is None:
+            continue
+        if array.shape != grid.shape or not np.isfinite(array).all():
+            raise ReconstructionError(f"the {field.replace('_', ' ')} it returned {array.shape} is not finite on the "
+                                      f"whole grid {grid.shape}")
+        np.save(folder / f"{field}.npy", np.asarray(array, np.float32))
     if estimate.layers is not None:
         if segmentation is None or estimate.layers.shape != segmentation.layers.shape:
             raise ReconstructionError(f"the labels it returned {estimate.layers.shape} are not those of the input")
@@ -282,25 +292,32 @@ def _measured(folder: Path, method: Method, grid: Grid, segments: tuple[Segment,
 
 
 def peak_memory() -> int | None:
-    """Bytes of host memory that this process has held at most, or None where that cannot be told."""
-    try:
-        # Not getrusage on Linux: there, a process inherits the peak of the one that started it.
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        pass
+    """Bytes of host memory, libraries included, that this process or one that it has run held at most.
+
+    None where the system does not tell; on Windows, this process alone.
+    """
     try:
         import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
     except ImportError:
+        return _peak_on_windows()
+    in_bytes = 1 if sys.platform == "darwin" else 1024
+    own, others = (resource.getrusage(which).ru_maxrss * in_bytes
+                   for which in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    try:
+        # On Linux, getrusage begins with the peak of the process that started this one.
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        own = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
         pass
+    return max(own, others)
+
+
+def _peak_on_windows() -> int | None:
     try:
         import psutil
-
-        return psutil.Process().memory_info().peak_wset  # Windows
     except ImportError:
         return None
+    return psutil.Process().memory_info().peak_wset
 
 
 def _fill(interpolate: classical.Interpolator, array: np.ndarray, dimension: int, selection: Selection) -> np.ndarray:
@@ -347,6 +364,9 @@ class _Truth:
             filled = np.moveaxis(volume, self.dimension, 0)[self.held_out]
             scores["image"] = metrics.image_scores(self.slices, filled)
             scores["samples"] = np.clip(filled[self.chosen], 0.0, 1.0)
+            if outcome.estimate.expected_error is not None:
+                expected = np.moveaxis(outcome.estimate.expected_error, self.dimension, 0)[self.held_out]
+                scores |= asdict(metrics.calibration_scores(self.slices, filled, expected))
         if layers is not None and self.layers is not None and self.labels is not None:
             painted = self._painted(layers)
             scores["label_samples"] = painted[self.chosen]
@@ -400,7 +420,7 @@ def _check_input(image: Image, segmentation: Segmentation | None, axis: Axis, se
         raise InputError("The volume holds NaN or infinite voxels, so there is no truth to compare with. Replace them.")
     if selection.indices[-1] - selection.indices[0] + 1 == len(selection):
         raise InputError("No slice is hidden between trusted ones, so there is nothing to score. Trust fewer slices "
-                         "(keep every 2nd or more), or take a volume with more of them.")
+                         "(keep every 2nd, say, or hide every 5th), or take a volume with more of them.")
 
 
 def _check_names(methods: Sequence[str], known: Mapping[str, Method], labels: bool) -> None:
@@ -428,17 +448,13 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def table(report: Report) -> Table:
-    """Return the scores as a table; `*` marks the best classical method for the image and for labels."""
+    """Return the scores as a table with remarks; `*` marks the best classical method for the image and for labels."""
     from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
 
     best = _best_classical(report)
-    failed = [row for row in report.rows if row.failure is not None]
-    note = (f"{len(report.held_out)} of {report.grid.count(report.axis)} slices along {report.axis} were hidden and "
-            "scored.  * best classical method")
-    remarks = [note, *(f"{row.name} left out: {row.failure}" for row in failed)]
-    result = Table(caption=escape("\n".join(remarks)), caption_justify="left", box=SIMPLE)
+    result = Table(caption=escape("\n".join(_remarks(report))), caption_justify="left", box=SIMPLE)
     for heading in HEADINGS:
         result.add_column(heading.replace(" ", "\n"), justify="left" if heading == HEADINGS[0] else "right",
                           no_wrap=True)
@@ -450,6 +466,22 @@ def table(report: Report) -> Table:
     return result
 
 
+def _remarks(report: Report) -> list[str]:
+    """Return what is said below the table, one string per line."""
+    remarks = [f"{len(report.held_out)} of {report.grid.count(report.axis)} slices along {report.axis} were hidden and "
+               "scored.  * best classical method"]
+    labelled = next((row for row in report.rows if row.segments), None)
+    if labelled is not None:
+        small = sum(bool(np.isnan(segment.dice)) for segment in labelled.segments)
+        too_small = f"; the rest has fewer than {metrics.FEWEST_VOXELS} voxels on the hidden slices" if small else ""
+        remarks.append(f"Labels that count: {len(labelled.segments) - small} of {len(labelled.segments)}{too_small}")
+    remarks += [f"{row.name} expects its error: {row.band_68:.0%} of the voxels are inside the 68 % band, rank "
+                f"correlation {row.rank_correlation:.2f}"
+                for row in report.rows if row.band_68 is not None]
+    remarks += [f"{row.name} left out: {row.failure}" for row in report.rows if row.failure is not None]
+    return remarks
+
+
 def to_json(report: Report, path: str | os.PathLike[str]) -> None:
     """Write the scores as JSON, whole or not at all; what is undefined (NaN, infinite) or does not apply is null."""
     best = _best_classical(report)
@@ -457,6 +489,7 @@ def to_json(report: Report, path: str | os.PathLike[str]) -> None:
     for row in report.rows:
         rows.append({"name": row.name, "classical": row.classical, "best_classical": row.name in best,
                      "image": asdict(row.image) if row.image is not None else None,
+                     "band_68": row.band_68, "rank_correlation": row.rank_correlation,
                      "semantic_loss": row.semantic_loss, "dice": row.dice,
                      "segments": [asdict(segment) for segment in row.segments],
                      "seconds": row.seconds, "peak_memory_bytes": row.peak_memory, "failure": row.failure})

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +13,13 @@ from torch import Tensor
 from .arbitration import Arbitration
 from .confidence import coarsened
 from .correspondence import Correspondence
+from .descent import Adam, Plateau
 from .devices import Chosen
 from .errors import InputError
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
 from .initialization import Gaps, along_displacement, layer_count, on_grid
+from .line_prior import LinePrior
 from .memory import is_lack, release
 from .parts import Part, by_labels
 from .prediction import Prediction, corrected, predict
@@ -26,7 +28,7 @@ from .progress import Run
 from .rendering import rasters
 from .segmentation import MOST_SLOTS
 from .slabs import Slab
-from .training import Adam, Drawing, View, refine, train, view_loss
+from .training import Drawing, View, refine, train, view_loss
 from .triplane import TriplaneField
 from .trusted import LocalStack, Trusted, depth_of_pixels, depth_range
 
@@ -41,6 +43,7 @@ class Task:
     trusted: Trusted
     found: Correspondence
     arbitration: Arbitration
+    priors: Mapping[int, LinePrior]  # see `prediction.predict`
     preset: Preset
     seed: int
 
@@ -186,7 +189,8 @@ class Fitting:
         """Adam on the field: the gradients of all slabs, each from its core's pixels alone, make one step."""
         training, field = self.task.preset.training, self._field.to("cpu")
         leaves = list(field.parameters())
-        optimizer = Adam([(leaves, training.learning_rates.get("field", 0.0))], training.patience)
+        optimizer = Adam([(leaves, training.learning_rates.get("field", 0.0))])
+        plateau = Plateau(optimizer.rates, training.patience)
         self._sweeps, loss = training.steps + 1, float("nan")
         for self._sweep in range(training.steps):
             variation = self.task.preset.triplane.total_variation * field.total_variation()
@@ -196,7 +200,8 @@ class Fitting:
             while number < len(self.slabs):
                 number += self._attempt(number, lambda n, known=loss, all_=losses: all_.append(  # type: ignore[misc]
                     self._learn(n, known)))
-            optimizer.step([leaf.grad for leaf in leaves], torch.tensor(sum(losses)))
+            optimizer.step([leaf.grad for leaf in leaves])
+            plateau.follow(torch.tensor(sum(losses)))
             loss = sum(losses)
         self._sweep = training.steps
 
@@ -240,7 +245,7 @@ class Fitting:
         part, of = self._part(number, self._sweeps)
         with self._run.stage("prediction", part, of) as tick:
             predictions = predict(trusted.planes, trusted.slices, found, task.arbitration,
-                                  lambda done: tick(round(100 * done), 100), device)
+                                  lambda done: tick(round(100 * done), 100), device, task.priors)
             if len(trusted.stacks) > 1:
                 predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]])
         preset = task.preset

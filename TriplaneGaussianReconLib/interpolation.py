@@ -1,8 +1,8 @@
 """Candidate predictions of what lies between two trusted slices.
 
-Each candidate is a simple, well-understood way to fill a gap: straight through or along the displacement, from two or
-from four slices, gated by confidence or not, sharp or smoothed.  None wins on every volume; `arbitration` finds out
-which to believe on the volume at hand.
+Most candidates are a simple, well-understood way to fill a gap: straight through or along the displacement, from two
+or from four slices, gated by confidence or not, sharp or smoothed; the last one is what `line_prior` learnt.  None wins
+on every volume; `arbitration` finds out which to believe on the volume at hand.
 """
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from torch import Tensor
 from .correspondence import Motion
 from .image_operations import as_shift, blurred, constants, pixel_centres, sampled, transferred
 
-CANDIDATES = ("linear", "pchip", "cubic", "flow", "flow_cubic", "gated", "gated_cubic", "straight_smooth",
-              "gated_smooth")
+INTERPOLATIONS = ("linear", "pchip", "cubic", "flow", "flow_cubic", "gated", "gated_cubic", "straight_smooth",
+                  "gated_smooth")
+CANDIDATES = (*INTERPOLATIONS, "prior")
 # Standard deviation (pixels) of the smoothed candidates.  Where detail cannot be predicted, smooth is nearer the truth.
 SMOOTHING = 0.7
 # A slice that is missing counts as so many gap widths away, where it has no say in any spline.
@@ -58,13 +59,15 @@ def working_memory(planes: int, pixels: int) -> int:
     return (90 * planes + 100) * pixels
 
 
-def candidates(slices: Tensor, positions: np.ndarray, found: Motion, around: Neighbours, fractions: np.ndarray
-               ) -> Tensor:
+def candidates(slices: Tensor, positions: np.ndarray, found: Motion, around: Neighbours, fractions: np.ndarray,
+               learnt: Tensor | None = None) -> Tensor:
     """Predict gaps at `fractions` of their widths by every candidate.
 
     slices: [plane, row, column] float32 in [0, 1], on the same device as `found`.  positions: (plane,) mm, ascending.
     around: the gaps, as numbers of `slices` and of the displacements in `found`.  fractions: (gap, n), or (n,) for all.
-    Returns [candidate, gap, n, row, column] float32 in the order of CANDIDATES, on that device.
+    learnt: [gap, n, row, column], what the prior says, if there is one.
+    Returns [candidate, gap, n, row, column] float32 in the order of CANDIDATES, on that device; without a prior it has
+    the INTERPOLATIONS alone.
     """
     fractions = np.broadcast_to(fractions, (len(around.planes), np.shape(fractions)[-1]))
     knots = _knots(positions, around)
@@ -76,8 +79,9 @@ def candidates(slices: Tensor, positions: np.ndarray, found: Motion, around: Nei
     values = slices[transferred(around.planes, slices.device)]
     still = values[:, :, None].unbind(1)
     moved = _displaced(values, found, around, fractions)
-    result = slices.new_empty(len(CANDIDATES), *fractions.shape, *slices.shape[1:])
-    straight, displaced, gated, smooth = result[:2], result[3:5], result[5:7], result[7:]
+    count = len(INTERPOLATIONS) if learnt is None else len(CANDIDATES)
+    result = slices.new_empty(count, *fractions.shape, *slices.shape[1:])
+    straight, displaced, gated, smooth = result[:2], result[3:5], result[5:7], result[7:9]
     _mix(of_linear, still[1:3], straight[0])
     _mix(of_pchip, (still[1], *_pchip_slopes(values, knots, around.known), still[2]), straight[1])
     _mix(of_cubic, still, result[2])
@@ -86,6 +90,8 @@ def candidates(slices: Tensor, positions: np.ndarray, found: Motion, around: Nei
     gate = found.confidence[transferred(around.motions[:, 1], slices.device)][:, None]
     torch.add(gate * displaced, (1 - gate) * straight, out=gated)
     smooth[:] = blurred(torch.stack([straight[0], gated[0]]), SMOOTHING)
+    if learnt is not None:
+        result[-1] = learnt
     return result
 
 

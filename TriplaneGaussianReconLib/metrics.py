@@ -7,6 +7,7 @@ LPIPS is not among them: the `lpips` package brings its linear weights only, the
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,12 @@ from .errors import InputError
 _BLANK = 0.01  # a slice whose mean is below this holds nothing to score
 _SMALLEST_ERROR = 1e-10  # mean squared error; bounds the PSNR of identical slices at 100 dB
 _WINDOW = 11  # pixels, the side of scikit-image's Gaussian SSIM window of sigma 1.5
+FEWEST_VOXELS = 50  # true voxels that a label must have for its Dice to count
+# Half-width of the 68 % band over the expected absolute error.  Errors of interpolation have a sharper peak and longer
+# tails than a Gaussian; of a Laplace distribution, whose absolute values are exponential, 68 % lie below this many
+# means.  (Of a Gaussian one, 1.25: sqrt(pi / 2).)
+BAND_68 = -math.log(1 - 0.68)  # 1.14
+_MOST_RANKED = 10 ** 6  # voxels; more do not change a rank correlation
 
 
 def normalise(volume: np.ndarray) -> np.ndarray:
@@ -83,6 +90,41 @@ def image_scores(truth: np.ndarray, estimate: np.ndarray) -> ImageScores:
                        len(truth))
 
 
+@dataclass(frozen=True)
+class CalibrationScores:
+    """How well the expected absolute error tells the real one; NaN if there are no slices.
+
+    band_68: share of the voxels whose error is at most BAND_68 times the expected one; 0.68 is right, more is too
+        cautious.
+    rank_correlation: Spearman's, of expected and real error; NaN if either is the same everywhere.
+    """
+
+    band_68: float
+    rank_correlation: float
+
+
+def calibration_scores(truth: np.ndarray, estimate: np.ndarray, expected: np.ndarray) -> CalibrationScores:
+    """Compare the `expected` absolute error with that of `estimate`, on the slices that `image_scores` counts.
+
+    truth: normalised; expected: in its units.  All are [slice, row, column].
+    Raises InputError unless they have one shape.
+    """
+    from scipy.stats import spearmanr
+
+    _same_shape(truth, estimate)
+    _same_shape(truth, expected)
+    scored = has_content(truth)
+    error, expected = np.abs(np.clip(estimate[scored], 0.0, 1.0) - truth[scored]).ravel(), expected[scored].ravel()
+    if not len(error):
+        return CalibrationScores(np.nan, np.nan)
+    inside = float(np.mean(error <= BAND_68 * expected))
+    if len(error) > _MOST_RANKED:
+        some = np.random.default_rng(0).choice(len(error), _MOST_RANKED, replace=False)
+        error, expected = error[some], expected[some]
+    constant = np.ptp(error) == 0 or np.ptp(expected) == 0
+    return CalibrationScores(inside, np.nan if constant else float(spearmanr(error, expected).statistic))
+
+
 def dice(truth: np.ndarray, estimate: np.ndarray) -> float:
     """Overlap of two boolean masks of one shape: 1 identical, 0 disjoint, NaN if both are empty."""
     total = int(np.count_nonzero(truth)) + int(np.count_nonzero(estimate))
@@ -97,7 +139,7 @@ class LabelScores:
     per_label: dict[int, float]
 
 
-def label_scores(truth: np.ndarray, estimate: np.ndarray, minimum_voxels: int = 50) -> LabelScores:
+def label_scores(truth: np.ndarray, estimate: np.ndarray, minimum_voxels: int = FEWEST_VOXELS) -> LabelScores:
     """Dice per label value over all slices taken together; background (0) does not count.
 
     truth, estimate: [slice, row, column] integer.  Labels of fewer than `minimum_voxels` true voxels are left out.
@@ -108,7 +150,8 @@ def label_scores(truth: np.ndarray, estimate: np.ndarray, minimum_voxels: int = 
                           minimum_voxels)
 
 
-def segment_scores(masks: Iterable[tuple[int, np.ndarray, np.ndarray]], minimum_voxels: int = 50) -> LabelScores:
+def segment_scores(masks: Iterable[tuple[int, np.ndarray, np.ndarray]],
+                   minimum_voxels: int = FEWEST_VOXELS) -> LabelScores:
     """Dice per segment, for segments that may overlap.
 
     masks: (segment number, true mask, estimated mask), boolean, consumed one by one so that few are in memory.

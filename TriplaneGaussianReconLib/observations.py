@@ -19,12 +19,14 @@ class SliceStack:
     pixels: [plane, row, column] float32, input units.
     layers: [layer, plane, row, column] integer label values of the same pixels, or None.
     weights: [plane, row, column] float32 in [0, 1], how far to trust each pixel; None trusts all fully.
+    thickness: mm along the normal that each slice averages over; None where it is not known to be more than a pixel.
     """
 
     planes: PlaneStack
     pixels: np.ndarray
     layers: np.ndarray | None = None
     weights: np.ndarray | None = None
+    thickness: float | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.shape != self.planes.shape:
@@ -119,7 +121,9 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
     if segmentation is not None:
         layers = np.moveaxis(np.take(segmentation.layers, indices, dimension + 1), dimension + 1, 1)
         layers = np.ascontiguousarray(layers)
-    return SliceStack(planes, np.ascontiguousarray(pixels, dtype=np.float32), layers)
+    # The slices of a volume are taken to touch each other.
+    return SliceStack(planes, np.ascontiguousarray(pixels, dtype=np.float32), layers,
+                      thickness=float(image.grid.spacing[AXES.index(axis)]))
 
 
 def _carries(layers: np.ndarray | None, segment: Segment) -> bool:

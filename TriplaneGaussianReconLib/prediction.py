@@ -1,9 +1,10 @@
 """What is expected between the trusted slices before any Gaussian is placed."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from .geometry import PlaneStack
 from .image_operations import CPU, blurred, constants
 from .initialization import layer_count
 from .interpolation import Neighbours, candidates, working_memory
+from .line_prior import LinePrior, Stencils
 from .threads import serial_torch, shares, workers
 
+NONE: Mapping[int, LinePrior] = MappingProxyType({})
 # How far (pixels, standard deviation) a correction by a crossing slice reaches.
 CORRECTION_REACH = 1.0
 
@@ -34,30 +37,49 @@ class Prediction:
     expected_error: Tensor
 
 
+def plane_counts(widths: np.ndarray, pixel: float) -> np.ndarray:
+    """(gap,) how many planes are predicted in gaps of `widths` mm: those that the layers of Gaussians span."""
+    return np.array([2 * layer_count(width, pixel) - 1 for width in widths])
+
+
+def evenly(count: int) -> np.ndarray:
+    """(count,) fractions of a gap's width at which so many planes lie."""
+    fractions: np.ndarray = np.arange(1, count + 1) / (count + 1)
+    return fractions
+
+
 def predict(planes: PlaneStack, slices: np.ndarray, found: Correspondence, arbitration: Arbitration,
-            tick: Callable[[float], None], device: torch.device = CPU) -> list[Prediction]:
+            tick: Callable[[float], None], device: torch.device = CPU, priors: Mapping[int, LinePrior] = NONE
+            ) -> list[Prediction]:
     """Predict every gap of `slices` [plane, row, column] at the planes that its layers of Gaussians span.
 
-    device: where the work is done and the predictions stay.  Many gaps are worked on at a time; the result does not
-    depend on how many.
+    priors: by the number of planes in a gap, those that have learnt to bridge such gaps.  device: where the work is
+    done and the predictions stay.  Many gaps are worked on at a time; the result does not depend on how many.
     """
     pixel = float(min(np.linalg.norm(planes.row_step), np.linalg.norm(planes.column_step)))
     positions = planes.offsets
-    counts = np.array([2 * layer_count(width, pixel) - 1 for width in np.diff(positions)])
+    counts = plane_counts(np.diff(positions), pixel)
     trusted, motion = torch.from_numpy(slices).to(device), found.on(device)
+    priors = {count: prior.on(device) for count, prior in priors.items()}
+    learnt = np.array([count in priors and priors[count].bridges(width)
+                       for count, width in zip(counts.tolist(), np.diff(positions), strict=True)])
 
     def several(gaps: np.ndarray) -> list[Prediction]:
-        """Those of gaps that all have the same number of planes."""
+        """Those of gaps that all have the same number of planes, and all a prior or none."""
         count = int(counts[gaps[0]])
-        fractions = np.arange(1, count + 1) / (count + 1)
-        by_candidate = candidates(trusted, positions, motion, Neighbours.around(gaps, len(slices)), fractions)
+        fractions, taught = evenly(count), None
+        if learnt[gaps[0]]:
+            prior = priors[count]
+            taught = prior.predict(trusted, Stencils.around(gaps, positions, fractions, prior.size))
+        by_candidate = candidates(trusted, positions, motion, Neighbours.around(gaps, len(slices)), fractions, taught)
         errors = arbitration.expected_error(by_candidate[:, :, count // 2])
         ways = fractions[:, None] * (planes.origins[gaps + 1] - planes.origins[gaps])[:, None]
         return [Prediction(replace(planes, origins=origins), *each) for origins, *each in zip(
             planes.origins[gaps, None] + ways, arbitration.mixture(by_candidate), errors, strict=True)]
 
-    calls = [call for count in np.unique(counts) for call in shares(
-        np.flatnonzero(counts == count), working_memory(count, slices[0].size), device)]
+    calls = [call for count, taught in np.unique(np.stack([counts, learnt], axis=1), axis=0).tolist()
+             for call in shares(np.flatnonzero((counts == count) & (learnt == taught)),
+                                working_memory(count, slices[0].size), device)]
     result: dict[int, Prediction] = {}
     with serial_torch(), ThreadPoolExecutor(workers(device)) as pool:
         for gaps, predictions in zip(calls, pool.map(several, calls), strict=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import InputError
+from .line_prior import LearningEffort
 from .rasterizer import Mode
 from .triplane import Attribute, Fusion
 
@@ -50,6 +51,7 @@ class Preset:
     refinement_steps: conjugate-gradient steps on intensities and slopes after training and baking.
     predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
         trusted slices alone.
+    prior: how much is learnt from lines within the slices; None leaves that candidate out.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Preset:
     refinement_steps: int = 0
     predicted_weight: float = 0.0
     grid_size: int = 0
+    prior: LearningEffort | None = None
 
     def __post_init__(self) -> None:
         if self.refinement_steps and self.mode == "alpha":
@@ -78,7 +81,8 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
         triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
                           fusion="concatenate", total_variation=1e-3),
         training=Training(steps=2, learning_rates={"field": 1e-2}),
-        refinement_steps=4, predicted_weight=0.5),
+        refinement_steps=4, predicted_weight=0.5,
+        prior=LearningEffort(width=24, blocks=2, steps=2000, batch=64, rate=5e-3)),
     # The published model and losses, trained on trusted slices alone.  For comparison; slow.
     Preset(
         name="paper", initialization="correspondence", mode="alpha", cutoff=12.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,16 +17,20 @@ from .devices import Chosen, choose
 from .fitting import Fitting, Residual, Task
 from .geometry import Grid
 from .images import Image, Segmentation
+from .line_prior import LinePrior, Teacher
 from .memory import budget, is_lack, release
 from .model import IntensityScale, Model
 from .observations import Observations
 from .parts import PartStore
+from .prediction import evenly, plane_counts
 from .presets import Preset, preset_named
 from .progress import STAGES, Progress, Run
 from .rendering import Canvas, expected_error_on_grid
 from .slabs import Slab, plan
 from .threads import serial_opencv
 from .trusted import Trusted
+
+T = TypeVar("T")
 
 __all__ = ["STAGES", "Progress", "Reconstruction", "reconstruct"]
 
@@ -92,7 +96,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
 
 def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run) -> Task:
     """What all trusted slices together teach: how structures move between them, and which candidate to believe."""
-    slices, offsets = trusted.slices, trusted.planes.offsets
+    slices = trusted.slices
     found = Correspondence(np.empty((len(slices) - 1, *slices.shape[1:], 2), np.float32),
                            np.empty((len(slices) - 1, *slices.shape[1:]), np.float32))
     with run.stage("correspondence") as tick:
@@ -101,21 +105,41 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run)
             some = correspond(np.clip(slices[first:first + _GAPS_AT_A_TIME + 1], 0.0, 1.0))
             found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
             found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
+    priors, arbitration = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
+    return Task(trusted, found, arbitration, priors, preset, seed)
+
+
+def _learnt(trusted: Trusted, preset: Preset, seed: int, device: torch.device, run: Run
+            ) -> tuple[dict[int, LinePrior], Arbitration]:
+    """What lines within the slices teach, by the number of planes in a gap, and which candidate to believe."""
+    slices, offsets, teacher, priors = trusted.slices, trusted.planes.offsets, None, dict[int, LinePrior]()
+    if preset.prior is not None:
+        counts = plane_counts(np.diff(offsets), trusted.pixel)
+        different = np.unique(counts).tolist()
+        with run.stage("learning") as tick:
+            teacher = Teacher(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
+                              preset.prior, seed)
+            for number, count in enumerate(different):
+                stencils = teacher.stencils(np.flatnonzero(counts == count), evenly(count))
+                prior = teacher.teach(stencils, lambda step, steps, loss, before=number: tick(  # type: ignore[misc]
+                    before * steps + step, len(different) * steps, loss))
+                if prior is not None:
+                    priors[count] = prior
     with run.stage("arbitration") as tick:
-        arbitration = _arbitrated(slices, offsets, lambda done: tick(round(100 * done), 100), chosen.device)
-    return Task(trusted, found, arbitration, preset, seed)
+        arbitration = arbitrate(slices, offsets, lambda done: tick(round(100 * done), 100), device,
+                                teacher if priors else None)
+    return priors, arbitration
 
 
-def _arbitrated(slices: np.ndarray, offsets: np.ndarray, tick: Callable[[float], None], device: torch.device
-                ) -> Arbitration:
-    """Which candidate to believe; found out on the CPU where a GPU has too little memory for it."""
+def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -> T:
+    """Work on the device, or on the CPU where a GPU has too little memory for it."""
     try:
-        return arbitrate(slices, offsets, tick, device)
+        return work(device)
     except (MemoryError, RuntimeError) as error:
         if device.type == "cpu" or not is_lack(error):
             raise
     release(device)
-    return arbitrate(slices, offsets, tick, torch.device("cpu"))
+    return work(torch.device("cpu"))
 
 
 def _slabs(task: Task, chosen: Chosen, memory: Memory) -> list[Slab]:

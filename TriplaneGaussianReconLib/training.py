@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
+from .descent import Adam, LatestKnown, Plateau, repeat
 from .gaussians import GaussianParameters, Gaussians
 from .geometry import PlaneStack
 from .losses import structural_dissimilarity
@@ -20,8 +20,6 @@ from .triplane import TriplaneField
 RIDGE = 1e-3
 # The refinement is quick for errors whose preconditioned eigenvalues lie between this and 1; others take more steps.
 LEAST_EIGENVALUE = 0.3
-# On a GPU so many steps are made one operation after another; further ones are recorded once and replayed.
-RECORD_AFTER = 3
 
 Tick = Callable[[int, int, float], None]  # step, steps, loss (the latest known); raises to stop
 
@@ -61,107 +59,24 @@ def train(parameters: GaussianParameters, field: TriplaneField, views: Sequence[
 
     pixel: mm; learning rates of lengths are in pixels.  tick: called before every step, may raise to stop.
     """
-    device = parameters.centres.device
     trained, groups = _trainable(parameters, field, training, pixel)
-    on_gpu = device.type == "cuda"
-    optimizer = Adam(groups, training.patience)
+    optimizer = Adam(groups)
+    plateau = Plateau(optimizer.rates, training.patience)
 
     def step() -> Tensor:
         drawn = field.applied_to(trained).drawn()
         loss = total_variation * field.total_variation()
         for view in views:
             loss = loss + view_loss(drawing(drawn, view.planes), view, training)
-        optimizer.step(torch.autograd.grad(loss, optimizer.parameters, allow_unused=True), loss.detach())
+        optimizer.step(torch.autograd.grad(loss, optimizer.parameters, allow_unused=True))
+        plateau.follow(loss.detach())
         return loss.detach()
 
-    loss, replay = _LatestKnown(device), None
-    for number in range(training.steps):
-        tick(number, training.steps, loss.value())
-        if on_gpu and number == RECORD_AFTER and training.steps > 2 * RECORD_AFTER:
-            replay = _recorded(step)
-        loss.note(replay() if replay else step())
+    repeat(step, training.steps, parameters.centres.device,
+           lambda number, loss: tick(number, training.steps, loss))
     with torch.no_grad():
         baked = field.applied_to(trained)
     return GaussianParameters(**{name: tensor.detach() for name, tensor in baked.tensors().items()})
-
-
-def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """Record all that `step` starts on the GPU; return what does it again, without the cost of starting each piece."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = step()
-
-    def replay() -> Tensor:
-        graph.replay()
-        return result
-
-    return replay
-
-
-class Adam:
-    """Adam, whose rates are halved when the loss has not fallen for more than `patience` steps.
-
-    The steps are torch's own (`torch.optim.adam.adam`); its optimiser classes would load torch's compiler, which takes
-    seconds.
-    The rates are torch's ReduceLROnPlateau with factor 0.5, but on the device: nothing waits for the loss.
-
-    groups: (leaves, rate) each, all on one device.
-    """
-
-    def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float]], patience: int) -> None:
-        self.parameters = [leaf for leaves, _ in groups for leaf in leaves]
-        device = self.parameters[0].device if self.parameters else torch.device("cpu")
-        self.rates = [torch.tensor(rate, device=device) for _, rate in groups]
-        self.sizes = [len(leaves) for leaves, _ in groups]
-        self.means = [torch.zeros_like(leaf) for leaf in self.parameters]
-        self.squares = [torch.zeros_like(leaf) for leaf in self.parameters]
-        self.steps = [torch.zeros((), device=device) for _ in self.parameters]
-        self.patience, self.best = patience, torch.full((), float("inf"), device=device)
-        self.bad = torch.zeros((), device=device)
-
-    def step(self, gradients: Sequence[Tensor | None], loss: Tensor) -> None:
-        """Make a step along `gradients` of `parameters` (None for 0), which belong to `loss`."""
-        on_gpu, first = self.best.is_cuda, 0
-        with torch.no_grad():
-            for rate, size in zip(self.rates, self.sizes, strict=True):
-                here = [n for n in range(first, first + size) if gradients[n] is not None]
-                first += size
-                adam([self.parameters[n] for n in here], [gradients[n] for n in here],  # type: ignore[misc]
-                     [self.means[n] for n in here], [self.squares[n] for n in here], [], [self.steps[n] for n in here],
-                     capturable=on_gpu, fused=on_gpu, amsgrad=False, beta1=0.9, beta2=0.999, lr=rate, weight_decay=0.0,
-                     eps=1e-8, maximize=False)
-            better = loss < self.best * (1.0 - 1e-4)
-            self.best.copy_(torch.where(better, loss, self.best))
-            self.bad.copy_(torch.where(better, 0.0, self.bad + 1.0))
-            enough = self.bad > self.patience
-            self.bad.masked_fill_(enough, 0.0)
-            if self.rates:
-                torch._foreach_mul_(self.rates, torch.where(enough, 0.5, 1.0))
-
-
-class _LatestKnown:
-    """A number that is computed now and then, read without waiting: on the CPU the latest, on a GPU an older one."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.on_gpu = device.type == "cuda"
-        self.number = torch.full((), float("nan"), pin_memory=self.on_gpu)
-        self.copied = torch.cuda.Event() if self.on_gpu else None
-        self.known = float("nan")
-
-    def note(self, number: Tensor) -> None:
-        """Take in a new number."""
-        if self.copied is not None and not self.copied.query():
-            return  # the one before is still on its way
-        self.value()
-        self.number.copy_(number, non_blocking=True)
-        if self.copied is not None:
-            self.copied.record()
-
-    def value(self) -> float:
-        """The latest number that is there."""
-        if self.copied is None or self.copied.query():
-            self.known = float(self.number)
-        return self.known
 
 
 def _trainable(parameters: GaussianParameters, field: TriplaneField, training: Training, pixel: float
@@ -232,7 +147,7 @@ def refine(parameters: GaussianParameters, views: Sequence[View], drawing: Drawi
     start = torch.cat([image.values, image.slopes[:, 0] * size], dim=1)
     middle, half = 0.5 * (1.0 + LEAST_EIGENVALUE), 0.5 * (1.0 - LEAST_EIGENVALUE)
     fitted, change, rate = start, torch.zeros_like(start), half / middle
-    loss, pixels = _LatestKnown(start.device), sum(view.target.numel() for view in views)
+    loss, pixels = LatestKnown(start.device), sum(view.target.numel() for view in views)
     for step in range(steps):
         downhill, squared = descent(fitted)
         loss.note(squared / pixels)

@@ -46,7 +46,7 @@ class Trusted:
     """The trusted slices of a reconstruction.
 
     stacks[0]: the primary stack, ascending along z.  box: (2, 3) mm, corners of everything that is to be filled.
-    pixel: mm, the smaller side of a pixel of the primary stack.
+    pixel: mm, the smaller side of a pixel of the primary stack.  thickness: mm, of its slices.
     """
 
     frame: np.ndarray
@@ -55,6 +55,12 @@ class Trusted:
     channels: LabelChannels
     box: np.ndarray
     pixel: float
+    thickness: float
+
+    @property
+    def pitches(self) -> tuple[float, float]:
+        """Mm between rows, and between columns, of the primary stack."""
+        return float(np.linalg.norm(self.planes.row_step)), float(np.linalg.norm(self.planes.column_step))
 
     @property
     def planes(self) -> PlaneStack:
@@ -89,7 +95,8 @@ class Trusted:
         everything = np.concatenate([corners, planes.origins, last])
         pixel = float(min(np.linalg.norm(primary.row_step), np.linalg.norm(primary.column_step)))
         return cls(frame, intensity, stacks, LabelChannels(observations.segments),
-                   np.stack([everything.min(axis=0), everything.max(axis=0)]), pixel)
+                   np.stack([everything.min(axis=0), everything.max(axis=0)]), pixel,
+                   observations.stacks[0].thickness or pixel)
 
     def near(self, slab: Slab) -> Trusted:
         """Return what concerns `slab` and its halo; beyond the stack's own ends the box stays as it is."""

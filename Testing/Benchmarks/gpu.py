@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from TriplaneGaussianReconLib.descent import RECORD_AFTER
 from TriplaneGaussianReconLib.devices import choose
 from TriplaneGaussianReconLib.errors import BackendUnavailableError
 from TriplaneGaussianReconLib.evaluation import peak_memory
@@ -47,7 +48,7 @@ from TriplaneGaussianReconLib.progress import STAGES
 from TriplaneGaussianReconLib.rasterizer import Backend, Mode, rasterize
 from TriplaneGaussianReconLib.reconstruction import reconstruct
 from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.training import RECORD_AFTER, Drawing, View, train
+from TriplaneGaussianReconLib.training import Drawing, View, train
 from TriplaneGaussianReconLib.triplane import Attribute, TriplaneField
 
 PARTS = ("steps", "labels", "alpha", "repeats", "stages", "memory", "gsplat")

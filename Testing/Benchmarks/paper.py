@@ -4,8 +4,9 @@
     paper.py VOLUME [--keep-every 4] [--centre 160] [--variants paper,grid,...] [--grid-steps 250]
 
 Variants: `start`, the Gaussians of the preset `paper` before training; `paper`; `paper-no-triplane`; `grid`, the same
-losses from a blind grid of 42 Gaussians a side, as InnerGS starts; `grid-no-triplane`.  Prints PSNR and SSIM of the
-held-out slices, PSNR of the trusted ones and seconds.  Slow: hours of processor time for a whole volume.
+losses from a blind grid of 42 Gaussians a side, as InnerGS starts; `grid-no-triplane`, which `evaluate` calls
+`innergs-style`.  Prints PSNR and SSIM of the held-out slices, PSNR of the trusted ones and seconds.  Slow: hours of
+processor time for a whole volume.
 """
 from __future__ import annotations
 
@@ -19,31 +20,18 @@ from TriplaneGaussianReconLib import metrics
 from TriplaneGaussianReconLib.image_files import read_image
 from TriplaneGaussianReconLib.images import Image
 from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.presets import PRESETS, Preset, Training
+from TriplaneGaussianReconLib.peer_presets import GRID_STEPS, from_grid, without_field
+from TriplaneGaussianReconLib.presets import PRESETS, Preset
 from TriplaneGaussianReconLib.reconstruction import reconstruct
 from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.triplane import Attribute
-
-# The rates of InnerGS in pixels, slower for what the tri-plane moves too.
-GRID_RATES = {"centres": 0.2, "tilts": 0.02, "in_plane": 0.04, "log_depths": 0.04, "raw_weights": 0.06, "values": 0.04,
-              "field": 1e-2}
-GRID_LIMITS: dict[Attribute, float] = {"centres": 2.0, "scales": 1.0, "weights": 4.0, "intensity": 0.5}
 
 
 def variants(grid_steps: int) -> dict[str, Preset]:
     """The presets to compare."""
-    paper = PRESETS["paper"]
-    grid = replace(paper, initialization="grid", grid_size=42,
-                   triplane=replace(paper.triplane, residual_limits=GRID_LIMITS),
-                   training=replace(paper.training, steps=grid_steps, learning_rates=GRID_RATES))
+    paper, grid = PRESETS["paper"], from_grid(grid_steps)
     return {"start": replace(paper, training=replace(paper.training, steps=0)),
-            "paper": paper, "paper-no-triplane": replace(paper, training=without_field(paper.training)),
-            "grid": grid, "grid-no-triplane": replace(grid, training=without_field(grid.training))}
-
-
-def without_field(training: Training) -> Training:
-    """The field stays at its start, where its residuals are 0."""
-    return replace(training, learning_rates={n: rate for n, rate in training.learning_rates.items() if n != "field"})
+            "paper": paper, "paper-no-triplane": without_field(paper),
+            "grid": grid, "grid-no-triplane": without_field(grid)}
 
 
 def centred(image: Image, side: int) -> Image:
@@ -61,7 +49,7 @@ def main() -> None:
     parser.add_argument("--keep-every", type=int, default=4)
     parser.add_argument("--centre", type=int, default=160)
     parser.add_argument("--variants", default="start,paper,paper-no-triplane,grid,grid-no-triplane")
-    parser.add_argument("--grid-steps", type=int, default=250)
+    parser.add_argument("--grid-steps", type=int, default=GRID_STEPS)
     args = parser.parse_args()
     image = centred(read_image(args.volume), args.centre)
     trusted = Selection.every(image.grid.count("k"), args.keep_every)

@@ -116,7 +116,8 @@ def test_names_in_the_help_are_those_of_the_library(capsys: pytest.CaptureFixtur
                                   ["reconstruct", "v.nrrd", "--output", "o.nrrd", "--trust", "k:all", "--slices", "1"],
                                   ["render", "m.safetensors", "--point", "1,2", "--output", "o.png"],
                                   ["render", "m.safetensors", "--point", "1,2,nan", "--output", "o.png"],
-                                  ["evaluate", "v.nrrd"]])
+                                  ["evaluate", "v.nrrd"],
+                                  ["evaluate", "v.nrrd", "--keep-every", "2", "--hide-every", "3"]])
 def test_wrong_usage_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(argv)
@@ -663,11 +664,15 @@ def test_evaluate_prints_a_table_and_writes_scores(run: Run, capsys: pytest.Capt
     assert rows["fast"]["failure"] is None
     assert rows["fast"]["image"]["psnr"] > rows["linear"]["image"]["psnr"]
     assert rows["fast"]["dice"] > 0.8 and rows["fast"]["seconds"] > 0
+    assert 0 < rows["fast"]["band_68"] <= 1 and -1 <= rows["fast"]["rank_correlation"] <= 1
     assert Path("figure.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("options, code, message", [
-    (["--methods", "linear,magic"], 2, "Unknown method 'magic'. Choose from nearest, linear, .*fast, paper"),
+    (["--methods", "linear,magic"], 2, "Unknown method 'magic'. Choose from nearest, linear, .*fast, .*paper, "
+                                       "innergs-style, eclare"),
+    (["--methods", "eclare"], 3, "environment of its own.*--eclare-python"),
+    (["--eclare-python", "nowhere/python"], 3, "no Python 'nowhere/python'"),
     (["--keep-every", 1], 2, "No slice is hidden"), (["--keep-every", 0], 2, "at least 1"),
     (["--json", "missing/s.json"], 4, "does not exist"), (["--figure", "f.txt"], 2, r"Use \.png, \.pdf, \.svg"),
     (["--methods", "label-shape"], 2, "fills labels only")])
@@ -677,7 +682,40 @@ def test_evaluations_that_cannot_be_made(run: Run, capsys: pytest.CaptureFixture
     assert re.search(message, capsys.readouterr().err)
 
 
-def test_default_methods_are_the_classical_ones_and_fast(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step, code, message", [(1, 2, "at least 2"), (-20, 2, "at least 2"),
+                                                 (500, 2, "No slice is hidden")])
+def test_slices_that_cannot_be_hidden(run: Run, capsys: pytest.CaptureFixture[str], step: int, code: int,
+                                      message: str) -> None:
+    assert run("evaluate", "volume.nrrd", f"--hide-every={step}", "--methods", "linear") == code
+    assert message in capsys.readouterr().err
+
+
+def test_evaluate_with_few_slices_hidden_and_no_simpleitk(run: Run, volume: Image, segmentation: Segmentation,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("skimage")
+    for name, array in (("v", volume.array), ("v_seg", segmentation.layers[0])):
+        np.savez(f"{name}.npz", array=array, origin=volume.grid.origin, spacing=SPACING,
+                 direction=np.asarray(volume.grid.direction))
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    assert run("evaluate", "v.npz", "--labels", "v_seg.npz", "--hide-every", 5, "--methods", "linear,label-nearest",
+               "--json", "s.json") == 0
+    scores = json.loads(Path("s.json").read_text(encoding="utf-8"))
+    assert scores["held_out"] == [4, 9]
+    assert [row["failure"] for row in scores["rows"]] == [None, None]
+    assert scores["rows"][1]["segments"][0]["surface"]["mean"] >= 0
+
+
+def test_innergs_style_is_paper_from_a_grid_without_the_field() -> None:
+    from TriplaneGaussianReconLib.peer_presets import INNERGS_STYLE
+
+    paper = PRESETS["paper"]
+    assert (INNERGS_STYLE.initialization, INNERGS_STYLE.mode, INNERGS_STYLE.predicted_weight) == ("grid", paper.mode, 0)
+    assert "field" in paper.training.learning_rates and "field" not in INNERGS_STYLE.training.learning_rates
+    assert INNERGS_STYLE.training.image_loss == paper.training.image_loss
+
+
+def test_default_methods_are_the_classical_ones_fast_and_eclare_where_it_is(
+        run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from TriplaneGaussianReconLib import evaluation
 
     asked = []
@@ -685,3 +723,6 @@ def test_default_methods_are_the_classical_ones_and_fast(run: Run, monkeypatch: 
     monkeypatch.setattr("TriplaneGaussianReconLib.command_line.evaluate.note", asked.append)
     assert run("evaluate", "volume.nrrd", "--keep-every", 2) == 1  # as all of them failed
     assert [text.split(": ")[1] for text in asked[1:]] == [*evaluation.default_methods(False), "fast"]
+    monkeypatch.setattr("TriplaneGaussianReconLib.command_line.evaluate.Eclare.prepare", lambda self: None)
+    assert run("evaluate", "volume.nrrd", "--keep-every", 3, "--eclare-python", "python") == 1
+    assert asked[-1].endswith(": eclare")

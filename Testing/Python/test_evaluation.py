@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -22,16 +23,17 @@ SHAPE = (9, 24, 28)
 KEEP = Selection.every(9, 4)
 HIDDEN = [1, 2, 3, 5, 6, 7]
 LARGE = 256_000_000  # bytes
+EXPECTED = np.broadcast_to(np.linspace(0.001, 0.1, SHAPE[2], dtype=np.float32), SHAPE)
 
 
 # ------------------------------------------------------------------------------- methods that run in other processes
 
 
 def careful(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
-    """A stand-in for a preset: fills image and labels."""
+    """A stand-in for a preset: fills image and labels, and expects errors that grow along i."""
     volume = CLASSICAL["linear"](image, segmentation, axis, selection).volume
     layers = CLASSICAL["label-shape"](image, segmentation, axis, selection).layers if segmentation else None
-    return Estimate(volume, layers)
+    return Estimate(volume, layers, EXPECTED)
 
 
 def seen(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
@@ -52,6 +54,16 @@ def crashing(image: Image, segmentation: Segmentation | None, axis: Axis, select
 
 def misshapen(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
     return Estimate(image.array[1:])
+
+
+def unsure(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+    return Estimate(np.zeros(image.grid.shape), None, EXPECTED[:, 1:])
+
+
+def delegating(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+    """Leaves the work to a program."""
+    subprocess.run([sys.executable, "-c", f"held = b'1' * {LARGE}"], check=True)
+    return Estimate(np.zeros(image.grid.shape))
 
 
 def hollow(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
@@ -76,7 +88,8 @@ def moving_case() -> tuple[Image, Segmentation]:
 @pytest.fixture(scope="module")
 def report() -> Report:
     image, segmentation = moving_case()
-    presets = {"careful": careful, "failing": failing, "crashing": crashing, "misshapen": misshapen, "hollow": hollow}
+    presets = {"careful": careful, "failing": failing, "crashing": crashing, "misshapen": misshapen, "hollow": hollow,
+               "unsure": unsure}
     methods = ["nearest", "linear", "label-nearest", "label-shape", *presets]
     return evaluate(image, segmentation, "k", KEEP, methods, presets)
 
@@ -206,6 +219,15 @@ def test_image_methods_have_no_label_scores_and_the_other_way_round(report: Repo
     assert careful_row.semantic_loss > 0
 
 
+def test_expected_errors_are_scored_against_real_ones(report: Report) -> None:
+    truth = metrics.normalise(moving_case()[0].array)
+    filled = classical.linear(np.array(KEEP.indices), truth[::4], np.arange(9))
+    wanted = metrics.calibration_scores(truth[HIDDEN], filled[HIDDEN], EXPECTED[HIDDEN])
+    assert (row(report, "careful").band_68, row(report, "careful").rank_correlation) == (
+        wanted.band_68, wanted.rank_correlation)
+    assert row(report, "linear").band_68 is row(report, "linear").rank_correlation is None
+
+
 def test_another_axis_gives_the_same_scores(report: Report) -> None:
     image, _ = moving_case()
     turned = np.ascontiguousarray(image.array.transpose(1, 2, 0))
@@ -249,11 +271,12 @@ def image_in_unit_range(image: Image) -> Image:
 
 
 def test_failures_leave_their_rows_out(report: Report) -> None:
-    assert [one.name for one in report.rows if one.failure] == ["failing", "crashing", "misshapen", "hollow"]
+    assert [one.name for one in report.rows if one.failure] == ["failing", "crashing", "misshapen", "hollow", "unsure"]
     assert row(report, "failing").failure == "ValueError: no [such] thing"
     assert "exit code 3" in str(row(report, "crashing").failure)
     assert "(8, 24, 28)" in str(row(report, "misshapen").failure)
     assert "not finite" in str(row(report, "hollow").failure)
+    assert "expected error it returned (9, 23, 28)" in str(row(report, "unsure").failure)
 
 
 def test_peak_memory_is_the_methods_own() -> None:
@@ -261,6 +284,7 @@ def test_peak_memory_is_the_methods_own() -> None:
     np.ones(LARGE, np.uint8)  # what this process once held must not count
     modest = run(CLASSICAL["linear"], image, None, "k", KEEP)
     large = run(partial(greedy, size=LARGE), image, None, "k", KEEP)
+    delegated = run(delegating, image, None, "k", KEEP)
     assert modest.seconds is not None
     assert modest.seconds < 1.0
     if evaluation.peak_memory() is None:
@@ -269,6 +293,8 @@ def test_peak_memory_is_the_methods_own() -> None:
     assert modest.peak_memory is not None
     assert large.peak_memory is not None
     assert 10_000_000 < modest.peak_memory < LARGE < large.peak_memory < 2 * LARGE
+    assert delegated.peak_memory is not None
+    assert sys.platform == "win32" or LARGE < delegated.peak_memory < 2 * LARGE
 
 
 def test_best_methods(report: Report) -> None:
@@ -323,6 +349,20 @@ def test_table_fits_a_terminal_and_names_failures(report: Report) -> None:
     assert "label-shape *" in lines["label-shape"]
     assert "*" not in lines["careful"]
     assert "failing left out: ValueError: no [such] thing" in text
+    words = " ".join(text.split())
+    assert "Labels that count: 2 of 2 careful" in words
+    assert "careful expects its error: " in words and "linear expects" not in words
+
+
+def test_table_says_how_many_labels_are_too_small_to_count() -> None:
+    console = pytest.importorskip("rich.console").Console(file=io.StringIO(), width=200)
+    image, segmentation = moving_case()
+    layers = segmentation.layers.copy()
+    layers[1, :, 3:] = 0  # next to nothing is left of the core
+    scored = evaluate(image, Segmentation(layers, segmentation.segments, image.grid), "k", KEEP, ["label-nearest"])
+    console.print(evaluation.table(scored))
+    words = " ".join(console.file.getvalue().split())
+    assert "Labels that count: 1 of 2; the rest has fewer than 50 voxels on the hidden slices" in words
 
 
 def test_json_is_strict_and_complete(report: Report, tmp_path: Path) -> None:
@@ -342,7 +382,12 @@ def test_json_is_strict_and_complete(report: Report, tmp_path: Path) -> None:
     assert linear is not None
     assert rows["linear"]["image"]["psnr"] == linear.psnr
     assert [name for name, one in rows.items() if one["best_classical"]] == ["linear", "label-shape"]
-    assert rows["careful"]["segments"][0]["surface"]["mean"] > 0
+    assert [segment["name"] for segment in rows["careful"]["segments"]] == ["ball", "core"]
+    assert all(segment["dice"] > 0 and segment["surface"]["mean"] > 0 and segment["surface"]["percentile_95"] > 0
+               for segment in rows["careful"]["segments"])
+    assert rows["careful"]["band_68"] == row(report, "careful").band_68
+    assert rows["careful"]["rank_correlation"] == row(report, "careful").rank_correlation
+    assert rows["linear"]["band_68"] is None
     assert rows["careful"]["peak_memory_bytes"] == row(report, "careful").peak_memory
     assert rows["failing"]["failure"] == "ValueError: no [such] thing"
     assert rows["failing"]["image"] is None

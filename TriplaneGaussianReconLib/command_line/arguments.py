@@ -75,7 +75,13 @@ Hide slices of a volume, fill them again by several methods, and print how close
 
 Every method runs in a process of its own that is given the trusted slices and nothing else. The scores are those of
 the slices between trusted ones: PSNR and SSIM of the image (normalised to its 99.9th percentile), semantic loss and
-Dice of the labels; higher is better but for the semantic loss.
+Dice of the labels; higher is better but for the semantic loss. LPIPS is left out: it needs the weights of a network,
+which would have to be downloaded.
+
+Besides the classical methods and the presets there are
+  innergs-style  the preset paper without its tri-plane, from a blind grid: how InnerGS optimises, not its code; slow
+  eclare         self-supervised super-resolution, where every 3rd (5th, ...) slice of cubic voxels is kept; needs
+                 --eclare-python, and in practice a GPU
 """
 
 _EVALUATE_EXAMPLES = """\
@@ -84,6 +90,8 @@ examples:
     triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --keep-every 4 --figure ct.png
   A quick look:
     triplane-gaussian-recon evaluate ct.nii.gz --keep-every 2 --methods linear,cubic,fast
+  Against ECLARE, after 'python -m venv eclare' and 'eclare/bin/python -m pip install eclare':
+    triplane-gaussian-recon evaluate t1.nii.gz --keep-every 3 --eclare-python eclare/bin/python
 
 """
 
@@ -174,12 +182,16 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_input(parser)
-    parser.add_argument("--keep-every", type=int, required=True, metavar="K", help="trust slices 0, K, 2 K, ... and "
-                        "score those in between")
+    trusted = parser.add_mutually_exclusive_group(required=True)
+    trusted.add_argument("--keep-every", type=int, metavar="K", help="trust slices 0, K, 2 K, ... and score those in "
+                         "between")
+    trusted.add_argument("--hide-every", type=int, metavar="K", help="trust all but every Kth slice and score these")
     parser.add_argument("--axis", choices=AXES, help="the slice axis; default: the axis of largest spacing, k when "
                         "equal")
     parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all classical ones, and "
                         "fast. A name that does not exist prints those that do")
+    parser.add_argument("--eclare-python", metavar="PYTHON", help="the Python of an environment with the package "
+                        "eclare, to compare with it")
     parser.add_argument("--json", metavar="OUT.json", help="all scores, also of each label")
     parser.add_argument("--figure", metavar="OUT.png", help="a picture of truth, result and differences; or "
                         ".pdf, .svg")

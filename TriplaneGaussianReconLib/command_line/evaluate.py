@@ -11,12 +11,14 @@ import numpy as np
 from .. import evaluation
 from ..atomic_files import check_output
 from ..devices import choose
+from ..eclare import Eclare
 from ..errors import MissingPackageError, ReconstructionError
 from ..evaluation import Estimate, Method
 from ..geometry import Axis, Grid
 from ..image_files import read_image, read_segmentation
 from ..images import Image, Segmentation, aligned_to
 from ..observations import Observations
+from ..peer_presets import INNERGS_STYLE
 from ..presets import PRESETS, Preset
 from ..reconstruction import Memory, reconstruct
 from ..selection import Selection
@@ -43,7 +45,7 @@ class PresetMethod:
             replace(self, preset=few)(Image(random, grid), segmentation, "k", Selection.every(7, 2))
 
     def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
-        """Reconstruct on the image's grid."""
+        """Reconstruct on the image's grid, with the error that is to be expected."""
         observations = Observations.from_volume(image, {axis: selection}, segmentation)
         result = reconstruct(observations, image.grid, preset=self.preset, device=self.device, seed=self.seed,
                              memory=Memory(keep_model=False))
@@ -51,7 +53,7 @@ class PresetMethod:
         if segmentation is not None and result.segmentation is not None:
             layers = np.zeros_like(segmentation.layers)  # may have further layers, without any segment
             layers[:len(result.segmentation.layers)] = result.segmentation.layers
-        return Estimate(result.volume.array, layers)
+        return Estimate(result.volume.array, layers, result.confidence.array)
 
 
 def run(arguments: Namespace) -> None:
@@ -62,15 +64,14 @@ def run(arguments: Namespace) -> None:
     note(choose(arguments.device).note)
     image = read_image(arguments.volume)
     axis = image.grid.named_axis(arguments.axis) if arguments.axis else image.grid.thickest_axis()
-    selection = Selection.every(image.grid.count(axis), arguments.keep_every)
+    count = image.grid.count(axis)
+    selection = (Selection.every(count, arguments.keep_every) if arguments.keep_every is not None
+                 else Selection.all_but_every(count, arguments.hide_every))
     segmentation = aligned_to(read_segmentation(arguments.labels), image.grid) if arguments.labels else None
-    presets: dict[str, Method] = {name: PresetMethod(preset, arguments.device, arguments.seed)
-                                  for name, preset in PRESETS.items()}
-    if arguments.methods is None:
-        names = [*evaluation.default_methods(segmentation is not None), PRESET_NAMES[0]]
-    else:
-        names = [name.strip() for name in arguments.methods.split(",")]
-    report = evaluation.evaluate(image, segmentation, axis, selection, names, presets,
+    names = _names(arguments, segmentation is not None)
+    if "eclare" in names:
+        Eclare(arguments.eclare_python, arguments.device).prepare()  # rather than hours later
+    report = evaluation.evaluate(image, segmentation, axis, selection, names, _others(arguments),
                                  lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"))
     console = Console()
     console.print(evaluation.table(report))
@@ -82,6 +83,21 @@ def run(arguments: Namespace) -> None:
     if arguments.figure:
         evaluation.figure(report, arguments.figure)
         print(f"figure:  {arguments.figure}")
+
+
+def _others(arguments: Namespace) -> dict[str, Method]:
+    """The methods to choose from that are not classical."""
+    presets = {name: PresetMethod(preset, arguments.device, arguments.seed)
+               for name, preset in {**PRESETS, "innergs-style": INNERGS_STYLE}.items()}
+    return {**presets, "eclare": Eclare(arguments.eclare_python, arguments.device)}
+
+
+def _names(arguments: Namespace, labels: bool) -> list[str]:
+    """The methods to compare."""
+    if arguments.methods is not None:
+        return [name.strip() for name in arguments.methods.split(",")]
+    eclare = ["eclare"] if arguments.eclare_python is not None else []
+    return [*evaluation.default_methods(labels), PRESET_NAMES[0], *eclare]
 
 
 def _check_paths(arguments: Namespace) -> None:

@@ -1,0 +1,150 @@
+"""Descending along gradients: Adam, rates that follow a plateau or a cosine, and steps that a GPU replays.
+
+Nothing here waits for a device: rates, losses and step numbers stay where the work is done.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+# On a GPU so many steps are made one operation after another; further ones are recorded once and replayed.
+RECORD_AFTER = 3
+# Share of the steps in which the rate rises to its peak, from which it falls along a cosine.
+WARM_UP = 0.03
+
+
+class Adam:
+    """Adam, whose rates lie on the device and may be changed there.
+
+    The steps are torch's own (`torch.optim.adam.adam`); its optimiser classes would load torch's compiler, which takes
+    seconds.
+
+    groups: (leaves, rate) each, all on one device.
+    """
+
+    def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float]], second_moment: float = 0.999) -> None:
+        self.parameters = [leaf for leaves, _ in groups for leaf in leaves]
+        device = self.parameters[0].device if self.parameters else torch.device("cpu")
+        self.rates = [torch.tensor(rate, device=device) for _, rate in groups]
+        self.sizes = [len(leaves) for leaves, _ in groups]
+        self.means = [torch.zeros_like(leaf) for leaf in self.parameters]
+        self.squares = [torch.zeros_like(leaf) for leaf in self.parameters]
+        self.steps = [torch.zeros((), device=device) for _ in self.parameters]
+        self.second_moment, self.on_gpu = second_moment, device.type == "cuda"
+
+    def step(self, gradients: Sequence[Tensor | None]) -> None:
+        """Make a step along `gradients` of `parameters` (None for 0)."""
+        first = 0
+        with torch.no_grad():
+            for rate, size in zip(self.rates, self.sizes, strict=True):
+                here = [n for n in range(first, first + size) if gradients[n] is not None]
+                first += size
+                adam([self.parameters[n] for n in here], [gradients[n] for n in here],  # type: ignore[misc]
+                     [self.means[n] for n in here], [self.squares[n] for n in here], [], [self.steps[n] for n in here],
+                     capturable=self.on_gpu, fused=self.on_gpu, amsgrad=False, beta1=0.9, beta2=self.second_moment,
+                     lr=rate, weight_decay=0.0, eps=1e-8, maximize=False)
+
+
+class Plateau:
+    """Halves rates when the loss has not fallen for more than `patience` steps: torch's ReduceLROnPlateau, but on the
+    device."""
+
+    def __init__(self, rates: list[Tensor], patience: int) -> None:
+        self.rates, self.patience = rates, patience
+        device = rates[0].device if rates else torch.device("cpu")
+        self.best, self.bad = torch.full((), float("inf"), device=device), torch.zeros((), device=device)
+
+    def follow(self, loss: Tensor) -> None:
+        """Take in the loss of another step."""
+        with torch.no_grad():
+            better = loss < self.best * (1.0 - 1e-4)
+            self.best.copy_(torch.where(better, loss, self.best))
+            self.bad.copy_(torch.where(better, 0.0, self.bad + 1.0))
+            enough = self.bad > self.patience
+            self.bad.masked_fill_(enough, 0.0)
+            if self.rates:
+                torch._foreach_mul_(self.rates, torch.where(enough, 0.5, 1.0))
+
+
+class LatestKnown:
+    """A number that is computed now and then, read without waiting: on the CPU the latest, on a GPU an older one."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.on_gpu = device.type == "cuda"
+        self.number = torch.full((), float("nan"), pin_memory=self.on_gpu)
+        self.copied = torch.cuda.Event() if self.on_gpu else None
+        self.known = float("nan")
+
+    def note(self, number: Tensor) -> None:
+        """Take in a new number."""
+        if self.copied is not None and not self.copied.query():
+            return  # the one before is still on its way
+        self.value()
+        self.number.copy_(number, non_blocking=True)
+        if self.copied is not None:
+            self.copied.record()
+
+    def value(self) -> float:
+        """The latest number that is there."""
+        if self.copied is None or self.copied.query():
+            self.known = float(self.number)
+        return self.known
+
+
+def repeat(step: Callable[[], Tensor], steps: int, device: torch.device, tick: Callable[[int, float], None]) -> None:
+    """Call `step`, which returns a loss, `steps` times.
+
+    On a GPU all that a call starts is recorded once and replayed, without the cost of starting each piece: what `step`
+    reads that changes must then lie on the GPU.
+
+    tick: called before every step with its number and the latest loss known, may raise to stop.
+    """
+    loss, replay = LatestKnown(device), None
+    for number in range(steps):
+        tick(number, loss.value())
+        if device.type == "cuda" and number == RECORD_AFTER and steps > 2 * RECORD_AFTER:
+            replay = _recorded(step)
+        loss.note(replay() if replay else step())
+
+
+def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """Record all that `step` starts on the GPU; return what does it again."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = step()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def learn(parameters: Sequence[Tensor], loss_at: Callable[[Tensor], Tensor], steps: int, rate: float,
+          tick: Callable[[int, float], None]) -> None:
+    """Adam on `parameters`, in place; the rate rises for some steps and then falls to 0 along a cosine.
+
+    loss_at: step number, an int64 tensor (1,) on the device -> loss, a scalar tensor.  tick: as of `repeat`.
+    """
+    device = parameters[0].device
+    optimizer = Adam([(parameters, rate)], second_moment=0.99)
+    rates = torch.tensor([rate * _cosine(number, steps) for number in range(steps)], device=device)
+    number = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def step() -> Tensor:
+        optimizer.rates[0].copy_(rates[number][0])
+        loss = loss_at(number)
+        optimizer.step(torch.autograd.grad(loss, parameters))
+        number.add_(1)
+        return loss.detach()
+
+    repeat(step, steps, device, tick)
+
+
+def _cosine(number: int, steps: int) -> float:
+    """Share of the peak rate at a step."""
+    return min(1.0, (number + 1) / (WARM_UP * steps + 1.0)) * 0.5 * (1.0 + math.cos(math.pi * number / steps))

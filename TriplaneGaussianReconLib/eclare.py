@@ -1,0 +1,143 @@
+"""ECLARE as a method to compare with: self-supervised super-resolution by a network, the best that can be had.
+
+Its package (PyPI `eclare`, by Remedios et al.) needs an environment of its own, since it pins an old scipy.  So it is
+used as a program: the trusted slices go there as a NIfTI file, and as one the dense volume comes back.
+"""
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .devices import choose
+from .errors import BackendUnavailableError, InputError, MissingPackageError, ReconstructionError
+from .evaluation import Estimate
+from .geometry import AXES, Axis, Grid, array_axis
+from .image_files import read_image, write_image
+from .images import Image, Segmentation
+from .selection import Selection
+
+PATCHES = 600_000  # to train with; its own default is a million
+_CUBIC = 0.01  # by what share of a voxel its sides may differ, and places be off
+_CHECK = "import eclare, torch; print(torch.cuda.is_available())"
+# Runs the program, and ends it when the other end of its standard input is closed: with the process that waits for it.
+_RUN = """\
+import os, threading
+threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()
+from eclare.main import main
+main()
+"""
+_LAST_LINES = 3  # of what a program said that failed
+
+
+@dataclass(frozen=True)
+class Eclare:
+    """ECLARE, installed in another environment, as an `evaluation.Method`.
+
+    It makes voxels cubic, and centres them within the extent of the thick slices.  They fall on those of the volume if
+    these are cubic too, and every 3rd slice is trusted, or every 5th and so on.
+
+    python: the interpreter of that environment; None if there is none.
+    device: where to compute, see `devices.choose`; on a CPU, the number of patches that it needs takes days.
+    """
+
+    python: str | None
+    device: str = "auto"
+    patches: int = PATCHES
+
+    def prepare(self) -> None:
+        """Make sure that it can run.
+
+        Raises MissingPackageError if there is no such interpreter or it has no ECLARE, BackendUnavailableError if
+        `device` is a GPU that it cannot use.
+        """
+        checked = subprocess.run([self._interpreter(), "-E", "-c", _CHECK], stdin=subprocess.DEVNULL,
+                                 capture_output=True, text=True)
+        if checked.returncode != 0:
+            raise MissingPackageError(f"ECLARE cannot be imported by '{self.python}': {_last(checked.stderr, 1)}. "
+                                      "Install it there with 'python -m pip install eclare'.")
+        if choose(self.device).device.type == "cuda" and checked.stdout.split()[-1] != "True":
+            raise BackendUnavailableError(f"The torch of '{self.python}' cannot use the GPU. Install one that is built "
+                                          "for its driver there, or choose --device cpu, which takes days.")
+
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+        """Fill the image; labels are left alone.  Slices beyond the outermost that ECLARE makes repeat these.
+
+        Raises InputError where its slices do not fall on those of the volume, ReconstructionError if it fails.
+        """
+        step = _odd_step(image.grid, axis, selection)
+        trusted = np.take(image.array, selection.indices, array_axis(axis))
+        thick = Grid(trusted.shape, spacing=_along(axis, float(step), 1.0))  # in units of the volume's voxels
+        with tempfile.TemporaryDirectory(prefix="eclare-") as name:
+            folder = Path(name)
+            write_image(folder / "thick.nii.gz", Image(trusted.astype(np.float32), thick))
+            # A trusted slice is one slice of the volume: in between, nothing was averaged.
+            np.save(folder / "profile.npy", np.array([0, 1, 0], np.float32))
+            self._run(folder)
+            dense = _read_result(folder / "thick_eclare.nii.gz")
+        first = (step - 1) // 2  # where in the result the first trusted slice is
+        shape, origin = list(trusted.shape), _along(axis, -first, 0.0)
+        shape[array_axis(axis)] *= step
+        if list(dense.array.shape) != shape or not np.allclose(dense.grid.origin, origin, atol=_CUBIC):
+            raise ReconstructionError(f"ECLARE returned voxels {list(dense.array.shape)} from {dense.grid.origin} on, "
+                                      f"where {shape} from {origin} on were expected. Use eclare 1.0.1.")
+        wanted = np.arange(selection.count) - selection.indices[0] + first
+        return Estimate(np.take(dense.array, wanted.clip(0, len(selection) * step - 1), array_axis(axis)))
+
+    def _run(self, folder: Path) -> None:
+        """Run the program on the files in `folder`."""
+        device = choose(self.device).device
+        gpu = ["--gpu-id", str(device.index or 0)] if device.type == "cuda" else []
+        command = [self._interpreter(), "-E", "-c", _RUN, "--in-fpath", "thick.nii.gz", "--out-dir", ".",
+                   "--n-patches", str(self.patches), "--relative-slice-thickness", "1",
+                   "--relative-slice-profile-fpath", "profile.npy", *gpu]
+        with (folder / "log.txt").open("wb") as log, subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT) as process:
+            code = process.wait()
+        if code != 0:
+            said = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
+            raise ReconstructionError(f"ECLARE ended with exit code {code}: {_last(said, _LAST_LINES)}")
+
+    def _interpreter(self) -> str:
+        """The absolute path of `python`, links not followed, as they are what makes an environment."""
+        found = shutil.which(self.python) if self.python is not None else None
+        if found is None:
+            problem = "needs an environment of its own" if self.python is None else f"found no Python '{self.python}'"
+            raise MissingPackageError(f"ECLARE {problem}. Make one with 'python -m venv FOLDER', install it there with "
+                                      "'FOLDER/bin/python -m pip install eclare', and give --eclare-python "
+                                      "FOLDER/bin/python (on Windows FOLDER\\Scripts\\python.exe).")
+        return os.path.abspath(found)
+
+
+def _odd_step(grid: Grid, axis: Axis, selection: Selection) -> int:
+    """From one trusted slice to the next; raises InputError unless ECLARE's slices fall on those of `grid`."""
+    steps = set(np.diff(selection.indices).tolist())
+    if len(steps) != 1 or min(steps) % 2 == 0 or max(grid.spacing) > (1 + _CUBIC) * min(grid.spacing):
+        sides = " x ".join(f"{side:.4g}" for side in grid.spacing)
+        raise InputError(f"ECLARE's slices fall on those of the volume only if its voxels are cubic (here {sides} mm) "
+                         "and every 3rd slice is kept, or every 5th and so on. Choose such a volume and --keep-every "
+                         "3.")
+    return int(steps.pop())
+
+
+def _along(axis: Axis, here: float, elsewhere: float) -> tuple[float, float, float]:
+    """Three numbers in the order i, j, k."""
+    i, j, k = (here if name == axis else elsewhere for name in AXES)
+    return i, j, k
+
+
+def _read_result(path: Path) -> Image:
+    if not path.exists():
+        raise ReconstructionError(f"ECLARE ended without a result '{path.name}'. Use eclare 1.0.1.")
+    return read_image(path)
+
+
+def _last(text: str, lines: int) -> str:
+    """The last lines of what a program said; a progress bar's states count as lines."""
+    return " | ".join([line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()][-lines:]) or "no message"

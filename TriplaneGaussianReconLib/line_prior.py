@@ -1,0 +1,324 @@
+"""What a volume's own slices teach about the space between them: a prior learnt along lines.
+
+Within a trusted slice the lines of pixels lie close; across slices they lie a gap apart.  A small network learns to
+restore in-plane lines from others as far apart as the trusted slices are, and then does the same through-plane, along
+the rows and along the columns; the mean of both is the prediction.  No data but the volume's own trusted slices is
+used.  The idea is that of self-supervised super-resolution (Zhao et al., SMORE, IEEE TMI 2021,
+doi:10.1109/TMI.2020.3037187; Remedios et al., ECLARE, 2025): here on several neighbouring lines at their true
+distances, with the planes between them as output, so that uneven gaps and ratios that are not whole need no resampling.
+"""
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .descent import learn
+from .image_operations import constants, transferred
+from .networks import ResidualNetwork
+
+# Length (pixels) of the pieces of lines on which the network learns.
+PIECE = 48
+# Pixels by which a convolution reaches along a line.
+KERNEL = 5
+# A gap narrower than this (pixels) hides nothing that lines in a slice could teach.
+NARROWEST = 1.5
+# Gaps of fewer pixels than this are bridged from six slices, wider ones from four.
+FEW_PIXELS = 3.0
+# Slices thicker than this (pixels) are averages; lines in the slice are averaged over as much before they teach.
+THICK = 1.2
+# At most so many slices teach, spread over the stack.
+MOST_SLICES = 96
+# Of so many pieces drawn the one with most detail is learnt from: air teaches nothing.
+DRAWS = 2
+# Below this an error counts squared, above it by its size (Charbonnier).
+SMALL_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class LearningEffort:
+    """How large the network is and how long it learns.
+
+    width, blocks: see `networks.ResidualNetwork`.  batch: pieces of lines per step.  rate: the peak rate of Adam.
+    views: 1, or 2 to predict in both orders of the slices and take the mean, or 4 to mirror the lines as well.
+    """
+
+    width: int
+    blocks: int
+    steps: int
+    batch: int
+    rate: float
+    views: int = 1
+
+
+@dataclass(frozen=True)
+class Stencils:
+    """Gaps, and the slices around them.
+
+    planes: (gap, S) numbers of the slices, S / 2 on either side; where there are none left the last one stands again.
+    knots: (gap, S) mm, where these lie, from the middle of the gap.
+    fractions: (gap, T) of the gap's width, where planes are wanted.
+    """
+
+    planes: np.ndarray
+    knots: np.ndarray
+    fractions: np.ndarray
+
+    @classmethod
+    def around(cls, gaps: np.ndarray, positions: np.ndarray, fractions: np.ndarray, size: int, step: int = 1
+               ) -> Stencils:
+        """Those of gaps between slices gap and gap + step, from `size` slices at multiples of `step`.
+
+        positions: (plane,) mm, ascending.  fractions: (gap, T), or (T,) for all.
+        """
+        half = size // 2
+        planes = gaps[:, None] + step * np.arange(1 - half, half + 1)
+        for inner in range(1, half):  # from the gap outwards
+            before, after = half - 1 - inner, half + inner
+            planes[:, before] = np.where(planes[:, before] < 0, planes[:, before + 1], planes[:, before])
+            planes[:, after] = np.where(planes[:, after] >= len(positions), planes[:, after - 1], planes[:, after])
+        where = positions[planes]
+        knots = where - 0.5 * (where[:, half - 1] + where[:, half])[:, None]
+        return cls(planes, knots, np.broadcast_to(fractions, (len(gaps), np.shape(fractions)[-1])).astype(np.float64))
+
+    @property
+    def widths(self) -> np.ndarray:
+        """(gap,) mm."""
+        half = self.knots.shape[1] // 2
+        width: np.ndarray = self.knots[:, half] - self.knots[:, half - 1]
+        return width
+
+    def only(self, which: np.ndarray) -> Stencils:
+        """Some of the gaps."""
+        return Stencils(self.planes[which], self.knots[which], self.fractions[which])
+
+    def conditions(self) -> np.ndarray:
+        """(gap, S + T) what steers the network: where slices and wanted planes lie."""
+        return np.concatenate([self.knots / self.widths[:, None], self.fractions - 0.5], axis=1)
+
+
+@dataclass(frozen=True)
+class LinePrior:
+    """A network that has learnt to bridge gaps.
+
+    size: how many slices it looks at.  views: how often it looks, see `LearningEffort`.
+    widths: least and largest width (mm) of the gaps that it can bridge.
+    in_plane_error: mean squared error towards the end of its learning, in the units of the slices.
+    """
+
+    network: ResidualNetwork
+    size: int
+    views: int
+    widths: tuple[float, float]
+    in_plane_error: float
+
+    def bridges(self, width: float) -> bool:
+        """Whether it can bridge a gap of `width` mm."""
+        return self.widths[0] <= width <= self.widths[1]
+
+    def on(self, device: torch.device) -> LinePrior:
+        """The same on another device."""
+        return replace(self, network=copy.deepcopy(self.network).to(device))
+
+    def predict(self, slices: Tensor, stencils: Stencils) -> Tensor:
+        """[gap, T, row, column]: the wanted planes of gaps, from `slices` [plane, row, column] on the network's device.
+        """
+        device, result = slices.device, None
+        around = slices[transferred(stencils.planes, device)]
+        fractions, steering = constants(stencils.fractions, device), constants(stencils.conditions(), device)
+        size, turned = self.size, torch.cat([-steering[:, :self.size].flip(1), -steering[:, self.size:].flip(1)], dim=1)
+        with torch.no_grad():
+            for view in range(self.views):
+                images, conditions = (around.flip(1), turned) if view % 2 else (around, steering)
+                for axis in (2, 3):
+                    lines = images.transpose(2, 3) if axis == 2 else images
+                    lines = lines.flip(3) if view >= 2 else lines
+                    found = self.network(lines, conditions)
+                    found = found.flip(3) if view >= 2 else found
+                    found = found.transpose(2, 3) if axis == 2 else found
+                    found = found.flip(1) if view % 2 else found
+                    result = found if result is None else result + found
+        assert result is not None
+        first, second = around[:, size // 2 - 1, None], around[:, size // 2, None]
+        linear = first + fractions[:, :, None, None] * (second - first)
+        return linear + result / (2 * self.views)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """What there is to learn from.
+
+    slices: [plane, row, column] on the device where the work is to be done; positions: (plane,) mm, ascending.
+    pitches: mm between rows and between columns.  thickness: mm, of the slices.
+    """
+
+    slices: Tensor
+    positions: np.ndarray
+    pitches: tuple[float, float]
+    thickness: float
+    effort: LearningEffort
+    seed: int
+
+    def stencils(self, gaps: np.ndarray, fractions: np.ndarray, step: int = 1) -> Stencils:
+        """Those of `gaps`, see `Stencils.around`; few pixels are bridged from more slices."""
+        widths = self.positions[step:] - self.positions[:-step]
+        size = 6 if np.median(widths) < FEW_PIXELS * min(self.pitches) else 4
+        return Stencils.around(gaps, self.positions, fractions, size, step)
+
+    @property
+    def teachable(self) -> tuple[float, float]:
+        """Least and largest width (mm) of gaps that lines within the slices can teach to bridge."""
+        extent = min((n - 1) * pitch for n, pitch in zip(self.slices.shape[1:], self.pitches, strict=True))
+        return NARROWEST * max(self.pitches), extent
+
+    def teach(self, stencils: Stencils, tick: Callable[[int, int, float], None], share: float = 1.0
+              ) -> LinePrior | None:
+        """Learn to bridge the gaps of `stencils`.
+
+        tick: called with step, steps and loss before every step, may raise to stop.  share: of the effort's steps.
+        Returns None where no line can teach that.
+        """
+        low, high = self.teachable
+        stencils = stencils.only((stencils.widths >= low) & (stencils.widths <= high))
+        alive = torch.nonzero(self.slices.flatten(1).std(dim=1) > 1e-3)[:, 0]
+        if not len(stencils.planes) or not len(alive):
+            return None
+        effort = replace(self.effort, steps=max(round(share * self.effort.steps), 1))
+        generator = torch.Generator().manual_seed(self.seed)
+        chosen = np.unique(np.linspace(0, len(alive) - 1, MOST_SLICES).round().astype(int))
+        pieces = _Pieces(self.slices[alive[transferred(chosen, self.slices.device)]], self.pitches, stencils,
+                         self.thickness, effort, generator)
+        size, wanted = stencils.planes.shape[1], stencils.fractions.shape[1]
+        network = ResidualNetwork(size, wanted, effort.width, effort.blocks, (1, KERNEL), generator, size + wanted)
+        network = network.to(self.slices.device)
+        errors = torch.zeros(effort.steps, device=self.slices.device)
+
+        def loss_at(step: Tensor) -> Tensor:
+            around, truth, fractions, conditions = pieces.at(step)
+            first, second = around[:, size // 2 - 1, None], around[:, size // 2, None]
+            wrong = network(around[:, :, None], conditions)[:, :, 0] + torch.lerp(first, second, fractions) - truth
+            errors.scatter_(0, step, (wrong.detach() ** 2).mean()[None])
+            return torch.sqrt(wrong ** 2 + SMALL_ERROR ** 2).mean()
+
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
+            learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
+                  lambda step, loss: tick(step, effort.steps, loss))
+        return LinePrior(network, size, effort.views, (low, high), float(errors[-max(effort.steps // 10, 1):].mean()))
+
+
+class _Pieces:
+    """Pieces of neighbouring lines, drawn at random before learning begins: the same on every device."""
+
+    def __init__(self, slices: Tensor, pitches: tuple[float, float], stencils: Stencils, thickness: float,
+                 effort: LearningEffort, generator: torch.Generator) -> None:
+        self.device, (_, rows, columns) = slices.device, slices.shape
+        profiled = [_averaged(slices, thickness / pitch, axis) for axis, pitch in enumerate(pitches, start=1)]
+        self.pixels = torch.stack(profiled).flatten()
+        # By the axis across which lines neighbour each other: pixels from line to line, along a line, and how many.
+        self.steps = transferred(np.array([[columns, 1], [1, columns]]), self.device)
+        self.counts = transferred(np.array([rows, columns]), self.device)
+        self.planes, self.area, self.length = len(slices), rows * columns, min(PIECE, rows, columns)
+        half = stencils.knots.shape[1] // 2
+        pitch = np.array(pitches)[:, None, None]
+        first = stencils.knots[:, half - 1:half]
+        wanted = first + stencils.widths[:, None] * stencils.fractions
+        offsets = np.concatenate([stencils.knots, wanted], axis=1) / pitch  # (axis, gap, S + T) pixels
+        self.whole = bool(np.abs((offsets - first / pitch) - np.round(offsets - first / pitch)).max() < 1e-3)
+        self.size, self.half = 2 * half, half
+        self.offsets, self.widths = constants(offsets, self.device), constants(stencils.widths / pitch[..., 0],
+                                                                               self.device)
+        self.fractions = constants(stencils.fractions, self.device)
+        self.conditions = constants(stencils.conditions(), self.device)
+        self.table = self._drawn(slices.shape, effort, generator)
+
+    def _drawn(self, shape: torch.Size, effort: LearningEffort, generator: torch.Generator) -> list[Tensor]:
+        """[step, piece] tensors: axis, gap, middle (pixels), first pixel of the image and of the line, and directions.
+        """
+        detail, best = self._detail(shape), None
+        for _ in range(DRAWS):
+            random = torch.rand(6, effort.steps, effort.batch, generator=generator).to(self.device)
+            axis = (2 * random[0]).long()
+            gap = (len(self.fractions) * random[1]).long()
+            image = (shape[0] * random[2]).long()
+            width = self.widths[axis, gap]
+            middle = 0.5 * width + random[3] * (self.counts[axis] - 1 - width).clamp(min=0.0)
+            if self.whole:
+                middle = (middle - 0.5 * width).round() + 0.5 * width
+            start = ((self.counts[1 - axis] - self.length + 1) * random[4]).long()
+            turns = (4 * random[5]).long()
+            centre = torch.stack([middle.round().long(), start + self.length // 2])
+            row, column = torch.where(axis == 0, centre[0], centre[1]), torch.where(axis == 0, centre[1], centre[0])
+            found = [axis, gap, image, middle, start, turns, detail[image, row, column]]
+            best = found if best is None else [torch.where(new > old, a, b) for (new, old) in ((found[-1], best[-1]),)
+                                               for a, b in zip(found, best, strict=True)]
+        assert best is not None
+        return best[:-1]
+
+    def _detail(self, shape: torch.Size) -> Tensor:
+        """[plane, row, column]: mean squared difference of neighbouring pixels around each pixel."""
+        images = self.pixels.reshape(2, *shape)[0]
+        change = functional.pad(images.diff(dim=1) ** 2, (0, 0, 0, 1)) + functional.pad(images.diff(dim=2) ** 2, (0, 1))
+        reach = min(self.length // 4, (min(shape[1:]) - 1) // 2)
+        return functional.avg_pool2d(change[:, None], 2 * reach + 1, 1, reach)[:, 0]
+
+    def at(self, step: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Lines [piece, S, pixel], the lines wanted between them [piece, T, pixel], fractions [piece, T, 1] and
+        conditions (piece, S + T) of a step (1,)."""
+        axis, gap, image, middle, start, turns = (column[step][0] for column in self.table)
+        backwards, mirrored = turns % 2 == 1, turns >= 2
+        sign = torch.where(backwards, -1.0, 1.0)[:, None]
+        places = middle[:, None] + sign * self.offsets[axis, gap]
+        most = (self.counts[axis] - 1)[:, None]
+        columns = list(places.unbind(dim=1))
+        for inner in range(1, self.half):  # where the image ends, the last line stands again, as slices do
+            for outer, last in ((self.half - 1 - inner, self.half - inner), (self.half + inner, self.half + inner - 1)):
+                out = (columns[outer] < -0.01) | (columns[outer] > most[:, 0] + 0.01)
+                columns[outer] = torch.where(out, columns[last], columns[outer])
+        places = torch.stack(columns, dim=1)
+        across, along = self.steps[axis].unbind(dim=1)
+        pixel = torch.arange(self.length, device=self.device)
+        pixel = start[:, None] + torch.where(mirrored[:, None], self.length - 1 - pixel, pixel)
+        base = ((axis * self.planes + image) * self.area)[:, None] + along[:, None] * pixel
+        lines = self._lines(places, base, across, most)
+        fractions, conditions = self.fractions[gap], self.conditions[gap]
+        # Turned about, the middle stays: knots and fractions change sign, in the same order of lines.
+        return lines[:, :self.size], lines[:, self.size:], fractions[:, :, None], conditions
+
+    def _lines(self, places: Tensor, base: Tensor, across: Tensor, most: Tensor) -> Tensor:
+        """[piece, line, pixel] at `places` (piece, line) pixels: as they are, or by cubic convolution between them."""
+        lower = (places + 0.5).floor() if self.whole else places.floor()
+        taps, share = (range(1), None) if self.whole else (range(-1, 3), places - lower)
+        result = None
+        for tap in taps:
+            number = torch.minimum((lower + tap).clamp(min=0.0), most).long()
+            line = self.pixels[base[:, None] + (across[:, None] * number)[:, :, None]]
+            if share is not None:
+                line = line * _keys(share - tap)[:, :, None]
+            result = line if result is None else result + line
+        assert result is not None
+        return result
+
+
+def _keys(distance: Tensor) -> Tensor:
+    """Weight of a pixel so far away in cubic convolution (Keys, IEEE TASSP 1981, a = -1/2)."""
+    d = distance.abs()
+    near, far = (1.5 * d - 2.5) * d * d + 1.0, ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
+    return torch.where(d <= 1.0, near, torch.where(d < 2.0, far, 0.0))
+
+
+def _averaged(slices: Tensor, width: float, axis: int) -> Tensor:
+    """Average [plane, row, column] over `width` pixels along rows (axis 1) or columns (2), if that is THICK."""
+    if width <= THICK:
+        return slices
+    count = 2 * math.ceil(0.5 * (width - 1.0)) + 1
+    weights = torch.ones(count, device=slices.device)
+    weights[[0, -1]] = 0.5 * (width - (count - 2))
+    lines = slices.transpose(axis, 2)
+    padded = functional.pad(lines.flatten(0, 1)[:, None], (count // 2, count // 2), mode="replicate")
+    return functional.conv1d(padded, (weights / width)[None, None])[:, 0].reshape(lines.shape).transpose(axis, 2)

@@ -1,0 +1,47 @@
+"""The small residual convolution network that is learnt anew on every volume."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ResidualNetwork(nn.Module):
+    """Convolution, residual blocks of two convolutions each, convolution; images in, images of the same size out.
+
+    Before training it returns zeros: it learns what is to be added to a simple estimate.
+
+    inputs, outputs, width: channels at the ends and in between.  kernel: (rows, columns), odd.
+    conditions: how many numbers per image steer it, by an offset of the first layer.
+    generator: the same state gives the same network.
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int, blocks: int, kernel: tuple[int, int],
+                 generator: torch.Generator, conditions: int = 0) -> None:
+        super().__init__()
+        padding = kernel[0] // 2, kernel[1] // 2
+
+        def convolution(before: int, after: int) -> nn.Conv2d:
+            layer = nn.Conv2d(before, after, kernel, padding=padding)
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            return layer
+
+        self.first = convolution(inputs, width)
+        self.steering = nn.Parameter(torch.zeros(conditions, width)) if conditions else None
+        self.firsts = nn.ModuleList(convolution(width, width) for _ in range(blocks))
+        self.seconds = nn.ModuleList(convolution(width, width) for _ in range(blocks))
+        self.last = convolution(width, outputs)
+        for layer in (*self.seconds, self.last):
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+
+    def forward(self, images: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """images: [n, inputs, rows, columns]; conditions: (n, conditions) -> [n, outputs, rows, columns]."""
+        hidden = self.first(images.contiguous(memory_format=torch.channels_last))
+        if self.steering is not None and conditions is not None:
+            hidden = hidden + (conditions @ self.steering)[:, :, None, None]
+        hidden = functional.relu(hidden)
+        for first, second in zip(self.firsts, self.seconds, strict=True):
+            hidden = hidden + second(functional.relu(first(hidden)))
+        result: Tensor = self.last(hidden)
+        return result
