@@ -9,11 +9,11 @@ seen.  It mixes the predictions of a pixel with weights that sum to 1 and adds a
 """
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from . import interpolation
 from .correspondence import SMALLEST_SIDE, Motion, correspond
 from .descent import learn
 from .image_operations import constants, transferred
-from .interpolation import CANDIDATES, Neighbours, candidates
+from .interpolation import INTERPOLATIONS, Neighbours, candidates
 from .line_prior import SMALL_ERROR, LinePrior, Stencils
 from .networks import ResidualNetwork
 from .threads import serial_torch, shares, workers
@@ -42,8 +42,8 @@ CONTRAST = 4.0
 PIECE = 48
 # What an error counts where the truth is itself a prediction; 1 on lines that were seen.
 UNSEEN = 0.05
-# Pixels of the dense estimate count as isotropic up to this ratio of their sides.
-ISOTROPIC = 1.5
+# Pixels of virtual slices count as nearly square up to this ratio of their sides (2, and what rounding adds).
+SQUARE = 2.01
 # Slices thicker than so many pixels are averages: virtual slices are thinner than they.
 THICK = 1.5
 # By what share of their mean the widths of gaps may differ and still be even.
@@ -77,6 +77,10 @@ class Fusion:
 
     network: ResidualNetwork
     views: int
+
+    def on(self, device: torch.device) -> Fusion:
+        """The same on another device."""
+        return replace(self, network=copy.deepcopy(self.network).to(device))
 
     def fuse(self, predictions: Tensor) -> Tensor:
         """Fuse predictions [gap, INPUTS, T, row, column], as `features` gives them -> [gap, T, row, column].
@@ -113,7 +117,7 @@ def applies(rows: int, columns: int, pitches: tuple[float, float], positions: np
     plane, count = width / (planes_per_gap + 1), len(widths) * (planes_per_gap + 1) + 1
     sides = plane / np.array(pitches)
     extents = (np.array([rows, columns]) - 1) * pitches
-    return bool((sides <= ISOTROPIC).all() and (sides >= 1.0 / ISOTROPIC).all() and thickness <= THICK * min(pitches)
+    return bool((sides <= SQUARE).all() and (sides >= 1.0 / SQUARE).all() and thickness <= THICK * min(pitches)
                 and min(count, rows, columns) >= SMALLEST_SIDE and extents.min() >= FEWEST_GAPS * width)
 
 
@@ -128,29 +132,30 @@ def features(slices: Tensor, positions: np.ndarray, found: Motion, gaps: np.ndar
     by_candidate = candidates(slices, positions, found, Neighbours.around(gaps, len(positions)), fractions)
     stencils = Stencils.around(gaps, positions, fractions, prior.size)
     by_line = torch.cat([_directions(prior, slices, stencils.only(np.array([n]))) for n in range(len(gaps))], dim=1)
-    return torch.stack([*(by_candidate[CANDIDATES.index(name)] for name in FUSED), *by_line], dim=1)
+    return torch.stack([*(by_candidate[INTERPOLATIONS.index(name)] for name in FUSED), *by_line], dim=1)
 
 
-def working_memory(planes: int, pixels: int, prior: LinePrior) -> int:
+def working_memory(planes: int, pixels: int) -> int:
     """Bytes that `features` needs per gap, predicted on `planes` planes of `pixels`."""
-    width = prior.network.first.out_channels
-    return interpolation.working_memory(planes, pixels) + 4 * pixels * (2 * INPUTS * planes + 4 * width)
+    return interpolation.working_memory(planes, pixels) + 4 * (INPUTS + 4) * planes * pixels
 
 
 def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float], prior: LinePrior, effort: FusionEffort,
-                 seed: int, tick: Callable[[int, float], None]) -> Fusion:
+                 seed: int, tick: Callable[[int, int, float], None]) -> Fusion:
     """Learn to fuse from a first dense estimate [plane, row, column], evenly spaced, on the device of `prior`.
 
-    every: every so manieth plane of it, the first and the last too, is a trusted slice.  spacing: mm between planes,
-    rows and columns; `applies` tells whether it will do.  tick: see `descent.repeat`.
+    every: from one trusted slice in it to the next, in planes; the first and the last plane are trusted.  spacing: mm
+    between planes, rows and columns; `applies` tells whether it will do.  tick: called with step, steps and loss before
+    every virtual stack (the loss is then nan) and every step, may raise to stop.
     """
     generator = torch.Generator().manual_seed(seed)
-    pieces = _Pieces(dense, every, _stacks(dense, every, spacing), prior, effort, generator, partial(tick, 0, math.nan))
+    pieces = _Pieces(dense, every, _stacks(dense, every, spacing), prior, effort, generator,
+                     lambda: tick(0, effort.steps, math.nan))
     wanted = every - 1
     network = ResidualNetwork(INPUTS * wanted, (INPUTS + 1) * wanted, effort.width, effort.blocks, (3, 3), generator)
     beliefs = [*(FIRST_BELIEF.get(name, 0.0) for name in FUSED), FIRST_BELIEF_IN_LINES, FIRST_BELIEF_IN_LINES, 0.0]
     network.last.bias.data.copy_(torch.tensor(beliefs).repeat_interleave(wanted))  # type: ignore[union-attr]
-    network = network.to(dense.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(dense.device)
 
     def loss_at(step: Tensor) -> Tensor:
         predictions, truth, weights = pieces.at(step)
@@ -158,7 +163,8 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
         return (weights * wrong.mean(dim=1)).sum() / weights.sum()
 
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
-        learn(list(network.parameters()), loss_at, effort.steps, effort.rate, tick)
+        learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
+              lambda step, loss: tick(step, effort.steps, loss))
     return Fusion(network, effort.views)
 
 
@@ -255,7 +261,7 @@ def _fill(gaps: list[Tensor], dense: Tensor, stack: _VirtualStack, fractions: np
             known = torch.cat([each, _planes_at(volume, truth[number])[None]])
             gaps[number].copy_(known.flatten(0, 1).flatten(1).T)
 
-    size = working_memory(len(fractions), slices[0].numel(), prior)
+    size = working_memory(len(fractions), slices[0].numel())
     with serial_torch(), ThreadPoolExecutor(workers(dense.device)) as pool:
         list(pool.map(several, shares(np.arange(len(gaps)), size, dense.device)))
 
@@ -286,7 +292,7 @@ def _exchanged(predictions: Tensor) -> Tensor:
 
 
 def _directions(prior: LinePrior, slices: Tensor, stencils: Stencils) -> Tensor:
-    """[2, gap, T, row, column]: what `prior` predicts from lines across which the rows count, and the columns."""
+    """[2, gap, T, row, column]: what `prior` predicts from lines along rows, and from lines along columns."""
     device, size = slices.device, prior.size
     around = slices[transferred(stencils.planes, device)]
     fractions, steering = constants(stencils.fractions, device), constants(stencils.conditions(), device)
@@ -296,10 +302,10 @@ def _directions(prior: LinePrior, slices: Tensor, stencils: Stencils) -> Tensor:
         for view in range(prior.views):
             images, conditions = (around.flip(1), turned) if view % 2 else (around, steering)
             for axis in (0, 1):
-                lines = images if axis else images.transpose(2, 3)
+                lines = images.transpose(2, 3) if axis else images
                 found = prior.network(lines.flip(3) if view >= 2 else lines, conditions)
                 found = found.flip(3) if view >= 2 else found
-                found = found if axis else found.transpose(2, 3)
+                found = found.transpose(2, 3) if axis else found
                 result[axis] += found.flip(1) if view % 2 else found
     first, second = around[:, size // 2 - 1, None], around[:, size // 2, None]
     return torch.lerp(first, second, fractions[:, :, None, None]) + result / prior.views

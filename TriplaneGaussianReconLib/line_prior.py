@@ -13,6 +13,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -196,7 +197,8 @@ class Teacher:
                          self.thickness, effort, generator)
         size, wanted = stencils.planes.shape[1], stencils.fractions.shape[1]
         network = ResidualNetwork(size, wanted, effort.width, effort.blocks, (1, KERNEL), generator, size + wanted)
-        network = network.to(self.slices.device)
+        # As the images are laid out, so are the weights and their gradients.
+        network = network.to(self.slices.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         errors = torch.zeros(effort.steps, device=self.slices.device)
 
         def loss_at(step: Tensor) -> Tensor:
@@ -210,6 +212,18 @@ class Teacher:
             learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
                   lambda step, loss: tick(step, effort.steps, loss))
         return LinePrior(network, size, effort.views, (low, high), float(errors[-max(effort.steps // 10, 1):].mean()))
+
+
+class _Drawn(NamedTuple):
+    """What is read in every step, [step, piece] each: which gap; places (S + T) of the lines, pixels; number of the
+    first pixel, and pixels along and across lines; the last place (1)."""
+
+    gap: Tensor
+    places: Tensor
+    first: Tensor
+    along: Tensor
+    across: Tensor
+    most: Tensor
 
 
 class _Pieces:
@@ -235,30 +249,45 @@ class _Pieces:
                                                                                self.device)
         self.fractions = constants(stencils.fractions, self.device)
         self.conditions = constants(stencils.conditions(), self.device)
-        self.table = self._drawn(slices.shape, effort, generator)
+        self.pixel = torch.arange(self.length, device=self.device)
+        self.drawn = self._drawn(slices.shape, effort, generator)
 
-    def _drawn(self, shape: torch.Size, effort: LearningEffort, generator: torch.Generator) -> list[Tensor]:
-        """[step, piece] tensors: axis, gap, middle (pixels), first pixel of the image and of the line, and directions.
-        """
-        detail, best = self._detail(shape), None
-        for _ in range(DRAWS):
-            random = torch.rand(6, effort.steps, effort.batch, generator=generator).to(self.device)
-            axis = (2 * random[0]).long()
-            gap = (len(self.fractions) * random[1]).long()
-            image = (shape[0] * random[2]).long()
-            width = self.widths[axis, gap]
-            middle = 0.5 * width + random[3] * (self.counts[axis] - 1 - width).clamp(min=0.0)
-            if self.whole:
-                middle = (middle - 0.5 * width).round() + 0.5 * width
-            start = ((self.counts[1 - axis] - self.length + 1) * random[4]).long()
-            turns = (4 * random[5]).long()
-            centre = torch.stack([middle.round().long(), start + self.length // 2])
-            row, column = torch.where(axis == 0, centre[0], centre[1]), torch.where(axis == 0, centre[1], centre[0])
-            found = [axis, gap, image, middle, start, turns, detail[image, row, column]]
-            best = found if best is None else [torch.where(new > old, a, b) for (new, old) in ((found[-1], best[-1]),)
-                                               for a, b in zip(found, best, strict=True)]
-        assert best is not None
-        return best[:-1]
+    def _drawn(self, shape: torch.Size, effort: LearningEffort, generator: torch.Generator) -> _Drawn:
+        """Draw where the pieces of every step lie, and in which directions they are read."""
+        detail = self._detail(shape)
+        best = self._candidates(shape, effort, generator, detail)
+        for _ in range(DRAWS - 1):
+            other = self._candidates(shape, effort, generator, detail)
+            better = other[-1] > best[-1]
+            best = [torch.where(better, new, old) for new, old in zip(other, best, strict=True)]
+        axis, gap, image, middle, start, turns, _ = best
+        backwards, mirrored = turns % 2 == 1, turns >= 2
+        most = (self.counts[axis] - 1)[..., None]
+        places = list((middle[..., None] + torch.where(backwards, -1.0, 1.0)[..., None] * self.offsets[axis, gap]
+                       ).unbind(dim=-1))
+        for inner in range(1, self.half):  # where the image ends, the last line stands again, as slices do
+            for outer, last in ((self.half - 1 - inner, self.half - inner), (self.half + inner, self.half + inner - 1)):
+                out = (places[outer] < -0.01) | (places[outer] > most[..., 0] + 0.01)
+                places[outer] = torch.where(out, places[last], places[outer])
+        across, along = self.steps[axis].unbind(dim=-1)
+        first = (axis * self.planes + image) * self.area + along * (start + torch.where(mirrored, self.length - 1, 0))
+        return _Drawn(gap, torch.stack(places, dim=-1), first, torch.where(mirrored, -along, along), across, most)
+
+    def _candidates(self, shape: torch.Size, effort: LearningEffort, generator: torch.Generator, detail: Tensor
+                    ) -> list[Tensor]:
+        """[step, piece] tensors: axis, gap, middle of the gap (pixels), numbers of the image and of the piece's first
+        pixel, directions, and how much detail there is."""
+        random = torch.rand(6, effort.steps, effort.batch, generator=generator).to(self.device)
+        most = 2, len(self.fractions), shape[0]
+        axis, gap, image = ((count * share).long() for count, share in zip(most, random, strict=False))
+        width = self.widths[axis, gap]
+        middle = 0.5 * width + random[3] * (self.counts[axis] - 1 - width).clamp(min=0.0)
+        if self.whole:
+            middle = (middle - 0.5 * width).round() + 0.5 * width
+        start = ((self.counts[1 - axis] - self.length + 1) * random[4]).long()
+        centre = torch.stack([middle.round().long(), start + self.length // 2])
+        row, column = torch.where(axis == 0, centre, centre.flip(0))
+        return [axis, gap, image, middle, start, (4 * random[5]).long(), detail[image, row, column]]
 
     def _detail(self, shape: torch.Size) -> Tensor:
         """[plane, row, column]: mean squared difference of neighbouring pixels around each pixel."""
@@ -269,26 +298,13 @@ class _Pieces:
 
     def at(self, step: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Lines [piece, S, pixel], the lines wanted between them [piece, T, pixel], fractions [piece, T, 1] and
-        conditions (piece, S + T) of a step (1,)."""
-        axis, gap, image, middle, start, turns = (column[step][0] for column in self.table)
-        backwards, mirrored = turns % 2 == 1, turns >= 2
-        sign = torch.where(backwards, -1.0, 1.0)[:, None]
-        places = middle[:, None] + sign * self.offsets[axis, gap]
-        most = (self.counts[axis] - 1)[:, None]
-        columns = list(places.unbind(dim=1))
-        for inner in range(1, self.half):  # where the image ends, the last line stands again, as slices do
-            for outer, last in ((self.half - 1 - inner, self.half - inner), (self.half + inner, self.half + inner - 1)):
-                out = (columns[outer] < -0.01) | (columns[outer] > most[:, 0] + 0.01)
-                columns[outer] = torch.where(out, columns[last], columns[outer])
-        places = torch.stack(columns, dim=1)
-        across, along = self.steps[axis].unbind(dim=1)
-        pixel = torch.arange(self.length, device=self.device)
-        pixel = start[:, None] + torch.where(mirrored[:, None], self.length - 1 - pixel, pixel)
-        base = ((axis * self.planes + image) * self.area)[:, None] + along[:, None] * pixel
-        lines = self._lines(places, base, across, most)
-        fractions, conditions = self.fractions[gap], self.conditions[gap]
-        # Turned about, the middle stays: knots and fractions change sign, in the same order of lines.
-        return lines[:, :self.size], lines[:, self.size:], fractions[:, :, None], conditions
+        conditions (piece, S + T) of a step (1,).
+
+        Read backwards or mirrored, knots and fractions stay as they are: measured from the middle they turn with it.
+        """
+        gap, places, first, along, across, most = (column[step][0] for column in self.drawn)
+        lines = self._lines(places, first[:, None] + along[:, None] * self.pixel, across, most)
+        return lines[:, :self.size], lines[:, self.size:], self.fractions[gap][:, :, None], self.conditions[gap]
 
     def _lines(self, places: Tensor, base: Tensor, across: Tensor, most: Tensor) -> Tensor:
         """[piece, line, pixel] at `places` (piece, line) pixels: as they are, or by cubic convolution between them."""

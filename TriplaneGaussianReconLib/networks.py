@@ -33,7 +33,7 @@ class ResidualNetwork(nn.Module):
         self.seconds = nn.ModuleList(convolution(width, width) for _ in range(blocks))
         self.last = convolution(width, outputs)
         for layer in (*self.seconds, self.last):
-            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.weight)
 
     def forward(self, images: Tensor, conditions: Tensor | None = None) -> Tensor:
         """images: [n, inputs, rows, columns]; conditions: (n, conditions) -> [n, outputs, rows, columns]."""

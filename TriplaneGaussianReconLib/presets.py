@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .errors import InputError
@@ -73,16 +73,22 @@ class Preset:
             raise InputError("Refinement needs a mode that is linear in the values: normalised or additive, not alpha.")
 
 
+# Gaussians along the displacement, in the mixture that hidden slices ask for.  For everyday use.
+_FAST = Preset(
+    name="fast", initialization="correspondence", mode="normalised", cutoff=12.0,
+    in_plane_sigma=0.38, depth_sigmas=(0.3, 0.4),
+    triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
+                      fusion="concatenate", total_variation=1e-3),
+    training=Training(steps=2, learning_rates={"field": 1e-2}),
+    refinement_steps=4, predicted_weight=0.5,
+    prior=LearningEffort(width=24, blocks=2, steps=2000, batch=64, rate=5e-3))
+
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
-    # Gaussians along the displacement, in the mixture that hidden slices ask for.  For everyday use.
-    Preset(
-        name="fast", initialization="correspondence", mode="normalised", cutoff=12.0,
-        in_plane_sigma=0.38, depth_sigmas=(0.3, 0.4),
-        triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
-                          fusion="concatenate", total_variation=1e-3),
-        training=Training(steps=2, learning_rates={"field": 1e-2}),
-        refinement_steps=4, predicted_weight=0.5,
-        prior=LearningEffort(width=24, blocks=2, steps=2000, batch=64, rate=5e-3)),
+    _FAST,
+    # More is learnt from the slices: what two cores do in some minutes.
+    replace(_FAST, name="balanced", prior=LearningEffort(48, 3, steps=7000, batch=64, rate=4e-3, views=2)),
+    # For a GPU: more again.
+    replace(_FAST, name="best", prior=LearningEffort(96, 5, steps=8000, batch=256, rate=2e-3, views=4)),
     # The published model and losses, trained on trusted slices alone.  For comparison; slow.
     Preset(
         name="paper", initialization="correspondence", mode="alpha", cutoff=12.0,

@@ -23,9 +23,15 @@ BAND = 3.0
 # Signed distance (pixels) that a slice without the label counts as, so that a label ends part of the way towards it.
 ABSENT = -4.0
 # On a slice without any label the background counts as so many gap widths inside: an end, steeper than it is deep.
-RECESSION = 3.0
+RECESSION = 7.0
 # Pixels around both outlines in which a label can appear between them; a label does not move farther across a gap.
 SEARCH = 12
+# Sides of boxes are multiples of so many pixels where the slice has room, so that many are of one size.
+GRAIN = 16
+# Signed distance (pixels) beyond which one is as good as another where what was learnt and what follows mix.
+LARGEST = 6.0
+# How much what was learnt counts, next to what follows from the outlines alone.
+LEARNT_SHARE = 0.75
 # Labels that one Gaussian can carry; where more meet, those farthest from it are left out.
 MOST_SLOTS = 5
 
@@ -58,6 +64,13 @@ class LabelChannels:
         if value:
             return layers[layer] == value
         return ~np.isin(layers[layer], [v for at, v in self.table if at == layer and v])
+
+    def numbered(self, layers: np.ndarray) -> np.ndarray:
+        """[layer, ...] label values -> [layer with segments, ...] int16, which channel each pixel of it is."""
+        return np.stack([np.maximum.reduce([
+            np.where(self.mask(layers, n), np.int16(n), np.int16(0))
+            for n, (at, _) in enumerate(self.table, start=1) if at == layer])
+            for layer in sorted({layer for layer, _ in self.table})])
 
     def one_hot(self, layers: np.ndarray) -> np.ndarray:
         """[layer, plane, row, column] label values -> [plane, channel - 1, row, column] float32 masks."""
@@ -182,14 +195,16 @@ def on_slice(outlines: Boxed, device: torch.device) -> Occupancies:
     return pixels.occupied(values, torch.zeros_like(values))
 
 
-def between(outlines: Boxed, full: Tensor, gated: Tensor, layers: int) -> list[Occupancies]:
+def between(outlines: Boxed, full: Tensor, gated: Tensor, layers: int, learnt: Tensor | None = None
+            ) -> list[Occupancies]:
     """Occupancies on `layers` planes between two slices, at the fractions 1/2L, 3/2L, ... of the gap.
 
     outlines: of the two slices.  full, gated: [row, column, 2] displacement across the gap, in pixels; its device is
-    where the work is done.
+    where the work is done.  learnt: [2L - 1, pixel] signed distances at 1/2L, 2/2L, ..., see `label_prior`.
 
     The signed distances are interpolated straight through, along the displacement, and along the gated displacement,
     and the three are averaged: follows what moves, without being led astray where the image does not show the border.
+    What was learnt corrects that.
     Trends are per whole gap, along the gated displacement, over 1/2L of the gap on either side.
     """
     pixels = _Pixels.of(outlines, full.device)
@@ -197,6 +212,8 @@ def between(outlines: Boxed, full: Tensor, gated: Tensor, layers: int) -> list[O
     moves = torch.stack([full, gated]).flatten(1, 2)[:, pixels.numbers] * pixels.unit
     steps = 2 * layers
     inner = [pixels.interpolated(ends, moves, n / steps) for n in range(1, steps)]
+    if learnt is not None:
+        inner = [_corrected(*each) for each in zip(inner, learnt, strict=True)]
     course = occupancy(torch.stack([ends[0], *inner, ends[1]]))
     backwards_and_forwards = constants([-1 / steps, 1 / steps], full.device)[:, None, None, None] * moves[1:]
     result = []
@@ -261,10 +278,22 @@ class _Pixels:
         return Occupancies(self.numbers[kept], self.channels[kept], values[kept], trends[kept])
 
 
+def _corrected(distance: Tensor, learnt: Tensor) -> Tensor:
+    """Signed distances mixed, as far as they matter."""
+    return torch.lerp(*(each.clamp(-LARGEST, LARGEST) for each in (distance, learnt)), LEARNT_SHARE)
+
+
 def _box(present: np.ndarray) -> tuple[slice, slice] | None:
     """The part of a slice [row, column] that holds `present`, with SEARCH pixels around it; None if there is none."""
     rows, columns = np.flatnonzero(present.any(axis=1)), np.flatnonzero(present.any(axis=0))
     if not len(rows):
         return None
-    return (slice(max(rows[0] - SEARCH, 0), min(rows[-1] + SEARCH + 1, present.shape[0])),
-            slice(max(columns[0] - SEARCH, 0), min(columns[-1] + SEARCH + 1, present.shape[1])))
+    return _widened(rows[0], rows[-1], present.shape[0]), _widened(columns[0], columns[-1], present.shape[1])
+
+
+def _widened(first: int, last: int, count: int) -> slice:
+    """The pixels `first` to `last` of `count`, and SEARCH or more around them."""
+    start, stop = max(first - SEARCH, 0), min(last + SEARCH + 1, count)
+    size = min(-(-(stop - start) // GRAIN) * GRAIN, count)
+    start = min(start, count - size)
+    return slice(start, start + size)

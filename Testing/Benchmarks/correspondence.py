@@ -28,7 +28,7 @@ import torch
 from TriplaneGaussianReconLib import metrics
 from TriplaneGaussianReconLib.correspondence import SMOOTHNESS, correspond, warp
 from TriplaneGaussianReconLib.image_files import read_image
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, Neighbours, candidates
+from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
 from TriplaneGaussianReconLib.selection import Selection
 
 # first, second [row, column] float32 in [0, 1] -> [row, column, 2] pixels (along columns, along rows) such that what
@@ -138,7 +138,7 @@ def gate_scores(case: Case) -> dict[str, float]:
         around = Neighbours.around(np.array([gap]), len(slices))
         return candidates(trusted, positions, found, around, np.array([fraction]))[number, 0, 0].numpy()
 
-    return {name: case.psnr(partial(candidate, number=CANDIDATES.index(name))) for name in _GATE_SHOWN}
+    return {name: case.psnr(partial(candidate, number=INTERPOLATIONS.index(name))) for name in _GATE_SHOWN}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ from TriplaneGaussianReconLib import arbitration
 from TriplaneGaussianReconLib.arbitration import USUAL, USUAL_SHARE, Arbitration, arbitrate, disagreement
 from TriplaneGaussianReconLib.correspondence import correspond
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, Neighbours, candidates
+from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
 
 MOVING = ("flow", "flow_cubic", "gated", "gated_cubic", "gated_smooth")
 STRAIGHT = ("linear", "pchip", "cubic", "straight_smooth")
@@ -37,10 +37,10 @@ def share(result: Arbitration, names: tuple[str, ...]) -> float:
 
 def check(result: Arbitration) -> None:
     """What holds for every arbitration."""
-    assert result.weights.shape == (len(CANDIDATES),)
+    assert result.weights.shape == (len(INTERPOLATIONS),)
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
     for name, weight in USUAL.items():
-        assert result.weights[CANDIDATES.index(name)] >= USUAL_SHARE * weight - 1e-9
+        assert result.weights[INTERPOLATIONS.index(name)] >= USUAL_SHARE * weight - 1e-9
     assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
     assert all(np.isfinite(hidden.psnr) for hidden in result.hidden)
 
@@ -152,8 +152,8 @@ def test_how_many_slices_are_looked_at_at_a_time_does_not_matter(textured: Calla
 
 
 def test_candidates_are_mixed_by_weight() -> None:
-    predictions = torch.rand(len(CANDIDATES), 2, 12, 14, generator=torch.Generator().manual_seed(0))
-    weights = np.zeros(len(CANDIDATES))
+    predictions = torch.rand(len(INTERPOLATIONS), 2, 12, 14, generator=torch.Generator().manual_seed(0))
+    weights = np.zeros(len(INTERPOLATIONS))
     weights[[1, 4]] = 0.25, 0.75
     result = Arbitration(weights, (0.1, 0.5), ())
     mixture, error = result.mixture(predictions), result.expected_error(predictions)

@@ -10,7 +10,7 @@ import torch
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from TriplaneGaussianReconLib.correspondence import Correspondence, correspond
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, SMOOTHING, Neighbours, candidates
+from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, SMOOTHING, Neighbours, candidates
 
 CPU = torch.device("cpu")
 
@@ -36,12 +36,12 @@ def predicted(slices: np.ndarray, positions: np.ndarray, found: Correspondence, 
               fractions: list[float] | np.ndarray) -> np.ndarray:
     result = candidates(torch.from_numpy(slices), positions, found.on(CPU),
                         Neighbours.around(np.array([gap]), len(slices)), np.array(fractions))
-    assert result.shape == (len(CANDIDATES), 1, len(fractions), *slices.shape[1:]) and result.dtype == torch.float32
+    assert result.shape == (len(INTERPOLATIONS), 1, len(fractions), *slices.shape[1:]) and result.dtype == torch.float32
     return result[:, 0].numpy()
 
 
 def named(predictions: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(zip(CANDIDATES, predictions, strict=True))
+    return dict(zip(INTERPOLATIONS, predictions, strict=True))
 
 
 @pytest.mark.parametrize("gap", range(4))

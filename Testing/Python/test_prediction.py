@@ -14,10 +14,10 @@ from TriplaneGaussianReconLib.arbitration import USUAL, Arbitration
 from TriplaneGaussianReconLib.correspondence import correspond
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.geometry import Grid, PlaneStack
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, Neighbours, candidates
+from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
 from TriplaneGaussianReconLib.prediction import Prediction, corrected, predict
 
-WEIGHTS = np.array([USUAL.get(name, 0.0) for name in CANDIDATES])
+WEIGHTS = np.array([USUAL.get(name, 0.0) for name in INTERPOLATIONS])
 USUALLY = Arbitration(WEIGHTS, (0.01, 0.5), ())
 CPU = torch.device("cpu")
 

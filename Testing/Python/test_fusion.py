@@ -1,0 +1,310 @@
+"""Candidates and line prior, fused by a network learnt on virtual stacks."""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from TriplaneGaussianReconLib import fusion
+from TriplaneGaussianReconLib.correspondence import Correspondence, Motion, correspond
+from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.fusion import (
+    FUSED,
+    INPUTS,
+    UNSEEN,
+    Fusion,
+    FusionEffort,
+    applies,
+    features,
+    learn_fusion,
+)
+from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.line_prior import SMALL_ERROR, LearningEffort, LinePrior, Stencils, Teacher
+from TriplaneGaussianReconLib.networks import ResidualNetwork
+from TriplaneGaussianReconLib.threads import serial_torch
+
+CPU = torch.device("cpu")
+FEW_STEPS = FusionEffort(width=6, blocks=1, steps=8, batch=3, rate=1e-3)
+NOT_LEARNING = replace(FEW_STEPS, rate=0.0)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with serial_torch():
+        yield
+
+
+def tubes(size: int, seed: int = 0, count: int = 60, noise: float = 0.02) -> np.ndarray:
+    """[plane, row, column] in about [0, 1]: straight tubes in all directions, and noise."""
+    generator = np.random.default_rng(seed)
+    points = np.stack(np.meshgrid(*[np.arange(float(size))] * 3, indexing="ij"), axis=-1)
+    volume = np.zeros((size,) * 3)
+    for _ in range(count):
+        way = generator.standard_normal(3)
+        from_one = points - generator.uniform(0.0, size, 3)
+        from_one -= (from_one @ way)[..., None] * (way / (way @ way))
+        volume += generator.uniform(-1.0, 1.0) * np.exp(-(from_one ** 2).sum(axis=-1) / (2.0 * 1.5 ** 2))
+    volume = 0.5 + 0.25 * volume / volume.std()
+    return (volume + noise * generator.standard_normal(volume.shape)).clip(0.0, 1.0).astype(np.float32)
+
+
+def ramp(shape: tuple[int, int, int]) -> Tensor:
+    """[plane, row, column] in [0, 1]: linear along every axis, along none as along another."""
+    courses = [share * torch.linspace(0.0, 1.0, n) for share, n in zip((0.2, 0.3, 0.5), shape, strict=True)]
+    return courses[0][:, None, None] + courses[1][:, None] + courses[2]
+
+
+def randomised(network: ResidualNetwork, seed: int = 0) -> ResidualNetwork:
+    """With an answer other than 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return network
+
+
+def untaught_prior(planes: int, views: int = 1, size: int = 4) -> LinePrior:
+    """What it predicts is linear."""
+    network = ResidualNetwork(size, planes, 4, 1, (1, 5), torch.Generator().manual_seed(0), size + planes)
+    return LinePrior(network, size, views, (0.0, math.inf), 0.0)
+
+
+def untaught_fusion(planes: int, views: int) -> Fusion:
+    network = ResidualNetwork(INPUTS * planes, (INPUTS + 1) * planes, 6, 1, (3, 3), torch.Generator().manual_seed(0))
+    return Fusion(randomised(network), views)
+
+
+def never_stop(step: int, steps: int, loss: float) -> None:
+    pass
+
+
+def exchanged(predictions: Tensor) -> Tensor:
+    """Seen with rows and columns exchanged, the line prior's two directions are exchanged as well."""
+    return predictions[:, [*range(len(FUSED)), -1, -2]].transpose(-2, -1)
+
+
+def test_fused_is_better_than_everything_that_is_fused() -> None:
+    """On planes that nobody saw, with one of the predictions for a first dense estimate."""
+    every, volume = 4, torch.from_numpy(tubes(49))
+    slices, positions = volume[::every].contiguous(), np.arange(0.0, 49.0, every)
+    gaps, fractions = np.arange(len(slices) - 1), np.arange(1, every) / every
+    teacher = Teacher(slices, positions, (1.0, 1.0), 1.0, LearningEffort(12, 1, 150, 64, 5e-3), 0)
+    prior = teacher.teach(teacher.stencils(gaps, fractions), never_stop)
+    assert prior is not None and applies(49, 49, (1.0, 1.0), positions, every - 1, 1.0)
+    predictions = features(slices, positions, correspond(slices.numpy()).on(CPU), gaps, fractions, prior)
+    dense = torch.cat([torch.cat([slices[:-1, None], predictions[:, -1]], dim=1).flatten(0, 1), slices[-1:]])
+    fused = learn_fusion(dense, every, (1.0, 1.0, 1.0), prior, FusionEffort(16, 1, 120, 6, 4e-3), 0, never_stop
+                         ).fuse(predictions)
+    truth = volume[:-1].unflatten(0, (-1, every))[:, 1:]
+    error = ((predictions - truth[:, None]) ** 2).mean(dim=(0, 2, 3, 4))
+    mean = ((predictions.mean(dim=1) - truth) ** 2).mean()
+    wrong = ((fused - truth) ** 2).mean()
+    assert wrong < 0.9 * error.min() and wrong < 0.9 * mean
+
+
+@pytest.mark.parametrize(("every", "spacing"), [(2, (1.0, 1.0, 1.0)), (4, (1.0, 1.0, 1.0)), (4, (0.75, 1.0, 0.7)),
+                                                (3, (1.3, 1.0, 1.4))])
+def test_virtual_planes_lie_where_they_are_wanted(every: int, spacing: tuple[float, float, float]) -> None:
+    """All predictions are right where intensities are linear, so there is nothing to learn."""
+    losses: list[float] = []
+    learn_fusion(ramp((24 // every * every + 1, 40, 36)), every, spacing, untaught_prior(every - 1), NOT_LEARNING,
+                 0, lambda step, steps, loss: losses.append(loss))
+    assert max(losses[5:]) < 1.2e-3  # the smallest that a loss can be is 1e-3
+
+
+def test_virtual_slices_run_across_rows_and_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far apart as the real ones, from the first one and from half-way to the next."""
+    found: list[np.ndarray] = []
+
+    def noted(slices: np.ndarray) -> Correspondence:
+        found.append(slices)
+        return correspond(slices)
+
+    monkeypatch.setattr(fusion, "correspond", noted)
+    dense = torch.from_numpy(tubes(34)[:25])
+    learn_fusion(dense, 4, (0.75, 0.75, 1.0), untaught_prior(3), NOT_LEARNING, 0, never_stop)
+    for slices, expected in zip(found, (dense[:, ::4].transpose(0, 1), dense[:, 2::4].transpose(0, 1),
+                                        dense[..., ::3].movedim(2, 0), dense[..., 1::3].movedim(2, 0)), strict=True):
+        np.testing.assert_allclose(slices, expected)
+
+
+def test_pieces_are_learnt_from_in_all_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with rows and columns exchanged; what the prior says along rows stays what it says along rows."""
+    seen: list[Tensor] = []
+
+    def coordinates(slices: Tensor, positions: np.ndarray, found: Motion, gaps: np.ndarray, *_: object) -> Tensor:
+        result = torch.zeros(len(gaps), INPUTS, 3, *slices.shape[1:])
+        result[:, 0] = torch.arange(3)[:, None, None]
+        result[:, -2] = torch.arange(slices.shape[2])
+        result[:, -1] = torch.arange(slices.shape[1])[:, None]
+        return result
+
+    def noted(network: ResidualNetwork, predictions: Tensor) -> Tensor:
+        seen.append(predictions)
+        return fused(network, predictions)
+
+    fused = fusion._fused
+    monkeypatch.setattr(fusion, "features", coordinates)
+    monkeypatch.setattr(fusion, "_fused", noted)
+    learn_fusion(ramp((25, 36, 40)), 4, (1.0, 1.0, 1.0), untaught_prior(3), FusionEffort(4, 1, 30, 3, 0.0), 0,
+                 never_stop)
+    ways = set()
+    for order, along_rows, along_columns in torch.cat(seen)[:, [0, -2, -1]]:
+        steps = order.diff(dim=0), along_rows.diff(dim=2), along_columns.diff(dim=1)
+        assert all(step.min() == step.max() for step in steps)
+        ways.add(tuple(step.max().item() for step in steps))
+    assert ways == set(product((-1.0, 1.0), repeat=3))
+
+
+@pytest.mark.parametrize(("most", "kept"), [(1, 3), (10_000, 8)])
+def test_of_a_large_volume_the_middle_teaches(most: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many gaps of each virtual stack, but a few at least; 25 x 41 predicted pixels in each."""
+    asked: list[np.ndarray] = []
+
+    def noted(slices: Tensor, positions: np.ndarray, found: Motion, gaps: np.ndarray, fractions: np.ndarray,
+              prior: LinePrior) -> Tensor:
+        asked.append(positions[gaps] + 1.0)  # where the middle of each gap lies, but for the stack's offset
+        return features(slices, positions, found, gaps, fractions, prior)
+
+    losses: list[float] = []
+    monkeypatch.setattr(fusion, "features", noted)
+    monkeypatch.setattr(fusion, "MOST_PIXELS", most)
+    learn_fusion(ramp((25, 41, 41)), 2, (1.0, 1.0, 1.0), untaught_prior(1), NOT_LEARNING, 0,
+                 lambda step, steps, loss: losses.append(loss))
+    middles = np.concatenate(asked)
+    assert len(middles) == 4 * min(max(most // (25 * 41), 3), 20) and np.abs(middles - 20.0).max() <= kept + 2.0
+    assert max(losses[5:]) < 1.2e-3
+
+
+def test_what_was_not_seen_counts_little() -> None:
+    """Where no slice runs, trusted or virtual, the estimate is wrong by 1: on 18 of 25 lines, for a third of what is
+    predicted there.  So slices and predictions are right, but not what is taken for the truth."""
+    dense, losses = ramp((25, 40, 40)), []
+    dense[np.arange(25) % 4 != 0, 1::2, 1::2] += 1.0
+    learn_fusion(dense, 4, (1.0, 1.0, 1.0), untaught_prior(3), replace(NOT_LEARNING, steps=20), 0,
+                 lambda step, steps, loss: losses.append(loss))
+    assert np.mean(losses[5:]) == pytest.approx(SMALL_ERROR + 18 * UNSEEN / 3 / (7 + 18 * UNSEEN), rel=0.1)
+
+
+def test_features_are_the_candidates_and_both_directions_of_the_prior() -> None:
+    slices, positions, fractions = torch.from_numpy(tubes(32)[::4].copy()), np.arange(8) * 4.0, np.array([0.25, 0.7])
+    gaps, found = np.array([0, 3, 6]), correspond(slices.numpy()).on(CPU)
+    for views in (1, 2, 4):
+        prior = untaught_prior(2, views)
+        randomised(prior.network)
+        predictions = features(slices, positions, found, gaps, fractions, prior)
+        assert predictions.shape == (3, INPUTS, 2, 32, 32) and predictions.dtype == torch.float32
+        by_candidate = candidates(slices, positions, found, Neighbours.around(gaps, 8), fractions)
+        for number, name in enumerate(FUSED):
+            assert torch.equal(predictions[:, number], by_candidate[INTERPOLATIONS.index(name)])
+        lines = prior.predict(slices, Stencils.around(gaps, positions, fractions, prior.size))
+        torch.testing.assert_close(predictions[:, -2:].mean(dim=1), lines, atol=1e-6, rtol=0.0)
+        turned = features(slices.transpose(1, 2), positions, found, gaps, fractions, prior)
+        torch.testing.assert_close(turned[:, -2:], exchanged(predictions)[:, -2:], atol=1e-6, rtol=0.0)
+        assert (predictions[:, -2] - predictions[:, -1]).abs().max() > 1e-3
+
+
+def test_many_gaps_at_a_time_are_what_each_is_alone() -> None:
+    slices, positions, fractions = torch.from_numpy(tubes(32)[::4].copy()), np.arange(8) * 4.0, np.array([0.25, 0.7])
+    found, prior, fused = correspond(slices.numpy()).on(CPU), untaught_prior(2), untaught_fusion(2, 4)
+    randomised(prior.network)
+    together = features(slices, positions, found, np.array([5, 2]), fractions, prior)
+    for number, gap in enumerate((5, 2)):
+        alone = features(slices, positions, found, np.array([gap]), fractions, prior)
+        assert torch.equal(together[number], alone[0])
+        assert torch.equal(fused.fuse(together)[number], fused.fuse(alone)[0])
+
+
+VIEWS: dict[str, tuple[int, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "slices in the other order": (2, lambda p: p.flip(2), lambda f: f.flip(1)),
+    "rows and columns exchanged": (4, exchanged, lambda f: f.transpose(-2, -1)),
+    "turned by half a turn": (8, lambda p: p.flip(-2, -1), lambda f: f.flip(-2, -1)),
+    "rows mirrored": (16, lambda p: p.flip(-2), lambda f: f.flip(-2)),
+    "columns mirrored": (16, lambda p: p.flip(-1), lambda f: f.flip(-1))}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_what_is_seen_otherwise_is_fused_alike(name: str) -> None:
+    """From as many views on as it takes; with fewer it is not, and with more it stays so."""
+    enough, seen, drawn = VIEWS[name]
+    predictions = torch.rand(2, INPUTS, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    for views in (1, 2, 4, 8, 16):
+        fused = untaught_fusion(3, views)
+        change = (fused.fuse(seen(predictions)) - drawn(fused.fuse(predictions))).abs().max()
+        assert change < 1e-5 if views >= enough else change > 1e-3
+
+
+def test_before_learning_it_is_a_mixture() -> None:
+    """Weights sum to 1 and there is no residual: what all predictions agree upon comes out."""
+    fused = learn_fusion(torch.from_numpy(tubes(25)), 2, (1.0, 1.0, 1.0), untaught_prior(1),
+                         FusionEffort(6, 1, 0, 2, 1e-3), 0, never_stop)
+    agreed = torch.rand(1, 1, 1, 20, 22)
+    torch.testing.assert_close(fused.fuse(agreed.expand(-1, INPUTS, -1, -1, -1)), agreed[:, 0])
+    predictions = torch.rand(1, INPUTS, 1, 20, 22)
+    mixture = fused.fuse(predictions)
+    assert (mixture >= predictions.amin(dim=1)).all() and (mixture <= predictions.amax(dim=1)).all()
+
+
+def learnt(seed: int, device: torch.device = CPU) -> list[Tensor]:
+    dense = torch.from_numpy(tubes(33)).to(device)
+    network = learn_fusion(dense, 4, (1.0, 1.0, 1.0), untaught_prior(3).on(device), FEW_STEPS, seed, never_stop).network
+    return [parameter.detach().cpu() for parameter in network.parameters()]
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    first, again, other = learnt(0), learnt(0), learnt(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.gpu
+def test_the_same_seed_gives_the_same_bits_on_a_gpu() -> None:
+    """And nearly what it gives on the CPU."""
+    first, again, on_cpu = learnt(0, torch.device("cuda")), learnt(0, torch.device("cuda")), learnt(0)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    for a, b in zip(first, on_cpu, strict=True):
+        torch.testing.assert_close(a, b, atol=5e-3, rtol=0.0)
+
+
+def test_the_tick_tells_how_far_and_may_stop() -> None:
+    dense, told = ramp((25, 30, 30)), []
+    learn_fusion(dense, 2, (1.0, 1.0, 1.0), untaught_prior(1), FEW_STEPS, 0,
+                 lambda step, steps, loss: told.append((step, steps)))
+    assert told == [(0, 8)] * 4 + [(step, 8) for step in range(8)]
+
+    def stop(step: int, steps: int, loss: float) -> None:
+        raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        learn_fusion(dense, 2, (1.0, 1.0, 1.0), untaught_prior(1), FEW_STEPS, 0, stop)
+
+
+THIN = {"rows": 64, "columns": 70, "pitches": (0.8, 0.9), "positions": np.arange(13) * 3.2, "planes_per_gap": 3,
+        "thickness": 0.8}
+
+
+@pytest.mark.parametrize("change", [{}, {"planes_per_gap": 1}, {"planes_per_gap": 6}, {"thickness": 1.2},
+                                    {"rows": 24, "columns": 24}])
+def test_it_applies_where_the_dense_estimate_is_nearly_isotropic(change: dict[str, object]) -> None:
+    assert applies(**{**THIN, **change})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [
+    pytest.param({"thickness": 3.2}, id="thick slices"),
+    pytest.param({"positions": np.arange(12) * 8.0}, id="planes too far apart"),
+    pytest.param({"planes_per_gap": 8}, id="planes too close"),
+    pytest.param({"planes_per_gap": 0}, id="no planes between"),
+    pytest.param({"pitches": (0.8, 0.3), "thickness": 0.4}, id="pixels that are no squares"),
+    pytest.param({"positions": np.arange(12) * 3.2 + 0.5 * (np.arange(12) == 6)}, id="uneven gaps"),
+    pytest.param({"positions": np.arange(3) * 3.2}, id="few slices"),
+    pytest.param({"positions": np.arange(6) * 3.2}, id="few planes"),
+    pytest.param({"rows": 20}, id="few rows"),
+    pytest.param({"columns": 20}, id="few columns"),
+    pytest.param({"positions": np.arange(12) * 32.0, "planes_per_gap": 39}, id="gaps wider than the slices")])
+def test_it_does_not_apply_where_virtual_stacks_would_mislead(change: dict[str, object]) -> None:
+    assert not applies(**{**THIN, **change})  # type: ignore[arg-type]
