@@ -16,6 +16,7 @@ from .correspondence import Correspondence
 from .descent import Adam, Plateau
 from .devices import Chosen
 from .errors import InputError
+from .fusion import Fusion
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
 from .initialization import Gaps, along_displacement, layer_count, on_grid
@@ -43,7 +44,8 @@ class Task:
     trusted: Trusted
     found: Correspondence
     arbitration: Arbitration
-    priors: Mapping[int, LinePrior]  # see `prediction.predict`
+    priors: Mapping[int, LinePrior]  # see `prediction.predict`, as for the next
+    fusion: Fusion | None
     preset: Preset
     seed: int
 
@@ -245,7 +247,8 @@ class Fitting:
         part, of = self._part(number, self._sweeps)
         with self._run.stage("prediction", part, of) as tick:
             predictions = predict(trusted.planes, trusted.slices, found, task.arbitration,
-                                  lambda done: tick(round(100 * done), 100), device, task.priors)
+                                  lambda done: tick(round(100 * done), 100), device, task.priors,
+                                  task.fusion)
             if len(trusted.stacks) > 1:
                 predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]])
         preset = task.preset

@@ -131,7 +131,7 @@ def features(slices: Tensor, positions: np.ndarray, found: Motion, gaps: np.ndar
     """
     by_candidate = candidates(slices, positions, found, Neighbours.around(gaps, len(positions)), fractions)
     stencils = Stencils.around(gaps, positions, fractions, prior.size)
-    by_line = torch.cat([_directions(prior, slices, stencils.only(np.array([n]))) for n in range(len(gaps))], dim=1)
+    by_line = torch.cat([prior.directions(slices, stencils.only(np.array([n]))) for n in range(len(gaps))], dim=1)
     return torch.stack([*(by_candidate[INTERPOLATIONS.index(name)] for name in FUSED), *by_line], dim=1)
 
 
@@ -162,7 +162,8 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
         wrong = torch.sqrt((_fused(network, predictions) - truth) ** 2 + SMALL_ERROR ** 2)
         return (weights * wrong.mean(dim=1)).sum() / weights.sum()
 
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
+    with serial_torch(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True,
+                                                    allow_tf32=True):
         learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
               lambda step, loss: tick(step, effort.steps, loss))
     return Fusion(network, effort.views)
@@ -238,8 +239,8 @@ class _Pieces:
         along = torch.arange(self.side, device=self.device)
         down, across = torch.where(exchanged, along, along[:, None]), torch.where(exchanged, along[:, None], along)
         last = self.side - 1
-        row, column = row + torch.where(upside_down, last - down, down), column + torch.where(mirrored, last - across,
-                                                                                              across)
+        row = row + torch.where(upside_down, last - down, down)
+        column = column + torch.where(mirrored, last - across, across)
         values = self.pixels[start + row * columns + column].movedim(-1, 1).float()
         values = values.unflatten(1, (INPUTS + 1, self.every - 1))
         backwards, exchanged = backwards[..., None, None], exchanged[..., None, None]
@@ -289,23 +290,3 @@ def _fused(network: ResidualNetwork, predictions: Tensor) -> Tensor:
 def _exchanged(predictions: Tensor) -> Tensor:
     """Predictions [n, INPUTS, ...] with the line prior's two directions in the other order."""
     return torch.cat([predictions[:, :-2], predictions[:, -2:].flip(1)], dim=1)
-
-
-def _directions(prior: LinePrior, slices: Tensor, stencils: Stencils) -> Tensor:
-    """[2, gap, T, row, column]: what `prior` predicts from lines along rows, and from lines along columns."""
-    device, size = slices.device, prior.size
-    around = slices[transferred(stencils.planes, device)]
-    fractions, steering = constants(stencils.fractions, device), constants(stencils.conditions(), device)
-    turned = torch.cat([-steering[:, :size].flip(1), -steering[:, size:].flip(1)], dim=1)
-    result = slices.new_zeros(2, *stencils.fractions.shape, *slices.shape[1:])
-    with torch.no_grad():
-        for view in range(prior.views):
-            images, conditions = (around.flip(1), turned) if view % 2 else (around, steering)
-            for axis in (0, 1):
-                lines = images.transpose(2, 3) if axis else images
-                found = prior.network(lines.flip(3) if view >= 2 else lines, conditions)
-                found = found.flip(3) if view >= 2 else found
-                found = found.transpose(2, 3) if axis else found
-                result[axis] += found.flip(1) if view % 2 else found
-    first, second = around[:, size // 2 - 1, None], around[:, size // 2, None]
-    return torch.lerp(first, second, fractions[:, :, None, None]) + result / prior.views

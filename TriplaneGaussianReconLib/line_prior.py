@@ -130,25 +130,26 @@ class LinePrior:
     def predict(self, slices: Tensor, stencils: Stencils) -> Tensor:
         """[gap, T, row, column]: the wanted planes of gaps, from `slices` [plane, row, column] on the network's device.
         """
-        device, result = slices.device, None
+        return self.directions(slices, stencils).mean(dim=0)
+
+    def directions(self, slices: Tensor, stencils: Stencils) -> Tensor:
+        """[2, gap, T, row, column]: the same from lines along rows alone, and from lines along columns alone."""
+        device, size = slices.device, self.size
         around = slices[transferred(stencils.planes, device)]
         fractions, steering = constants(stencils.fractions, device), constants(stencils.conditions(), device)
-        size, turned = self.size, torch.cat([-steering[:, :self.size].flip(1), -steering[:, self.size:].flip(1)], dim=1)
+        turned = torch.cat([-steering[:, :size].flip(1), -steering[:, size:].flip(1)], dim=1)
+        result = slices.new_zeros(2, *stencils.fractions.shape, *slices.shape[1:])
         with torch.no_grad():
             for view in range(self.views):
                 images, conditions = (around.flip(1), turned) if view % 2 else (around, steering)
-                for axis in (2, 3):
-                    lines = images.transpose(2, 3) if axis == 2 else images
-                    lines = lines.flip(3) if view >= 2 else lines
-                    found = self.network(lines, conditions)
+                for axis in (0, 1):
+                    lines = images.transpose(2, 3) if axis else images
+                    found = self.network(lines.flip(3) if view >= 2 else lines, conditions)
                     found = found.flip(3) if view >= 2 else found
-                    found = found.transpose(2, 3) if axis == 2 else found
-                    found = found.flip(1) if view % 2 else found
-                    result = found if result is None else result + found
-        assert result is not None
+                    found = found.transpose(2, 3) if axis else found
+                    result[axis] += found.flip(1) if view % 2 else found
         first, second = around[:, size // 2 - 1, None], around[:, size // 2, None]
-        linear = first + fractions[:, :, None, None] * (second - first)
-        return linear + result / (2 * self.views)
+        return torch.lerp(first, second, fractions[:, :, None, None]) + result / self.views
 
 
 @dataclass(frozen=True)

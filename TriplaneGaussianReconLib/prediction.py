@@ -12,6 +12,8 @@ from torch import Tensor
 
 from .arbitration import Arbitration
 from .correspondence import Correspondence
+from .fusion import Fusion, features
+from .fusion import working_memory as fusion_memory
 from .geometry import PlaneStack
 from .image_operations import CPU, blurred, constants
 from .initialization import layer_count
@@ -49,37 +51,42 @@ def evenly(count: int) -> np.ndarray:
 
 
 def predict(planes: PlaneStack, slices: np.ndarray, found: Correspondence, arbitration: Arbitration,
-            tick: Callable[[float], None], device: torch.device = CPU, priors: Mapping[int, LinePrior] = NONE
-            ) -> list[Prediction]:
+            tick: Callable[[float], None], device: torch.device = CPU, priors: Mapping[int, LinePrior] = NONE,
+            fusion: Fusion | None = None) -> list[Prediction]:
     """Predict every gap of `slices` [plane, row, column] at the planes that its layers of Gaussians span.
 
-    priors: by the number of planes in a gap, those that have learnt to bridge such gaps.  device: where the work is
+    priors: by the number of planes in a gap, those that have learnt to bridge such gaps.  fusion: what takes their
+    place, if that was learnt.  device: where the work is
     done and the predictions stay.  Many gaps are worked on at a time; the result does not depend on how many.
     """
     pixel = float(min(np.linalg.norm(planes.row_step), np.linalg.norm(planes.column_step)))
     positions = planes.offsets
     counts = plane_counts(np.diff(positions), pixel)
     trusted, motion = torch.from_numpy(slices).to(device), found.on(device)
-    priors = {count: prior.on(device) for count, prior in priors.items()}
-    learnt = np.array([count in priors and priors[count].bridges(width)
-                       for count, width in zip(counts.tolist(), np.diff(positions), strict=True)])
+    priors, fusion = {count: prior.on(device) for count, prior in priors.items()}, fusion and fusion.on(device)
+    bridged = np.array([count in priors and priors[count].bridges(width)
+                        for count, width in zip(counts.tolist(), np.diff(positions), strict=True)])
+
+    def learnt(gaps: np.ndarray, fractions: np.ndarray, prior: LinePrior) -> Tensor:
+        if fusion is None:
+            return prior.predict(trusted, Stencils.around(gaps, positions, fractions, prior.size))
+        return fusion.fuse(features(trusted, positions, motion, gaps, fractions, prior))
 
     def several(gaps: np.ndarray) -> list[Prediction]:
         """Those of gaps that all have the same number of planes, and all a prior or none."""
         count = int(counts[gaps[0]])
-        fractions, taught = evenly(count), None
-        if learnt[gaps[0]]:
-            prior = priors[count]
-            taught = prior.predict(trusted, Stencils.around(gaps, positions, fractions, prior.size))
+        fractions = evenly(count)
+        taught = learnt(gaps, fractions, priors[count]) if bridged[gaps[0]] else None
         by_candidate = candidates(trusted, positions, motion, Neighbours.around(gaps, len(slices)), fractions, taught)
         errors = arbitration.expected_error(by_candidate[:, :, count // 2])
         ways = fractions[:, None] * (planes.origins[gaps + 1] - planes.origins[gaps])[:, None]
         return [Prediction(replace(planes, origins=origins), *each) for origins, *each in zip(
             planes.origins[gaps, None] + ways, arbitration.mixture(by_candidate), errors, strict=True)]
 
-    calls = [call for count, taught in np.unique(np.stack([counts, learnt], axis=1), axis=0).tolist()
-             for call in shares(np.flatnonzero((counts == count) & (learnt == taught)),
-                                working_memory(count, slices[0].size), device)]
+    needed = working_memory if fusion is None else fusion_memory
+    calls = [call for count, taught in np.unique(np.stack([counts, bridged], axis=1), axis=0).tolist()
+             for call in shares(np.flatnonzero((counts == count) & (bridged == taught)),
+                                needed(count, slices[0].size), device)]
     result: dict[int, Prediction] = {}
     with serial_torch(), ThreadPoolExecutor(workers(device)) as pool:
         for gaps, predictions in zip(calls, pool.map(several, calls), strict=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .errors import InputError
+from .fusion import FusionEffort
 from .line_prior import LearningEffort
 from .rasterizer import Mode
 from .triplane import Attribute, Fusion
@@ -52,6 +53,7 @@ class Preset:
     predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
         trusted slices alone.
     prior: how much is learnt from lines within the slices; None leaves that candidate out.
+    fusion: how much is learnt about which prediction to believe pixel by pixel; None takes the prior as it is.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Preset:
     predicted_weight: float = 0.0
     grid_size: int = 0
     prior: LearningEffort | None = None
+    fusion: FusionEffort | None = None
 
     def __post_init__(self) -> None:
         if self.refinement_steps and self.mode == "alpha":
@@ -88,7 +91,8 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     # More is learnt from the slices: what two cores do in some minutes.
     replace(_FAST, name="balanced", prior=LearningEffort(48, 3, steps=7000, batch=64, rate=4e-3, views=2)),
     # For a GPU: more again.
-    replace(_FAST, name="best", prior=LearningEffort(96, 5, steps=8000, batch=256, rate=2e-3, views=4)),
+    replace(_FAST, name="best", prior=LearningEffort(96, 5, steps=8000, batch=256, rate=2e-3, views=4),
+            fusion=FusionEffort(48, 3, steps=2000, batch=48, rate=1e-3, views=8)),
     # The published model and losses, trained on trusted slices alone.  For comparison; slow.
     Preset(
         name="paper", initialization="correspondence", mode="alpha", cutoff=12.0,

@@ -12,8 +12,8 @@ import numpy as np
 from .errors import Cancelled
 
 # The stages of a reconstruction in order, with their usual share of the time.
-STAGES = {"correspondence": 0.03, "learning": 0.25, "arbitration": 0.17, "prediction": 0.1, "initialization": 0.08,
-          "training": 0.12, "refinement": 0.15, "rendering": 0.1}
+STAGES = {"correspondence": 0.03, "learning": 0.25, "arbitration": 0.17, "fusion": 0.05, "prediction": 0.05,
+          "initialization": 0.08, "training": 0.12, "refinement": 0.15, "rendering": 0.1}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The pipeline: observations in, dense volume, labels, confidence and model out."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,8 @@ from .confidence import ExpectedError
 from .correspondence import Correspondence, correspond
 from .devices import Chosen, choose
 from .fitting import Fitting, Residual, Task
+from .fusion import Fusion, learn_fusion
+from .fusion import applies as fusion_applies
 from .geometry import Grid
 from .images import Image, Segmentation
 from .line_prior import LinePrior, Teacher
@@ -22,7 +24,7 @@ from .memory import budget, is_lack, release
 from .model import IntensityScale, Model
 from .observations import Observations
 from .parts import PartStore
-from .prediction import evenly, plane_counts
+from .prediction import evenly, plane_counts, predict
 from .presets import Preset, preset_named
 from .progress import STAGES, Progress, Run
 from .rendering import Canvas, expected_error_on_grid
@@ -106,7 +108,8 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run)
             found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
             found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
     priors, arbitration = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
-    return Task(trusted, found, arbitration, priors, preset, seed)
+    fusion = _fusion(trusted, found, arbitration, priors, preset, seed, chosen.device, run)
+    return Task(trusted, found, arbitration, priors, fusion, preset, seed)
 
 
 def _learnt(trusted: Trusted, preset: Preset, seed: int, device: torch.device, run: Run
@@ -129,6 +132,25 @@ def _learnt(trusted: Trusted, preset: Preset, seed: int, device: torch.device, r
         arbitration = arbitrate(slices, offsets, lambda done: tick(round(100 * done), 100), device,
                                 teacher if priors else None)
     return priors, arbitration
+
+
+def _fusion(trusted: Trusted, found: Correspondence, arbitration: Arbitration, priors: Mapping[int, LinePrior],
+            preset: Preset, seed: int, device: torch.device, run: Run) -> Fusion | None:
+    """What virtual stacks teach about which prediction to believe where; None if nothing."""
+    planes = trusted.planes
+    if preset.fusion is None or len(priors) != 1:
+        return None
+    (count, prior), = priors.items()
+    if not fusion_applies(planes.rows, planes.columns, trusted.pitches, planes.offsets, count, trusted.thickness):
+        return None
+    with run.stage("fusion") as tick:
+        predictions = predict(planes, trusted.slices, found, arbitration, lambda done: tick(round(10 * done), 100),
+                              device, priors)
+        slices = torch.from_numpy(trusted.slices).to(device)
+        dense = torch.cat([slices[:-1, None], torch.stack([p.images for p in predictions])], dim=1).flatten(0, 1)
+        pitch = float(np.diff(planes.offsets).mean()) / (count + 1)
+        return learn_fusion(torch.cat([dense, slices[-1:]]), count + 1, (pitch, *trusted.pitches), prior.on(device),
+                            preset.fusion, seed, lambda step, steps, loss: tick(steps + 9 * step, 10 * steps, loss))
 
 
 def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -> T:
