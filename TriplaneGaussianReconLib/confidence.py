@@ -11,6 +11,9 @@ from torch import Tensor
 
 # Errors vary slowly; one value per so many pixels keeps the model small.
 COARSENESS = 4
+# How steeply the error rises towards the middle of a gap: a quarter of the way through it is 0.81 of that in the
+# middle, measured on eight public volumes with every fourth slice kept.
+RISE = 0.3
 # Beyond the outermost trusted slices the error grows to so many times that half-way through the nearest gap.
 FARTHEST = 4.0
 
@@ -52,7 +55,8 @@ class ExpectedError:
         gap = (torch.searchsorted(offsets, depth, right=True) - 1).clamp(0, len(self.middle) - 1)
         before, after = offsets[gap], offsets[gap + 1]
         nearest = torch.minimum((depth - before).abs(), (depth - after).abs())
-        share = (2.0 * nearest / (after - before)).clamp(max=FARTHEST)
+        distance = (2.0 * nearest / (after - before)).clamp(max=FARTHEST)
+        share = torch.where(distance < 1.0, distance ** RISE, distance)
         middle = self._half_way(gap, points)
         return (self.at_trusted + share * (middle - self.at_trusted).clamp(min=0.0)).float()
 

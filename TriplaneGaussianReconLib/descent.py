@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from .memory import budget
+
 # On a GPU so many steps are made one operation after another; further ones are recorded once and replayed.
 RECORD_AFTER = 3
 # Share of the steps in which the rate rises to its peak, from which it falls along a cosine.
@@ -103,12 +105,23 @@ def repeat(step: Callable[[], Tensor], steps: int, device: torch.device, tick: C
 
     tick: called before every step with its number and the latest loss known, may raise to stop.
     """
-    loss, replay = LatestKnown(device), None
+    loss, replay, on_gpu = LatestKnown(device), None, device.type == "cuda"
+    held = torch.cuda.memory_allocated(device) if on_gpu else 0
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
     for number in range(steps):
         tick(number, loss.value())
-        if device.type == "cuda" and number == RECORD_AFTER and steps > 2 * RECORD_AFTER:
+        if on_gpu and number == RECORD_AFTER and steps > 2 * RECORD_AFTER and _has_room(device, held):
             replay = _recorded(step)
         loss.note(replay() if replay else step())
+
+
+def _has_room(device: torch.device, held: int) -> bool:
+    """Whether what is recorded finds memory of its own: running out of it in the middle of that ends the process.
+
+    held: bytes that were allocated before the first step.
+    """
+    return budget(device) > 2 * (torch.cuda.max_memory_allocated(device) - held)
 
 
 def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:

@@ -40,8 +40,9 @@ FIRST_BELIEF_IN_LINES = 1.5
 CONTRAST = 4.0
 # Side (pixels) of the square pieces on which the network learns.
 PIECE = 48
-# What an error counts where the truth is itself a prediction; 1 on lines that were seen.
-UNSEEN = 0.05
+# What an error counts where the truth is itself a prediction; 1 on lines that were seen.  Less lets the network learn
+# the noise of the few lines seen in small volumes.
+UNSEEN = 0.3
 # Pixels of virtual slices count as nearly square up to this ratio of their sides (2, and what rounding adds).
 SQUARE = 2.01
 # Slices thicker than so many pixels are averages: virtual slices are thinner than they.

@@ -1,15 +1,16 @@
 """What a volume's own labels teach about labels between the trusted slices: a prior learnt along lines.
 
-As `line_prior` does for the image: a small network learns, within the trusted slices, to restore the label of in-plane
-lines from lines as far apart as the slices are, and then does the same through-plane.  It sees one label at a time, as a
-mask, with the image on the same lines and the predicted image in between, and all labels share it: borders of many
-labels teach more than those of each, thin ones included, and segments may overlap.
+As `line_prior` does for the image: a small network learns, within the trusted slices, to restore the labels of in-plane
+lines from lines as far apart as the slices are, and then does the same through-plane.  It sees one label at a time, as
+a mask, with the image on the same lines and the predicted image in between.  All labels share it, told apart by one
+offset each: the borders of many teach more than those of each, thin ones included, and segments may overlap.
 """
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 from .descent import learn
 from .image_operations import constants, transferred
-from .line_prior import KERNEL, MOST_SLICES, LearningEffort, LinePrior, Stencils, _Pieces
+from .line_prior import KERNEL, MOST_SLICES, PIECE, LearningEffort, LinePrior, Stencils, _averaged
 from .networks import ResidualNetwork
 from .segmentation import Boxed, LabelChannels
 
@@ -45,12 +46,14 @@ class LabelPrior:
 
     size: how many slices it looks at.  views: how often it looks, see `LearningEffort`.
     widths: least and largest width (mm) of the gaps that it can bridge.
+    channels: how many there are, see `LabelChannels.count`.
     """
 
     network: ResidualNetwork
     size: int
     views: int
     widths: tuple[float, float]
+    channels: int
 
     def bridges(self, width: float) -> bool:
         """Whether it can bridge a gap of `width` mm."""
@@ -81,27 +84,28 @@ class LabelPrior:
                 channel, top, left, _ = transferred(outlines.boxes[some], device).T[:, :, None, None]
                 row, column = torch.meshgrid(*(torch.arange(n, device=device) for n in (height, width)), indexing="ij")
                 pixels = (top + row) * columns + left + column
-                masks = (labels[:, :, pixels] == channel).any(dim=0).movedim(1, 0)
-                found = self._seen(masks, seen[:, pixels].movedim(1, 0), *weighing)
+                masks = (labels[:, :, pixels] == channel).any(dim=0).movedim(1, 0).float()
+                found = self._seen(masks, seen[:, pixels].movedim(1, 0), channel[:, 0, 0], *weighing)
                 places = transferred(starts[some], device)[:, None] + torch.arange(height * width, device=device)
                 result[:, places] = found.flatten(2).movedim(0, 1)
         return result
 
-    def _seen(self, masks: Tensor, images: Tensor, fractions: Tensor, conditions: Tensor) -> Tensor:
+    def _seen(self, masks: Tensor, images: Tensor, channels: Tensor, fractions: Tensor, conditions: Tensor) -> Tensor:
         """Mean over both in-plane axes and all views, [n, T, row, column]; masks: [n, S, row, column]; images: [n,
-        S + T, row, column]."""
+        S + T, row, column]; channels: (n,)."""
         result, size = images.new_zeros(len(masks), fractions.shape[1], *masks.shape[2:]), self.size
         turned = torch.cat([-conditions[:, :size].flip(1), -conditions[:, size:].flip(1)], dim=1)
         with torch.no_grad():
             for view in range(self.views):
                 backwards, mirrored = view % 2 == 1, view >= 2
-                looked_at = masks, images[:, :size], images[:, size:]
-                looked_at = tuple(each.flip(1) for each in looked_at) if backwards else looked_at
+                looked_at = [masks, images[:, :size], images[:, size:]]
+                looked_at = [each.flip(1) for each in looked_at] if backwards else looked_at
                 shares, steering = (1.0 - fractions.flip(1), turned) if backwards else (fractions, conditions)
                 for axis in (2, 3):
-                    lines = tuple(each.transpose(axis, 3) for each in looked_at)
-                    lines = tuple(each.flip(3) for each in lines) if mirrored else lines
-                    found = _bridged(self.network, *lines, shares[:, :, None, None], steering.expand(len(masks), -1))
+                    lines = [each.transpose(axis, 3) for each in looked_at]
+                    lines = [each.flip(3) for each in lines] if mirrored else lines
+                    found = _bridged(self.network, lines, shares[:, :, None, None],
+                                     _steering(steering.expand(len(masks), -1), channels, self.channels))
                     found = (found.flip(3) if mirrored else found).transpose(axis, 3)
                     result += found.flip(1) if backwards else found
         return result / (2 * self.views)
@@ -136,21 +140,24 @@ class LabelTeacher:
         if self.thickness > THICKEST * min(self.pitches) or not len(stencils.planes) or not len(borders.places):
             return None
         generator = torch.Generator().manual_seed(self.seed)
-        pieces = _LabelledPieces(self, stencils, prior, borders, generator)
+        pieces = _Pieces(self, stencils, prior, borders, generator)
         size, wanted, effort = stencils.planes.shape[1], stencils.fractions.shape[1], self.effort
         network = ResidualNetwork(2 * size + wanted, wanted, effort.width, effort.blocks, (1, KERNEL), generator,
-                                  size + wanted).to(self.slices.device)
+                                  size + wanted + self.channels.count)
+        # As the images are laid out, so are the weights and their gradients.
+        network = network.to(self.slices.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
         def loss_at(step: Tensor) -> Tensor:
-            masks, images, predicted, truth, fractions, conditions = pieces.at(step)
-            lines = masks[:, :, None], _stretched(images[:, :, None]), _stretched(predicted[:, :, None])
-            found = _bridged(network, *lines, fractions[..., None], conditions)[:, :, 0]
-            return functional.binary_cross_entropy_with_logits(STEEPNESS * found, truth.float())
+            masks, images, predicted, truth, fractions, conditions, channel = pieces.at(step)
+            lines = [each[:, :, None] for each in (masks, _stretched(images), _stretched(predicted))]
+            steering = _steering(conditions, channel, self.channels.count)
+            found = _bridged(network, lines, fractions[..., None], steering)[:, :, 0]
+            return functional.binary_cross_entropy_with_logits(STEEPNESS * found, truth)
 
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
             learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
                   lambda step, loss: tick(step, effort.steps, loss))
-        return LabelPrior(network, size, effort.views, prior.widths)
+        return LabelPrior(network, size, effort.views, prior.widths, self.channels.count)
 
 
 @dataclass(frozen=True)
@@ -190,53 +197,108 @@ class _Borders:
         return torch.from_numpy(self.places)[(counts.cumsum(0) - counts)[which] + within.long()].reshape(*shape, 4)
 
 
-class _LabelledPieces:
-    """Pieces of neighbouring lines across borders of labels, drawn at random before learning begins."""
+class _Drawn(NamedTuple):
+    """What is read in every step, [step, piece] each: which gap and channel; places (S + T) of the lines, pixels; first
+    pixel of the image and of the labels; pixels along and across lines."""
+
+    gap: Tensor
+    channel: Tensor
+    places: Tensor
+    image: Tensor
+    labels: Tensor
+    along: Tensor
+    across: Tensor
+
+
+class _Pieces:
+    """Pieces of neighbouring lines across borders of labels, drawn at random before learning begins: the same on every
+    device."""
 
     def __init__(self, teacher: LabelTeacher, stencils: Stencils, prior: LinePrior, borders: _Borders,
                  generator: torch.Generator) -> None:
-        device, shape = teacher.slices.device, (teacher.effort.steps, teacher.effort.batch)
+        device, (_, rows, columns) = teacher.slices.device, teacher.slices.shape
         self.prior, self.size = prior.network, prior.size
-        numbers = torch.from_numpy(borders.numbers).to(device)
-        one = replace(teacher.effort, steps=1, batch=1)
-        self.images = _Pieces(teacher.slices, teacher.pitches, stencils, teacher.thickness, one, generator)
-        self.numbers = _Pieces(numbers.flatten(0, 1).float(), teacher.pitches, stencils, 0.0, one, generator)
-        self.numbers.whole = True
-        places, random = borders.drawn(shape, generator).to(device), torch.rand(5, *shape, generator=generator)
-        random = random.to(device)
-        self.channels = numbers[places.unbind(-1)]
-        layer, plane, *_ = places.unbind(-1)
-        axis, gap, turns = (2 * random[0]).long(), (len(stencils.planes) * random[1]).long(), (4 * random[2]).long()
-        across, along = places[..., 2:].gather(-1, torch.stack([axis, 1 - axis], dim=-1)).unbind(-1)
-        width, counts = self.images.widths[axis, gap], self.images.counts
-        most = (counts[axis] - 1 - width).clamp(min=0.0)
-        first = (across - ((1.0 + 2.0 * BEYOND) * random[3] - BEYOND) * width).clamp(min=0.0).minimum(most)
-        middle = (first.round() if self.images.whole else first) + 0.5 * width
-        length = self.images.length
-        start = (along - (length * random[4]).long()).clamp(min=0).minimum(counts[1 - axis] - length)
-        self.images.table = [axis, gap, plane, middle, start, turns]
-        self.numbers.table = [axis, gap, layer * borders.numbers.shape[1] + plane, middle, start, turns]
+        self.images = torch.stack([_averaged(teacher.slices, teacher.thickness / pitch, axis)
+                                   for axis, pitch in enumerate(teacher.pitches, start=1)]).flatten()
+        self.numbers = torch.from_numpy(borders.numbers).to(device).flatten()
+        pitches, half = np.array(teacher.pitches)[:, None, None], prior.size // 2
+        wanted = stencils.knots[:, half - 1:half] + stencils.widths[:, None] * stencils.fractions
+        self.offsets = constants(np.concatenate([stencils.knots, wanted], axis=1) / pitches, device)
+        self.counts = transferred(np.array([rows, columns]), device)
+        self.steps = transferred(np.array([[columns, 1], [1, columns]]), device)
+        self.fractions, self.conditions = (constants(each, device)
+                                           for each in (stencils.fractions, stencils.conditions()))
+        self.pixel = torch.arange(min(PIECE, rows, columns), device=device)
+        self.drawn = self._drawn(borders, (teacher.effort.steps, teacher.effort.batch), generator)
+
+    def _drawn(self, borders: _Borders, shape: tuple[int, int], generator: torch.Generator) -> _Drawn:
+        """Draw where the pieces of every step lie, and in which directions they are read."""
+        device, half, length = self.images.device, self.size // 2, len(self.pixel)
+        places = borders.drawn(shape, generator).to(device)
+        layer, plane, row, column = places.unbind(dim=-1)
+        random = torch.rand(5, *shape, generator=generator).to(device)
+        axis, gap, turns = ((count * share).long()
+                            for count, share in zip((2, len(self.fractions), 4), random, strict=False))
+        backwards, mirrored = turns % 2 == 1, turns >= 2
+        on, along = torch.where(axis == 0, torch.stack([row, column]), torch.stack([column, row]))
+        offsets, most = self.offsets[axis, gap], self.counts[axis] - 1
+        width = offsets[..., half] - offsets[..., half - 1]
+        # The first of the two lines on either side of the gap, rounded: labels are not defined between pixels.
+        first = on - ((1.0 + 2.0 * BEYOND) * random[3] - BEYOND) * width
+        first = first.clamp(min=0.0).minimum((most - width).clamp(min=0.0)).round()
+        lines = first[..., None] + 0.5 * width[..., None] + torch.where(backwards, -1.0, 1.0)[..., None] * offsets
+        across, step = self.steps[axis].unbind(dim=-1)
+        start = (along - (length * random[4]).long()).clamp(min=0).minimum(self.counts[1 - axis] - length)
+        start = step * (start + torch.where(mirrored, length - 1, 0))
+        rows, columns = self.counts.tolist()
+        planes = borders.numbers.shape[1]
+        image, labels = ((at * planes + plane) * rows * columns + start for at in (axis, layer))
+        channel = self.numbers[((layer * planes + plane) * rows + row) * columns + column]
+        return _Drawn(gap, channel, _ended(lines, half, most[..., None]), image, labels,
+                      torch.where(mirrored, -step, step), across)
 
     def at(self, step: Tensor) -> tuple[Tensor, ...]:
         """Of a step (1,): masks and images of lines [piece, S, pixel], predicted images and true masks of those wanted
-        [piece, T, pixel], fractions [piece, T, 1], conditions (piece, S + T)."""
-        images, _, fractions, conditions = self.images.at(step)
-        masks = torch.cat(self.numbers.at(step)[:2], dim=1) == self.channels[step][0][:, None, None]
+        [piece, T, pixel], fractions [piece, T, 1], conditions (piece, S + T) and channels (piece,)."""
+        gap, channel, places, image, labels, along, across = (column[step][0] for column in self.drawn)
+        inside = along[:, None, None] * self.pixel
+        lower, upper, nearest = ((across[:, None] * each.long())[:, :, None] + inside
+                                 for each in (places.floor(), places.ceil(), (places + 0.5).floor()))
+        masks = (self.numbers[labels[:, None, None] + nearest] == channel[:, None, None]).float()
+        before, after = (self.images[image[:, None, None] + each[:, :self.size]] for each in (lower, upper))
+        images = torch.lerp(before, after, places.frac()[:, :self.size, None])
+        fractions, conditions = self.fractions[gap][:, :, None], self.conditions[gap]
         with torch.no_grad():
             first, second = images[:, self.size // 2 - 1, None], images[:, self.size // 2, None]
             predicted = self.prior(images[:, :, None], conditions)[:, :, 0] + torch.lerp(first, second, fractions)
-        return masks[:, :self.size], images, predicted, masks[:, self.size:], fractions, conditions
+        return masks[:, :self.size], images, predicted, masks[:, self.size:], fractions, conditions, channel
+
+
+def _ended(places: Tensor, half: int, most: Tensor) -> Tensor:
+    """Places [..., S + T] of lines within 0 to `most`: where the image ends the last line stands again, as slices do.
+    """
+    lines = list(places.unbind(dim=-1))
+    for inner in range(1, half):
+        for outer, last in ((half - 1 - inner, half - inner), (half + inner, half + inner - 1)):
+            out = (lines[outer] < -0.01) | (lines[outer] > most[..., 0] + 0.01)
+            lines[outer] = torch.where(out, lines[last], lines[outer])
+    return torch.stack(lines, dim=-1).clamp(min=0.0).minimum(most.float())
+
+
+def _steering(conditions: Tensor, channels: Tensor, count: int) -> Tensor:
+    """(n, S + T + count) what steers the network: conditions (n, S + T), and which of `count` channels (n,) it is."""
+    which = (channels[:, None] == torch.arange(count, device=channels.device)).to(conditions.dtype)
+    return torch.cat([conditions, which], dim=1)
 
 
 def _stretched(images: Tensor) -> Tensor:
     return STRETCH * images + SHIFT
 
 
-def _bridged(network: ResidualNetwork, masks: Tensor, images: Tensor, predicted: Tensor, fractions: Tensor,
-             conditions: Tensor) -> Tensor:
-    """Signed distance [n, T, row, column] along lines; masks, images (stretched): [n, S, row, column]; predicted
-    (stretched): [n, T, row, column]; fractions: [n or 1, T, 1, 1]."""
-    signs, half = 2.0 * masks - 1.0, masks.shape[1] // 2
+def _bridged(network: ResidualNetwork, lines: Sequence[Tensor], fractions: Tensor, conditions: Tensor) -> Tensor:
+    """Signed distance [n, T, row, column] along `lines`: masks and images [n, S, row, column], predicted images [n, T,
+    row, column], images stretched; fractions: [n or 1, T, 1, 1]."""
+    signs, half = 2.0 * lines[0] - 1.0, lines[0].shape[1] // 2
     agreed = torch.lerp(signs[:, half - 1, None], signs[:, half, None], fractions)
-    corrections: Tensor = network(torch.cat([signs, images, predicted], dim=1), conditions)
+    corrections: Tensor = network(torch.cat([signs, *lines[1:]], dim=1), conditions)
     return AGREED * agreed + corrections

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +26,7 @@ from torch.nn import functional
 from .descent import learn
 from .image_operations import constants, transferred
 from .networks import ResidualNetwork
+from .threads import serial_torch
 
 # Length (pixels) of the pieces of lines on which the network learns.
 PIECE = 48
@@ -40,6 +44,8 @@ MOST_SLICES = 96
 DRAWS = 2
 # Below this an error counts squared, above it by its size (Charbonnier).
 SMALL_ERROR = 1e-3
+# How often those who wait for threads look after them.
+TICK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,7 @@ class Teacher:
     def stencils(self, gaps: np.ndarray, fractions: np.ndarray, step: int = 1) -> Stencils:
         """Those of `gaps`, see `Stencils.around`; few pixels are bridged from more slices."""
         widths = self.positions[step:] - self.positions[:-step]
-        size = 6 if np.median(widths) < FEW_PIXELS * min(self.pitches) else 4
+        size = 6 if len(widths) and np.median(widths) < FEW_PIXELS * min(self.pitches) else 4
         return Stencils.around(gaps, self.positions, fractions, size, step)
 
     @property
@@ -198,8 +204,7 @@ class Teacher:
                          self.thickness, effort, generator)
         size, wanted = stencils.planes.shape[1], stencils.fractions.shape[1]
         network = ResidualNetwork(size, wanted, effort.width, effort.blocks, (1, KERNEL), generator, size + wanted)
-        # As the images are laid out, so are the weights and their gradients.
-        network = network.to(self.slices.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(self.slices.device)
         errors = torch.zeros(effort.steps, device=self.slices.device)
 
         def loss_at(step: Tensor) -> Tensor:
@@ -213,6 +218,40 @@ class Teacher:
             learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
                   lambda step, loss: tick(step, effort.steps, loss))
         return LinePrior(network, size, effort.views, (low, high), float(errors[-max(effort.steps // 10, 1):].mean()))
+
+
+def teach_all(teacher: Teacher, lessons: Sequence[tuple[Stencils, float]], tick: Callable[[int, int, float], None]
+              ) -> list[LinePrior | None]:
+    """Teach several lessons, each stencils and their share of the effort; see `Teacher.teach`.
+
+    On the CPU each has a thread of its own and torch one thread in it: as fast as one after another with several, and
+    the bits do not depend on how many there are.  tick: called now and then by the calling thread, with steps and loss
+    of all, may raise to stop.
+    """
+    shares = [share for _, share in lessons]
+    total = round(sum(shares) * teacher.effort.steps)
+    if teacher.slices.is_cuda:
+        before = np.cumsum([0.0, *shares]) * teacher.effort.steps
+        return [teacher.teach(stencils, lambda step, _, loss, done=done: tick(  # type: ignore[misc]
+            round(done) + step, total, loss), share) for (stencils, share), done in zip(lessons, before, strict=False)]
+    known, stop = [(0, math.nan)] * len(lessons), Event()
+
+    def teach(number: int) -> LinePrior | None:
+        def note(step: int, _: int, loss: float) -> None:
+            known[number] = step, loss
+            if stop.is_set():
+                raise CancelledError
+        return teacher.teach(lessons[number][0], note, shares[number])
+
+    with serial_torch(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = [pool.submit(teach, number) for number in range(len(lessons))]
+        try:
+            while wait(running, TICK_SECONDS).not_done:
+                tick(sum(step for step, _ in known), total, known[0][1])
+        except BaseException:
+            stop.set()
+            raise
+    return [each.result() for each in running]
 
 
 class _Drawn(NamedTuple):

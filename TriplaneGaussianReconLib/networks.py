@@ -34,6 +34,8 @@ class ResidualNetwork(nn.Module):
         self.last = convolution(width, outputs)
         for layer in (*self.seconds, self.last):
             nn.init.zeros_(layer.weight)
+        # As the images are laid out, so are the weights and their gradients.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor, conditions: Tensor | None = None) -> Tensor:
         """images: [n, inputs, rows, columns]; conditions: (n, conditions) -> [n, outputs, rows, columns]."""

@@ -89,7 +89,8 @@ _FAST = Preset(
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,
     # More is learnt from the slices: what two cores do in some minutes.
-    replace(_FAST, name="balanced", prior=LearningEffort(48, 3, steps=7000, batch=64, rate=4e-3, views=2)),
+    replace(_FAST, name="balanced", prior=LearningEffort(48, 3, steps=6000, batch=64, rate=4e-3, views=2),
+            fusion=FusionEffort(24, 2, steps=600, batch=24, rate=2e-3, views=2)),
     # For a GPU: more again.
     replace(_FAST, name="best", prior=LearningEffort(96, 5, steps=8000, batch=256, rate=2e-3, views=4),
             fusion=FusionEffort(48, 3, steps=2000, batch=48, rate=1e-3, views=8)),

@@ -12,7 +12,7 @@ import numpy as np
 from .errors import Cancelled
 
 # The stages of a reconstruction in order, with their usual share of the time.
-STAGES = {"correspondence": 0.03, "learning": 0.25, "arbitration": 0.17, "fusion": 0.05, "prediction": 0.05,
+STAGES = {"correspondence": 0.03, "learning": 0.37, "arbitration": 0.05, "fusion": 0.05, "prediction": 0.05,
           "initialization": 0.08, "training": 0.12, "refinement": 0.15, "rendering": 0.1}
 
 

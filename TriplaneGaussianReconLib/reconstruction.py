@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from . import __version__
-from .arbitration import Arbitration, arbitrate
+from .arbitration import Arbitration, arbitrate, lesson
 from .confidence import ExpectedError
 from .correspondence import Correspondence, correspond
 from .devices import Chosen, choose
@@ -19,7 +19,7 @@ from .fusion import Fusion, learn_fusion
 from .fusion import applies as fusion_applies
 from .geometry import Grid
 from .images import Image, Segmentation
-from .line_prior import LinePrior, Teacher
+from .line_prior import LinePrior, Teacher, teach_all
 from .memory import budget, is_lack, release
 from .model import IntensityScale, Model
 from .observations import Observations
@@ -115,22 +115,20 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run)
 def _learnt(trusted: Trusted, preset: Preset, seed: int, device: torch.device, run: Run
             ) -> tuple[dict[int, LinePrior], Arbitration]:
     """What lines within the slices teach, by the number of planes in a gap, and which candidate to believe."""
-    slices, offsets, teacher, priors = trusted.slices, trusted.planes.offsets, None, dict[int, LinePrior]()
+    slices, offsets = trusted.slices, trusted.planes.offsets
+    teacher, hidden, priors = None, None, dict[int, LinePrior]()
     if preset.prior is not None:
         counts = plane_counts(np.diff(offsets), trusted.pixel)
         different = np.unique(counts).tolist()
+        teacher = Teacher(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
+                          preset.prior, seed)
+        lessons = [(teacher.stencils(np.flatnonzero(counts == count), evenly(count)), 1.0) for count in different]
         with run.stage("learning") as tick:
-            teacher = Teacher(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
-                              preset.prior, seed)
-            for number, count in enumerate(different):
-                stencils = teacher.stencils(np.flatnonzero(counts == count), evenly(count))
-                prior = teacher.teach(stencils, lambda step, steps, loss, before=number: tick(  # type: ignore[misc]
-                    before * steps + step, len(different) * steps, loss))
-                if prior is not None:
-                    priors[count] = prior
+            *taught, hidden = teach_all(teacher, [*lessons, lesson(teacher)], tick)
+        priors = {count: prior for count, prior in zip(different, taught, strict=True) if prior is not None}
     with run.stage("arbitration") as tick:
         arbitration = arbitrate(slices, offsets, lambda done: tick(round(100 * done), 100), device,
-                                teacher if priors else None)
+                                teacher if priors else None, hidden if priors else None)
     return priors, arbitration
 
 

@@ -22,12 +22,13 @@ from .images import Segment
 BAND = 3.0
 # Signed distance (pixels) that a slice without the label counts as, so that a label ends part of the way towards it.
 ABSENT = -4.0
-# On a slice without any label the background counts as so many gap widths inside: an end, steeper than it is deep.
-RECESSION = 7.0
+# On a slice without any label the background counts as this times the squared gap (pixels) inside: labels end steeper
+# than they are deep, and in a gap that is wide the more so.
+RECESSION = 1.5
 # Pixels around both outlines in which a label can appear between them; a label does not move farther across a gap.
 SEARCH = 12
-# Sides of boxes are multiples of so many pixels where the slice has room, so that many are of one size.
-GRAIN = 16
+# Boxes start and end at multiples of so many pixels, so that many are of one size and the background's holds them all.
+GRAIN = 8
 # Signed distance (pixels) beyond which one is as good as another where what was learnt and what follows mix.
 LARGEST = 6.0
 # How much what was learnt counts, next to what follows from the outlines alone.
@@ -170,7 +171,7 @@ def boxed(channels: LabelChannels, slices: Sequence[np.ndarray], width: float = 
 
     width: of the gap between the slices, in pixels.
     """
-    everywhere = max(RECESSION * width, -ABSENT)
+    everywhere = max(RECESSION * width ** 2, -ABSENT)
     boxes, sizes, distances = [], [], []
     for channel in range(1, channels.count):
         masks = [channels.mask(layers, channel) for layers in slices]
@@ -280,7 +281,7 @@ class _Pixels:
 
 def _corrected(distance: Tensor, learnt: Tensor) -> Tensor:
     """Signed distances mixed, as far as they matter."""
-    return torch.lerp(*(each.clamp(-LARGEST, LARGEST) for each in (distance, learnt)), LEARNT_SHARE)
+    return torch.lerp(distance.clamp(-LARGEST, LARGEST), learnt.clamp(-LARGEST, LARGEST), LEARNT_SHARE)
 
 
 def _box(present: np.ndarray) -> tuple[slice, slice] | None:
@@ -293,7 +294,5 @@ def _box(present: np.ndarray) -> tuple[slice, slice] | None:
 
 def _widened(first: int, last: int, count: int) -> slice:
     """The pixels `first` to `last` of `count`, and SEARCH or more around them."""
-    start, stop = max(first - SEARCH, 0), min(last + SEARCH + 1, count)
-    size = min(-(-(stop - start) // GRAIN) * GRAIN, count)
-    start = min(start, count - size)
-    return slice(start, start + size)
+    start, stop = (first - SEARCH) // GRAIN, -(-(last + SEARCH + 1) // GRAIN)
+    return slice(max(start * GRAIN, 0), min(stop * GRAIN, count))

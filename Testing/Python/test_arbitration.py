@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,13 +10,25 @@ import pytest
 import torch
 
 from TriplaneGaussianReconLib import arbitration
-from TriplaneGaussianReconLib.arbitration import USUAL, USUAL_SHARE, Arbitration, arbitrate, disagreement
+from TriplaneGaussianReconLib.arbitration import (
+    NARROWER,
+    USUAL,
+    USUAL_SHARE,
+    USUAL_SHARE_WITH_PRIOR,
+    USUAL_WITH_PRIOR,
+    Arbitration,
+    arbitrate,
+    disagreement,
+    lesson,
+)
 from TriplaneGaussianReconLib.correspondence import correspond
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.interpolation import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.line_prior import LearningEffort, Teacher
 
 MOVING = ("flow", "flow_cubic", "gated", "gated_cubic", "gated_smooth")
 STRAIGHT = ("linear", "pchip", "cubic", "straight_smooth")
+BRIEF = LearningEffort(width=6, blocks=1, steps=10, batch=16, rate=5e-3)
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +171,7 @@ def test_candidates_are_mixed_by_weight() -> None:
     result = Arbitration(weights, (0.1, 0.5), ())
     mixture, error = result.mixture(predictions), result.expected_error(predictions)
     torch.testing.assert_close(mixture, 0.25 * predictions[1] + 0.75 * predictions[4])
-    torch.testing.assert_close(error, 0.1 + 0.5 * disagreement(predictions))
+    torch.testing.assert_close(error, NARROWER * (0.1 + 0.5 * disagreement(predictions)))
     assert mixture.dtype == torch.float32 and error.shape == (2, 12, 14)
 
 
@@ -196,3 +209,101 @@ def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]
 
     with pytest.raises(Cancelled):
         arbitrate(slices, np.arange(7.0), stop)
+
+
+def waves(planes: int, gap: float, rows: int = 40, columns: int = 44, shortest: float = 18.0) -> np.ndarray:
+    """[plane, row, column] in [0, 1], `gap` pixels apart: waves in all directions."""
+    generator = np.random.default_rng(0)
+    place = np.stack(np.meshgrid(np.arange(planes) * gap, np.arange(rows), np.arange(columns), indexing="ij"), axis=-1)
+    result = np.zeros(place.shape[:-1])
+    for _ in range(40):
+        way = generator.standard_normal(3)
+        way *= 2.0 * np.pi / np.linalg.norm(way) / (shortest * generator.uniform(1.0, 1.6))
+        result += np.sin(place @ way + generator.uniform(0.0, 2.0 * np.pi))
+    return (0.5 + 0.4 * np.tanh(0.12 * result)).astype(np.float32)
+
+
+def taught(slices: np.ndarray, positions: np.ndarray, effort: LearningEffort = BRIEF) -> Arbitration:
+    teacher = Teacher(torch.from_numpy(slices), positions, (1.0, 1.0), 1.0, effort, 0)
+    stencils, share_of_effort = lesson(teacher)
+    prior = teacher.teach(stencils, lambda step, steps, loss: None, share_of_effort)
+    result = arbitrate(slices, positions, lambda done: None, teacher=teacher, prior=prior)
+    assert result.weights.shape == (len(CANDIDATES),) and set(result.named_weights) == set(CANDIDATES)
+    assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
+    assert sum(result.named_weights.values()) == pytest.approx(1, abs=1e-3)
+    assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
+    return result
+
+
+def test_what_a_prior_must_learn_to_be_judged() -> None:
+    """Each inner slice, where it lies between its neighbours, at uneven positions too; nothing between two slices."""
+    positions = np.array([0.0, 3.0, 4.0, 8.0, 14.0])
+    teacher = Teacher(torch.zeros(5, 40, 40), positions, (1.0, 1.0), 1.0, BRIEF, 0)
+    stencils, share_of_effort = lesson(teacher)
+    assert stencils.planes.tolist() == [[0, 0, 2, 4], [1, 1, 3, 3], [0, 2, 4, 4]] and 0.0 < share_of_effort <= 1.0
+    np.testing.assert_allclose(stencils.widths, [4.0, 5.0, 10.0])
+    np.testing.assert_allclose(stencils.fractions, [[0.75], [0.2], [0.4]])
+    stencils, _ = lesson(replace(teacher, slices=teacher.slices[:2], positions=positions[:2]))
+    assert not len(stencils.planes)
+
+
+def test_a_prior_that_is_much_better_gets_most_of_the_weight() -> None:
+    slices, positions = waves(9, 4.0, 56, 56, shortest=16.0), np.arange(9) * 4.0
+    result, without = taught(slices, positions, LearningEffort(12, 1, 400, 32, 7e-3)), quietly(slices, positions)
+    assert result.named_weights["prior"] > 0.6
+    assert [hidden.plane for hidden in result.hidden] == [hidden.plane for hidden in without.hidden]
+    assert np.mean([hidden.psnr for hidden in result.hidden]) > 1.0 + np.mean(
+        [hidden.psnr for hidden in without.hidden])
+
+
+def test_a_prior_that_has_learnt_nothing_gets_no_more_than_is_usual(textured: Callable[..., np.ndarray]) -> None:
+    """It says what linear says, which is bad where a pattern moves."""
+    result = taught(textured((7, 32, 36), (2.0, -1.5), count=80), np.arange(7) * 3.0, LearningEffort(6, 1, 2, 8, 0.0))
+    assert result.named_weights["prior"] == pytest.approx(USUAL_SHARE_WITH_PRIOR * USUAL_WITH_PRIOR["prior"], abs=0.06)
+    assert share(result, MOVING) > 0.7
+
+
+def test_a_prior_that_cannot_be_judged_gets_what_is_usual() -> None:
+    """Twice the gap is wider than the slices; the other candidates are weighed as if there were none."""
+    slices, positions = waves(7, 8.0, 14, 15), np.arange(7) * 8.0
+    result, without = taught(slices, positions), quietly(slices, positions)
+    usual, none = (np.array([mixture.get(name, 0.0) for name in CANDIDATES]) for mixture in (USUAL_WITH_PRIOR, USUAL))
+    np.testing.assert_allclose(result.weights - USUAL_SHARE * usual,
+                               np.append(without.weights, 0.0) - USUAL_SHARE * none, atol=1e-9)
+    assert result.weights[-1] == pytest.approx(USUAL_SHARE * USUAL_WITH_PRIOR["prior"])
+    assert [hidden.plane for hidden in result.hidden] == [hidden.plane for hidden in without.hidden]
+
+
+def test_a_prior_is_judged_where_it_bridges_the_gap() -> None:
+    """Slices whose neighbours are too far apart are not hidden."""
+    positions = np.array([0.0, 4.0, 8.0, 12.0, 52.0, 56.0, 60.0])
+    assert [hidden.plane for hidden in taught(waves(7, 4.0), positions).hidden] == [1, 2, 5]
+
+
+@pytest.mark.parametrize("slices", [waves(2, 4.0), np.repeat(np.float32([0, 1, 0, 1]), 400).reshape(4, 20, 20)])
+def test_with_a_prior_but_nothing_to_hide_the_usual_mixture_is_taken(slices: np.ndarray) -> None:
+    result = taught(slices, np.arange(len(slices)) * 4.0)
+    assert {name: weight for name, weight in result.named_weights.items() if weight} == USUAL_WITH_PRIOR
+    assert result.hidden == () and result.error_model == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_few_slices_with_a_prior(count: int) -> None:
+    result = taught(waves(count, 4.0), np.arange(count) * 4.0)
+    assert [hidden.plane for hidden in result.hidden] == list(range(1, count - 1))
+
+
+def test_with_a_prior_it_repeats_bit_by_bit() -> None:
+    first, again = (taught(waves(6, 4.0), np.arange(6) * 4.0) for _ in range(2))
+    np.testing.assert_array_equal(first.weights, again.weights)
+    assert first.hidden == again.hidden and first.error_model == again.error_model
+
+
+def test_where_the_prior_is_silent_the_usual_mixture_takes_its_place() -> None:
+    predictions = torch.rand(len(CANDIDATES), 2, 12, 14, generator=torch.Generator().manual_seed(0))
+    weights = np.zeros(len(CANDIDATES))
+    weights[[0, -1]] = 0.2, 0.8
+    result = Arbitration(weights, (0.1, 0.5), ())
+    torch.testing.assert_close(result.mixture(predictions), 0.2 * predictions[0] + 0.8 * predictions[-1])
+    usual = sum(weight * predictions[INTERPOLATIONS.index(name)] for name, weight in USUAL.items())
+    torch.testing.assert_close(result.mixture(predictions[:-1]), 0.2 * predictions[0] + 0.8 * usual)

@@ -30,6 +30,7 @@ from TriplaneGaussianReconLib.slabs import HALO
 SAMPLES = Path(__file__).parents[2] / "Resources" / "SampleData"
 SEAM = 2e-3  # largest difference from the result in one go, as a share of the intensity range
 PLENTY = Memory(budget=10 ** 15)
+UNTAUGHT = replace(PRESETS["fast"], prior=None)
 
 
 def cropped(name: str, part: tuple[slice, slice, slice]) -> tuple[Image, Segmentation]:
@@ -296,11 +297,20 @@ def test_memory_does_not_grow_with_the_number_of_slices() -> None:
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_what_the_cpu_gives(scan: Image, observations: Observations, whole: Reconstruction) -> None:
-    """In one go and in slabs, labels included."""
+def test_a_gpu_learns_what_the_cpu_learns(scan: Image, observations: Observations, whole: Reconstruction) -> None:
+    """Learning goes its own way on either, and arrives at about the same."""
+    result = reconstruct(observations, scan.grid, device="cuda")
+    wrong = [np.sqrt(np.mean((each.volume.array.astype(float) - scan.array) ** 2)) for each in (result, whole)]
+    assert wrong[0] == pytest.approx(wrong[1], rel=0.05)
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_what_the_cpu_gives(scan: Image, observations: Observations) -> None:
+    """In one go and in slabs, labels included, where nothing is learnt from lines."""
+    whole = reconstruct(observations, scan.grid, preset=UNTAUGHT, device="cpu", memory=PLENTY)
     spread = float(np.ptp(whole.volume.array))
     for memory in (PLENTY, memory_for(observations, 4)):
-        result = reconstruct(observations, scan.grid, device="cuda", memory=memory)
+        result = reconstruct(observations, scan.grid, preset=UNTAUGHT, device="cuda", memory=memory)
         assert result.report["device"] == "cuda" and result.segmentation is not None and whole.segmentation is not None
         far = [float(np.abs(ours.array - theirs.array).max() / spread)
                for ours, theirs in ((result.volume, whole.volume), (result.confidence, whole.confidence))]
@@ -322,17 +332,17 @@ def test_a_gpu_without_enough_memory_gets_less_at_a_time(textured: Callable[...,
     volume = 1000 * textured((61, 160, 160), (0.7, -0.5), seed=5)
     image = Image(volume, Grid(volume.shape))
     observations = Observations.from_volume(image, {"k": Selection.every(61, 2)})
-    whole = reconstruct(observations, image.grid, device="cuda")
+    whole = reconstruct(observations, image.grid, preset=UNTAUGHT, device="cuda")
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(350e6 / total)
     try:
         with pytest.warns(RuntimeWarning, match="half as many"):
-            split = reconstruct(observations, image.grid, device="cuda", memory=PLENTY)
+            split = reconstruct(observations, image.grid, preset=UNTAUGHT, device="cuda", memory=PLENTY)
         assert torch.cuda.max_memory_reserved() > 0
         torch.cuda.set_per_process_memory_fraction(20e6 / total)
         with pytest.raises(InputError, match="not enough memory.*device 'cpu'"), pytest.warns(RuntimeWarning):
-            reconstruct(observations, image.grid, device="cuda", memory=PLENTY)
+            reconstruct(observations, image.grid, preset=UNTAUGHT, device="cuda", memory=PLENTY)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert split.report["slabs"] > 1 and "half as many" in " ".join(split.report["notes"])

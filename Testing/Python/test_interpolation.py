@@ -10,7 +10,7 @@ import torch
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from TriplaneGaussianReconLib.correspondence import Correspondence, correspond
-from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, SMOOTHING, Neighbours, candidates
+from TriplaneGaussianReconLib.interpolation import CANDIDATES, INTERPOLATIONS, SMOOTHING, Neighbours, candidates
 
 CPU = torch.device("cpu")
 
@@ -182,3 +182,14 @@ def test_smoothed_candidates(textured: Callable[..., np.ndarray]) -> None:
     for name, smooth in (("linear", "straight_smooth"), ("gated", "gated_smooth")):
         expected = cv2.GaussianBlur(by_name[name][0], (0, 0), SMOOTHING, borderType=cv2.BORDER_REPLICATE)
         np.testing.assert_allclose(by_name[smooth][0], expected, atol=1e-6)
+
+
+def test_what_was_learnt_comes_last(textured: Callable[..., np.ndarray]) -> None:
+    """And leaves the others as they are."""
+    slices, gaps, fractions = torch.from_numpy(textured((5, 40, 44))), np.array([0, 2]), np.array([0.25, 0.5, 0.8])
+    found, around = correspond(slices.numpy()).on(CPU), Neighbours.around(gaps, 5)
+    learnt = torch.rand(2, 3, 40, 44, generator=torch.Generator().manual_seed(0))
+    without = candidates(slices, UNEVEN, found, around, fractions)
+    result = candidates(slices, UNEVEN, found, around, fractions, learnt)
+    assert result.shape == (len(CANDIDATES), 2, 3, 40, 44) and (*INTERPOLATIONS, "prior") == CANDIDATES
+    assert torch.equal(result[:-1], without) and torch.equal(result[-1], learnt)

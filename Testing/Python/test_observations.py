@@ -11,6 +11,7 @@ from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.observations import Observations, SliceStack
 from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.trusted import Trusted
 
 SHAPE = (6, 7, 8)
 
@@ -185,3 +186,30 @@ def test_a_stack_fits_its_planes() -> None:
         SliceStack(planes, np.zeros((3, 7, 8), np.float32))
     with pytest.raises(InputError, match="labels.*do not fit the planes"):
         SliceStack(planes, np.zeros((2, 7, 8), np.float32), np.zeros((1, 2, 8, 7), np.uint8))
+
+
+@pytest.mark.parametrize("name", ["identity", "oblique", "flipped", "mirrored"])
+@pytest.mark.parametrize(("axis", "thickness", "pitches"), [("k", 2.0, (0.7, 0.5)), ("j", 0.7, (2.0, 0.5)),
+                                                            ("i", 0.5, (2.0, 0.7))])
+def test_slices_are_as_thick_as_they_lie_apart(rotation: tuple, name: str, axis: Axis, thickness: float,
+                                               pitches: tuple[float, float]) -> None:
+    """Trusted or not; in mm, as are the distances between rows and between columns."""
+    grid = grids(rotation)[name]
+    if name == "identity":
+        grid = replace(grid, spacing=(0.5, 0.7, 2.0))
+    observations = Observations.from_volume(image_on(grid), {axis: Selection((0, 1, 4), grid.count(axis))})
+    assert observations.stacks[0].thickness == pytest.approx(thickness)
+    trusted = Trusted.of(observations, grid)
+    assert trusted.thickness == pytest.approx(thickness)
+    assert sorted(trusted.pitches) == pytest.approx(sorted(pitches)) and trusted.pixel == pytest.approx(min(pitches))
+    planes = observations.stacks[0].planes
+    assert trusted.pitches == pytest.approx((np.linalg.norm(planes.row_step), np.linalg.norm(planes.column_step)))
+
+
+def test_slices_of_unknown_thickness_are_as_thick_as_a_pixel() -> None:
+    grid = Grid(SHAPE, spacing=(0.7, 0.5, 2.0))
+    planes = grid.planes("k", np.arange(0, 6, 2))
+    stack = SliceStack(planes, np.random.default_rng(0).random(planes.shape).astype(np.float32))
+    assert stack.thickness is None
+    assert Trusted.of(Observations((stack,)), grid).thickness == pytest.approx(0.5)
+    assert Trusted.of(Observations((replace(stack, thickness=1.7),)), grid).thickness == pytest.approx(1.7)

@@ -14,7 +14,9 @@ from TriplaneGaussianReconLib.arbitration import USUAL, Arbitration
 from TriplaneGaussianReconLib.correspondence import correspond
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.geometry import Grid, PlaneStack
-from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.interpolation import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.line_prior import LinePrior, Stencils
+from TriplaneGaussianReconLib.networks import ResidualNetwork
 from TriplaneGaussianReconLib.prediction import Prediction, corrected, predict
 
 WEIGHTS = np.array([USUAL.get(name, 0.0) for name in INTERPOLATIONS])
@@ -103,6 +105,45 @@ def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]
 
     with pytest.raises(Cancelled):
         predict(planes, slices, correspond(slices), USUALLY, stop)
+
+
+def prior_of(planes: int, widths: tuple[float, float], size: int = 4) -> LinePrior:
+    """One that says something, without having learnt anything."""
+    generator = torch.Generator().manual_seed(planes)
+    network = ResidualNetwork(size, planes, 4, 1, (1, 5), generator, size + planes)
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return LinePrior(network, size, 2, widths, 0.0)
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("counts", [(), (1,), (3,), (1, 3)])
+def test_some_gaps_are_bridged_by_the_prior(textured: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch,
+                                            counts: tuple[int, ...], together: bool) -> None:
+    """Those with as many planes as one has learnt, if it bridges their width; the others without its say."""
+    if together:  # all that are alike, as on a GPU
+        monkeypatch.setattr(prediction, "shares", lambda pieces, size, device: [pieces])
+    slices, offsets = textured((8, 32, 36), noise=0.02), np.array([0.0, 1.0, 3.0, 7.0, 12.0, 18.0, 20.0, 24.0])
+    weights = np.zeros(len(CANDIDATES))
+    weights[[0, -1]] = 0.25, 0.75
+    arbitration = Arbitration(weights, (0.01, 0.5), ())
+    every = {1: prior_of(1, (1.5, 39.0), size=6), 3: prior_of(3, (1.5, 5.0))}
+    planes, found = stack(offsets, 32, 36), correspond(slices)
+    result = predict(planes, slices, found, arbitration, lambda done: None,
+                     priors={count: every[count] for count in counts})
+    assert [len(each.images) for each in result] == [1, 1, 3, 3, 3, 1, 3]
+    bridged = {gap for gap, planes_in in ((1, 1), (5, 1), (2, 3), (3, 3), (6, 3)) if planes_in in counts}
+    for gap, each in enumerate(result):
+        count, number = len(each.images), np.array([gap])
+        fractions, around = np.arange(1, count + 1) / (count + 1), Neighbours.around(number, 8)
+        by_candidate = candidates(torch.from_numpy(slices), offsets, found.on(CPU), around, fractions)
+        if gap in bridged:
+            prior = every[count]
+            learnt = prior.predict(torch.from_numpy(slices), Stencils.around(number, offsets, fractions, prior.size))
+            by_candidate = torch.cat([by_candidate, learnt[None]])
+        torch.testing.assert_close(each.images, arbitration.mixture(by_candidate)[0], atol=1e-5, rtol=0.0)
+        torch.testing.assert_close(each.expected_error, arbitration.expected_error(by_candidate)[0, count // 2],
+                                   atol=1e-5, rtol=0.0)
 
 
 @pytest.mark.parametrize("keep", [2, 4])

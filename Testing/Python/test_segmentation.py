@@ -9,7 +9,10 @@ from TriplaneGaussianReconLib.images import Segment
 from TriplaneGaussianReconLib.segmentation import (
     ABSENT,
     BAND,
+    LEARNT_SHARE,
     MOST_SLOTS,
+    SEARCH,
+    Boxed,
     LabelChannels,
     Occupancies,
     between,
@@ -38,6 +41,13 @@ def filled(channels: LabelChannels, first: np.ndarray, second: np.ndarray, move:
     """`count` layers between two slices of label values with the same displacement everywhere."""
     full = torch.tensor(move).expand(*first.shape[1:], 2)
     return between(boxed(channels, [first, second], width), full, believed * full, count)
+
+
+def boxes(outlines: Boxed) -> list[tuple[slice, slice]]:
+    """Rows and columns of each box."""
+    heights = outlines.sizes // outlines.boxes[:, 3]
+    return [(slice(top, top + rows), slice(left, left + columns)) for (_, top, left, columns), rows in zip(
+        outlines.boxes.tolist(), heights.tolist(), strict=True)]
 
 
 def dense(found: Occupancies, channels: LabelChannels, shape: tuple[int, int] = (ROWS, COLUMNS)) -> np.ndarray:
@@ -140,6 +150,17 @@ def test_values_without_a_segment_are_background() -> None:
     layers[0, 0, 0, 0] = 99
     assert channels.mask(layers, 1)[0, 0, 0]
     assert channels.one_hot(layers)[0, 0, 0, 0] == 1
+
+
+def test_every_pixel_has_the_number_of_its_channel() -> None:
+    channels = LabelChannels(SEGMENTS)
+    layers = overlapping()
+    layers[0, 0, 0, 0] = 99  # without a segment: background
+    numbers = channels.numbered(layers)
+    masks = channels.one_hot(layers)
+    present = sorted({segment.layer for segment in SEGMENTS})
+    for number, (layer, _) in enumerate(channels.table, start=1):
+        np.testing.assert_array_equal(numbers[present.index(layer)] == number, masks[:, number - 1] == 1)
 
 
 def test_the_largest_occupancy_wins_and_the_background_on_a_tie() -> None:
@@ -245,6 +266,40 @@ def test_a_label_that_ends_shrinks() -> None:
     assert areas == sorted(areas, reverse=True) and areas[-1] == 0
     mirrored = filled(ONE, second, first, (0.0, 0.0), 5)[::-1]
     assert [int((decoded(found) == 1).sum()) for found in mirrored] == areas
+
+
+def test_a_label_ends_sooner_in_a_wide_gap() -> None:
+    """Next to a slice without any label; half-way through a gap of 6 pixels a blob of any size is gone."""
+    first, second = disc(27, 24, 20)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
+    narrow, wide = (filled(ONE, first, second, (0.0, 0.0), width=width)[0] for width in (2.0, 6.0))
+    assert (decoded(narrow) == 1).sum() > 500
+    assert not (decoded(wide) == 1).any()
+
+
+def test_what_was_learnt_moves_the_border() -> None:
+    first, second = (disc(27, 24, radius)[None].astype(np.uint8) for radius in (6, 10))
+    outlines = boxed(ONE, [first, second], 4.0)
+    still = torch.zeros(ROWS, COLUMNS, 2)
+    larger = torch.cat([torch.from_numpy(signed_distance(disc(27, 24, 13)[rows, columns])).flatten() * sign
+                        for (rows, columns), sign in zip(boxes(outlines), (-1, 1), strict=True)])
+    found, = between(outlines, still, still, 1, larger[None])
+    alone, = between(outlines, still, still, 1)
+    assert (decoded(alone) == 1).sum() == pytest.approx(np.pi * 8.0 ** 2, rel=0.1)
+    radius = (1 - LEARNT_SHARE) * 8.0 + LEARNT_SHARE * 13.0
+    assert (decoded(found) == 1).sum() == pytest.approx(np.pi * radius ** 2, rel=0.1)
+
+
+def test_the_box_of_the_background_holds_all_others() -> None:
+    labels = np.zeros((1, 90, 100), np.uint8)
+    labels[0, 30:37, 41:55], labels[0, 50:71, 13:20] = 1, 2
+    boxes_ = dict(zip((1, 2, 3), boxes(boxed(LabelChannels((Segment("a", 1), Segment("b", 2))), [labels])),
+                      strict=True))
+    for channel, number in ((2, 1), (3, 2)):
+        for axis in (0, 1):
+            inner, outer = boxes_[channel][axis], boxes_[1][axis]
+            assert outer.start <= inner.start and inner.stop <= outer.stop
+            touched = np.flatnonzero((labels[0] == number).any(axis=1 - axis))
+            assert inner.start <= touched[0] - SEARCH and inner.stop > touched[-1] + SEARCH
 
 
 def test_the_background_is_what_the_only_label_leaves() -> None:

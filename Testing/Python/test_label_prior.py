@@ -1,0 +1,273 @@
+"""Labels between trusted slices, learnt from labels within them."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.images import Segment
+from TriplaneGaussianReconLib.label_prior import AGREED, THICKEST, LabelPrior, LabelTeacher
+from TriplaneGaussianReconLib.line_prior import LearningEffort, LinePrior, Stencils, Teacher
+from TriplaneGaussianReconLib.segmentation import Boxed, LabelChannels, boxed
+from TriplaneGaussianReconLib.threads import serial_torch
+
+FEW_STEPS = LearningEffort(width=6, blocks=1, steps=8, batch=4, rate=1e-3)
+NOT_LEARNING = replace(FEW_STEPS, rate=0.0)
+TWO = LabelChannels((Segment("dark", 1), Segment("bright", 2)))
+EVERY = 4
+FRACTIONS = np.array([0.25, 0.5, 0.75])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with serial_torch():
+        yield
+
+
+def balls(size: int, count: int, seed: int = 0) -> np.ndarray:
+    """[plane, row, column] labels: 1 and 2 in balls of a few pixels."""
+    generator = np.random.default_rng(seed)
+    points = np.stack(np.meshgrid(*[np.arange(float(size))] * 3, indexing="ij"), axis=-1)
+    labels = np.zeros((size,) * 3, np.uint8)
+    for number in range(count):
+        inside = np.linalg.norm(points - generator.uniform(0.0, size, 3), axis=-1) < generator.uniform(3.0, 6.0)
+        labels[inside] = 1 + number % 2
+    return labels
+
+
+def picture(labels: np.ndarray) -> np.ndarray:
+    return np.array([0.5, 0.2, 0.8], np.float32)[labels]
+
+
+def taught(labels: np.ndarray, channels: LabelChannels, effort: LearningEffort = FEW_STEPS, *, pitch: float = 1.0,
+           thickness: float = 1.0, positions: np.ndarray | None = None, image: np.ndarray | None = None, seed: int = 0
+           ) -> tuple[LabelPrior | None, Stencils, LinePrior]:
+    """What slices `labels` [layer, plane, row, column] teach, EVERY mm apart unless said otherwise."""
+    slices = torch.from_numpy(picture(labels[0]) if image is None else image)
+    places = EVERY * np.arange(len(slices), dtype=float) if positions is None else positions
+    teacher = Teacher(slices, places, (pitch, pitch), thickness, FEW_STEPS, 0)
+    stencils = teacher.stencils(np.arange(len(slices) - 1), FRACTIONS)
+    prior = teacher.teach(stencils, lambda *_: None)
+    assert prior is not None
+    labels_teacher = LabelTeacher(slices, labels, channels, (pitch, pitch), thickness, effort, seed)
+    return labels_teacher.teach(stencils, prior, lambda *_: None), stencils, prior
+
+
+def learnt(labels: np.ndarray, channels: LabelChannels, effort: LearningEffort = FEW_STEPS
+           ) -> tuple[LabelPrior, Stencils]:
+    found, stencils, _ = taught(labels, channels, effort)
+    assert found is not None
+    return found, stencils
+
+
+def around(labels: np.ndarray, channels: LabelChannels, gap: int) -> Boxed:
+    return boxed(channels, [labels[:, gap], labels[:, gap + 1]], EVERY)
+
+
+def distances(prior: LabelPrior, labels: np.ndarray, channels: LabelChannels, stencils: Stencils, gap: int,
+              predicted: Tensor | None = None) -> tuple[Boxed, Tensor]:
+    slices, outlines = torch.from_numpy(picture(labels[0])), around(labels, channels, gap)
+    if predicted is None:
+        predicted = slices[gap].expand(len(FRACTIONS), -1, -1)
+    numbers = torch.from_numpy(channels.numbered(labels))
+    return outlines, prior.distances(slices, numbers, predicted, stencils.only(np.array([gap])), outlines)
+
+
+def dense(outlines: Boxed, found: Tensor, shape: tuple[int, int]) -> dict[int, Tensor]:
+    """Channel -> [T, row, column], not a number outside of its box."""
+    result = {}
+    for (channel, top, left, columns), values in zip(outlines.boxes.tolist(),
+                                                     found.split(outlines.sizes.tolist(), dim=1), strict=True):
+        image = torch.full((len(found), *shape), torch.nan)
+        rows = values.shape[1] // columns
+        image[:, top:top + rows, left:left + columns] = values.reshape(len(found), rows, columns)
+        result[channel] = image
+    return result
+
+
+def error(found: np.ndarray, truth: np.ndarray) -> float:
+    """1 - Dice."""
+    return float(1 - 2 * (found & truth).sum() / (found.sum() + truth.sum()))
+
+
+def test_what_was_learnt_is_closer_than_what_both_slices_agree_on() -> None:
+    volume = balls(41, 90)
+    labels = volume[None, ::EVERY]
+    effort = LearningEffort(width=12, blocks=1, steps=500, batch=32, rate=5e-3)
+    wrong = {}
+    for name, each in (("learnt", effort), ("agreed", replace(effort, steps=1, rate=0.0))):
+        prior, stencils = learnt(labels, TWO, each)
+        found, truth = [], []
+        for gap in range(labels.shape[1] - 1):
+            planes = volume[EVERY * gap + 1:EVERY * (gap + 1)]
+            outlines, values = distances(prior, labels, TWO, stencils, gap, torch.from_numpy(picture(planes)))
+            for channel, image in dense(outlines, values, volume.shape[1:]).items():
+                found.append((image > 0).numpy())
+                truth.append(planes == TWO.table[channel - 1][1])
+        wrong[name] = error(np.concatenate(found), np.concatenate(truth))
+    assert wrong["learnt"] < 0.65 * wrong["agreed"]
+
+
+def test_before_learning_it_is_what_the_slices_on_either_side_agree_on() -> None:
+    labels = np.zeros((1, 6, 60, 60), np.uint8)
+    labels[:, :3, 20:30, 20:30], labels[:, 2:, 24:34, 20:30] = 1, 1
+    channels = LabelChannels((Segment("a", 1),))
+    prior, stencils = learnt(labels, channels, NOT_LEARNING)
+    for gap in (1, 2):  # in the second the label is on both sides, somewhere else
+        outlines, values = distances(prior, labels, channels, stencils, gap)
+        found = dense(outlines, values, (60, 60))[2]
+        before, after = (torch.from_numpy(labels[0, plane] == 1).float() * 2 - 1 for plane in (gap, gap + 1))
+        for number, fraction in enumerate(FRACTIONS):
+            expected = AGREED * torch.lerp(before, after, fraction)
+            inside = ~found[number].isnan()
+            torch.testing.assert_close(found[number][inside], expected[inside])
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    labels = balls(25, 20)[None, ::EVERY]
+    (first, stencils), (second, _) = learnt(labels, TWO), learnt(labels, TWO)
+    other, _, _ = taught(labels, TWO, seed=1)
+    assert other is not None
+    one, two, three = (distances(prior, labels, TWO, stencils, 2)[1] for prior in (first, second, other))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, three)
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_it_does_not_matter_from_which_side_it_is_looked_at(views: int) -> None:
+    labels = balls(25, 20)[None, ::EVERY]
+    prior, stencils = learnt(labels, TWO, replace(FEW_STEPS, views=views))
+    upright = dense(*distances(prior, labels, TWO, stencils, 2), (25, 25))
+    backwards = dense(*distances(prior, labels[:, ::-1].copy(), TWO, stencils, labels.shape[1] - 2 - 2,
+                                 torch.from_numpy(picture(labels[0, 2])).expand(3, -1, -1)), (25, 25))
+    turned = dense(*distances(prior, labels.swapaxes(2, 3).copy(), TWO, stencils, 2), (25, 25))
+    assert set(upright) == set(backwards) == set(turned) == {1, 2, 3}
+    for channel, values in upright.items():
+        torch.testing.assert_close(backwards[channel].flip(0), values, equal_nan=True)
+        torch.testing.assert_close(turned[channel].transpose(1, 2), values, equal_nan=True)
+
+
+def test_mirrored_lines_give_mirrored_labels_in_four_views() -> None:
+    labels = balls(24, 20)[None, ::EVERY]
+    prior, stencils = learnt(labels, TWO, replace(FEW_STEPS, views=4))
+    upright = dense(*distances(prior, labels, TWO, stencils, 2), (24, 24))
+    mirrored = dense(*distances(prior, labels[..., ::-1].copy(), TWO, stencils, 2), (24, 24))
+    for channel, values in upright.items():
+        torch.testing.assert_close(mirrored[channel].flip(2), values, equal_nan=True)
+
+
+def test_labels_do_not_see_each_other() -> None:
+    labels = np.zeros((1, 5, 70, 80), np.uint8)
+    labels[:, :, 5:12, 6:14], labels[:, :, 50:60, 40:70] = 1, 2  # far from each other
+    prior, stencils = learnt(labels, TWO)
+    both = dense(*distances(prior, labels, TWO, stencils, 1), (70, 80))
+    alone = labels * (labels == 1)
+    outlines = around(alone, TWO, 1)
+    slices, numbers = torch.from_numpy(picture(labels[0])), torch.from_numpy(TWO.numbered(alone))
+    values = prior.distances(slices, numbers, slices[1].expand(3, -1, -1), stencils.only(np.array([1])), outlines)
+    torch.testing.assert_close(dense(outlines, values, (70, 80))[2], both[2], rtol=0, atol=0, equal_nan=True)
+
+
+def test_segments_that_overlap_are_found_alike() -> None:
+    """The same label on two layers, one of which is shared with another label elsewhere.
+
+    Nothing is learnt, since each label learns an offset of its own.
+    """
+    channels = LabelChannels((Segment("a", 1, 0), Segment("b", 1, 2), Segment("c", 2, 2)))
+    labels = np.zeros((3, 5, 60, 60), np.uint8)
+    for plane in range(5):
+        labels[:, plane, 10 + plane:20, 10:20 + 2 * plane] = 1
+    labels[2, :, 40:50, 40:50] = 2
+    prior, stencils = learnt(labels, channels, NOT_LEARNING)
+    found = dense(*distances(prior, labels, channels, stencils, 2), (60, 60))
+    assert set(found) == {1, 2, 3, 4, 5}
+    torch.testing.assert_close(found[2], found[4], rtol=0, atol=0, equal_nan=True)
+    assert (found[2].nan_to_num(-1.0) > 0).any()
+
+
+def test_many_labels_teach_and_are_found() -> None:
+    """Sixty, each on a few slices only; before much is learnt they are where both slices have them."""
+    tiles = (1 + np.arange(6)[:, None] * 10 + np.arange(10)).repeat(8, axis=0).repeat(6, axis=1).astype(np.uint8)
+    labels = np.stack([np.where(abs(tiles // 3 - 4 * plane) < 4, tiles, 0) for plane in range(6)])[None]
+    image = labels[0] / np.float32(60.0)
+    channels = LabelChannels(tuple(Segment(str(n), n) for n in range(1, 61)))
+    prior, stencils, _ = taught(labels, channels, image=image)
+    assert prior is not None
+    slices, numbers = torch.from_numpy(image), torch.from_numpy(channels.numbered(labels))
+    outlines = around(labels, channels, 2)
+    values = prior.distances(slices, numbers, slices[2].expand(3, -1, -1), stencils.only(np.array([2])), outlines)
+    assert set(outlines.boxes[1:, 0].tolist()) == {n + 1 for n in np.unique(labels[0, 2:4]) if n}
+    for channel, found in dense(outlines, values, tiles.shape).items():
+        inside = torch.from_numpy((labels[0, 2:4] == channels.table[channel - 1][1]).all(axis=0))
+        assert (found[:, inside] > 0).all()
+
+
+def test_gaps_of_different_widths_and_pixels_between_which_lines_fall() -> None:
+    labels = balls(25, 20)[None, ::EVERY]
+    positions = np.cumsum([0.0, 3.0, 5.0, 3.3, 4.1, 6.0, 3.0])
+    prior, stencils, _ = taught(labels, TWO, pitch=0.7, positions=positions)
+    assert prior is not None
+    narrow, wide = (distances(prior, labels, TWO, stencils, gap)[1] for gap in (0, 4))
+    assert narrow.isfinite().all() and wide.isfinite().all()
+
+
+def test_an_image_without_any_contrast_is_no_obstacle() -> None:
+    labels = balls(25, 20)[None, ::EVERY]
+    _, stencils, of_image = taught(labels, TWO)
+    slices = torch.full(labels[0].shape, 0.5)
+    prior = LabelTeacher(slices, labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0).teach(stencils, of_image, lambda *_: None)
+    assert prior is not None
+    assert distances(prior, labels, TWO, stencils, 1)[1].isfinite().all()
+
+
+def test_a_gap_without_labels_has_no_distances() -> None:
+    labels = np.zeros((1, 6, 40, 40), np.uint8)
+    labels[:, 4:, 10:20, 10:20] = 1
+    prior, stencils = learnt(labels, TWO)
+    assert distances(prior, labels, TWO, stencils, 1)[1].shape == (3, 0)
+
+
+def test_thick_slices_teach_nothing() -> None:
+    labels = balls(25, 20)[None, ::EVERY]
+    assert taught(labels, TWO, thickness=THICKEST)[0] is not None
+    assert taught(labels, TWO, thickness=THICKEST + 0.1)[0] is None
+
+
+def test_without_borders_there_is_nothing_to_learn() -> None:
+    image = picture(balls(25, 20)[::EVERY])
+    empty = np.zeros((1, 7, 25, 25), np.uint8)
+    slices = torch.from_numpy(image)
+    teacher = Teacher(slices, EVERY * np.arange(7.0), (1.0, 1.0), 1.0, FEW_STEPS, 0)
+    stencils = teacher.stencils(np.arange(6), FRACTIONS)
+    prior = teacher.teach(stencils, lambda *_: None)
+    assert prior is not None
+    for labels in (empty, empty + 1):
+        of_labels = LabelTeacher(slices, labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
+        assert of_labels.teach(stencils, prior, lambda *_: None) is None
+
+
+def test_only_gaps_that_the_image_prior_bridges_are_learnt() -> None:
+    labels = balls(25, 20)[None, ::EVERY]
+    found, stencils, prior = taught(labels, TWO)
+    assert found is not None and found.bridges(EVERY) and not found.bridges(100.0)
+    teacher = LabelTeacher(torch.from_numpy(picture(labels[0])), labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
+    assert teacher.teach(stencils, replace(prior, widths=(10.0, 20.0)), lambda *_: None) is None
+
+
+def test_learning_can_be_cancelled() -> None:
+    labels = balls(25, 20)[None, ::EVERY]
+    _, stencils, prior = taught(labels, TWO)
+
+    def cancel(step: int, steps: int, loss: float) -> None:
+        assert steps == FEW_STEPS.steps
+        if step == 3:
+            raise Cancelled
+
+    teacher = LabelTeacher(torch.from_numpy(picture(labels[0])), labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
+    with pytest.raises(Cancelled):
+        teacher.teach(stencils, prior, cancel)

@@ -1,0 +1,753 @@
+"""What lines within the trusted slices teach about the space between them."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+
+from TriplaneGaussianReconLib import line_prior
+from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.images import Image
+from TriplaneGaussianReconLib.line_prior import (
+    LearningEffort,
+    LinePrior,
+    Stencils,
+    Teacher,
+    _averaged,
+    _keys,
+    _Pieces,
+    teach_all,
+)
+from TriplaneGaussianReconLib.networks import ResidualNetwork
+from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.presets import PRESETS
+from TriplaneGaussianReconLib.progress import Progress
+from TriplaneGaussianReconLib.reconstruction import Reconstruction, reconstruct
+from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.threads import serial_torch
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+EFFORT = LearningEffort(width=12, blocks=1, steps=150, batch=32, rate=7e-3)
+BRIEF = LearningEffort(width=6, blocks=1, steps=8, batch=16, rate=5e-3)
+UNEVEN = np.array([0.0, 2.0, 3.0, 7.0, 8.5, 12.0])
+QUARTERS = np.array([0.25, 0.5, 0.75])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with serial_torch():
+        yield
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Waves in all directions, known everywhere, of which slices of some thickness are trusted.
+
+    positions: (plane,) mm.  pitches: mm between rows and columns.  shortest: mm, of the wavelengths.
+    """
+
+    positions: np.ndarray
+    pitches: tuple[float, float] = (1.0, 1.0)
+    pixels: tuple[int, int] = (40, 44)
+    thickness: float = 0.0
+    shortest: float = 9.0
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """[plane, row, column] in [0, 1], float32."""
+        generator = np.random.default_rng(0)
+        depths = np.asarray(positions)[:, None] + self.thickness * (np.arange(8) - 3.5) / 8.0
+        rows, columns = (np.arange(n) * pitch for n, pitch in zip(self.pixels, self.pitches, strict=True))
+        place = np.stack(np.broadcast_arrays(depths[..., None, None], rows[:, None], columns), axis=-1)
+        result = np.zeros(place.shape[:-1])
+        for _ in range(40):
+            way = generator.standard_normal(3)
+            way *= 2.0 * np.pi / np.linalg.norm(way) / (self.shortest * generator.uniform(1.0, 1.6))
+            result += np.sin(place @ way + generator.uniform(0.0, 2.0 * np.pi))
+        return (0.5 + 0.4 * np.tanh(0.12 * result)).mean(axis=1).astype(np.float32)
+
+    @cached_property
+    def slices(self) -> np.ndarray:
+        return self.at(self.positions)
+
+    def teacher(self, effort: LearningEffort = EFFORT, seed: int = 0, thickness: float | None = None,
+                device: torch.device = CPU) -> Teacher:
+        thickness = self.thickness if thickness is None else thickness
+        return Teacher(torch.from_numpy(self.slices).to(device), self.positions, self.pitches, thickness, effort, seed)
+
+    def between(self, gaps: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+        """(gap, T) mm."""
+        widths = self.positions[gaps + 1] - self.positions[gaps]
+        return self.positions[gaps, None] + widths[:, None] * fractions
+
+    def psnr(self, prior: LinePrior | None, teacher: Teacher, gaps: np.ndarray, fractions: np.ndarray) -> float:
+        """Of the planes between the trusted slices."""
+        assert prior is not None
+        return self._psnr(prior.predict(teacher.slices, teacher.stencils(gaps, fractions)).cpu().numpy(), gaps,
+                          fractions)
+
+    def psnr_of_peers(self, gaps: np.ndarray, fractions: np.ndarray) -> tuple[float, float]:
+        """Linear and pchip."""
+        where = self.between(gaps, fractions)
+        share = (where - self.positions[gaps, None])[..., None, None] / np.diff(self.positions)[gaps, None, None, None]
+        linear = (1.0 - share) * self.slices[gaps, None] + share * self.slices[gaps + 1, None]
+        pchip = PchipInterpolator(self.positions, self.slices.astype(np.float64))(where)
+        return self._psnr(linear, gaps, fractions), self._psnr(pchip, gaps, fractions)
+
+    def _psnr(self, found: np.ndarray, gaps: np.ndarray, fractions: np.ndarray) -> float:
+        truth = self.at(self.between(gaps, fractions).ravel()).reshape(found.shape)
+        return float(-10.0 * np.log10(((found - truth) ** 2).mean()))
+
+
+def never_stop(step: int, steps: int, loss: float) -> None:
+    pass
+
+
+def taught(teacher: Teacher, gaps: np.ndarray, fractions: np.ndarray) -> LinePrior | None:
+    return teacher.teach(teacher.stencils(gaps, fractions), never_stop)
+
+
+def weights_of(prior: LinePrior | None) -> list[Tensor]:
+    assert prior is not None
+    return [parameter.detach().cpu() for parameter in prior.network.parameters()]
+
+
+def same_bits(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+# ---- stencils
+
+
+@pytest.mark.parametrize(("size", "step", "gaps", "planes"), [
+    (4, 1, [0, 2, 4], [[0, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 5]]),
+    (6, 1, [0, 1, 2, 4], [[0, 0, 0, 1, 2, 3], [0, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5], [2, 3, 4, 5, 5, 5]]),
+    (4, 2, [0, 1, 3], [[0, 0, 2, 4], [1, 1, 3, 5], [1, 3, 5, 5]]),
+    (6, 2, [0, 1, 2], [[0, 0, 0, 2, 4, 4], [1, 1, 1, 3, 5, 5], [0, 0, 2, 4, 4, 4]])])
+def test_slices_around_a_gap(size: int, step: int, gaps: list[int], planes: list[list[int]]) -> None:
+    """Where there are none left the last one stands again; knots are where they lie, from the middle of the gap."""
+    stencils = Stencils.around(np.array(gaps), UNEVEN, QUARTERS, size, step)
+    assert stencils.planes.tolist() == planes
+    low, high = UNEVEN[gaps], UNEVEN[np.array(gaps) + step]
+    np.testing.assert_allclose(stencils.knots, UNEVEN[planes] - 0.5 * (low + high)[:, None])
+    np.testing.assert_allclose(stencils.widths, high - low)
+    np.testing.assert_array_equal(stencils.fractions, np.tile(QUARTERS, (len(gaps), 1)))
+
+
+def test_two_slices_have_no_others_around() -> None:
+    for size in (4, 6):
+        stencils = Stencils.around(np.array([0]), np.array([1.0, 4.0]), np.array([0.5]), size)
+        assert stencils.planes.tolist() == [[0] * (size // 2) + [1] * (size // 2)]
+        assert stencils.knots.tolist() == [[-1.5] * (size // 2) + [1.5] * (size // 2)]
+
+
+def test_conditions_tell_where_slices_and_planes_lie() -> None:
+    """In gap widths from the middle, so that they do not depend on the unit of length."""
+    stencils = Stencils.around(np.array([1, 2]), UNEVEN, np.array([[0.5, 0.8], [0.25, 0.75]]), 4)
+    np.testing.assert_allclose(stencils.conditions(), [[-2.5, -0.5, 0.5, 4.5, 0.0, 0.3],
+                                                       [-0.75, -0.5, 0.5, 0.875, -0.25, 0.25]])
+    other = Stencils.around(np.array([1, 2]), 3.0 * UNEVEN, stencils.fractions, 4)
+    np.testing.assert_allclose(other.conditions(), stencils.conditions())
+    only = stencils.only(np.array([False, True]))
+    np.testing.assert_allclose(only.conditions(), stencils.conditions()[1:])
+    assert only.planes.tolist() == [[1, 2, 3, 4]]
+
+
+# ---- what is learnt
+
+
+SCENES = {
+    "even": (Scene(np.arange(9) * 4.0), QUARTERS),
+    "few pixels": (Scene(np.arange(13) * 2.0, shortest=5.0), np.array([0.5])),
+    "ratio not whole": (Scene(np.arange(9) * 3.6), QUARTERS),
+    "pixels that are no squares": (Scene(np.arange(9) * 4.0, (0.8, 1.25), (50, 38)), QUARTERS),
+    "uneven": (Scene(np.array([0.0, 3.0, 7.0, 12.0, 15.0, 20.0, 24.0, 27.0, 31.0])), QUARTERS),
+    "thick": (Scene(np.arange(9) * 4.0, thickness=2.0), np.array([0.5])),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_hidden_planes_are_nearer_to_the_truth_than_interpolated_ones(name: str) -> None:
+    scene, fractions = SCENES[name]
+    gaps, teacher = np.arange(len(scene.positions) - 1), scene.teacher()
+    prior = taught(teacher, gaps, fractions)
+    assert scene.psnr(prior, teacher, gaps, fractions) > max(scene.psnr_of_peers(gaps, fractions)) + 1.5
+
+
+def test_few_pixels_are_bridged_from_six_slices() -> None:
+    for width, size in ((2.0, 6), (2.9, 6), (3.0, 4), (5.0, 4)):
+        teacher = Scene(np.arange(7) * width).teacher()
+        assert teacher.stencils(np.arange(6), QUARTERS).planes.shape == (6, size)
+    teacher = Scene(np.arange(7) * 2.0).teacher()
+    assert teacher.stencils(np.arange(5), QUARTERS, 2).planes.shape == (5, 4)  # twice the gap has four pixels
+    assert Scene(np.arange(7) * 2.0, (0.5, 1.0)).teacher().stencils(np.arange(6), QUARTERS).planes.shape == (6, 4)
+
+
+def test_what_it_says_of_itself() -> None:
+    scene, gaps = SCENES["even"][0], np.arange(8)
+    prior = taught(scene.teacher(replace(EFFORT, views=2)), gaps, QUARTERS)
+    assert prior is not None and (prior.size, prior.views) == (4, 2)
+    assert prior.widths == (1.5, 39.0) and prior.bridges(1.5) and prior.bridges(39.0)
+    assert not prior.bridges(1.4) and not prior.bridges(39.1)
+    assert 0.0 < prior.in_plane_error < 1e-3  # towards the end, when little is wrong
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    scene, gaps = SCENES["even"][0], np.arange(8)
+    first, again, other = (weights_of(taught(scene.teacher(BRIEF, seed), gaps, QUARTERS)) for seed in (0, 0, 1))
+    assert same_bits(first, again) and not same_bits(first, other)
+
+
+def test_the_tick_tells_how_far_and_may_stop() -> None:
+    scene, told = SCENES["even"][0], []
+    teacher = scene.teacher(BRIEF)
+    stencils = teacher.stencils(np.arange(8), QUARTERS)
+    teacher.teach(stencils, lambda step, steps, loss: told.append((step, steps, np.isfinite(loss))))
+    assert told == [(step, 8, step > 0) for step in range(8)]
+    told.clear()
+    teacher.teach(stencils, lambda step, steps, loss: told.append((step, steps)), share=0.5)
+    assert told == [(step, 4) for step in range(4)]
+    told.clear()
+    teacher.teach(stencils, lambda step, steps, loss: told.append((step, steps)), share=0.01)
+    assert told == [(0, 1)]
+
+    def stop(step: int, steps: int, loss: float) -> None:
+        if step == 3:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        teacher.teach(stencils, stop)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_several_lessons_are_taught_as_each_alone(threads: int) -> None:
+    """Bit by bit, whatever the number of threads; those that cannot be taught among them."""
+    scene, gaps = SCENES["even"][0], np.arange(8)
+    teacher = scene.teacher(BRIEF)
+    lessons = [(teacher.stencils(gaps, QUARTERS), 1.0), (teacher.stencils(gaps[:0], QUARTERS), 1.0),
+               (teacher.stencils(gaps, np.array([0.5])), 0.5)]
+    alone = [teacher.teach(stencils, never_stop, share) for stencils, share in lessons]
+    torch.set_num_threads(threads)
+    together = teach_all(teacher, lessons, never_stop)
+    assert torch.get_num_threads() == threads  # put back
+    assert together[1] is None and alone[1] is None
+    for number in (0, 2):
+        assert same_bits(weights_of(together[number]), weights_of(alone[number]))
+    assert teach_all(teacher, [], never_stop) == []
+
+
+def test_teaching_leaves_the_settings_of_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if one lesson begins before another ends, and ends after it."""
+    begun, one_ended = [threading.Event(), threading.Event()], threading.Event()
+
+    def learnt(*_: object) -> None:
+        first = not begun[0].is_set()
+        begun[0 if first else 1].set()
+        (begun[1] if first else one_ended).wait(0.5)
+
+    def noted(*arguments: object) -> LinePrior:
+        one_ended.set()
+        return LinePrior(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(line_prior, "learn", learnt)
+    monkeypatch.setattr(line_prior, "LinePrior", noted)
+    teacher, before = SCENES["even"][0].teacher(BRIEF), settings()
+    teach_all(teacher, [(teacher.stencils(np.arange(8), QUARTERS), 1.0)] * 2, never_stop)
+    after = settings()
+    torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark = before[:2]
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = before[2:]
+    assert after == before
+
+
+def settings() -> tuple[bool, bool, bool, bool]:
+    cudnn = torch.backends.cudnn
+    return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
+
+
+def test_the_tick_of_several_lessons_comes_now_and_then_and_may_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the calling thread; the lessons stop as well."""
+    monkeypatch.setattr(line_prior, "TICK_SECONDS", 1e-3)
+    teacher = SCENES["even"][0].teacher(replace(BRIEF, steps=60))
+    lessons, told = [(teacher.stencils(np.arange(8), QUARTERS), share) for share in (1.0, 0.5)], []
+    before, caller = set(threading.enumerate()), threading.current_thread()
+
+    def tick(step: int, steps: int, loss: float) -> None:
+        assert threading.current_thread() is caller
+        told.append((step, steps))
+
+    teach_all(teacher, lessons, tick)
+    assert len(told) > 3 and told == sorted(told) and told[-1][0] < 90 and {steps for _, steps in told} == {90}
+    told.clear()
+
+    def stop(step: int, steps: int, loss: float) -> None:
+        told.append((step, steps))
+        if step >= 6:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        teach_all(teacher, lessons, stop)
+    assert 6 <= told[-1][0] < 80 and set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize(("width", "pitches"), [(1.4, (1.0, 1.0)), (1.4, (0.5, 1.0)), (39.5, (1.0, 1.0)),
+                                                (22.0, (1.0, 0.5))])
+def test_gaps_too_narrow_or_wider_than_the_slices_teach_nothing(width: float, pitches: tuple[float, float]) -> None:
+    teacher = Scene(np.arange(4) * width, pitches).teacher(BRIEF)
+    assert taught(teacher, np.arange(3), QUARTERS) is None
+
+
+def test_gaps_that_teach_nothing_are_left_out() -> None:
+    """The others are learnt as if they were alone."""
+    scene = Scene(np.array([0.0, 1.0, 5.0, 9.0, 60.0, 64.0]))
+    some = weights_of(taught(scene.teacher(BRIEF), np.array([1, 2, 4]), QUARTERS))
+    assert same_bits(some, weights_of(taught(scene.teacher(BRIEF), np.arange(5), QUARTERS)))
+
+
+def test_blank_slices_teach_nothing() -> None:
+    """What is learnt is what is learnt without them."""
+    scene = SCENES["even"][0]
+    slices, alive = scene.slices.copy(), np.array([0, 3, 4, 6, 7])
+    slices[[1, 2, 5, 8]] = np.array([0.0, 1.0, 0.5, 0.2], np.float32)[:, None, None]
+    blanks = replace(scene.teacher(BRIEF), slices=torch.from_numpy(slices))
+    stencils = blanks.stencils(np.arange(8), QUARTERS)
+    without = replace(blanks, slices=torch.from_numpy(slices[alive]))
+    assert same_bits(*(weights_of(t.teach(stencils, never_stop)) for t in (blanks, without)))
+    constant = replace(blanks, slices=torch.full((9, 40, 44), 0.7))
+    assert constant.teach(stencils, never_stop) is None
+
+
+def test_of_many_slices_some_teach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spread over the stack, first and last included."""
+    monkeypatch.setattr(line_prior, "MOST_SLICES", 3)
+    scene = SCENES["even"][0]
+    teacher = scene.teacher(BRIEF)
+    stencils = teacher.stencils(np.arange(8), QUARTERS)
+    some = replace(teacher, slices=teacher.slices[[0, 4, 8]])
+    assert same_bits(*(weights_of(t.teach(stencils, never_stop)) for t in (teacher, some)))
+
+
+# ---- thick lines
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("width", [1.25, 2.0, 3.0, 3.4, 7.9, 25.0])
+def test_lines_are_averaged_over_the_thickness(axis: int, width: float) -> None:
+    """As an integral over pixels that are constant from edge to edge, the border pixels for ever."""
+    slices = np.random.default_rng(0).random((2, 12, 15)).astype(np.float32)
+    lines = np.moveaxis(np.pad(slices, [(0, 0), *[(20, 20) if n == axis else (0, 0) for n in (1, 2)]], mode="edge")
+                        .astype(np.float64), axis, 2)
+    integral = np.concatenate([np.zeros_like(lines[..., :1]), np.cumsum(lines, axis=2)], axis=2)
+    centres = 20.5 + np.arange(slices.shape[axis])
+
+    def until(edges: np.ndarray) -> np.ndarray:
+        return np.apply_along_axis(lambda course: np.interp(edges, np.arange(len(course)), course), 2, integral)
+
+    expected = np.moveaxis((until(centres + 0.5 * width) - until(centres - 0.5 * width)) / width, 2, axis)
+    result = _averaged(torch.from_numpy(slices), width, axis)
+    assert result.shape == slices.shape
+    np.testing.assert_allclose(result.numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(_averaged(torch.full((1, 9, 9), 0.7), width, axis).numpy(), 0.7, rtol=1e-6)
+
+
+def test_thin_slices_are_taken_as_they_are() -> None:
+    slices = torch.rand(2, 12, 15)
+    for axis, width in product((1, 2), (0.0, 0.5, 1.0, 1.2)):
+        assert torch.equal(_averaged(slices, width, axis), slices)
+
+
+# ---- pieces of lines
+
+
+class Seen:
+    """All pieces of lines that are learnt from, told by images whose pixels are their own coordinates.
+
+    gap, directions, places [step, piece, ...]; coordinates [step, piece, 3 (image, row, column), line, pixel].
+    """
+
+    def __init__(self, stencils: Stencils, shape: tuple[int, int, int] = (3, 30, 70),
+                 pitches: tuple[float, float] = (1.0, 1.0), steps: int = 12) -> None:
+        effort = replace(EFFORT, steps=steps, batch=64)
+        images = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"))
+        read = [_Pieces(image, pitches, stencils, 0.0, effort, torch.Generator().manual_seed(0)) for image in images]
+        self.shape, self.pitches, self.drawn = shape, np.array(pitches), read[0].drawn
+        pieces = [[each.at(torch.tensor([step])) for each in read] for step in range(steps)]
+        self.coordinates = torch.stack([torch.stack([torch.cat(each[:2], dim=1) for each in step], dim=1)
+                                        for step in pieces]).double().numpy()
+        self.fractions, self.conditions = (torch.stack([step[0][n] for step in pieces]).numpy() for n in (2, 3))
+        self.gap = self.drawn.gap.numpy()
+        # Lines that neighbour each other across rows (0) or columns (1).
+        self.axis = (np.ptp(self.coordinates[:, :, 1], axis=-1).max(axis=-1) > 0).astype(int)
+
+    def _chosen(self, axis: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(self.coordinates, (1 + axis)[..., None, None, None], axis=2)[:, :, 0]
+
+    @property
+    def across(self) -> np.ndarray:
+        """[step, piece, line, pixel] coordinate that differs from line to line."""
+        return self._chosen(self.axis)
+
+    @property
+    def along(self) -> np.ndarray:
+        return self._chosen(1 - self.axis)
+
+
+@pytest.fixture(autouse=True)
+def first_draw_counts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn must not depend on the image where several images are to be read alike."""
+    if "pieces" in request.node.name:
+        monkeypatch.setattr(line_prior, "DRAWS", 1)
+
+
+WHOLE = Stencils.around(np.arange(4), np.array([0.0, 2.0, 6.0, 10.0, 18.0]), np.array([0.5]), 4)
+WHOLE_OF_SIX = Stencils.around(np.arange(5), np.array([0.0, 4.0, 12.0, 16.0, 20.0, 28.0]), QUARTERS, 6)
+BROKEN = Stencils.around(np.arange(4), np.array([0.0, 2.3, 6.0, 9.1, 14.0]), QUARTERS, 4)
+
+
+@pytest.mark.parametrize(("stencils", "pitches"), [(WHOLE, (1.0, 1.0)), (WHOLE, (1.0, 0.5)), (WHOLE_OF_SIX, (1.0, 0.5)),
+                                                   (WHOLE_OF_SIX, (0.5, 1.0))])
+def test_pieces_are_lines_of_one_image_as_they_are(stencils: Stencils, pitches: tuple[float, float]) -> None:
+    """As far apart as slices and planes are; where the image ends the last line stands again."""
+    seen = Seen(stencils, pitches=pitches)
+    coordinates, size = seen.coordinates, stencils.planes.shape[1]
+    np.testing.assert_array_equal(coordinates, np.round(coordinates))
+    assert (coordinates.min(axis=(0, 1, 3, 4)) == 0).all()  # up to the borders and not beyond
+    assert (coordinates.max(axis=(0, 1, 3, 4)) == np.array(seen.shape) - 1).all()
+    assert (np.ptp(coordinates[:, :, 0], axis=(2, 3)) == 0).all()
+    assert (np.abs(np.diff(seen.along, axis=3)) == 1).all() and (np.ptp(seen.along, axis=2) == 0).all()
+    assert (np.ptp(seen.across, axis=3) == 0).all()
+
+    across, first, last = seen.across[..., 0], size // 2 - 1, size // 2
+    way = np.sign(across[..., last] - across[..., first])[..., None]
+    middle = 0.5 * (across[..., [first]] + across[..., [last]])
+    pitch = seen.pitches[seen.axis][..., None]
+    wanted = stencils.widths[:, None] * (stencils.fractions - 0.5)
+    most = np.array(seen.shape)[1 + seen.axis] - 1
+    expected = middle + way * np.concatenate([stencils.knots, wanted], axis=1)[seen.gap] / pitch
+    for outer, inner in [(n - 1, n) for n in range(first, 0, -1)] + [(n + 1, n) for n in range(last, size - 1)]:
+        out = (expected[..., outer] < 0) | (expected[..., outer] > most)
+        assert out.any()
+        expected[..., outer] = np.where(out, expected[..., inner], expected[..., outer])
+    np.testing.assert_allclose(across, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("stencils", [WHOLE, BROKEN])
+def test_pieces_are_read_in_all_directions(stencils: Stencils) -> None:
+    """Rows and columns, backwards and mirrored, about as often; what steers the network is the gap's own."""
+    seen = Seen(stencils)
+    backwards = seen.across[:, :, 2, 0] < seen.across[:, :, 1, 0]
+    mirrored = seen.along[..., 0, 1] < seen.along[..., 0, 0]
+    ways, counts = np.unique(np.stack([seen.axis, backwards, mirrored]).reshape(3, -1), axis=1, return_counts=True)
+    assert ways.shape == (3, 8) and counts.min() > 0.6 * counts.mean()
+    assert np.bincount(seen.gap.ravel(), minlength=4).min() > 0.6 * seen.gap.size / 4
+    np.testing.assert_allclose(seen.fractions[..., 0], stencils.fractions[seen.gap], rtol=1e-6)
+    np.testing.assert_allclose(seen.conditions, stencils.conditions()[seen.gap], rtol=1e-6)
+
+
+def test_pieces_read_backwards_are_of_the_mirrored_gap() -> None:
+    """A gap whose neighbours lie unevenly, and the same seen from behind: the same lines in the other order, if the
+    one is read forwards and the other backwards."""
+    positions, fractions = np.array([0.0, 1.0, 4.0, 10.0]), np.array([[1.0, 2.0]]) / 3.0
+    ahead = Stencils.around(np.array([1]), positions, fractions, 4)
+    behind = Stencils.around(np.array([1]), 10.0 - positions[::-1], fractions, 4)
+    lines: dict[tuple[int, ...], np.ndarray] = {}
+    seen, other = Seen(ahead, steps=40), Seen(behind, steps=40)
+    for each, order in ((seen, [0, 1, 2, 3, 4, 5]), (other, [3, 2, 1, 0, 5, 4])):
+        for axis, across, image, along in zip(each.axis.ravel(), each.across.reshape(-1, 6, 30)[:, order, 0],
+                                              each.coordinates[:, :, 0, 0, 0].ravel(), each.along.reshape(-1, 6, 30),
+                                              strict=True):
+            key = (int(axis), int(image), int(along[0, 0]), int(along[0, 1]), int(across[1]), int(across[2]))
+            np.testing.assert_array_equal(lines.setdefault(key, across), across)
+    pieces = seen.gap.size + other.gap.size
+    assert len(lines) < pieces - 20  # many of them were seen both ways
+
+
+def test_pieces_between_pixels_are_read_by_cubic_convolution() -> None:
+    """Also at the borders, whose pixels go on for ever."""
+    image, reference = torch.rand(2, 14, 17, generator=torch.Generator().manual_seed(0)), []
+    pieces = _Pieces(image, (1.0, 0.7), BROKEN, 0.0, replace(EFFORT, steps=6, batch=64),
+                     torch.Generator().manual_seed(0))
+    assert not pieces.whole
+    drawn = pieces.drawn
+    for step, piece in np.ndindex(6, 64):
+        first, along, across = (int(column[step, piece]) for column in (drawn.first, drawn.along, drawn.across))
+        most = int(drawn.most[step, piece])
+        for place in drawn.places[step, piece].double().tolist():
+            lower = int(np.floor(place))
+            taps = np.arange(lower - 1, lower + 3)
+            d = np.abs(place - taps)
+            weights = np.where(d <= 1, 1.5 * d ** 3 - 2.5 * d ** 2 + 1, -0.5 * d ** 3 + 2.5 * d ** 2 - 4 * d + 2)
+            numbers = first + across * taps.clip(0, most)[:, None] + along * np.arange(14)
+            reference.append(weights @ torch.cat([image.flatten()] * 2).double().numpy()[numbers])
+    found = torch.stack([torch.cat(pieces.at(torch.tensor([step]))[:2], dim=1) for step in range(6)])
+    np.testing.assert_allclose(found.reshape(-1, 14).numpy(), reference, atol=2e-5)
+
+
+def test_pieces_of_thick_slices_are_averaged_along_the_gap() -> None:
+    """Over rows where rows neighbour each other, over columns where columns do, by thickness in mm."""
+    image, pitches, area = torch.rand(2, 20, 24, generator=torch.Generator().manual_seed(0)), (1.0, 0.5), 2 * 20 * 24
+
+    def read(image: Tensor, thickness: float) -> tuple[Tensor, Tensor]:
+        pieces = _Pieces(image, pitches, WHOLE_OF_SIX, thickness, replace(EFFORT, steps=1),
+                         torch.Generator().manual_seed(0))
+        return torch.cat(pieces.at(torch.tensor([0]))[:2], dim=1), pieces.drawn.first[0] >= area
+
+    thick, axis = read(image, 2.0)
+    assert axis.any() and not axis.all()
+    for number, width in enumerate((2.0, 4.0)):
+        expected, _ = read(_averaged(image, width, number + 1), 0.0)
+        assert torch.equal(thick[axis == number], expected[axis == number])
+        assert not torch.equal(thick[axis != number], expected[axis != number])
+
+
+@pytest.mark.parametrize(("shape", "pitches"), [((1, 19, 40), (1.0, 1.0)), ((2, 40, 38), (1.0, 0.5))])
+def test_pieces_of_gaps_as_wide_as_the_image_stay_inside(shape: tuple[int, int, int], pitches: tuple[float, float]
+                                                         ) -> None:
+    seen = Seen(Stencils.around(np.arange(3), np.arange(4) * 18.0, np.array([0.5]), 4), shape, pitches)
+    assert (seen.coordinates >= 0).all() and (seen.coordinates.max(axis=(0, 1, 3, 4)) < np.array(shape)).all()
+    widths = np.abs(seen.across[:, :, 2, 0] - seen.across[:, :, 1, 0]) * seen.pitches[seen.axis]
+    np.testing.assert_allclose(widths, 18.0)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 2])
+def test_cubic_convolution_reproduces_what_is_quadratic(degree: int) -> None:
+    places = torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 5.0 + 2.0
+    pixels = torch.arange(10, dtype=torch.float64)
+    weights = _keys(places[:, None] - pixels)
+    torch.testing.assert_close(weights @ pixels ** degree, places ** degree)
+    assert (weights != 0).sum(dim=1).max() <= 4
+
+
+def test_detail_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the image is blank, half is not: of two pieces both lie in the blank half a quarter of the time."""
+    image = torch.zeros(1, 64, 160)
+    image[:, :, 80:] = torch.rand(1, 64, 80, generator=torch.Generator().manual_seed(0))
+    blank = {}
+    for draws in (1, 2, 4):
+        monkeypatch.setattr(line_prior, "DRAWS", draws)
+        pieces = _Pieces(image, (1.0, 1.0), WHOLE, 0.0, replace(EFFORT, steps=20, batch=64),
+                         torch.Generator().manual_seed(0))
+        blank[draws] = float(np.mean([(pieces.at(torch.tensor([step]))[1].std(dim=(1, 2)) == 0).float().mean()
+                                      for step in range(20)]))
+    assert blank[1] > blank[2] + 0.1 > blank[4] + 0.15
+
+
+# ---- how it is used
+
+
+def untaught(views: int = 1, size: int = 4, planes: int = 3) -> LinePrior:
+    """A network that says something, without having learnt anything."""
+    generator = torch.Generator().manual_seed(0)
+    network = ResidualNetwork(size, planes, 6, 1, (1, 5), generator, size + planes)
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return LinePrior(network, size, views, (0.0, np.inf), 0.0)
+
+
+def noise(planes: int = 6) -> Tensor:
+    return torch.rand(planes, 14, 17, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("size", [4, 6])
+@pytest.mark.parametrize("views", [1, 2, 4])
+def test_gaps_together_are_what_each_is_alone(views: int, size: int) -> None:
+    prior, slices, fractions = untaught(views, size), noise(), np.random.default_rng(0).uniform(0.1, 0.9, (5, 3))
+    together = prior.predict(slices, Stencils.around(np.arange(5), UNEVEN, fractions, size))
+    assert together.shape == (5, 3, 14, 17) and together.dtype == torch.float32
+    for gap in range(5):
+        alone = prior.predict(slices, Stencils.around(np.array([gap]), UNEVEN, fractions[gap], size))
+        torch.testing.assert_close(together[gap], alone[0], atol=1e-5, rtol=0.0)
+
+
+def test_the_mean_of_both_directions_is_predicted() -> None:
+    """Along rows the one, along columns the other: what changes in one row changes all rows of the other alone."""
+    prior, slices, stencils = untaught(2), noise(), Stencils.around(np.arange(5), UNEVEN, QUARTERS, 4)
+    directions = prior.directions(slices, stencils)
+    torch.testing.assert_close(prior.predict(slices, stencils), directions.mean(dim=0))
+    changed = slices.clone()
+    changed[:, 7, 8] += 1.0
+    along_rows, along_columns = (directions - prior.directions(changed, stencils)).abs().amax(dim=(1, 2)) > 1e-5
+    assert along_rows.any(dim=1).nonzero()[:, 0].tolist() == [7] and along_rows[7].sum() > 5
+    assert along_columns.any(dim=0).nonzero()[:, 0].tolist() == [8] and along_columns[:, 8].sum() > 5
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize("views", [1, 2, 4])
+def test_mirrored_slices_are_predicted_alike(views: int, axis: int) -> None:
+    prior, slices, stencils = untaught(views), noise(), Stencils.around(np.arange(5), UNEVEN, QUARTERS, 4)
+    change = (prior.predict(slices.flip(axis), stencils).flip(axis + 1) - prior.predict(slices, stencils)).abs().max()
+    assert change < 1e-5 if views == 4 else change > 1e-3
+
+
+@pytest.mark.parametrize("size", [4, 6])
+@pytest.mark.parametrize("views", [1, 2, 4])
+def test_slices_in_the_other_order_are_predicted_alike(views: int, size: int) -> None:
+    """At uneven positions, and planes that do not lie evenly either."""
+    prior, slices, fractions = untaught(views, size), noise(), np.array([0.2, 0.3, 0.9])
+    ahead = prior.predict(slices, Stencils.around(np.arange(5), UNEVEN, fractions, size))
+    behind = prior.predict(slices.flip(0), Stencils.around(np.arange(5), 12.0 - UNEVEN[::-1], 1.0 - fractions[::-1],
+                                                           size)).flip(0, 1)
+    change = (behind - ahead).abs().max()
+    assert change < 1e-5 if views >= 2 else change > 1e-3
+
+
+def test_before_learning_it_is_linear() -> None:
+    prior = taught(SCENES["even"][0].teacher(replace(BRIEF, rate=0.0)), np.arange(8), QUARTERS)
+    assert prior is not None
+    slices, stencils = noise(), Stencils.around(np.arange(5), UNEVEN, QUARTERS, 4)
+    expected = torch.stack([torch.lerp(slices[:-1], slices[1:], share) for share in (0.25, 0.5, 0.75)], dim=1)
+    torch.testing.assert_close(prior.predict(slices, stencils), expected)
+
+
+def test_it_is_moved_whole() -> None:
+    prior = untaught(2)
+    moved = prior.on(torch.device("meta"))
+    assert {p.device.type for p in moved.network.parameters()} == {"meta"}
+    assert {p.device.type for p in prior.network.parameters()} == {"cpu"}
+    assert replace(moved, network=prior.network) == prior
+    here, stencils = prior.on(CPU), Stencils.around(np.arange(5), UNEVEN, QUARTERS, 4)
+    assert torch.equal(here.predict(noise(), stencils), prior.predict(noise(), stencils))
+
+
+# ---- on a GPU
+
+
+@pytest.mark.gpu
+def test_a_gpu_draws_the_same_pieces() -> None:
+    image = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0))
+    for stencils in (WHOLE, BROKEN):
+        here, there = (_Pieces(image.to(device), (1.0, 0.5), stencils, 2.0, EFFORT, torch.Generator().manual_seed(0))
+                       for device in (CPU, GPU))
+        for name in ("gap", "first", "along", "across", "most"):
+            assert torch.equal(getattr(here.drawn, name), getattr(there.drawn, name).cpu()), name
+        torch.testing.assert_close(here.drawn.places, there.drawn.places.cpu(), atol=1e-4, rtol=0.0)
+        for step in (0, 70, 149):
+            for ours, theirs in zip(here.at(torch.tensor([step])), there.at(torch.tensor([step], device=GPU)),
+                                    strict=True):
+                torch.testing.assert_close(ours, theirs.cpu(), atol=1e-4, rtol=0.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["even", "ratio not whole", "thick"])
+def test_a_gpu_learns_as_much(name: str) -> None:
+    """And the same bits twice."""
+    scene, fractions = SCENES[name]
+    gaps, found = np.arange(len(scene.positions) - 1), []
+    for device in (CPU, GPU, GPU):
+        teacher = scene.teacher(device=device)
+        prior = taught(teacher, gaps, fractions)
+        found.append((weights_of(prior), scene.psnr(prior, teacher, gaps, fractions)))
+    assert same_bits(found[1][0], found[2][0]) and found[1][1] == found[2][1]
+    assert found[1][1] == pytest.approx(found[0][1], abs=0.3)
+
+
+# ---- in the pipeline
+
+
+FAST = replace(PRESETS["fast"], prior=LearningEffort(6, 1, steps=12, batch=16, rate=5e-3), fusion=None)
+PAPER = replace(PRESETS["paper"], training=replace(PRESETS["paper"].training, steps=1))
+
+
+def reconstructed(array: np.ndarray, every: int = 4, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+                  preset: object = FAST, **arguments: object) -> Reconstruction:
+    grid = Grid(array.shape, spacing=spacing)
+    observations = Observations.from_volume(Image(array, grid), {"k": Selection.every(len(array), every)})
+    return reconstruct(observations, grid, preset=preset, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def volume() -> np.ndarray:
+    return Scene(np.arange(17.0), pixels=(24, 26), shortest=12.0).slices
+
+
+def test_the_report_tells_how_far_the_prior_is_believed(volume: np.ndarray) -> None:
+    weights = reconstructed(volume).report["weights"]
+    assert weights["prior"] > 0.1 and sum(weights.values()) == pytest.approx(1.0, abs=1e-3)
+    weights = reconstructed(volume, preset=PAPER).report["weights"]
+    assert "prior" not in weights and sum(weights.values()) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["fast", "balanced", "best"])
+def test_presets_for_use_have_a_prior(name: str) -> None:
+    assert PRESETS[name].prior is not None and PRESETS["paper"].prior is None
+
+
+def test_learning_is_told_and_can_be_stopped(volume: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle, and nothing is left running."""
+    monkeypatch.setattr(line_prior, "TICK_SECONDS", 1e-3)
+    told: list[Progress] = []
+    before = set(threading.enumerate()), torch.get_num_threads(), cv2.getNumThreads()
+
+    def asked() -> bool:
+        return bool(told) and told[-1].stage == "learning" and told[-1].step > 10
+
+    with pytest.raises(Cancelled):
+        reconstructed(volume, preset=replace(FAST, prior=replace(EFFORT, steps=100)), progress=told.append,
+                      should_stop=asked)
+    learning = [progress for progress in told if progress.stage == "learning"]
+    assert learning[-1] is told[-1] and 10 < learning[-1].step < 150 and learning[-1].steps == 150
+    assert learning[-1].loss is not None and 0.0 < learning[-1].fraction < 1.0
+    assert (set(threading.enumerate()), torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+def test_gaps_of_several_widths_share_the_learning(volume: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One prior for those with one plane, one for those with three, one that is judged."""
+    monkeypatch.setattr(line_prior, "TICK_SECONDS", 1e-3)
+    grid, told = Grid(volume.shape), []
+    observations = Observations.from_volume(Image(volume, grid), {"k": Selection((0, 2, 4, 8, 12, 14), 17)})
+    reconstruct(observations, grid, preset=FAST, progress=told.append)
+    learning = [progress for progress in told if progress.stage == "learning"][1:-1]
+    assert {progress.steps for progress in learning} == {30} and learning[-1].step > 12
+    assert [progress.step for progress in learning] == sorted(progress.step for progress in learning)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_few_slices(volume: np.ndarray, count: int) -> None:
+    result = reconstructed(volume[:4 * count - 3])
+    assert np.isfinite(result.volume.array).all() and result.volume.array.shape == (4 * count - 3, 24, 26)
+    assert result.report["weights"]["prior"] >= 0.2
+
+
+@pytest.mark.parametrize("pixels", [12, 8, 3])
+def test_small_slices(volume: np.ndarray, pixels: int) -> None:
+    """Of 3 pixels, narrower than the gaps, nothing can be learnt."""
+    result = reconstructed(np.ascontiguousarray(volume[:, :pixels, :pixels]))
+    assert np.isfinite(result.volume.array).all()
+    assert ("prior" in result.report["weights"]) == (pixels > 4)
+
+
+def test_some_slices_are_constant(volume: np.ndarray) -> None:
+    changed = volume.copy()
+    changed[[0, 8]] = 0.25
+    result = reconstructed(changed)
+    assert np.isfinite(result.volume.array).all() and result.report["weights"]["prior"] > 0.0
+
+
+def test_where_all_slices_are_constant_there_is_nothing_to_learn() -> None:
+    """They differ from each other, so there is something to fill."""
+    stairs = np.repeat(np.arange(17, dtype=np.float32), 24 * 26).reshape(17, 24, 26)
+    result = reconstructed(stairs)
+    assert "prior" not in result.report["weights"]
+    np.testing.assert_allclose(result.volume.array, stairs, atol=0.5)
+
+
+def test_thick_slices_are_known_to_be_thick(volume: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What teaches gets thickness and pitches in mm."""
+    teachers: list[Teacher] = []
+
+    def noted(self: Teacher, stencils: Stencils, tick: Callable[[int, int, float], None], share: float = 1.0) -> None:
+        teachers.append(self)
+
+    monkeypatch.setattr(Teacher, "teach", noted)
+    reconstructed(volume, 2, (0.8, 1.25, 2.5), seed=7)
+    assert teachers[0].thickness == pytest.approx(2.5) and teachers[0].pitches == pytest.approx((1.25, 0.8))
+    np.testing.assert_allclose(np.diff(teachers[0].positions), 5.0)
+    assert teachers[0].seed == 7 and teachers[0].effort == FAST.prior
