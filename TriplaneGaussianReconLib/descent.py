@@ -5,7 +5,8 @@ Nothing here waits for a device: rates, losses and step numbers stay where the w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -137,6 +138,17 @@ def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
     return replay
 
 
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Let convolutions on a GPU give the same bits every time.  The setting is the whole process's: left alone on the
+    CPU, where several learn at a time."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
+        yield
+
+
 def learn(parameters: Sequence[Tensor], loss_at: Callable[[Tensor], Tensor], steps: int, rate: float,
           tick: Callable[[int, float], None]) -> None:
     """Adam on `parameters`, in place; the rate rises for some steps and then falls to 0 along a cosine.
@@ -155,7 +167,8 @@ def learn(parameters: Sequence[Tensor], loss_at: Callable[[Tensor], Tensor], ste
         number.add_(1)
         return loss.detach()
 
-    repeat(step, steps, device, tick)
+    with repeatable(device):
+        repeat(step, steps, device, tick)
 
 
 def _cosine(number: int, steps: int) -> float:

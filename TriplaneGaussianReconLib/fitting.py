@@ -20,6 +20,7 @@ from .fusion import Fusion
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
 from .initialization import Gaps, along_displacement, layer_count, on_grid
+from .label_prior import LabelPrior
 from .line_prior import LinePrior
 from .memory import is_lack, release
 from .parts import Part, by_labels
@@ -46,6 +47,7 @@ class Task:
     arbitration: Arbitration
     priors: Mapping[int, LinePrior]  # see `prediction.predict`, as for the next
     fusion: Fusion | None
+    label_priors: Mapping[int, LabelPrior]  # see `initialization.Gaps`
     preset: Preset
     seed: int
 
@@ -259,7 +261,7 @@ class Fitting:
             else:
                 layers = trusted.stacks[0].layers if labelled else None
                 gaps = Gaps(trusted.planes, trusted.slices, found, tuple(p.images for p in predictions),
-                            trusted.intensity.background, layers, trusted.channels)
+                            trusted.intensity.background, layers, trusted.channels, task.label_priors)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                            (float(trusted.box[0, 2]), float(trusted.box[1, 2])), device)
         return _Prepared(slab, trusted, predictions, start)

@@ -163,8 +163,7 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
         wrong = torch.sqrt((_fused(network, predictions) - truth) ** 2 + SMALL_ERROR ** 2)
         return (weights * wrong.mean(dim=1)).sum() / weights.sum()
 
-    with serial_torch(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True,
-                                                    allow_tf32=True):
+    with serial_torch():
         learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
               lambda step, loss: tick(step, effort.steps, loss))
     return Fusion(network, effort.views)

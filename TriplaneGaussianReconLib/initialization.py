@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from .correspondence import Correspondence
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
 from .image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
+from .label_prior import LabelPrior
+from .line_prior import Stencils
 from .segmentation import Boxed, LabelChannels, Occupancies, between, boxed, on_slice
 from .threads import serial_opencv, serial_torch, shares, workers
 
@@ -38,6 +40,7 @@ class Gaps:
         layers of Gaussians, which lie at the odd ones.
     background: the value where nothing is.
     layers: [layer, plane, row, column] label values, or None; channels: what they mean.
+    label_priors: by the number of predictions in a gap, those that have learnt to find labels in such gaps.
     """
 
     planes: PlaneStack
@@ -47,6 +50,7 @@ class Gaps:
     background: float
     layers: np.ndarray | None = None
     channels: LabelChannels | None = None
+    label_priors: Mapping[int, LabelPrior] = field(default_factory=dict)
 
 
 def layer_count(width: float, pixel: float) -> int:
@@ -137,17 +141,33 @@ def _joined(layers: list[_Layers]) -> _Layers:
 
 @dataclass(frozen=True)
 class _Known:
-    """Gaps on a device.  slices: [plane, row, column].  full, gated: [gap, row, column, 2] displacement in pixels."""
+    """Gaps on a device.  slices: [plane, row, column].  full, gated: [gap, row, column, 2] displacement in pixels.
+    numbers: [layer, plane, row, column] as of `LabelChannels.numbered`, where there are label priors."""
 
     gaps: Gaps
     slices: Tensor
     full: Tensor
     gated: Tensor
+    numbers: Tensor | None
+    label_priors: Mapping[int, LabelPrior]
 
     @classmethod
     def of(cls, gaps: Gaps, device: torch.device) -> _Known:
-        motion = gaps.found.on(device)
-        return cls(gaps, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated())
+        motion, numbers = gaps.found.on(device), None
+        if gaps.label_priors and gaps.layers is not None and gaps.channels is not None:
+            numbers = torch.from_numpy(gaps.channels.numbered(gaps.layers)).to(device)
+        return cls(gaps, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated(), numbers,
+                   {count: prior.on(device) for count, prior in gaps.label_priors.items()})
+
+    def learnt(self, gap: int, outlines: Boxed) -> Tensor | None:
+        """Signed distances [n, pixel] that a prior finds in a gap; None where none has learnt that."""
+        predicted, positions = self.gaps.predictions[gap], self.gaps.planes.offsets
+        prior = self.label_priors.get(len(predicted))
+        if self.numbers is None or prior is None or not prior.bridges(positions[gap + 1] - positions[gap]):
+            return None
+        fractions = np.arange(1, len(predicted) + 1) / (len(predicted) + 1)
+        stencil = Stencils.around(np.array([gap]), positions, fractions, prior.size)
+        return prior.distances(self.slices, self.numbers, predicted, stencil, outlines)
 
     def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
         """Where labels are on one trusted slice, and in the gap after it."""
@@ -193,7 +213,7 @@ class _Known:
         shift = on_layers(gated)
         rise = warped(after, shift, step) - warped(before, shift, -step)
         labels = [label for gap, each in zip(numbers, outlines, strict=True) if each is not None
-                  for label in between(each, self.full[gap], self.gated[gap], count)]
+                  for label in between(each, self.full[gap], self.gated[gap], count, self.learnt(int(gap), each))]
         channels, values, label_trends = self._slots(labels, len(here))
         return _Layers(
             constants((planes.origins[numbers, None] + fractions * across[:, None]).reshape(-1, 3), device),

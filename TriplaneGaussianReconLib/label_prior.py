@@ -144,8 +144,7 @@ class LabelTeacher:
         size, wanted, effort = stencils.planes.shape[1], stencils.fractions.shape[1], self.effort
         network = ResidualNetwork(2 * size + wanted, wanted, effort.width, effort.blocks, (1, KERNEL), generator,
                                   size + wanted + self.channels.count)
-        # As the images are laid out, so are the weights and their gradients.
-        network = network.to(self.slices.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(self.slices.device)
 
         def loss_at(step: Tensor) -> Tensor:
             masks, images, predicted, truth, fractions, conditions, channel = pieces.at(step)
@@ -154,9 +153,8 @@ class LabelTeacher:
             found = _bridged(network, lines, fractions[..., None], steering)[:, :, 0]
             return functional.binary_cross_entropy_with_logits(STEEPNESS * found, truth)
 
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
-            learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
-                  lambda step, loss: tick(step, effort.steps, loss))
+        learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
+              lambda step, loss: tick(step, effort.steps, loss))
         return LabelPrior(network, size, effort.views, prior.widths, self.channels.count)
 
 

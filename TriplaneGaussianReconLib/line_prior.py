@@ -44,6 +44,8 @@ MOST_SLICES = 96
 DRAWS = 2
 # Below this an error counts squared, above it by its size (Charbonnier).
 SMALL_ERROR = 1e-3
+# Small volumes have told all they know after a step for every so many pixels; more steps learn them by heart.
+PIXELS_PER_STEP = 8
 # How often those who wait for threads look after them.
 TICK_SECONDS = 0.1
 
@@ -185,6 +187,11 @@ class Teacher:
         extent = min((n - 1) * pitch for n, pitch in zip(self.slices.shape[1:], self.pitches, strict=True))
         return NARROWEST * max(self.pitches), extent
 
+    def only_teachable(self, stencils: Stencils) -> Stencils:
+        """Those of the gaps whose width is `teachable`."""
+        low, high = self.teachable
+        return stencils.only((stencils.widths >= low) & (stencils.widths <= high))
+
     def teach(self, stencils: Stencils, tick: Callable[[int, int, float], None], share: float = 1.0
               ) -> LinePrior | None:
         """Learn to bridge the gaps of `stencils`.
@@ -192,14 +199,14 @@ class Teacher:
         tick: called with step, steps and loss before every step, may raise to stop.  share: of the effort's steps.
         Returns None where no line can teach that.
         """
-        low, high = self.teachable
-        stencils = stencils.only((stencils.widths >= low) & (stencils.widths <= high))
+        stencils = self.only_teachable(stencils)
         alive = torch.nonzero(self.slices.flatten(1).std(dim=1) > 1e-3)[:, 0]
         if not len(stencils.planes) or not len(alive):
             return None
-        effort = replace(self.effort, steps=max(round(share * self.effort.steps), 1))
-        generator = torch.Generator().manual_seed(self.seed)
         chosen = np.unique(np.linspace(0, len(alive) - 1, MOST_SLICES).round().astype(int))
+        most = len(chosen) * self.slices[0].numel() // PIXELS_PER_STEP
+        effort = replace(self.effort, steps=max(min(round(share * self.effort.steps), most), 1))
+        generator = torch.Generator().manual_seed(self.seed)
         pieces = _Pieces(self.slices[alive[transferred(chosen, self.slices.device)]], self.pitches, stencils,
                          self.thickness, effort, generator)
         size, wanted = stencils.planes.shape[1], stencils.fractions.shape[1]
@@ -214,10 +221,10 @@ class Teacher:
             errors.scatter_(0, step, (wrong.detach() ** 2).mean()[None])
             return torch.sqrt(wrong ** 2 + SMALL_ERROR ** 2).mean()
 
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
-            learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
-                  lambda step, loss: tick(step, effort.steps, loss))
-        return LinePrior(network, size, effort.views, (low, high), float(errors[-max(effort.steps // 10, 1):].mean()))
+        learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
+              lambda step, loss: tick(step, effort.steps, loss))
+        error = float(errors[-max(effort.steps // 10, 1):].mean())
+        return LinePrior(network, size, effort.views, self.teachable, error)
 
 
 def teach_all(teacher: Teacher, lessons: Sequence[tuple[Stencils, float]], tick: Callable[[int, int, float], None]

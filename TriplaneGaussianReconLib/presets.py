@@ -54,6 +54,7 @@ class Preset:
         trusted slices alone.
     prior: how much is learnt from lines within the slices; None leaves that candidate out.
     fusion: how much is learnt about which prediction to believe pixel by pixel; None takes the prior as it is.
+    labels: how much is learnt from labels on lines within the slices, if there are any and there is a prior.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Preset:
     grid_size: int = 0
     prior: LearningEffort | None = None
     fusion: FusionEffort | None = None
+    labels: LearningEffort | None = None
 
     def __post_init__(self) -> None:
         if self.refinement_steps and self.mode == "alpha":
@@ -84,16 +86,19 @@ _FAST = Preset(
                       fusion="concatenate", total_variation=1e-3),
     training=Training(steps=2, learning_rates={"field": 1e-2}),
     refinement_steps=4, predicted_weight=0.5,
-    prior=LearningEffort(width=24, blocks=2, steps=2000, batch=64, rate=5e-3))
+    prior=LearningEffort(width=24, blocks=2, steps=2000, batch=64, rate=5e-3),
+    labels=LearningEffort(width=24, blocks=2, steps=1500, batch=64, rate=5e-3))
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,
     # More is learnt from the slices: what two cores do in some minutes.
     replace(_FAST, name="balanced", prior=LearningEffort(48, 3, steps=6000, batch=64, rate=4e-3, views=2),
-            fusion=FusionEffort(24, 2, steps=600, batch=24, rate=2e-3, views=2)),
+            fusion=FusionEffort(24, 2, steps=600, batch=24, rate=2e-3, views=2),
+            labels=LearningEffort(32, 2, steps=3000, batch=64, rate=5e-3, views=2)),
     # For a GPU: more again.
     replace(_FAST, name="best", prior=LearningEffort(96, 5, steps=8000, batch=256, rate=2e-3, views=4),
-            fusion=FusionEffort(48, 3, steps=2000, batch=48, rate=1e-3, views=8)),
+            fusion=FusionEffort(48, 3, steps=2000, batch=48, rate=1e-3, views=8),
+            labels=LearningEffort(64, 3, steps=6000, batch=64, rate=3e-3, views=4)),
     # The published model and losses, trained on trusted slices alone.  For comparison; slow.
     Preset(
         name="paper", initialization="correspondence", mode="alpha", cutoff=12.0,

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,8 +12,8 @@ import numpy as np
 from .errors import Cancelled
 
 # The stages of a reconstruction in order, with their usual share of the time.
-STAGES = {"correspondence": 0.03, "learning": 0.37, "arbitration": 0.05, "fusion": 0.05, "prediction": 0.05,
-          "initialization": 0.08, "training": 0.12, "refinement": 0.15, "rendering": 0.1}
+STAGES = {"correspondence": 0.03, "learning": 0.33, "arbitration": 0.05, "fusion": 0.12, "labels": 0.12,
+          "prediction": 0.05, "initialization": 0.06, "training": 0.06, "refinement": 0.1, "rendering": 0.08}
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,10 @@ class Tick(Protocol):
 class Run:
     """Reports what is being done, stops when asked to, and notes how long each stage took."""
 
-    def __init__(self, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> None:
+    def __init__(self, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None,
+                 skipped: Collection[str] = ()) -> None:
         self._progress, self._should_stop = progress or (lambda _: None), should_stop or (lambda: False)
+        self._shares = {stage: share for stage, share in STAGES.items() if stage not in skipped}
         self._fractions = dict.fromkeys(STAGES, 0.0)
         self._seconds = dict.fromkeys(STAGES, 0.0)
         self.losses: dict[str, float] = {}
@@ -57,7 +59,8 @@ class Run:
         """Work on a stage, or on one of several equal parts of it."""
         def report(fraction: float, step: int = 0, steps: int = 0, loss: float | None = None) -> None:
             self._fractions[name] = max(self._fractions[name], (part + fraction) / of)
-            done = sum(share * self._fractions[stage] for stage, share in STAGES.items())
+            done = sum(share * self._fractions[stage] for stage, share in self._shares.items())
+            done /= sum(self._shares.values())
             self._progress(Progress(name, self._fractions[name], step, steps, loss, done))
 
         def tick(step: int, steps: int, loss: float | None = None, /) -> None:

@@ -19,7 +19,8 @@ from .fusion import Fusion, learn_fusion
 from .fusion import applies as fusion_applies
 from .geometry import Grid
 from .images import Image, Segmentation
-from .line_prior import LinePrior, Teacher, teach_all
+from .label_prior import LabelPrior, LabelTeacher
+from .line_prior import LinePrior, Stencils, Teacher, teach_all
 from .memory import budget, is_lack, release
 from .model import IntensityScale, Model
 from .observations import Observations
@@ -29,7 +30,7 @@ from .presets import Preset, preset_named
 from .progress import STAGES, Progress, Run
 from .rendering import Canvas, expected_error_on_grid
 from .slabs import Slab, plan
-from .threads import serial_opencv
+from .threads import serial_opencv, serial_torch
 from .trusted import Trusted
 
 T = TypeVar("T")
@@ -83,7 +84,8 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     Raises InputError for what cannot be reconstructed, BackendUnavailableError for a device that is not there.
     """
     preset = preset_named(preset) if isinstance(preset, str) else preset
-    chosen, memory, run = choose(device), memory or Memory(), Run(progress, should_stop)
+    chosen, memory = choose(device), memory or Memory()
+    run = Run(progress, should_stop, _skipped(preset, bool(observations.segments)))
     with serial_opencv():
         trusted = Trusted.of(observations, output_grid)
         task = _task(trusted, preset, chosen, seed, run)
@@ -94,6 +96,13 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
         except BaseException:
             store.close()
             raise
+
+
+def _skipped(preset: Preset, has_labels: bool) -> set[str]:
+    """The stages that do without."""
+    unwanted = {"learning": preset.prior is None, "fusion": preset.fusion is None,
+                "labels": preset.labels is None or not has_labels}
+    return {stage for stage, is_unwanted in unwanted.items() if is_unwanted}
 
 
 def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run) -> Task:
@@ -109,7 +118,8 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run)
             found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
     priors, arbitration = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
     fusion = _fusion(trusted, found, arbitration, priors, preset, seed, chosen.device, run)
-    return Task(trusted, found, arbitration, priors, fusion, preset, seed)
+    label_priors = _label_priors(trusted, priors, preset, seed, chosen.device, run)
+    return Task(trusted, found, arbitration, priors, fusion, label_priors, preset, seed)
 
 
 def _learnt(trusted: Trusted, preset: Preset, seed: int, device: torch.device, run: Run
@@ -123,9 +133,12 @@ def _learnt(trusted: Trusted, preset: Preset, seed: int, device: torch.device, r
         teacher = Teacher(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
                           preset.prior, seed)
         lessons = [(teacher.stencils(np.flatnonzero(counts == count), evenly(count)), 1.0) for count in different]
+        if any(len(teacher.only_teachable(stencils).planes) for stencils, _ in lessons):
+            lessons.append(lesson(teacher))  # else there is nothing to judge
         with run.stage("learning") as tick:
-            *taught, hidden = teach_all(teacher, [*lessons, lesson(teacher)], tick)
-        priors = {count: prior for count, prior in zip(different, taught, strict=True) if prior is not None}
+            taught = teach_all(teacher, lessons, tick)
+        hidden = taught[-1]
+        priors = {count: prior for count, prior in zip(different, taught, strict=False) if prior is not None}
     with run.stage("arbitration") as tick:
         arbitration = arbitrate(slices, offsets, lambda done: tick(round(100 * done), 100), device,
                                 teacher if priors else None, hidden if priors else None)
@@ -136,12 +149,14 @@ def _fusion(trusted: Trusted, found: Correspondence, arbitration: Arbitration, p
             preset: Preset, seed: int, device: torch.device, run: Run) -> Fusion | None:
     """What virtual stacks teach about which prediction to believe where; None if nothing."""
     planes = trusted.planes
-    if preset.fusion is None or len(priors) != 1:
-        return None
-    (count, prior), = priors.items()
-    if not fusion_applies(planes.rows, planes.columns, trusted.pitches, planes.offsets, count, trusted.thickness):
+    if preset.fusion is None:
         return None
     with run.stage("fusion") as tick:
+        counts = np.unique(plane_counts(np.diff(planes.offsets), trusted.pixel)).tolist()
+        if counts != list(priors) or len(counts) > 1 or not fusion_applies(
+                planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness):
+            return None
+        (count, prior), = priors.items()
         predictions = predict(planes, trusted.slices, found, arbitration, lambda done: tick(round(10 * done), 100),
                               device, priors)
         slices = torch.from_numpy(trusted.slices).to(device)
@@ -149,6 +164,27 @@ def _fusion(trusted: Trusted, found: Correspondence, arbitration: Arbitration, p
         pitch = float(np.diff(planes.offsets).mean()) / (count + 1)
         return learn_fusion(torch.cat([dense, slices[-1:]]), count + 1, (pitch, *trusted.pitches), prior.on(device),
                             preset.fusion, seed, lambda step, steps, loss: tick(steps + 9 * step, 10 * steps, loss))
+
+
+def _label_priors(trusted: Trusted, priors: Mapping[int, LinePrior], preset: Preset, seed: int, device: torch.device,
+                  run: Run) -> dict[int, LabelPrior]:
+    """What lines within the slices teach about labels, by the number of planes in a gap."""
+    layers, offsets, learnt = trusted.stacks[0].layers, trusted.planes.offsets, dict[int, LabelPrior]()
+    if preset.labels is None or layers is None:
+        return learnt
+    with run.stage("labels") as tick, serial_torch():
+        counts = plane_counts(np.diff(offsets), trusted.pixel)
+        teacher = LabelTeacher(torch.from_numpy(trusted.slices).to(device), layers, trusted.channels, trusted.pitches,
+                               trusted.thickness, preset.labels, seed)
+        for number, (count, prior) in enumerate(priors.items()):
+            def note(step: int, steps: int, loss: float, done: int = number) -> None:
+                tick(done * steps + step, len(priors) * steps, loss)
+
+            stencils = Stencils.around(np.flatnonzero(counts == count), offsets, evenly(count), prior.size)
+            taught = teacher.teach(stencils, prior.on(device), note)
+            if taught is not None:
+                learnt[count] = taught
+    return learnt
 
 
 def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -> T:
