@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from cuda_on_host import HostKernels, missing
 
 import TriplaneGaussianReconLib.rasterizer
 from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.presets import PRESETS
 
 Textured = Callable[..., np.ndarray]
 Direction = tuple[tuple[float, float, float], ...]
@@ -22,6 +25,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU and a torch built for CUDA; neither is here"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def brief_learning() -> Iterator[None]:
+    """The presets learn for a few steps only in this process: what they would learn is tested by itself, and in
+    programs that tests start."""
+    def brief(effort: Any) -> Any:
+        return effort and replace(effort, steps=min(effort.steps, 20), width=8, blocks=1, batch=8, views=1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, preset in PRESETS.items():
+            patch.setitem(PRESETS, name, replace(preset, prior=brief(preset.prior), fusion=brief(preset.fusion),
+                                                 labels=brief(preset.labels)))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,8 @@ def cropped(name: str, part: tuple[slice, slice, slice]) -> tuple[Image, Segment
 def memory_for(observations: Observations, slabs: int, **options: Any) -> Memory:
     """A budget for about so many slabs."""
     gaps = len(observations.stacks[0].planes) - 1
-    task = Task(reconstruction.Trusted.of(observations, Grid((1, 1, 1))), None, None, PRESETS["fast"], 0)  # type: ignore[arg-type]
+    trusted = reconstruction.Trusted.of(observations, Grid((1, 1, 1)))
+    task = Task(trusted, None, None, {}, None, {}, PRESETS["fast"], 0)  # type: ignore[arg-type]
     each = float(task.gap_bytes().mean())
     return Memory(budget=int(each * (gaps / slabs + 2 * HALO + 0.2)), **options)
 

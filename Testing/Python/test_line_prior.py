@@ -632,7 +632,7 @@ def test_a_gpu_draws_the_same_pieces() -> None:
         for step in (0, 70, 149):
             for ours, theirs in zip(here.at(torch.tensor([step])), there.at(torch.tensor([step], device=GPU)),
                                     strict=True):
-                torch.testing.assert_close(ours, theirs.cpu(), atol=1e-4, rtol=0.0)
+                torch.testing.assert_close(ours, theirs.cpu(), atol=5e-4, rtol=0.0)
 
 
 @pytest.mark.gpu

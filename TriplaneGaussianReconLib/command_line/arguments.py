@@ -7,7 +7,7 @@ from enum import IntEnum
 from .. import __version__
 
 AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis knows
-PRESETS = ("fast", "paper")  # the keys of presets.PRESETS
+PRESETS = ("fast", "balanced", "best", "paper")  # the keys of presets.PRESETS
 DEVICES = ("auto", "cpu", "cuda")  # devices.DEVICES
 
 
@@ -175,8 +175,9 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--paste-trusted", action="store_true", help="put the trusted slices into the result as they "
                         "were, instead of as the model shows them; the model itself stays as it is")
     how = parser.add_argument_group("how")
-    how.add_argument("--preset", choices=PRESETS, default=PRESETS[0], help="fast: for everyday use; paper: the method "
-                     "as it was published, several times slower; default: %(default)s")
+    how.add_argument("--preset", choices=PRESETS, default=PRESETS[0], help="how much is learnt from the slices: "
+                     "fast, under a minute on two cores; balanced, some minutes there and seconds on a GPU; best, half a "
+                     "minute on a GPU, not for a CPU; paper: the method as it was published; default: %(default)s")
     _add_device(how)
 
 
