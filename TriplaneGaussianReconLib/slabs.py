@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 # Gaps on either side of a core.  Gaussians reach less than one gap; each step of the refinement carries what they
-# know as far again, ever weaker.  The prior looks at three slices on either side of a gap.
-HALO = 3
+# know as far again, ever weaker.
+HALO = 2
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def test_slabs_of_uneven_slices(scan: Image) -> None:
 
 def test_progress_never_goes_back(scan: Image, observations: Observations) -> None:
     told: list[Progress] = []
-    result = reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 4),
+    result = reconstruct(observations, scan.grid, preset="balanced", device="cpu", memory=memory_for(observations, 4),
                          progress=told.append)
     done = [p.done for p in told]
     assert done == sorted(done) and done[0] == 0.0 and done[-1] == pytest.approx(1.0)
@@ -163,13 +163,13 @@ def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations,
                                         visit: int) -> None:
     """When each stage begins, and when it is nearly done."""
     stages: list[str] = []
-    reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 3, keep_model=False),
-                progress=lambda p: stages.append(p.stage))
+    reconstruct(observations, scan.grid, preset="balanced", device="cpu",
+                memory=memory_for(observations, 3, keep_model=False), progress=lambda p: stages.append(p.stage))
     last = [n for n, name in enumerate(stages) if name == stage][-2 * visit]
     seen: list[str] = []
     with pytest.raises(Cancelled):
-        reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 3, folder=tmp_path),
-                    progress=lambda p: seen.append(p.stage), should_stop=lambda: len(seen) >= last)
+        reconstruct(observations, scan.grid, preset="balanced", device="cpu",
+                    memory=memory_for(observations, 3, folder=tmp_path), progress=lambda p: seen.append(p.stage), should_stop=lambda: len(seen) >= last)
     assert not list(tmp_path.iterdir())
 
 
@@ -213,13 +213,13 @@ def test_a_preset_that_cannot_be_cut_is_refused(scan: Image, observations: Obser
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
-        scan: Image, observations: Observations, whole: Reconstruction, monkeypatch: pytest.MonkeyPatch, device: str
-        ) -> None:
+        scan: Image, observations: Observations, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     """With stand-ins: a GPU that has no room for anything."""
+    whole = reconstruct(observations, scan.grid, preset=UNTAUGHT, device="cpu", memory=PLENTY)
     monkeypatch.setattr(reconstruction, "choose", lambda _: Chosen("cuda", torch.device("cuda"), "A GPU."))
     arbitrate, tried = reconstruction.arbitrate, list[str]()
 
-    def stand_in(slices: np.ndarray, offsets: np.ndarray, tick: Any, device: torch.device) -> object:
+    def stand_in(slices: np.ndarray, offsets: np.ndarray, tick: Any, device: torch.device, *_: None) -> object:
         tried.append(device.type)
         if device.type == "cuda":
             raise torch.OutOfMemoryError("stand-in")
@@ -231,9 +231,9 @@ def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
     with pytest.warns(RuntimeWarning):
         if device == "cuda":
             with pytest.raises(InputError, match="not enough memory.*use device 'cpu', or crop"):
-                reconstruct(observations, scan.grid, device=device, memory=PLENTY)
+                reconstruct(observations, scan.grid, preset=UNTAUGHT, device=device, memory=PLENTY)
             return
-        result = reconstruct(observations, scan.grid, device=device, memory=PLENTY)
+        result = reconstruct(observations, scan.grid, preset=UNTAUGHT, device=device, memory=PLENTY)
     assert tried == ["cuda", "cpu"]
     assert result.report["device"] == "cpu" and "went on with the CPU" in result.report["notes"][-1]
     assert np.abs(result.volume.array - whole.volume.array).max() < SEAM * np.ptp(whole.volume.array)
