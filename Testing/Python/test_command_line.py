@@ -192,8 +192,8 @@ def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.Ca
     assert device == choose("auto").note
     assert "6 slices lie beyond the outermost trusted ones along k (slices 0 and 4)" in warning
     stages = [line.split(": ")[1] for line in lines]
-    assert stages == ["correspondence", "learning", "arbitration", "prediction", "initialization", "training", "refinement",
-                      "rendering"]
+    assert stages == ["correspondence", "learning", "arbitration", "prediction", "initialization", "training",
+                      "refinement", "rendering"]
 
 
 def test_unsigned_bytes_and_a_label_map_made_isotropic(run: Run, files: Path, volume: Image, tmp_path: Path) -> None:

@@ -169,7 +169,8 @@ def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations,
     seen: list[str] = []
     with pytest.raises(Cancelled):
         reconstruct(observations, scan.grid, preset="balanced", device="cpu",
-                    memory=memory_for(observations, 3, folder=tmp_path), progress=lambda p: seen.append(p.stage), should_stop=lambda: len(seen) >= last)
+                    memory=memory_for(observations, 3, folder=tmp_path), progress=lambda p: seen.append(p.stage),
+                    should_stop=lambda: len(seen) >= last)
     assert not list(tmp_path.iterdir())
 
 
