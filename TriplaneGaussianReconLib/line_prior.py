@@ -258,6 +258,7 @@ def teach_all(teacher: Teacher, lessons: Sequence[tuple[Stencils, float]], tick:
         except BaseException:
             stop.set()
             raise
+    tick(total, total, known[0][1])  # what is noted last must not depend on when one looked
     return [each.result() for each in running]
 
 

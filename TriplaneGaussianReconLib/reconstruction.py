@@ -1,6 +1,7 @@
 """The pipeline: observations in, dense volume, labels, confidence and model out."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,8 +118,17 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run)
             found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
             found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
     priors, arbitration = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
-    fusion = _fusion(trusted, found, arbitration, priors, preset, seed, chosen.device, run)
-    label_priors = _label_priors(trusted, priors, preset, seed, chosen.device, run)
+    fusion = None
+    try:
+        fusion = _fusion(trusted, found, arbitration, priors, preset, seed, chosen.device, run)
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack(error):
+            raise
+        warnings.warn("Memory does not suffice to learn which prediction to believe where; went on without.",
+                      RuntimeWarning, stacklevel=2)
+    release(chosen.device)
+    label_priors = _on_device_or_cpu(lambda device: _label_priors(trusted, priors, preset, seed, device, run),
+                                     chosen.device)
     return Task(trusted, found, arbitration, priors, fusion, label_priors, preset, seed)
 
 
@@ -173,6 +183,8 @@ def _label_priors(trusted: Trusted, priors: Mapping[int, LinePrior], preset: Pre
     if preset.labels is None or layers is None:
         return learnt
     with run.stage("labels") as tick, serial_torch():
+        if not priors:
+            return learnt
         counts = plane_counts(np.diff(offsets), trusted.pixel)
         teacher = LabelTeacher(torch.from_numpy(trusted.slices).to(device), layers, trusted.channels, trusted.pitches,
                                trusted.thickness, preset.labels, seed)

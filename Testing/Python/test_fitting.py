@@ -165,12 +165,13 @@ def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations,
     stages: list[str] = []
     reconstruct(observations, scan.grid, preset="balanced", device="cpu",
                 memory=memory_for(observations, 3, keep_model=False), progress=lambda p: stages.append(p.stage))
-    last = [n for n, name in enumerate(stages) if name == stage][-2 * visit]
+    # Learning reports by the clock, everything else by what is done.
+    enough = max(stages.count(stage) - 1, 1) if visit and stage != "learning" else 1
     seen: list[str] = []
     with pytest.raises(Cancelled):
         reconstruct(observations, scan.grid, preset="balanced", device="cpu",
                     memory=memory_for(observations, 3, folder=tmp_path), progress=lambda p: seen.append(p.stage),
-                    should_stop=lambda: len(seen) >= last)
+                    should_stop=lambda: seen.count(stage) >= enough)
     assert not list(tmp_path.iterdir())
 
 

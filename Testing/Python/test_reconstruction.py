@@ -234,8 +234,9 @@ def test_the_ends_of_an_integer_type_do_not_wrap_around(truth: np.ndarray, dtype
     assert result.volume.array.min() >= largest // 5
 
 
-def test_labels(case: Case, base: Reconstruction) -> None:
-    """Three labels in two overlapping layers: kept on trusted slices, followed between them."""
+def test_labels(case: Case) -> None:
+    """Three labels in two overlapping layers: kept on trusted slices, followed between them, without any learning."""
+    base = case.reconstructed(replace(PRESETS["fast"], labels=None))
     assert base.segmentation is not None
     layers = base.segmentation.layers
     assert base.segmentation.segments == SEGMENTS and base.segmentation.grid is case.grid
