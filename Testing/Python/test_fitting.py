@@ -166,7 +166,7 @@ def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations,
     reconstruct(observations, scan.grid, preset="balanced", device="cpu",
                 memory=memory_for(observations, 3, keep_model=False), progress=lambda p: stages.append(p.stage))
     # Learning reports by the clock, everything else by what is done.
-    enough = max(stages.count(stage) - 1, 1) if visit and stage != "learning" else 1
+    enough = max(stages.count(stage) - 2, 1) if visit and stage != "learning" else 1
     seen: list[str] = []
     with pytest.raises(Cancelled):
         reconstruct(observations, scan.grid, preset="balanced", device="cpu",
