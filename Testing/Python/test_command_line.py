@@ -108,7 +108,7 @@ def test_names_in_the_help_are_those_of_the_library(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("argv", [[], ["paint"], ["reconstruct", "v.nrrd"], ["reconstruct", "--output", "o.nrrd"],
-                                  ["reconstruct", "v.nrrd", "--output", "o.nrrd", "--preset", "best"],
+                                  ["reconstruct", "v.nrrd", "--output", "o.nrrd", "--preset", "worst"],
                                   ["reconstruct", "v.nrrd", "--output", "o.nrrd", "--seed", "-1"],
                                   ["reconstruct", "v.nrrd", "--output", "o.nrrd", "--output-spacing", "thin"],
                                   ["reconstruct", "v.nrrd", "--output", "o.nrrd", "--keep-every", "x"],

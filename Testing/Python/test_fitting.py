@@ -253,11 +253,13 @@ def test_other_errors_are_not_taken_for_lack_of_memory(scan: Image, observations
 
 MEASURED = """
 import sys, threading
+from dataclasses import replace
 import numpy as np, psutil
 sys.path.insert(0, sys.argv[1])
 from TriplaneGaussianReconLib.geometry import Grid
 from TriplaneGaussianReconLib.images import Image
 from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.presets import PRESETS
 from TriplaneGaussianReconLib.reconstruction import Memory, reconstruct
 from TriplaneGaussianReconLib.selection import Selection
 from TriplaneGaussianReconLib.slabs import HALO
@@ -267,7 +269,8 @@ def run(count):
     volume = np.stack([(500 + 400 * np.sin((i + k) / 7) * np.cos(j / 9)) for k in range(count)]).astype(np.int16)
     image = Image(volume, Grid(volume.shape))
     observations = Observations.from_volume(image, {"k": Selection.every(count, 2)})
-    return reconstruct(observations, image.grid, device="cpu", memory=Memory(int(sys.argv[3]), keep_model=False))
+    return reconstruct(observations, image.grid, preset=replace(PRESETS["fast"], prior=None), device="cpu",
+                       memory=Memory(int(sys.argv[3]), keep_model=False))
 
 run(9)  # whatever is loaded or compiled at first use
 process, highest, stop = psutil.Process(), [0], threading.Event()
