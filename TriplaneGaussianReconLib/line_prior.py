@@ -258,7 +258,8 @@ def teach_all(teacher: Teacher, lessons: Sequence[tuple[Stencils, float]], tick:
         except BaseException:
             stop.set()
             raise
-    tick(total, total, known[0][1])  # what is noted last must not depend on when one looked
+    for _, loss in known[:1]:  # what is noted last must not depend on when one looked
+        tick(total, total, loss)
     return [each.result() for each in running]
 
 

@@ -21,8 +21,7 @@ def budget(device: torch.device) -> int:
         return int(HOST_SHARE * psutil.virtual_memory().available)
     free, total = torch.cuda.mem_get_info(device)
     ours, used = torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
-    number = torch.cuda.current_device() if device.index is None else device.index
-    allowed = torch.cuda.get_per_process_memory_fraction(number) * total
+    allowed = torch.cuda.get_per_process_memory_fraction(device.index or 0) * total
     return int(DEVICE_SHARE * max(min(free + ours, allowed) - used, 0))
 
 

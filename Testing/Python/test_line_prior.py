@@ -285,7 +285,7 @@ def test_the_tick_of_several_lessons_comes_now_and_then_and_may_stop(monkeypatch
         told.append((step, steps))
 
     teach_all(teacher, lessons, tick)
-    assert len(told) > 3 and told == sorted(told) and told[-1][0] < 90 and {steps for _, steps in told} == {90}
+    assert len(told) > 3 and told == sorted(told) and told[-1][0] == 90 and {steps for _, steps in told} == {90}
     told.clear()
 
     def stop(step: int, steps: int, loss: float) -> None:
