@@ -3,19 +3,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import cv2
+import numba
 import numpy as np
 import pytest
 import torch
-from cuda_on_host import HostKernels, missing
+from cuda_on_host import IS_LINUX, HostKernels
+from evaluation_case import evaluated
 
 import TriplaneGaussianReconLib.rasterizer
+from TriplaneGaussianReconLib.evaluation import Report
 from TriplaneGaussianReconLib.geometry import Grid
 from TriplaneGaussianReconLib.presets import PRESETS
+from TriplaneGaussianReconLib.threads import serial_torch
 
 Textured = Callable[..., np.ndarray]
 Direction = tuple[tuple[float, float, float], ...]
+
+
+def pytest_configure() -> None:
+    """The presets learn for a few steps only in this process: what they would learn is tested by itself, and in
+    programs that tests start.  This comes before test modules are imported, so that none holds an unshortened preset.
+    """
+    def brief(effort: Any) -> Any:
+        return effort and replace(effort, steps=min(effort.steps, 20), width=8, blocks=1, batch=8, views=1)
+
+    for name, preset in PRESETS.items():
+        PRESETS[name] = replace(preset, prior=brief(preset.prior), fusion=brief(preset.fusion),
+                                labels=brief(preset.labels))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,28 +45,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU and a torch built for CUDA; neither is here"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def brief_learning() -> Iterator[None]:
-    """The presets learn for a few steps only in this process: what they would learn is tested by itself, and in
-    programs that tests start."""
-    def brief(effort: Any) -> Any:
-        return effort and replace(effort, steps=min(effort.steps, 20), width=8, blocks=1, batch=8, views=1)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, preset in PRESETS.items():
-            patch.setitem(PRESETS, name, replace(preset, prior=brief(preset.prior), fusion=brief(preset.fusion),
-                                                 labels=brief(preset.labels)))
-        yield
-
-
 @pytest.fixture(scope="session")
 def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
     """Stand-in for a GPU: a rasterizer backend of this name, the kernels of `cuda` run on the processor.
 
     Yields a function that sets the order in which their threads run ("forward", "reverse", or a seed).
     """
-    if reason := missing():
-        pytest.skip(reason)
+    if not IS_LINUX:
+        pytest.skip("CUDA kernels run on the CPU on Linux only")
     from TriplaneGaussianReconLib.gpu import activation, compiler, field, program
     from TriplaneGaussianReconLib.rasterizer import cuda
 
@@ -68,6 +72,29 @@ def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
             patch.setattr(module, "kernels", kernels)
         patch.setitem(TriplaneGaussianReconLib.rasterizer._MODULES, "cuda_on_host", ".cuda")
         yield lambda wanted: order.__setitem__(0, wanted)
+
+
+@pytest.fixture
+def keep_thread_counts() -> Iterator[None]:
+    """How many threads torch, OpenCV and numba use is put back."""
+    counts = torch.get_num_threads(), cv2.getNumThreads(), numba.get_num_threads()
+    yield
+    torch.set_num_threads(counts[0])
+    cv2.setNumThreads(counts[1])
+    numba.set_num_threads(counts[2])
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads cost more than they save on problems as small as those of tests."""
+    with serial_torch():
+        yield
+
+
+@pytest.fixture(scope="session")
+def report() -> Report:
+    """What the evaluation says of the case in `evaluation_case`."""
+    return evaluated()
 
 
 @pytest.fixture(scope="session")
@@ -111,3 +138,12 @@ def flipped(rotation: Direction) -> Direction:
 def oblique_grid(rotation: Direction) -> Grid:
     """An oblique, anisotropic grid of 4 x 5 x 6 voxels [k, j, i]."""
     return Grid((4, 5, 6), (10.0, -20.0, 30.0), (0.5, 2.0, 3.0), rotation)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A new, real MRML scene as `slicer.mrmlScene`; see `mrml`, which needs the package slicer-core."""
+    from mrml import opened_scene
+
+    with opened_scene(tmp_path, monkeypatch) as opened:
+        yield opened

@@ -27,9 +27,14 @@ FAST = PRESETS["fast"]
 PAPER = replace(PRESETS["paper"], training=replace(PRESETS["paper"].training, steps=5))
 # As published: started on a grid that is blind to the image.
 BLIND = replace(PAPER, name="blind", initialization="grid", grid_size=10)
+# Turned or mirrored, slices are read in another order, so a prior of a few steps learns something else from them; where
+# two labels are as good as each other, the other one may win.
+LEARNT_OTHERWISE = 3e-3
 CHEAP = {"fast": FAST, "paper": PAPER, "blind": BLIND}
 # Three labels, the last one in a layer of its own because it overlaps the others.
 SEGMENTS = (Segment("low", 3, 0), Segment("high", 9, 0), Segment("band", 1, 1))
+
+pytestmark = pytest.mark.usefixtures("keep_thread_counts")
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,6 @@ def case(truth: np.ndarray) -> Case:
 @pytest.fixture(scope="module")
 def base(case: Case) -> Reconstruction:
     return case.reconstructed("fast")
-
-
-@pytest.fixture(autouse=True)
-def keep_thread_counts() -> Iterator[None]:
-    counts = torch.get_num_threads(), cv2.getNumThreads(), numba.get_num_threads()
-    yield
-    torch.set_num_threads(counts[0])
-    cv2.setNumThreads(counts[1])
-    numba.set_num_threads(counts[2])
 
 
 def flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -365,7 +361,7 @@ def test_other_axes(case: Case, base: Reconstruction, axis: Axis) -> None:
     layers = np.ascontiguousarray(case.layers.transpose(0, *(n + 1 for n in order)))
     result = Case(array, layers, Grid(array.shape), {axis: Selection.every(13, 3)}).reconstructed()
     assert result.volume.array.shape == array.shape
-    assert_close(result, base, tuple(np.argsort(order)), 1e-4 if axis == "i" else 3e-3)
+    assert_close(result, base, tuple(np.argsort(order)), 1e-4 if axis == "i" else LEARNT_OTHERWISE)
 
 
 def assert_close(result: Reconstruction, base: Reconstruction, order: tuple[int, ...], tolerance: float) -> None:
@@ -375,10 +371,11 @@ def assert_close(result: Reconstruction, base: Reconstruction, order: tuple[int,
     assert np.abs(result.confidence.array.transpose(order) - base.confidence.array).max() <= 2 * tolerance * spread
     assert result.segmentation is not None and base.segmentation is not None
     layers = result.segmentation.layers.transpose(0, *(n + 1 for n in order))
-    assert (layers == base.segmentation.layers).mean() > 0.998
+    assert (layers == base.segmentation.layers).mean() > (0.998 if tolerance < LEARNT_OTHERWISE else 0.995)
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("oblique", 1e-4), ("moved", 1e-4), ("left-handed", 3e-3)])
+@pytest.mark.parametrize(("name", "tolerance"),
+                         [("oblique", 1e-4), ("moved", 1e-4), ("left-handed", LEARNT_OTHERWISE)])
 def test_the_direction_of_the_grid_does_not_matter(case: Case, base: Reconstruction, rotation: tuple, name: str,
                                                    tolerance: float) -> None:
     direction = np.asarray(rotation) * ((1, 1, -1) if name == "left-handed" else 1)
@@ -499,8 +496,8 @@ def test_devices(case: Case) -> None:
 
 
 def test_presets(case: Case) -> None:
-    with pytest.raises(InputError, match="Unknown preset 'best'.*fast, paper"):
-        case.reconstructed("best")
+    with pytest.raises(InputError, match="Unknown preset 'finest'.*fast, balanced, best, paper"):
+        case.reconstructed("finest")
     assert preset_named("fast") is FAST
     for name, preset in PRESETS.items():
         assert preset.name == name and preset.triplane.residual_limits
