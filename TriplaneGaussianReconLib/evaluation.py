@@ -15,26 +15,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from . import classical, metrics
-from .atomic_files import whole_file, write_json
+from .atomic_files import write_json
 from .errors import InputError, ReconstructionError
-from .geometry import AXES, Axis, Grid, array_axis
+from .geometry import Axis, Grid, array_axis
 from .images import Image, Segment, Segmentation
 from .observations import Observations
 from .selection import Selection
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_FIGURE_POSITIONS = (0.25, 0.5, 0.75)  # of the held-out slices that are not blank
-_PANEL_INCHES = 2.2
-_SMALLEST_SCALE = 0.05  # top of the difference scale at least, so that rounding does not look like an error
-_WRONG = np.array((0.9, 0.1, 0.1))  # RGB of pixels of another label than the true one
-_LABEL_OPACITY = 0.5
+_SAMPLE_POSITIONS = (0.25, 0.5, 0.75)  # among the held-out slices that are not blank
 
 
 @dataclass(frozen=True)
@@ -45,11 +38,13 @@ class Estimate:
     layers: [layer, k, j, i] integer, same layers and values as the segmentation it was given; None without labels.
     expected_error: [k, j, i] float, the absolute error that it expects of `volume`, in the same units; None if it
         expects none.
+    band: 68 % of the errors are expected to be at most so many times the expected one.
     """
 
     volume: np.ndarray | None = None
     layers: np.ndarray | None = None
     expected_error: np.ndarray | None = None
+    band: float | None = None
 
 
 class Method(Protocol):
@@ -216,6 +211,7 @@ class Outcome:
     """What a method's process left behind; either `failure` or the rest (memory None where the system is silent)."""
 
     estimate: Estimate = Estimate()
+    band: float | None = None
     seconds: float | None = None
     peak_memory: int | None = None
     failure: str | None = None
@@ -276,7 +272,7 @@ def _measured(folder: Path, method: Method, grid: Grid, segments: tuple[Segment,
     getattr(method, "prepare", lambda: None)()
     start = time.perf_counter()
     estimate = method(image, segmentation, axis, selection)
-    measured = {"seconds": time.perf_counter() - start, "peak_memory": peak_memory()}
+    measured = {"seconds": time.perf_counter() - start, "peak_memory": peak_memory(), "band": estimate.band}
     for field, array in (("volume", estimate.volume), ("expected_error", estimate.expected_error)):
         if array is None:
             continue
@@ -352,7 +348,7 @@ class _Truth:
         self.labels = self._painted(segmentation.layers) if segmentation is not None else None
         content = np.flatnonzero(metrics.has_content(self.slices))
         content = content if len(content) else np.arange(len(self.slices))
-        self.chosen = np.unique(content[[round(position * (len(content) - 1)) for position in _FIGURE_POSITIONS]])
+        self.chosen = np.unique(content[[round(position * (len(content) - 1)) for position in _SAMPLE_POSITIONS]])
 
     def score(self, name: str, is_classical: bool, outcome: Outcome) -> Row:
         """Return the row of the method called `name`."""
@@ -364,9 +360,9 @@ class _Truth:
             filled = np.moveaxis(volume, self.dimension, 0)[self.held_out]
             scores["image"] = metrics.image_scores(self.slices, filled)
             scores["samples"] = np.clip(filled[self.chosen], 0.0, 1.0)
-            if outcome.estimate.expected_error is not None:
+            if outcome.estimate.expected_error is not None and outcome.band is not None:
                 expected = np.moveaxis(outcome.estimate.expected_error, self.dimension, 0)[self.held_out]
-                scores |= asdict(metrics.calibration_scores(self.slices, filled, expected))
+                scores |= asdict(metrics.calibration_scores(self.slices, filled, expected, outcome.band))
         if layers is not None and self.layers is not None and self.labels is not None:
             painted = self._painted(layers)
             scores["label_samples"] = painted[self.chosen]
@@ -430,182 +426,3 @@ def _check_names(methods: Sequence[str], known: Mapping[str, Method], labels: bo
     idle = [name for name in methods if isinstance(known[name], ClassicalLabelMethod) and not labels]
     if idle:
         raise InputError(f"Method '{idle[0]}' fills labels only. Give a segmentation, or leave it out.")
-
-
-HEADINGS = ("Method", "PSNR dB", "SSIM", "Semantic loss", "Dice", "Seconds", "Peak MB")
-
-
-def cells(row: Row) -> tuple[str, ...]:
-    """Return the text of one table row, one string per heading."""
-    scores = row.image
-    return (row.name,
-            f"{scores.psnr:.2f} ± {scores.psnr_sd:.2f}" if scores is not None else "",
-            f"{scores.ssim:.4f}" if scores is not None else "",
-            f"{row.semantic_loss:.5f}" if row.semantic_loss is not None else "",
-            f"{row.dice:.4f}" if row.dice is not None else "",
-            f"{row.seconds:.2f}" if row.seconds is not None else "",
-            f"{row.peak_memory / 1e6:.0f}" if row.peak_memory is not None else "")
-
-
-def table(report: Report) -> Table:
-    """Return the scores as a table with remarks; `*` marks the best classical method for the image and for labels."""
-    from rich.box import SIMPLE
-    from rich.markup import escape
-    from rich.table import Table
-
-    best = _best_classical(report)
-    result = Table(caption=escape("\n".join(_remarks(report))), caption_justify="left", box=SIMPLE)
-    for heading in HEADINGS:
-        result.add_column(heading.replace(" ", "\n"), justify="left" if heading == HEADINGS[0] else "right",
-                          no_wrap=True)
-    for row in report.rows:
-        if row.failure is None:
-            name, *scores = cells(row)
-            result.add_row(escape(f"{name} *" if row.name in best else name), *scores,
-                           style=None if row.classical else "bold")
-    return result
-
-
-def _remarks(report: Report) -> list[str]:
-    """Return what is said below the table, one string per line."""
-    remarks = [f"{len(report.held_out)} of {report.grid.count(report.axis)} slices along {report.axis} were hidden and "
-               "scored.  * best classical method"]
-    labelled = next((row for row in report.rows if row.segments), None)
-    if labelled is not None:
-        small = sum(bool(np.isnan(segment.dice)) for segment in labelled.segments)
-        too_small = f"; the rest has fewer than {metrics.FEWEST_VOXELS} voxels on the hidden slices" if small else ""
-        remarks.append(f"Labels that count: {len(labelled.segments) - small} of {len(labelled.segments)}{too_small}")
-    remarks += [f"{row.name} expects its error: {row.band_68:.0%} of the voxels are inside the 68 % band, rank "
-                f"correlation {row.rank_correlation:.2f}"
-                for row in report.rows if row.band_68 is not None]
-    remarks += [f"{row.name} left out: {row.failure}" for row in report.rows if row.failure is not None]
-    return remarks
-
-
-def to_json(report: Report, path: str | os.PathLike[str]) -> None:
-    """Write the scores as JSON, whole or not at all; what is undefined (NaN, infinite) or does not apply is null."""
-    best = _best_classical(report)
-    rows = []
-    for row in report.rows:
-        rows.append({"name": row.name, "classical": row.classical, "best_classical": row.name in best,
-                     "image": asdict(row.image) if row.image is not None else None,
-                     "band_68": row.band_68, "rank_correlation": row.rank_correlation,
-                     "semantic_loss": row.semantic_loss, "dice": row.dice,
-                     "segments": [asdict(segment) for segment in row.segments],
-                     "seconds": row.seconds, "peak_memory_bytes": row.peak_memory, "failure": row.failure})
-    content = {"axis": report.axis, "shape": report.grid.shape, "spacing_mm": report.grid.spacing,
-               "trusted": report.trusted, "held_out": report.held_out, "rows": rows}
-    write_json(Path(path), content)
-
-
-def figure(report: Report, path: str | os.PathLike[str]) -> None:
-    """Draw up to three held-out slices: truth, best method of ours, best classical one, and their absolute differences.
-
-    With labels, the same slices follow with the segments in colour, and with their errors in red.  The suffix of `path`
-    chooses the format (.png, .pdf, .svg); the file appears whole or not at all.
-    Raises InputError if no method succeeded, or for an unknown suffix.
-    """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
-
-    best = [(report.best(classical_rows=peers, labels=False), report.best(classical_rows=peers, labels=True))
-            for peers in (False, True)]
-    best = [pair for pair in best if any(pair)]
-    if not best:
-        raise InputError("No method succeeded, so there is nothing to draw. The table says why.")
-    samples = range(len(report.samples))
-    lines = [_image_line(report, number, [image for image, _ in best]) for number in samples]
-    if report.label_samples is not None:
-        lines += [_label_line(report, number, [labels for _, labels in best]) for number in samples]
-    upright, aspect = _upright(report.grid, report.axis)
-    rows, columns = report.samples.shape[1:]
-    height = float(np.clip(_PANEL_INCHES * aspect * rows / columns, 0.5 * _PANEL_INCHES, 2 * _PANEL_INCHES))
-    drawing = Figure(figsize=(_PANEL_INCHES * len(lines[0]) + 0.8, (height + 0.25) * len(lines)), dpi=150,
-                     layout="constrained")
-    if Path(path).suffix[1:].lower() not in drawing.canvas.get_supported_filetypes():
-        raise InputError(f"Cannot draw a figure as '{Path(path).name}'. Choose a name that ends in .png, .pdf or .svg.")
-    axes = drawing.subplots(len(lines), len(lines[0]), squeeze=False)
-    differences = [panel.picture for line in lines for panel in line if panel.is_difference]
-    limit = max([_SMALLEST_SCALE, *(float(np.percentile(one, 99.5)) for one in differences)])
-    for panel, place in zip((panel for line in lines for panel in line), axes.flat, strict=True):
-        place.set(xticks=[], yticks=[])
-        place.set_title(panel.title, fontsize=8)
-        colors, top = ("magma", limit) if panel.is_difference else ("gray", 1.0)
-        place.imshow(upright(panel.picture), cmap=colors, vmin=0, vmax=top, aspect=aspect)
-    for place, index in zip(axes[:, 0], report.sample_indices * 2, strict=False):
-        place.set_ylabel(f"slice {report.axis} = {index}", fontsize=8)
-    if differences:
-        drawing.colorbar(ScalarMappable(Normalize(0.0, limit), "magma"), ax=axes[:len(samples), -1],
-                         label="absolute difference")
-    with whole_file(Path(path)) as part:
-        drawing.savefig(part)
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """One picture in [0, 1]: grey [row, column] or [row, column, RGB]."""
-
-    picture: np.ndarray
-    title: str
-    is_difference: bool = False
-
-
-def _image_line(report: Report, number: int, rows: Sequence[Row | None]) -> list[_Panel]:
-    """Return the panels of sample `number`: truth, an estimate per row, a difference per row; blank for None."""
-    true = report.samples[number]
-
-    def pair(row: Row) -> tuple[_Panel, _Panel]:
-        assert row.samples is not None, "a row with a PSNR has samples"
-        estimate = row.samples[number]
-        quality = float(metrics.psnr(true[None], estimate[None])[0])
-        return (_Panel(estimate, f"{row.name}, {quality:.1f} dB"),
-                _Panel(np.abs(estimate - true), f"|{row.name} - truth|", is_difference=True))
-
-    return _line(_Panel(true, "truth"), rows, pair)
-
-
-def _label_line(report: Report, number: int, rows: Sequence[Row | None]) -> list[_Panel]:
-    """As `_image_line`, with the labels laid over the true image, and in place of differences the wrong pixels."""
-    assert report.label_samples is not None, "only drawn if there are labels"
-    image, true = report.samples[number], report.label_samples[number]
-
-    def pair(row: Row) -> tuple[_Panel, _Panel]:
-        assert row.label_samples is not None, "a row with a Dice has samples"
-        labels = row.label_samples[number]
-        return (_Panel(_overlaid(image, labels > 0, report.colors[labels]), f"{row.name}, Dice {row.dice:.3f}"),
-                _Panel(_overlaid(image, labels != true, _WRONG), f"{row.name}, wrong pixels"))
-
-    return _line(_Panel(_overlaid(image, true > 0, report.colors[true]), "true labels"), rows, pair)
-
-
-def _line(truth: _Panel, rows: Sequence[Row | None], pair: Callable[[Row], tuple[_Panel, _Panel]]) -> list[_Panel]:
-    blank = _Panel(np.ones_like(truth.picture), "")
-    pairs = [pair(row) if row is not None else (blank, blank) for row in rows]
-    return [truth, *(estimate for estimate, _ in pairs), *(difference for _, difference in pairs)]
-
-
-def _overlaid(image: np.ndarray, mask: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Return grey `image` as RGB with `colors`, one or one per pixel, laid over it where `mask` is true."""
-    opacity = _LABEL_OPACITY * mask[..., None]
-    return (1 - opacity) * image[..., None] + opacity * colors
-
-
-def _upright(grid: Grid, axis: Axis) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
-    """Return how to flip slices for display, and the height of a pixel over its width.
-
-    As radiologists look at them: anterior or superior at the top, the patient's left or back on the right.
-    """
-    columns, rows = (number for number in range(3) if number != AXES.index(axis))
-    steps = []
-    for number in (rows, columns):
-        along = np.asarray(grid.direction)[:, number]
-        nearest = int(np.argmax(np.abs(along)))
-        wanted = -1.0 if nearest == 2 else 1.0  # left and posterior grow in display order, superior against it
-        steps.append(1 if along[nearest] * wanted > 0 else -1)
-    return lambda picture: picture[::steps[0], ::steps[1]], grid.spacing[rows] / grid.spacing[columns]
-
-
-def _best_classical(report: Report) -> set[str]:
-    rows = (report.best(classical_rows=True, labels=labels) for labels in (False, True))
-    return {row.name for row in rows if row is not None}

@@ -9,11 +9,10 @@ seen.  It mixes the predictions of a pixel with weights that sum to 1 and adds a
 """
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,8 +24,9 @@ from .correspondence import SMALLEST_SIDE, Motion, correspond
 from .descent import learn
 from .image_operations import constants, transferred
 from .interpolation import INTERPOLATIONS, Neighbours, candidates
-from .line_prior import SMALL_ERROR, LinePrior, Stencils
-from .networks import ResidualNetwork
+from .line_prior import SMALL_ERROR, LinePrior
+from .networks import LearningEffort, LearntNetwork, ResidualNetwork
+from .stencils import Stencils
 from .threads import serial_torch, shares, workers
 
 # The candidates that are fused; the others are mixtures of these or nearly the same.
@@ -56,32 +56,12 @@ MOST_PIXELS = 2 ** 24
 
 
 @dataclass(frozen=True)
-class FusionEffort:
-    """How large the network is and how long it learns.
+class Fusion(LearntNetwork):
+    """A network that has learnt what to make of predictions.
 
-    width, blocks: see `networks.ResidualNetwork`.  batch: pieces of planes per step.  rate: the peak rate of Adam.
-    views: how many times it looks and takes the mean: 1, 2 to see the slices in both orders, 4 to exchange rows and
-        columns as well, 8 to turn the planes about as well, 16 to mirror them as well.
+    views: 1, 2 to see the slices in both orders, 4 to exchange rows and columns as well, 8 to turn the planes about as
+        well, 16 to mirror them as well.
     """
-
-    width: int
-    blocks: int
-    steps: int
-    batch: int
-    rate: float
-    views: int = 4
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """A network that has learnt what to make of predictions.  views: how often it looks, see `FusionEffort`."""
-
-    network: ResidualNetwork
-    views: int
-
-    def on(self, device: torch.device) -> Fusion:
-        """The same on another device."""
-        return replace(self, network=copy.deepcopy(self.network).to(device))
 
     def fuse(self, predictions: Tensor) -> Tensor:
         """Fuse predictions [gap, INPUTS, T, row, column], as `features` gives them -> [gap, T, row, column].
@@ -141,8 +121,8 @@ def working_memory(planes: int, pixels: int) -> int:
     return interpolation.working_memory(planes, pixels) + 4 * (INPUTS + 4) * planes * pixels
 
 
-def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float], prior: LinePrior, effort: FusionEffort,
-                 seed: int, tick: Callable[[int, int, float], None]) -> Fusion:
+def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float], prior: LinePrior,
+                 effort: LearningEffort, seed: int, tick: Callable[[int, int, float], None]) -> Fusion:
     """Learn to fuse from a first dense estimate [plane, row, column], evenly spaced, on the device of `prior`.
 
     every: from one trusted slice in it to the next, in planes; the first and the last plane are trusted.  spacing: mm
@@ -203,7 +183,7 @@ def _stacks(dense: Tensor, every: int, spacing: tuple[float, float, float]) -> l
 class _Pieces:
     """Square pieces of virtual planes, drawn at random before learning begins: the same on every device."""
 
-    def __init__(self, dense: Tensor, every: int, stacks: list[_VirtualStack], prior: LinePrior, effort: FusionEffort,
+    def __init__(self, dense: Tensor, every: int, stacks: list[_VirtualStack], prior: LinePrior, effort: LearningEffort,
                  generator: torch.Generator, tick: Callable[[], None]) -> None:
         self.device, self.every = dense.device, every
         shapes = [np.delete(dense.shape, stack.axis) for stack in stacks]
@@ -220,7 +200,7 @@ class _Pieces:
         self.side = min(PIECE, *dense.shape)
         self.table = self._drawn(np.cumsum(sizes) - sizes, lengths, dense.shape[0], effort, generator)
 
-    def _drawn(self, starts: np.ndarray, lengths: np.ndarray, rows: int, effort: FusionEffort,
+    def _drawn(self, starts: np.ndarray, lengths: np.ndarray, rows: int, effort: LearningEffort,
                generator: torch.Generator) -> list[Tensor]:
         """[step, piece] tensors: where the image starts in `pixels` and its columns, first row and column, and views.
         """

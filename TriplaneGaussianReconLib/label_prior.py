@@ -7,10 +7,8 @@ offset each: the borders of many teach more than those of each, thin ones includ
 """
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,9 +17,12 @@ from torch.nn import functional
 
 from .descent import learn
 from .image_operations import constants, transferred
-from .line_prior import KERNEL, MOST_SLICES, PIECE, LearningEffort, LinePrior, Stencils, _averaged
-from .networks import ResidualNetwork
+from .label_pieces import Borders, LabelPieces
+from .line_pieces import Lines
+from .line_prior import KERNEL, LinePrior
+from .networks import BridgingNetwork, LearningEffort, ResidualNetwork
 from .segmentation import Boxed, LabelChannels
+from .stencils import Stencils, turned
 
 # Slices thicker than this (pixels) are averages; labels within them say too little about labels across them.
 THICKEST = 2.0
@@ -29,39 +30,20 @@ THICKEST = 2.0
 AGREED = 4.0
 # Odds grow by this factor, as a natural logarithm, with every pixel of signed distance.
 STEEPNESS = 1.5
-# Labels are learnt from as often as this power of the number of their border pixels says: large ones need not be seen
-# as often, and all count the same in the end.
-FREQUENCY = 0.5
-# Borders that teach lie between the two lines on either side of the gap, or so many gap widths beyond.
-BEYOND = 0.1
 # Intensities in [0, 1] are stretched and shifted to about [-1, 3], as far apart as masks of -1 and 1.
 STRETCH, SHIFT = 4.0, -1.0
 # Pixels that the network looks at in one call.
 PIXELS_AT_A_TIME = 1 << 18
 
 
-@dataclass(frozen=True)
-class LabelPrior:
+@dataclass(frozen=True, kw_only=True)
+class LabelPrior(BridgingNetwork):
     """A network that has learnt to find labels in gaps.
 
-    size: how many slices it looks at.  views: how often it looks, see `LearningEffort`.
-    widths: least and largest width (mm) of the gaps that it can bridge.
-    channels: how many there are, see `LabelChannels.count`.
+    views: as those of `LinePrior`.  channels: how many there are, see `LabelChannels.count`.
     """
 
-    network: ResidualNetwork
-    size: int
-    views: int
-    widths: tuple[float, float]
     channels: int
-
-    def bridges(self, width: float) -> bool:
-        """Whether it can bridge a gap of `width` mm."""
-        return self.widths[0] <= width <= self.widths[1]
-
-    def on(self, device: torch.device) -> LabelPrior:
-        """The same on another device."""
-        return replace(self, network=copy.deepcopy(self.network).to(device))
 
     def distances(self, slices: Tensor, numbers: Tensor, predicted: Tensor, stencil: Stencils, outlines: Boxed
                   ) -> Tensor:
@@ -94,13 +76,14 @@ class LabelPrior:
         """Mean over both in-plane axes and all views, [n, T, row, column]; masks: [n, S, row, column]; images: [n,
         S + T, row, column]; channels: (n,)."""
         result, size = images.new_zeros(len(masks), fractions.shape[1], *masks.shape[2:]), self.size
-        turned = torch.cat([-conditions[:, :size].flip(1), -conditions[:, size:].flip(1)], dim=1)
         with torch.no_grad():
             for view in range(self.views):
                 backwards, mirrored = view % 2 == 1, view >= 2
                 looked_at = [masks, images[:, :size], images[:, size:]]
                 looked_at = [each.flip(1) for each in looked_at] if backwards else looked_at
-                shares, steering = (1.0 - fractions.flip(1), turned) if backwards else (fractions, conditions)
+                shares, steering = fractions, conditions
+                if backwards:
+                    shares, steering = 1.0 - fractions.flip(1), turned(conditions, size)
                 for axis in (2, 3):
                     lines = [each.transpose(axis, 3) for each in looked_at]
                     lines = [each.flip(3) for each in lines] if mirrored else lines
@@ -136,12 +119,13 @@ class LabelTeacher:
         that `prior` bridges.
         """
         stencils = stencils.only(np.array([prior.bridges(width) for width in stencils.widths], bool))
-        borders = _Borders.of(self.channels.numbered(self.layers))
+        borders = Borders.of(self.channels.numbered(self.layers))
         if self.thickness > THICKEST * min(self.pitches) or not len(stencils.planes) or not len(borders.places):
             return None
         generator = torch.Generator().manual_seed(self.seed)
-        pieces = _Pieces(self, stencils, prior, borders, generator)
         size, wanted, effort = stencils.planes.shape[1], stencils.fractions.shape[1], self.effort
+        lines = Lines(self.slices, self.pitches, self.thickness, stencils)
+        pieces = LabelPieces(lines, borders, prior, effort, generator)
         network = ResidualNetwork(2 * size + wanted, wanted, effort.width, effort.blocks, (1, KERNEL), generator,
                                   size + wanted + self.channels.count)
         network = network.to(self.slices.device)
@@ -155,132 +139,7 @@ class LabelTeacher:
 
         learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
               lambda step, loss: tick(step, effort.steps, loss))
-        return LabelPrior(network, size, effort.views, prior.widths, self.channels.count)
-
-
-@dataclass(frozen=True)
-class _Borders:
-    """Pixels that have another label beside them, those of one channel after those of another.
-
-    numbers: [layer, plane, row, column] as of `LabelChannels.numbered`.  places: (pixel, 4) layer, plane, row, column.
-    counts: (channel,) how many pixels; channels without any are left out.
-    """
-
-    numbers: np.ndarray
-    places: np.ndarray
-    counts: np.ndarray
-
-    @classmethod
-    def of(cls, numbers: np.ndarray) -> _Borders:
-        """All borders in at most MOST_SLICES slices."""
-        border = np.zeros(numbers.shape, bool)
-        for axis in (-2, -1):
-            first, second = (np.moveaxis(border, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
-            differ = np.moveaxis(np.diff(numbers, axis=axis) != 0, axis, 0)
-            first |= differ
-            second |= differ
-        planes = np.flatnonzero(border.any(axis=(0, 2, 3)))
-        if len(planes) > MOST_SLICES:
-            planes = planes[np.linspace(0, len(planes) - 1, MOST_SLICES).round().astype(int)]
-        places = np.argwhere(border[:, planes])
-        places[:, 1] = planes[places[:, 1]]
-        channel = numbers[tuple(places.T)]
-        return cls(numbers, places[np.argsort(channel, kind="stable")], np.unique(channel, return_counts=True)[1])
-
-    def drawn(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """[*shape, 4] places, of all channels by FREQUENCY."""
-        counts = torch.from_numpy(self.counts)
-        which = torch.multinomial(counts.double() ** FREQUENCY, int(np.prod(shape)), True, generator=generator)
-        within = torch.rand(len(which), generator=generator, dtype=torch.float64) * counts[which]
-        return torch.from_numpy(self.places)[(counts.cumsum(0) - counts)[which] + within.long()].reshape(*shape, 4)
-
-
-class _Drawn(NamedTuple):
-    """What is read in every step, [step, piece] each: which gap and channel; places (S + T) of the lines, pixels; first
-    pixel of the image and of the labels; pixels along and across lines."""
-
-    gap: Tensor
-    channel: Tensor
-    places: Tensor
-    image: Tensor
-    labels: Tensor
-    along: Tensor
-    across: Tensor
-
-
-class _Pieces:
-    """Pieces of neighbouring lines across borders of labels, drawn at random before learning begins: the same on every
-    device."""
-
-    def __init__(self, teacher: LabelTeacher, stencils: Stencils, prior: LinePrior, borders: _Borders,
-                 generator: torch.Generator) -> None:
-        device, (_, rows, columns) = teacher.slices.device, teacher.slices.shape
-        self.prior, self.size = prior.network, prior.size
-        self.images = torch.stack([_averaged(teacher.slices, teacher.thickness / pitch, axis)
-                                   for axis, pitch in enumerate(teacher.pitches, start=1)]).flatten()
-        self.numbers = torch.from_numpy(borders.numbers).to(device).flatten()
-        pitches, half = np.array(teacher.pitches)[:, None, None], prior.size // 2
-        wanted = stencils.knots[:, half - 1:half] + stencils.widths[:, None] * stencils.fractions
-        self.offsets = constants(np.concatenate([stencils.knots, wanted], axis=1) / pitches, device)
-        self.counts = transferred(np.array([rows, columns]), device)
-        self.steps = transferred(np.array([[columns, 1], [1, columns]]), device)
-        self.fractions, self.conditions = (constants(each, device)
-                                           for each in (stencils.fractions, stencils.conditions()))
-        self.pixel = torch.arange(min(PIECE, rows, columns), device=device)
-        self.drawn = self._drawn(borders, (teacher.effort.steps, teacher.effort.batch), generator)
-
-    def _drawn(self, borders: _Borders, shape: tuple[int, int], generator: torch.Generator) -> _Drawn:
-        """Draw where the pieces of every step lie, and in which directions they are read."""
-        device, half, length = self.images.device, self.size // 2, len(self.pixel)
-        places = borders.drawn(shape, generator).to(device)
-        layer, plane, row, column = places.unbind(dim=-1)
-        random = torch.rand(5, *shape, generator=generator).to(device)
-        axis, gap, turns = ((count * share).long()
-                            for count, share in zip((2, len(self.fractions), 4), random, strict=False))
-        backwards, mirrored = turns % 2 == 1, turns >= 2
-        on, along = torch.where(axis == 0, torch.stack([row, column]), torch.stack([column, row]))
-        offsets, most = self.offsets[axis, gap], self.counts[axis] - 1
-        width = offsets[..., half] - offsets[..., half - 1]
-        # The first of the two lines on either side of the gap, rounded: labels are not defined between pixels.
-        first = on - ((1.0 + 2.0 * BEYOND) * random[3] - BEYOND) * width
-        first = first.clamp(min=0.0).minimum((most - width).clamp(min=0.0)).round()
-        lines = first[..., None] + 0.5 * width[..., None] + torch.where(backwards, -1.0, 1.0)[..., None] * offsets
-        across, step = self.steps[axis].unbind(dim=-1)
-        start = (along - (length * random[4]).long()).clamp(min=0).minimum(self.counts[1 - axis] - length)
-        start = step * (start + torch.where(mirrored, length - 1, 0))
-        rows, columns = self.counts.tolist()
-        planes = borders.numbers.shape[1]
-        image, labels = ((at * planes + plane) * rows * columns + start for at in (axis, layer))
-        channel = self.numbers[((layer * planes + plane) * rows + row) * columns + column]
-        return _Drawn(gap, channel, _ended(lines, half, most[..., None]), image, labels,
-                      torch.where(mirrored, -step, step), across)
-
-    def at(self, step: Tensor) -> tuple[Tensor, ...]:
-        """Of a step (1,): masks and images of lines [piece, S, pixel], predicted images and true masks of those wanted
-        [piece, T, pixel], fractions [piece, T, 1], conditions (piece, S + T) and channels (piece,)."""
-        gap, channel, places, image, labels, along, across = (column[step][0] for column in self.drawn)
-        inside = along[:, None, None] * self.pixel
-        lower, upper, nearest = ((across[:, None] * each.long())[:, :, None] + inside
-                                 for each in (places.floor(), places.ceil(), (places + 0.5).floor()))
-        masks = (self.numbers[labels[:, None, None] + nearest] == channel[:, None, None]).float()
-        before, after = (self.images[image[:, None, None] + each[:, :self.size]] for each in (lower, upper))
-        images = torch.lerp(before, after, places.frac()[:, :self.size, None])
-        fractions, conditions = self.fractions[gap][:, :, None], self.conditions[gap]
-        with torch.no_grad():
-            first, second = images[:, self.size // 2 - 1, None], images[:, self.size // 2, None]
-            predicted = self.prior(images[:, :, None], conditions)[:, :, 0] + torch.lerp(first, second, fractions)
-        return masks[:, :self.size], images, predicted, masks[:, self.size:], fractions, conditions, channel
-
-
-def _ended(places: Tensor, half: int, most: Tensor) -> Tensor:
-    """Places [..., S + T] of lines within 0 to `most`: where the image ends the last line stands again, as slices do.
-    """
-    lines = list(places.unbind(dim=-1))
-    for inner in range(1, half):
-        for outer, last in ((half - 1 - inner, half - inner), (half + inner, half + inner - 1)):
-            out = (lines[outer] < -0.01) | (lines[outer] > most[..., 0] + 0.01)
-            lines[outer] = torch.where(out, lines[last], lines[outer])
-    return torch.stack(lines, dim=-1).clamp(min=0.0).minimum(most.float())
+        return LabelPrior(network, effort.views, size=size, widths=prior.widths, channels=self.channels.count)
 
 
 def _steering(conditions: Tensor, channels: Tensor, count: int) -> Tensor:

@@ -1,9 +1,31 @@
-"""The small residual convolution network that is learnt anew on every volume."""
+"""The small residual convolution network that is learnt anew on every volume, and what has been learnt."""
 from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+L = TypeVar("L", bound="LearntNetwork")
+
+
+@dataclass(frozen=True)
+class LearningEffort:
+    """How large a network is and how long it learns.
+
+    width, blocks: see `ResidualNetwork`.  batch: pieces of the volume per step.  rate: the peak rate of Adam.
+    views: how often it looks, each time from another side, to take the mean; see each kind of `LearntNetwork`.
+    """
+
+    width: int
+    blocks: int
+    steps: int
+    batch: int
+    rate: float
+    views: int = 1
 
 
 class ResidualNetwork(nn.Module):
@@ -47,3 +69,30 @@ class ResidualNetwork(nn.Module):
             hidden = hidden + second(functional.relu(first(hidden)))
         result: Tensor = self.last(hidden)
         return result
+
+
+@dataclass(frozen=True)
+class LearntNetwork:
+    """What a network has learnt.  views: how often it looks, see `LearningEffort`."""
+
+    network: ResidualNetwork
+    views: int
+
+    def on(self: L, device: torch.device) -> L:
+        """The same on another device."""
+        return replace(self, network=copy.deepcopy(self.network).to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgingNetwork(LearntNetwork):
+    """What it has learnt is to bridge gaps between slices.
+
+    size: how many slices it looks at.  widths: least and largest width (mm) of the gaps that it can bridge.
+    """
+
+    size: int
+    widths: tuple[float, float]
+
+    def bridges(self, width: float) -> bool:
+        """Whether it can bridge a gap of `width` mm."""
+        return self.widths[0] <= width <= self.widths[1]

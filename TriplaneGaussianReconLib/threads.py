@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import cv2
 import numpy as np
@@ -30,29 +30,28 @@ def shares(pieces: np.ndarray, size: int, device: torch.device) -> list[np.ndarr
     return np.array_split(pieces, calls) if calls else []
 
 
-@contextmanager
-def serial_opencv() -> Iterator[None]:
+def serial_opencv() -> AbstractContextManager[None]:
     """Let OpenCV use one thread per call.
 
     It splits work by the threads that happen to be free, and the last bits follow the split.
     """
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
+    return _serial(cv2.getNumThreads, cv2.setNumThreads)
 
 
-@contextmanager
-def serial_torch() -> Iterator[None]:
+def serial_torch() -> AbstractContextManager[None]:
     """Let torch use one thread per call, on this thread and on those that are started meanwhile.
 
     Otherwise each of many Python threads brings as many threads of torch again.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    return _serial(torch.get_num_threads, torch.set_num_threads)
+
+
+@contextmanager
+def _serial(count: Callable[[], int], change: Callable[[int], None]) -> Iterator[None]:
+    """One thread, until the number of them is put back."""
+    threads = count()
+    change(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        change(threads)

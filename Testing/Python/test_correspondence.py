@@ -1,7 +1,7 @@
 """Displacement between slices and its confidence."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -12,16 +12,11 @@ from TriplaneGaussianReconLib.correspondence import SMALLEST_SIDE, Correspondenc
 
 INNER = np.s_[10:-10, 10:-10]
 
+pytestmark = pytest.mark.usefixtures("keep_thread_counts")
+
 
 def gated(found: Correspondence, gap: int) -> np.ndarray:
     return found.on(torch.device("cpu")).gated()[gap].numpy()
-
-
-@pytest.fixture(autouse=True)
-def keep_thread_count() -> Iterator[None]:
-    threads = cv2.getNumThreads()
-    yield
-    cv2.setNumThreads(threads)
 
 
 @pytest.mark.parametrize("motion", [(2.3, -1.6), (-0.7, 0.5), (3.0, 2.0), (0.0, 4.0)])

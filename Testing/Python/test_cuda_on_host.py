@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from cuda_on_host import Argument, HostKernels, KernelError, Order, missing
+from cuda_on_host import IS_LINUX, Argument, HostKernels, KernelError, Order
 from torch import Tensor
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+pytestmark = pytest.mark.skipif(not IS_LINUX, reason="CUDA kernels run on the CPU on Linux only")
 
 ORDERS: tuple[Order, ...] = ("forward", "reverse", 7)
 WARP = torch.arange(32)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -14,30 +14,17 @@ from torch import Tensor
 from TriplaneGaussianReconLib import fusion
 from TriplaneGaussianReconLib.correspondence import Correspondence, Motion, correspond
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.fusion import (
-    FUSED,
-    INPUTS,
-    UNSEEN,
-    Fusion,
-    FusionEffort,
-    applies,
-    features,
-    learn_fusion,
-)
+from TriplaneGaussianReconLib.fusion import FUSED, INPUTS, UNSEEN, Fusion, applies, features, learn_fusion
 from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
-from TriplaneGaussianReconLib.line_prior import SMALL_ERROR, LearningEffort, LinePrior, Stencils, Teacher
-from TriplaneGaussianReconLib.networks import ResidualNetwork
-from TriplaneGaussianReconLib.threads import serial_torch
+from TriplaneGaussianReconLib.line_prior import SMALL_ERROR, LinePrior, Teacher
+from TriplaneGaussianReconLib.networks import LearningEffort, ResidualNetwork
+from TriplaneGaussianReconLib.stencils import Stencils
 
 CPU = torch.device("cpu")
-FEW_STEPS = FusionEffort(width=6, blocks=1, steps=8, batch=3, rate=1e-3)
+FEW_STEPS = LearningEffort(width=6, blocks=1, steps=8, batch=3, rate=1e-3, views=4)
 NOT_LEARNING = replace(FEW_STEPS, rate=0.0)
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with serial_torch():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tubes(size: int, seed: int = 0, count: int = 60, noise: float = 0.02) -> np.ndarray:
@@ -71,7 +58,7 @@ def randomised(network: ResidualNetwork, seed: int = 0) -> ResidualNetwork:
 def untaught_prior(planes: int, views: int = 1, size: int = 4) -> LinePrior:
     """What it predicts is linear."""
     network = ResidualNetwork(size, planes, 4, 1, (1, 5), torch.Generator().manual_seed(0), size + planes)
-    return LinePrior(network, size, views, (0.0, math.inf), 0.0)
+    return LinePrior(network, views, size=size, widths=(0.0, math.inf), in_plane_error=0.0)
 
 
 def untaught_fusion(planes: int, views: int) -> Fusion:
@@ -98,8 +85,8 @@ def test_fused_is_better_than_everything_that_is_fused() -> None:
     assert prior is not None and applies(49, 49, (1.0, 1.0), positions, every - 1, 1.0)
     predictions = features(slices, positions, correspond(slices.numpy()).on(CPU), gaps, fractions, prior)
     dense = torch.cat([torch.cat([slices[:-1, None], predictions[:, -1]], dim=1).flatten(0, 1), slices[-1:]])
-    fused = learn_fusion(dense, every, (1.0, 1.0, 1.0), prior, FusionEffort(16, 1, 120, 6, 4e-3), 0, never_stop
-                         ).fuse(predictions)
+    effort = LearningEffort(16, 1, 120, 6, 4e-3, views=4)
+    fused = learn_fusion(dense, every, (1.0, 1.0, 1.0), prior, effort, 0, never_stop).fuse(predictions)
     truth = volume[:-1].unflatten(0, (-1, every))[:, 1:]
     error = ((predictions - truth[:, None]) ** 2).mean(dim=(0, 2, 3, 4))
     mean = ((predictions.mean(dim=1) - truth) ** 2).mean()
@@ -151,7 +138,7 @@ def test_pieces_are_learnt_from_in_all_views(monkeypatch: pytest.MonkeyPatch) ->
     fused = fusion._fused
     monkeypatch.setattr(fusion, "features", coordinates)
     monkeypatch.setattr(fusion, "_fused", noted)
-    learn_fusion(ramp((25, 36, 40)), 4, (1.0, 1.0, 1.0), untaught_prior(3), FusionEffort(4, 1, 30, 3, 0.0), 0,
+    learn_fusion(ramp((25, 36, 40)), 4, (1.0, 1.0, 1.0), untaught_prior(3), LearningEffort(4, 1, 30, 3, 0.0), 0,
                  never_stop)
     ways = set()
     for order, along_rows, along_columns in torch.cat(seen)[:, [0, -2, -1]]:
@@ -242,7 +229,7 @@ def test_what_is_seen_otherwise_is_fused_alike(name: str) -> None:
 def test_before_learning_it_is_a_mixture() -> None:
     """Weights sum to 1 and there is no residual: what all predictions agree upon comes out."""
     fused = learn_fusion(torch.from_numpy(tubes(25)), 2, (1.0, 1.0, 1.0), untaught_prior(1),
-                         FusionEffort(6, 1, 0, 2, 1e-3), 0, never_stop)
+                         LearningEffort(6, 1, 0, 2, 1e-3), 0, never_stop)
     agreed = torch.rand(1, 1, 1, 20, 22)
     torch.testing.assert_close(fused.fuse(agreed.expand(-1, INPUTS, -1, -1, -1)), agreed[:, 0])
     predictions = torch.rand(1, INPUTS, 1, 20, 22)

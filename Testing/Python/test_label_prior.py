@@ -1,7 +1,6 @@
 """Labels between trusted slices, learnt from labels within them."""
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +11,10 @@ from torch import Tensor
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.images import Segment
 from TriplaneGaussianReconLib.label_prior import AGREED, THICKEST, LabelPrior, LabelTeacher
-from TriplaneGaussianReconLib.line_prior import LearningEffort, LinePrior, Stencils, Teacher
+from TriplaneGaussianReconLib.line_prior import LinePrior, Teacher
+from TriplaneGaussianReconLib.networks import LearningEffort
 from TriplaneGaussianReconLib.segmentation import Boxed, LabelChannels, boxed
-from TriplaneGaussianReconLib.threads import serial_torch
+from TriplaneGaussianReconLib.stencils import Stencils
 
 FEW_STEPS = LearningEffort(width=6, blocks=1, steps=8, batch=4, rate=1e-3)
 NOT_LEARNING = replace(FEW_STEPS, rate=0.0)
@@ -22,11 +22,7 @@ TWO = LabelChannels((Segment("dark", 1), Segment("bright", 2)))
 EVERY = 4
 FRACTIONS = np.array([0.25, 0.5, 0.75])
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with serial_torch():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def balls(size: int, count: int, seed: int = 0) -> np.ndarray:

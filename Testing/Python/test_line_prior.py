@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,23 +18,14 @@ from TriplaneGaussianReconLib import line_prior
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.geometry import Grid
 from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.line_prior import (
-    LearningEffort,
-    LinePrior,
-    Stencils,
-    Teacher,
-    _averaged,
-    _keys,
-    _Pieces,
-    teach_all,
-)
-from TriplaneGaussianReconLib.networks import ResidualNetwork
+from TriplaneGaussianReconLib.line_prior import LinePrior, Teacher, teach_all
+from TriplaneGaussianReconLib.networks import LearningEffort, ResidualNetwork
 from TriplaneGaussianReconLib.observations import Observations
 from TriplaneGaussianReconLib.presets import PRESETS
 from TriplaneGaussianReconLib.progress import Progress
 from TriplaneGaussianReconLib.reconstruction import Reconstruction, reconstruct
 from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.threads import serial_torch
+from TriplaneGaussianReconLib.stencils import Stencils
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 EFFORT = LearningEffort(width=12, blocks=1, steps=150, batch=32, rate=7e-3)
@@ -42,11 +33,7 @@ BRIEF = LearningEffort(width=6, blocks=1, steps=8, batch=16, rate=5e-3)
 UNEVEN = np.array([0.0, 2.0, 3.0, 7.0, 8.5, 12.0])
 QUARTERS = np.array([0.25, 0.5, 0.75])
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with serial_torch():
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass(frozen=True)
@@ -123,43 +110,6 @@ def weights_of(prior: LinePrior | None) -> list[Tensor]:
 
 def same_bits(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-
-
-# ---- stencils
-
-
-@pytest.mark.parametrize(("size", "step", "gaps", "planes"), [
-    (4, 1, [0, 2, 4], [[0, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 5]]),
-    (6, 1, [0, 1, 2, 4], [[0, 0, 0, 1, 2, 3], [0, 0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5], [2, 3, 4, 5, 5, 5]]),
-    (4, 2, [0, 1, 3], [[0, 0, 2, 4], [1, 1, 3, 5], [1, 3, 5, 5]]),
-    (6, 2, [0, 1, 2], [[0, 0, 0, 2, 4, 4], [1, 1, 1, 3, 5, 5], [0, 0, 2, 4, 4, 4]])])
-def test_slices_around_a_gap(size: int, step: int, gaps: list[int], planes: list[list[int]]) -> None:
-    """Where there are none left the last one stands again; knots are where they lie, from the middle of the gap."""
-    stencils = Stencils.around(np.array(gaps), UNEVEN, QUARTERS, size, step)
-    assert stencils.planes.tolist() == planes
-    low, high = UNEVEN[gaps], UNEVEN[np.array(gaps) + step]
-    np.testing.assert_allclose(stencils.knots, UNEVEN[planes] - 0.5 * (low + high)[:, None])
-    np.testing.assert_allclose(stencils.widths, high - low)
-    np.testing.assert_array_equal(stencils.fractions, np.tile(QUARTERS, (len(gaps), 1)))
-
-
-def test_two_slices_have_no_others_around() -> None:
-    for size in (4, 6):
-        stencils = Stencils.around(np.array([0]), np.array([1.0, 4.0]), np.array([0.5]), size)
-        assert stencils.planes.tolist() == [[0] * (size // 2) + [1] * (size // 2)]
-        assert stencils.knots.tolist() == [[-1.5] * (size // 2) + [1.5] * (size // 2)]
-
-
-def test_conditions_tell_where_slices_and_planes_lie() -> None:
-    """In gap widths from the middle, so that they do not depend on the unit of length."""
-    stencils = Stencils.around(np.array([1, 2]), UNEVEN, np.array([[0.5, 0.8], [0.25, 0.75]]), 4)
-    np.testing.assert_allclose(stencils.conditions(), [[-2.5, -0.5, 0.5, 4.5, 0.0, 0.3],
-                                                       [-0.75, -0.5, 0.5, 0.875, -0.25, 0.25]])
-    other = Stencils.around(np.array([1, 2]), 3.0 * UNEVEN, stencils.fractions, 4)
-    np.testing.assert_allclose(other.conditions(), stencils.conditions())
-    only = stencils.only(np.array([False, True]))
-    np.testing.assert_allclose(only.conditions(), stencils.conditions()[1:])
-    assert only.planes.tolist() == [[1, 2, 3, 4]]
 
 
 # ---- what is learnt
@@ -254,9 +204,9 @@ def test_teaching_leaves_the_settings_of_torch_alone(monkeypatch: pytest.MonkeyP
         begun[0 if first else 1].set()
         (begun[1] if first else one_ended).wait(0.5)
 
-    def noted(*arguments: object) -> LinePrior:
+    def noted(*arguments: Any, **named: Any) -> LinePrior:
         one_ended.set()
-        return LinePrior(*arguments)  # type: ignore[arg-type]
+        return LinePrior(*arguments, **named)
 
     monkeypatch.setattr(line_prior, "learn", learnt)
     monkeypatch.setattr(line_prior, "LinePrior", noted)
@@ -298,6 +248,16 @@ def test_the_tick_of_several_lessons_comes_now_and_then_and_may_stop(monkeypatch
     assert 6 <= told[-1][0] < 80 and set(threading.enumerate()) == before
 
 
+def test_the_loss_told_is_of_a_lesson_that_teaches() -> None:
+    """Of the first one: those before it, of gaps too narrow, have none."""
+    teacher, told, alone = Scene(np.array([0.0, 1.0, 5.0, 9.0])).teacher(BRIEF), [], []
+    narrow, wide, last = (teacher.stencils(np.array(gaps), QUARTERS) for gaps in ([0], [1, 2], [2]))
+    priors = teach_all(teacher, [(each, 1.0) for each in (narrow, wide, last)], lambda *now: told.append(now))
+    assert [prior is None for prior in priors] == [True, False, False]
+    teacher.teach(wide, lambda *now: alone.append(now))
+    assert told[-1] == (24, 24, alone[-1][2])
+
+
 @pytest.mark.parametrize(("width", "pitches"), [(1.4, (1.0, 1.0)), (1.4, (0.5, 1.0)), (39.5, (1.0, 1.0)),
                                                 (22.0, (1.0, 0.5))])
 def test_gaps_too_narrow_or_wider_than_the_slices_teach_nothing(width: float, pitches: tuple[float, float]) -> None:
@@ -335,211 +295,6 @@ def test_of_many_slices_some_teach(monkeypatch: pytest.MonkeyPatch) -> None:
     assert same_bits(*(weights_of(t.teach(stencils, never_stop)) for t in (teacher, some)))
 
 
-# ---- thick lines
-
-
-@pytest.mark.parametrize("axis", [1, 2])
-@pytest.mark.parametrize("width", [1.25, 2.0, 3.0, 3.4, 7.9, 25.0])
-def test_lines_are_averaged_over_the_thickness(axis: int, width: float) -> None:
-    """As an integral over pixels that are constant from edge to edge, the border pixels for ever."""
-    slices = np.random.default_rng(0).random((2, 12, 15)).astype(np.float32)
-    lines = np.moveaxis(np.pad(slices, [(0, 0), *[(20, 20) if n == axis else (0, 0) for n in (1, 2)]], mode="edge")
-                        .astype(np.float64), axis, 2)
-    integral = np.concatenate([np.zeros_like(lines[..., :1]), np.cumsum(lines, axis=2)], axis=2)
-    centres = 20.5 + np.arange(slices.shape[axis])
-
-    def until(edges: np.ndarray) -> np.ndarray:
-        return np.apply_along_axis(lambda course: np.interp(edges, np.arange(len(course)), course), 2, integral)
-
-    expected = np.moveaxis((until(centres + 0.5 * width) - until(centres - 0.5 * width)) / width, 2, axis)
-    result = _averaged(torch.from_numpy(slices), width, axis)
-    assert result.shape == slices.shape
-    np.testing.assert_allclose(result.numpy(), expected, atol=1e-6)
-    np.testing.assert_allclose(_averaged(torch.full((1, 9, 9), 0.7), width, axis).numpy(), 0.7, rtol=1e-6)
-
-
-def test_thin_slices_are_taken_as_they_are() -> None:
-    slices = torch.rand(2, 12, 15)
-    for axis, width in product((1, 2), (0.0, 0.5, 1.0, 1.2)):
-        assert torch.equal(_averaged(slices, width, axis), slices)
-
-
-# ---- pieces of lines
-
-
-class Seen:
-    """All pieces of lines that are learnt from, told by images whose pixels are their own coordinates.
-
-    gap, directions, places [step, piece, ...]; coordinates [step, piece, 3 (image, row, column), line, pixel].
-    """
-
-    def __init__(self, stencils: Stencils, shape: tuple[int, int, int] = (3, 30, 70),
-                 pitches: tuple[float, float] = (1.0, 1.0), steps: int = 12) -> None:
-        effort = replace(EFFORT, steps=steps, batch=64)
-        images = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"))
-        read = [_Pieces(image, pitches, stencils, 0.0, effort, torch.Generator().manual_seed(0)) for image in images]
-        self.shape, self.pitches, self.drawn = shape, np.array(pitches), read[0].drawn
-        pieces = [[each.at(torch.tensor([step])) for each in read] for step in range(steps)]
-        self.coordinates = torch.stack([torch.stack([torch.cat(each[:2], dim=1) for each in step], dim=1)
-                                        for step in pieces]).double().numpy()
-        self.fractions, self.conditions = (torch.stack([step[0][n] for step in pieces]).numpy() for n in (2, 3))
-        self.gap = self.drawn.gap.numpy()
-        # Lines that neighbour each other across rows (0) or columns (1).
-        self.axis = (np.ptp(self.coordinates[:, :, 1], axis=-1).max(axis=-1) > 0).astype(int)
-
-    def _chosen(self, axis: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(self.coordinates, (1 + axis)[..., None, None, None], axis=2)[:, :, 0]
-
-    @property
-    def across(self) -> np.ndarray:
-        """[step, piece, line, pixel] coordinate that differs from line to line."""
-        return self._chosen(self.axis)
-
-    @property
-    def along(self) -> np.ndarray:
-        return self._chosen(1 - self.axis)
-
-
-@pytest.fixture(autouse=True)
-def first_draw_counts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is drawn must not depend on the image where several images are to be read alike."""
-    if "pieces" in request.node.name:
-        monkeypatch.setattr(line_prior, "DRAWS", 1)
-
-
-WHOLE = Stencils.around(np.arange(4), np.array([0.0, 2.0, 6.0, 10.0, 18.0]), np.array([0.5]), 4)
-WHOLE_OF_SIX = Stencils.around(np.arange(5), np.array([0.0, 4.0, 12.0, 16.0, 20.0, 28.0]), QUARTERS, 6)
-BROKEN = Stencils.around(np.arange(4), np.array([0.0, 2.3, 6.0, 9.1, 14.0]), QUARTERS, 4)
-
-
-@pytest.mark.parametrize(("stencils", "pitches"), [(WHOLE, (1.0, 1.0)), (WHOLE, (1.0, 0.5)), (WHOLE_OF_SIX, (1.0, 0.5)),
-                                                   (WHOLE_OF_SIX, (0.5, 1.0))])
-def test_pieces_are_lines_of_one_image_as_they_are(stencils: Stencils, pitches: tuple[float, float]) -> None:
-    """As far apart as slices and planes are; where the image ends the last line stands again."""
-    seen = Seen(stencils, pitches=pitches)
-    coordinates, size = seen.coordinates, stencils.planes.shape[1]
-    np.testing.assert_array_equal(coordinates, np.round(coordinates))
-    assert (coordinates.min(axis=(0, 1, 3, 4)) == 0).all()  # up to the borders and not beyond
-    assert (coordinates.max(axis=(0, 1, 3, 4)) == np.array(seen.shape) - 1).all()
-    assert (np.ptp(coordinates[:, :, 0], axis=(2, 3)) == 0).all()
-    assert (np.abs(np.diff(seen.along, axis=3)) == 1).all() and (np.ptp(seen.along, axis=2) == 0).all()
-    assert (np.ptp(seen.across, axis=3) == 0).all()
-
-    across, first, last = seen.across[..., 0], size // 2 - 1, size // 2
-    way = np.sign(across[..., last] - across[..., first])[..., None]
-    middle = 0.5 * (across[..., [first]] + across[..., [last]])
-    pitch = seen.pitches[seen.axis][..., None]
-    wanted = stencils.widths[:, None] * (stencils.fractions - 0.5)
-    most = np.array(seen.shape)[1 + seen.axis] - 1
-    expected = middle + way * np.concatenate([stencils.knots, wanted], axis=1)[seen.gap] / pitch
-    for outer, inner in [(n - 1, n) for n in range(first, 0, -1)] + [(n + 1, n) for n in range(last, size - 1)]:
-        out = (expected[..., outer] < 0) | (expected[..., outer] > most)
-        assert out.any()
-        expected[..., outer] = np.where(out, expected[..., inner], expected[..., outer])
-    np.testing.assert_allclose(across, expected, atol=1e-9)
-
-
-@pytest.mark.parametrize("stencils", [WHOLE, BROKEN])
-def test_pieces_are_read_in_all_directions(stencils: Stencils) -> None:
-    """Rows and columns, backwards and mirrored, about as often; what steers the network is the gap's own."""
-    seen = Seen(stencils)
-    backwards = seen.across[:, :, 2, 0] < seen.across[:, :, 1, 0]
-    mirrored = seen.along[..., 0, 1] < seen.along[..., 0, 0]
-    ways, counts = np.unique(np.stack([seen.axis, backwards, mirrored]).reshape(3, -1), axis=1, return_counts=True)
-    assert ways.shape == (3, 8) and counts.min() > 0.6 * counts.mean()
-    assert np.bincount(seen.gap.ravel(), minlength=4).min() > 0.6 * seen.gap.size / 4
-    np.testing.assert_allclose(seen.fractions[..., 0], stencils.fractions[seen.gap], rtol=1e-6)
-    np.testing.assert_allclose(seen.conditions, stencils.conditions()[seen.gap], rtol=1e-6)
-
-
-def test_pieces_read_backwards_are_of_the_mirrored_gap() -> None:
-    """A gap whose neighbours lie unevenly, and the same seen from behind: the same lines in the other order, if the
-    one is read forwards and the other backwards."""
-    positions, fractions = np.array([0.0, 1.0, 4.0, 10.0]), np.array([[1.0, 2.0]]) / 3.0
-    ahead = Stencils.around(np.array([1]), positions, fractions, 4)
-    behind = Stencils.around(np.array([1]), 10.0 - positions[::-1], fractions, 4)
-    lines: dict[tuple[int, ...], np.ndarray] = {}
-    seen, other = Seen(ahead, steps=40), Seen(behind, steps=40)
-    for each, order in ((seen, [0, 1, 2, 3, 4, 5]), (other, [3, 2, 1, 0, 5, 4])):
-        for axis, across, image, along in zip(each.axis.ravel(), each.across.reshape(-1, 6, 30)[:, order, 0],
-                                              each.coordinates[:, :, 0, 0, 0].ravel(), each.along.reshape(-1, 6, 30),
-                                              strict=True):
-            key = (int(axis), int(image), int(along[0, 0]), int(along[0, 1]), int(across[1]), int(across[2]))
-            np.testing.assert_array_equal(lines.setdefault(key, across), across)
-    pieces = seen.gap.size + other.gap.size
-    assert len(lines) < pieces - 20  # many of them were seen both ways
-
-
-def test_pieces_between_pixels_are_read_by_cubic_convolution() -> None:
-    """Also at the borders, whose pixels go on for ever."""
-    image, reference = torch.rand(2, 14, 17, generator=torch.Generator().manual_seed(0)), []
-    pieces = _Pieces(image, (1.0, 0.7), BROKEN, 0.0, replace(EFFORT, steps=6, batch=64),
-                     torch.Generator().manual_seed(0))
-    assert not pieces.whole
-    drawn = pieces.drawn
-    for step, piece in np.ndindex(6, 64):
-        first, along, across = (int(column[step, piece]) for column in (drawn.first, drawn.along, drawn.across))
-        most = int(drawn.most[step, piece])
-        for place in drawn.places[step, piece].double().tolist():
-            lower = int(np.floor(place))
-            taps = np.arange(lower - 1, lower + 3)
-            d = np.abs(place - taps)
-            weights = np.where(d <= 1, 1.5 * d ** 3 - 2.5 * d ** 2 + 1, -0.5 * d ** 3 + 2.5 * d ** 2 - 4 * d + 2)
-            numbers = first + across * taps.clip(0, most)[:, None] + along * np.arange(14)
-            reference.append(weights @ torch.cat([image.flatten()] * 2).double().numpy()[numbers])
-    found = torch.stack([torch.cat(pieces.at(torch.tensor([step]))[:2], dim=1) for step in range(6)])
-    np.testing.assert_allclose(found.reshape(-1, 14).numpy(), reference, atol=2e-5)
-
-
-def test_pieces_of_thick_slices_are_averaged_along_the_gap() -> None:
-    """Over rows where rows neighbour each other, over columns where columns do, by thickness in mm."""
-    image, pitches, area = torch.rand(2, 20, 24, generator=torch.Generator().manual_seed(0)), (1.0, 0.5), 2 * 20 * 24
-
-    def read(image: Tensor, thickness: float) -> tuple[Tensor, Tensor]:
-        pieces = _Pieces(image, pitches, WHOLE_OF_SIX, thickness, replace(EFFORT, steps=1),
-                         torch.Generator().manual_seed(0))
-        return torch.cat(pieces.at(torch.tensor([0]))[:2], dim=1), pieces.drawn.first[0] >= area
-
-    thick, axis = read(image, 2.0)
-    assert axis.any() and not axis.all()
-    for number, width in enumerate((2.0, 4.0)):
-        expected, _ = read(_averaged(image, width, number + 1), 0.0)
-        assert torch.equal(thick[axis == number], expected[axis == number])
-        assert not torch.equal(thick[axis != number], expected[axis != number])
-
-
-@pytest.mark.parametrize(("shape", "pitches"), [((1, 19, 40), (1.0, 1.0)), ((2, 40, 38), (1.0, 0.5))])
-def test_pieces_of_gaps_as_wide_as_the_image_stay_inside(shape: tuple[int, int, int], pitches: tuple[float, float]
-                                                         ) -> None:
-    seen = Seen(Stencils.around(np.arange(3), np.arange(4) * 18.0, np.array([0.5]), 4), shape, pitches)
-    assert (seen.coordinates >= 0).all() and (seen.coordinates.max(axis=(0, 1, 3, 4)) < np.array(shape)).all()
-    widths = np.abs(seen.across[:, :, 2, 0] - seen.across[:, :, 1, 0]) * seen.pitches[seen.axis]
-    np.testing.assert_allclose(widths, 18.0)
-
-
-@pytest.mark.parametrize("degree", [0, 1, 2])
-def test_cubic_convolution_reproduces_what_is_quadratic(degree: int) -> None:
-    places = torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 5.0 + 2.0
-    pixels = torch.arange(10, dtype=torch.float64)
-    weights = _keys(places[:, None] - pixels)
-    torch.testing.assert_close(weights @ pixels ** degree, places ** degree)
-    assert (weights != 0).sum(dim=1).max() <= 4
-
-
-def test_detail_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of the image is blank, half is not: of two pieces both lie in the blank half a quarter of the time."""
-    image = torch.zeros(1, 64, 160)
-    image[:, :, 80:] = torch.rand(1, 64, 80, generator=torch.Generator().manual_seed(0))
-    blank = {}
-    for draws in (1, 2, 4):
-        monkeypatch.setattr(line_prior, "DRAWS", draws)
-        pieces = _Pieces(image, (1.0, 1.0), WHOLE, 0.0, replace(EFFORT, steps=20, batch=64),
-                         torch.Generator().manual_seed(0))
-        blank[draws] = float(np.mean([(pieces.at(torch.tensor([step]))[1].std(dim=(1, 2)) == 0).float().mean()
-                                      for step in range(20)]))
-    assert blank[1] > blank[2] + 0.1 > blank[4] + 0.15
-
-
 # ---- how it is used
 
 
@@ -549,7 +304,7 @@ def untaught(views: int = 1, size: int = 4, planes: int = 3) -> LinePrior:
     network = ResidualNetwork(size, planes, 6, 1, (1, 5), generator, size + planes)
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return LinePrior(network, size, views, (0.0, np.inf), 0.0)
+    return LinePrior(network, views, size=size, widths=(0.0, np.inf), in_plane_error=0.0)
 
 
 def noise(planes: int = 6) -> Tensor:
@@ -618,21 +373,6 @@ def test_it_is_moved_whole() -> None:
 
 
 # ---- on a GPU
-
-
-@pytest.mark.gpu
-def test_a_gpu_draws_the_same_pieces() -> None:
-    image = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0))
-    for stencils in (WHOLE, BROKEN):
-        here, there = (_Pieces(image.to(device), (1.0, 0.5), stencils, 2.0, EFFORT, torch.Generator().manual_seed(0))
-                       for device in (CPU, GPU))
-        for name in ("gap", "first", "along", "across", "most"):
-            assert torch.equal(getattr(here.drawn, name), getattr(there.drawn, name).cpu()), name
-        torch.testing.assert_close(here.drawn.places, there.drawn.places.cpu(), atol=1e-4, rtol=0.0)
-        for step in (0, 70, 149):
-            for ours, theirs in zip(here.at(torch.tensor([step])), there.at(torch.tensor([step], device=GPU)),
-                                    strict=True):
-                torch.testing.assert_close(ours, theirs.cpu(), atol=5e-4, rtol=0.0)
 
 
 @pytest.mark.gpu

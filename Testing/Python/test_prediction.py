@@ -1,7 +1,7 @@
 """What is expected between the trusted slices."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -15,21 +15,16 @@ from TriplaneGaussianReconLib.correspondence import correspond
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.geometry import Grid, PlaneStack
 from TriplaneGaussianReconLib.interpolation import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
-from TriplaneGaussianReconLib.line_prior import LinePrior, Stencils
+from TriplaneGaussianReconLib.line_prior import LinePrior
 from TriplaneGaussianReconLib.networks import ResidualNetwork
 from TriplaneGaussianReconLib.prediction import Prediction, corrected, predict
+from TriplaneGaussianReconLib.stencils import Stencils
 
 WEIGHTS = np.array([USUAL.get(name, 0.0) for name in INTERPOLATIONS])
-USUALLY = Arbitration(WEIGHTS, (0.01, 0.5), ())
+USUALLY = Arbitration(WEIGHTS, (0.01, 0.5), 1.0, ())
 CPU = torch.device("cpu")
 
-
-@pytest.fixture(autouse=True)
-def keep_thread_count() -> Iterator[None]:
-    threads = cv2.getNumThreads(), torch.get_num_threads()
-    yield
-    cv2.setNumThreads(threads[0])
-    torch.set_num_threads(threads[1])
+pytestmark = pytest.mark.usefixtures("keep_thread_counts")
 
 
 def stack(offsets: np.ndarray, rows: int, columns: int, pixel: float = 1.0) -> PlaneStack:
@@ -113,7 +108,7 @@ def prior_of(planes: int, widths: tuple[float, float], size: int = 4) -> LinePri
     network = ResidualNetwork(size, planes, 4, 1, (1, 5), generator, size + planes)
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return LinePrior(network, size, 2, widths, 0.0)
+    return LinePrior(network, 2, size=size, widths=widths, in_plane_error=0.0)
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -126,7 +121,7 @@ def test_some_gaps_are_bridged_by_the_prior(textured: Callable[..., np.ndarray],
     slices, offsets = textured((8, 32, 36), noise=0.02), np.array([0.0, 1.0, 3.0, 7.0, 12.0, 18.0, 20.0, 24.0])
     weights = np.zeros(len(CANDIDATES))
     weights[[0, -1]] = 0.25, 0.75
-    arbitration = Arbitration(weights, (0.01, 0.5), ())
+    arbitration = Arbitration(weights, (0.01, 0.5), 1.0, ())
     every = {1: prior_of(1, (1.5, 39.0), size=6), 3: prior_of(3, (1.5, 5.0))}
     planes, found = stack(offsets, 32, 36), correspond(slices)
     result = predict(planes, slices, found, arbitration, lambda done: None,

@@ -157,9 +157,6 @@ def test_what_is_lacking_is_named(quality: ModuleType, calls: list[list[str]],
 @pytest.mark.slow
 def test_one_command_makes_table_and_figures(quality: ModuleType, tmp_path: Path, textured: Any,
                                              capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("skimage")
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("itk")
     shape = (13, 30, 34)
     truth = textured(shape)
     for name, array in (("a", truth), ("a_seg", (truth > 0.6).astype(np.uint8))):

@@ -228,7 +228,6 @@ def parsed_ply(path: Path) -> dict[str, np.ndarray]:
 
 
 def test_the_ply_holds_the_same_gaussians(result: Reconstruction, tmp_path: Path) -> None:
-    pytest.importorskip("gsplat.exporter")
     model = tilted(result.model)
     export_ply(tmp_path / "m.ply", model)
     ply = parsed_ply(tmp_path / "m.ply")

@@ -1,7 +1,7 @@
 """One thread per call, many calls at a time."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
@@ -14,13 +14,9 @@ from TriplaneGaussianReconLib.threads import MOST_BYTES, MOST_WORKERS, serial_op
 
 
 @pytest.fixture(autouse=True)
-def several_threads() -> Iterator[None]:
-    before = cv2.getNumThreads(), torch.get_num_threads()
+def several_threads(keep_thread_counts: None) -> None:
     cv2.setNumThreads(3)
     torch.set_num_threads(3)
-    yield
-    cv2.setNumThreads(before[0])
-    torch.set_num_threads(before[1])
 
 
 @pytest.mark.parametrize(("serial", "count"), [(serial_opencv, cv2.getNumThreads),

@@ -1,7 +1,7 @@
 """Fitting the Gaussians: Adam with the tri-plane field, and least squares."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,8 @@ from TriplaneGaussianReconLib.triplane import TriplaneField
 
 BOX = torch.tensor([[0.0, 0.0, 0.0], [7.0, 7.0, 2.0]])
 NAMES = ("centres", "tilts", "in_plane", "log_depths", "raw_weights", "values", "slopes", "channels")
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def cloud(slots: int = 1, seed: int = 0, dtype: torch.dtype = torch.float64, count: int = 12) -> GaussianParameters:
@@ -101,15 +103,6 @@ def unknowns_of(parameters: GaussianParameters) -> np.ndarray:
     """(4 N,) values and slopes times size."""
     both = torch.cat([parameters.values, parameters.slopes[:, 0] * size_of(parameters)], dim=1)
     return both.numpy().ravel()  # type: ignore[no-any-return]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads cost more than they save on problems as small as these."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("mode", ["normalised", "additive"])

@@ -26,6 +26,8 @@ from torch import Tensor
 Argument = Tensor | int | float | None
 Order = Literal["forward", "reverse"] | int
 
+# Elsewhere they cannot run.
+IS_LINUX = sys.platform.startswith("linux")
 _HERE = Path(__file__).parent
 _FLAGS = ("-std=c++17", "-O2", "-g", "-no-pie", "-fno-strict-aliasing", "-ffp-contract=off")
 _SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
@@ -37,19 +39,13 @@ class KernelError(RuntimeError):
     """A kernel did what it must not do: the message is what the program said when it ended."""
 
 
-def compiler() -> str | None:
-    """The C++ compiler to use, or None where there is none."""
+def compiler() -> str:
+    """The C++ compiler to use; raises KernelError where one is missing, or binutils."""
     names = (os.environ.get("CXX"), "g++", "clang++")
-    return next((path for name in names if name and (path := shutil.which(name))), None)
-
-
-def missing() -> str | None:
-    """Why kernels cannot run here, or None if they can."""
-    if not sys.platform.startswith("linux"):
-        return "CUDA kernels run on the CPU on Linux only"
-    if compiler() is None:
-        return "no C++ compiler (g++, clang++ or $CXX): CUDA kernels are NOT TESTED on the CPU"
-    return None if shutil.which("nm") else "no nm (binutils): CUDA kernels are NOT TESTED on the CPU"
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    if found is None or shutil.which("nm") is None:
+        raise KernelError("To run CUDA kernels on the CPU, install g++ (or clang++, or set CXX) and binutils.")
+    return found
 
 
 class HostKernels:
@@ -190,7 +186,7 @@ def _packed(argument: Argument, storages: dict[int, memoryview]) -> bytes:
 
 def _compile(sources: list[Path], output: Path, options: list[str], name: str) -> str:
     """Run the compiler on what `name` is about; what it printed."""
-    done = subprocess.run([str(compiler()), *options, *sources, "-o", output], capture_output=True, text=True)
+    done = subprocess.run([compiler(), *options, *sources, "-o", output], capture_output=True, text=True)
     if done.returncode:
         raise KernelError(f"{name} does not compile\n{done.stderr}")
     return done.stdout
@@ -210,7 +206,7 @@ def _build(source: Path, names: list[str], macros: list[str], sanitize: bool) ->
             f'namespace {{\n#include "{source.resolve()}"\n}}\n'
             f'namespace cuda_on_host {{\nconst Kernel kernels[] = {{\n{table}}};\n}}\n')
     checks = [*_SANITIZE] if sanitize else []
-    key = hashlib.sha256("\0".join([text, str(compiler()), *_FLAGS, *macros, *checks]).encode())
+    key = hashlib.sha256("\0".join([text, compiler(), *_FLAGS, *macros, *checks]).encode())
     for file in (source, _HERE / "cuda_on_host.h", _HERE / "driver.cpp"):
         key.update(file.read_bytes())
     folder = Path(tempfile.gettempdir()) / f"cuda_on_host-{os.getuid()}"

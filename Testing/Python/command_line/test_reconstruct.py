@@ -1,0 +1,315 @@
+"""`reconstruct`: files in, files out, and what is said about input that is no good."""
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from TriplaneGaussianReconLib.command_line import reconstruct as command
+from TriplaneGaussianReconLib.command_line.arguments import build_parser
+from TriplaneGaussianReconLib.devices import choose
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.image_files import read_image, read_segmentation, write_image, write_segmentation
+from TriplaneGaussianReconLib.images import Image, Segmentation
+from TriplaneGaussianReconLib.presets import PRESETS
+
+Run = Callable[..., int]
+
+
+def test_volume_keeps_geometry_type_and_range(finished: Path, volume: Image) -> None:
+    dense = read_image(finished / "dense.nii.gz")
+    assert dense.grid.matches(volume.grid)
+    assert dense.array.dtype == np.int16
+    trusted = volume.array[::2]
+    assert trusted.min() <= dense.array.min() and dense.array.max() <= trusted.max()
+    error = np.abs(dense.array - volume.array.astype(float))
+    assert error[::2].mean() < 3 < error[1::2].mean() < 30
+    expected = read_image(finished / "error.mha")
+    assert expected.array.dtype == np.float32
+    assert expected.array[1::2].mean() > 2 * expected.array[::2].mean()
+
+
+def test_names_colours_and_terminology_survive(finished: Path, segmentation: Segmentation) -> None:
+    dense = read_segmentation(finished / "dense.seg.nrrd")
+    for one, other in zip(dense.segments, segmentation.segments, strict=True):
+        assert replace(one, color=None) == replace(other, color=None)
+        assert one.color == pytest.approx(other.color, abs=1e-5)
+    assert dense.metadata["Segment0_Tags"] == "TerminologyEntry:tumour|"
+    assert (dense.layers == segmentation.layers).mean() > 0.95
+
+
+def test_report_tells_what_was_done(finished: Path, files: Path) -> None:
+    report = json.loads((finished / "report.json").read_text(encoding="utf-8"))
+    assert report["trusted"] == {"k": [0, 2, 4, 6, 8, 10]}
+    assert report["axis"] == "k"
+    assert report["input"] == f"{files}/volume.nrrd"
+    assert report["output_spacing_mm"] == pytest.approx((0.9, 0.9, 2.7))
+    assert report["pasted_trusted_slices"] is False
+    assert report["preset"] == "fast" and report["residual_on_trusted_slices"] and report["self_check"]
+
+
+def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reconstruct", "volume.nrrd", "--slices", "0-4", "--output", "o.npz", "--seed", 3) == 0
+    printed = capsys.readouterr()
+    assert re.search(r"dense volume: +o\.npz", printed.out)
+    assert re.search(r"\d+ Gaussians from 5 trusted slices in [\d.]+ s", printed.out)
+    assert re.search(r"Self check: .* dB PSNR", printed.out)
+    assert "Research software, not a medical device." in printed.out
+    device, warning, *lines = printed.err.splitlines()
+    assert device == choose("auto").note
+    assert "6 slices lie beyond the outermost trusted ones along k (slices 0 and 4)" in warning
+    stages = [line.split(": ")[1] for line in lines]
+    assert stages == ["correspondence", "learning", "arbitration", "prediction", "initialization", "training",
+                      "refinement", "rendering"]
+
+
+def test_unsigned_bytes_and_a_label_map_made_isotropic(run: Run, files: Path, volume: Image, tmp_path: Path) -> None:
+    array = np.clip((volume.array + 500) / 6, 0, 255).astype(np.uint8)
+    write_image(tmp_path / "bytes.nii.gz", Image(array, volume.grid))
+    assert run("reconstruct", "bytes.nii.gz", "--labels", "labels.nii.gz", "--output", "o.nii.gz", "--output-labels",
+               "l.nii.gz") == 0
+    dense, labels = read_image("o.nii.gz"), read_image("l.nii.gz")
+    assert dense.array.dtype == np.uint8
+    assert dense.grid.spacing == pytest.approx((0.9, 0.9, 0.9))
+    assert dense.grid.shape == (31, 30, 34)
+    assert labels.grid.matches(dense.grid)
+    assert set(np.unique(labels.array)) == {0, 7}
+    assert np.abs(dense.array[::3].astype(float) - array).mean() < 3
+
+
+def test_label_values_of_any_size_and_sign_survive(run: Run, segmentation: Segmentation) -> None:
+    labels = np.array([0, 200, -5], np.int16)[segmentation.layers.astype(int).clip(0, 1).sum(axis=0)]
+    write_image("labels.mha", Image(labels, segmentation.grid))
+    assert run("reconstruct", "volume.nrrd", "--labels", "labels.mha", "--slices", "0-4", "--output", "o.npz",
+               "--output-labels", "l.mha") == 0
+    assert set(np.unique(read_image("l.mha").array)) == {-5, 0, 200}
+
+
+def test_slices_of_three_axes_together(run: Run) -> None:
+    assert run("reconstruct", "volume.nrrd", "--trust", "k:every:5", "--trust", "j:hide:2", "--trust", "i:0,10-12,33",
+               "--exclude", "5", "--output", "o.npz", "--report", "r.json") == 0
+    report = json.loads(Path("r.json").read_text(encoding="utf-8"))
+    assert report["trusted"]["k"] == [0, 10]
+    assert report["trusted"]["j"] == [*range(0, 30, 2), 29]
+    assert report["trusted"]["i"] == [0, 10, 11, 12, 33]
+    assert len(report["residual_on_trusted_slices"]) == 3
+
+
+def test_pasted_slices_are_those_of_the_input(run: Run, volume: Image, segmentation: Segmentation) -> None:
+    assert run("reconstruct", "volume.nrrd", "--labels", "labels.seg.nrrd", "--hide-every", 3, "--paste-trusted",
+               "--output", "o.npz", "--output-labels", "l.seg.nrrd", "--report", "r.json") == 0
+    report = json.loads(Path("r.json").read_text(encoding="utf-8"))
+    trusted = report["trusted"]["k"]
+    assert report["pasted_trusted_slices"] is True
+    assert np.array_equal(read_image("o.npz").array[trusted], volume.array[trusted])
+    assert np.array_equal(read_segmentation("l.seg.nrrd").layers[:, trusted], segmentation.layers[:, trusted])
+    assert not np.array_equal(read_image("o.npz").array, volume.array)
+
+
+def test_hidden_slices_and_labels_do_not_matter(run: Run, volume: Image, segmentation: Segmentation) -> None:
+    """Same bits, whatever they hold; both volumes in one format, as formats round the directions differently."""
+    random = np.random.default_rng(0)
+    array, layers = volume.array.astype(np.float64), segmentation.layers.copy()
+    array[1::2] = random.choice([np.nan, 9000.0], array[1::2].shape)
+    layers[:, 1::2] = random.integers(0, 8, layers[:, 1::2].shape)
+    write_image("clean.npz", Image(volume.array.astype(np.float64), volume.grid))
+    write_image("noisy.npz", Image(array, volume.grid))
+    write_segmentation("clean.seg.nrrd", segmentation)
+    write_segmentation("noisy.seg.nrrd", replace(segmentation, layers=layers))
+    for name in ("clean", "noisy"):
+        assert run("reconstruct", f"{name}.npz", "--labels", f"{name}.seg.nrrd", "--keep-every", "2", "--output",
+                   f"{name}_o.npz", "--output-labels", f"{name}_o.seg.nrrd") == 0
+    assert np.array_equal(read_image("noisy_o.npz").array, read_image("clean_o.npz").array)
+    assert np.array_equal(read_segmentation("noisy_o.seg.nrrd").layers, read_segmentation("clean_o.seg.nrrd").layers)
+
+
+def test_paper_preset_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    paper = PRESETS["paper"]  # a few steps and Gaussians will do
+    monkeypatch.setitem(PRESETS, "paper", replace(paper, grid_size=6, training=replace(paper.training, steps=2)))
+    assert run("reconstruct", "volume.nrrd", "--preset", "paper", "--device", "cpu", "--keep-every", 5, "--output",
+               "o.npz", "--report", "r.json") == 0
+    assert json.loads(Path("r.json").read_text(encoding="utf-8"))["preset"] == "paper"
+
+
+def test_existing_results_are_replaced(run: Run) -> None:
+    Path("o.npz").write_text("old")
+    assert run("reconstruct", "volume.nrrd", "--slices", "0-3", "--output", "o.npz") == 0
+    read_image("o.npz")
+    assert os.listdir() == ["o.npz"]
+
+
+# ------------------------------------------------------------------------------------------- which slices, which output
+
+
+def case(files: Path, *options: object) -> command.Case:
+    argv = ["reconstruct", f"{files}/volume.nrrd", "--output", "o.nrrd", *map(str, options)]
+    return command.read_case(build_parser().parse_args(argv))
+
+
+@pytest.mark.parametrize("options, axis, indices", [
+    (["--keep-every", 4], "k", [0, 4, 8]), (["--keep-percent", 25], "k", [0, 5, 10]),
+    (["--slices", "0,4,8-10"], "k", [0, 4, 8, 9, 10]), (["--hide-every", 5], "k", [0, 1, 2, 3, 5, 6, 7, 8, 10]),
+    (["--exclude", "1,3-9"], "k", [0, 2, 10]), (["--keep-every", 2, "--exclude", "2,3"], "k", [0, 4, 6, 8, 10]),
+    (["--axis", "j", "--keep-every", 10], "j", [0, 10, 20]), (["--axis", "sagittal", "--slices", "0,33"], "i", [0, 33]),
+    (["--axis", "axial", "--trust", "k:45%"], "k", [0, 2, 5, 8, 10]), (["--trust", "coronal:every:15"], "j", [0, 15])])
+def test_slices_that_options_choose(files: Path, options: list[object], axis: str, indices: list[int]) -> None:
+    chosen = case(files, *options)
+    assert {axis: tuple(indices)} == {name: selection.indices for name, selection in chosen.trusted.items()}
+    assert chosen.output is chosen.image.grid  # with a subset the result has the voxels of the input
+
+
+@pytest.mark.parametrize("options, spacing, count", [
+    ([], 0.9, 31), (["--output-spacing", "isotropic", "--keep-every", 2], 0.9, 31),
+    (["--output-spacing", "2"], 2.0, 14), (["--output-spacing", "1.35", "--slices", "2-5"], 1.35, 21)])
+def test_output_spacing(files: Path, options: list[object], spacing: float, count: int) -> None:
+    chosen = case(files, *options)
+    assert chosen.output.spacing == pytest.approx((0.9, 0.9, spacing))
+    assert chosen.output.shape == (count, 30, 34)
+    assert chosen.output.origin == chosen.image.grid.origin
+
+
+def test_nothing_to_gain_is_said(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = case(files, "--output-spacing", "input")
+    assert chosen.output is chosen.image.grid
+    assert "nothing is gained" in capsys.readouterr().err
+    chosen = case(files, "--axis", "i")  # as fine as the other axes already
+    assert chosen.output is chosen.image.grid
+    printed = capsys.readouterr().err
+    assert "0.9 mm apart, no more than the pixels" in printed and "nothing is gained" in printed
+    case(files, "--keep-every", 2)
+    assert not capsys.readouterr().err
+
+
+def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmentation,
+                                                  capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels on some of the trusted slices only, labels that nobody keeps, several axes."""
+    layers = segmentation.layers.copy()
+    layers[:, 1::2] = 0
+    write_segmentation("some.seg.nrrd", replace(segmentation, layers=layers))
+    assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--trust", "k:all", "--trust", "i:8",
+               "--output", "o.npz") == 0
+    said = capsys.readouterr().err
+    assert "trusted slices between labelled ones carry no label" in said and "--slices " in said
+    assert "the dense labels are not kept" in said
+    assert "come from the slices along k" in said
+
+
+# ------------------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--keep-every", 0], "needs a whole number of at least 1"), (["--keep-every", -3], "at least 1"),
+    (["--keep-every", 11], "At least two trusted slices"), (["--hide-every", 1], "at least 2"),
+    (["--keep-percent", 0], "between 0 and 100"), (["--keep-percent", 101], "between 0 and 100"),
+    (["--keep-percent", "nan"], "between 0 and 100"), (["--slices", "4"], "At least two trusted slices"),
+    (["--slices", "0,11"], "Slice 11 does not exist: this axis has slices 0 to 10"),
+    (["--slices", "a-b"], "Cannot read the slices 'a-b'"), (["--slices", ""], "Cannot read the slices"),
+    (["--slices", "0-4", "--exclude", "0-10"], "No slice is left to trust"), (["--exclude", "99"], "Slice 99 does not"),
+    (["--exclude", "one"], "Cannot read the slices 'one'"), (["--trust", "every:4"], "Unknown slice axis 'every'"),
+    (["--trust", "0-4"], "Write AXIS:SPEC"), (["--trust", "k:"], "Cannot read the slices ''"),
+    (["--trust", "k:all", "--trust", "axial:0,1"], "names axis k twice"),
+    (["--trust", "j:all", "--exclude", "3"], "--exclude is about slices of the slice axis, k"),
+    (["--output-spacing", 0], "must be a positive number"), (["--output-spacing", -1], "must be a positive number"),
+    (["--output-spacing", "nan"], "must be a positive number"), (["--output-spacing", "1e-12"], "more than"),
+    (["--output-spacing", "1e-320"], "more than"), (["--paste-trusted"], "needs a result with the voxels of the input"),
+    (["--output-labels", "l.nrrd"], "--output-labels needs --labels"),
+    (["--labels", "missing.nrrd"], "'missing.nrrd' does not exist"),
+    (["--output-confidence", "o.nrrd"], "would overwrite what --output writes"),
+    (["--output-confidence", "c.jpg"], "no extension that can be written"),
+    (["--save-model", "m.nrrd"], "Use .safetensors"),
+])
+def test_absurd_options_are_explained(run: Run, capsys: pytest.CaptureFixture[str], options: list[object],
+                                      message: str) -> None:
+    assert run("reconstruct", "volume.nrrd", "--output", "o.nrrd", *options) == 2
+    printed = capsys.readouterr().err
+    assert printed.splitlines()[-1].startswith("error: ") and message in printed
+    assert "Traceback" not in printed
+    assert os.listdir() == []
+
+
+def test_inputs_are_not_overwritten(run: Run, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (files / "volume.nrrd").read_bytes()
+    assert run("reconstruct", "volume.nrrd", "--output", f"{files}/../{files.name}/volume.nrrd") == 2
+    assert "--output would overwrite the input" in capsys.readouterr().err
+    assert run("reconstruct", "volume.nrrd", "--labels", "labels.nii.gz", "--output", "o.nrrd", "--output-labels",
+               "labels.nii.gz") == 2
+    assert "--output-labels would overwrite the input" in capsys.readouterr().err
+    assert (files / "volume.nrrd").read_bytes() == before
+
+
+def bad_volumes(volume: Image) -> dict[str, tuple[np.ndarray, str]]:
+    """Voxels [k, j, i, ...] of each kind of bad volume, and what the message says."""
+    array = volume.array.astype(np.float32)
+    damaged = array.copy()
+    damaged[4, 3, 2] = np.nan
+    return {"nan": (damaged, "holds NaN or infinite voxels. Exclude that slice"),
+            "infinite": (np.where(np.isnan(damaged), np.inf, damaged), "holds NaN or infinite"),
+            "constant": (np.full_like(array, 3.0), "All trusted voxels have the same value (3)"),
+            "one slice": (array[:1], "At least two trusted slices"),
+            "colour": (np.stack([array] * 3, axis=-1), "3 values per voxel"),
+            "complex": (array.astype(np.complex64), "complex")}
+
+
+@pytest.mark.parametrize("kind", ["nan", "infinite", "constant", "one slice", "colour", "complex"])
+def test_bad_volumes_are_explained(run: Run, volume: Image, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    import SimpleITK as sitk
+
+    array, message = bad_volumes(volume)[kind]
+    image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
+    image.SetSpacing(volume.grid.spacing)
+    sitk.WriteImage(image, "bad.nrrd")
+    assert run("reconstruct", "bad.nrrd", "--output", "o.nrrd") == 2
+    assert message in capsys.readouterr().err
+    assert os.listdir() == ["bad.nrrd"]
+
+
+def test_a_damaged_slice_can_be_excluded(run: Run, volume: Image) -> None:
+    write_image("bad.npz", Image(bad_volumes(volume)["nan"][0], volume.grid))
+    assert run("reconstruct", "bad.npz", "--exclude", "4", "--output", "o.npz") == 0
+    assert np.isfinite(read_image("o.npz").array).all()
+
+
+def test_series_of_volumes_and_missing_files_are_explained(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    import SimpleITK as sitk
+
+    sitk.WriteImage(sitk.JoinSeries([sitk.Image(8, 8, 8, sitk.sitkInt16)] * 3), "series.nii.gz")
+    assert run("reconstruct", "series.nii.gz", "--output", "o.nrrd") == 2
+    assert "4 dimensions" in capsys.readouterr().err
+    assert run("reconstruct", "none.nii.gz", "--output", "o.nrrd") == 2
+    assert "'none.nii.gz' does not exist" in capsys.readouterr().err
+    Path("text.nrrd").write_text("text")
+    assert run("reconstruct", "text.nrrd", "--output", "o.nrrd") == 2
+    assert run("reconstruct", ".", "--output", "o.nrrd") == 2
+    assert "holds no DICOM slices" in capsys.readouterr().err
+
+
+def test_two_slices_are_enough(run: Run, volume: Image) -> None:
+    write_image("two.npz", Image(volume.array[:2], Grid((2, 30, 34), spacing=volume.grid.spacing)))
+    assert run("reconstruct", "two.npz", "--output", "o.npz") == 0
+    assert read_image("o.npz").grid.shape == (4, 30, 34)
+
+
+@pytest.mark.parametrize("kind, message", [
+    ("empty", "The segmentation is empty"), ("shifted", "do not coincide"), ("elsewhere", "lies outside"),
+    ("fractions", "whole numbers"), ("hidden", "empty on every trusted slice")])
+def test_bad_segmentations_are_explained(run: Run, volume: Image, capsys: pytest.CaptureFixture[str], kind: str,
+                                         message: str) -> None:
+    labels, there = (volume.array > 400).astype(np.float32), volume.grid
+    if kind == "empty":
+        labels[:] = 0
+    elif kind == "fractions":
+        labels *= 0.5
+    elif kind == "hidden":
+        labels[::2] = 0
+    else:
+        index = (0.4, 0, 0) if kind == "shifted" else (100, 0, 0)
+        there = replace(there, origin=tuple(there.index_to_physical(np.array(index))))
+    write_image("bad.nrrd", Image(labels, there))
+    assert run("reconstruct", "volume.nrrd", "--labels", "bad.nrrd", "--keep-every", 2, "--output", "o.nrrd") == 2
+    assert message in capsys.readouterr().err

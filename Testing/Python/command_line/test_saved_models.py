@@ -1,0 +1,110 @@
+"""`info`, `export` and `render`: what can be done with models that were saved."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from TriplaneGaussianReconLib.image_files import read_image, read_segmentation
+
+Run = Callable[..., int]
+
+
+def test_info_for_people_and_programs(run: Run, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", finished / "model.safetensors") == 0
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("gaussians", "Tumour", "Oedema", "fast", "not a medical device"))
+    assert run("info", finished / "model.safetensors", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["size_mm"] == pytest.approx([33 * 0.9, 29 * 0.9, 10 * 2.7], abs=1e-3)
+    assert facts["pixel_mm"] == pytest.approx([0.9, 0.9], abs=1e-3)
+    assert facts["labels"] == ["Tumour", "Oedema"]
+    assert run("info", finished / "report.json") == 2
+    assert "is no model file" in capsys.readouterr().err
+
+
+def test_export(run: Run, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("export", finished / "model.safetensors", "m.ply") == 0
+    assert Path("m.ply").read_bytes().startswith(b"ply\n")
+    assert run("export", finished / "model.safetensors", "m.obj") == 2
+    assert "Use .ply" in capsys.readouterr().err
+
+
+def test_a_plane_across_k_is_a_slice_of_the_result(run: Run, finished: Path) -> None:
+    dense, labels = read_image(finished / "dense.nii.gz"), read_segmentation(finished / "dense.seg.nrrd")
+    assert run("render", finished / "model.safetensors", "--axis", "k", "--position", 3 * 2.7, "--output", "p.nrrd",
+               "--output-labels", "p.seg.nrrd") == 0
+    plane = read_image("p.nrrd")
+    assert plane.grid.shape == (1, 30, 34)
+    np.testing.assert_allclose(plane.grid.origin, dense.grid.index_to_physical(np.array([0, 0, 3])), atol=1e-3)
+    np.testing.assert_allclose(plane.grid.direction, dense.grid.direction, atol=1e-5)
+    np.testing.assert_allclose(plane.array[0], dense.array[3], atol=1.0)
+    drawn = read_segmentation("p.seg.nrrd")
+    assert [segment.name for segment in drawn.segments] == ["Tumour", "Oedema"]
+    assert (drawn.layers[:, 0] == labels.layers[:, 3]).mean() > 0.999
+
+
+@pytest.mark.parametrize("axis, shape", [("i", (1, 31, 30)), ("j", (1, 31, 34))])
+def test_planes_across_rows_and_columns(run: Run, finished: Path, axis: str, shape: tuple[int, int, int]) -> None:
+    dense = read_image(finished / "dense.nii.gz").array
+    assert run("render", finished / "model.safetensors", "--axis", axis, "--position", 10 * 0.9, "--output",
+               "p.nrrd") == 0
+    plane = read_image("p.nrrd")
+    assert plane.grid.shape == shape
+    there = dense[:, :, 10] if axis == "i" else dense[:, 10]
+    np.testing.assert_allclose(plane.array[0, ::3], there, atol=1.0)
+
+
+@pytest.mark.parametrize("normal, axis, columns, rows", [
+    ("0,0,-2", "axial", (1, 0, 0), (0, 1, 0)), ("0,1,0", "coronal", (1, 0, 0), (0, 0, -1)),
+    ("1,0,0", "sagittal", (0, 1, 0), (0, 0, -1))])
+def test_a_point_and_normal_are_the_plane_across_an_axis(run: Run, finished: Path, normal: str, axis: str,
+                                                         columns: tuple[int, ...], rows: tuple[int, ...]) -> None:
+    model = finished / "model.safetensors"
+    assert run("render", model, "--point=25,-30,20", f"--normal={normal}", "--output", "a.nrrd") == 0
+    position = (25, -30, 20)[("sagittal", "coronal", "axial").index(axis)]
+    assert run("render", model, "--axis", axis, "--position", position, "--output", "b.nrrd") == 0
+    one, other = read_image("a.nrrd"), read_image("b.nrrd")
+    assert one.grid.matches(other.grid)
+    np.testing.assert_array_equal(one.array, other.array)
+    np.testing.assert_allclose(np.asarray(one.grid.direction)[:, :2].T, [columns, rows], atol=1e-9)
+    assert np.linalg.det(one.grid.direction) == pytest.approx(1.0)
+    assert np.ptp(one.array) > 300
+
+
+def test_an_oblique_plane_of_chosen_size(run: Run, finished: Path) -> None:
+    assert run("render", finished / "model.safetensors", "--point=25,-30,20", "--normal=1,2,-0.5", "--size", 12,
+               "--spacing", 0.5, "--output", "p.nii.gz") == 0
+    plane = read_image("p.nii.gz")
+    assert plane.grid.shape == (1, 24, 24)
+    middle = plane.grid.index_to_physical(np.array([11.5, 11.5, 0.0]))
+    np.testing.assert_allclose(middle, (25, -30, 20), atol=1e-3)
+    normal = np.asarray(plane.grid.direction)[:, 2]
+    assert abs(normal @ [1, 2, -0.5]) == pytest.approx(np.linalg.norm([1, 2, -0.5]), abs=1e-5)
+
+
+def test_a_picture_is_windowed(run: Run, finished: Path) -> None:
+    assert run("render", finished / "model.safetensors", "--axis", "k", "--output", "p.png") == 0
+    picture = cv2.imread("p.png", cv2.IMREAD_UNCHANGED)
+    assert picture.shape == (30, 34) and picture.dtype == np.uint8
+    assert picture.min() < 60 and picture.max() > 180
+
+
+@pytest.mark.parametrize("options, message", [
+    ([], "either both --point and --normal, or --axis"), (["--point", "0,0,0"], "either both"),
+    (["--axis", "k", "--normal", "0,0,1"], "either both"), (["--axis", "k", "--position", 900], "misses the model"),
+    (["--axis", "k", "--position", "nan"], "--position needs a number"),
+    (["--point", "0,0,0", "--normal", "0,0,0"], "normal needs a length"),
+    (["--axis", "k", "--spacing", 0], "pixel spacing must be"), (["--axis", "k", "--size", -1], "size must be"),
+    (["--axis", "k", "--spacing", "1e-9"], "too large"),
+    (["--axis", "k", "--output-labels", "p.nrrd"], "must be different files")])
+def test_planes_that_cannot_be_drawn(run: Run, finished: Path, capsys: pytest.CaptureFixture[str],
+                                     options: list[object], message: str) -> None:
+    assert run("render", finished / "model.safetensors", *options, "--output", "p.nrrd") == 2
+    assert message in capsys.readouterr().err
+    assert os.listdir() == []

@@ -1,0 +1,51 @@
+"""Pictures of what an evaluation found."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_case import row
+from matplotlib.image import imread
+
+from TriplaneGaussianReconLib.comparison_figure import figure, upright
+from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.evaluation import Report
+from TriplaneGaussianReconLib.geometry import Grid
+
+
+@pytest.mark.parametrize("kept", [["careful", "linear", "label-shape"], ["linear"], ["careful"], ["label-shape"]])
+def test_figure_is_drawn_with_what_there_is(kept: list[str], report: Report, tmp_path: Path) -> None:
+    figure(Report(**{**vars(report), "rows": tuple(row(report, name) for name in kept)}), tmp_path / "figure.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["figure.png"]
+    picture = imread(tmp_path / "figure.png")
+    assert min(picture.shape[:2]) > 500
+    assert picture[..., :3].std() > 0.1
+
+
+def test_no_figure_without_results(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No method succeeded"):
+        figure(Report(**{**vars(report), "rows": (row(report, "failing"),)}), tmp_path / "figure.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["figure", "figure.magic"])
+def test_figure_needs_a_known_format(name: str, report: Report, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="png"):
+        figure(report, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_slices_are_shown_upright() -> None:
+    picture = np.arange(6).reshape(2, 3)
+    # Right-to-left, posterior-to-anterior, inferior-to-superior indices, as in many NIfTI files.
+    grid = Grid((4, 5, 6), spacing=(1.0, 2.0, 3.0), direction=((-1, 0, 0), (0, -1, 0), (0, 0, 1)))
+    axial, aspect = upright(grid, "k")
+    np.testing.assert_array_equal(axial(picture), picture[::-1, ::-1])
+    assert aspect == 2.0
+    coronal, aspect = upright(grid, "j")
+    np.testing.assert_array_equal(coronal(picture), picture[::-1, ::-1])
+    assert aspect == 3.0
+    sagittal, aspect = upright(Grid((4, 5, 6), spacing=(1.0, 2.0, 3.0)), "i")
+    np.testing.assert_array_equal(sagittal(picture), picture[::-1])
+    assert aspect == 1.5

@@ -1,0 +1,100 @@
+"""Folders of DICOM slices are read as one volume, or refused with cause and remedy."""
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from image_file_case import assert_same_place, make_grid, refused, voxels
+
+from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.image_files import read_image, read_segmentation
+
+
+def write_dicom(folder: Path, array: np.ndarray, grid: Grid, series: str = "1", skip: tuple[int, ...] = (),
+                shift: np.ndarray | None = None) -> None:
+    """Write slices of `array` in scrambled file order; `shift` is added to the positions, (K, 3) mm."""
+    folder.mkdir(exist_ok=True)
+    direction = np.asarray(grid.direction)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for k in range(len(array)):
+        if k in skip:
+            continue
+        position = grid.index_to_physical(np.array([0, 0, k])) + (0 if shift is None else shift[k])
+        image = sitk.GetImageFromArray(array[k])
+        image.SetSpacing(grid.spacing[:2])
+        for tag, value in {
+            "0008|0060": "MR", "0008|103e": f"Series {series}", "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
+            "0020|000d": "1.2.3", "0020|000e": f"1.2.3.{series}", "0008|0018": f"1.2.3.{series}.{k + 1}",
+            "0020|0013": str(k + 1), "0020|0032": "\\".join(f"{x:.9g}" for x in position),
+            "0020|0037": "\\".join(f"{x:.9g}" for x in direction[:, :2].T.ravel()),
+            "0018|0050": "1",
+        }.items():
+            image.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{series}_{k * 7 % 11:02d}.dcm"))
+        writer.Execute(image)
+
+
+@pytest.mark.parametrize("direction", ["identity", "sagittal", "oblique"])
+def test_dicom_folder(tmp_path: Path, direction: str) -> None:
+    array, grid = voxels(shape=(8, 5, 6)), make_grid(direction, (8, 5, 6))
+    folder = tmp_path / "series"
+    write_dicom(folder, array, grid)
+    (folder / "notes.txt").write_text("not DICOM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image = read_image(folder)
+    np.testing.assert_array_equal(image.array, array)
+    assert image.array.dtype == np.int16
+    assert_same_place(image.grid, grid)
+
+
+def test_rounded_dicom_positions_are_even(tmp_path: Path) -> None:
+    grid = Grid((10, 5, 6), spacing=(1, 1, 0.65))
+    shift = np.zeros((10, 3))
+    shift[:, 2] = np.round(np.arange(10) * 0.65, 1) - np.arange(10) * 0.65
+    write_dicom(tmp_path / "a", voxels(shape=grid.shape), grid, shift=shift)
+    assert read_image(tmp_path / "a").grid.spacing[2] == pytest.approx(0.65, abs=0.02)
+
+
+def test_largest_of_several_dicom_series_is_read_with_a_warning(tmp_path: Path) -> None:
+    small, large = make_grid(shape=(3, 5, 6)), make_grid(shape=(8, 5, 6))
+    write_dicom(tmp_path / "a", voxels(shape=small.shape), small, "1")
+    write_dicom(tmp_path / "a", voxels(shape=large.shape), large, "2")
+    with pytest.warns(UserWarning, match="3 files, 'Series 1'; 8 files, 'Series 2'|8 files.*3 files") as caught:
+        assert read_image(tmp_path / "a").grid.shape == (8, 5, 6)
+    assert caught[0].filename == __file__
+    assert "Reading the largest, 'Series 2'" in str(caught[0].message)
+
+
+def test_uneven_dicom_series_are_refused(tmp_path: Path) -> None:
+    array, grid = voxels(shape=(9, 5, 6)), make_grid("identity", (9, 5, 6))
+    write_dicom(tmp_path / "missing", array, grid, skip=(4,))
+    refused(tmp_path / "missing", "missing", "3.3 mm", "6.6 mm between slices 3 and 4", "Export the series again")
+    shift = np.zeros((9, 3))
+    shift[5, 2] = -3.3
+    write_dicom(tmp_path / "double", array, grid, shift=shift)
+    refused(tmp_path / "double", "same place")
+    tilt = np.arange(9)[:, None] * np.array([0, 0.8, 0])
+    write_dicom(tmp_path / "tilted", array, grid, shift=tilt)
+    refused(tmp_path / "tilted", "gantry")
+    write_dicom(tmp_path / "turned", array, grid, skip=(0,))
+    write_dicom(tmp_path / "turned", array[:1], make_grid("oblique", (1, 5, 6)))
+    refused(tmp_path / "turned", "not parallel")
+
+
+def test_folders_without_a_dicom_volume_are_refused(tmp_path: Path) -> None:
+    refused(tmp_path, "no DICOM slices")
+    write_dicom(tmp_path / "a", voxels(shape=(1, 5, 6)), make_grid(shape=(1, 5, 6)))
+    refused(tmp_path / "a", "single DICOM slice")
+    refused(next((tmp_path / "a").iterdir()), "single DICOM slice", "folder")
+    write_dicom(tmp_path / "b", voxels(), make_grid())
+    for file in (tmp_path / "b").iterdir():  # make tag 0020,0032, the position, one that means nothing
+        file.write_bytes(file.read_bytes().replace(b"\x20\x00\x32\x00", b"\x20\x00\x31\x00"))
+    refused(tmp_path / "b", "position and orientation")
+    with pytest.raises(InputError, match="is a folder"):
+        read_segmentation(tmp_path)

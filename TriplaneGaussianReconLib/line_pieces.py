@@ -1,0 +1,171 @@
+"""Pieces of neighbouring lines within slices, drawn at random: what a network learns from to bridge gaps.
+
+Lines neighbour each other across one in-plane axis, 0 across rows or 1 across columns, and run along the other.
+"""
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .image_operations import constants, transferred
+from .networks import LearningEffort
+from .stencils import Stencils
+
+# Length (pixels) of the pieces of lines on which the network learns.
+PIECE = 48
+# Slices thicker than this (pixels) are averages; lines in the slice are averaged over as much before they teach.
+THICK = 1.2
+# Of so many pieces drawn the one with most detail is learnt from: air teaches nothing.
+DRAWS = 2
+
+
+class Lines:
+    """The lines of slices, and how far from the middle of a gap those of stencils lie among them.
+
+    shape: of the slices.  pixels: [axis, plane, row, column] flat, averaged across the axis as a thick slice averages.
+    steps: (axis, 2) pixels from line to line, and along a line.  counts: (axis,) lines.  pixel: numbers (pixel,) along
+    a piece.  widths: (axis, gap) pixels.  offsets: (axis, gap, S + T) pixels from the middle of the gap.
+    is_whole: whether all lines lie whole pixels apart.  fractions, conditions: those of the stencils.
+    """
+
+    def __init__(self, slices: Tensor, pitches: tuple[float, float], thickness: float, stencils: Stencils) -> None:
+        """slices: [plane, row, column].  pitches: mm between rows and between columns.  thickness: mm."""
+        self.device, self.shape = slices.device, tuple(slices.shape)
+        self.pixels = torch.stack([averaged(slices, thickness / pitch, axis)
+                                   for axis, pitch in enumerate(pitches, start=1)]).flatten()
+        _, rows, columns = self.shape
+        self.steps = transferred(np.array([[columns, 1], [1, columns]]), self.device)
+        self.counts = transferred(np.array([rows, columns]), self.device)
+        self.pixel = torch.arange(min(PIECE, rows, columns), device=self.device)
+        self.size = stencils.knots.shape[1]
+        half, pitch = self.size // 2, np.array(pitches)[:, None, None]
+        wanted = stencils.knots[:, half - 1:half] + stencils.widths[:, None] * stencils.fractions
+        offsets = np.concatenate([stencils.knots, wanted], axis=1) / pitch
+        from_first = offsets - offsets[..., half - 1:half]
+        self.is_whole = bool(np.abs(from_first - np.round(from_first)).max() < 1e-3)
+        self.offsets = constants(offsets, self.device)
+        self.widths = constants(stencils.widths / pitch[..., 0], self.device)
+        self.fractions = constants(stencils.fractions, self.device)
+        self.conditions = constants(stencils.conditions(), self.device)
+
+    def places(self, axis: Tensor, gap: Tensor, middle: Tensor, backwards: Tensor) -> Tensor:
+        """[..., S + T] pixels: where lines lie around the `middle` of gaps; all arguments have the shape [...].
+
+        Where the image ends, the last line stands again, as slices do.
+        """
+        way, most, half = torch.where(backwards, -1.0, 1.0), self.counts[axis] - 1, self.size // 2
+        lines = list((middle[..., None] + way[..., None] * self.offsets[axis, gap]).unbind(dim=-1))
+        for inner in range(1, half):
+            for outer, last in ((half - 1 - inner, half - inner), (half + inner, half + inner - 1)):
+                out = (lines[outer] < -0.01) | (lines[outer] > most + 0.01)
+                lines[outer] = torch.where(out, lines[last], lines[outer])
+        return torch.stack(lines, dim=-1)
+
+
+class Drawn(NamedTuple):
+    """What is read in every step, [step, piece] each: which gap; places (S + T) of the lines, pixels; number of the
+    first pixel, and pixels along and across lines; the last place (1)."""
+
+    gap: Tensor
+    places: Tensor
+    first: Tensor
+    along: Tensor
+    across: Tensor
+    most: Tensor
+
+
+class LinePieces:
+    """Pieces of neighbouring lines, drawn at random before learning begins: the same on every device."""
+
+    def __init__(self, lines: Lines, effort: LearningEffort, generator: torch.Generator) -> None:
+        self.lines, self.length = lines, len(lines.pixel)
+        self.drawn = self._drawn(effort, generator)
+
+    def _drawn(self, effort: LearningEffort, generator: torch.Generator) -> Drawn:
+        """Draw where the pieces of every step lie, and in which directions they are read."""
+        detail, lines = self._detail(), self.lines
+        best = self._candidates(effort, generator, detail)
+        for _ in range(DRAWS - 1):
+            other = self._candidates(effort, generator, detail)
+            better = other[-1] > best[-1]
+            best = [torch.where(better, new, old) for new, old in zip(other, best, strict=True)]
+        axis, gap, image, middle, start, turns, _ = best
+        backwards, mirrored = turns % 2 == 1, turns >= 2
+        planes, rows, columns = lines.shape
+        across, along = lines.steps[axis].unbind(dim=-1)
+        first = (axis * planes + image) * rows * columns + along * (start + torch.where(mirrored, self.length - 1, 0))
+        return Drawn(gap, lines.places(axis, gap, middle, backwards), first, torch.where(mirrored, -along, along),
+                     across, (lines.counts[axis] - 1)[..., None])
+
+    def _candidates(self, effort: LearningEffort, generator: torch.Generator, detail: Tensor) -> list[Tensor]:
+        """[step, piece] tensors: axis, gap, middle of the gap (pixels), numbers of the image and of the piece's first
+        pixel, directions, and how much detail there is."""
+        lines = self.lines
+        random = torch.rand(6, effort.steps, effort.batch, generator=generator).to(lines.device)
+        most = 2, len(lines.fractions), lines.shape[0]
+        axis, gap, image = ((count * share).long() for count, share in zip(most, random, strict=False))
+        width = lines.widths[axis, gap]
+        middle = 0.5 * width + random[3] * (lines.counts[axis] - 1 - width).clamp(min=0.0)
+        if lines.is_whole:
+            middle = (middle - 0.5 * width).round() + 0.5 * width
+        start = ((lines.counts[1 - axis] - self.length + 1) * random[4]).long()
+        centre = torch.stack([middle.round().long(), start + self.length // 2])
+        row, column = torch.where(axis == 0, centre, centre.flip(0))
+        return [axis, gap, image, middle, start, (4 * random[5]).long(), detail[image, row, column]]
+
+    def _detail(self) -> Tensor:
+        """[plane, row, column]: mean squared difference of neighbouring pixels around each pixel."""
+        images = self.lines.pixels.reshape(2, *self.lines.shape)[0]
+        change = functional.pad(images.diff(dim=1) ** 2, (0, 0, 0, 1)) + functional.pad(images.diff(dim=2) ** 2, (0, 1))
+        reach = min(self.length // 4, (min(images.shape[1:]) - 1) // 2)
+        return functional.avg_pool2d(change[:, None], 2 * reach + 1, 1, reach)[:, 0]
+
+    def at(self, step: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Lines [piece, S, pixel], the lines wanted between them [piece, T, pixel], fractions [piece, T, 1] and
+        conditions (piece, S + T) of a step (1,).
+
+        Read backwards or mirrored, knots and fractions stay as they are: measured from the middle they turn with it.
+        """
+        gap, places, first, along, across, most = (column[step][0] for column in self.drawn)
+        lines, size = self.lines, self.lines.size
+        read = self._read(places, first[:, None] + along[:, None] * lines.pixel, across, most)
+        return read[:, :size], read[:, size:], lines.fractions[gap][:, :, None], lines.conditions[gap]
+
+    def _read(self, places: Tensor, base: Tensor, across: Tensor, most: Tensor) -> Tensor:
+        """[piece, line, pixel] at `places` (piece, line) pixels: as they are, or by cubic convolution between them."""
+        whole = self.lines.is_whole
+        lower = (places + 0.5).floor() if whole else places.floor()
+        taps, share = (range(1), None) if whole else (range(-1, 3), places - lower)
+        result = None
+        for tap in taps:
+            number = torch.minimum((lower + tap).clamp(min=0.0), most).long()
+            line = self.lines.pixels[base[:, None] + (across[:, None] * number)[:, :, None]]
+            if share is not None:
+                line = line * cubic_weight(share - tap)[:, :, None]
+            result = line if result is None else result + line
+        assert result is not None
+        return result
+
+
+def cubic_weight(distance: Tensor) -> Tensor:
+    """Weight of a pixel so far away in cubic convolution (Keys, IEEE TASSP 1981, a = -1/2)."""
+    d = distance.abs()
+    near, far = (1.5 * d - 2.5) * d * d + 1.0, ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
+    return torch.where(d <= 1.0, near, torch.where(d < 2.0, far, 0.0))
+
+
+def averaged(slices: Tensor, width: float, axis: int) -> Tensor:
+    """Average [plane, row, column] over `width` pixels along rows (axis 1) or columns (2), if that is THICK."""
+    if width <= THICK:
+        return slices
+    count = 2 * math.ceil(0.5 * (width - 1.0)) + 1
+    weights = torch.ones(count, device=slices.device)
+    weights[[0, -1]] = 0.5 * (width - (count - 2))
+    lines = slices.transpose(axis, 2)
+    padded = functional.pad(lines.flatten(0, 1)[:, None], (count // 2, count // 2), mode="replicate")
+    return functional.conv1d(padded, (weights / width)[None, None])[:, 0].reshape(lines.shape).transpose(axis, 2)
