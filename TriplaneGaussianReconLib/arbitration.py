@@ -7,10 +7,12 @@ the gap for the purpose; that it improves as the others do is an assumption.
 """
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +20,13 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from .correspondence import Correspondence, correspond
-from .image_operations import CPU, blurred
+from .image_operations import CPU, blurred, transferred
 from .interpolation import CANDIDATES, INTERPOLATIONS, Neighbours, candidates, working_memory
-from .line_prior import LinePrior, Stencils, Teacher
+from .line_prior import LinePrior, Teacher
+from .stencils import Stencils
 from .threads import serial_opencv, serial_torch, shares, workers
+
+T = TypeVar("T", Tensor, np.ndarray)
 
 # At most so many hidden slices are looked at per gap width, spread over the stack.
 MOST_HIDDEN = 24
@@ -36,6 +41,11 @@ CAUTION = {"flow": 0.1, "flow_cubic": 0.1, "straight_smooth": 0.1, "gated_smooth
 # Errors are smaller at the real gap than the disagreement there would mean across twice the gap; by so much on average,
 # measured on public volumes.
 NARROWER = 0.9
+# Half-width of the 68 % band over the expected absolute error where no slice can be hidden: that of a Laplace
+# distribution, whose absolute values are exponential.
+BAND = -math.log(1 - 0.68)  # 1.14
+# So many pixels of each hidden slice tell how errors are distributed around the expected one.
+SAMPLED_PIXELS = 2048
 # Standard deviation (pixels) of the neighbourhood in which candidates are compared to expect an error.
 NEIGHBOURHOOD = 1.5
 
@@ -55,11 +65,13 @@ class Arbitration:
     weights: (candidate,) non-negative, sum 1, in the order of CANDIDATES; without a prior there is none for it.
     error_model: (floor, factor): expected absolute error = floor + factor x disagreement of the candidates; in units
         of the intensities, at the middle of a real gap.
+    band: 68 % of all pixels of the hidden slices have an error of at most so many times the expected one.
     hidden: scores of the mixture on the hidden slices, at twice the real gap: a pessimistic estimate.
     """
 
     weights: np.ndarray
     error_model: tuple[float, float]
+    band: float
     hidden: tuple[HiddenScore, ...]
 
     def mixture(self, predictions: Tensor) -> Tensor:
@@ -72,8 +84,7 @@ class Arbitration:
 
     def expected_error(self, predictions: Tensor) -> Tensor:
         """What to expect of the mixture of predictions [candidate, ..., row, column] -> [..., row, column]."""
-        floor, factor = self.error_model
-        return NARROWER * (floor + factor * disagreement(predictions))
+        return NARROWER * _modelled(self.error_model, disagreement(predictions))
 
     @property
     def named_weights(self) -> dict[str, float]:
@@ -89,11 +100,13 @@ class _HiddenSlices:
     covariance: [slice, candidate, candidate], means of products of the candidates' errors.
     products: (3, 3), sums over all pixels of all slices of the products of 1, the candidates' disagreement and the
         absolute error of the usual mixture: what a fit of the one to the other needs.
+    samples: (2, n), disagreement and absolute error of some pixels.
     """
 
     planes: list[int]
     covariance: np.ndarray
     products: np.ndarray
+    samples: np.ndarray
 
 
 def mixed(weights: np.ndarray, predictions: Tensor) -> Tensor:
@@ -123,7 +136,7 @@ def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float],
     usual, share = _usually(teacher, prior)
     double = _hide(slices, positions, 2, lambda done: tick(0.5 * done), device, teacher, prior)
     if not double.planes:
-        return Arbitration(usual, (0.0, 1.0), ())
+        return Arbitration(usual, (0.0, 1.0), BAND, ())
     quadruple = _hide(slices, positions, 4, lambda done: tick(0.5 + 0.5 * done), device)
     shrink = _shrinkage(double, quadruple)
     covariance = _balanced(double.covariance) * np.outer(shrink, shrink)
@@ -133,7 +146,8 @@ def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float],
     shown = _without_prior(weights) if len(best) < len(weights) else weights
     errors = np.maximum(np.einsum("a,nab,b->n", shown, double.covariance, shown), 1e-10)
     hidden = tuple(HiddenScore(plane, float(-10 * np.log10(e))) for plane, e in zip(double.planes, errors, strict=True))
-    return Arbitration(weights, _error_model(double), hidden)
+    model = _error_model(double)
+    return Arbitration(weights, model, _band(model, double.samples), hidden)
 
 
 def lesson(teacher: Teacher) -> tuple[Stencils, float]:
@@ -176,13 +190,15 @@ def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable
         stencils = _hidden_stencils(teacher, hidden)
     count = len(INTERPOLATIONS if prior is None else CANDIDATES)
     if not len(hidden):
-        return _HiddenSlices([], np.zeros((0, count, count)), np.zeros((3, 3)))
+        return _HiddenSlices([], np.zeros((0, count, count)), np.zeros((3, 3)), np.zeros((2, 0)))
     around, usual = Neighbours.around(hidden - half, len(slices), factor), _per_candidate(USUAL, count)
     firsts, motions = _renumbered(around.motions)
     flows = _across(slices, firsts, factor, lambda done: tick(0.8 * done))
 
-    def look(some: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Covariance and products of several hidden slices."""
+    pixels = np.random.default_rng(0).permutation(slices[0].size)[:SAMPLED_PIXELS]
+
+    def look(some: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Covariance, products and samples (slice, 2, pixel) of several hidden slices."""
         used, planes = _renumbered(around.planes[some])
         needed, across = _renumbered(motions[some])
         found = Correspondence(np.concatenate([flows[n].displacement for n in needed]),
@@ -194,15 +210,15 @@ def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable
         errors = (predictions - torch.from_numpy(slices[hidden[some]]).to(device)).flatten(2)
         spread, wrong = disagreement(predictions).flatten(1), mixed(usual, errors).abs()
         rows, errors = torch.stack([torch.ones_like(spread), spread, wrong], dim=1).double(), errors.transpose(0, 1)
-        return errors @ errors.mT / errors.shape[2], rows @ rows.mT
+        return errors @ errors.mT / errors.shape[2], rows @ rows.mT, rows[:, 1:, transferred(pixels, device)]
 
     calls, looked = shares(np.arange(len(hidden)), working_memory(1, slices[0].size), device), []
     with serial_torch(), ThreadPoolExecutor(workers(device)) as pool:
         for done, each in enumerate(pool.map(look, calls)):
             tick(0.8 + 0.2 * done / len(calls))
             looked.append(each)
-    covariance, products = (torch.cat(each).double().cpu().numpy() for each in zip(*looked, strict=True))
-    return _HiddenSlices(hidden.tolist(), covariance, products.sum(axis=0))
+    covariance, products, samples = (torch.cat(each).double().cpu().numpy() for each in zip(*looked, strict=True))
+    return _HiddenSlices(hidden.tolist(), covariance, products.sum(axis=0), np.concatenate(list(samples), axis=1))
 
 
 def _worth_hiding(slices: np.ndarray, half: int) -> np.ndarray:
@@ -273,3 +289,15 @@ def _error_model(hidden: _HiddenSlices) -> tuple[float, float]:
     root = np.sqrt(values[kept])[:, None]
     (floor, factor), _ = nnls(root * vectors.T[kept], (vectors.T @ hidden.products[:2, 2])[kept] / root[:, 0])
     return float(floor), float(factor)
+
+
+def _modelled(model: tuple[float, float], spread: T) -> T:
+    """Expected absolute error where the candidates disagree by `spread`."""
+    floor, factor = model
+    return floor + factor * spread
+
+
+def _band(model: tuple[float, float], samples: np.ndarray) -> float:
+    """What the expected errors are to be multiplied by for 68 % of the real ones to lie below."""
+    spread, wrong = samples
+    return float(np.quantile(wrong / np.maximum(_modelled(model, spread), 1e-9), 0.68))

@@ -7,7 +7,6 @@ LPIPS is not among them: the `lpips` package brings its linear weights only, the
 """
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,10 +18,6 @@ _BLANK = 0.01  # a slice whose mean is below this holds nothing to score
 _SMALLEST_ERROR = 1e-10  # mean squared error; bounds the PSNR of identical slices at 100 dB
 _WINDOW = 11  # pixels, the side of scikit-image's Gaussian SSIM window of sigma 1.5
 FEWEST_VOXELS = 50  # true voxels that a label must have for its Dice to count
-# Half-width of the 68 % band over the expected absolute error.  Errors of interpolation have a sharper peak and longer
-# tails than a Gaussian; of a Laplace distribution, whose absolute values are exponential, 68 % lie below this many
-# means.  (Of a Gaussian one, 1.25: sqrt(pi / 2).)
-BAND_68 = -math.log(1 - 0.68)  # 1.14
 _MOST_RANKED = 10 ** 6  # voxels; more do not change a rank correlation
 
 
@@ -94,8 +89,7 @@ def image_scores(truth: np.ndarray, estimate: np.ndarray) -> ImageScores:
 class CalibrationScores:
     """How well the expected absolute error tells the real one; NaN if there are no slices.
 
-    band_68: share of the voxels whose error is at most BAND_68 times the expected one; 0.68 is right, more is too
-        cautious.
+    band_68: share of the voxels whose error lies inside the 68 % band; 0.68 is right, more is too cautious.
     rank_correlation: Spearman's, of expected and real error; NaN if either is the same everywhere.
     """
 
@@ -103,10 +97,12 @@ class CalibrationScores:
     rank_correlation: float
 
 
-def calibration_scores(truth: np.ndarray, estimate: np.ndarray, expected: np.ndarray) -> CalibrationScores:
+def calibration_scores(truth: np.ndarray, estimate: np.ndarray, expected: np.ndarray, band: float
+                       ) -> CalibrationScores:
     """Compare the `expected` absolute error with that of `estimate`, on the slices that `image_scores` counts.
 
-    truth: normalised; expected: in its units.  All are [slice, row, column].
+    truth: normalised; expected: in its units.  All are [slice, row, column].  band: half-width of the 68 % band, in
+    expected errors.
     Raises InputError unless they have one shape.
     """
     from scipy.stats import spearmanr
@@ -117,7 +113,7 @@ def calibration_scores(truth: np.ndarray, estimate: np.ndarray, expected: np.nda
     error, expected = np.abs(np.clip(estimate[scored], 0.0, 1.0) - truth[scored]).ravel(), expected[scored].ravel()
     if not len(error):
         return CalibrationScores(np.nan, np.nan)
-    inside = float(np.mean(error <= BAND_68 * expected))
+    inside = float(np.mean(error <= band * expected))
     if len(error) > _MOST_RANKED:
         some = np.random.default_rng(0).choice(len(error), _MOST_RANKED, replace=False)
         error, expected = error[some], expected[some]

@@ -18,7 +18,8 @@ from .geometry import PlaneStack
 from .image_operations import CPU, blurred, constants
 from .initialization import layer_count
 from .interpolation import Neighbours, candidates, working_memory
-from .line_prior import LinePrior, Stencils
+from .line_prior import LinePrior
+from .stencils import Stencils
 from .threads import serial_torch, shares, workers
 
 NONE: Mapping[int, LinePrior] = MappingProxyType({})

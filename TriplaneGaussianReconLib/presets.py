@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .errors import InputError
-from .fusion import FusionEffort
-from .line_prior import LearningEffort
+from .networks import LearningEffort
 from .rasterizer import Mode
 from .triplane import Attribute, Fusion
 
@@ -70,7 +69,7 @@ class Preset:
     predicted_weight: float = 0.0
     grid_size: int = 0
     prior: LearningEffort | None = None
-    fusion: FusionEffort | None = None
+    fusion: LearningEffort | None = None
     labels: LearningEffort | None = None
 
     def __post_init__(self) -> None:
@@ -84,20 +83,20 @@ _FAST = Preset(
     in_plane_sigma=0.38, depth_sigmas=(0.3, 0.4),
     triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
                       fusion="concatenate", total_variation=1e-3),
-    training=Training(steps=2, learning_rates={"field": 1e-2}),
+    training=Training(steps=1, learning_rates={"field": 1e-2}),
     refinement_steps=4, predicted_weight=0.5,
-    prior=LearningEffort(width=24, blocks=2, steps=2000, batch=64, rate=5e-3),
+    prior=LearningEffort(width=32, blocks=2, steps=1600, batch=64, rate=5e-3, views=2),
     labels=LearningEffort(width=24, blocks=2, steps=1500, batch=64, rate=5e-3))
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,
     # More is learnt from the slices: what two cores do in some minutes.
     replace(_FAST, name="balanced", prior=LearningEffort(48, 3, steps=6000, batch=64, rate=4e-3, views=2),
-            fusion=FusionEffort(24, 2, steps=600, batch=24, rate=2e-3, views=2),
+            fusion=LearningEffort(24, 2, steps=600, batch=24, rate=2e-3, views=2),
             labels=LearningEffort(32, 2, steps=3000, batch=64, rate=5e-3, views=2)),
     # For a GPU: more again.
     replace(_FAST, name="best", prior=LearningEffort(96, 5, steps=8000, batch=256, rate=2e-3, views=4),
-            fusion=FusionEffort(48, 3, steps=2000, batch=48, rate=1e-3, views=8),
+            fusion=LearningEffort(48, 3, steps=2000, batch=48, rate=1e-3, views=8),
             labels=LearningEffort(64, 3, steps=6000, batch=64, rate=3e-3, views=4)),
     # The published model and losses, trained on trusted slices alone.  For comparison; slow.
     Preset(

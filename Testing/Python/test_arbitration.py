@@ -24,7 +24,8 @@ from TriplaneGaussianReconLib.arbitration import (
 from TriplaneGaussianReconLib.correspondence import correspond
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.interpolation import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
-from TriplaneGaussianReconLib.line_prior import LearningEffort, Teacher
+from TriplaneGaussianReconLib.line_prior import Teacher
+from TriplaneGaussianReconLib.networks import LearningEffort
 
 MOVING = ("flow", "flow_cubic", "gated", "gated_cubic", "gated_smooth")
 STRAIGHT = ("linear", "pchip", "cubic", "straight_smooth")
@@ -55,6 +56,7 @@ def check(result: Arbitration) -> None:
     for name, weight in USUAL.items():
         assert result.weights[INTERPOLATIONS.index(name)] >= USUAL_SHARE * weight - 1e-9
     assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
+    assert result.band > 0
     assert all(np.isfinite(hidden.psnr) for hidden in result.hidden)
 
 
@@ -168,7 +170,7 @@ def test_candidates_are_mixed_by_weight() -> None:
     predictions = torch.rand(len(INTERPOLATIONS), 2, 12, 14, generator=torch.Generator().manual_seed(0))
     weights = np.zeros(len(INTERPOLATIONS))
     weights[[1, 4]] = 0.25, 0.75
-    result = Arbitration(weights, (0.1, 0.5), ())
+    result = Arbitration(weights, (0.1, 0.5), 1.0, ())
     mixture, error = result.mixture(predictions), result.expected_error(predictions)
     torch.testing.assert_close(mixture, 0.25 * predictions[1] + 0.75 * predictions[4])
     torch.testing.assert_close(error, NARROWER * (0.1 + 0.5 * disagreement(predictions)))
@@ -196,6 +198,20 @@ def test_the_expected_error_is_about_right(textured: Callable[..., np.ndarray]) 
         errors.append(np.abs(result.mixture(predictions).numpy() - volume[2 * gap + 1]).mean())
         expected.append(float(result.expected_error(predictions).mean()))
     assert 0.5 < np.mean(expected) / np.mean(errors) < 2.0
+
+
+def test_the_band_holds_68_percent_of_what_is_hidden(textured: Callable[..., np.ndarray]) -> None:
+    """The slices look as those that it was found on, and as many of their pixels lie inside, wherever these are."""
+    slices = textured((25, 60, 64), (0.5, -0.4), noise=0.01)
+    slices[:, :, :20] = 0.0  # where nothing can be wrong
+    kept, hidden = slices[::2], slices[1::2]
+    result = quietly(kept, 2.0 * np.arange(13.0))
+    found, gaps = correspond(kept), np.arange(12)
+    predictions = candidates(torch.from_numpy(kept), 2.0 * np.arange(13.0), found.on(torch.device("cpu")),
+                             Neighbours.around(gaps, 13), np.array([0.5]))[:, :, 0]
+    wrong = (result.mixture(predictions) - torch.from_numpy(hidden)).abs()
+    inside = (wrong <= result.band * result.expected_error(predictions)).float().mean()
+    assert 0.6 < inside < 0.78
 
 
 def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]) -> None:
@@ -232,6 +248,7 @@ def taught(slices: np.ndarray, positions: np.ndarray, effort: LearningEffort = B
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
     assert sum(result.named_weights.values()) == pytest.approx(1, abs=1e-3)
     assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
+    assert result.band > 0
     return result
 
 
@@ -303,7 +320,7 @@ def test_where_the_prior_is_silent_the_usual_mixture_takes_its_place() -> None:
     predictions = torch.rand(len(CANDIDATES), 2, 12, 14, generator=torch.Generator().manual_seed(0))
     weights = np.zeros(len(CANDIDATES))
     weights[[0, -1]] = 0.2, 0.8
-    result = Arbitration(weights, (0.1, 0.5), ())
+    result = Arbitration(weights, (0.1, 0.5), 1.0, ())
     torch.testing.assert_close(result.mixture(predictions), 0.2 * predictions[0] + 0.8 * predictions[-1])
     usual = sum(weight * predictions[INTERPOLATIONS.index(name)] for name, weight in USUAL.items())
     torch.testing.assert_close(result.mixture(predictions[:-1]), 0.2 * predictions[0] + 0.8 * usual)

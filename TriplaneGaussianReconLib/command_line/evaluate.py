@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import evaluation
+from .. import comparison_figure, evaluation, evaluation_report
 from ..atomic_files import check_output
 from ..devices import choose
 from ..eclare import Eclare
@@ -53,7 +53,7 @@ class PresetMethod:
         if segmentation is not None and result.segmentation is not None:
             layers = np.zeros_like(segmentation.layers)  # may have further layers, without any segment
             layers[:len(result.segmentation.layers)] = result.segmentation.layers
-        return Estimate(result.volume.array, layers, result.confidence.array)
+        return Estimate(result.volume.array, layers, result.confidence.array, result.report["self_check"]["band_68"])
 
 
 def run(arguments: Namespace) -> None:
@@ -74,14 +74,14 @@ def run(arguments: Namespace) -> None:
     report = evaluation.evaluate(image, segmentation, axis, selection, names, _others(arguments),
                                  lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"))
     console = Console()
-    console.print(evaluation.table(report))
+    console.print(evaluation_report.table(report))
     if arguments.json:
-        evaluation.to_json(report, arguments.json)
+        evaluation_report.to_json(report, arguments.json)
         print(f"scores:  {arguments.json}")
     if all(row.failure is not None for row in report.rows):
         raise ReconstructionError("No method succeeded. The table says why.")
     if arguments.figure:
-        evaluation.figure(report, arguments.figure)
+        comparison_figure.figure(report, arguments.figure)
         print(f"figure:  {arguments.figure}")
 
 
