@@ -6,6 +6,9 @@
 # The version that the tests run with.  Any other that pyproject.toml allows may be put into .venv by hand beforehand.
 TORCH=torch==2.13.0
 
+# What Qt, which draws the module's panel offscreen in the tests, needs beyond a bare Debian or Ubuntu.
+QT_NEEDS="libegl1 libfontconfig1 libgl1 libglib2.0-0 libgssapi-krb5-2 libxkbcommon0"
+
 fail() {
     printf '%s\n' "$*" >&2
     exit 1
@@ -18,6 +21,22 @@ find_python() {
         fi
     done
     fail "Python 3.10 or newer is needed, and none was found. Install it and run this again."
+}
+
+qt_works() {
+    QT_QPA_PLATFORM=offscreen python -c 'from PySide6.QtWidgets import QApplication; QApplication([])'
+}
+
+provide_qt() {
+    if qt_works >/dev/null 2>&1; then
+        return
+    fi
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "Installing what Qt needs: $QT_NEEDS"
+        apt-get update -qq &&
+            DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $QT_NEEDS >/dev/null || :
+    fi
+    qt_works || fail "Qt does not start; the reason stands above. On Debian and Ubuntu: sudo apt install $QT_NEEDS"
 }
 
 setup_environment() {
@@ -38,5 +57,8 @@ setup_environment() {
         { python -c 'import torch' >/dev/null 2>&1 || python -m pip install --quiet "$TORCH"; } &&
         PYTHONWARNINGS=ignore python -m pip install --quiet --editable ".[$1]" ||
         fail "Installing failed; the reason stands above. With the network back, run this again: it goes on from there."
+    if [ "$1" = test ]; then
+        provide_qt
+    fi
     cp pyproject.toml "$installed"
 }

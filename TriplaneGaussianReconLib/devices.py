@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +41,18 @@ class Gpu:
     total: float
 
 
+@dataclass(frozen=True)
+class Device:
+    """Something to compute on.  device: what `choose` understands.  note: as that of `Chosen`."""
+
+    device: str
+    name: str
+    memory_bytes: int
+    note: str
+
+
 class Computer:
-    """All that `choose` asks about this computer."""
+    """All that is asked about this computer here."""
 
     def torch_cuda(self) -> str | None:
         """The version of CUDA that torch was built for, such as 13.0; None if for none."""
@@ -52,6 +64,20 @@ class Computer:
             return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         except OSError:
             return None
+
+    def processor(self) -> str:
+        """The processor's name, as far as it can be had."""
+        with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+        return platform.processor() or platform.machine()
+
+    def memory(self) -> int:
+        """The host's memory in bytes."""
+        import psutil
+
+        return int(psutil.virtual_memory().total)
 
     def gpu(self, index: int) -> Gpu:
         """Describe a GPU.  Raises RuntimeError where torch cannot use it."""
@@ -89,6 +115,31 @@ def choose(device: str, computer: Computer | None = None) -> Chosen:
         if demanded:
             raise BackendUnavailableError(f"CUDA cannot be used: {error} Or use device 'cpu'.") from error
         return Chosen("cpu", torch.device("cpu"), f"CPU: {str(error).splitlines()[0]}")
+
+
+def available(computer: Computer | None = None) -> list[Device]:
+    """Return all that `choose` would accept: the GPUs that work, then the CPU, whose note says why if there are none.
+
+    computer: what to ask instead of the computer at hand.
+    """
+    computer = computer or Computer()
+    found, reasons = list[Device](), list[str]()
+    for index in _numbers(computer):
+        try:
+            chosen, gpu = _gpu(index, computer), computer.gpu(index)
+            found.append(Device(str(chosen.device), gpu.name, int(gpu.total), chosen.note))
+        except BackendUnavailableError as error:
+            reasons.append(str(error).splitlines()[0])
+    note = "CPU." if found else f"CPU: {reasons[0]}"
+    return [*found, Device("cpu", computer.processor(), computer.memory(), note)]
+
+
+def _numbers(computer: Computer) -> range:
+    """The numbers of all GPUs; where there are none the first, which `_gpu` tells why it does not work."""
+    with suppress(BackendUnavailableError):
+        if (driver := computer.driver()) is not None:
+            return range(_gpu_count(driver))
+    return range(1)
 
 
 def _gpu(index: int, computer: Computer) -> Chosen:

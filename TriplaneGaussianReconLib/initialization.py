@@ -16,8 +16,8 @@ from .gaussians import GaussianParameters
 from .geometry import PlaneStack
 from .image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
 from .label_prior import LabelPrior
-from .line_prior import Stencils
 from .segmentation import Boxed, LabelChannels, Occupancies, between, boxed, on_slice
+from .stencils import Stencils
 from .threads import serial_opencv, serial_torch, shares, workers
 
 # Gaussians are placed so many pixels beyond the image, so that structures that move inwards leave no hole.

@@ -21,16 +21,18 @@ from .fusion import applies as fusion_applies
 from .geometry import Grid
 from .images import Image, Segmentation
 from .label_prior import LabelPrior, LabelTeacher
-from .line_prior import LinePrior, Stencils, Teacher, teach_all
+from .line_prior import LinePrior, Teacher, teach_all
 from .memory import budget, is_lack, release
 from .model import IntensityScale, Model
 from .observations import Observations
 from .parts import PartStore
 from .prediction import evenly, plane_counts, predict
 from .presets import Preset, preset_named
+from .preview import Preview, Previews
 from .progress import STAGES, Progress, Run
 from .rendering import Canvas, expected_error_on_grid
 from .slabs import Slab, plan
+from .stencils import Stencils
 from .threads import serial_opencv, serial_torch
 from .trusted import Trusted
 
@@ -73,12 +75,14 @@ class Memory:
 
 def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | Preset = "fast", device: str = "auto",
                 seed: int = 0, memory: Memory | None = None, progress: Callable[[Progress], None] | None = None,
-                should_stop: Callable[[], bool] | None = None) -> Reconstruction:
+                should_stop: Callable[[], bool] | None = None, preview: Callable[[Preview], None] | None = None
+                ) -> Reconstruction:
     """Reconstruct a dense volume, and dense labels if there are any, from trusted slices.
 
     output_grid: where the result is wanted; the model itself does not depend on it beyond how far it must reach.
     preset: a name from `presets.PRESETS`, or a Preset.  device: auto, cpu or cuda.  seed: the same seed gives the same
     bits on the CPU.  progress: called often with a Progress.  should_stop: asked often; true raises Cancelled.
+    preview: called with a slice in the middle, first as it is expected, then as it is drawn; changes no bit.
 
     What does not fit into memory at once is worked on in slabs along the depth axis.
 
@@ -89,11 +93,12 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     run = Run(progress, should_stop, _skipped(preset, bool(observations.segments)))
     with serial_opencv():
         trusted = Trusted.of(observations, output_grid)
-        task = _task(trusted, preset, chosen, seed, run)
+        previews = Previews(preview, trusted, output_grid) if preview else None
+        task = _task(trusted, preset, chosen, seed, run, previews)
         fitting = Fitting(task, _slabs(task, chosen, memory), chosen, device == "auto", run)
         store = PartStore(preset.cutoff, keep=memory.keep_model, folder=memory.folder)
         try:
-            return _reconstruct(observations, output_grid, fitting, store, run)
+            return _reconstruct(observations, output_grid, fitting, store, run, previews)
         except BaseException:
             store.close()
             raise
@@ -106,7 +111,8 @@ def _skipped(preset: Preset, has_labels: bool) -> set[str]:
     return {stage for stage, is_unwanted in unwanted.items() if is_unwanted}
 
 
-def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run) -> Task:
+def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run, previews: Previews | None = None
+          ) -> Task:
     """What all trusted slices together teach: how structures move between them, and which candidate to believe."""
     slices = trusted.slices
     found = Correspondence(np.empty((len(slices) - 1, *slices.shape[1:], 2), np.float32),
@@ -118,6 +124,8 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run)
             found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
             found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
     priors, arbitration = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
+    if previews is not None:
+        previews.predicted(found, arbitration, priors, chosen.device)
     fusion = None
     try:
         fusion = _fusion(trusted, found, arbitration, priors, preset, seed, chosen.device, run)
@@ -218,8 +226,8 @@ def _slabs(task: Task, chosen: Chosen, memory: Memory) -> list[Slab]:
     return plan(gap_bytes, budget(chosen.device) if memory.budget is None else memory.budget)
 
 
-def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting, store: PartStore, run: Run
-                 ) -> Reconstruction:
+def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting, store: PartStore, run: Run,
+                 previews: Previews | None = None) -> Reconstruction:
     """Fit slab after slab, and draw each plane of the output as soon as everything that reaches it is known."""
     task = fitting.task
     model = _blank_model(observations, task)
@@ -233,6 +241,8 @@ def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting
             store.add(fitted.clouds.pop(0))
         with run.stage("rendering", number, len(fitting.slabs)) as tick:
             canvas.advance(store.parts, fitted.complete_below, fitting.chosen.backend, fitting.chosen.device, tick)
+        if previews is not None:
+            previews.drawn(canvas)
         if len(fitting.slabs) > 1:
             store.retire(canvas.needs)
     planes, intensity = task.trusted.planes, task.trusted.intensity
@@ -279,9 +289,10 @@ def _residual_report(residual: Residual, intensity: IntensityScale) -> dict[str,
 def _self_check(arbitration: Arbitration) -> dict[str, Any]:
     """Scores on trusted slices that were hidden and predicted across twice the real gap."""
     if not arbitration.hidden:
-        return {"note": "Too few trusted slices to hide one and check."}
+        return {"note": "Too few trusted slices to hide one and check.", "band_68": round(arbitration.band, 4)}
     scores = [score.psnr for score in arbitration.hidden]
     return {"psnr_at_twice_the_gap": round(float(np.mean(scores)), 2), "slices": len(scores),
+            "band_68": round(arbitration.band, 4),
             "per_slice": {str(score.plane): round(score.psnr, 2) for score in arbitration.hidden},
             "note": "Trusted slices hidden and predicted from their neighbours across twice the real gap: what lies "
                     "between the trusted slices is usually better."}

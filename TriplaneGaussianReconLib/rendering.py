@@ -71,7 +71,7 @@ class Canvas:
 
     def __init__(self, model: Model, grid: Grid, dtype: np.dtype) -> None:
         """model: what to draw; its parts are given later.  dtype: voxel type of the volume."""
-        axis = slicing_axis(model, grid)
+        axis = slicing_axis(model.frame, grid)
         self._model, self._across = model, array_axis(axis)
         self._channels = LabelChannels(model.segments)
         self._planes = model.local(grid.planes(axis, np.arange(grid.count(axis))))
@@ -84,6 +84,10 @@ class Canvas:
     def needs(self) -> float:
         """Depth (mm) from which Gaussians are still needed."""
         return float(self._depths[self._waiting, 0].min(initial=np.inf))
+
+    def plane(self, index: int) -> np.ndarray | None:
+        """Slice `index` of the volume, [row, column]; None as long as it is not drawn."""
+        return None if self._waiting[index] else self.volume.take(index, self._across)
 
     def advance(self, parts: Sequence[Part], depth: float, backend: Backend, device: torch.device,
                 tick: Callable[[int, int], None] | None = None) -> None:
@@ -139,16 +143,16 @@ def rasters(drawing: Drawing, parts: Sequence[Part], planes: PlaneStack, device:
 
 def expected_error_on_grid(model: Model, grid: Grid, device: torch.device = CPU) -> np.ndarray:
     """Expected absolute error [k, j, i] on every voxel of `grid`, float32, input units; computed on `device`."""
-    axis = slicing_axis(model, grid)
+    axis = slicing_axis(model.frame, grid)
     errors = np.empty(grid.shape, np.float32)
     planes = grid.planes(axis, np.arange(grid.count(axis)))
     _fill_expected_error(model, planes, np.moveaxis(errors, array_axis(axis), 0), device)
     return errors
 
 
-def slicing_axis(model: Model, grid: Grid) -> Axis:
-    """The axis of `grid` nearest to the model's depth axis: slices across it are quickest to draw."""
-    return AXES[int(np.abs(np.asarray(grid.direction).T @ model.frame[:3, 2]).argmax())]
+def slicing_axis(frame: np.ndarray, grid: Grid) -> Axis:
+    """The axis of `grid` nearest to the depth axis of a model's `frame`: slices across it are quickest to draw."""
+    return AXES[int(np.abs(np.asarray(grid.direction).T @ frame[:3, 2]).argmax())]
 
 
 def as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

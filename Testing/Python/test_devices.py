@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.devices import DEVICES, Chosen, Computer, Gpu, choose
+from TriplaneGaussianReconLib.devices import DEVICES, Chosen, Computer, Device, Gpu, available, choose
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, InputError
 
 
@@ -57,6 +57,12 @@ class StandInComputer(Computer):
         if isinstance(self.card, RuntimeError):
             raise self.card
         return self.card
+
+    def processor(self) -> str:
+        return "A processor"
+
+    def memory(self) -> int:
+        return 2 ** 34
 
     def try_out(self, device: torch.device) -> None:
         self.tried.append(device)
@@ -138,3 +144,32 @@ def test_memory_that_torch_holds_ready_counts_as_free() -> None:
     assert Computer().gpu(0).free < before.free - 2 ** 27
     del block
     assert Computer().gpu(0).free > before.free - 2 ** 27
+
+
+def test_devices_that_work_are_listed_with_the_cpu_last() -> None:
+    assert available(StandInComputer(nvidia=StandInDriver(count=2))) == [
+        Device("cuda:0", "NVIDIA RTX 4070", 12_000_000_000, "NVIDIA RTX 4070, 12.0 GB."),
+        Device("cuda:1", "NVIDIA RTX 4070", 12_000_000_000, "NVIDIA RTX 4070, 12.0 GB."),
+        Device("cpu", "A processor", 2 ** 34, "CPU.")]
+
+
+@pytest.mark.parametrize(("computer", "why"), [
+    (StandInComputer(nvidia=None), "No NVIDIA GPU was found, or no driver for it."),
+    (StandInComputer(nvidia=StandInDriver(status=999)), "The NVIDIA driver does not start: unknown error (999)."),
+    (StandInComputer(failure=BackendUnavailableError("NVRTC was not found.\nHere is a log.")), "NVRTC was not found.")])
+def test_without_a_gpu_the_cpu_is_listed_with_the_reason(computer: Computer, why: str) -> None:
+    (cpu,) = available(computer)
+    assert cpu.device == "cpu" and cpu.note.startswith(f"CPU: {why}") and "\n" not in cpu.note
+
+
+def test_a_gpu_that_does_not_work_does_not_hide_another() -> None:
+    class Half(StandInComputer):
+        def try_out(self, device: torch.device) -> None:
+            if device.index == 0:
+                raise BackendUnavailableError("It is broken.")
+
+    assert [device.device for device in available(Half(nvidia=StandInDriver(count=2)))] == ["cuda:1", "cpu"]
+
+
+def test_this_computer_has_a_processor_and_memory() -> None:
+    assert Computer().processor() and Computer().memory() > 10 ** 8

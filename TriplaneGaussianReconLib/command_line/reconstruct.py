@@ -13,17 +13,17 @@ import numpy as np
 from ..atomic_files import check_output, write_json
 from ..devices import choose
 from ..errors import Cancelled, InputError
-from ..geometry import Axis, Grid, array_axis
+from ..geometry import AXES, Axis, Grid, array_axis
 from ..image_files import check_writable, read_image, read_segmentation, write_image, write_segmentation
 from ..images import Image, Segmentation, aligned_to
 from ..observations import Observations, closest_first
+from ..output_grid import isotropic_spacing, output_grid
 from ..presets import preset_named
 from ..reconstruction import STAGES, Memory, Reconstruction, reconstruct
 from ..selection import Selection, parse_numbers
 from ..storage import MODEL_EXTENSION, save_model
 from .console import note, shown_progress, stoppable
 
-_MOST_VOXELS = 2 ** 31  # of a result; 60 GB with everything that belongs to it
 _SUBSET_OPTIONS = ("keep_every", "hide_every", "keep_percent", "slices", "trust", "exclude")
 
 
@@ -153,19 +153,12 @@ def _output_grid(spacing: str | float, grid: Grid, axis: Axis) -> Grid:
     """Return the grid of the result: `grid` itself, or one with another spacing along `axis`."""
     if spacing == "input":
         return grid
-    number = 2 - array_axis(axis)
-    present = grid.spacing[number]
     if isinstance(spacing, str):
-        spacing = min(step for n, step in enumerate(grid.spacing) if n != number)
-        if present <= spacing * 1.001:  # headers are rounded
-            note(f"The slices along {axis} are {present:g} mm apart, no more than the {spacing:g} mm within them: the "
-                 "result keeps the voxels of the input.")
-            return grid
-    if spacing > 0 and np.prod(grid.shape, dtype=float) * present > _MOST_VOXELS * spacing:
-        raise InputError(f"An output spacing of {spacing:g} mm makes more than {_MOST_VOXELS} voxels. Choose a larger "
-                         "one, or crop the volume.")
-    finer = grid.resampled(axis, spacing)
-    return grid if finer.matches(grid) else finer
+        present, spacing = grid.spacing[AXES.index(axis)], isotropic_spacing(grid, axis)
+        if spacing == present:
+            note(f"The slices along {axis} are {present:g} mm apart, no more than the pixels within them: the result "
+                 "keeps the voxels of the input.")
+    return output_grid(grid, axis, spacing)
 
 
 def _check_paths(arguments: Namespace) -> None:

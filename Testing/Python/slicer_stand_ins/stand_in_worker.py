@@ -1,0 +1,115 @@
+"""Stand-in for the module's WorkerProcess: no process and no learning, but the same states, messages and files.
+
+What it writes is the trusted slices and, between them, a linear mixture; labels are those of the nearest trusted slice.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import qt
+
+from TriplaneGaussianReconLib.geometry import AXES, array_axis
+from TriplaneGaussianReconLib.images import Image, Segmentation
+from TriplaneGaussianReconLib.jobs import MODEL, Job, Message, Outcome, write_preview
+
+REPORT: dict[str, Any] = {
+    "product": "TriplaneGaussianRecon", "version": "stand-in", "preset": "", "seed": 0, "device": "cpu",
+    "device_note": "CPU, because this is a stand-in", "slabs": 1, "gaussians": 0, "trusted_slices": 0, "labels": 0,
+    "weights": {}, "residual_on_trusted_slices": [], "self_check": {}, "seconds": {}, "loss": {}, "notes": [],
+    "note": "Research software, not a medical device.", "axis": "k", "trusted": {}, "output_shape_kji": [],
+    "output_spacing_mm": [], "segments_left_out": []}
+
+
+class StandInWorkerProcess:
+    """As `process.WorkerProcess`.
+
+    isHeld: while true, a job that was started goes on forever, unless it is cancelled or killed.
+    failure: the message with which jobs end, None for success.  folders: those of all jobs so far.
+    """
+
+    def __init__(self) -> None:
+        self.state = "idle"
+        ignore: Callable[[Message], None] = lambda message: None  # noqa: E731
+        self.onStarted = self.onProgress = self.onPreview = ignore
+        self.onFinished = self.onFailed = self.onCancelled = ignore
+        self.isHeld, self.failure = False, None
+        self.folders: list[Path] = []
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", self._work)
+
+    def start(self, folder: Path) -> None:
+        """Start; returns at once."""
+        assert self.state == "idle"
+        self.state = "running"
+        self.folders.append(folder)
+        self._timer.start(0)
+
+    def cancel(self) -> None:
+        """Ask to stop."""
+        if self.state == "running":
+            self.state = "cancelling"
+            self._timer.start(0)
+
+    def kill(self) -> None:
+        """End at once, and tell it before this returns."""
+        if self.state != "idle":
+            self._timer.stop()
+            self._tell(self.onCancelled, {"event": "cancelled"})
+
+    def _work(self) -> None:
+        if self.state == "cancelling":
+            self._tell(self.onCancelled, {"event": "cancelled"})
+            return
+        job = Job.read(self.folders[-1])
+        middle = np.take(job.volume.array, job.volume.array.shape[0] // 2, 0)
+        name = write_preview(self.folders[-1], middle)
+        self.onStarted({"event": "started", "device": "cpu", "note": "CPU, because this is a stand-in"})
+        for receiver, message in (
+                (self.onProgress, {"event": "progress", "stage": "learning", "step": 5, "steps": 10, "done": 0.5,
+                                   "seconds_left": 1.0}),
+                (self.onPreview, {"event": "preview", "file": name, "axis": "k", "index": 3})):
+            if self.state == "running":
+                receiver(message)
+        if self.state != "running" or self.isHeld:
+            return
+        if self.failure is not None:
+            self._tell(self.onFailed, self.failure)
+            return
+        outcome_of(job, self.folders[-1]).write(self.folders[-1])
+        self._tell(self.onFinished, {"event": "finished"})
+
+    def _tell(self, receiver: Callable[[Message], None], message: Message) -> None:
+        self.state = "idle"
+        receiver(message)
+
+
+def outcome_of(job: Job, folder: Path) -> Outcome:
+    """What the stand-in makes of a job; each hidden slice has a PSNR of 20 dB and its place among the trusted ones."""
+    axis, grid = job.axis, job.output_grid
+    trusted, dimension, number = np.array(job.trusted[axis].indices), array_axis(axis), AXES.index(axis)
+    places = np.round(np.arange(grid.count(axis)) * grid.spacing[number] / job.volume.grid.spacing[number], 9)
+    after = np.clip(np.searchsorted(trusted, places), 1, len(trusted) - 1)
+    share = np.clip((places - trusted[after - 1]) / (trusted[after] - trusted[after - 1]), 0, 1)
+    weight = share.reshape([-1 if n == dimension else 1 for n in range(3)])
+    slices = [np.take(job.volume.array, trusted[after - back], dimension) for back in (1, 0)]
+    volume = np.round((1 - weight) * slices[0] + weight * slices[1], 6).astype(job.volume.array.dtype)
+    distance = np.broadcast_to(np.minimum(weight, 1 - weight), grid.shape)
+    segmentation = None
+    if job.segmentation is not None:
+        nearest = np.where(share < 0.5, trusted[after - 1], trusted[after])
+        layers = np.take(job.segmentation.layers, nearest, dimension + 1)
+        seen = tuple(s for s in job.segmentation.segments if (layers[s.layer] == s.value).any())
+        segmentation = Segmentation(layers, seen, grid)
+    model = None
+    if job.keep_model:
+        model = folder / MODEL
+        model.write_bytes(b"a model")
+    report = {**REPORT, "preset": job.preset, "seed": job.seed, "trusted_slices": len(trusted), "axis": axis,
+              "trusted": {axis: trusted.tolist()}, "output_shape_kji": grid.shape, "output_spacing_mm": grid.spacing,
+              "self_check": {"psnr_at_twice_the_gap": 20.0, "slices": len(trusted) - 2, "band_68": 1.0,
+                             "per_slice": {str(n): 20.0 + n for n in range(1, len(trusted) - 1)}, "note": "Stand-in."}}
+    return Outcome(Image(volume, grid), Image((10.0 * distance).astype(np.float32), grid), segmentation, report, model)

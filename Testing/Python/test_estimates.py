@@ -1,0 +1,91 @@
+"""What is expected of a reconstruction before it starts."""
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.estimates import DeviceKind, estimate, gaussians
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.images import Image
+from TriplaneGaussianReconLib.initialization import layer_count
+from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.presets import PRESETS
+from TriplaneGaussianReconLib.reconstruction import reconstruct
+from TriplaneGaussianReconLib.selection import Selection
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cube(size: int, step: int) -> tuple[Grid, dict]:
+    return Grid((size, size, size)), {"k": Selection.every(size, step)}
+
+
+# As measured, see the module: preset, cube, step, labels, seconds on two cores, GB.
+@pytest.mark.parametrize(("preset", "size", "step", "has_labels", "seconds", "memory"), [
+    ("fast", 64, 4, False, 17.4, 0.60), ("fast", 96, 4, False, 21.4, 0.83), ("fast", 96, 2, False, 23.4, 0.99),
+    ("fast", 128, 4, False, 30.0, 1.29), ("fast", 160, 4, False, 37.8, 2.1), ("fast", 64, 4, True, 26.4, 0.66),
+    ("fast", 96, 4, True, 30.3, 0.97), ("balanced", 64, 4, False, 173.0, 0.73), ("balanced", 160, 4, False, 290.4, 2.2),
+    ("paper", 64, 4, False, 13.6, 0.78), ("paper", 96, 4, False, 23.7, 1.32)])
+def test_what_was_measured_is_what_is_expected(preset: str, size: int, step: int, has_labels: bool, seconds: float,
+                                               memory: float) -> None:
+    expected = estimate(*cube(size, step), has_labels, preset, "cpu")
+    assert expected.seconds == pytest.approx(seconds, rel=0.08)
+    assert expected.memory_bytes == pytest.approx(memory * 1e9, rel=0.08 if preset == "fast" else 0.2)
+    assert expected.is_measured and expected.gpu_memory_bytes == 0
+
+
+@pytest.mark.parametrize(("preset", "seconds"), [("fast", 2.2), ("balanced", 7.0), ("best", 28.0)])
+def test_what_was_measured_on_a_gpu_is_what_is_expected(preset: str, seconds: float) -> None:
+    expected = estimate(*cube(160, 4), False, preset, "cuda")
+    assert expected.seconds == pytest.approx(seconds, rel=0.08)
+    assert 0 < expected.gpu_memory_bytes < 2e9
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_all_presets_are_known_and_better_ones_take_longer(kind: DeviceKind) -> None:
+    seconds = {preset: estimate(*cube(128, 4), True, preset, kind).seconds for preset in PRESETS}
+    assert seconds["fast"] < seconds["balanced"] < seconds["best"]
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_more_work_takes_longer_and_more_memory(preset: str, kind: DeviceKind) -> None:
+    least = estimate(*cube(64, 4), False, preset, kind)
+    for more in (estimate(*cube(64, 4), True, preset, kind), estimate(*cube(96, 4), False, preset, kind)):
+        assert more.seconds > least.seconds and more.memory_bytes > least.memory_bytes
+
+
+def test_unknown_presets_are_refused() -> None:
+    with pytest.raises(InputError, match="Unknown preset 'worst'. Choose one of fast, "):
+        estimate(*cube(64, 4), False, "worst", "cpu")
+
+
+@pytest.mark.parametrize("width", [1.0, 2.0, 2.49, 2.5, 3.0, 6.0])
+def test_gaps_have_as_many_layers_as_in_the_reconstruction(width: float) -> None:
+    grid = Grid((2, 10, 12), spacing=(0.5, 0.7, width * 0.5))
+    assert gaussians(grid, {"k": Selection((0, 1), 2)}) == 120 * (2 + layer_count(width * 0.5, 0.5))
+
+
+def test_the_axis_whose_trusted_slices_lie_closest_counts() -> None:
+    grid = Grid((40, 30, 20))
+    both = {"k": Selection.every(40, 4), "i": Selection.every(20, 2)}
+    assert gaussians(grid, both) == gaussians(grid, {"i": both["i"]}) == 40 * 30 * (10 + 9)
+
+
+def test_there_are_about_as_many_gaussians() -> None:
+    array = np.random.default_rng(0).integers(0, 1000, (21, 40, 40)).astype(np.int16)  # nothing of it empty
+    grid, trusted = Grid(array.shape), {"k": Selection.every(21, 4)}
+    result = reconstruct(Observations.from_volume(Image(array, grid), trusted), grid, device="cpu")
+    assert result.report["gaussians"] == pytest.approx(gaussians(grid, trusted), rel=0.25)
+
+
+def test_expecting_loads_nothing_heavy() -> None:
+    code = ("import sys\nimport TriplaneGaussianReconLib.estimates\n"
+            "print(sorted({'torch', 'numba', 'cv2', 'SimpleITK', 'scipy', 'psutil'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,282 @@
+"""A job or an outcome comes out of a folder as it went in, or not at all; so do messages."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import TriplaneGaussianReconLib.jobs as jobs
+from TriplaneGaussianReconLib.errors import InputError, OutputError
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.jobs import MODEL, Job, Outcome, line, parse, read_preview, write_preview
+from TriplaneGaussianReconLib.selection import Selection
+
+ROOT = Path(__file__).resolve().parents[2]
+SHAPE = (5, 4, 3)
+DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
+          ">i2", ">f4"]
+
+
+@pytest.fixture
+def grid(rotation: Any) -> Grid:
+    return Grid(SHAPE, (0.1, -1 / 3, 1e-7), (0.7, 0.9, 1e3 / 7), rotation)
+
+
+@pytest.fixture
+def segmentation(grid: Grid) -> Segmentation:
+    """Two segments that overlap, in two layers."""
+    layers = np.zeros((2, *SHAPE), np.int16)
+    layers[0, 1:4], layers[1, 2:5] = -7, 300
+    return Segmentation(layers, (Segment("肿瘤", -7, 0, "Segment_é", (0.1, 2 / 3, 1.0)), Segment("отёк \"2\"", 300, 1)),
+                        grid, {"Segment0_Tags": "TerminologyEntry:Änderung^~|", "Порядок": "δ\n2"})
+
+
+@pytest.fixture
+def job(grid: Grid, segmentation: Segmentation) -> Job:
+    array = np.arange(60, dtype=np.int16).reshape(SHAPE)
+    return Job(Image(array, grid), {"k": Selection.every(5, 2), "i": Selection((0, 2), 3)}, segmentation, 0.5,
+               "balanced", "cuda:1", 7, True)
+
+
+@pytest.fixture
+def outcome(job: Job, tmp_path: Path) -> Outcome:
+    (tmp_path / MODEL).write_bytes(b"a model")
+    confidence = Image(np.linspace(0, 1, 60, dtype=np.float32).reshape(SHAPE), job.volume.grid)
+    return Outcome(job.volume, confidence, job.segmentation, {"psnr": 31.25, "notes": ["größer"], "lost": None},
+                   tmp_path / MODEL)
+
+
+def assert_same(one: Segmentation | Image | None, other: Segmentation | Image | None) -> None:
+    """Compare everything, to the last bit."""
+    assert one is not None and other is not None and one.grid == other.grid
+    arrays = [x.array if isinstance(x, Image) else x.layers for x in (one, other)]
+    assert arrays[0].dtype == arrays[1].dtype
+    np.testing.assert_array_equal(*arrays)
+    if isinstance(one, Segmentation) and isinstance(other, Segmentation):
+        assert one.segments == other.segments and dict(one.metadata) == dict(other.metadata)
+
+
+def test_a_job_comes_out_as_it_went_in(job: Job, tmp_path: Path) -> None:
+    job.write(tmp_path)
+    read = Job.read(tmp_path)
+    assert_same(read.volume, job.volume)
+    assert_same(read.segmentation, job.segmentation)
+    assert list(read.trusted.items()) == list(job.trusted.items())
+    assert (read.spacing, read.preset, read.device, read.seed, read.keep_model) == (0.5, "balanced", "cuda:1", 7, True)
+    assert read.axis == job.axis and read.output_grid == job.output_grid
+
+
+def test_a_job_of_an_image_alone(job: Job, tmp_path: Path) -> None:
+    Job(job.volume, job.trusted).write(tmp_path)
+    read = Job.read(tmp_path)
+    assert read.segmentation is None and read.spacing is None and read.preset == "fast"
+    assert read.output_grid == job.volume.grid
+
+
+def test_an_outcome_comes_out_as_it_went_in(outcome: Outcome, tmp_path: Path) -> None:
+    outcome.write(tmp_path)
+    read = Outcome.read(tmp_path)
+    assert_same(read.volume, outcome.volume)
+    assert_same(read.confidence, outcome.confidence)
+    assert_same(read.segmentation, outcome.segmentation)
+    assert read.report == outcome.report and read.model == outcome.model
+
+
+def test_an_outcome_without_labels_and_model(outcome: Outcome, tmp_path: Path) -> None:
+    replace(outcome, segmentation=None, model=None).write(tmp_path)
+    assert Outcome.read(tmp_path).segmentation is None and Outcome.read(tmp_path).model is None
+
+
+def test_arrays_of_an_outcome_stay_on_the_disk(outcome: Outcome, tmp_path: Path) -> None:
+    outcome.write(tmp_path)
+    base = Outcome.read(tmp_path).volume.array
+    while not isinstance(base, np.memmap):
+        assert isinstance(base, np.ndarray)
+        base = base.base
+
+
+def test_numbers_that_json_does_not_know_become_null(outcome: Outcome, tmp_path: Path) -> None:
+    replace(outcome, report={"loss": float("nan")}).write(tmp_path)
+    assert Outcome.read(tmp_path).report == {"loss": None}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_real_type_of_voxel_survives(grid: Grid, tmp_path: Path, dtype: str) -> None:
+    kind = np.dtype(dtype)
+    ends = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (-0.0, np.finfo(kind).max)
+    array = np.array([*ends] * 30, kind).reshape(SHAPE)
+    Job(Image(array, grid), {"k": Selection.every(5, 2)}).write(tmp_path)
+    assert_same(Job.read(tmp_path).volume, Image(array, grid))
+
+
+def test_arrays_that_are_views_come_out_in_order(grid: Grid, tmp_path: Path) -> None:
+    array = np.asfortranarray(np.arange(120.0).reshape(10, 4, 3)[::2])
+    Job(Image(array, grid), {"k": Selection.every(5, 2)}).write(tmp_path)
+    read = Job.read(tmp_path).volume.array
+    assert read.flags.c_contiguous
+    np.testing.assert_array_equal(read, array)
+
+
+def test_folders_may_have_any_name(job: Job, tmp_path: Path) -> None:
+    folder = tmp_path / "Ордnung ü 图像 %20"
+    folder.mkdir()
+    job.write(folder)
+    assert_same(Job.read(folder).volume, job.volume)
+
+
+def test_nothing_remains_of_what_cannot_be_written_whole(job: Job, tmp_path: Path) -> None:
+    text = np.full(SHAPE, "x", object)  # which could only be pickled
+    with pytest.raises(OutputError, match="was not written"):
+        replace(job, segmentation=Segmentation(job.segmentation.layers, job.segmentation.segments, job.volume.grid),
+                volume=Image(text, job.volume.grid)).write(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_remains_if_the_description_cannot_be_written(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        replace(job, seed=object()).write(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_takes_one_job(job: Job, tmp_path: Path) -> None:
+    job.write(tmp_path)
+    before = (tmp_path / "job.json").read_bytes()
+    with pytest.raises(OutputError, match="holds a job already. Choose an empty one."):
+        replace(job, seed=8).write(tmp_path)
+    assert (tmp_path / "job.json").read_bytes() == before
+
+
+def test_a_folder_that_does_not_exist_is_named(job: Job, outcome: Outcome, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="gone.*Choose another folder"):
+        job.write(tmp_path / "gone")
+    with pytest.raises(InputError, match="does not hold a job: there is no file job.json"):
+        Job.read(tmp_path / "gone")
+    with pytest.raises(InputError, match="does not hold an outcome.*interrupted"):
+        Outcome.read(tmp_path)
+
+
+def test_too_small_a_disk_is_named_before_anything_is_written(job: Job, tmp_path: Path) -> None:
+    huge = np.broadcast_to(np.int16(1), (2 ** 20, 2 ** 20, 2 ** 10))  # which takes no memory
+    with pytest.raises(OutputError, match=r"GB free, and 2251799\.81 GB are needed. Free disk space"):
+        Job(Image(huge, Grid(huge.shape)), {"k": Selection.every(2 ** 20, 2 ** 19)}).write(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_model_is_in_the_folder(outcome: Outcome, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be the file"):
+        replace(outcome, model=tmp_path / "other.safetensors").write(tmp_path)
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def _with(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def _cut(name: str) -> Callable[[Path], None]:
+    return lambda folder: os.truncate(folder / name, (folder / name).stat().st_size - 4)
+
+
+def _changed(name: str, *keys: str, to: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        content = json.loads((folder / name).read_text())
+        place = content
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = to
+        (folder / name).write_text(json.dumps(content))
+
+    return change
+
+
+@pytest.mark.parametrize("damage", [
+    _without("job_volume.npy"), _without("job_labels.npy"), _cut("job_volume.npy"), _cut("job_labels.npy"),
+    _with("job_volume.npy", b""), _with("job_volume.npy", b"no array"), _with("job.json", b"{"),
+    _with("job.json", b"[]"), _with("job.json", b"\xff\xfe"), _with("job.json", b'{"format": 1}'),
+    _with("job.json", b"[" * 10 ** 6), _changed("job.json", "grid", "shape", to=[1, 2, 3]),
+    _changed("job.json", "grid", "spacing", to=[0, 1, 1]), _changed("job.json", "grid", to=None),
+    _changed("job.json", "trusted", to={"x": {"indices": [0], "count": 5}}),
+    _changed("job.json", "trusted", "k", "indices", to=[99]), _changed("job.json", "segmentation", to=5),
+    _changed("job.json", "format", to="one")])
+def test_damaged_jobs_are_refused(job: Job, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    job.write(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(InputError, match=r"job.json' is damaged or incomplete \(.*\). Run it again."):
+        Job.read(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [
+    _without("outcome_volume.npy"), _cut("outcome_confidence.npy"), _without(MODEL),
+    _changed("outcome.json", "report", to=3), _changed("outcome.json", "segmentation", "segments", to=[{}])])
+def test_damaged_outcomes_are_refused(outcome: Outcome, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    outcome.write(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(InputError, match="outcome.json' is damaged or incomplete"):
+        Outcome.read(tmp_path)
+
+
+def test_other_versions_are_refused(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "FORMAT", 2)
+    job.write(tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="has the format 2; this program knows format 1. Use the same version"):
+        Job.read(tmp_path)
+
+
+def test_pickles_are_not_read(job: Job, tmp_path: Path) -> None:
+    job.write(tmp_path)
+    np.save(tmp_path / "job_volume.npy", np.full(SHAPE, {}, object), allow_pickle=True)
+    with pytest.raises(InputError, match="damaged"):
+        Job.read(tmp_path)
+
+
+def test_previews_are_replaced_and_read(tmp_path: Path) -> None:
+    for value in (1.5, -2.0):
+        name = write_preview(tmp_path, np.full((2, 3), value, np.float64))
+        image = read_preview(tmp_path, {"event": "preview", "file": name, "axis": "k", "index": 3})
+        assert image.dtype == np.float32 and (image == value).all() and image.shape == (2, 3)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(InputError, match="cannot be read"):
+        read_preview(tmp_path, {"event": "preview", "file": "../other.npy", "axis": "k", "index": 3})
+
+
+@pytest.mark.parametrize("message", [
+    {"event": "started", "device": "cpu", "note": "CPU, weil größer"}, {"event": "finished"}, {"event": "cancelled"},
+    {"event": "progress", "stage": "learning", "step": 1, "steps": 9, "done": 0.25, "seconds_left": None},
+    {"event": "progress", "stage": "learning", "step": 1, "steps": 9, "done": 1, "seconds_left": 3.5},
+    {"event": "preview", "file": "preview.npy", "axis": "k", "index": 3},
+    {"event": "failed", "kind": "memory", "message": "Keiner\n", "details": ""}])
+def test_messages_survive_as_one_line_of_ascii(message: dict[str, Any]) -> None:
+    text = line(**message)
+    assert text.isascii() and "\n" not in text
+    assert parse(text) == parse(text + "\r\n") == message
+
+
+@pytest.mark.parametrize("text", ["", "loading ...", "{", "[]", "3", '"finished"', '{"event": "dance"}', "{}",
+                                  '{"event": ["finished"]}', '{"event": "started", "device": "cpu"}',
+                                  '{"event": "preview", "file": 1, "axis": "k", "index": 3}', "[" * 100_000])
+def test_other_lines_are_no_messages(text: str) -> None:
+    assert parse(text) is None
+
+
+def test_what_is_no_message_is_not_sent() -> None:
+    with pytest.raises(ValueError, match="no message"):
+        line("progress", stage="learning")
+
+
+def test_handing_out_jobs_loads_nothing_heavy() -> None:
+    code = ("import sys\nimport TriplaneGaussianReconLib.jobs\n"
+            "print(sorted({'torch', 'numba', 'cv2', 'SimpleITK', 'scipy', 'psutil'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,434 @@
+"""What a run leaves in the scene: nodes, how they look, where they lie, and that they go away as one."""
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import mrml
+import numpy as np
+import pytest
+import qt
+import slicer
+import vtk
+from stand_in_worker import StandInWorkerProcess
+from TriplaneGaussianReconModule import results as results_module
+from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic
+from TriplaneGaussianReconModule.results import CLOSED_SURFACE, ROLE
+from TriplaneGaussianReconModule.scene import gridOf, imageOf
+
+from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.selection import Selection
+
+SHAPE = (9, 14, 16)
+
+
+def ramp(kind: type = np.int16) -> np.ndarray:
+    k, j, i = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
+    return (3 * k + j + i).astype(kind)
+
+
+def boxes() -> dict[str, np.ndarray]:
+    """Two segments on all slices, which overlap."""
+    masks = {name: np.zeros(SHAPE, bool) for name in ("liver", "vessel")}
+    masks["liver"][:, 3:9, 4:12] = True
+    masks["vessel"][:, 6:13, 8:15] = True
+    return masks
+
+
+@pytest.fixture
+def logic(scene: Any) -> TriplaneGaussianReconLogic:
+    return TriplaneGaussianReconLogic(StandInWorkerProcess())
+
+
+def hierarchy_of(scene: Any) -> Any:
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+
+
+@pytest.mark.parametrize("scalars", [vtk.VTK_CHAR, vtk.VTK_SIGNED_CHAR, vtk.VTK_UNSIGNED_CHAR, vtk.VTK_SHORT,
+                                     vtk.VTK_UNSIGNED_SHORT, vtk.VTK_INT, vtk.VTK_LONG, vtk.VTK_LONG_LONG,
+                                     vtk.VTK_FLOAT, vtk.VTK_DOUBLE])
+def test_scalar_type_is_that_of_the_input(scene: Any, logic: TriplaneGaussianReconLogic, scalars: int) -> None:
+    image = vtk.vtkImageData()
+    image.SetDimensions(SHAPE[::-1])
+    image.AllocateScalars(scalars, 1)
+    vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(SHAPE)[:] = ramp()
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "v")
+    volume.SetAndObserveImageData(image)
+    results = logic.reconstruct(volume, trustedSlices="every:2")
+    assert results.volume.GetImageData().GetScalarType() == scalars
+    assert results.confidence.GetImageData().GetScalarType() == vtk.VTK_FLOAT
+    assert np.array_equal(slicer.util.arrayFromVolume(results.volume), ramp())
+
+
+def test_volume_looks_as_the_input_does(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(ramp())
+    shown = volume.GetDisplayNode()
+    shown.SetAutoWindowLevel(False)
+    shown.SetWindowLevel(17.0, 5.0)
+    shown.SetAndObserveColorNodeID("vtkMRMLColorTableNodeRainbow")
+    shown.SetThreshold(3.0, 40.0)
+    shown.SetApplyThreshold(True)
+    shown.SetInterpolate(False)
+    display = logic.reconstruct(volume).volume.GetDisplayNode()
+    assert display is not shown and not display.GetAutoWindowLevel()
+    assert (display.GetWindow(), display.GetLevel()) == (17.0, 5.0)
+    assert display.GetColorNodeID() == "vtkMRMLColorTableNodeRainbow"
+    assert (display.GetLowerThreshold(), display.GetApplyThreshold(), display.GetInterpolate()) == (3.0, 1, 0)
+
+
+def test_an_input_that_was_never_shown_gives_results_that_can_be(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume, segmentation = mrml.add_volume(ramp()), None
+    scene.RemoveNode(volume.GetDisplayNode())
+    segmentation = mrml.add_segmentation(volume, boxes())
+    scene.RemoveNode(segmentation.GetDisplayNode())
+    results = logic.reconstruct(volume, segmentation)
+    assert results.volume.GetDisplayNode() is not None and results.segmentation.GetDisplayNode() is not None
+
+
+def test_expected_error_is_in_colour_and_says_its_unit(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume, unit = mrml.add_volume(ramp(), name="CT"), slicer.vtkCodedEntry()
+    unit.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
+    volume.SetVoxelValueUnits(unit)
+    results = logic.reconstruct(volume, trustedSlices="every:4")
+    assert results.confidence.GetDescription() == ("Expected absolute error of each voxel, in the units of 'CT' "
+                                                   "(Hounsfield unit).")
+    for node in (results.volume, results.confidence):
+        assert node.GetVoxelValueUnits().GetCodeValue() == "[hnsf'U]"
+    display = results.confidence.GetDisplayNode()
+    assert display.GetColorNode().GetName() == "Iron"
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 5.0)
+
+
+def test_segments_keep_all_that_describes_them(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(ramp())
+    segmentation = mrml.add_segmentation(volume, boxes())
+    shown = segmentation.GetDisplayNode()
+    shown.SetSegmentVisibility("liver", False)
+    shown.SetSegmentOpacity3D("vessel", 0.3)
+    shown.SetSegmentOpacity2DFill("vessel", 0.2)
+    shown.SetOpacity(0.7)
+    segmentation.GetSegmentation().SetConversionParameter("Smoothing factor", "0.25")
+    results = logic.reconstruct(volume, segmentation)
+    found, display = results.segmentation, results.segmentation.GetDisplayNode()
+    assert found.GetSegmentation().GetSegmentIDs() == ("liver", "vessel")
+    for name in boxes():
+        assert mrml.tags_of(found, name) == mrml.tags_of(segmentation, name)
+    assert not display.GetSegmentVisibility("liver") and display.GetSegmentVisibility("vessel")
+    assert display.GetSegmentOpacity3D("vessel") == 0.3 and display.GetSegmentOpacity2DFill("vessel") == 0.2
+    assert display.GetOpacity() == 0.7
+    assert found.GetSegmentation().GetConversionParameter("Smoothing factor") == "0.25"
+
+
+def test_surfaces_are_made_when_asked_for(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(ramp(), mrml.ijk_to_ras((1, 1, 2)))
+    found = logic.reconstruct(volume, mrml.add_segmentation(volume, boxes())).segmentation
+    assert not found.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
+    assert found.GetDisplayNode().GetPreferredDisplayRepresentationName3D() == CLOSED_SURFACE
+    assert found.CreateClosedSurfaceRepresentation()
+    surface, mass, triangles = vtk.vtkPolyData(), vtk.vtkMassProperties(), vtk.vtkTriangleFilter()
+    found.GetClosedSurfaceRepresentation("liver", surface)
+    triangles.SetInputData(surface)
+    mass.SetInputConnection(triangles.GetOutputPort())
+    assert mass.GetVolume() == pytest.approx(17 * 6 * 8, rel=0.25)
+
+
+def test_segments_can_be_edited_one_by_one_although_they_share_a_label_map(scene: Any,
+                                                                          logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(ramp())
+    masks = {"a": boxes()["liver"], "b": ~boxes()["liver"]}
+    results = logic.reconstruct(volume, mrml.add_segmentation(volume, masks), trustedSlices="every:2")
+    assert results.segmentation.GetSegmentation().GetNumberOfLayers() == 1
+    smaller = masks["a"].copy()
+    smaller[4:] = False
+    slicer.util.updateSegmentBinaryLabelmapFromArray(smaller.view(np.uint8), results.segmentation, "a", results.volume)
+    for name, mask in (("a", smaller), ("b", masks["b"])):
+        assert np.array_equal(mrml.voxels_of_segment(results.segmentation, name, results.volume), mask)
+
+
+def test_three_hundred_segments_do_not_wrap_around(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume, masks = mrml.add_volume(np.zeros((3, 20, 20), np.int16) + np.arange(20, dtype=np.int16)), {}
+    node = mrml.add_segmentation(volume, {})
+    labels = np.broadcast_to(np.arange(1, 301).reshape(15, 20), (3, 15, 20))
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(20, 15, 3)
+    image.AllocateScalars(vtk.VTK_SHORT, 1)
+    vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())[:] = labels.ravel()
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    image.SetImageToWorldMatrix(matrix)
+    for value in range(1, 301):
+        segment = slicer.vtkSegment()
+        segment.SetName(f"segment {value}")
+        segment.SetLabelValue(value)
+        segment.AddRepresentation("Binary labelmap", image)
+        node.GetSegmentation().AddSegment(segment, f"s{value}")
+        masks[f"s{value}"] = np.pad(labels == value, ((0, 0), (0, 5), (0, 0)))
+    found = logic.reconstruct(volume, node, trustedSlices="0,2").segmentation
+    assert found.GetSegmentation().GetNumberOfSegments() == 300
+    for name in ("s1", "s255", "s256", "s257", "s300"):
+        assert np.array_equal(mrml.voxels_of_segment(found, name, volume), masks[name])
+
+
+def test_all_lies_in_one_folder_beside_the_input(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume, hierarchy = mrml.add_volume(ramp(), name="CT"), hierarchy_of(scene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(volume), study)
+    results = logic.reconstruct(volume, mrml.add_segmentation(volume, boxes(), "organs"))
+    assert hierarchy.GetItemParent(results.folderItemID) == study
+    assert hierarchy.GetItemName(results.folderItemID) == "CT reconstructed"
+    children = vtk.vtkIdList()
+    hierarchy.GetItemChildren(results.folderItemID, children)
+    nodes = [hierarchy.GetItemDataNode(children.GetId(n)) for n in range(children.GetNumberOfIds())]
+    assert nodes == [results.volume, results.confidence, results.segmentation, results.scores, results.provenance]
+    assert [node.GetName() for node in nodes] == [
+        "CT reconstructed", "CT reconstructed expected error", "organs reconstructed", "CT reconstructed slices",
+        "CT reconstructed provenance"]
+
+
+def test_names_are_unique_and_letters_of_all_scripts_are_kept(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(ramp(), name="Schädel γ 頭")
+    names = [node.GetName() for _ in range(3) for node in (logic.reconstruct(volume),) for node in (
+        node.volume, node.confidence, node.scores, node.provenance)]
+    assert len(set(names)) == 12 and names[0] == "Schädel γ 頭 reconstructed"
+    assert all(name.startswith("Schädel γ 頭 reconstructed") for name in names)
+
+
+def test_deleting_the_folder_removes_everything(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(ramp())
+    segmentation = mrml.add_segmentation(volume, boxes())
+    before = mrml.fingerprint(scene)
+    results = logic.reconstruct(volume, segmentation)
+    for node in (results.volume, results.segmentation):
+        node.AddDefaultStorageNode()
+    hierarchy_of(scene).RemoveItem(results.folderItemID)  # as the Data module does
+    assert mrml.fingerprint(scene) == before and hierarchy_of(scene).GetNumberOfItems() == 2
+
+
+def test_one_of_two_results_can_be_taken_back(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(ramp())
+    first, second = logic.reconstruct(volume), logic.reconstruct(volume)
+    logic.undo(first)
+    assert second.volume.GetScene() is scene and first.volume.GetScene() is None
+    assert np.array_equal(slicer.util.arrayFromVolume(second.volume)[0], ramp()[0])
+
+
+@pytest.mark.parametrize("fails", ["_addVolume", "_showAsError", "_addSegmentation", "provenance", "_parentItem"])
+def test_if_anything_fails_nothing_is_left(scene: Any, logic: TriplaneGaussianReconLogic, fails: str,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = mrml.add_volume(ramp())
+    segmentation = mrml.add_segmentation(volume, boxes())
+    before = mrml.fingerprint(scene)
+
+    def fail(*arguments: Any) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(results_module, fails, fail)
+    with pytest.raises(MemoryError):
+        logic.reconstruct(volume, segmentation, keepModel=True)
+    assert mrml.fingerprint(scene) == before and hierarchy_of(scene).GetNumberOfItems() == 2
+    assert not list(Path(slicer.app.temporaryPath).iterdir())
+
+
+def test_table_tells_of_every_slice(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    table = logic.reconstruct(mrml.add_volume(ramp()), trustedSlices="0,3,4,8").scores
+    column = {table.GetColumnName(n): slicer.util.arrayFromTableColumn(table, table.GetColumnName(n))
+              for n in range(table.GetNumberOfColumns())}
+    assert list(column) == ["Frame", "Slice", "Position", "Trusted", "PSNR when hidden", "Expected error"]
+    assert column["Slice"].tolist() == list(range(9)) and np.allclose(column["Position"], 3.0 * np.arange(9))
+    assert np.flatnonzero(column["Trusted"]).tolist() == [0, 3, 4, 8]
+    assert np.flatnonzero(~np.isnan(column["PSNR when hidden"])).tolist() == [3, 4]
+    assert column["Expected error"][[0, 3, 4, 8]].tolist() == [0, 0, 0, 0] and column["Expected error"][6] == 5.0
+    assert table.GetColumnUnitLabel("PSNR when hidden") == "dB"
+
+
+@pytest.mark.parametrize("flip, expected", [(1.0, [21.0, 22.0, 23.0]), (-1.0, [23.0, 22.0, 21.0])])
+def test_hidden_slices_are_named_by_their_number_in_the_input(scene: Any, logic: TriplaneGaussianReconLogic,
+                                                              flip: float, expected: list[float]) -> None:
+    """The library numbers trusted slices along their normal, which in a left-handed volume is against the input."""
+    volume = mrml.add_volume(ramp(), mrml.ijk_to_ras(directions=mrml.rotation() @ np.diag([1.0, 1.0, flip])))
+    trusted = Selection((0, 2, 4, 6, 8), 9)
+    origins = Observations.from_volume(imageOf(volume), {"k": trusted}).stacks[0].planes.origins
+    slices = np.round(gridOf(volume).physical_to_index(origins)[:, 2]).astype(int).tolist()
+    assert [20.0 + slices.index(number) for number in (2, 4, 6)] == expected
+    table = logic.reconstruct(volume, trustedSlices="0,2,4,6,8").scores
+    assert slicer.util.arrayFromTableColumn(table, "PSNR when hidden")[[2, 4, 6]].tolist() == expected
+
+
+def test_table_has_trusted_slices_that_lie_between_those_of_the_result(scene: Any,
+                                                                       logic: TriplaneGaussianReconLogic) -> None:
+    table = logic.reconstruct(mrml.add_volume(ramp()), trustedSlices="0,3,8", outputSpacing=2.0).scores
+    slices = slicer.util.arrayFromTableColumn(table, "Slice")
+    hidden = slicer.util.arrayFromTableColumn(table, "PSNR when hidden")
+    assert np.allclose(slices, sorted({*np.round(np.arange(13) * 2 / 3, 6), 3.0, 8.0}))
+    assert np.flatnonzero(~np.isnan(hidden)).tolist() == [slices.tolist().index(3.0)]
+
+
+def test_provenance_is_for_people_and_programs(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(ramp(), name="頭部")
+    text = logic.reconstruct(volume, mrml.add_segmentation(volume, boxes()), trustedSlices="every:4", seed=3,
+                             excludedSlices="0").provenance.GetText()
+    for line in ("'頭部' reconstructed by TriplaneGaussianRecon", "Research software, not a medical device.",
+                 "Segmentation: Органы", "Trusted slices along k: 4, 8", "Preset: fast", "Seed: 3", "Device: CPU",
+                 "Voxels of the result: 16 x 14 x 9, 0.7 x 0.9 x 3 mm"):
+        assert line in text
+    told = json.loads("{" + text.partition("\n\n{")[2])
+    assert told["choices"]["excluded"] == "0" and told["reports"][0]["trusted"] == {"k": [4, 8]}
+
+
+def test_results_survive_saving_and_loading_the_scene(scene: Any, logic: TriplaneGaussianReconLogic, tmp_path: Path
+                                                      ) -> None:
+    volume = mrml.add_volume(ramp())
+    transform = mrml.add_linear_transform(mrml.ijk_to_ras((1, 1, 1)))
+    segmentation = mrml.add_segmentation(volume, boxes())
+    for node in (volume, segmentation):
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    results = logic.reconstruct(volume, segmentation)
+    for node in slicer.util.getNodesByClass("vtkMRMLStorableNode"):
+        if node.GetStorageNode() is None and not node.GetHideFromEditors():
+            node.AddDefaultStorageNode()
+    path = tmp_path / "scene.mrb"
+    scene.SetRootDirectory(str(tmp_path))
+    assert scene.WriteToMRB(str(path))
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    loaded, logics = mrml.new_scene()
+    loaded.SetURL(str(next((tmp_path / "unpacked").rglob("*.mrml"))))
+    assert loaded.Import(None) and logics
+    by_role = {node.GetAttribute(ROLE): node for node in (
+        loaded.GetNthNode(n) for n in range(loaded.GetNumberOfNodes())) if node.GetAttribute(ROLE)}
+    assert set(by_role) == {"volume", "confidence", "segmentation", "scores", "provenance"}
+    given, got = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    results.volume.GetIJKToRASMatrix(given)
+    by_role["volume"].GetIJKToRASMatrix(got)
+    assert np.allclose(slicer.util.arrayFromVTKMatrix(got), slicer.util.arrayFromVTKMatrix(given), rtol=0, atol=1e-9)
+    assert np.array_equal(slicer.util.arrayFromVolume(by_role["volume"]), slicer.util.arrayFromVolume(results.volume))
+    assert by_role["volume"].GetParentTransformNode().GetName() == "linear"
+    assert by_role["volume"].GetName() == results.volume.GetName()
+    assert by_role["confidence"].GetDescription() == results.confidence.GetDescription()
+    assert by_role["provenance"].GetText() == results.provenance.GetText()
+    assert by_role["scores"].GetNumberOfRows() == results.scores.GetNumberOfRows()
+    for name in boxes():
+        assert mrml.tags_of(by_role["segmentation"], name) == mrml.tags_of(segmentation, name)
+        assert np.array_equal(mrml.voxels_of_segment(results.segmentation, name, results.volume), voxels_in(
+            loaded, logics, by_role["segmentation"], name, by_role["volume"]))
+    hierarchy = hierarchy_of(loaded)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(by_role["volume"]))
+    assert hierarchy.GetItemName(folder) == results.volume.GetName()
+
+
+def voxels_in(scene: Any, logics: dict[str, Any], segmentation: Any, name: str, volume: Any) -> np.ndarray:
+    """[k, j, i] bool of a segment in another scene than the application's."""
+    ids, labels = vtk.vtkStringArray(), scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    ids.InsertNextValue(name)
+    assert logics["segmentations"].ExportSegmentsToLabelmapNode(segmentation, ids, labels, volume)
+    return slicer.util.arrayFromVolume(labels) > 0
+
+
+def test_the_scene_can_be_drawn_in_while_results_are_prepared(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    """Nothing is in the scene before all is, and what others add meanwhile stays."""
+    volume, done, seen = mrml.add_volume(ramp()), [], []
+    segmentation = mrml.add_segmentation(volume, boxes())
+    logic.reconstruct(volume, segmentation, waitForCompletion=False,
+                      completedCallback=lambda *ended: done.append(ended))
+    while not done:
+        seen.append(scene.GetNumberOfNodesByClass("vtkMRMLVolumeNode"))
+        qt.QCoreApplication.processEvents()
+        if len(seen) == 2:
+            mrml.add_volume(ramp(), name="mine")
+    assert seen[:2] == [1, 1] and set(seen[2:]) == {2}
+    logic.undo(done[0][0])
+    assert slicer.util.getNode("mine").GetScene() is scene
+
+
+def sequence_of(frames: list[np.ndarray], masks: list[dict[str, np.ndarray]] | None = None) -> tuple[Any, Any]:
+    """A volume node, and a segmentation node if there are masks, in which a browser shows frames."""
+    scene = slicer.mrmlScene
+    volume = mrml.add_volume(frames[0], name="heart")
+    segmentation = mrml.add_segmentation(volume, masks[0], "ventricle") if masks else None
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    for proxy in filter(None, (volume, segmentation)):
+        sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{proxy.GetName()} sequence")
+        sequence.SetIndexName("time")
+        sequence.SetIndexUnit("ms")
+        for number, frame in enumerate(frames):
+            if proxy is volume:
+                slicer.util.updateVolumeFromArray(proxy, frame)
+            else:
+                for name, mask in masks[number].items():
+                    slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), proxy, name, volume)
+            sequence.SetDataNodeAtValue(proxy, str(40 * number))
+        browser.AddProxyNode(proxy, sequence, False)
+    browser.SetPlaybackRateFps(7.0)
+    browser.SetSelectedItemNumber(1)
+    mrml.remove_display_nodes_without_owner()
+    return volume, segmentation
+
+
+def test_a_sequence_is_reconstructed_frame_by_frame(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    frames = [ramp() + 100 * n for n in range(3)]
+    masks = [{"liver": np.roll(boxes()["liver"], n, axis=2)} for n in range(3)]
+    volume, segmentation = sequence_of(frames, masks)
+    before, progress = mrml.fingerprint(scene), []
+    results = logic.reconstruct(volume, segmentation, trustedSlices="every:2", keepModel=True,
+                                progressCallback=progress.append)
+    after = mrml.fingerprint(scene)
+    assert {name: after[name] for name in before} == before
+    sequences = slicer.modules.sequences.logic()
+    browser = sequences.GetFirstBrowserNodeForProxyNode(results.volume)
+    for number, frame in enumerate(frames):
+        browser.SetSelectedItemNumber(number)
+        sequences.UpdateProxyNodesFromSequences(browser)
+        assert np.array_equal(slicer.util.arrayFromVolume(results.volume)[::2], frame[::2])
+        assert np.array_equal(mrml.voxels_of_segment(results.segmentation, "liver", results.volume),
+                              masks[number]["liver"])
+        assert slicer.util.arrayFromVolume(results.confidence).max() == 5.0
+    assert browser.GetPlaybackRateFps() == 7.0 and browser.GetNumberOfItems() == 3
+    source = browser.GetSequenceNode(results.volume)
+    assert [source.GetNthIndexValue(n) for n in range(3)] == ["0", "40", "80"]
+    assert (source.GetIndexName(), source.GetIndexUnit()) == ("time", "ms")
+    assert results.volume.GetName() == "heart reconstructed" and len(results.models) == 3
+    assert mrml.tags_of(results.segmentation, "liver") == mrml.tags_of(segmentation, "liver")
+    assert results.segmentation.GetDisplayNode() is not None
+    assert slicer.util.arrayFromTableColumn(results.scores, "Frame").tolist() == [n for n in range(3) for _ in range(9)]
+    done = [message["done"] for message in progress if message["event"] == "progress"]
+    assert np.allclose(done, [(n + 0.5) / 3 for n in range(3)]) and progress[-1]["frames"] == 3
+    logic.undo(results)
+    assert mrml.fingerprint(scene) == before and not list(Path(slicer.app.temporaryPath).iterdir())
+
+
+def test_one_segmentation_may_count_for_all_frames(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume, _ = sequence_of([ramp(), ramp() + 5])
+    segmentation = mrml.add_segmentation(volume, boxes())
+    results = logic.reconstruct(volume, segmentation, trustedSlices="every:2")
+    browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(results.segmentation)
+    assert browser.GetSequenceNode(results.segmentation).GetNumberOfDataNodes() == 2
+
+
+def test_a_cancelled_sequence_leaves_nothing(scene: Any) -> None:
+    process = StandInWorkerProcess()
+    logic = TriplaneGaussianReconLogic(process)
+    volume, _ = sequence_of([ramp() + n for n in range(4)])
+    before = mrml.fingerprint(scene)
+    assert logic.reconstruct(volume, keepModel=True, progressCallback=lambda message: (
+        logic.cancel() if message.get("frame") == 2 else None)) is None
+    assert len(process.folders) == 3
+    assert mrml.fingerprint(scene) == before and not list(Path(slicer.app.temporaryPath).iterdir())
+
+
+def test_a_frame_that_cannot_be_reconstructed_is_named(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume, segmentation = sequence_of([ramp(), ramp()], [{"a": boxes()["liver"]}, {"a": boxes()["liver"]}])
+    browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(volume)
+    browser.GetSequenceNode(segmentation).GetNthDataNode(1).GetSegmentation().RemoveSegment("a")
+    before = mrml.fingerprint(scene)
+    with pytest.raises(InputError, match=r"Frame 1 .*None of the chosen segments"):
+        logic.reconstruct(volume, segmentation)
+    assert mrml.fingerprint(scene) == before
+
+
+def test_a_sequence_with_one_item_is_a_volume(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume, _ = sequence_of([ramp()])
+    results = logic.reconstruct(volume)
+    assert slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(results.volume) is None

@@ -1,0 +1,733 @@
+"""The panel: what it says, what can be clicked when, and what comes of the clicks."""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as xml
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mrml
+import numpy as np
+import pytest
+import qt
+import slicer
+from panel_case import MODULE, choose, click, cut_through, open_section, opened_panel, red, type_into, wait_until
+from PySide6.QtTest import QTest
+from stand_in_worker import StandInWorkerProcess
+from TriplaneGaussianReconModule import device_choice, sample_data, views
+from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic
+from TriplaneGaussianReconModule.parameters import (
+    Preset,
+    TriplaneGaussianReconParameterNode,
+    Trust,
+    keywords,
+)
+from TriplaneGaussianReconModule.picture import pixmap
+from TriplaneGaussianReconModule.request import PRESETS
+
+from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.geometry import Grid
+
+SHAPE = (9, 20, 22)
+UI = MODULE.parent / "Resources" / "UI" / "TriplaneGaussianRecon.ui"
+GPU = {"device": "cuda:0", "name": "NVIDIA H200", "memory_bytes": 151e9, "note": "NVIDIA H200, 151.0 GB."}
+CPU = {"device": "cpu", "name": "Xeon", "memory_bytes": 8e9, "note": "CPU: There is no GPU."}
+
+
+class StandInDeviceList:
+    """Stand-in for process.DeviceList: answers at once with what `found` holds."""
+
+    found: list[dict[str, Any]] = [CPU]
+    started = 0
+
+    def __init__(self, on_found: Callable[[list[dict[str, Any]]], None], *_: Any) -> None:
+        self._on_found = on_found
+
+    def start(self) -> None:
+        StandInDeviceList.started += 1
+        self._on_found(self.found)
+
+    def kill(self) -> None:
+        pass
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> StandInWorkerProcess:
+    """Stand-in for the worker of the panel's logic."""
+    process = StandInWorkerProcess()
+    monkeypatch.setattr(TriplaneGaussianReconLogic.__init__, "__defaults__", (process,))
+    return process
+
+
+@pytest.fixture
+def widget(scene: Any, process: StandInWorkerProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The panel with a worker and a list of devices that are stand-ins."""
+    monkeypatch.setattr(StandInDeviceList, "found", [CPU])
+    monkeypatch.setattr(StandInDeviceList, "started", 0)
+    monkeypatch.setattr(device_choice, "DeviceList", StandInDeviceList)
+    with opened_panel(monkeypatch) as opened:
+        yield opened
+
+
+def moving() -> tuple[np.ndarray, np.ndarray]:
+    """A blob [k, j, i] that moves from slice to slice, and a mask of it."""
+    k, j, i = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
+    near = (i - 8 - 0.5 * k) ** 2 + (j - 9) ** 2
+    noise = 20 * np.random.default_rng(0).normal(size=SHAPE)
+    return (1000 * np.exp(-near / 30) + noise).astype(np.int16), near < 20
+
+
+def add_scan(widget: Any, directions: np.ndarray | None = None) -> tuple[Any, Any]:
+    """Add a volume and a segmentation of two segments, and choose them on the panel."""
+    voxels, mask = moving()
+    volume = mrml.add_volume(voxels, mrml.ijk_to_ras(directions=directions))
+    segmentation = mrml.add_segmentation(volume, {"core": mask, "shifted": np.roll(mask, 3, 2)})
+    widget.ui.inputVolume.setCurrentNode(volume)
+    widget.ui.segmentation.setCurrentNode(segmentation)
+    return volume, segmentation
+
+
+def reconstructed(widget: Any) -> TriplaneGaussianReconParameterNode:
+    """Press the button and wait for the results."""
+    click(widget.ui.reconstructButton)
+    wait_until(lambda: not widget.logic.isRunning)
+    return widget.logic.getParameterNode()
+
+
+# The module file and the .ui file
+
+
+def test_loading_the_module_needs_neither_torch_nor_numba() -> None:
+    code = ("import slicer_stand_ins; slicer_stand_ins.install(); import sys, TriplaneGaussianRecon; "
+            "print([name for name in ('torch', 'numba', 'scipy', 'cv2', 'SimpleITK') if name in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={
+        **os.environ, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{MODULE.parent}"})
+    assert done.stdout.strip() == "[]"
+
+
+def test_slicer_is_told_about_the_module(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import TriplaneGaussianRecon as module
+
+    registered: list[bool] = []
+    monkeypatch.setattr(module, "registerSampleData", lambda: registered.append(True))
+    parent = SimpleNamespace(path=str(MODULE))
+    module.TriplaneGaussianRecon(parent)
+    assert parent.categories == ["Tomographic Reconstruction"] and "not a medical device" in parent.acknowledgementText
+    assert not registered  # only once the application is there
+    slicer.app.startupCompleted.emit()
+    assert registered == [True]
+
+
+def test_the_presets_of_the_panel_are_known() -> None:
+    assert {preset.value for preset in Preset} <= set(PRESETS)
+
+
+def test_each_parameter_has_its_widget() -> None:
+    shown = {found.findtext("string") for found in xml.parse(UI).iter("property")
+             if found.get("name") == "SlicerParameterName"}
+    by_hand = {"omittedSegmentIDs", "device"}
+    results = {name for name in TriplaneGaussianReconParameterNode.allParameters if name.startswith("result")}
+    assert shown == set(TriplaneGaussianReconParameterNode.allParameters) - by_hand - results
+
+
+def test_all_texts_of_the_panel_can_be_translated() -> None:
+    untranslated = [found.text for found in xml.parse(UI).iter("string") if found.get("notr") == "true"]
+    names = TriplaneGaussianReconParameterNode.allParameters
+    assert all(text in names or text.startswith("vtkMRML") for text in untranslated)
+
+
+# What the panel says
+
+
+def test_a_volume_that_is_there_is_taken(scene: Any, process: StandInWorkerProcess, monkeypatch: pytest.MonkeyPatch
+                                         ) -> None:
+    slicer.util.addVolumeFromArray(moving()[1].astype(np.uint8), nodeClassName="vtkMRMLLabelMapVolumeNode")
+    volume = mrml.add_volume(moving()[0])
+    monkeypatch.setattr(device_choice, "DeviceList", StandInDeviceList)
+    with opened_panel(monkeypatch) as opened:
+        assert opened.ui.inputVolume.currentNode() is volume and opened.ui.reconstructButton.enabled
+
+
+def test_an_empty_scene_says_what_to_do_first(widget: Any) -> None:
+    assert not widget.ui.reconstructButton.enabled
+    assert widget.ui.reconstructButton.toolTip == "Choose an input volume first."
+    assert "not a medical device" in widget.ui.disclaimer.text and widget.ui.disclaimer.visible
+    assert widget.ui.advancedSection.collapsed and widget.ui.resultsSection.collapsed
+    assert not widget.ui.progressView.visible
+
+
+@pytest.mark.parametrize("axis, meaning", [
+    (None, "Axis K: 9 axial slices (oblique), 3 mm apart, from inferior to superior."),
+    ("K (slices)", "Axis K: 9 axial slices (oblique), 3 mm apart, from inferior to superior."),
+    ("J (rows)", "Axis J: 20 coronal slices (oblique), 0.9 mm apart, from posterior to anterior."),
+    ("I (columns)", "Axis I: 22 sagittal slices (oblique), 0.7 mm apart, from left to right."),
+])
+def test_the_slice_axis_is_explained(widget: Any, axis: str | None, meaning: str) -> None:
+    add_scan(widget)
+    if axis is not None:
+        choose(widget.ui.sliceAxis, axis)
+    assert widget.ui.axisPreview.text == meaning
+
+
+def test_choices_made_in_the_console_are_explained_too(widget: Any) -> None:
+    volume = mrml.add_volume(moving()[0])
+    parameters = widget.logic.getParameterNode()
+    parameters.inputVolume = volume
+    assert widget.ui.axisPreview.text.startswith("Axis K: 9 axial slices") and widget.ui.reconstructButton.enabled
+    parameters.everyNth, parameters.trust = 4, Trust.EVERY
+    assert widget.ui.trustPreview.text.startswith("3 of 9 slices") and widget.ui.everyNth.value == 4
+
+
+def test_parent_transforms_count_in_what_the_axis_means(widget: Any) -> None:
+    volume, _ = add_scan(widget, directions=np.eye(3))
+    assert widget.ui.axisPreview.text.endswith("3 mm apart, from inferior to superior.")
+    turned = np.eye(4)
+    turned[:3, :3] = [[2, 0, 0], [0, 0, -2], [0, 2, 0]]
+    volume.SetAndObserveTransformNodeID(mrml.add_linear_transform(turned).GetID())
+    widget.enter()
+    assert widget.ui.axisPreview.text == "Axis K: 9 coronal slices, 6 mm apart, from anterior to posterior."
+
+
+@pytest.mark.parametrize("trust, shown, wanted, told", [
+    ("All slices", None, "all", "9 of 9 slices are trusted: 0, 1, 2, 3, 4, ..., 8. Widest gap: 3 mm."),
+    ("Every Nth slice", "everyNth", "every:4", "3 of 9 slices are trusted: 0, 4, 8. Widest gap: 12 mm."),
+    ("A percentage", "percentage", "25%", "2 of 9 slices are trusted: 0, 8. Widest gap: 24 mm."),
+    ("Slices that carry segmentation", None, "segmented", "The slices on which a chosen segment has a voxel."),
+    ("A list of slices", "sliceList", "1,3-5", "4 of 9 slices are trusted: 1, 3, 4, 5. Widest gap: 6 mm."),
+])
+def test_trusted_slices_are_asked_for_and_told(widget: Any, trust: str, shown: str | None, wanted: str, told: str
+                                               ) -> None:
+    volume, segmentation = add_scan(widget)
+    choose(widget.ui.trust, trust)
+    widget.ui.everyNth.value, widget.ui.percentage.value = 4, 25.0
+    visible = [name for name in ("everyNth", "percentage", "sliceList") if getattr(widget.ui, name).visible]
+    assert visible == ([shown] if shown else [])
+    if shown == "sliceList":
+        assert not widget.ui.reconstructButton.enabled  # nothing is in the list yet
+        type_into(widget.ui.sliceList, "1,3-5")
+    assert keywords(widget.logic.getParameterNode())["trustedSlices"] == wanted
+    assert widget.ui.trustPreview.text == told and widget.ui.reconstructButton.enabled
+
+
+def test_the_result_is_described_before_it_is_made(widget: Any) -> None:
+    add_scan(widget)
+    assert widget.ui.outputPreview.text == "Result: 22 x 20 x 35 voxels of 0.7 x 0.9 x 0.7 mm."
+    choose(widget.ui.trust, "Every Nth slice")
+    assert widget.ui.outputPreview.text == "Result: 22 x 20 x 9 voxels of 0.7 x 0.9 x 3 mm."
+    widget.ui.outputSpacing.value = 1.5
+    assert widget.ui.outputPreview.text == "Result: 22 x 20 x 17 voxels of 0.7 x 0.9 x 1.5 mm."
+    assert keywords(widget.logic.getParameterNode())["outputSpacing"] == 1.5
+
+
+@pytest.mark.parametrize("change, reason", [
+    (lambda ui: (choose(ui.trust, "A list of slices"), type_into(ui.sliceList, "0,40")), "Slice 40 does not exist"),
+    (lambda ui: (choose(ui.trust, "A list of slices"), type_into(ui.sliceList, "4")), "Only one slice is trusted"),
+    (lambda ui: type_into(ui.excludedSlices, "3-"), "Cannot read the excluded slices '3-'"),
+    (lambda ui: type_into(ui.excludedSlices, "0-8"), "No slice is left"),
+    (lambda ui: [ui.segments.item(row).setCheckState(qt.Qt.Unchecked) for row in range(2)], "at least one segment"),
+    (lambda ui: (ui.segmentation.setCurrentNode(None), choose(ui.trust, "Slices that carry segmentation")),
+     "there is no segmentation"),
+    (lambda ui: ui.inputVolume.setCurrentNode(None), "Choose an input volume first."),
+    (lambda ui: setattr(ui.outputSpacing, "value", 0.001) or ui.inputVolume.setCurrentNode(
+        mrml.add_volume(np.zeros((4, 1500, 1500), np.uint8))), "makes more than"),
+])
+def test_what_cannot_run_says_why(widget: Any, change: Callable[[Any], Any], reason: str) -> None:
+    add_scan(widget)
+    assert widget.ui.reconstructButton.enabled
+    change(widget.ui)
+    assert not widget.ui.reconstructButton.enabled and reason in widget.ui.reconstructButton.toolTip
+
+
+def test_a_volume_that_cannot_be_used_says_why(widget: Any) -> None:
+    widget.ui.inputVolume.setCurrentNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty"))
+    assert not widget.ui.reconstructButton.enabled
+    assert "'empty' has no voxels" in widget.ui.reconstructButton.toolTip
+    assert not widget.ui.axisPreview.visible and not widget.ui.excludeButton.enabled
+
+
+@pytest.mark.parametrize("change, told", [
+    (lambda ui: choose(ui.preset, "Fast"), "Expected: 25 s, 0.5 GB of memory."),
+    (lambda ui: choose(ui.preset, "Balanced"), "Expected: 5 min, 0.5 GB of memory."),
+    (lambda ui: choose(ui.preset, "Best"), "Expected, as a guess: 2.8 h, 0.5 GB of memory."),
+    (lambda ui: choose(ui.trust, "Slices that carry segmentation"), "Expected: at most 25 s, 0.5 GB of memory."),
+    (lambda ui: ui.segmentation.setCurrentNode(None), "Expected: 16 s, 0.5 GB of memory."),
+    (lambda ui: type_into(ui.excludedSlices, "x"), ""),
+])
+def test_time_and_memory_are_told_beforehand(widget: Any, change: Callable[[Any], Any], told: str) -> None:
+    add_scan(widget)
+    change(widget.ui)
+    assert widget.ui.estimate.text == told and widget.ui.estimate.visible == bool(told)
+
+
+# Segments
+
+
+def test_segments_are_left_out_by_a_click(widget: Any) -> None:
+    volume, segmentation = add_scan(widget)
+    segments = widget.ui.segments
+    assert [segments.item(row).text() for row in range(2)] == ["肝臓 é core", "肝臓 é shifted"] and segments.visible
+    row = segments.visualItemRect(segments.item(0))
+    QTest.mouseClick(segments.viewport(), qt.Qt.LeftButton, qt.Qt.NoModifier,
+                     qt.QPoint(row.left() + 8, row.center().y()))
+    assert keywords(widget.logic.getParameterNode())["segmentIDs"] == ["shifted"]
+    assert reconstructed(widget).resultSegmentation.GetSegmentation().GetSegmentIDs() == ("shifted",)
+
+
+def test_segments_that_were_drawn_meanwhile_take_part(widget: Any) -> None:
+    volume, segmentation = add_scan(widget)
+    widget.exit()
+    segmentation.GetSegmentation().AddEmptySegment("new", "lesion")
+    segmentation.GetSegmentation().GetSegment("core").SetName("liver")
+    widget.enter()
+    segments = widget.ui.segments
+    assert [segments.item(row).text() for row in range(3)] == ["liver", "肝臓 é shifted", "lesion"]
+    assert keywords(widget.logic.getParameterNode())["segmentIDs"] == ["core", "shifted", "new"]
+
+
+def test_without_segmentation_there_is_no_list(widget: Any) -> None:
+    add_scan(widget)
+    widget.ui.segmentation.setCurrentNode(None)
+    assert not widget.ui.segments.visible and keywords(widget.logic.getParameterNode())["segmentIDs"] is None
+
+
+# The slice that a view shows
+
+
+def transformed(volume: Any, kind: str) -> None:
+    """Put a volume under a parent transform."""
+    if kind == "linear":
+        matrix = np.eye(4)
+        matrix[:3] = np.c_[1.5 * mrml.rotation(40.0, 30.0), [7.0, -30.0, 11.0]]
+        volume.SetAndObserveTransformNodeID(mrml.add_linear_transform(matrix).GetID())
+    elif kind == "bent":
+        volume.SetAndObserveTransformNodeID(mrml.add_grid_transform(shift=10.0).GetID())
+
+
+@pytest.mark.parametrize("kind", ["none", "linear", "bent"])
+@pytest.mark.parametrize("axis, index", [(2, 0), (2, 5), (2, 8), (1, 13), (0, 21)])
+def test_the_slice_that_is_shown_is_excluded(widget: Any, kind: str, axis: int, index: int) -> None:
+    volume, _ = add_scan(widget)
+    transformed(volume, kind)
+    choose(widget.ui.sliceAxis, ["I (columns)", "J (rows)", "K (slices)"][axis])
+    at = [10.5, 9.5, 4.0]
+    at[axis] = index + 0.3
+    cut_through(volume, at, axis, "Green")
+    for view in ("Red", "Yellow"):
+        cut_through(volume, (10.5, 9.5, 4.0), (axis + 1) % 3, view)
+    click(widget.ui.excludeButton)
+    assert widget.ui.excludedSlices.text == str(index)
+    assert f"Slice {index}, which the view Green shows" in widget.ui.message.text
+    click(widget.ui.excludeButton)
+    assert widget.ui.excludedSlices.text == str(index)
+
+
+def test_excluding_adds_to_what_is_excluded(widget: Any) -> None:
+    volume, _ = add_scan(widget)
+    type_into(widget.ui.excludedSlices, "1-2")
+    cut_through(volume, (10.0, 9.0, 4.0), 2)
+    click(widget.ui.excludeButton)
+    assert keywords(widget.logic.getParameterNode())["excludedSlices"] == "1-2,4"
+
+
+def test_a_view_beside_the_volume_excludes_nothing(widget: Any) -> None:
+    volume, _ = add_scan(widget)
+    cut_through(volume, (10.0, 9.0, 8.6), 2)
+    click(widget.ui.excludeButton)
+    assert widget.ui.excludedSlices.text == "" and red(widget.ui.message.text)
+    assert "The slice view Red does not show the volume" in widget.ui.message.text
+
+
+def test_without_a_view_along_the_axis_nothing_is_excluded(widget: Any) -> None:
+    add_scan(widget)
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    layout.SetViewArrangement(layout.SlicerLayoutOneUp3DView)
+    click(widget.ui.excludeButton)
+    assert "No slice view shows slices along axis K" in widget.ui.message.text
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("axis, corner", [("axial", (-1, -1)), ("coronal", (-1, 1)), ("sagittal", (-1, 1))])
+def test_previews_are_upright(widget: Any, axis: str, corner: tuple[int, int], signs: tuple[int, int],
+                              transposed: bool) -> None:
+    # `corner`: where along x, y, z (left, posterior, superior) the top left corner of a picture lies.
+    within = {"axial": (0, 1), "coronal": (0, 2), "sagittal": (1, 2)}[axis]
+    order = within[::-1] if transposed else within  # the anatomical axis of columns, then that of rows
+    direction = np.zeros((3, 3))
+    for column, (anatomical, sign) in enumerate(zip(order, signs, strict=True)):
+        direction[anatomical, column] = sign
+    direction[({0, 1, 2} - set(within)).pop(), 2] = 1.0
+    lengths = [6 if anatomical == within[0] else 3 for anatomical in order]
+    image = np.zeros(lengths[::-1])
+    wanted = dict(zip(within, corner, strict=True))
+    place = [0 if sign * -1 == wanted[anatomical] else length - 1
+             for anatomical, sign, length in zip(order, signs, lengths, strict=True)]
+    image[place[1], place[0]] = 1.0
+    grid = Grid((1, *lengths[::-1]), (0, 0, 0), (1, 1, 1), tuple(map(tuple, direction)))
+    shown = pixmap(image, grid, "k", (0.0, 1.0)).toImage()
+    assert shown.width() == 2 * shown.height()
+    brightest = max(((x, y) for x in range(2, shown.width(), 4) for y in range(2, shown.height(), 4)),
+                    key=lambda at: shown.pixelColor(*at).lightness())
+    assert brightest[0] < shown.width() / 6 and brightest[1] < shown.height() / 3
+
+
+# The device
+
+
+def test_the_cpu_is_plainly_red_and_says_why(widget: Any) -> None:
+    assert red(widget.ui.deviceNote.text) and "There is no GPU." in widget.ui.deviceNote.text
+    assert [widget.ui.device.itemText(n) for n in range(2)] == ["Automatic", "CPU: Xeon, 8.0 GB"]
+
+
+def test_a_gpu_is_named_with_its_memory(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    StandInDeviceList.found = [GPU, {**CPU, "note": "CPU."}]
+    with opened_panel(monkeypatch) as opened:
+        assert opened.ui.deviceNote.text == "cuda:0: NVIDIA H200, 151.0 GB"
+        add_scan(opened)
+        assert opened.ui.estimate.text == "Expected: 3 s, 0.3 GB of memory on the graphics card."
+        choose(opened.ui.device, "CPU: Xeon, 8.0 GB")
+        assert red(opened.ui.deviceNote.text)
+        assert keywords(opened.logic.getParameterNode())["device"] == "cpu"
+
+
+def test_a_device_of_another_computer_is_pointed_out(widget: Any) -> None:
+    widget.logic.getParameterNode().device = "cuda:3"
+    assert widget.ui.device.currentText == "cuda:3"
+    assert "This computer has no device cuda:3" in widget.ui.deviceNote.text and red(widget.ui.deviceNote.text)
+
+
+def test_devices_are_looked_for_until_some_are_known(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    StandInDeviceList.found, StandInDeviceList.started = [], 0
+    with opened_panel(monkeypatch) as opened:
+        assert "once the Python packages are installed" in opened.ui.deviceNote.text
+        StandInDeviceList.found = [CPU]
+        opened.enter()
+        opened.enter()
+    assert StandInDeviceList.started == 2
+
+
+# Running
+
+
+def test_reconstruct_becomes_cancel_and_results_come(widget: Any, process: StandInWorkerProcess) -> None:
+    volume, segmentation = add_scan(widget)
+    choose(widget.ui.trust, "Every Nth slice")
+    before, button = mrml.fingerprint(slicer.mrmlScene), widget.ui.reconstructButton
+    parameters = widget.logic.getParameterNode().parameterNode.GetID()
+    process.isHeld = True
+    click(button)
+    assert button.text == "Cancel" and button.enabled
+    wait_until(lambda: widget.ui.preview.visible)
+    assert widget.ui.progressBar.value == 500 and not widget.ui.preview.pixmap.isNull()
+    assert widget.ui.progressText.text == "Learning from the slices, 1 s left"
+    process.isHeld = False
+    process._timer.start(0)
+    wait_until(lambda: not widget.logic.isRunning)
+    assert button.text == "Reconstruct" and not widget.ui.progressView.visible
+    assert widget.ui.message.text.startswith("Done in ") and not widget.ui.resultsSection.collapsed
+    choices, after = widget.logic.getParameterNode(), mrml.fingerprint(slicer.mrmlScene)
+    assert choices.resultVolume.GetName() == f"{volume.GetName()} reconstructed"
+    assert choices.resultSegmentation.GetSegmentation().GetSegmentIDs() == ("core", "shifted")
+    assert {name: after[name] for name in before if name != parameters} == {
+        name: value for name, value in before.items() if name != parameters}
+    assert "Agreement on hidden slices: low (PSNR 22.0 dB on 3 slices" in widget.ui.resultText.text
+    assert "Expected error: 2.22 on average" in widget.ui.resultText.text
+
+
+def test_cancel_leaves_the_scene_as_it_was(widget: Any, process: StandInWorkerProcess) -> None:
+    add_scan(widget)
+    before, button = mrml.fingerprint(slicer.mrmlScene), widget.ui.reconstructButton
+    process.isHeld = True
+    click(button)
+    wait_until(lambda: process.state == "running")
+    click(button)
+    assert button.text == "Cancelling..." and not button.enabled
+    assert widget.ui.progressText.text == "Cancelling..."
+    wait_until(lambda: not widget.logic.isRunning)
+    assert button.text == "Reconstruct" and button.enabled
+    assert widget.ui.message.text == "Cancelled. The scene is as it was."
+    assert mrml.fingerprint(slicer.mrmlScene) == before
+
+
+def test_a_failure_is_told_in_red(widget: Any, process: StandInWorkerProcess) -> None:
+    add_scan(widget)
+    before = mrml.fingerprint(slicer.mrmlScene)
+    process.failure = {"event": "failed", "kind": "memory", "message": "Not enough <memory>.", "details": ""}
+    parameters = reconstructed(widget)
+    assert red(widget.ui.message.text) and "Not enough &lt;memory&gt;." in widget.ui.message.text
+    assert parameters.resultVolume is None and mrml.fingerprint(slicer.mrmlScene) == before
+    process.failure = None
+    reconstructed(widget)
+    assert widget.ui.message.text.startswith("Done in ")
+
+
+def test_what_is_found_out_only_when_it_starts_is_told(widget: Any) -> None:
+    volume, segmentation = add_scan(widget)
+    for name in ("core", "shifted"):
+        segmentation.GetSegmentation().GetSegment(name).RemoveAllRepresentations()
+    reconstructed(widget)
+    assert red(widget.ui.message.text) and "has a voxel in the volume" in widget.ui.message.text
+
+
+def test_without_consent_to_packages_nothing_starts(widget: Any, monkeypatch: pytest.MonkeyPatch,
+                                                    process: StandInWorkerProcess) -> None:
+    from TriplaneGaussianReconModule import dependencies
+
+    add_scan(widget)
+    monkeypatch.setattr(dependencies, "ensure", lambda parent: False)
+    click(widget.ui.reconstructButton)
+    assert not process.folders and "Python packages are missing" in widget.ui.message.text
+
+
+@pytest.mark.parametrize("event", ["close", "delete", "cleanup"])
+def test_a_run_ends_with_what_it_belongs_to(widget: Any, process: StandInWorkerProcess, event: str) -> None:
+    volume, _ = add_scan(widget)
+    process.isHeld = True
+    click(widget.ui.reconstructButton)
+    wait_until(lambda: process.state == "running")
+    if event == "close":
+        slicer.mrmlScene.Clear(False)
+    elif event == "delete":
+        slicer.mrmlScene.RemoveNode(volume)
+    else:
+        widget.cleanup()
+    assert process.state == "idle" and not widget.logic.isRunning
+    assert slicer.util.getNodesByClass("vtkMRMLTableNode") == [] and not list(
+        Path(slicer.app.temporaryPath).iterdir())
+    if event != "cleanup":
+        assert widget.ui.reconstructButton.text == "Reconstruct" and not widget.ui.reconstructButton.enabled
+        assert "so there is no result" in widget.ui.message.text
+
+
+def test_the_panel_works_on_in_a_scene_that_was_closed(widget: Any) -> None:
+    for _ in range(2):
+        add_scan(widget)
+        assert reconstructed(widget).resultVolume is not None
+        slicer.mrmlScene.Clear(False)
+        assert widget.ui.inputVolume.currentNode() is None and not widget.ui.plotButton.enabled
+
+
+def test_after_cleanup_nothing_of_the_panel_reacts(widget: Any) -> None:
+    volume, segmentation = add_scan(widget)
+    parameters = widget.logic.getParameterNode()
+    widget.cleanup()
+    text = widget.ui.trustPreview.text
+    parameters.trust = Trust.EVERY
+    widget.ui.seed.value = 99
+    assert widget.ui.trustPreview.text == text and parameters.seed == 0
+    slicer.mrmlScene.RemoveNode(volume)
+    slicer.mrmlScene.Clear(False)
+
+
+# Results
+
+
+def test_results_that_are_not_there_cannot_be_looked_at(widget: Any) -> None:
+    open_section(widget.ui.resultsSection)
+    for name in ("compareButton", "tableButton", "plotButton", "renderButton", "exportButton"):
+        button = getattr(widget.ui, name)
+        assert not button.enabled and button.toolTip == "There is no result yet."
+
+
+def test_views_show_input_result_and_error_linked(widget: Any) -> None:
+    volume, _ = add_scan(widget)
+    parameters = reconstructed(widget)
+    click(widget.ui.compareButton)
+    nodes = [slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode") for name in views.COMPARED]
+    logics = [slicer.app.applicationLogic().GetSliceLogic(node) for node in nodes]
+    assert all(node.IsMappedInLayout() for node in nodes)
+    assert [logic.GetBackgroundLayer().GetVolumeNode() for logic in logics] == [
+        volume, parameters.resultVolume, parameters.resultConfidence]
+    assert all(logic.GetSliceCompositeNode().GetLinkedControl() for logic in logics)
+    planes = [slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, :3] for node in nodes]
+    assert np.allclose(planes[0], planes[1]) and np.allclose(planes[0], planes[2])
+    along = mrml.ijk_to_ras()[:3, 2] / 3.0
+    assert abs(planes[0][:, 2] @ along) < 1e-6  # the slices are seen from the side
+
+
+def test_plot_and_table_show_the_scores_and_go_with_them(widget: Any) -> None:
+    add_scan(widget)
+    parameters = reconstructed(widget)
+    before, table = len(mrml.node_ids(slicer.mrmlScene)), parameters.resultScores
+    click(widget.ui.plotButton)
+    click(widget.ui.plotButton)
+    series, = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
+    chart, = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+    assert series.GetTableNode() is table and chart.GetNthPlotSeriesNode(0) is series
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    assert layout.GetViewArrangement() == slicer.modules.plots.logic().GetLayoutWithPlot(layout.SlicerLayoutFourUpView)
+    click(widget.ui.tableButton)
+    assert slicer.app.applicationLogic().GetSelectionNode().GetActiveTableID() == table.GetID()
+    assert layout.GetViewArrangement() == slicer.modules.tables.logic().GetLayoutWithTable(
+        layout.GetViewArrangement())
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    hierarchy.RemoveItem(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(table)))
+    assert not slicer.util.getNodesByClass("vtkMRMLPlotChartNode") and len(mrml.node_ids(slicer.mrmlScene)) < before
+    widget.enter()
+    assert not widget.ui.plotButton.enabled and widget.ui.plotButton.toolTip == "There is no result yet."
+
+
+def test_without_its_model_a_result_cannot_be_drawn_or_exported(widget: Any) -> None:
+    add_scan(widget)
+    reconstructed(widget)
+    for button in (widget.ui.renderButton, widget.ui.exportButton):
+        assert not button.enabled and "Check 'Keep model'" in button.toolTip
+
+
+def test_a_model_that_was_kept_is_exported(widget: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_scan(widget)
+    open_section(widget.ui.advancedSection)
+    click(widget.ui.keepModel)
+    reconstructed(widget)
+    path = tmp_path / "кость.safetensors"
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: str(path))
+    click(widget.ui.exportButton)
+    assert path.read_bytes() == b"a model"
+    path = tmp_path / "nowhere" / "model.safetensors"
+    told: list[str] = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", told.append)
+    click(widget.ui.exportButton)
+    assert "could not be written" in told[0] and str(path) in told[0]
+
+
+# Settings
+
+
+def test_sets_of_parameters_do_not_mix(widget: Any) -> None:
+    add_scan(widget)
+    ui = widget.ui
+    ui.seed.value = 3
+    first = ui.parameterSet.currentNode()
+    second = ui.parameterSet.addNode()
+    assert ui.parameterSet.currentNode() is second and ui.seed.value == 0 and ui.inputVolume.currentNode() is None
+    ui.seed.value = 8
+    choose(ui.trust, "A percentage")
+    ui.parameterSet.setCurrentNode(first)
+    assert ui.seed.value == 3 and ui.trust.currentText == "All slices" and ui.inputVolume.currentNode() is not None
+    sets = [TriplaneGaussianReconParameterNode(node) for node in (first, second)]
+    assert [found.seed for found in sets] == [3, 8]
+    assert [found.trust for found in sets] == [Trust.ALL, Trust.PERCENTAGE]
+    slicer.mrmlScene.RemoveNode(first)
+    assert ui.parameterSet.currentNode() is second and ui.seed.value == 8
+
+
+def test_results_belong_to_the_set_they_were_made_with(widget: Any, process: StandInWorkerProcess) -> None:
+    add_scan(widget)
+    process.isHeld = True
+    first = widget.ui.parameterSet.currentNode()
+    click(widget.ui.reconstructButton)
+    second = widget.ui.parameterSet.addNode()
+    process.isHeld = False
+    process._timer.start(0)
+    wait_until(lambda: not widget.logic.isRunning)
+    assert TriplaneGaussianReconParameterNode(second).resultVolume is None and not widget.ui.compareButton.enabled
+    widget.ui.parameterSet.setCurrentNode(first)
+    assert TriplaneGaussianReconParameterNode(first).resultVolume is not None and widget.ui.compareButton.enabled
+
+
+def test_choices_and_results_come_back_with_the_scene(widget: Any, tmp_path: Path) -> None:
+    volume, _ = add_scan(widget)
+    ui = widget.ui
+    choose(ui.sliceAxis, "J (rows)")
+    choose(ui.trust, "A list of slices")
+    type_into(ui.sliceList, "0,4-19")
+    type_into(ui.excludedSlices, "7")
+    ui.outputSpacing.value, ui.seed.value = 0.45, 12
+    ui.segments.item(1).setCheckState(qt.Qt.Unchecked)
+    reconstructed(widget)
+    told, path = ui.resultText.text, tmp_path / "scene.mrb"
+    assert slicer.mrmlScene.WriteToMRB(str(path))
+    slicer.mrmlScene.Clear(False)
+    assert ui.seed.value == 0 and ui.sliceList.text == ""
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "scene")
+    slicer.mrmlScene.SetURL(str(next((tmp_path / "scene").rglob("*.mrml"))))
+    assert slicer.mrmlScene.Import(None)
+    assert (ui.sliceAxis.currentText, ui.trust.currentText, ui.sliceList.text, ui.excludedSlices.text) == (
+        "J (rows)", "A list of slices", "0,4-19", "7")
+    assert (ui.outputSpacing.value, ui.seed.value) == (0.45, 12)
+    assert ui.inputVolume.currentNode().GetName() == volume.GetName()
+    assert keywords(widget.logic.getParameterNode())["segmentIDs"] == ["core"]
+    assert ui.segments.item(1).checkState() == qt.Qt.Unchecked
+    assert ui.resultText.text == told and ui.plotButton.enabled and ui.compareButton.enabled
+    assert not ui.exportButton.enabled  # models are not part of the scene
+
+
+def test_try_it_fills_in_the_panel(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    voxels, mask = moving()
+
+    def load(name: str) -> tuple[Any, Any]:
+        assert name == sample_data.sampleNames()[0]
+        volume = mrml.add_volume(voxels)
+        return volume, mrml.add_segmentation(volume, {"core": mask})
+
+    monkeypatch.setattr(sample_data, "load", load)
+    click(widget.ui.tryButton)
+    assert widget.ui.reconstructButton.enabled and widget.ui.everyNth.value == 3
+    assert "3 of 9 slices are trusted: 0, 3, 6." in widget.ui.trustPreview.text
+    assert reconstructed(widget).resultSegmentation is not None
+
+
+def test_a_sample_that_cannot_be_loaded_is_told(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> None:
+        raise InputError("Connect to the internet and try again.")
+
+    monkeypatch.setattr(sample_data, "load", load)
+    click(widget.ui.tryButton)
+    assert red(widget.ui.message.text) and "Connect to the internet" in widget.ui.message.text
+
+
+# With the real worker
+
+
+@pytest.fixture
+def real(scene: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The panel with the real worker and the real list of devices."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with opened_panel(monkeypatch) as opened:
+        yield opened
+
+
+def normal_of(view: Any) -> np.ndarray:
+    return slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())[:3, 2]
+
+
+@pytest.mark.slow
+def test_from_click_to_result_and_to_any_plane(real: Any) -> None:
+    volume, _ = add_scan(real)
+    wait_until(lambda: "Looking" not in real.ui.deviceNote.text)
+    choose(real.ui.trust, "Every Nth slice")
+    real.ui.keepModel.checked = True
+    parameters = reconstructed(real)
+    result = slicer.util.arrayFromVolume(parameters.resultVolume)
+    voxels = slicer.util.arrayFromVolume(volume)
+    assert np.abs(result[::2].astype(float) - voxels[::2]).mean() < 20.0
+    assert "Agreement on hidden slices" in real.ui.resultText.text
+    cut_through(volume, (10.0, 9.0, 4.0), 2)
+    click(real.ui.renderButton)
+    assert not real.ui.renderButton.enabled and real.ui.renderButton.toolTip == "A plane is being drawn."
+    wait_until(lambda: real.ui.renderButton.enabled)
+    view = slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode")
+    plane = slicer.app.applicationLogic().GetSliceLogic(view).GetBackgroundLayer().GetVolumeNode()
+    assert plane.GetName() in real.ui.message.text and not list(Path(slicer.app.temporaryPath).glob("*/plane.nrrd"))
+    drawn = slicer.util.arrayFromVolume(plane)
+    ends = [mrml.world_of_voxel(plane, [0, 0, 0]), mrml.world_of_voxel(volume, [10.0, 9.0, 4.0])]
+    assert drawn.shape[0] == 1 and abs((ends[1] - ends[0]) @ normal_of(view)) < 1e-3
+    assert abs(drawn.max() - result[4].max()) < 50.0 and drawn.max() - drawn.min() > 500.0
+
+
+@pytest.mark.slow
+def test_the_real_worker_is_cancelled_and_nothing_is_left(real: Any) -> None:
+    add_scan(real)
+    before = mrml.fingerprint(slicer.mrmlScene)
+    click(real.ui.reconstructButton)
+    wait_until(lambda: "Learning" in real.ui.progressText.text)
+    click(real.ui.reconstructButton)
+    wait_until(lambda: not real.logic.isRunning, seconds=10.0)
+    assert mrml.fingerprint(slicer.mrmlScene) == before
+    assert not list(Path(slicer.app.temporaryPath).iterdir())

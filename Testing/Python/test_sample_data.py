@@ -1,0 +1,114 @@
+"""Sample data in Slicer: what is registered, and what is loaded, over a real MRML scene."""
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+import cv2
+import pytest
+import slicer
+from TriplaneGaussianReconModule import sample_data
+
+from TriplaneGaussianReconLib.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "Resources" / "SampleData"
+
+
+@dataclass
+class StandInSampleDataLogic:
+    """Stand-in for Slicer's SampleDataLogic: sources by name; `downloadSamples` makes nodes instead of reading files.
+
+    Keywords and results as in Slicer, Modules/Scripted/SampleData/SampleData.py.
+    """
+
+    sources: dict[str, dict[str, Any]]
+    fails: tuple[str, ...] = ()
+
+    def registerCustomSampleDataSource(self, category: str = "Custom", sampleName: Any = None, uris: Any = None,
+                                       fileNames: Any = None, nodeNames: Any = None, customDownloader: Any = None,
+                                       thumbnailFileName: Any = None, loadFileTypes: Any = None, loadFiles: Any = None,
+                                       loadFileProperties: Any = None, checksums: Any = None) -> None:
+        self.sources[sampleName] = {"category": category, "uris": uris, "fileNames": fileNames, "nodeNames": nodeNames,
+                                    "thumbnail": thumbnailFileName, "types": loadFileTypes, "checksums": checksums}
+
+    def __call__(self) -> StandInSampleDataLogic:
+        return self
+
+    def downloadSamples(self, name: str) -> list[Any]:
+        classes = {"VolumeFile": "vtkMRMLScalarVolumeNode", "SegmentationFile": "vtkMRMLSegmentationNode"}
+        source = self.sources[name]
+        return [slicer.mrmlScene.AddNewNodeByClass(classes[kind], node_name)
+                for kind, node_name in zip(source["types"], source["nodeNames"], strict=True) if kind not in self.fails]
+
+
+@pytest.fixture
+def logic(monkeypatch: pytest.MonkeyPatch) -> StandInSampleDataLogic:
+    """Slicer's module Sample Data, and an empty real scene."""
+    made = StandInSampleDataLogic({})
+    scene = slicer.vtkMRMLScene()
+    slicer.vtkSlicerSegmentationsModuleLogic().SetMRMLScene(scene)  # registers the class of segmentation nodes
+    monkeypatch.setattr(slicer, "mrmlScene", scene, raising=False)
+    monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=made))  # type: ignore[arg-type]
+    return made
+
+
+def test_checksums_are_those_of_the_files() -> None:
+    for sample in sample_data.SAMPLES:
+        for file, expected in ((sample.volume, sample.volume_sum), (sample.segmentation, sample.segmentation_sum)):
+            assert hashlib.sha256((FOLDER / file).read_bytes()).hexdigest() == expected
+
+
+def test_all_samples_are_registered_with_what_slicer_needs(logic: StandInSampleDataLogic) -> None:
+    sample_data.registerSampleData()
+    assert list(logic.sources) == sample_data.sampleNames()
+    for source in logic.sources.values():
+        assert source["category"] == "TriplaneGaussianRecon"
+        assert source["types"] == ["VolumeFile", "SegmentationFile"]
+        assert len(source["uris"]) == len(source["fileNames"]) == len(source["nodeNames"]) == 2
+        assert all(text.startswith("SHA256:") and len(text) == 71 for text in source["checksums"])
+        assert cv2.imread(source["thumbnail"]).shape == (280, 260, 3)
+
+
+def test_from_the_source_tree_the_files_at_hand_are_used(logic: StandInSampleDataLogic) -> None:
+    sample_data.registerSampleData()
+    for source in logic.sources.values():
+        for uri, file in zip(source["uris"], source["fileNames"], strict=True):
+            assert Path(url2pathname(urlparse(uri).path)).samefile(FOLDER / file)
+
+
+def test_once_installed_files_come_from_the_repository(logic: StandInSampleDataLogic, tmp_path: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_data, "_SOURCE_FOLDER", tmp_path)
+    sample_data.registerSampleData()
+    for source in logic.sources.values():
+        for uri, file in zip(source["uris"], source["fileNames"], strict=True):
+            assert uri == f"{sample_data.URL}/{file}"
+            branch, path = uri.split("/SlicerTriplaneGaussianRecon/")[1].split("/", 1)
+            assert branch == "main" and (ROOT / path).is_file()
+
+
+def test_loading_gives_volume_and_segmentation(logic: StandInSampleDataLogic) -> None:
+    volume, segmentation = sample_data.load("LumbarSpineCT")
+    assert volume.IsA("vtkMRMLScalarVolumeNode") and volume.GetName() == "LumbarSpineCT"
+    assert segmentation.IsA("vtkMRMLSegmentationNode") and segmentation.GetName() == "LumbarSpineCT segmentation"
+
+
+def test_an_unknown_sample_is_refused_naming_the_known_ones(logic: StandInSampleDataLogic) -> None:
+    with pytest.raises(InputError, match="LumbarSpineCT, FetalBrainMR"):
+        sample_data.load("Head")
+
+
+@pytest.mark.parametrize("fails", [("VolumeFile",), ("SegmentationFile",), ("VolumeFile", "SegmentationFile")])
+def test_half_a_sample_is_none(logic: StandInSampleDataLogic, fails: tuple[str, ...]) -> None:
+    logic.fails = fails
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    with pytest.raises(InputError, match="connect to the internet"):
+        sample_data.load("FetalBrainMR")
+    assert slicer.mrmlScene.GetNumberOfNodes() == before

@@ -1,0 +1,366 @@
+"""The worker does a job as the library would, tells how it goes, and leaves a whole outcome or none."""
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from TriplaneGaussianReconLib import worker
+from TriplaneGaussianReconLib.errors import BackendUnavailableError, InputError, MissingPackageError, OutputError
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.jobs import MODEL, STOP, Job, Message, Outcome, line, parse, read_preview
+from TriplaneGaussianReconLib.observations import Observations
+from TriplaneGaussianReconLib.progress import Progress
+from TriplaneGaussianReconLib.reconstruction import reconstruct
+from TriplaneGaussianReconLib.rendering import draw_grid
+from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.storage import load_model
+from TriplaneGaussianReconLib.worker import ExitCode, Pace, explained, seconds_left
+
+ROOT = Path(__file__).resolve().parents[2]
+SHAPE = (9, 20, 22)
+WORKER = [sys.executable, "-m", "TriplaneGaussianReconLib.worker"]
+
+
+class StandInMessages:
+    """Stand-in for the standard output of a process of its own: keeps the messages."""
+
+    def __init__(self) -> None:
+        self.sent, self.is_heard = list[Message](), True
+
+    def send(self, event: str, **fields: Any) -> None:
+        message = parse(line(event, **fields))
+        assert message is not None
+        self.sent.append(message)
+
+    def of(self, event: str) -> list[Message]:
+        return [message for message in self.sent if message["event"] == event]
+
+
+@pytest.fixture(scope="module")
+def job(textured: Callable[..., np.ndarray], rotation: Any) -> Job:
+    """An oblique volume with two segments that overlap and one that is on no trusted slice."""
+    grid = Grid(SHAPE, (1.0, -2.0, 30.0), (0.8, 0.8, 1.6), rotation)
+    volume = textured(SHAPE)
+    layers = np.stack([5 * (volume > 0.6), volume > 0.5]).astype(np.int16)
+    layers[0, 1, :2, :2] = 9
+    segments = (Segment("肝", 5, 0, "liver", (0.9, 0.3, 0.1)), Segment("Körper", 1, 1), Segment("unseen", 9, 0))
+    segmentation = Segmentation(layers, segments, grid, {"Segment0_Tags": "TerminologyEntry:x|"})
+    return Job(Image((1000 * volume).astype(np.uint16), grid), {"k": Selection.every(9, 2)}, segmentation, spacing=0.8,
+               device="cpu", seed=3)
+
+
+def done(job: Job, folder: Path, should_stop: Callable[[], bool] = lambda: False) -> tuple[int, StandInMessages]:
+    """Do a job in this process."""
+    messages = StandInMessages()
+    job.write(folder)
+    return worker.run(folder, messages, should_stop), messages  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def finished(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StandInMessages]:
+    """The folder of a job that is done, and what was told meanwhile."""
+    folder = tmp_path_factory.mktemp("job")
+    code, messages = done(replace(job, keep_model=True), folder)
+    assert code == ExitCode.FINISHED
+    return folder, messages
+
+
+# ------------------------------------------------------------------------------------------------------------- outcome
+
+
+def test_the_outcome_is_what_the_library_makes(job: Job, finished: tuple[Path, StandInMessages]) -> None:
+    outcome = Outcome.read(finished[0])
+    observations = Observations.from_volume(job.volume, job.trusted, job.segmentation)
+    result = reconstruct(observations, job.volume.grid.resampled("k", 0.8), device="cpu", seed=3)
+    assert outcome.volume.grid == result.volume.grid and outcome.volume.array.dtype == np.uint16
+    np.testing.assert_array_equal(outcome.volume.array, result.volume.array)
+    np.testing.assert_array_equal(outcome.confidence.array, result.confidence.array)
+    assert outcome.segmentation is not None and result.segmentation is not None and job.segmentation is not None
+    np.testing.assert_array_equal(outcome.segmentation.layers, result.segmentation.layers)
+    assert outcome.segmentation.segments == job.segmentation.segments[:2]
+    assert outcome.segmentation.metadata == job.segmentation.metadata
+
+
+def test_the_report_tells_what_was_asked_for(finished: tuple[Path, StandInMessages]) -> None:
+    report = Outcome.read(finished[0]).report
+    assert report["axis"] == "k" and report["trusted"] == {"k": [0, 2, 4, 6, 8]} and report["seed"] == 3
+    assert report["output_shape_kji"] == [17, 20, 22] and report["output_spacing_mm"] == [0.8, 0.8, 0.8]
+    assert report["segments_left_out"] == ["unseen"] and report["self_check"]["slices"] > 0
+
+
+def test_the_model_is_kept_if_that_was_asked_for(job: Job, finished: tuple[Path, StandInMessages], tmp_path: Path
+                                                 ) -> None:
+    outcome = Outcome.read(finished[0])
+    assert outcome.model is not None
+    drawn = draw_grid(load_model(outcome.model), outcome.volume.grid, "cpu").image
+    np.testing.assert_array_equal(np.rint(drawn), outcome.volume.array)
+    done(job, tmp_path)
+    assert Outcome.read(tmp_path).model is None and not (tmp_path / MODEL).exists()
+
+
+def test_nothing_else_is_left_in_the_folder(finished: tuple[Path, StandInMessages]) -> None:
+    assert sorted(path.name for path in finished[0].iterdir()) == [
+        "job.json", "job_labels.npy", "job_volume.npy", MODEL, "outcome.json", "outcome_confidence.npy",
+        "outcome_labels.npy", "outcome_volume.npy", "preview.npy"]
+
+
+# ------------------------------------------------------------------------------------------------------------ messages
+
+
+def test_messages_tell_how_it_goes(finished: tuple[Path, StandInMessages]) -> None:
+    folder, messages = finished
+    assert messages.sent[0] == {"event": "started", "device": "cpu", "note": "CPU."}
+    assert messages.sent[-1] == {"event": "finished"}
+    shares = [message["done"] for message in messages.of("progress")]
+    assert shares == sorted(shares) and shares[0] >= 0.0 and shares[-1] <= 1.0
+    previews = messages.of("preview")
+    assert len(previews) == 2 and previews[0] == previews[1] and previews[0]["axis"] == "k"
+    np.testing.assert_array_equal(read_preview(folder, previews[1]),
+                                  Outcome.read(folder).volume.array[previews[1]["index"]])
+
+
+def test_progress_is_told_ten_times_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    messages = StandInMessages()
+    pace = Pace(messages)  # type: ignore[arg-type]
+    for number in range(3000):  # in three seconds
+        now[0] = 100.0 + number / 1000
+        pace(Progress("learning", 0.5, number, 3000, None, number / 3000))
+    told = messages.of("progress")
+    assert 28 <= len(told) <= 30
+    assert told[0]["seconds_left"] is None
+    assert told[-1]["seconds_left"] == pytest.approx(3.0 - now[0] + 100.0, abs=0.2)
+
+
+@pytest.mark.parametrize(("seconds", "done", "left"), [
+    (0.0, 0.0, None), (60.0, 0.0, None), (0.5, 0.5, None), (10.0, 0.5, 10.0), (30.0, 0.75, 10.0), (9.0, 1.0, 0.0),
+    (9.0, 1.0 + 1e-9, 0.0)])
+def test_the_time_left_follows_from_the_time_used(seconds: float, done: float, left: float | None) -> None:
+    assert seconds_left(seconds, done) == left
+
+
+def test_a_preview_that_cannot_be_written_is_left_out(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                      ) -> None:
+    def refuse(*_: object) -> str:
+        raise OutputError("it is open elsewhere")
+
+    monkeypatch.setattr(worker, "write_preview", refuse)
+    code, messages = done(job, tmp_path)
+    assert code == ExitCode.FINISHED and not messages.of("preview")
+
+
+# ------------------------------------------------------------------------------------------------------------- failure
+
+
+@pytest.mark.parametrize(("changes", "text"), [
+    ({"preset": "worst"}, "Unknown preset 'worst'. Choose one of fast"), ({"device": "tpu"}, "Unknown device 'tpu'"),
+    ({"spacing": -1.0}, "positive number of millimetres"), ({"spacing": 1e-9}, "Choose a larger one"),
+    ({"trusted": {"k": Selection((3,), 9)}}, "At least two trusted slices"),
+    ({"trusted": {"k": Selection.every(8, 2)}}, "The selection is for 8 slices")])
+def test_what_the_user_can_change_is_told(job: Job, tmp_path: Path, changes: dict[str, Any], text: str) -> None:
+    code, messages = done(replace(job, **changes), tmp_path)
+    assert code == ExitCode.FAILED
+    assert messages.sent[-1]["kind"] == "input" and text in messages.sent[-1]["message"]
+    with pytest.raises(InputError, match="does not hold an outcome"):
+        Outcome.read(tmp_path)
+
+
+def test_a_folder_without_a_job_is_told(tmp_path: Path) -> None:
+    messages = StandInMessages()
+    assert worker.run(tmp_path, messages, lambda: False) == ExitCode.FAILED  # type: ignore[arg-type]
+    assert messages.sent == [{"event": "failed", "kind": "input", "details": "", "message":
+                              messages.sent[0]["message"]}]
+    assert "does not hold a job" in messages.sent[0]["message"]
+
+
+def test_a_disk_without_room_for_the_outcome_is_told_before_the_work(job: Job, tmp_path: Path,
+                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    job.write(tmp_path)
+    size = 17 * 20 * 22 * (2 + 4 + 2 * 2)  # volume, expected error, two layers of labels
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": size - 1}))
+    messages = StandInMessages()
+    assert worker.run(tmp_path, messages, lambda: False) == ExitCode.FAILED  # type: ignore[arg-type]
+    (failed,) = messages.sent
+    assert failed["kind"] == "input" and "Free disk space" in failed["message"]
+
+
+@pytest.mark.parametrize(("error", "kind", "text"), [
+    (InputError("Crop it."), "input", "Crop it."),
+    (BackendUnavailableError("No GPU. Use 'cpu'."), "input", "No GPU. Use 'cpu'."),
+    (OutputError("The disk is full. Free it."), "input", "The disk is full. Free it."),
+    (OSError(errno.ENOSPC, "No space left on device"), "input", "The disk is full. Free disk space"),
+    (MissingPackageError("Install psutil."), "missing", "Install psutil."),
+    (ModuleNotFoundError("No module named 'scipy'"), "missing", "No module named 'scipy'. Install the packages again."),
+    (MemoryError(), "memory", "not enough memory"),
+    (torch.OutOfMemoryError("CUDA out of memory"), "memory", "crop the volume"),
+    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "memory", "not enough memory"),
+    (ZeroDivisionError("division by zero"), "internal", "ZeroDivisionError: division by zero."),
+    (PermissionError(errno.EACCES, "Permission denied"), "internal", "Permission denied")])
+def test_failures_are_explained(error: Exception, kind: str, text: str) -> None:
+    assert explained(error)[0] == kind
+    assert text in explained(error)[1]
+
+
+def test_what_is_unexpected_comes_with_details(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Outcome, "write", lambda *_: 1 / 0)
+    code, messages = done(job, tmp_path)
+    assert code == ExitCode.FAILED and messages.sent[-1]["kind"] == "internal"
+    assert "Traceback" in messages.sent[-1]["details"] and "ZeroDivisionError" in messages.sent[-1]["details"]
+
+
+# ---------------------------------------------------------------------------------------------------------------- stop
+
+
+@pytest.mark.parametrize("stage", ["correspondence", "learning", "labels", "refinement", "rendering"])
+def test_it_stops_in_every_stage(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    reached = []
+    monkeypatch.setattr(Pace, "__call__", lambda _, progress: reached.append(progress.stage))
+    code, messages = done(job, tmp_path, lambda: stage in reached)
+    assert code == ExitCode.CANCELLED and messages.sent[-1] == {"event": "cancelled"} and reached[-1] == stage
+    assert not list(tmp_path.glob("outcome*"))
+
+
+def test_it_stops_before_it_writes(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(worker, "write_preview", lambda _, image: drawn.append(image) or "preview.npy")
+    ends = done(job, tmp_path, lambda: len(drawn) == 2)
+    assert ends[0] == ExitCode.CANCELLED and not list(tmp_path.glob("outcome*"))
+
+
+# --------------------------------------------------------------------------------------------- a process of its own
+
+
+@pytest.fixture
+def small(job: Job, tmp_path: Path) -> Path:
+    """The folder of a job so small that there is little to learn."""
+    array = job.volume.array[:3, :12, :14].copy()
+    Job(Image(array, Grid(array.shape)), {"k": Selection((0, 2), 3)}, device="cpu").write(tmp_path)
+    return tmp_path
+
+
+@contextmanager
+def started(*command: str, **arguments: Any) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, **arguments) as process:
+        yield process
+        process.kill()
+
+
+def read_until(process: subprocess.Popen[str], event: str) -> Message:
+    """Return the next message of this kind."""
+    assert process.stdout is not None
+    for text in process.stdout:
+        if (message := parse(text)) is not None and message["event"] == event:
+            return message
+    raise AssertionError(f"The process ended without {event}")
+
+
+def test_what_libraries_print_is_no_message(small: Path) -> None:
+    noise = ("import os, sys, warnings\nfrom TriplaneGaussianReconLib import reconstruction, worker\n"
+             "quiet = reconstruction.reconstruct\n"
+             "def noisy(*arguments, **named):\n"
+             "    print('printed'); os.write(1, b'written\\n'); os.system('echo echoed'); warnings.warn('warned')\n"
+             "    return quiet(*arguments, **named)\n"
+             "reconstruction.reconstruct = noisy\nsys.exit(worker.main([sys.argv[1]]))\n")
+    done = subprocess.run([sys.executable, "-c", noise, str(small)], cwd=ROOT, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == ExitCode.FINISHED
+    messages = [parse(text) for text in done.stdout.splitlines()]
+    assert None not in messages and messages[-1] == {"event": "finished"}
+    assert all(word in done.stderr for word in ("printed", "written", "echoed", "warned"))
+    assert Outcome.read(small).volume.array.shape == (3, 12, 14)
+
+
+@pytest.fixture
+def long(job: Job, tmp_path: Path) -> Path:
+    """The folder of a job that takes much longer than a test."""
+    replace(job, preset="best").write(tmp_path)
+    return tmp_path
+
+
+def test_the_file_asks_it_to_stop(long: Path) -> None:
+    with started(*WORKER, str(long)) as process:
+        read_until(process, "progress")
+        (long / STOP).touch()
+        read_until(process, "cancelled")
+        assert process.wait() == ExitCode.CANCELLED
+    assert not list(long.glob("outcome*"))
+
+
+def test_it_stops_when_the_other_end_of_its_input_is_gone(long: Path) -> None:
+    with started(*WORKER, str(long)) as process:
+        read_until(process, "progress")
+        assert process.stdin is not None
+        process.stdin.close()
+        read_until(process, "cancelled")
+        assert process.wait() == ExitCode.CANCELLED
+
+
+def test_it_stops_when_nobody_reads_its_output(long: Path) -> None:
+    with started(*WORKER, str(long)) as process:
+        read_until(process, "progress")
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait() == ExitCode.CANCELLED
+
+
+def test_it_ends_though_what_it_is_in_does_not_ask(long: Path) -> None:
+    deaf = ("import sys, time\nfrom TriplaneGaussianReconLib import worker\n"
+            "worker.reconstruct_job = lambda *_: (print('here', file=sys.__stderr__, flush=True), time.sleep(600))\n"
+            "worker.main([sys.argv[1]])\n")
+    with started(sys.executable, "-c", deaf, str(long)) as process:
+        assert process.stderr is not None and process.stdin is not None
+        assert process.stderr.readline() == "here\n"
+        process.stdin.close()
+        assert process.wait() == ExitCode.CANCELLED
+
+
+def test_a_process_that_dies_while_writing_leaves_no_outcome(small: Path) -> None:
+    dying = ("import os, sys\nimport numpy as np\nfrom TriplaneGaussianReconLib import worker\nwhole = np.save\n"
+             "def save(path, array, **named):\n"
+             "    whole(path, array, **named)\n"
+             "    if 'outcome_volume.npy' in os.listdir(sys.argv[1]): os.abort()\n"
+             "np.save = save\nworker.main([sys.argv[1]])\n")
+    done = subprocess.run([sys.executable, "-c", dying, str(small)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode not in list(ExitCode) and "Fatal Python error" in done.stderr
+    assert (small / "outcome_volume.npy").exists()
+    with pytest.raises(InputError, match="does not hold an outcome.*interrupted"):
+        Outcome.read(small)
+
+
+@pytest.mark.parametrize("package", ["torch", "numba"])
+def test_a_missing_package_is_named(small: Path, package: str) -> None:
+    without = (f"import sys\nsys.modules['{package}'] = None\nfrom TriplaneGaussianReconLib import worker\n"
+               "sys.exit(worker.main([sys.argv[1]]))\n")
+    done = subprocess.run([sys.executable, "-c", without, str(small)], cwd=ROOT, capture_output=True, text=True)
+    failed = parse(done.stdout.splitlines()[-1])
+    assert done.returncode == ExitCode.FAILED and failed is not None
+    assert failed["kind"] == "missing" and package in failed["message"]
+
+
+def test_devices_are_listed_as_one_line() -> None:
+    done = subprocess.run([*WORKER, "--devices"], cwd=ROOT, capture_output=True, text=True, check=True)
+    devices = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    assert devices[-1]["device"] == "cpu" and devices[-1]["note"].startswith("CPU")
+    assert all(device["memory_bytes"] > 10 ** 8 and device["name"] for device in devices)
+    assert all(device["device"] == f"cuda:{number}" for number, device in enumerate(devices[:-1]))
+
+
+def test_other_arguments_are_answered_with_the_usage() -> None:
+    done = subprocess.run([*WORKER], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == ExitCode.FAILED and "worker FOLDER" in done.stderr and not done.stdout

@@ -1,0 +1,147 @@
+"""What the panel, the Python console and scripts call."""
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from TriplaneGaussianReconLib.errors import Cancelled, InputError, ReconstructionError
+from TriplaneGaussianReconLib.estimates import Estimate, estimate
+from TriplaneGaussianReconLib.jobs import Message
+
+from .frames import framesOf
+from .parameters import TriplaneGaussianReconParameterNode
+from .process import WorkerProcess
+from .request import SEGMENTED, Request
+from .results import Results, remove
+from .run import Run
+from .scene import gridOf, segmentIDsOf
+
+
+class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
+    """Reconstructs volumes of the scene; one at a time for each logic."""
+
+    def __init__(self, process: WorkerProcess | None = None) -> None:
+        """process: what runs the jobs; by default with the application's Python."""
+        super().__init__()
+        self._process = WorkerProcess() if process is None else process
+        self._run: Run | None = None
+
+    def getParameterNode(self) -> TriplaneGaussianReconParameterNode:
+        """The choices of the panel in this scene."""
+        return TriplaneGaussianReconParameterNode(super().getParameterNode())
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether a reconstruction is going on."""
+        return self._run is not None
+
+    def reconstruct(self, volumeNode: slicer.vtkMRMLScalarVolumeNode,
+                    segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *,
+                    segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: str = "all",
+                    excludedSlices: str = "", outputSpacing: float = 0.0, preset: str = "fast", device: str = "auto",
+                    seed: int = 0, keepModel: bool = False, waitForCompletion: bool = True,
+                    progressCallback: Callable[[Message], None] | None = None,
+                    previewCallback: Callable[[Any, Message], None] | None = None,
+                    completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
+        """Fill the gaps between the trusted slices of a volume, and those of a segmentation.
+
+        volumeNode: a scalar volume; if a sequence browser shows a sequence in it, all frames are reconstructed.
+        segmentationNode: drawn on some slices at least.  segmentIDs: which segments; None for all.
+        sliceAxis: auto (the axis of the largest spacing), i, j or k.
+        trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry segmentation).
+        excludedSlices: a list of slices that are not to be trusted, whatever the above says.
+        outputSpacing: mm between the slices of the result; 0 keeps the voxels of the input unless every slice is
+            trusted, and else makes them as thick as pixels are wide.
+        preset: fast, balanced, best or paper.  device: auto, cpu, cuda, cuda:1.  seed: the same one gives the same
+            result on the same device.  keepModel: keep the models, see `Results.models`.
+        progressCallback: called with messages about progress (keys stage, done, seconds_left), and at first with one
+            about the device (keys device, note).  previewCallback: called now and then with a slice [row, column]
+            float32, in units of the volume, and a message (keys axis, index).
+        completedCallback: called when it is over, with Results and "", or with None and what went wrong, which is ""
+            if it was cancelled.
+
+        Waits by default, while the user interface goes on, and returns the Results, or None if it was cancelled.  With
+        waitForCompletion=False it returns None at once.  The nodes are never changed, and whatever goes wrong the scene
+        stays as it was.
+
+        Raises InputError for what cannot be reconstructed, before anything starts.  When waiting, raises
+        ReconstructionError for whatever goes wrong.
+        """
+        if self._run is not None:
+            raise InputError(_("A reconstruction is running already. Wait until it is done, or cancel it."))
+        request = Request(sliceAxis, trustedSlices, excludedSlices, outputSpacing, preset, device, seed, keepModel)
+        chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
+        request.check(gridOf(volumeNode), segmentationNode is not None)
+        loop, ends = qt.QEventLoop(), list[tuple[Results | None, Exception | None]]()
+
+        def end(results: Results | None, error: Exception | None) -> None:
+            self._run = None
+            ends.append((results, error))
+            try:
+                if completedCallback is not None:
+                    completedCallback(results, _explained(error))
+            finally:
+                loop.quit()
+
+        self._run = Run(self._process, request, framesOf(volumeNode, segmentationNode), chosen,
+                        progressCallback or _ignore, previewCallback or _ignore, end)
+        self._run.start()
+        if not waitForCompletion:
+            return None
+        if not ends:
+            loop.exec()
+        results, error = ends[0]
+        if error is not None and not isinstance(error, Cancelled):
+            raise error
+        return results
+
+    def expected(self, volumeNode: slicer.vtkMRMLScalarVolumeNode,
+                 segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *, sliceAxis: str = "auto",
+                 trustedSlices: str = "all", excludedSlices: str = "", preset: str = "fast", device: str = "cpu"
+                 ) -> Estimate:
+        """Return how long `reconstruct` is likely to take with these arguments, and how much memory.
+
+        device: cpu, or cuda for any GPU.  Where the slices that carry segmentation are trusted it takes no longer than
+        this, which is for all slices.  Raises InputError as `reconstruct` does.
+        """
+        trusted = "all" if trustedSlices.strip() == SEGMENTED else trustedSlices
+        request, grid = Request(sliceAxis, trusted, excludedSlices, preset=preset, device=device), gridOf(volumeNode)
+        request.check(grid, segmentationNode is not None)
+        found = estimate(grid, {request.sliceAxis(grid): request.selection(grid)}, segmentationNode is not None, preset,
+                         "cuda" if device.startswith("cuda") else "cpu")
+        return replace(found, seconds=found.seconds * len(framesOf(volumeNode, None)))
+
+    def cancel(self) -> None:
+        """Ask the reconstruction to end without results; returns at once, completedCallback tells when it is over."""
+        if self._run is not None:
+            self._run.cancel()
+
+    def cleanup(self) -> None:
+        """End at once what is running, for when the module or the application is closed; nothing of it is left."""
+        if self._run is not None:
+            self._run.interrupt(Cancelled(_("The module was closed.")))
+
+    def undo(self, results: Results) -> None:
+        """Take the results of a reconstruction out of the scene again, as deleting their folder does."""
+        remove(results)
+
+
+def _explained(error: Exception | None) -> str:
+    """What to tell the user; what is nobody's intention goes to the log with all details."""
+    if error is None or isinstance(error, Cancelled):
+        return ""
+    if not isinstance(error, ReconstructionError):
+        logging.error("The reconstruction failed", exc_info=error)
+        return _("Something unexpected went wrong: {error}.").format(error=f"{type(error).__name__}: {error}")
+    return str(error)
+
+
+def _ignore(*arguments: Any) -> None:
+    """What is done with messages that nobody wants."""

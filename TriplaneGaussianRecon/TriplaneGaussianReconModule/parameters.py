@@ -1,0 +1,136 @@
+"""The panel's choices, kept in a parameter node so that they are saved with the scene."""
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any
+
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode, vtkMRMLTextNode
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+from .request import SEGMENTED, Request
+
+
+class SliceAxis(Enum):
+    """Across which axis of the volume the slices lie."""
+
+    AUTO = "auto"
+    I = "i"  # noqa: E741 - the name of the axis
+    J = "j"
+    K = "k"
+
+    def label(self) -> str:
+        """What the panel calls it."""
+        return {
+            SliceAxis.AUTO: _("Automatic (thickest slices)"),
+            SliceAxis.I: _("I (columns)"),
+            SliceAxis.J: _("J (rows)"),
+            SliceAxis.K: _("K (slices)"),
+        }[self]
+
+
+class Trust(Enum):
+    """How the trusted slices are chosen."""
+
+    ALL = "all"
+    EVERY = "every"
+    PERCENTAGE = "percentage"
+    SEGMENTED = SEGMENTED
+    LIST = "list"
+
+    def label(self) -> str:
+        """What the panel calls it."""
+        return {
+            Trust.ALL: _("All slices"),
+            Trust.EVERY: _("Every Nth slice"),
+            Trust.PERCENTAGE: _("A percentage"),
+            Trust.SEGMENTED: _("Slices that carry segmentation"),
+            Trust.LIST: _("A list of slices"),
+        }[self]
+
+
+class Preset(Enum):
+    """How much is computed: the library's presets for everyday use."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    BEST = "best"
+
+    def label(self) -> str:
+        """What the panel calls it."""
+        return {Preset.FAST: _("Fast"), Preset.BALANCED: _("Balanced"), Preset.BEST: _("Best")}[self]
+
+
+@parameterNodeWrapper
+class TriplaneGaussianReconParameterNode:
+    """What the panel asks for, and what the last run with these choices left in the scene.
+
+    omittedSegmentIDs: segments that are left out, so that new ones take part by themselves.
+    everyNth, percentage, sliceList: what `trust` needs beyond itself.
+    excludedSlices: slice numbers such as 7,12,20-23.  outputSpacing: mm, 0 for automatic.
+    device: auto, cpu, cuda:0 and so on.
+    """
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    segmentation: vtkMRMLSegmentationNode
+    omittedSegmentIDs: list[str]
+    sliceAxis: SliceAxis = SliceAxis.AUTO
+    trust: Trust = Trust.ALL
+    everyNth: Annotated[int, WithinRange(1, 1000)] = 2
+    percentage: Annotated[float, WithinRange(1.0, 100.0)] = 50.0
+    sliceList: str
+    excludedSlices: str
+    outputSpacing: Annotated[float, WithinRange(0.0, 1000.0)] = 0.0
+    preset: Preset = Preset.FAST
+    device: str = "auto"
+    seed: Annotated[int, WithinRange(0, 2 ** 31 - 1)] = 0
+    keepModel: bool = False
+    resultVolume: vtkMRMLScalarVolumeNode
+    resultConfidence: vtkMRMLScalarVolumeNode
+    resultSegmentation: vtkMRMLSegmentationNode
+    resultScores: vtkMRMLTableNode
+    resultProvenance: vtkMRMLTextNode
+
+
+def trustedSlices(parameters: TriplaneGaussianReconParameterNode) -> str:
+    """The choice of slices as the logic takes it: all, every:4, 25%, segmented, or a list."""
+    return {
+        Trust.ALL: "all",
+        Trust.EVERY: f"every:{parameters.everyNth}",
+        Trust.PERCENTAGE: f"{parameters.percentage:g}%",
+        Trust.SEGMENTED: SEGMENTED,
+        Trust.LIST: parameters.sliceList,
+    }[parameters.trust]
+
+
+def segmentIDs(parameters: TriplaneGaussianReconParameterNode) -> list[str]:
+    """The identifiers of the segments that take part."""
+    if parameters.segmentation is None:
+        return []
+    omitted = set(parameters.omittedSegmentIDs)
+    return [name for name in parameters.segmentation.GetSegmentation().GetSegmentIDs() if name not in omitted]
+
+
+def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:
+    """The choices that can be checked without looking at a voxel."""
+    return Request(axis=parameters.sliceAxis.value, trusted=trustedSlices(parameters),
+                   excluded=parameters.excludedSlices, spacing=parameters.outputSpacing,
+                   preset=parameters.preset.value, device=parameters.device, seed=parameters.seed,
+                   keepModel=parameters.keepModel)
+
+
+def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
+    """The choices as keyword arguments of the logic's `reconstruct`."""
+    request = requestOf(parameters)
+    return {
+        "segmentationNode": parameters.segmentation,
+        "segmentIDs": segmentIDs(parameters) if parameters.segmentation is not None else None,
+        "sliceAxis": request.axis,
+        "trustedSlices": request.trusted,
+        "excludedSlices": request.excluded,
+        "outputSpacing": request.spacing,
+        "preset": request.preset,
+        "device": request.device,
+        "seed": request.seed,
+        "keepModel": request.keepModel,
+    }

@@ -1,0 +1,156 @@
+"""Runs the library's worker as a process of its own.
+
+A job that crashes or runs out of memory takes nothing of the application with it.  Everything here happens in the
+thread of the user interface, in reply to Qt's signals.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from TriplaneGaussianReconLib.jobs import LAST, STOP, Message, parse
+
+from .python_process import PythonProcess, singleShot
+
+GRACE_MILLISECONDS = 1500  # that a worker gets to stop in before it is killed
+_WORKER = ["-m", "TriplaneGaussianReconLib.worker"]
+
+
+class WorkerProcess:
+    """Does one job after another in processes of their own.
+
+    state: `idle`, `running` or `cancelling`.  The callables below belong to the owner and are called with a message of
+    `jobs` each: of every job that was started exactly one of onFinished, onFailed and onCancelled, after its process is
+    gone and with `state` back at `idle`.
+    """
+
+    def __init__(self, python: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+        """python: the interpreter; None finds that of the application.  environment: variables to add."""
+        self.state = "idle"
+        self.onStarted: Callable[[Message], None] = _ignore
+        self.onProgress: Callable[[Message], None] = _ignore
+        self.onPreview: Callable[[Message], None] = _ignore
+        self.onFinished: Callable[[Message], None] = _ignore
+        self.onFailed: Callable[[Message], None] = _ignore
+        self.onCancelled: Callable[[Message], None] = _ignore
+        self._process = PythonProcess(self._onLine, self._onEnd, python, environment)
+        self._patience = singleShot(GRACE_MILLISECONDS, self._process.end)
+        self._last: Message | None = None
+        self._folder = Path()
+        self._loops: list[qt.QEventLoop] = []
+
+    def start(self, folder: Path) -> None:
+        """Start the job in `folder`; returns at once.  Raises RuntimeError while another one is running."""
+        if self.state != "idle":
+            raise RuntimeError(_("A job is running already. Cancel it, or wait until it has ended."))
+        self.state, self._last, self._folder = "running", None, folder
+        self._process.start([*_WORKER, str(folder)])
+
+    def cancel(self) -> None:
+        """Ask the job to stop; what does not stop in time is killed.  Returns at once."""
+        if self.state != "running":
+            return
+        self.state = "cancelling"
+        try:
+            (self._folder / STOP).touch()
+            self._patience.start()
+        except OSError:
+            self._process.end()
+
+    def kill(self) -> None:
+        """End the job at once; nothing of it remains when this returns."""
+        if self.state != "idle":
+            self.state = "cancelling"
+            self._process.kill()
+
+    def wait(self) -> None:
+        """Return when the job has ended; meanwhile the user interface goes on."""
+        if self.state != "idle":
+            loop = qt.QEventLoop()
+            self._loops.append(loop)
+            loop.exec()
+
+    def _onLine(self, line: bytes) -> None:
+        message = parse(line.decode("utf-8", "replace"))
+        if message is None:
+            self._process.keep(line)
+        elif message["event"] in LAST:
+            self._last = message
+        elif self.state == "running":
+            receivers = {"started": self.onStarted, "progress": self.onProgress, "preview": self.onPreview}
+            receivers[message["event"]](message)
+
+    def _onEnd(self, problem: str) -> None:
+        self._patience.stop()
+        message = {"event": "cancelled"} if self.state == "cancelling" else self._last or self._failure(problem)
+        self.state = "idle"
+        loops, self._loops = self._loops, []
+        receivers = {"finished": self.onFinished, "failed": self.onFailed, "cancelled": self.onCancelled}
+        try:
+            receivers[message["event"]](message)
+        finally:
+            for loop in loops:
+                loop.quit()
+
+    def _failure(self, problem: str) -> Message:
+        """What to tell of a process that ended without a last message."""
+        kind = "internal" if self._process.hasStarted else "missing"
+        if self._process.wasKilled:
+            kind = "memory"
+            problem = _("The system ended the process, most likely because memory ran out. Close other programs, crop "
+                        "the volume, or choose a larger output spacing or the preset 'fast'.")
+        elif not problem:
+            problem = _("The process ended before it was done (exit code {code}). Often memory has run out: close "
+                        "other programs, or crop the volume. The details may tell more."
+                        ).format(code=self._process.exitCode)
+        return {"event": "failed", "kind": kind, "message": problem, "details": self._process.log}
+
+
+class DeviceList:
+    """Finds out what there is to compute on, in a process of its own.
+
+    onFound: called with a list of {"device", "name", "memory_bytes", "note"}, the CPU last; with an empty list if that
+    failed, of which `log` tells; not after `kill`.
+    """
+
+    def __init__(self, onFound: Callable[[list[dict[str, Any]]], None], python: str | None = None,
+                 environment: Mapping[str, str] | None = None) -> None:
+        self._onFound, self._isWanted, self._devices = onFound, False, list[dict[str, Any]]()
+        self._process = PythonProcess(self._onLine, self._onEnd, python, environment)
+
+    @property
+    def log(self) -> str:
+        """What was written to standard error, or went wrong."""
+        return self._process.log
+
+    def start(self) -> None:
+        """Start looking; returns at once.  While that is being done already nothing happens."""
+        if not self._process.isRunning:
+            self._isWanted, self._devices = True, []
+            self._process.start([*_WORKER, "--devices"])
+
+    def kill(self) -> None:
+        """Stop looking."""
+        self._isWanted = False
+        self._process.kill()
+
+    def _onLine(self, line: bytes) -> None:
+        try:
+            self._devices = [{name: device[name] for name in ("device", "name", "memory_bytes", "note")}
+                             for device in json.loads(line)]
+        except (ValueError, TypeError, KeyError):
+            self._process.keep(line)
+
+    def _onEnd(self, problem: str) -> None:
+        self._process.keep(problem.encode())
+        if self._isWanted:
+            self._onFound(self._devices)
+
+
+def _ignore(message: Message) -> None:
+    """What is done with messages that nobody wants."""

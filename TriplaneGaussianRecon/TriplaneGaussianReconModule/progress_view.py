@@ -1,0 +1,61 @@
+"""How far a reconstruction is: a bar, what is being done, the time left, and the middle slice."""
+from __future__ import annotations
+
+import html
+
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.jobs import Message
+
+from . import wording
+from .picture import pixmap, windowOf
+from .slice_views import worldGrid
+
+
+class ProgressView:
+    """The part of the panel that is there while a reconstruction is going on."""
+
+    def __init__(self, view: qt.QWidget, bar: qt.QProgressBar, text: qt.QLabel, preview: qt.QLabel) -> None:
+        self._view, self._bar, self._text, self._preview = view, bar, text, preview
+        self._device = ""
+        self._grid: Grid | None = None
+        self._window = (0.0, 1.0)
+        view.setVisible(False)
+
+    def begin(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show that the reconstruction of a volume has started."""
+        self._grid, self._window, self._device = worldGrid(volumeNode), windowOf(volumeNode), ""
+        self._bar.setValue(0)
+        self._text.setText(_("Starting..."))
+        self._preview.clear()
+        self._preview.setVisible(False)
+        self._view.setVisible(True)
+
+    def onProgress(self, message: Message) -> None:
+        """Show a message of the worker; see `jobs`."""
+        if message["event"] == "started":
+            # That it is the CPU, and why, is said in red where the device is chosen.
+            self._device = "" if message["device"] == "cpu" else message["note"]
+            return
+        self._bar.setValue(round(1000 * message["done"]))
+        left, text = message["seconds_left"], wording.stage(message["stage"])
+        if left is not None:
+            text = _("{stage}, {time} left").format(stage=text, time=wording.duration(left))
+        self._text.setText("<br>".join(html.escape(line) for line in (text, self._device) if line))
+
+    def onPreview(self, image: np.ndarray, message: Message) -> None:
+        """Show a slice [row, column] of the result."""
+        self._preview.setPixmap(pixmap(image, self._grid, message["axis"], self._window))
+        self._preview.setVisible(True)
+
+    def cancelling(self) -> None:
+        """Show that it is going to end."""
+        self._text.setText(_("Cancelling..."))
+
+    def end(self) -> None:
+        """Hide all of it."""
+        self._view.setVisible(False)

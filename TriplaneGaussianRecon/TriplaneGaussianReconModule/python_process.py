@@ -1,0 +1,174 @@
+"""A process of Python beside the application, from start to end, without ever waiting for it."""
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+import TriplaneGaussianReconLib
+from TriplaneGaussianReconLib.errors import MissingPackageError
+
+_END_MILLISECONDS = 2000  # that a killed process gets to be gone
+_LOG_BYTES = 64 * 1024  # of what a process writes to standard error are kept, the last ones
+_LONGEST_LINE = 2 ** 20  # bytes; a line that is longer is no message
+_KILLED = 9  # the signal that the system uses when memory runs out
+_LIBRARY = Path(TriplaneGaussianReconLib.__file__).resolve().parents[1]
+
+
+def pythonExecutable() -> str:
+    """Return the Python interpreter of the application; raises MissingPackageError if it is not there.
+
+    It is a launcher that starts the interpreter proper as a process of its own.
+    """
+    name = "PythonSlicer.exe" if os.name == "nt" else "PythonSlicer"
+    found = shutil.which(name) or shutil.which(name, path=os.path.dirname(sys.executable))
+    if found is None:
+        raise MissingPackageError(_("{name}, which belongs to 3D Slicer, was not found. Install 3D Slicer again."
+                                    ).format(name=name))
+    return found
+
+
+class PythonProcess:
+    """A process of Python that can find the library; its standard output is read line by line.
+
+    onLine: called with each line (bytes).  onEnd: called once when all is over, with an empty text, or with what went
+    wrong: it could not be started, it crashed, it was killed.  Both are called in the thread of the user interface.
+    hasStarted: whether it came so far.  exitCode: what it returned.  wasKilled: whether the system ended it as it does
+    where memory runs out; never on Windows, which does not say so, and not where a launcher stands in between.
+    """
+
+    def __init__(self, onLine: Callable[[bytes], None], onEnd: Callable[[str], None], python: str | None = None,
+                 environment: Mapping[str, str] | None = None) -> None:
+        """python: the interpreter; None finds that of the application.  environment: variables to add."""
+        self._onLine, self._onEnd, self._python, self._environment = onLine, onEnd, python, dict(environment or {})
+        self.hasStarted, self.exitCode, self.wasKilled = False, 0, False
+        self._isRunning, self._line, self._log, self._problem = False, b"", b"", ""
+        self._starts = 0
+        self._process = qt.QProcess()
+        self._process.connect("readyReadStandardOutput()", self._readLines)
+        self._process.connect("readyReadStandardError()", self._readLog)
+        self._process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
+        self._process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
+        # The end is told from the event loop, never from within a signal of the process: another may be started then.
+        self._end = singleShot(0, self._tellEnd)
+
+    @property
+    def isRunning(self) -> bool:
+        """Whether it has been started and its end has not been told."""
+        return self._isRunning
+
+    @property
+    def log(self) -> str:
+        """The last lines that went to standard error, and those of standard output that `keep` was called with."""
+        return self._log.decode("utf-8", "replace")
+
+    def start(self, arguments: list[str]) -> None:
+        """Start it with these arguments; returns at once."""
+        self.hasStarted, self.exitCode, self.wasKilled = False, 0, False
+        self._isRunning, self._line, self._log, self._problem = True, b"", b"", ""
+        self._starts += 1
+        qt.QCoreApplication.instance().connect("aboutToQuit()", self.kill)
+        try:
+            python = self._python or pythonExecutable()
+        except MissingPackageError as error:
+            self._problem = str(error)
+            self._end.start()
+            return
+        self._process.setProcessEnvironment(self._completeEnvironment())
+        self._process.start(python, arguments)
+
+    def keep(self, line: bytes) -> None:
+        """Add a line to the log."""
+        self._log = (self._log + line + b"\n")[-_LOG_BYTES:]
+
+    def end(self) -> None:
+        """End it and all that it started, by force; its end is told when it is over."""
+        started = _startedBy(self._process.processId())
+        self._process.kill()
+        for child in started:
+            child.kill()
+
+    def kill(self) -> None:
+        """End it and all that it started, by force; when this returns it is over, and that was told."""
+        if self._isRunning:
+            self.end()
+            self._process.waitForFinished(_END_MILLISECONDS)
+            self._tellEnd()
+
+    def _completeEnvironment(self) -> qt.QProcessEnvironment:
+        environment = qt.QProcessEnvironment.systemEnvironment()
+        environment.insert("PYTHONIOENCODING", "utf-8")
+        for name, value in self._environment.items():
+            environment.insert(name, value)
+        paths = [str(_LIBRARY), environment.value("PYTHONPATH")]
+        environment.insert("PYTHONPATH", os.pathsep.join(path for path in paths if path))
+        return environment
+
+    def _readLines(self) -> None:
+        *lines, self._line = (self._line + _bytes(self._process.readAllStandardOutput())).split(b"\n")
+        if len(self._line) > _LONGEST_LINE:
+            self._line = b""
+        start = self._starts
+        for line in lines:
+            if start == self._starts:  # else the last one ended this process and started another
+                self._onLine(line)
+
+    def _readLog(self) -> None:
+        self._log = (self._log + _bytes(self._process.readAllStandardError()))[-_LOG_BYTES:]
+
+    def _onError(self, *arguments: Any) -> None:
+        # With Qt 5, PythonQt takes `error` for the signal of that name, so the state has to tell which error it was.
+        # After a crash all this is told as well, and `_onFinished` then knows better.
+        if self._process.state() == qt.QProcess.NotRunning:
+            self._problem = _("Python could not be started: {reason}. Close other programs, or install 3D Slicer again."
+                              ).format(reason=self._process.errorString())
+            self._end.start()
+
+    def _onFinished(self, *arguments: Any) -> None:
+        self._readLines()
+        self._readLog()
+        hasCrashed = self._process.exitStatus() == qt.QProcess.CrashExit
+        self.hasStarted, self.exitCode = True, int(self._process.exitCode())
+        self.wasKilled = hasCrashed and os.name != "nt" and self.exitCode == _KILLED
+        self._problem = _("The process crashed. Choose another device, or crop the volume; the details may tell why."
+                          ) if hasCrashed else ""
+        self._end.start()
+
+    def _tellEnd(self) -> None:
+        self._end.stop()
+        if self._isRunning:
+            self._isRunning = False
+            qt.QCoreApplication.instance().disconnect("aboutToQuit()", self.kill)
+            self._onEnd(self._problem)
+
+
+def singleShot(milliseconds: int, call: Callable[[], None]) -> qt.QTimer:
+    """Return a timer that calls once, so long after its start."""
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.connect("timeout()", call)
+    return timer
+
+
+def _bytes(data: Any) -> bytes:
+    """What QProcess read, which arrives as QByteArray or as bytes."""
+    return bytes(data.data() if hasattr(data, "data") else data)
+
+
+def _startedBy(number: int) -> list[Any]:
+    """Return all processes that process `number` has started, and those that they have."""
+    try:
+        import psutil
+    except ImportError:  # one of the packages without which no job gets anywhere
+        return []
+    try:
+        return list(psutil.Process(number).children(recursive=True)) if number else []
+    except psutil.Error:
+        return []

@@ -1,0 +1,302 @@
+"""What a run leaves in the scene, and how it goes away again.
+
+Everything is made outside the scene, a piece at a time, and enters it at once when all of it is there: `Prepared`,
+then `add`.  The nodes lie in one folder of the subject hierarchy beside the input; deleting that folder undoes the run.
+Nodes are made by `AddNewNodeByClass`, so that they follow the defaults of the scene, in whether they can be undone too.
+"""
+from __future__ import annotations
+
+import weakref
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+import vtk.util.numpy_support
+
+from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.images import Segmentation
+from TriplaneGaussianReconLib.jobs import Outcome
+
+from .frames import Frame, Sequences, browserOf
+from .report import COLUMNS, UNITS, Account, provenance
+from .scene import BINARY_LABELMAP, place
+
+ROLE = "TriplaneGaussianRecon.Role"  # attribute of all nodes that a run leaves
+COLOURS = "vtkMRMLColorTableNodeIron"  # of expected errors: dark where they are small
+CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+_BYTES_AT_A_TIME = 2 ** 24  # copied before the user interface has its turn
+
+
+@dataclass(frozen=True)
+class Results:
+    """The nodes that a run left in the scene.
+
+    volume: dense.  confidence: expected absolute error, in units of the volume.  segmentation: dense, None without one.
+    scores: table of slices, see `report.scores`.  provenance: text that tells how it was made.
+    folderItemID: of the subject hierarchy; holds all of them.  notes: what the user should know.
+    models: file of each frame, if models were kept; deleted with the provenance node, and when Slicer closes.
+    """
+
+    volume: slicer.vtkMRMLScalarVolumeNode
+    confidence: slicer.vtkMRMLScalarVolumeNode
+    segmentation: slicer.vtkMRMLSegmentationNode | None
+    scores: slicer.vtkMRMLTableNode
+    provenance: slicer.vtkMRMLTextNode
+    folderItemID: int
+    notes: tuple[str, ...] = ()
+    models: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The voxels of an outcome as VTK has them, in no scene.  error: what few voxels exceed, in units of the volume."""
+
+    grid: Grid
+    volume: vtk.vtkImageData
+    confidence: vtk.vtkImageData
+    segmentation: slicer.vtkSegmentation | None
+    error: float
+
+    @classmethod
+    def of(cls, outcome: Outcome, frame: Frame) -> Generator[None, None, Prepared]:
+        """Copy the arrays of an outcome, a piece at a time; they are not needed afterwards."""
+        confidence, segmentation = outcome.confidence.array, None
+        sample = confidence[tuple(slice(None, None, 1 + n // 64) for n in confidence.shape)]
+        volume = yield from _filled(vtk.vtkImageData(), outcome.volume.array,
+                                    frame.volume.GetImageData().GetScalarType())
+        errors = yield from _filled(vtk.vtkImageData(), confidence, vtk.VTK_FLOAT)
+        if outcome.segmentation is not None and frame.segmentation is not None:
+            segmentation = yield from _segmentation(outcome.segmentation, frame.segmentation.GetSegmentation())
+        return cls(outcome.volume.grid, volume, errors, segmentation, float(np.quantile(sample, 0.99)))
+
+    def nodes(self, source: Frame) -> dict[str, slicer.vtkMRMLNode]:
+        """Nodes in no scene that hold all this, by role; made of `source`."""
+        nodes = {"volume": slicer.vtkMRMLScalarVolumeNode(), "confidence": slicer.vtkMRMLScalarVolumeNode()}
+        if self.segmentation is not None:
+            nodes["segmentation"] = slicer.vtkMRMLSegmentationNode()
+        for role, node in nodes.items():
+            self.fill(node, role, source)
+        return nodes
+
+    def fill(self, node: slicer.vtkMRMLNode, role: str, source: Frame) -> None:
+        """Give a node its voxels, and what tells what they are."""
+        node.SetAttribute(ROLE, role)
+        if role == "segmentation":
+            node.SetAndObserveSegmentation(self.segmentation)
+            return
+        place(node, self.grid)
+        node.SetAndObserveImageData(self.volume if role == "volume" else self.confidence)
+        unit = source.proxy.GetVoxelValueUnits()
+        node.SetVoxelValueQuantity(source.proxy.GetVoxelValueQuantity())
+        node.SetVoxelValueUnits(unit)
+        if role == "confidence":
+            meaning = f" ({unit.GetCodeMeaning()})" if unit is not None and unit.GetCodeMeaning() else ""
+            node.SetDescription(f"Expected absolute error of each voxel, in the units of '{source.proxy.GetName()}'"
+                                f"{meaning}.")
+
+
+def add(source: Frame, prepared: Prepared, account: Account, sequences: Sequences | None = None,
+        models: TemporaryDirectory[str] | None = None) -> Results:
+    """Put the results of a run into the scene; if that fails, nothing of them is left.
+
+    source: what was reconstructed, prepared: what came of it; of the frame to show first if it is a sequence.
+    sequences: of all frames.  models: the folder with the models, which goes away with the results.
+    """
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    before, folder = set(_nodeIDs()), hierarchy.GetInvalidItemID()
+    try:
+        name = f"{source.proxy.GetName()} reconstructed"
+        nodes = _addNodes(name, source, prepared, account)
+        others = [] if sequences is None else _addBrowser(name, source, nodes, sequences)
+        folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), nodes["volume"].GetName())
+        for node in (*others, *nodes.values()):  # the browser first: while it is there, it replaces what goes away
+            item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node)
+            hierarchy.SetItemParent(item, folder)
+    except BaseException:
+        for number in [each for each in _nodeIDs() if each not in before][::-1]:
+            slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(number))
+        if folder != hierarchy.GetInvalidItemID():
+            hierarchy.RemoveItem(folder)
+        raise
+    _tidyUp(slicer.mrmlScene)
+    files: tuple[Path, ...] = ()
+    if models is not None:
+        _models[nodes["provenance"]] = models
+        files = tuple(sorted(Path(models.name).iterdir()))
+    return Results(nodes["volume"], nodes["confidence"], nodes.get("segmentation"), nodes["scores"],
+                   nodes["provenance"], folder, tuple(account.notes), files)
+
+
+def remove(results: Results) -> None:
+    """Take everything that a run left out of the scene again."""
+    left = [node for node in (results.volume, results.confidence, results.segmentation, results.scores,
+                              results.provenance) if node is not None and node.GetScene() is not None]
+    if left:
+        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(left[0].GetScene())
+        hierarchy.RemoveItem(results.folderItemID)
+
+
+def _addNodes(name: str, source: Frame, prepared: Prepared, account: Account) -> dict[str, slicer.vtkMRMLNode]:
+    """Add the nodes that every run leaves, by role."""
+    nodes = {"volume": _addVolume(name, "volume", source, prepared)}
+    _copyDisplay(source.proxy, nodes["volume"])
+    nodes["confidence"] = _addVolume(f"{name} expected error", "confidence", source, prepared)
+    _showAsError(nodes["confidence"], prepared.error)
+    if prepared.segmentation is not None:
+        nodes["segmentation"] = _addSegmentation(source, prepared, nodes["volume"])
+    nodes["scores"] = _addNode("vtkMRMLTableNode", f"{name} slices", "scores")
+    table = account.table()
+    slicer.util.updateTableFromArray(nodes["scores"], [table[column] for column in COLUMNS], list(COLUMNS))
+    for column, unit in UNITS.items():
+        nodes["scores"].SetColumnUnitLabel(column, unit)
+    nodes["provenance"] = _addNode("vtkMRMLTextNode", f"{name} provenance", "provenance")
+    nodes["provenance"].SetText(provenance(account))
+    return nodes
+
+
+def _addNode(kind: str, name: str, role: str) -> slicer.vtkMRMLNode:
+    node = slicer.mrmlScene.AddNewNodeByClass(kind, slicer.mrmlScene.GenerateUniqueName(name))
+    node.SetAttribute(ROLE, role)
+    return node
+
+
+def _addVolume(name: str, role: str, source: Frame, prepared: Prepared) -> slicer.vtkMRMLScalarVolumeNode:
+    node = _addNode("vtkMRMLScalarVolumeNode", name, role)
+    prepared.fill(node, role, source)
+    node.SetAndObserveTransformNodeID(source.proxy.GetTransformNodeID())
+    return node
+
+
+def _copyDisplay(source: slicer.vtkMRMLDisplayableNode, target: slicer.vtkMRMLDisplayableNode) -> None:
+    """Show a node as another one is shown."""
+    shown = source.GetDisplayNode()
+    if shown is None:
+        target.CreateDefaultDisplayNodes()
+        return
+    display = slicer.mrmlScene.AddNewNodeByClass(shown.GetClassName())
+    with slicer.util.NodeModify(display):
+        display.CopyContent(shown)
+        if target.IsA("vtkMRMLScalarVolumeNode"):
+            display.SetAutoWindowLevel(False)  # so that both look alike; to find window and level anew would take long
+            display.SetAndObserveColorNodeID(shown.GetColorNodeID())
+    target.SetAndObserveDisplayNodeID(display.GetID())
+
+
+def _showAsError(node: slicer.vtkMRMLScalarVolumeNode, error: float) -> None:
+    """Show expected errors in colour."""
+    display = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevelMinMax(0.0, error or 1.0)
+    display.SetAndObserveColorNodeID(COLOURS)
+    node.SetAndObserveDisplayNodeID(display.GetID())
+
+
+def _addSegmentation(source: Frame, prepared: Prepared, volume: slicer.vtkMRMLScalarVolumeNode
+                     ) -> slicer.vtkMRMLSegmentationNode:
+    """Add the segments.  Their surfaces are made when Slicer is asked to show them, by 'Show 3D' for example."""
+    given = source.segmentationProxy
+    node = _addNode("vtkMRMLSegmentationNode", f"{given.GetName()} reconstructed", "segmentation")
+    prepared.fill(node, "segmentation", source)
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is stored relative to it
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    _copyDisplay(given, node)
+    node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
+    return node
+
+
+def _addBrowser(name: str, source: Frame, nodes: dict[str, slicer.vtkMRMLNode], sequences: Sequences
+                ) -> list[slicer.vtkMRMLNode]:
+    """Let the volumes and the segmentation go through their frames, in a browser of their own."""
+    browser, given = _addNode("vtkMRMLSequenceBrowserNode", f"{name} browser", "browser"), browserOf(source.proxy)
+    added = sequences.add(browser, nodes)
+    for sequence in added:
+        sequence.SetAttribute(ROLE, "sequence")
+    browser.SetPlaybackRateFps(given.GetPlaybackRateFps())
+    browser.SetSelectedItemNumber(given.GetSelectedItemNumber())
+    return [browser, *added]
+
+
+def _parentItem(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, node: slicer.vtkMRMLNode) -> int:
+    """The item that a node lies in; that of the scene if it lies in none."""
+    item = hierarchy.GetItemByDataNode(node)
+    return hierarchy.GetItemParent(item) if item else hierarchy.GetSceneItemID()
+
+
+def _filled(image: vtk.vtkImageData, array: np.ndarray, scalarType: int) -> Generator[None, None, vtk.vtkImageData]:
+    """Copy `array` [k, j, i] into an image of this scalar type."""
+    image.SetDimensions(array.shape[::-1])
+    image.AllocateScalars(scalarType, 1)
+    target = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(array.shape)
+    pace = max(1, _BYTES_AT_A_TIME // array[0].nbytes)
+    for first in range(0, len(array), pace):
+        target[first:first + pace] = array[first:first + pace]
+        yield
+    return image
+
+
+def _segmentation(segmentation: Segmentation, source: slicer.vtkSegmentation
+                  ) -> Generator[None, None, slicer.vtkSegmentation]:
+    """The segments as Slicer has them, those of one layer sharing a label map as they do in a .seg.nrrd.
+
+    All that describes a segment of `source` is kept: id, name, colour, terminology and all other tags.
+    """
+    found, labelmaps = slicer.vtkSegmentation(), []
+    found.SetSourceRepresentationName(BINARY_LABELMAP)
+    found.CopyConversionParameters(source)
+    image = slicer.vtkMRMLScalarVolumeNode()
+    place(image, segmentation.grid)
+    toRAS = vtk.vtkMatrix4x4()
+    image.GetIJKToRASMatrix(toRAS)
+    wide = max(segment.value for segment in segmentation.segments) > 255
+    for layer in segmentation.layers:
+        labelmap = yield from _filled(slicer.vtkOrientedImageData(), layer,
+                                      vtk.VTK_UNSIGNED_SHORT if wide else vtk.VTK_UNSIGNED_CHAR)
+        labelmap.SetImageToWorldMatrix(toRAS)
+        labelmaps.append(labelmap)
+    for given in segmentation.segments:
+        segment = slicer.vtkSegment()
+        segment.DeepCopyMetadata(source.GetSegment(given.identifier))
+        segment.SetLabelValue(given.value)
+        segment.AddRepresentation(BINARY_LABELMAP, labelmaps[given.layer])
+        found.AddSegment(segment, given.identifier)
+        yield
+    return found
+
+
+def _nodeIDs() -> list[str]:
+    scene = slicer.mrmlScene
+    return [scene.GetNthNode(number).GetID() for number in range(scene.GetNumberOfNodes())]
+
+
+# Slicer leaves display and storage nodes behind when it removes a node, and knows nothing of models.
+_tidied: weakref.WeakSet[Any] = weakref.WeakSet()
+_models: dict[Any, TemporaryDirectory[str]] = {}
+
+
+def _tidyUp(scene: slicer.vtkMRMLScene) -> None:
+    """See to it that what belongs to the results goes with them, whoever removes them."""
+    if scene not in _tidied:
+        scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, _onNodeAboutToBeRemoved)
+        _tidied.add(scene)
+
+
+@vtk.calldata_type(vtk.VTK_OBJECT)
+def _onNodeAboutToBeRemoved(scene: slicer.vtkMRMLScene | None, event: str, node: slicer.vtkMRMLNode) -> None:
+    if node is None or node.GetAttribute(ROLE) is None:
+        return
+    models = _models.pop(node, None)
+    if models is not None:
+        models.cleanup()
+    if scene is None or scene.IsClosing():  # there is none when it is being deleted
+        return
+    if node.IsA("vtkMRMLDisplayableNode"):
+        for number in reversed(range(node.GetNumberOfDisplayNodes())):
+            scene.RemoveNode(node.GetNthDisplayNode(number))
+    if node.IsA("vtkMRMLStorableNode"):
+        for number in reversed(range(node.GetNumberOfStorageNodes())):
+            scene.RemoveNode(node.GetNthStorageNode(number))

@@ -1,0 +1,135 @@
+"""What came of a reconstruction, in words and figures, and what can be done with it."""
+from __future__ import annotations
+
+import html
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from TriplaneGaussianReconLib.errors import InputError, OutputError, cause
+
+from . import views, wording
+from .parameters import TriplaneGaussianReconParameterNode
+from .plane_drawing import PlaneDrawing
+from .report import ERROR, HIDDEN
+from .request import Request
+from .results import Results
+from .scene import gridOf
+from .slice_views import mappedViews
+
+_NOTE = "Note: "  # how `report.provenance` begins what the user should know
+
+
+class ResultsView:
+    """The section of results; what it shows is kept in the parameter node, so that it is there again with the scene."""
+
+    def __init__(self, ui: Any, drawing: PlaneDrawing) -> None:
+        self._ui, self._drawing = ui, drawing
+        self._parameters: TriplaneGaussianReconParameterNode | None = None
+        self._models: dict[str, Path] = {}
+        for button, react in ((ui.compareButton, self._compare), (ui.tableButton, self._showTable),
+                              (ui.plotButton, self._plot), (ui.renderButton, self._render),
+                              (ui.exportButton, self._export)):
+            button.connect("clicked()", react)
+
+    def take(self, parameters: TriplaneGaussianReconParameterNode, results: Results) -> None:
+        """Remember what a run with these choices left."""
+        with slicer.util.NodeModify(parameters):
+            parameters.resultVolume, parameters.resultConfidence = results.volume, results.confidence
+            parameters.resultSegmentation = results.segmentation
+            parameters.resultScores, parameters.resultProvenance = results.scores, results.provenance
+        if results.models:
+            self._models[results.provenance.GetID()] = results.models[0]
+        self._ui.resultsSection.collapsed = False
+
+    def show(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
+        """Show the results that belong to these choices."""
+        self._parameters = parameters
+        has = self._has("resultVolume") and self._has("resultScores")
+        self._ui.resultText.setText(self._text() if has else _("Nothing has been reconstructed yet."))
+        nothing = "" if has else _("There is no result yet.")
+        partners = nothing or ("" if self._has("inputVolume") and self._has("resultConfidence") else _(
+            "The input volume or the expected error is not in the scene any more."))
+        model = nothing or ("" if self._model() is not None else _(
+            "The model was not kept. Check 'Keep model' under 'Advanced' and reconstruct again."))
+        view = model or ("" if mappedViews() else _("The layout has no slice view."))
+        busy = _("A plane is being drawn.") if self._drawing.isRunning else ""
+        for button, reason in ((self._ui.compareButton, partners), (self._ui.tableButton, nothing),
+                               (self._ui.plotButton, nothing), (self._ui.renderButton, view or busy),
+                               (self._ui.exportButton, model)):
+            setEnabledOrWhyNot(button, reason)
+
+    def exportTo(self, path: str) -> None:
+        """Copy the model to a file; raises OutputError if that fails."""
+        try:
+            shutil.copyfile(self._model(), path)
+        except OSError as error:
+            raise OutputError(_("The model could not be written to {path}: {reason}.").format(
+                path=path, reason=cause(error))) from error
+
+    def _has(self, name: str) -> bool:
+        """Whether the node of this parameter is there; a parameter may still hold a node that has been removed."""
+        node = self._parameters and self._parameters.getValue(name)
+        return node is not None and node.GetScene() is not None
+
+    def _model(self) -> Path | None:
+        if not self._has("resultProvenance"):
+            return None
+        model = self._models.get(self._parameters.resultProvenance.GetID())
+        return model if model is not None and model.is_file() else None
+
+    def _text(self) -> str:
+        table, lines = self._parameters.resultScores, []
+        hidden = slicer.util.arrayFromTableColumn(table, HIDDEN)
+        hidden = hidden[np.isfinite(hidden)]
+        if len(hidden):
+            lines.append(_("Agreement on hidden slices: {word} (PSNR {psnr} dB on {count} slices, each hidden and "
+                           "predicted across twice the real gap).").format(
+                word=wording.quality(hidden.mean()), psnr=f"{hidden.mean():.1f}", count=len(hidden)))
+        else:
+            lines.append(_("Too few slices were trusted to hide one and check."))
+        lines.append(_("Expected error: {error} on average, in units of the volume.").format(
+            error=f"{slicer.util.arrayFromTableColumn(table, ERROR).mean():.3g}"))
+        if self._has("resultProvenance"):
+            lines += [line.removeprefix(_NOTE) for line in self._parameters.resultProvenance.GetText().splitlines()
+                      if line.startswith(_NOTE)]
+        return "<br>".join(html.escape(line) for line in lines)
+
+    def _compare(self) -> None:
+        parameters = self._parameters
+        axis = Request(parameters.sliceAxis.value).sliceAxis(gridOf(parameters.inputVolume))
+        views.compare((parameters.inputVolume, parameters.resultVolume, parameters.resultConfidence), axis)
+
+    def _showTable(self) -> None:
+        views.showTable(self._parameters.resultScores)
+
+    def _plot(self) -> None:
+        views.plot(self._parameters.resultScores)
+
+    def _render(self) -> None:
+        self._drawing.start(self._model(), self._parameters.resultVolume, mappedViews()[0])
+        self.show(self._parameters)
+
+    def _export(self) -> None:
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Export model"), "model.safetensors",
+                                              _("Models (*.safetensors)"))
+        path = path[0] if isinstance(path, tuple) else path
+        if not path:
+            return
+        try:
+            self.exportTo(path)
+        except (InputError, OutputError) as error:
+            slicer.util.errorDisplay(str(error))
+
+
+def setEnabledOrWhyNot(button: qt.QPushButton, reason: str) -> None:
+    """Enable a button unless there is a reason against it, which becomes its tooltip."""
+    if button.property("enabledToolTip") is None:
+        button.setProperty("enabledToolTip", button.toolTip)
+    button.setEnabled(not reason)
+    button.setToolTip(reason or button.property("enabledToolTip"))

@@ -1,0 +1,198 @@
+"""One reconstruction from nodes to nodes: job out, worker, outcome in, frame after frame, whole or not at all."""
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from TriplaneGaussianReconLib.errors import Cancelled, InputError, OutputError, ReconstructionError, cause
+from TriplaneGaussianReconLib.jobs import Message, Outcome, read_preview
+
+from .frames import Frame, Sequences, browserOf
+from .process import WorkerProcess
+from .report import Account, scores
+from .request import Request, labelsOnSlices, remarks
+from .results import Prepared, Results, add
+from .scene import gridOf, imageOf, readSegmentation, stateOf, transformBetween
+from .steps import Pause, Steps
+
+PREFIX = "TriplaneGaussianRecon-"  # of folders for temporary files
+
+
+class Run:
+    """Reconstructs `frames` as `request` says, in the event loop; the scene changes only when all is there.
+
+    onProgress: called with messages of `jobs` about the whole.  onPreview: called with a slice [row, column] float32,
+    in units of the volume, and its message.  onEnd: called once, with Results and None, or with None and the error,
+    which is Cancelled if `cancel` was called.
+
+    If a node that is needed is removed, or the scene closed, the run ends with an error.
+    """
+
+    def __init__(self, process: WorkerProcess, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
+                 onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
+                 onEnd: Callable[[Results | None, Exception | None], None]) -> None:
+        self._process, self._request, self._frames, self._segmentIDs = process, request, frames, segmentIDs
+        self._onProgress, self._onPreview, self._onEnd = onProgress, onPreview, onEnd
+        self._number, self._start, self._folder = 0, time.monotonic(), Path()
+        self._steps = Steps(self._work(), self._end)
+        self._reason: Exception = Cancelled(_("The reconstruction was cancelled."))
+        self._observations: list[tuple[Any, int]] = []
+
+    def start(self) -> None:
+        """Start; returns at once."""
+        self._process.onStarted = self._process.onProgress = self._tellProgress
+        self._process.onPreview = self._tellPreview
+        self._process.onFinished = lambda message: self._steps.resume()
+        self._process.onFailed = self._fail
+        self._process.onCancelled = lambda message: self._steps.abort(self._reason)
+        scene = slicer.mrmlScene
+        for event, react in ((slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved),
+                             (slicer.vtkMRMLScene.StartCloseEvent, self._onSceneStartClose)):
+            self._observations.append((scene, scene.AddObserver(event, react)))
+        self._steps.start()
+
+    def cancel(self) -> None:
+        """Ask it to end without results; returns at once."""
+        if self._process.state == "idle":
+            self._steps.abort(self._reason)
+        else:
+            self._process.cancel()
+
+    def interrupt(self, reason: Exception) -> None:
+        """End it at once; when this returns nothing of it is left."""
+        self._reason = reason
+        if self._process.state == "idle":
+            self._steps.abort(reason)
+        else:
+            self._process.kill()
+
+    def _work(self) -> Generator[Any, None, Results]:
+        first, shown = self._frames[0], None
+        browser = browserOf(first.proxy)
+        sequences = None if browser is None else Sequences(browser.GetSequenceNode(first.proxy))
+        account = Account(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
+                          asdict(self._request))
+        with ExitStack() as uponFailure:
+            models = _folder() if self._request.keepModel else None
+            if models is not None:
+                uponFailure.callback(models.cleanup)
+            for number, frame in enumerate(self._frames):
+                self._number = number
+                prepared = yield from self._frame(frame, account, models)
+                if sequences is not None:
+                    sequences.append(frame.value, prepared.nodes(frame))
+                    yield
+                if browser is None or number == browser.GetSelectedItemNumber():
+                    shown = prepared
+                yield
+            results = add(first, shown or prepared, account, sequences, models)
+            uponFailure.pop_all()
+        return results
+
+    def _frame(self, frame: Frame, account: Account, models: TemporaryDirectory[str] | None
+               ) -> Generator[Any, None, Prepared]:
+        """Reconstruct one frame; what is left of it afterwards is in memory alone."""
+        state, grid = stateOf(frame.volume, frame.segmentation), gridOf(frame.volume)
+        with _folder() as folder:
+            self._folder = Path(folder)
+            try:
+                yield from self._writeJob(frame, account)
+            except InputError as error:
+                if len(self._frames) == 1:
+                    raise
+                raise InputError(_("Frame {number} (counted from 0): {cause}").format(
+                    number=self._number, cause=error)) from error
+            self._process.start(self._folder)
+            yield Pause.UNTIL_RESUMED
+            outcome = Outcome.read(self._folder)
+            if outcome.model is not None and models is not None:
+                outcome.model.replace(Path(models.name) / f"frame_{self._number:04d}{outcome.model.suffix}")
+            account.reports.append(outcome.report)
+            account.tables.append((yield from scores(grid, outcome)))
+            prepared = yield from Prepared.of(outcome, frame)
+            del outcome  # its arrays keep files open
+            yield from _emptied(self._folder)
+        if stateOf(frame.volume, frame.segmentation) != state:
+            account.note([_("The input was modified while it was being reconstructed: the result belongs to the state "
+                            "in which it was before.")])
+        return prepared
+
+    def _writeJob(self, frame: Frame, account: Account) -> Generator[Any, None, None]:
+        segmentation, labels, grid = None, None, gridOf(frame.volume)
+        if frame.segmentation is not None:
+            segmentation, notes = yield from readSegmentation(
+                grid, frame.segmentation, self._segmentIDs, transformBetween(frame.segmentationProxy, frame.proxy))
+            account.note(notes)
+            labels = yield from labelsOnSlices(segmentation, self._request.sliceAxis(grid))
+        job = self._request.job(imageOf(frame.volume), segmentation, labels)
+        account.note(remarks(job, labels))
+        job.write(self._folder)
+
+    def _fail(self, message: Message) -> None:
+        if message["details"]:
+            logging.error("The reconstruction failed: %s\n%s", message["message"], message["details"])
+        kind = InputError if message["kind"] == "input" else ReconstructionError
+        self._steps.abort(kind(message["message"]))
+
+    def _tellProgress(self, message: Message) -> None:
+        if message["event"] == "progress" and len(self._frames) > 1:
+            done, seconds = (self._number + message["done"]) / len(self._frames), None
+            if message["seconds_left"] is not None:
+                seconds = round((time.monotonic() - self._start) * (1.0 - done) / done, 1)
+            message = {**message, "done": done, "seconds_left": seconds, "frame": self._number,
+                       "frames": len(self._frames)}
+        self._call(self._onProgress, message)
+
+    def _tellPreview(self, message: Message) -> None:
+        with suppress(InputError):  # a newer one took its place
+            self._call(self._onPreview, read_preview(self._folder, message), message)
+
+    def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """Call what belongs to others; if it fails the run ends, and whoever started it is told why."""
+        try:
+            callback(*arguments)
+        except Exception as error:  # noqa: BLE001
+            self.interrupt(error)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, scene: slicer.vtkMRMLScene, event: str, node: slicer.vtkMRMLNode) -> None:
+        needed = {each for frame in self._frames for each in (frame.proxy, frame.segmentationProxy)}
+        if node in needed:
+            self.interrupt(InputError(_("'{name}' was removed from the scene before the reconstruction was done, so "
+                                        "there is no result.").format(name=node.GetName())))
+
+    def _onSceneStartClose(self, scene: slicer.vtkMRMLScene, event: str) -> None:
+        self.interrupt(InputError(_("The scene was closed before the reconstruction was done, so there is no result.")))
+
+    def _end(self, results: Results | None, error: Exception | None) -> None:
+        for observed, tag in self._observations:
+            observed.RemoveObserver(tag)
+        self._onEnd(results, error)
+
+
+def _emptied(folder: Path) -> Generator[None, None, None]:
+    """Delete files one at a time, since large ones take a while; what cannot be deleted yet is left to the folder's."""
+    for path in list(folder.iterdir()):
+        with suppress(OSError):
+            path.unlink()
+        yield
+
+
+def _folder() -> TemporaryDirectory[str]:
+    """A folder for temporary files, where Slicer's user wants such; raises OutputError if there can be none."""
+    try:
+        return TemporaryDirectory(prefix=PREFIX, dir=slicer.app.temporaryPath, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(_("Nothing can be written to the folder for temporary files '{folder}': {cause}. Choose "
+                            "another one in the application settings.").format(
+            folder=slicer.app.temporaryPath, cause=cause(error))) from error

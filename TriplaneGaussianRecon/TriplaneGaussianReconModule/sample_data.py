@@ -1,0 +1,95 @@
+"""The sample scans as entries of Slicer's module Sample Data, and loading one of them for a first try."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from TriplaneGaussianReconLib.errors import InputError
+
+CATEGORY = "TriplaneGaussianRecon"
+
+# Published files keep their name and content for ever: every installed version of the module checks their checksums.
+URL = "https://raw.githubusercontent.com/TriplaneGaussianRecon/SlicerTriplaneGaussianRecon/main/Resources/SampleData"
+
+_MODULE_FOLDER = Path(__file__).resolve().parents[1]
+_SOURCE_FOLDER = _MODULE_FOLDER.parent / "Resources" / "SampleData"  # exists where the module runs from its source
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A scan with its segmentation: names of the files in Resources/SampleData, and their SHA-256."""
+
+    name: str
+    volume: str
+    volume_sum: str
+    segmentation: str
+    segmentation_sum: str
+
+
+SAMPLES = (
+    Sample("LumbarSpineCT",
+           "ct_spine_lumbar.nii.gz", "b06d1e8742a9531a44972a1f71e34e716484906fcef3fc8328775b2c12904b4f",
+           "ct_spine_lumbar.seg.nrrd", "819b795cd14c233bbb46537434958cdd4d295089bfba4ce2d9ccbd116a8e89ea"),
+    Sample("FetalBrainMR",
+           "mr_fetal_stack1.nii.gz", "37caf0386b8af4687abb3758dbf2960e2552eb047762dcde5c04b73a366ca11d",
+           "mr_fetal_stack1.seg.nrrd", "e3a76edbbf37da6a3f533066a84823e8a9d17edffcf7e7457016966bd4777897"),
+)
+
+
+def sampleNames() -> list[str]:
+    """Return the names of the samples, the best one for a first try first."""
+    return [sample.name for sample in SAMPLES]
+
+
+def registerSampleData() -> None:
+    """Enter the samples into Slicer's module Sample Data.  Those that are entered already stay as they are."""
+    from SampleData import SampleDataLogic
+
+    for sample in SAMPLES:
+        files = [sample.volume, sample.segmentation]
+        SampleDataLogic.registerCustomSampleDataSource(
+            category=CATEGORY,
+            sampleName=sample.name,
+            thumbnailFileName=str(_MODULE_FOLDER / "Resources" / "Icons" / f"{sample.name}.png"),
+            uris=[_uri(file) for file in files],
+            fileNames=files,
+            nodeNames=[sample.name, f"{sample.name} segmentation"],
+            loadFileTypes=["VolumeFile", "SegmentationFile"],
+            checksums=[f"SHA256:{sample.volume_sum}", f"SHA256:{sample.segmentation_sum}"],
+        )
+
+
+def load(name: str) -> tuple[Any, Any]:
+    """Load a sample into the scene, downloading it the first time.
+
+    Returns its volume node and its segmentation node.
+    Raises InputError for an unknown name, and where the sample can neither be downloaded nor read.
+    """
+    if name not in sampleNames():
+        raise InputError(f"There is no sample '{name}'. Choose one of {', '.join(sampleNames())}.")
+    from SampleData import SampleDataLogic
+
+    registerSampleData()
+    nodes = [node for node in SampleDataLogic().downloadSamples(name) if node]
+    volume = _first(nodes, "vtkMRMLScalarVolumeNode")
+    segmentation = _first(nodes, "vtkMRMLSegmentationNode")
+    if volume is None or segmentation is None:
+        for node in nodes:
+            slicer.mrmlScene.RemoveNode(node)
+        raise InputError(f"The sample '{name}' could not be loaded. It is downloaded from {URL}: connect to the "
+                         "internet and try again; the reason stands in the Python console.")
+    return volume, segmentation
+
+
+def _first(nodes: list[Any], node_class: str) -> Any:
+    """Return the first node of an MRML class, None if there is none."""
+    return next((node for node in nodes if node.IsA(node_class)), None)
+
+
+def _uri(file: str) -> str:
+    """Return where a file is: on this computer where the module runs from its source, otherwise on the web."""
+    local = _SOURCE_FOLDER / file
+    return local.as_uri() if local.is_file() else f"{URL}/{file}"

@@ -1,0 +1,79 @@
+"""Slices of a volume in the slice views of Slicer."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid
+
+from .scene import gridOf
+
+_TO_LPS = np.array([-1.0, -1.0, 1.0])
+_STEPS = 20  # of Newton's method; one is enough unless a parent transform bends the volume
+
+
+def shownSlice(volumeNode: slicer.vtkMRMLScalarVolumeNode, axis: Axis) -> tuple[int, str]:
+    """Return the slice of a volume along `axis` that a slice view shows, and the name of that view.
+
+    Of all views the one counts that looks most nearly along the axis; where it is tilted against the slices, the slice
+    at which it crosses the line through the middles of the slices.
+    Raises InputError if no view looks along the axis, or the view does not cross the volume.
+    """
+    grid, number = gridOf(volumeNode), AXES.index(axis)
+    middle = (np.array(grid.shape[::-1]) - 1) / 2.0
+    step = _world(volumeNode, grid, middle + 0.5 * np.eye(3)[number]) - _world(
+        volumeNode, grid, middle - 0.5 * np.eye(3)[number])
+    views = [(abs(_plane(node)[1] @ step) / np.linalg.norm(step), node) for node in mappedViews()]
+    cosine, view = max(views, key=lambda found: found[0], default=(0.0, None))
+    if cosine < np.cos(np.deg2rad(45.0)):
+        raise InputError(_("No slice view shows slices along axis {axis}. Choose a layout with such a view."
+                           ).format(axis=axis.upper()))
+    index = _crossing(volumeNode, grid, number, *_plane(view))
+    if not -0.5 <= index <= grid.count(axis) - 0.5:
+        raise InputError(_("The slice view {view} does not show the volume. Scroll to the slice first."
+                           ).format(view=view.GetName()))
+    return int(np.clip(np.floor(index + 0.5), 0, grid.count(axis) - 1)), view.GetName()
+
+
+def mappedViews() -> list[slicer.vtkMRMLSliceNode]:
+    """The slice views of the current layout."""
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
+
+
+def worldGrid(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
+    """The grid of a volume as its parent transform places it, bent transforms straightened at the volume's middle."""
+    grid = gridOf(volumeNode)
+    middle = (np.array(grid.shape[::-1]) - 1) / 2.0
+    steps = np.stack([_world(volumeNode, grid, middle + 0.5 * unit) - _world(volumeNode, grid, middle - 0.5 * unit)
+                      for unit in np.eye(3)], axis=1) * _TO_LPS[:, None]
+    spacing = np.linalg.norm(steps, axis=0)
+    origin = _world(volumeNode, grid, middle) * _TO_LPS - steps @ middle
+    return replace(grid, origin=tuple(origin), spacing=tuple(spacing), direction=tuple(map(tuple, steps / spacing)))
+
+
+def _plane(sliceNode: slicer.vtkMRMLSliceNode) -> tuple[np.ndarray, np.ndarray]:
+    """A point of the plane of a slice view, and its unit normal; mm RAS."""
+    matrix = slicer.util.arrayFromVTKMatrix(sliceNode.GetSliceToRAS())
+    return matrix[:3, 3], matrix[:3, 2] / np.linalg.norm(matrix[:3, 2])
+
+
+def _world(volumeNode: slicer.vtkMRMLScalarVolumeNode, grid: Grid, ijk: np.ndarray) -> np.ndarray:
+    """Where a voxel is, mm RAS, under the volume's parent transform."""
+    point = [0.0] * 3
+    volumeNode.TransformPointToWorld(list(grid.index_to_physical(ijk) * _TO_LPS), point)
+    return np.array(point)
+
+
+def _crossing(volumeNode: slicer.vtkMRMLScalarVolumeNode, grid: Grid, number: int, point: np.ndarray,
+              normal: np.ndarray) -> float:
+    """Index along an axis at which a plane crosses the line through the middles of the slices."""
+    ijk = (np.array(grid.shape[::-1]) - 1) / 2.0
+    for _step in range(_STEPS):
+        here = _world(volumeNode, grid, ijk)
+        slope = (_world(volumeNode, grid, ijk + 0.5 * np.eye(3)[number]) - here) @ normal / 0.5
+        ijk[number] += (point - here) @ normal / slope
+    return float(ijk[number])

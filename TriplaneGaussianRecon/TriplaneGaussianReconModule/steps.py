@@ -1,0 +1,68 @@
+"""Work in the thread of the user interface, cut into pieces between which the interface goes on."""
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from enum import Enum, auto
+from typing import Any
+
+from .python_process import singleShot
+
+
+class Pause(Enum):
+    """What a generator of steps yields to wait until `Steps.resume` is called; anything else goes on by itself."""
+
+    UNTIL_RESUMED = auto()
+
+
+Work = Generator[Any, None, Any]
+
+
+class Steps:
+    """Runs a generator piece by piece from the event loop, and tells once how it ended.
+
+    onEnd: called with what the generator returned and None, or with None and the exception that it raised.
+    """
+
+    def __init__(self, work: Work, onEnd: Callable[[Any, Exception | None], None]) -> None:
+        self._work, self._onEnd = work, onEnd
+        self._timer = singleShot(0, self._next)
+        self._isOver = self._isBusy = False
+        self._reason: Exception | None = None
+
+    def start(self) -> None:
+        """Start, or go on after a pause; returns at once."""
+        if not self._isOver:
+            self._timer.start()
+
+    resume = start
+
+    def abort(self, error: Exception) -> None:
+        """Raise `error` within the generator where it is, which is the end of it; at its next step if it is busy."""
+        if self._isBusy:
+            self._reason = error
+        elif not self._isOver:
+            self._timer.stop()
+            self._go(lambda: self._work.throw(error))
+
+    def _next(self) -> None:
+        if not self._isOver:
+            self._go(lambda: next(self._work))
+
+    def _go(self, step: Callable[[], Any]) -> None:
+        self._isBusy = True
+        try:
+            yielded = step()
+        except StopIteration as end:
+            self._end(end.value, None)
+        except Exception as error:  # noqa: BLE001 - whoever waits for the end is to know
+            self._end(None, error)
+        else:
+            self._isBusy = False
+            if self._reason is not None:
+                self.abort(self._reason)
+            elif yielded is not Pause.UNTIL_RESUMED:
+                self._timer.start()
+
+    def _end(self, result: Any, error: Exception | None) -> None:
+        self._isOver = True
+        self._onEnd(result, error)

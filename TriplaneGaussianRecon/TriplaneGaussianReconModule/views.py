@@ -1,0 +1,116 @@
+"""Showing results in Slicer's views: side by side, as a plot, as a table."""
+from __future__ import annotations
+
+from xml.sax.saxutils import escape
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from TriplaneGaussianReconLib.geometry import AXES, Axis
+
+from .report import ERROR, FRAME, SLICE
+from .results import ROLE
+from .slice_views import worldGrid
+
+LAYOUT = 8173  # a number that no other layout has
+COMPARED = ("TriplaneGaussianReconInput", "TriplaneGaussianReconResult", "TriplaneGaussianReconError")
+_COLOURS = ("#6EB04B", "#F34A33", "#EDD54C")
+_CHART = "TriplaneGaussianRecon.Chart"  # reference from a table to its plot
+
+
+def compare(volumes: tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarVolumeNode,
+                           slicer.vtkMRMLScalarVolumeNode], axis: Axis) -> None:
+    """Show input, result and expected error side by side, linked.
+
+    axis: along which slices were filled in.  They are looked at from the side, where that is seen.
+    """
+    direction = np.array(worldGrid(volumes[0]).direction)[:, AXES.index(axis)]
+    _arrange(LAYOUT, _layout())
+    nodes = [slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode") for name in COMPARED]
+    logics = [slicer.app.applicationLogic().GetSliceLogic(node) for node in nodes]
+    for node, logic, volume in zip(nodes, logics, volumes, strict=True):
+        composite = logic.GetSliceCompositeNode()
+        composite.SetLinkedControl(False)  # or each view would change the others while they are set up
+        composite.SetBackgroundVolumeID(volume.GetID())
+        composite.SetForegroundVolumeID(None)
+        composite.SetLabelVolumeID(None)
+        node.SetOrientation("Sagittal" if np.abs(direction).argmax() else "Coronal")
+        node.RotateToVolumePlane(volumes[0])
+        logic.FitSliceToBackground()
+    for logic in logics:
+        logic.GetSliceCompositeNode().SetLinkedControl(True)
+
+
+def plot(table: slicer.vtkMRMLTableNode) -> None:
+    """Plot the expected error of each slice; what is made for it goes away with the results."""
+    chart = table.GetNodeReference(_CHART) or _addChart(table)
+    slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+
+def showTable(table: slicer.vtkMRMLTableNode) -> None:
+    """Show the scores of slices as a table."""
+    layout = _layoutNode()
+    layout.SetViewArrangement(slicer.modules.tables.logic().GetLayoutWithTable(layout.GetViewArrangement()))
+    slicer.app.applicationLogic().GetSelectionNode().SetActiveTableID(table.GetID())
+    slicer.app.applicationLogic().PropagateTableSelection()
+
+
+def show(volume: slicer.vtkMRMLScalarVolumeNode, view: slicer.vtkMRMLSliceNode) -> None:
+    """Show a volume in one slice view."""
+    composite = slicer.app.applicationLogic().GetSliceLogic(view).GetSliceCompositeNode()
+    composite.SetBackgroundVolumeID(volume.GetID())
+
+
+def placeBeside(node: slicer.vtkMRMLNode, sibling: slicer.vtkMRMLNode) -> None:
+    """Move a node into the folder of the subject hierarchy that another one lies in, so that it is deleted with it."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(sibling))
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node), folder)
+
+
+def _addChart(table: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLPlotChartNode:
+    name, scene = table.GetName(), slicer.mrmlScene
+    series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", scene.GenerateUniqueName(name))
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName(SLICE)
+    series.SetYColumnName(ERROR)
+    series.SetPlotType(series.PlotTypeScatter)
+    several = slicer.util.arrayFromTableColumn(table, FRAME).any()
+    series.SetLineStyle(series.LineStyleNone if several else series.LineStyleSolid)
+    series.SetMarkerStyle(series.MarkerStyleCircle)
+    series.SetUniqueColor()
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(name))
+    chart.SetTitle(_("Expected error of each slice"))
+    chart.SetXAxisTitle(_("Slice of the input"))
+    chart.SetYAxisTitle(_("Expected absolute error, units of the input"))
+    chart.SetLegendVisibility(False)
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    table.SetNodeReferenceID(_CHART, chart.GetID())
+    for node in (series, chart):
+        node.SetAttribute(ROLE, "plot")
+        placeBeside(node, table)
+    return chart
+
+
+def _layout() -> str:
+    """Three slice views in a row, as Slicer describes layouts."""
+    labels = (_("Input"), _("Result"), _("Error"))
+    return '<layout type="horizontal" split="true">' + "".join(
+        f'<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
+        f'<property name="orientation" action="default">Axial</property>'
+        f'<property name="viewlabel" action="default">{escape(label)}</property>'
+        f'<property name="viewcolor" action="default">{colour}</property></view></item>'
+        for name, label, colour in zip(COMPARED, labels, _COLOURS, strict=True)) + "</layout>"
+
+
+def _arrange(number: int, description: str) -> None:
+    """Switch to a layout of our own."""
+    layout = _layoutNode()
+    if not layout.IsLayoutDescription(number):
+        layout.AddLayoutDescription(number, description)
+    layout.SetViewArrangement(number)
+
+
+def _layoutNode() -> slicer.vtkMRMLLayoutNode:
+    return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")

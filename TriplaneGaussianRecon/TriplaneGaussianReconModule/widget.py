@@ -1,0 +1,263 @@
+"""The panel: its parts put together, kept in step with the choices in a parameter node."""
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
+from TriplaneGaussianReconLib.geometry import AXES, Grid
+from TriplaneGaussianReconLib.output_grid import output_grid
+from TriplaneGaussianReconLib.selection import parse_numbers
+
+from . import dependencies, sample_data, wording
+from .device_choice import DeviceChoice
+from .logic import TriplaneGaussianReconLogic
+from .parameters import TriplaneGaussianReconParameterNode, Trust, keywords, requestOf, segmentIDs
+from .plane_drawing import PlaneDrawing
+from .progress_view import ProgressView
+from .request import Request
+from .results import Results
+from .results_view import ResultsView, setEnabledOrWhyNot
+from .scene import gridOf
+from .segment_list import SegmentList
+from .slice_views import shownSlice, worldGrid
+
+_PARAMETER = "SlicerParameterName"  # property by which the .ui file says which parameter a widget shows
+
+
+class Panel:
+    """What the user sees and clicks, over the widgets of the .ui file.
+
+    ui: the widgets by name.  logic: what reconstructs.
+    """
+
+    def __init__(self, ui: Any, logic: TriplaneGaussianReconLogic, python: str | None = None,
+                 environment: Mapping[str, str] | None = None) -> None:
+        """python, environment: see `python_process.PythonProcess`."""
+        self._ui, self._logic = ui, logic
+        self._parameters: TriplaneGaussianReconParameterNode | None = None
+        self._running: TriplaneGaussianReconParameterNode | None = None  # the choices of what is going on
+        self._isCancelling, self._start, self._tag = False, 0.0, 0
+        self._hasPackages = False  # as far as is known; asking takes a moment
+        self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
+        self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
+        self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
+        self._drawing = PlaneDrawing(self._onPlaneDrawn, python, environment)
+        self._results = ResultsView(ui, self._drawing)
+        ui.tryButton.connect("clicked()", self._onTry)
+        ui.reconstructButton.connect("clicked()", self._onReconstructOrCancel)
+        ui.excludeButton.connect("clicked()", self._onExclude)
+        ui.message.setVisible(False)
+
+    def setParameters(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
+        """Show these choices, and write into them what the user changes."""
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._tag)
+        self._parameters = parameters
+        if parameters is not None:
+            # `connectGui` would do, but does not tell in every Slicer how to undo it.
+            self._tag = parameters.connectParametersToGui({
+                widget.property(_PARAMETER): widget for widget in vars(self._ui).values()
+                if widget.property(_PARAMETER)})
+        self.update()
+
+    def update(self) -> None:
+        """Show what follows from the choices and from the scene."""
+        parameters = self._parameters
+        grid = self._grid()
+        self._segments.show(parameters and parameters.segmentation, parameters.omittedSegmentIDs if parameters else [])
+        if parameters is not None:
+            self._device.show(parameters.device)
+            for widget, trust in ((self._ui.everyNth, Trust.EVERY), (self._ui.percentage, Trust.PERCENTAGE),
+                                  (self._ui.sliceList, Trust.LIST)):
+                widget.setVisible(parameters.trust is trust)
+        self._showMeaning(grid)
+        setEnabledOrWhyNot(self._ui.excludeButton, "" if grid is not None else _("Choose an input volume first."))
+        self._showRunButton()
+        self._results.show(parameters)
+
+    def enter(self) -> None:
+        """The user has opened the module."""
+        self._device.look()
+        self.update()
+
+    def close(self) -> None:
+        """Stop whatever is going on; nothing of it is left."""
+        self._logic.cleanup()
+        self._device.close()
+        self._drawing.close()
+        if self._parameters is not None:
+            self._parameters.disconnectGui(self._tag)
+            self._parameters = None
+
+    def obstacle(self) -> str:
+        """Why nothing can be reconstructed with these choices; empty if it can."""
+        parameters = self._parameters
+        if parameters is None or parameters.inputVolume is None:
+            return _("Choose an input volume first.")
+        if parameters.segmentation is not None and not segmentIDs(parameters):
+            return _("Check at least one segment, or choose no segmentation.")
+        try:
+            requestOf(parameters).check(gridOf(parameters.inputVolume), parameters.segmentation is not None)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def _grid(self) -> Grid | None:
+        """The voxels of the input; None where there is none that can be used."""
+        if self._parameters is None or self._parameters.inputVolume is None:
+            return None
+        try:
+            return gridOf(self._parameters.inputVolume)
+        except InputError:
+            return None
+
+    def _showMeaning(self, grid: Grid | None) -> None:
+        """Say what the choices mean for this volume."""
+        texts = ("", "", "") if grid is None else self._meaning(grid, requestOf(self._parameters))
+        labels = (self._ui.axisPreview, self._ui.trustPreview, self._ui.outputPreview, self._ui.estimate)
+        for label, text in zip(labels, (*texts, self._expectation()), strict=True):
+            label.setText(text)
+            label.setVisible(bool(text))
+
+    def _meaning(self, grid: Grid, request: Request) -> tuple[str, str, str]:
+        """What slice axis, trusted slices and output spacing mean; empty where that is not known."""
+        axis = request.sliceAxis(grid)
+        meaning = wording.axisMeaning(worldGrid(self._parameters.inputVolume), axis)
+        try:
+            if self._parameters.trust is Trust.SEGMENTED:
+                trusted, spacing = _("The slices on which a chosen segment has a voxel."), request.spacing or None
+            else:
+                selection = request.selection(grid)
+                trusted = wording.trusted(selection.indices, selection.count, grid.spacing[AXES.index(axis)])
+                spacing = request.outputSpacing(grid, selection)
+            result = grid if spacing is None else output_grid(grid, axis, spacing)
+        except InputError:  # the button says so
+            return meaning, "", ""
+        return meaning, trusted, wording.voxels(result)
+
+    def _expectation(self) -> str:
+        """How long it will take on the device that is chosen; empty while nothing can be reconstructed."""
+        if self.obstacle():
+            return ""
+        arguments, device = keywords(self._parameters), self._device.device
+        found = self._logic.expected(
+            self._parameters.inputVolume, arguments["segmentationNode"], sliceAxis=arguments["sliceAxis"],
+            trustedSlices=arguments["trustedSlices"], excludedSlices=arguments["excludedSlices"],
+            preset=arguments["preset"], device="cpu" if device is None else device["device"])
+        return wording.expectation(found, self._parameters.trust is Trust.SEGMENTED)
+
+    def _showRunButton(self) -> None:
+        button = self._ui.reconstructButton
+        if not self._logic.isRunning:
+            button.setText(_("Reconstruct"))
+            obstacle = self.obstacle()
+            button.setEnabled(not obstacle)
+            button.setToolTip(obstacle or _("Fill in what is missing between the trusted slices."))
+        elif self._isCancelling:
+            button.setText(_("Cancelling..."))
+            button.setEnabled(False)
+            button.setToolTip(_("It ends within two seconds."))
+        else:
+            button.setText(_("Cancel"))
+            button.setEnabled(True)
+            button.setToolTip(_("Stop. The scene stays as it is."))
+
+    def _onReconstructOrCancel(self) -> None:
+        if self._logic.isRunning:
+            self._isCancelling = True
+            self._progress.cancelling()
+            self._logic.cancel()
+            self._showRunButton()
+        elif self._hasPackages or dependencies.ensure(self._ui.reconstructButton):
+            self._hasPackages = True
+            self._device.look()
+            self._reconstruct()
+        else:
+            self._tell(_("Python packages are missing, without which nothing can be reconstructed."), isProblem=True)
+
+    def _reconstruct(self) -> None:
+        parameters = self._parameters
+        self._tell("")
+        self._running, self._start, self._isCancelling = parameters, time.monotonic(), False
+        self._progress.begin(parameters.inputVolume)
+        try:
+            self._logic.reconstruct(
+                parameters.inputVolume, **keywords(parameters), waitForCompletion=False,
+                progressCallback=self._onProgress, previewCallback=self._progress.onPreview,
+                completedCallback=self._onCompleted)
+        except ReconstructionError as error:
+            self._onCompleted(None, str(error))
+        self._showRunButton()
+
+    def _onProgress(self, message: dict[str, Any]) -> None:
+        if not self._isCancelling:
+            self._progress.onProgress(message)
+
+    def _onCompleted(self, results: Results | None, problem: str) -> None:
+        parameters, self._running = self._running, None
+        self._progress.end()
+        if results is not None:
+            self._tell(_("Done in {time}.").format(time=wording.duration(time.monotonic() - self._start)))
+            if parameters.parameterNode.GetScene() is not None:
+                self._results.take(parameters, results)
+        elif problem:
+            self._tell(problem, isProblem=True)
+        else:
+            self._tell(_("Cancelled. The scene is as it was."))
+        self.update()
+
+    def _onSegmentsOmitted(self, identifiers: list[str]) -> None:
+        self._parameters.omittedSegmentIDs = identifiers
+
+    def _onDevice(self, device: str) -> None:
+        if self._parameters is not None:
+            self._parameters.device = device
+            self.update()
+
+    def _onExclude(self) -> None:
+        """Exclude the slice that is shown."""
+        parameters, text = self._parameters, self._parameters.excludedSlices.strip()
+        try:
+            axis = requestOf(parameters).sliceAxis(gridOf(parameters.inputVolume))
+            index, view = shownSlice(parameters.inputVolume, axis)
+            excluded = parse_numbers(text) if text else []
+        except (InputError, ValueError) as error:
+            self._tell(str(error), isProblem=True)
+            return
+        if index not in excluded:
+            parameters.excludedSlices = f"{text},{index}" if text else str(index)
+        self._tell(_("Slice {index}, which the view {view} shows, is excluded.").format(index=index, view=view))
+
+    def _onTry(self) -> None:
+        """Load a sample and fill in the panel so that every third of its slices has to do."""
+        name = sample_data.sampleNames()[0]
+        try:
+            volume, segmentation = sample_data.load(name)
+        except InputError as error:
+            self._tell(str(error), isProblem=True)
+            return
+        parameters = self._parameters
+        with slicer.util.NodeModify(parameters):
+            parameters.inputVolume, parameters.segmentation = volume, segmentation
+            parameters.omittedSegmentIDs = []
+            parameters.trust, parameters.everyNth, parameters.excludedSlices = Trust.EVERY, 3, ""
+        self._tell(_("{name} is loaded, of which every third slice is trusted. Press Reconstruct.").format(name=name))
+
+    def _onPlaneDrawn(self, node: slicer.vtkMRMLScalarVolumeNode | None, problem: str) -> None:
+        if problem:
+            self._tell(problem, isProblem=True)
+        else:
+            self._tell(_("The plane is shown, and was added as '{name}'.").format(name=node.GetName()))
+        self.update()
+
+    def _tell(self, text: str, isProblem: bool = False) -> None:
+        """Say something below the button; nothing if the text is empty."""
+        shown = html.escape(text)
+        self._ui.message.setText(f'<font color="#d00000">{shown}</font>' if isProblem else shown)
+        self._ui.message.setVisible(bool(text))

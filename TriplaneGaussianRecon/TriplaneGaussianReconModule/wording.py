@@ -1,0 +1,92 @@
+"""Words for what the panel shows: durations, sizes, stages, directions, quality."""
+from __future__ import annotations
+
+import numpy as np
+from slicer.i18n import tr as _
+
+from TriplaneGaussianReconLib.estimates import Estimate
+from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid
+
+_OBLIQUE = 0.99  # cosine of the angle to the nearest anatomical axis below which slices are called oblique
+_HIGH, _MODERATE = 32.0, 26.0  # dB on slices that were hidden, across twice the real gap
+
+
+def duration(seconds: float) -> str:
+    """A duration to two digits at most, such as 40 s, 3 min, 1.5 h."""
+    if seconds < 99.5:
+        return _("{number} s").format(number=max(1, round(seconds)))
+    if seconds < 99.5 * 60:
+        return _("{number} min").format(number=round(seconds / 60))
+    return _("{number} h").format(number=f"{seconds / 3600:.2g}")
+
+
+def size(number: float) -> str:
+    """An amount of memory in GB."""
+    return _("{number} GB").format(number=f"{number / 1e9:.1f}")
+
+
+def stage(name: str) -> str:
+    """What happens in a stage of a reconstruction; the library's name for one that is not known here."""
+    return {
+        "correspondence": _("Finding how structures move from slice to slice"),
+        "learning": _("Learning from the slices"),
+        "arbitration": _("Hiding slices to see which prediction is best"),
+        "fusion": _("Learning which prediction to believe where"),
+        "labels": _("Learning from the segmentation"),
+        "prediction": _("Predicting what lies between the slices"),
+        "initialization": _("Placing Gaussians"),
+        "training": _("Training Gaussians"),
+        "refinement": _("Fitting Gaussians to the slices"),
+        "rendering": _("Drawing the volume"),
+    }.get(name, name)
+
+
+def axisMeaning(grid: Grid, axis: Axis) -> str:
+    """What slices along `axis` are to a radiologist: their plane, number, distance and order; `grid` in world space."""
+    number = AXES.index(axis)
+    direction = np.array(grid.direction)[:, number]
+    nearest = int(np.abs(direction).argmax())
+    planes = (_("sagittal"), _("coronal"), _("axial"))
+    ends = ((_("right"), _("left")), (_("anterior"), _("posterior")), (_("inferior"), _("superior")))[nearest]
+    first, last = ends if direction[nearest] > 0 else ends[::-1]
+    text = _("Axis {axis}: {count} {plane} slices, {spacing} mm apart, from {first} to {last}.")
+    if abs(direction[nearest]) < _OBLIQUE:
+        text = _("Axis {axis}: {count} {plane} slices (oblique), {spacing} mm apart, from {first} to {last}.")
+    return text.format(axis=axis.upper(), count=grid.count(axis), plane=planes[nearest],
+                       spacing=f"{grid.spacing[number]:.4g}", first=first, last=last)
+
+
+def trusted(indices: tuple[int, ...], count: int, spacing: float) -> str:
+    """Which slices are trusted, how many of `count`, and how wide the gaps are; spacing in mm."""
+    gap = max(np.diff(indices)) * spacing
+    listed = [str(index) for index in indices]
+    if len(listed) > 8:
+        listed = [*listed[:5], "...", listed[-1]]
+    return _("{trusted} of {count} slices are trusted: {listed}. Widest gap: {gap} mm.").format(
+        trusted=len(indices), count=count, listed=", ".join(listed), gap=f"{gap:.4g}")
+
+
+def voxels(grid: Grid) -> str:
+    """How many voxels of which size."""
+    return _("Result: {shape} voxels of {spacing} mm.").format(
+        shape=" x ".join(str(count) for count in grid.shape[::-1]),
+        spacing=" x ".join(f"{step:.3g}" for step in grid.spacing))
+
+
+def expectation(found: Estimate, isBound: bool) -> str:
+    """How long it will take and how much memory; isBound: whether it takes no longer than that."""
+    text = _("Expected: {time}, {memory} of memory.")
+    if isBound:
+        text = _("Expected: at most {time}, {memory} of memory.")
+    elif not found.is_measured:
+        text = _("Expected, as a guess: {time}, {memory} of memory.")
+    elif found.gpu_memory_bytes:
+        text = _("Expected: {time}, {memory} of memory on the graphics card.")
+    return text.format(time=duration(found.seconds), memory=size(found.gpu_memory_bytes or found.memory_bytes))
+
+
+def quality(psnr: float) -> str:
+    """How good slices that were hidden came out, in a word or two."""
+    if psnr >= _HIGH:
+        return _("high")
+    return _("moderate") if psnr >= _MODERATE else _("low")

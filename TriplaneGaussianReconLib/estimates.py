@@ -1,0 +1,95 @@
+"""How long a reconstruction takes, and how much memory, before it starts.
+
+Both are straight lines: a part that is the same for all volumes, which is mostly learning, and a part that grows with
+the Gaussians, of which there is about one per pixel of each trusted slice and of each layer in a gap.  Where a volume
+is empty there are fewer, and it takes less.
+
+- CPU, two cores: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million Gaussians, labels or none), which it
+  matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64 and 160 voxels), `paper`
+  through two (64 and 96); what labels add to them, and all of `best`, is a guess.  Times of the smaller cubes are half
+  of the processor time that they took.  More cores are faster, by how much was not measured.
+- GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (2.2, 7.0 and 28 s) with the growth from there to
+  512 x 512 x 400, and the share of labels of fifteen real volumes.  Other GPUs are slower.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .errors import InputError
+from .geometry import AXES, Axis, Grid
+from .observations import closest_first
+from .selection import Selection
+
+DeviceKind = Literal["cpu", "cuda"]
+
+_TWO_LAYERS_FROM = 2.5  # pixels; gaps at least as wide get two layers of Gaussians, as in `initialization`
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Seconds: of what is the same for all volumes, of what labels add to that, and per million Gaussians.
+
+    memory: how many times what a Gaussian takes in `fast` it takes.
+    """
+
+    fixed: float
+    labels: float
+    per_million: float
+    is_measured: bool = True
+    memory: float = 1.0
+
+
+_SECONDS: dict[DeviceKind, dict[str, _Cost]] = {
+    "cpu": {"fast": _Cost(16.0, 9.0, 8.0), "balanced": _Cost(165.0, 30.0, 41.0),
+            # As many times `balanced` as its networks have more to compute.
+            "best": _Cost(9000.0, 900.0, 300.0, is_measured=False), "paper": _Cost(9.4, 5.0, 22.0, memory=2.2)},
+    "cuda": {"fast": _Cost(1.8, 1.2, 0.15), "balanced": _Cost(6.4, 1.3, 0.2), "best": _Cost(27.0, 4.0, 0.3),
+             "paper": _Cost(0.5, 0.5, 0.6, memory=2.2)},
+}
+# Bytes: of the program itself, per Gaussian, per Gaussian with labels; on the host and on the GPU.
+_HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.5e9, 520.0, 250.0), "cuda": (2.0e9, 85.0, 60.0)}
+_GPU_BYTES = (0.3e9, 300.0, 330.0)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is to be expected of a reconstruction on an otherwise idle computer.
+
+    memory_bytes: of the host, at the peak, if so much is free; with less it is worked on in parts.  gpu_memory_bytes:
+    likewise on the GPU, 0 without one.  is_measured: whether such runs were measured; if not, it is a guess.
+    """
+
+    seconds: float
+    memory_bytes: int
+    gpu_memory_bytes: int
+    is_measured: bool
+
+
+def estimate(grid: Grid, trusted: Mapping[Axis, Selection], has_labels: bool, preset: str, kind: DeviceKind
+             ) -> Estimate:
+    """Return what to expect.
+
+    grid: of the volume.  trusted: selection per axis.  kind: `cpu`, or `cuda` for any GPU.
+    Raises InputError for a preset that does not exist.
+    """
+    if preset not in _SECONDS[kind]:
+        raise InputError(f"Unknown preset '{preset}'. Choose one of {', '.join(_SECONDS[kind])}.")
+    cost, millions = _SECONDS[kind][preset], gaussians(grid, trusted) / 1e6
+    seconds = cost.fixed + cost.labels * has_labels + cost.per_million * millions
+    host, gpu = ((base + millions * 1e6 * cost.memory * (each + labelled * has_labels))
+                 for base, each, labelled in (_HOST_BYTES[kind], _GPU_BYTES))
+    return Estimate(seconds, int(host), int(gpu) if kind == "cuda" else 0, cost.is_measured)
+
+
+def gaussians(grid: Grid, trusted: Mapping[Axis, Selection]) -> int:
+    """Return how many Gaussians there are where nothing is empty."""
+    axis = closest_first(grid, trusted)[0]
+    number = AXES.index(axis)
+    pixel = min(step for n, step in enumerate(grid.spacing) if n != number)
+    widths = np.diff(trusted[axis].indices) * grid.spacing[number] / pixel
+    layers = len(trusted[axis]) + int(np.where(widths < _TWO_LAYERS_FROM, 1, 2).sum())
+    return layers * (grid.shape[0] * grid.shape[1] * grid.shape[2] // grid.count(axis))

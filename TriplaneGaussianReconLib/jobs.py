@@ -1,0 +1,273 @@
+"""A reconstruction as a folder, so that another process can do it: job in, outcome out, messages in between.
+
+Arrays are `.npy` files, everything else is in one JSON file, which is written last: a folder with `job.json` holds a
+whole job, one with `outcome.json` a whole outcome.  Nothing here needs more than numpy, so that a program can hand out
+jobs without loading what computes them.
+"""
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .atomic_files import whole_file, write_json
+from .errors import InputError, OutputError, cause
+from .geometry import AXES, Axis, Grid
+from .images import Image, Segment, Segmentation
+from .observations import closest_first
+from .output_grid import output_grid
+from .selection import Selection
+
+FORMAT = 1  # raised when an older program would misread the files
+STOP = "stop"  # a file of this name in the folder asks the worker to stop
+MODEL = "model.safetensors"  # in the folder, if the model is kept
+_PREVIEW = "preview.npy"
+
+# A message is one JSON object a line.  What each kind holds beside its `event`:
+_NUMBER = (int, float)
+_FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "started": {"device": (str,), "note": (str,)},
+    "progress": {"stage": (str,), "step": (int,), "steps": (int,), "done": _NUMBER,
+                 "seconds_left": (*_NUMBER, type(None))},
+    "preview": {"file": (str,), "axis": (str,), "index": (int,)},
+    "finished": {},
+    "cancelled": {},
+    "failed": {"kind": (str,), "message": (str,), "details": (str,)},
+}
+LAST = ("finished", "cancelled", "failed")  # after these nothing follows
+Message: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be reconstructed, and how.
+
+    volume: of any real voxel type; only its trusted slices are looked at.  trusted: selection per axis.
+    spacing: mm between the slices of the result along the axis on which the trusted slices lie closest; None keeps the
+    voxels of the input.  keep_model: whether the outcome is to hold the model.
+    """
+
+    volume: Image
+    trusted: Mapping[Axis, Selection]
+    segmentation: Segmentation | None = None
+    spacing: float | None = None
+    preset: str = "fast"
+    device: str = "auto"
+    seed: int = 0
+    keep_model: bool = False
+
+    @property
+    def axis(self) -> Axis:
+        """The axis on which the trusted slices lie closest."""
+        return closest_first(self.volume.grid, self.trusted)[0]
+
+    @property
+    def output_grid(self) -> Grid:
+        """The voxels of the result; raises InputError for an impossible spacing."""
+        grid = self.volume.grid
+        return grid if self.spacing is None else output_grid(grid, self.axis, self.spacing)
+
+    def write(self, folder: Path) -> None:
+        """Write into `folder`, which must exist, whole or not at all.  Raises OutputError if that fails."""
+        arrays = {"volume": self.volume.array}
+        content = {"grid": _from_grid(self.volume.grid), "trusted": {
+            axis: {"indices": list(selection.indices), "count": selection.count}
+            for axis, selection in self.trusted.items()}, "segmentation": None, "spacing": self.spacing,
+            "preset": self.preset, "device": self.device, "seed": self.seed, "keep_model": self.keep_model}
+        if self.segmentation is not None:
+            arrays["labels"] = self.segmentation.layers
+            content["segmentation"] = _from_segmentation(self.segmentation)
+        _write(folder, "job", content, arrays)
+
+    @classmethod
+    def read(cls, folder: Path) -> Job:
+        """Read what `write` wrote; the arrays stay on disk and are read as they are needed.
+
+        Raises InputError if it is missing, damaged or of another version.
+        """
+        return _read(folder, "job", cls._from)
+
+    @classmethod
+    def _from(cls, folder: Path, content: dict[str, Any]) -> Job:
+        segmentation = content["segmentation"] and _to_segmentation(folder, "job", content["segmentation"])
+        return cls(Image(_array(folder, "job", "volume"), _to_grid(content["grid"])), {
+            _axis(axis): Selection(tuple(selection["indices"]), int(selection["count"]))
+            for axis, selection in content["trusted"].items()}, segmentation, content["spacing"], content["preset"],
+            content["device"], content["seed"], content["keep_model"])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a job; see `reconstruction.Reconstruction`.
+
+    model: the file `MODEL` in the outcome's folder, None if it was not kept.
+    """
+
+    volume: Image
+    confidence: Image
+    segmentation: Segmentation | None
+    report: dict[str, Any]
+    model: Path | None
+
+    def write(self, folder: Path) -> None:
+        """Write into `folder`, which must exist, whole or not at all; `model` must be there already, if there is one.
+
+        Raises OutputError if that fails.
+        """
+        if self.model not in (None, folder / MODEL):
+            raise ValueError(f"The model must be the file '{folder / MODEL}', not '{self.model}'.")
+        arrays = {"volume": self.volume.array, "confidence": self.confidence.array}
+        content = {"grid": _from_grid(self.volume.grid), "segmentation": None, "report": self.report,
+                   "has_model": self.model is not None}
+        if self.segmentation is not None:
+            arrays["labels"] = self.segmentation.layers
+            content["segmentation"] = _from_segmentation(self.segmentation)
+        _write(folder, "outcome", content, arrays)
+
+    @classmethod
+    def read(cls, folder: Path) -> Outcome:
+        """Read what `write` wrote; the arrays stay on disk, so let go of them before the folder is deleted.
+
+        Raises InputError if it is missing, damaged or of another version.
+        """
+        return _read(folder, "outcome", cls._from)
+
+    @classmethod
+    def _from(cls, folder: Path, content: dict[str, Any]) -> Outcome:
+        grid, model = _to_grid(content["grid"]), folder / MODEL if content["has_model"] else None
+        if model is not None and not model.is_file():
+            raise ValueError(f"{MODEL} is missing")
+        segmentation = content["segmentation"] and _to_segmentation(folder, "outcome", content["segmentation"])
+        return cls(Image(_array(folder, "outcome", "volume"), grid), Image(
+            _array(folder, "outcome", "confidence"), grid), segmentation, dict(content["report"]), model)
+
+
+def check_room(folder: Path, size: float) -> None:
+    """Raise OutputError unless `size` bytes fit on the disk of `folder`."""
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise OutputError(f"Nothing can be written to the folder '{folder}': {cause(error)}. Choose another folder for "
+                          "temporary files.") from error
+    if size > free:
+        raise OutputError(f"The disk of '{folder}' has {free / 1e9:.2f} GB free, and {size / 1e9:.2f} GB are needed. "
+                          "Free disk space, or choose another folder for temporary files.")
+
+
+def write_preview(folder: Path, image: np.ndarray) -> str:
+    """Replace the preview by `image` [row, column]; returns the file's name.  Raises OutputError if that fails."""
+    with whole_file(folder / _PREVIEW) as part:
+        np.save(part, np.ascontiguousarray(image, np.float32), allow_pickle=False)
+    return _PREVIEW
+
+
+def read_preview(folder: Path, message: Message) -> np.ndarray:
+    """Return the slice [row, column] float32, input units, that a preview message tells of.
+
+    Raises InputError if it is not there any more.
+    """
+    try:
+        image: np.ndarray = np.load(folder / Path(message["file"]).name, allow_pickle=False)
+        return image
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"The preview in '{folder}' cannot be read: {cause(error)}.") from error
+
+
+def line(event: str, **fields: Any) -> str:
+    """Return a message as a line of ASCII text, without its end.  Raises ValueError for what is no message."""
+    text = json.dumps({"event": event, **fields})
+    if parse(text) is None:
+        raise ValueError(f"This is no message: {text}")
+    return text
+
+
+def parse(text: str) -> Message | None:
+    """Return the message in a line of the worker's output; None if it holds none."""
+    try:
+        message = json.loads(text)
+        wanted = _FIELDS[message["event"]]
+        whole = all(isinstance(message[name], kinds) for name, kinds in wanted.items())
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return message if whole else None
+
+
+def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    description = folder / f"{kind}.json"
+    if description.exists():
+        raise OutputError(f"The folder '{folder}' holds {_NAMES[kind]} already. Choose an empty one.")
+    check_room(folder, sum(array.nbytes for array in arrays.values()))
+    written: list[Path] = []
+    try:
+        for name, array in arrays.items():
+            path = _array_path(folder, kind, name)
+            with whole_file(path) as part:
+                written.append(path)
+                np.save(part, np.ascontiguousarray(array), allow_pickle=False)
+        write_json(description, {"format": FORMAT, **content})
+    except BaseException:
+        _delete(written)
+        raise
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+_NAMES = {"job": "a job", "outcome": "an outcome"}
+
+
+def _read(folder: Path, kind: str, make: Any) -> Any:
+    path = folder / f"{kind}.json"
+    if not path.is_file():
+        raise InputError(f"The folder '{folder}' does not hold {_NAMES[kind]}: there is no file {path.name}. It is "
+                         "written last, so it may have been interrupted. Run it again.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = int(content["format"])
+        if version == FORMAT:
+            return make(folder, content)
+    except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"'{path}' is damaged or incomplete ({type(error).__name__}: {cause(error)}). Run it again."
+                         ) from error
+    raise InputError(f"'{path}' has the format {version}; this program knows format {FORMAT}. Use the same version of "
+                     "the program on both sides.")
+
+
+def _array_path(folder: Path, kind: str, name: str) -> Path:
+    return folder / f"{kind}_{name}.npy"
+
+
+def _array(folder: Path, kind: str, name: str) -> np.ndarray:
+    return np.asarray(np.load(_array_path(folder, kind, name), mmap_mode="r", allow_pickle=False))
+
+
+def _axis(name: str) -> Axis:
+    return {str(axis): axis for axis in AXES}[name]
+
+
+def _from_grid(grid: Grid) -> dict[str, Any]:
+    return {"shape": grid.shape, "origin": grid.origin, "spacing": grid.spacing, "direction": grid.direction}
+
+
+def _to_grid(content: dict[str, Any]) -> Grid:
+    return Grid(content["shape"], content["origin"], content["spacing"], content["direction"])
+
+
+def _from_segmentation(segmentation: Segmentation) -> dict[str, Any]:
+    return {"grid": _from_grid(segmentation.grid), "metadata": dict(segmentation.metadata), "segments": [{
+        "name": segment.name, "value": int(segment.value), "layer": int(segment.layer),
+        "identifier": segment.identifier, "color": segment.color and [float(part) for part in segment.color]}
+        for segment in segmentation.segments]}
+
+
+def _to_segmentation(folder: Path, kind: str, content: dict[str, Any]) -> Segmentation:
+    segments = tuple(Segment(segment["name"], segment["value"], segment["layer"], segment["identifier"],
+                             segment["color"] and tuple(segment["color"])) for segment in content["segments"])
+    return Segmentation(_array(folder, kind, "labels"), segments, _to_grid(content["grid"]), content["metadata"])
