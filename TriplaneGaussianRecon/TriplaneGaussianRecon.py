@@ -104,10 +104,12 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
 
     def initializeParameterNode(self) -> None:
         """Show the choices in the scene, which are made if there are none; if no volume is chosen, take the first."""
-        if self._parameterNode is None or self._parameterNode.parameterNode.GetScene() is None:
-            self.setParameterNode(self.logic.getParameterNode())
-        if self._parameterNode.inputVolume is None:
-            self._parameterNode.inputVolume = next((node for node in slicer.util.getNodesByClass(
+        parameters = self._parameterNode
+        if parameters is None or parameters.parameterNode.GetScene() is None:
+            parameters = self.logic.getParameterNode()
+            self.setParameterNode(parameters)
+        if parameters.inputVolume is None:
+            parameters.inputVolume = next((node for node in slicer.util.getNodesByClass(
                 "vtkMRMLScalarVolumeNode") if node.GetClassName() == "vtkMRMLScalarVolumeNode"), None)
 
     def setParameterNode(self, parameterNode: TriplaneGaussianReconParameterNode | None) -> None:

@@ -73,7 +73,8 @@ class Eclare:
         """
         step = _odd_step(image.grid, axis, selection)
         trusted = np.take(image.array, selection.indices, array_axis(axis))
-        thick = Grid(trusted.shape, spacing=_along(axis, float(step), 1.0))  # in units of the volume's voxels
+        depth, rows, columns = trusted.shape
+        thick = Grid((depth, rows, columns), spacing=_along(axis, float(step), 1.0))  # in units of the volume's voxels
         with tempfile.TemporaryDirectory(prefix="eclare-") as name:
             folder = Path(name)
             write_image(folder / "thick.nii.gz", Image(trusted.astype(np.float32), thick))

@@ -40,7 +40,8 @@ def centred(image: Image, side: int) -> Image:
     part = image.array[tuple(slice(c, c + side) for c in corner)]
     origin = image.grid.index_to_physical(np.array(corner[::-1]))
     x, y, z = (float(value) for value in origin)
-    return Image(metrics.normalise(part), replace(image.grid, shape=part.shape, origin=(x, y, z)))
+    depth, rows, columns = part.shape
+    return Image(metrics.normalise(part), replace(image.grid, shape=(depth, rows, columns), origin=(x, y, z)))
 
 
 def main() -> None:

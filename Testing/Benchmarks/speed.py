@@ -38,7 +38,7 @@ def crop(image: Image, share: float) -> Image:
     """The first `share` of the slices."""
     count = max(9, round(image.array.shape[0] * share))
     array = np.ascontiguousarray(image.array[:count])
-    return Image(array, replace(image.grid, shape=array.shape))
+    return Image(array, replace(image.grid, shape=(len(array), *image.grid.shape[1:])))
 
 
 def timed(image: Image, keep_every: int, preset: str) -> tuple[Reconstruction, float]:

@@ -168,7 +168,7 @@ def fingerprint(scene: Any) -> dict[str, tuple[Any, ...]]:
 def _data_of(node: Any) -> tuple[Any, ...]:
     if node.IsA("vtkMRMLVolumeNode") and node.GetImageData():
         voxels = slicer.util.arrayFromVolume(node)
-        return node.GetImageData().GetMTime(), hashlib.sha256(np.ascontiguousarray(voxels)).hexdigest()
+        return node.GetImageData().GetMTime(), hashlib.sha256(voxels.tobytes()).hexdigest()
     if node.IsA("vtkMRMLSegmentationNode"):
         segmentation = node.GetSegmentation()
         segments = [segmentation.GetSegment(name) for name in segmentation.GetSegmentIDs()]

@@ -51,27 +51,33 @@ def framesOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slice
 
 
 class Sequences:
-    """Sequences of results, filled frame by frame outside any scene, like the sequence `source`."""
+    """Sequences of results, filled frame by frame outside any scene, like the one that `browser` shows in `proxy`."""
 
-    def __init__(self, source: slicer.vtkMRMLSequenceNode) -> None:
-        self._source, self._sequences = source, dict[str, slicer.vtkMRMLSequenceNode]()
+    def __init__(self, browser: slicer.vtkMRMLSequenceBrowserNode, proxy: slicer.vtkMRMLScalarVolumeNode) -> None:
+        self._browser, self._source = browser, browser.GetSequenceNode(proxy)
+        self._sequences: dict[str, slicer.vtkMRMLSequenceNode] = {}
 
-    def append(self, value: str, nodes: Mapping[str, slicer.vtkMRMLNode]) -> None:
-        """Copy the nodes of one frame; role -> node."""
+    def append(self, frame: Frame, nodes: Mapping[str, slicer.vtkMRMLNode]) -> None:
+        """Copy the nodes that came of one frame; role -> node."""
         for role, node in nodes.items():
             if role not in self._sequences:
                 sequence = self._sequences[role] = slicer.vtkMRMLSequenceNode()
                 sequence.SetIndexName(self._source.GetIndexName())
                 sequence.SetIndexUnit(self._source.GetIndexUnit())
                 sequence.SetIndexType(self._source.GetIndexType())
-            self._sequences[role].SetDataNodeAtValue(node, value)
+            self._sequences[role].SetDataNodeAtValue(node, frame.value)
 
     def add(self, browser: slicer.vtkMRMLSequenceBrowserNode, proxies: Mapping[str, slicer.vtkMRMLNode]
             ) -> list[slicer.vtkMRMLSequenceNode]:
-        """Put the sequences into the scene, shown by `browser` in the nodes `proxies` (role -> node)."""
+        """Put the sequences into the scene, shown by `browser` in the nodes `proxies` (role -> node), and return them.
+
+        The browser is set to the frame and the pace of the one that shows the input.
+        """
         added = []
         for role, sequence in self._sequences.items():
             sequence.SetName(slicer.mrmlScene.GenerateUniqueName(f"{proxies[role].GetName()} sequence"))
             added.append(slicer.mrmlScene.AddNode(sequence))
             browser.AddProxyNode(proxies[role], sequence, False)
+        browser.SetPlaybackRateFps(self._browser.GetPlaybackRateFps())
+        browser.SetSelectedItemNumber(self._browser.GetSelectedItemNumber())
         return added

@@ -1,8 +1,9 @@
 """The panel's choices, kept in a parameter node so that they are saved with the scene."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode, vtkMRMLTextNode
 from slicer.i18n import tr as _
@@ -90,6 +91,14 @@ class TriplaneGaussianReconParameterNode:
     resultSegmentation: vtkMRMLSegmentationNode
     resultScores: vtkMRMLTableNode
     resultProvenance: vtkMRMLTextNode
+
+    if TYPE_CHECKING:  # what the decorator adds and the panel uses; it would take these for parameters
+        parameterNode: Any
+
+        def __init__(self, parameterNode: Any) -> None: ...
+        def getValue(self, name: str) -> Any: ...
+        def connectParametersToGui(self, mapping: Mapping[str, Any]) -> int: ...
+        def disconnectGui(self, guiTag: int) -> None: ...
 
 
 def trustedSlices(parameters: TriplaneGaussianReconParameterNode) -> str:

@@ -31,7 +31,8 @@ def windowOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float]:
     """What a volume shows as black and as white."""
     display = volumeNode.GetScalarVolumeDisplayNode()
     if display is None:
-        return tuple(map(float, volumeNode.GetImageData().GetScalarRange()))
+        black, white = volumeNode.GetImageData().GetScalarRange()
+        return black, white
     return display.GetWindowLevelMin(), display.GetWindowLevelMax()
 
 

@@ -28,9 +28,10 @@ class PlaneDrawing:
         """python, environment: see `python_process.PythonProcess`."""
         self._onEnd = onEnd
         self._process = PythonProcess(lambda line: None, self._end, python, environment)
-        self._folder: TemporaryDirectory[str] | None = None
-        self._like: slicer.vtkMRMLScalarVolumeNode | None = None
-        self._view: slicer.vtkMRMLSliceNode | None = None
+        # From `start` on:
+        self._folder: TemporaryDirectory[str]
+        self._like: slicer.vtkMRMLScalarVolumeNode
+        self._view: slicer.vtkMRMLSliceNode
 
     @property
     def isRunning(self) -> bool:

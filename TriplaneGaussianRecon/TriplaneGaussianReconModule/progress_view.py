@@ -22,7 +22,7 @@ class ProgressView:
     def __init__(self, view: qt.QWidget, bar: qt.QProgressBar, text: qt.QLabel, preview: qt.QLabel) -> None:
         self._view, self._bar, self._text, self._preview = view, bar, text, preview
         self._device = ""
-        self._grid: Grid | None = None
+        self._grid: Grid  # of the volume in world space, from `begin` on
         self._window = (0.0, 1.0)
         view.setVisible(False)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,7 @@ class PythonProcess:
         """End it and all that it started, by force; its end is told when it is over."""
         started = _startedBy(self._process.processId())
         self._process.kill()
-        for child in started:
-            child.kill()
+        _kill(started)
 
     def kill(self) -> None:
         """End it and all that it started, by force; when this returns it is over, and that was told."""
@@ -172,3 +172,13 @@ def _startedBy(number: int) -> list[Any]:
         return list(psutil.Process(number).children(recursive=True)) if number else []
     except psutil.Error:
         return []
+
+
+def _kill(processes: list[Any]) -> None:
+    """Kill what `_startedBy` returned, as far as it has not ended with what started it."""
+    if processes:
+        import psutil
+
+        for process in processes:
+            with suppress(psutil.Error):
+                process.kill()

@@ -132,8 +132,8 @@ def _remarksOnLabels(segmentation: Segmentation, trusted: np.ndarray) -> list[st
         found.append(_("{number} trusted slices between labelled ones carry no label, which is taken to mean that "
                        "nothing is there. If they were not segmented yet, trust only the slices that carry "
                        "segmentation.").format(number=empty))
-    seen: np.ndarray = trusted.any(axis=0)
-    unseen = [segment.name for number, segment in enumerate(segmentation.segments) if not seen[number]]
+    seen = np.flatnonzero(trusted.any(axis=0))
+    unseen = [segment.name for number, segment in enumerate(segmentation.segments) if number not in seen]
     if unseen:
         found.append(_("On no trusted slice, and so left out of the result: {segments}.").format(
             segments=", ".join(unseen)))

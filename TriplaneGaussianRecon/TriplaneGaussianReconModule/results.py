@@ -22,7 +22,7 @@ from TriplaneGaussianReconLib.geometry import Grid
 from TriplaneGaussianReconLib.images import Segmentation
 from TriplaneGaussianReconLib.jobs import Outcome
 
-from .frames import Frame, Sequences, browserOf
+from .frames import Frame, Sequences
 from .report import COLUMNS, UNITS, Account, provenance
 from .scene import BINARY_LABELMAP, place
 
@@ -112,7 +112,7 @@ def add(source: Frame, prepared: Prepared, account: Account, sequences: Sequence
     try:
         name = f"{source.proxy.GetName()} reconstructed"
         nodes = _addNodes(name, source, prepared, account)
-        others = [] if sequences is None else _addBrowser(name, source, nodes, sequences)
+        others = [] if sequences is None else _addBrowser(name, nodes, sequences)
         folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), nodes["volume"].GetName())
         for node in (*others, *nodes.values()):  # the browser first: while it is there, it replaces what goes away
             item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node)
@@ -147,8 +147,8 @@ def _addNodes(name: str, source: Frame, prepared: Prepared, account: Account) ->
     _copyDisplay(source.proxy, nodes["volume"])
     nodes["confidence"] = _addVolume(f"{name} expected error", "confidence", source, prepared)
     _showAsError(nodes["confidence"], prepared.error)
-    if prepared.segmentation is not None:
-        nodes["segmentation"] = _addSegmentation(source, prepared, nodes["volume"])
+    if prepared.segmentation is not None and source.segmentationProxy is not None:
+        nodes["segmentation"] = _addSegmentation(source.segmentationProxy, source, prepared, nodes["volume"])
     nodes["scores"] = _addNode("vtkMRMLTableNode", f"{name} slices", "scores")
     table = account.table()
     slicer.util.updateTableFromArray(nodes["scores"], [table[column] for column in COLUMNS], list(COLUMNS))
@@ -196,10 +196,12 @@ def _showAsError(node: slicer.vtkMRMLScalarVolumeNode, error: float) -> None:
     node.SetAndObserveDisplayNodeID(display.GetID())
 
 
-def _addSegmentation(source: Frame, prepared: Prepared, volume: slicer.vtkMRMLScalarVolumeNode
-                     ) -> slicer.vtkMRMLSegmentationNode:
-    """Add the segments.  Their surfaces are made when Slicer is asked to show them, by 'Show 3D' for example."""
-    given = source.segmentationProxy
+def _addSegmentation(given: slicer.vtkMRMLSegmentationNode, source: Frame, prepared: Prepared,
+                     volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode:
+    """Add the segments, shown as those of `given`.
+
+    Their surfaces are made when Slicer is asked to show them, by 'Show 3D' for example.
+    """
     node = _addNode("vtkMRMLSegmentationNode", f"{given.GetName()} reconstructed", "segmentation")
     prepared.fill(node, "segmentation", source)
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is stored relative to it
@@ -209,15 +211,12 @@ def _addSegmentation(source: Frame, prepared: Prepared, volume: slicer.vtkMRMLSc
     return node
 
 
-def _addBrowser(name: str, source: Frame, nodes: dict[str, slicer.vtkMRMLNode], sequences: Sequences
-                ) -> list[slicer.vtkMRMLNode]:
+def _addBrowser(name: str, nodes: dict[str, slicer.vtkMRMLNode], sequences: Sequences) -> list[slicer.vtkMRMLNode]:
     """Let the volumes and the segmentation go through their frames, in a browser of their own."""
-    browser, given = _addNode("vtkMRMLSequenceBrowserNode", f"{name} browser", "browser"), browserOf(source.proxy)
+    browser = _addNode("vtkMRMLSequenceBrowserNode", f"{name} browser", "browser")
     added = sequences.add(browser, nodes)
     for sequence in added:
         sequence.SetAttribute(ROLE, "sequence")
-    browser.SetPlaybackRateFps(given.GetPlaybackRateFps())
-    browser.SetSelectedItemNumber(given.GetSelectedItemNumber())
     return [browser, *added]
 
 

@@ -66,25 +66,35 @@ class ResultsView:
 
     def exportTo(self, path: str) -> None:
         """Copy the model to a file; raises OutputError if that fails."""
+        model = self._model()
+        if model is None:
+            raise OutputError(_("The model is not there any more. Reconstruct again, and export it before Slicer is "
+                                "closed."))
         try:
-            shutil.copyfile(self._model(), path)
+            shutil.copyfile(model, path)
         except OSError as error:
             raise OutputError(_("The model could not be written to {path}: {reason}.").format(
                 path=path, reason=cause(error))) from error
 
+    @property
+    def _choices(self) -> TriplaneGaussianReconParameterNode:
+        """The choices, for what can only be clicked where results belong to them."""
+        assert self._parameters is not None
+        return self._parameters
+
     def _has(self, name: str) -> bool:
         """Whether the node of this parameter is there; a parameter may still hold a node that has been removed."""
-        node = self._parameters and self._parameters.getValue(name)
+        node = None if self._parameters is None else self._parameters.getValue(name)
         return node is not None and node.GetScene() is not None
 
     def _model(self) -> Path | None:
         if not self._has("resultProvenance"):
             return None
-        model = self._models.get(self._parameters.resultProvenance.GetID())
+        model = self._models.get(self._choices.resultProvenance.GetID())
         return model if model is not None and model.is_file() else None
 
     def _text(self) -> str:
-        table, lines = self._parameters.resultScores, []
+        table, lines = self._choices.resultScores, []
         hidden = slicer.util.arrayFromTableColumn(table, HIDDEN)
         hidden = hidden[np.isfinite(hidden)]
         if len(hidden):
@@ -96,23 +106,25 @@ class ResultsView:
         lines.append(_("Expected error: {error} on average, in units of the volume.").format(
             error=f"{slicer.util.arrayFromTableColumn(table, ERROR).mean():.3g}"))
         if self._has("resultProvenance"):
-            lines += [line.removeprefix(_NOTE) for line in self._parameters.resultProvenance.GetText().splitlines()
+            lines += [line.removeprefix(_NOTE) for line in self._choices.resultProvenance.GetText().splitlines()
                       if line.startswith(_NOTE)]
         return "<br>".join(html.escape(line) for line in lines)
 
     def _compare(self) -> None:
-        parameters = self._parameters
+        parameters = self._choices
         axis = Request(parameters.sliceAxis.value).sliceAxis(gridOf(parameters.inputVolume))
         views.compare((parameters.inputVolume, parameters.resultVolume, parameters.resultConfidence), axis)
 
     def _showTable(self) -> None:
-        views.showTable(self._parameters.resultScores)
+        views.showTable(self._choices.resultScores)
 
     def _plot(self) -> None:
-        views.plot(self._parameters.resultScores)
+        views.plot(self._choices.resultScores)
 
     def _render(self) -> None:
-        self._drawing.start(self._model(), self._parameters.resultVolume, mappedViews()[0])
+        model = self._model()
+        if model is not None:  # it may have been deleted since the button was enabled
+            self._drawing.start(model, self._choices.resultVolume, mappedViews()[0])
         self.show(self._parameters)
 
     def _export(self) -> None:

@@ -79,7 +79,7 @@ class Run:
     def _work(self) -> Generator[Any, None, Results]:
         first, shown = self._frames[0], None
         browser = browserOf(first.proxy)
-        sequences = None if browser is None else Sequences(browser.GetSequenceNode(first.proxy))
+        sequences = None if browser is None else Sequences(browser, first.proxy)
         account = Account(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
                           asdict(self._request))
         with ExitStack() as uponFailure:
@@ -90,7 +90,7 @@ class Run:
                 self._number = number
                 prepared = yield from self._frame(frame, account, models)
                 if sequences is not None:
-                    sequences.append(frame.value, prepared.nodes(frame))
+                    sequences.append(frame, prepared.nodes(frame))
                     yield
                 if browser is None or number == browser.GetSelectedItemNumber():
                     shown = prepared

@@ -73,7 +73,8 @@ def load(name: str) -> tuple[Any, Any]:
     from SampleData import SampleDataLogic
 
     registerSampleData()
-    nodes = [node for node in SampleDataLogic().downloadSamples(name) if node]
+    # Where nothing could be loaded, these are the paths of the files.
+    nodes = [node for node in SampleDataLogic().downloadSamples(name) if isinstance(node, slicer.vtkMRMLNode)]
     volume = _first(nodes, "vtkMRMLScalarVolumeNode")
     segmentation = _first(nodes, "vtkMRMLSegmentationNode")
     if volume is None or segmentation is None:

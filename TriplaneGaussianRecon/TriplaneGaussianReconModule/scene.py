@@ -51,7 +51,7 @@ def place(volumeNode: slicer.vtkMRMLVolumeNode, grid: Grid) -> None:
 
 
 def segmentIDsOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Sequence[str] | None = None
-                ) -> tuple[str, ...]:
+                 ) -> tuple[str, ...]:
     """The ids of the chosen segments, all of them by default, in the order of the node.
 
     Raises InputError for a node that is no segmentation, an id that does not exist, or if nothing is chosen.
@@ -74,7 +74,7 @@ def segmentIDsOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: S
 
 
 def transformBetween(source: slicer.vtkMRMLTransformableNode, target: slicer.vtkMRMLTransformableNode
-                      ) -> vtk.vtkAbstractTransform | None:
+                     ) -> vtk.vtkAbstractTransform | None:
     """What takes the coordinates of one node to those of another; None if they are the same."""
     if source.GetTransformNodeID() == target.GetTransformNodeID():
         return None
@@ -87,8 +87,8 @@ def transformBetween(source: slicer.vtkMRMLTransformableNode, target: slicer.vtk
 
 
 def readSegmentation(grid: Grid, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Sequence[str],
-                      transform: vtk.vtkAbstractTransform | None
-                      ) -> Generator[None, None, tuple[Segmentation, list[str]]]:
+                     transform: vtk.vtkAbstractTransform | None
+                     ) -> Generator[None, None, tuple[Segmentation, list[str]]]:
     """Bring the segments `segmentIDs` onto the voxels of a volume, a piece at a time.
 
     grid: of the volume.  transform: from the segmentation's coordinates to the volume's, see `transformBetween`.
@@ -123,7 +123,7 @@ def readSegmentation(grid: Grid, segmentationNode: slicer.vtkMRMLSegmentationNod
 
 
 def stateOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode | None
-             ) -> tuple[object, ...]:
+            ) -> tuple[object, ...]:
     """Something that differs from what it was if voxels, geometry or segments have been changed since."""
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
@@ -187,7 +187,7 @@ class _Packed:
                 fits = [soFar and not np.logical_and(layer[where][part], numbers[part]).any()
                         for soFar, layer in zip(fits, self._layers, strict=True)]
             yield
-        found = [self._names[number - 1] for number in np.flatnonzero(present) if number]
+        found = [self._names[number - 1] for number in np.flatnonzero(present).tolist() if number]
         if not found:
             return
         if not any(fits):

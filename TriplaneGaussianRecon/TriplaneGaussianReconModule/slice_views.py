@@ -29,7 +29,7 @@ def shownSlice(volumeNode: slicer.vtkMRMLScalarVolumeNode, axis: Axis) -> tuple[
         volumeNode, grid, middle - 0.5 * np.eye(3)[number])
     views = [(abs(_plane(node)[1] @ step) / np.linalg.norm(step), node) for node in mappedViews()]
     cosine, view = max(views, key=lambda found: found[0], default=(0.0, None))
-    if cosine < np.cos(np.deg2rad(45.0)):
+    if view is None or cosine < np.cos(np.deg2rad(45.0)):
         raise InputError(_("No slice view shows slices along axis {axis}. Choose a layout with such a view."
                            ).format(axis=axis.upper()))
     index = _crossing(volumeNode, grid, number, *_plane(view))

@@ -20,7 +20,6 @@ from .logic import TriplaneGaussianReconLogic
 from .parameters import TriplaneGaussianReconParameterNode, Trust, keywords, requestOf, segmentIDs
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
-from .request import Request
 from .results import Results
 from .results_view import ResultsView, setEnabledOrWhyNot
 from .scene import gridOf
@@ -108,6 +107,12 @@ class Panel:
             return str(error)
         return ""
 
+    @property
+    def _choices(self) -> TriplaneGaussianReconParameterNode:
+        """The choices, for what can only be clicked where there are some."""
+        assert self._parameters is not None
+        return self._parameters
+
     def _grid(self) -> Grid | None:
         """The voxels of the input; None where there is none that can be used."""
         if self._parameters is None or self._parameters.inputVolume is None:
@@ -119,18 +124,19 @@ class Panel:
 
     def _showMeaning(self, grid: Grid | None) -> None:
         """Say what the choices mean for this volume."""
-        texts = ("", "", "") if grid is None else self._meaning(grid, requestOf(self._parameters))
+        texts = ("", "", "") if grid is None else self._meaning(grid, self._choices)
         labels = (self._ui.axisPreview, self._ui.trustPreview, self._ui.outputPreview, self._ui.estimate)
         for label, text in zip(labels, (*texts, self._expectation()), strict=True):
             label.setText(text)
             label.setVisible(bool(text))
 
-    def _meaning(self, grid: Grid, request: Request) -> tuple[str, str, str]:
+    def _meaning(self, grid: Grid, parameters: TriplaneGaussianReconParameterNode) -> tuple[str, str, str]:
         """What slice axis, trusted slices and output spacing mean; empty where that is not known."""
+        request = requestOf(parameters)
         axis = request.sliceAxis(grid)
-        meaning = wording.axisMeaning(worldGrid(self._parameters.inputVolume), axis)
+        meaning = wording.axisMeaning(worldGrid(parameters.inputVolume), axis)
         try:
-            if self._parameters.trust is Trust.SEGMENTED:
+            if parameters.trust is Trust.SEGMENTED:
                 trusted, spacing = _("The slices on which a chosen segment has a voxel."), request.spacing or None
             else:
                 selection = request.selection(grid)
@@ -145,12 +151,13 @@ class Panel:
         """How long it will take on the device that is chosen; empty while nothing can be reconstructed."""
         if self.obstacle():
             return ""
-        arguments, device = keywords(self._parameters), self._device.device
+        parameters, device = self._choices, self._device.device
+        arguments = keywords(parameters)
         found = self._logic.expected(
-            self._parameters.inputVolume, arguments["segmentationNode"], sliceAxis=arguments["sliceAxis"],
+            parameters.inputVolume, arguments["segmentationNode"], sliceAxis=arguments["sliceAxis"],
             trustedSlices=arguments["trustedSlices"], excludedSlices=arguments["excludedSlices"],
             preset=arguments["preset"], device="cpu" if device is None else device["device"])
-        return wording.expectation(found, self._parameters.trust is Trust.SEGMENTED)
+        return wording.expectation(found, parameters.trust is Trust.SEGMENTED)
 
     def _showRunButton(self) -> None:
         button = self._ui.reconstructButton
@@ -182,7 +189,7 @@ class Panel:
             self._tell(_("Python packages are missing, without which nothing can be reconstructed."), isProblem=True)
 
     def _reconstruct(self) -> None:
-        parameters = self._parameters
+        parameters = self._choices
         self._tell("")
         self._running, self._start, self._isCancelling = parameters, time.monotonic(), False
         self._progress.begin(parameters.inputVolume)
@@ -204,7 +211,7 @@ class Panel:
         self._progress.end()
         if results is not None:
             self._tell(_("Done in {time}.").format(time=wording.duration(time.monotonic() - self._start)))
-            if parameters.parameterNode.GetScene() is not None:
+            if parameters is not None and parameters.parameterNode.GetScene() is not None:
                 self._results.take(parameters, results)
         elif problem:
             self._tell(problem, isProblem=True)
@@ -213,7 +220,7 @@ class Panel:
         self.update()
 
     def _onSegmentsOmitted(self, identifiers: list[str]) -> None:
-        self._parameters.omittedSegmentIDs = identifiers
+        self._choices.omittedSegmentIDs = identifiers
 
     def _onDevice(self, device: str) -> None:
         if self._parameters is not None:
@@ -222,7 +229,8 @@ class Panel:
 
     def _onExclude(self) -> None:
         """Exclude the slice that is shown."""
-        parameters, text = self._parameters, self._parameters.excludedSlices.strip()
+        parameters = self._choices
+        text = parameters.excludedSlices.strip()
         try:
             axis = requestOf(parameters).sliceAxis(gridOf(parameters.inputVolume))
             index, view = shownSlice(parameters.inputVolume, axis)
@@ -242,7 +250,7 @@ class Panel:
         except InputError as error:
             self._tell(str(error), isProblem=True)
             return
-        parameters = self._parameters
+        parameters = self._choices
         with slicer.util.NodeModify(parameters):
             parameters.inputVolume, parameters.segmentation = volume, segmentation
             parameters.omittedSegmentIDs = []
@@ -250,7 +258,7 @@ class Panel:
         self._tell(_("{name} is loaded, of which every third slice is trusted. Press Reconstruct.").format(name=name))
 
     def _onPlaneDrawn(self, node: slicer.vtkMRMLScalarVolumeNode | None, problem: str) -> None:
-        if problem:
+        if node is None:
             self._tell(problem, isProblem=True)
         else:
             self._tell(_("The plane is shown, and was added as '{name}'.").format(name=node.GetName()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import slicer
 
@@ -74,9 +75,10 @@ def volumes(folder: Path) -> dict[str, Path]:
     return found
 
 
-def reconstruct(logic: object, name: str, path: Path, options: argparse.Namespace) -> None:
+def reconstruct(logic: Any, name: str, path: Path, options: argparse.Namespace) -> None:
     """Reconstruct one volume and write the results, each file whole or not at all.
 
+    logic: the module's, which Slicer hands out without a type.
     Raises RuntimeError or OutputError if it cannot be loaded or written, ReconstructionError if it cannot be
     reconstructed.
     """
