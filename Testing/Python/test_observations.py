@@ -90,8 +90,12 @@ def test_only_trusted_voxels_must_be_finite(value: float) -> None:
     image.array[3, 2, 1] = value
     observations = Observations.from_volume(image, {"k": Selection((0, 2, 4), 6)})
     assert np.isfinite(observations.stacks[0].pixels).all()
-    with pytest.raises(InputError, match="Trusted slice number 1 .*NaN or infinite.*Exclude"):
+    with pytest.raises(InputError, match="Slices along k hold NaN or infinite voxels: 3. Exclude them"):
         Observations.from_volume(image, {"k": Selection((0, 3, 4), 6)})
+    flipped = replace(image, grid=Grid(SHAPE, direction=-np.eye(3)), array=image.array.copy())
+    flipped.array[4, 0, 0] = value
+    with pytest.raises(InputError, match="voxels: 3, 4. Exclude"):
+        Observations.from_volume(flipped, {"k": Selection((0, 3, 4), 6)})
     with pytest.raises(InputError, match="NaN or infinite"):
         Observations.from_volume(image, {"k": Selection((0, 2), 6), "i": Selection.every(8, 1)})
 
@@ -186,6 +190,10 @@ def test_a_stack_fits_its_planes() -> None:
         SliceStack(planes, np.zeros((3, 7, 8), np.float32))
     with pytest.raises(InputError, match="labels.*do not fit the planes"):
         SliceStack(planes, np.zeros((2, 7, 8), np.float32), np.zeros((1, 2, 8, 7), np.uint8))
+    damaged = np.zeros((2, 7, 8), np.float32)
+    damaged[1, 3, 4] = np.nan
+    with pytest.raises(InputError, match="Trusted slice number 1 .*NaN or infinite.*Exclude"):
+        SliceStack(planes, damaged)
 
 
 @pytest.mark.parametrize("name", ["identity", "oblique", "flipped", "mirrored"])

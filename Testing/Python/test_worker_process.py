@@ -87,7 +87,7 @@ def instead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
     """Let the process run a small program, given as text, in place of the worker."""
     def replace(program: str) -> None:
         path = tmp_path / "program.py"
-        path.write_text("import os, sys, time\n" + program)
+        path.write_text("import os, sys, time\n" + program, encoding="utf-8")
         monkeypatch.setattr("TriplaneGaussianReconModule.process._WORKER", [str(path)])
 
     return replace
@@ -97,8 +97,25 @@ FINISHED = "print('{\"event\": \"finished\"}', flush=True)\n"
 STARTED = "print('{\"event\": \"started\", \"device\": \"cpu\", \"note\": \"\"}', flush=True)\n"
 
 
+def wait_for(worker: WorkerProcess) -> None:
+    """Let the event loop go on until there is no job any more."""
+    while worker.state != "idle":
+        qt.QCoreApplication.processEvents(qt.QEventLoop.WaitForMoreEvents)
+
+
+_of_others: set[psutil.Process] = set()
+
+
+@pytest.fixture(autouse=True)
+def know_processes_of_others() -> None:
+    """Other tests may keep processes for the whole session."""
+    _of_others.clear()
+    _of_others.update(psutil.Process().children(recursive=True))
+
+
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in psutil.Process().children(recursive=True)
+            if child not in _of_others and child.status() != psutil.STATUS_ZOMBIE]
 
 
 # ---------------------------------------------------------------------------------------------------- from start to end
@@ -109,7 +126,7 @@ def test_a_job_is_done_and_told_of(worker: WorkerProcess, told: Recorder, make_j
     assert worker.state == "idle"
     worker.start(folder)
     assert worker.state == "running"
-    worker.wait()
+    wait_for(worker)
     assert told.events[0] == "started" and told.events[-1] == "finished" and told.events.count("preview") == 2
     assert set(told.events) == {"started", "progress", "preview", "finished"}
     assert set(told.states[:-1]) == {"running"} and told.states[-1] == worker.state == "idle"
@@ -131,7 +148,7 @@ def test_the_user_interface_is_never_kept_waiting(worker: WorkerProcess, told: R
     timer.connect("timeout()", beat)
     timer.start(5)
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     timer.stop()
     assert told.events == [*["started"] * 5, "finished"]
     assert longest < 0.4  # less than the process takes; some milliseconds, if other programs leave it alone
@@ -143,9 +160,7 @@ def test_jobs_can_follow_each_other_at_once(worker: WorkerProcess, told: Recorde
     second = make_job("second")
     told.reactions["finished"] = lambda: worker.start(second)
     worker.start(make_job("first"))
-    worker.wait()
-    assert worker.state == "running"  # which waiting for the first has nothing to do with
-    worker.wait()
+    wait_for(worker)
     assert told.events == ["finished", "finished"]
 
 
@@ -163,7 +178,7 @@ def test_an_error_of_the_owner_does_not_keep_it_from_ending(worker: WorkerProces
     instead(FINISHED)
     worker.onFinished = lambda _: 1 / 0  # type: ignore[assignment, return-value]
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     assert worker.state == "idle" and "ZeroDivisionError" in capsys.readouterr().err
 
 
@@ -174,7 +189,7 @@ def test_an_error_of_the_owner_does_not_keep_it_from_ending(worker: WorkerProces
 def test_a_cancelled_job_stops_by_itself(worker: WorkerProcess, told: Recorder, long_job: Path, event: str) -> None:
     told.reactions[event] = worker.cancel
     worker.start(long_job)
-    worker.wait()
+    wait_for(worker)
     assert told.events[-1] == "cancelled" and told.events[-2] == event  # nothing is told in between
     assert worker.state == "idle" and not children() and not list(long_job.glob("outcome*"))
 
@@ -185,7 +200,7 @@ def test_a_job_can_be_cancelled_before_its_process_is_there(worker: WorkerProces
     worker.cancel()
     worker.cancel()
     assert worker.state == "cancelling"
-    worker.wait()
+    wait_for(worker)
     assert told.events == ["cancelled"] and not children()
 
 
@@ -194,7 +209,7 @@ def test_what_does_not_stop_is_killed(worker: WorkerProcess, told: Recorder, mak
     instead(f"{STARTED}time.sleep(600)")
     told.reactions["started"] = worker.cancel
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     assert told.events == ["started", "cancelled"] and not children()
 
 
@@ -206,7 +221,7 @@ def test_where_nothing_can_be_written_it_is_killed_at_once(worker: WorkerProcess
 
     told.reactions["progress"] = lose_the_folder
     worker.start(long_job)
-    worker.wait()
+    wait_for(worker)
     assert told.events[-1] == "cancelled" and not children()
 
 
@@ -216,14 +231,14 @@ def test_a_job_that_ends_while_it_is_being_cancelled_is_cancelled(worker: Worker
     instead(f"{STARTED}while not os.path.exists(os.path.join(sys.argv[1], '{STOP}')): time.sleep(0.01)\n{FINISHED}")
     told.reactions["started"] = worker.cancel
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     assert told.events == ["started", "cancelled"]
 
 
 def test_cancelling_nothing_does_nothing(worker: WorkerProcess, told: Recorder) -> None:
     worker.cancel()
     worker.kill()
-    worker.wait()
+    wait_for(worker)
     assert worker.state == "idle" and not told.messages
 
 
@@ -232,9 +247,9 @@ def test_another_job_can_follow_a_cancelled_one(worker: WorkerProcess, told: Rec
     instead(f"if 'first' in sys.argv[1]:\n    {STARTED}    time.sleep(600)\n{FINISHED}")
     told.reactions["started"] = worker.cancel
     worker.start(make_job("first"))
-    worker.wait()
+    wait_for(worker)
     worker.start(make_job("second"))
-    worker.wait()
+    wait_for(worker)
     assert told.events == ["started", "cancelled", "finished"]
 
 
@@ -244,7 +259,7 @@ def test_another_job_can_follow_a_cancelled_one(worker: WorkerProcess, told: Rec
 def test_a_killed_job_is_gone_when_kill_returns(worker: WorkerProcess, told: Recorder, long_job: Path) -> None:
     told.reactions["progress"] = worker.kill
     worker.start(long_job)
-    worker.wait()
+    wait_for(worker)
     assert told.events[-1] == "cancelled" and worker.state == "idle" and not children()
 
 
@@ -256,8 +271,7 @@ def test_what_a_killed_job_said_is_not_taken_for_the_next(worker: WorkerProcess,
     told.reactions["started"] = worker.kill
     told.reactions["cancelled"] = lambda: worker.start(second)
     worker.start(make_job("first"))
-    worker.wait()
-    worker.wait()
+    wait_for(worker)
     assert told.events == ["started", "cancelled", "failed"]
 
 
@@ -269,7 +283,7 @@ def test_what_the_process_started_is_gone_too(worker: WorkerProcess, told: Recor
     seen = []
     told.reactions["started"] = lambda: (seen.extend(children()), worker.kill())
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     assert len(seen) == 2
     assert not psutil.wait_procs(seen, timeout=5)[1]
 
@@ -286,12 +300,12 @@ def test_the_worker_behind_a_launcher_is_gone_too(tmp_path: Path, long_job: Path
     seen: list[psutil.Process] = []
     told.reactions["progress"] = lambda: (seen.extend(children()), worker.cancel())
     worker.start(long_job)
-    worker.wait()
+    wait_for(worker)
     assert told.events[-1] == "cancelled" and len(seen) == 2 and not psutil.wait_procs(seen, timeout=5)[1]
     (long_job / STOP).unlink()
     told.reactions["progress"] = lambda: (seen.extend(children()), worker.kill())
     worker.start(long_job)
-    worker.wait()
+    wait_for(worker)
     assert told.events[-1] == "cancelled" and len(seen) == 4 and not psutil.wait_procs(seen, timeout=5)[1]
 
 
@@ -336,7 +350,7 @@ def failed(told: Recorder) -> Message:
 def test_what_the_worker_tells_of_its_failure_is_passed_on(worker: WorkerProcess, told: Recorder, tmp_path: Path
                                                            ) -> None:
     worker.start(tmp_path)
-    worker.wait()
+    wait_for(worker)
     message = failed(told)
     assert message["kind"] == "input" and "does not hold a job" in message["message"]
 
@@ -345,7 +359,7 @@ def test_a_crash_is_told_with_what_went_before(worker: WorkerProcess, told: Reco
                                                instead: Callable[[str], None]) -> None:
     instead("print('half a li', end='', flush=True)\nprint('last words', file=sys.stderr, flush=True)\nos.abort()")
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     message = failed(told)
     assert message["kind"] == "internal" and "last words" in message["details"]
     assert "crashed" in message["message"] or os.name == "nt"
@@ -356,7 +370,7 @@ def test_a_process_that_the_system_kills_lacked_memory(worker: WorkerProcess, to
                                                        instead: Callable[[str], None]) -> None:
     instead(f"os.kill(os.getpid(), {signal.SIGKILL:d})")
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     message = failed(told)
     assert message["kind"] == "memory" and "memory ran out. Close other programs" in message["message"]
 
@@ -366,7 +380,7 @@ def test_an_end_without_a_last_word_is_a_failure(worker: WorkerProcess, told: Re
                                                  instead: Callable[[str], None], code: int) -> None:
     instead(f"sys.exit({code})")
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     message = failed(told)
     assert message["kind"] == "internal" and f"(exit code {code})" in message["message"]
 
@@ -375,7 +389,7 @@ def test_python_that_cannot_be_started_is_told(make_job: MakeJob, tmp_path: Path
     worker = WorkerProcess(str(tmp_path / "no python"))
     told = Recorder(worker)
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     message = failed(told)
     assert message["kind"] == "missing" and "could not be started: " in message["message"]
 
@@ -386,7 +400,7 @@ def test_python_that_is_nowhere_is_told(make_job: MakeJob, monkeypatch: pytest.M
     worker = WorkerProcess()
     told = Recorder(worker)
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     message = failed(told)
     assert message["kind"] == "missing" and "PythonSlicer" in message["message"]
 
@@ -413,7 +427,7 @@ def test_lines_are_whole_however_they_arrive(worker: WorkerProcess, told: Record
             "for byte in text: os.write(1, bytes([byte])); time.sleep(0.002)\n"
             "os.write(1, b'{\"event\": \"cancelled\"}\\n{\"event\": \"finished\"}')\n")
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     assert told.events == ["started", "cancelled"]  # the last line has no end and was not meant to be read
 
 
@@ -421,7 +435,7 @@ def test_other_lines_are_kept_for_the_report(worker: WorkerProcess, told: Record
                                              instead: Callable[[str], None]) -> None:
     instead("print('{\"event\": \"dance\"}')\nprint('grüße', file=sys.stderr)\nsys.exit(1)")
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     assert '{"event": "dance"}' in failed(told)["details"] and "grüße" in failed(told)["details"]
 
 
@@ -430,7 +444,7 @@ def test_what_is_kept_is_bounded(worker: WorkerProcess, told: Recorder, make_job
     instead("for n in range(40): sys.stderr.write(f'{n:10}' * 1000); sys.stdout.write('x' * 100_000)\n"
             "sys.stdout.write('\\n{\"event\": \"finished\"}\\n'); sys.stderr.write('the end')")
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     assert told.events == ["finished"]
     assert len(worker._process.log) <= 64 * 1024 and worker._process.log.endswith(("the end", "x" * 10 + "\n"))
 
@@ -441,7 +455,7 @@ def test_variables_reach_the_process(make_job: MakeJob, instead: Callable[[str],
     worker = WorkerProcess(sys.executable, {"MINE": "süß", "PYTHONPATH": "elsewhere"})
     told = Recorder(worker)
     worker.start(make_job())
-    worker.wait()
+    wait_for(worker)
     assert failed(told)["details"].split() == ["süß", "True", f"{ROOT}{os.pathsep}elsewhere"]
 
 
@@ -494,7 +508,7 @@ def test_a_hundred_jobs_leave_nothing_behind(make_job: MakeJob, instead: Callabl
     def work(count: int) -> None:
         for _ in range(count):
             worker.start(folder)
-            worker.wait()
+            wait_for(worker)
             told.messages.clear()
             told.states.clear()
 

@@ -248,8 +248,8 @@ def bad_volumes(volume: Image) -> dict[str, tuple[np.ndarray, str]]:
     array = volume.array.astype(np.float32)
     damaged = array.copy()
     damaged[4, 3, 2] = np.nan
-    return {"nan": (damaged, "holds NaN or infinite voxels. Exclude that slice"),
-            "infinite": (np.where(np.isnan(damaged), np.inf, damaged), "holds NaN or infinite"),
+    return {"nan": (damaged, "hold NaN or infinite voxels: 4. Exclude them"),
+            "infinite": (np.where(np.isnan(damaged), np.inf, damaged), "hold NaN or infinite"),
             "constant": (np.full_like(array, 3.0), "All trusted voxels have the same value (3)"),
             "one slice": (array[:1], "At least two trusted slices"),
             "colour": (np.stack([array] * 3, axis=-1), "3 values per voxel"),
