@@ -119,8 +119,8 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
     pixels = np.moveaxis(np.take(image.array, indices, dimension), dimension, 0)
     bad = np.sort(indices[~np.isfinite(pixels).all(axis=(1, 2))]).tolist()
     if bad:
-        raise InputError(f"Slices along {axis} hold NaN or infinite voxels: {', '.join(map(str, bad))}. Exclude them or "
-                         "replace these voxels.")
+        raise InputError(f"Slices along {axis} hold NaN or infinite voxels: {', '.join(map(str, bad))}. Exclude them "
+                         "or replace these voxels.")
     layers = None
     if segmentation is not None:
         layers = np.moveaxis(np.take(segmentation.layers, indices, dimension + 1), dimension + 1, 1)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import slicer
 import slicer_stand_ins
-import tomllib
 from packaging.requirements import Requirement
 from PySide6.QtTest import QTest
 
@@ -27,6 +26,7 @@ import qt  # noqa: E402
 from TriplaneGaussianReconModule import dependencies, installation, remedies  # noqa: E402
 from TriplaneGaussianReconModule.installation_dialog import InstallationDialog  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("error:'exec_':DeprecationWarning")  # PySide6 may drop this name
 ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = {"torch": "2.12.0", "numba": "0.66", "opencv-python-headless": "4.12", "psutil": "7.0", "safetensors": "0.5",
             "scipy": "1.16", "numpy": "2.2.1"}
@@ -514,3 +514,9 @@ def test_after_installing_it_says_that_the_gpu_is_not_used(site: Site, pip: Stan
     ("Segmentation fault", "The log says why")])
 def test_the_remedy_follows_from_what_the_installer_said(said: str, told: str) -> None:
     assert told in remedies.remedy(said)
+
+
+def test_the_remedy_is_told_in_the_language_that_is_chosen_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remedies, "_", lambda text: f"translated: {text}")
+    for log in ("No space left on device", "Segmentation fault"):
+        assert remedies.remedy(log).startswith("translated: ")

@@ -128,6 +128,32 @@ def test_an_empty_folder_is_pointed_out(script: Any, tmp_path: Path, capsys: pyt
     assert "there is no volume" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_not_there_is_named(script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.nrrd").write_text("-")
+    for source in (tmp_path / "nowhere", tmp_path / "a.nrrd"):
+        assert script.main([str(source), str(tmp_path / "results")]) == 1
+        assert f"'{source}' cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_results_that_cannot_have_a_folder_are_told_of(script: Any, folder: Path,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    output = folder / "notes.txt" / "results"
+    assert script.main([str(folder), str(output)]) == 1
+    assert f"'{output}' cannot be made" in capsys.readouterr().err and not script.process.folders
+
+
+@pytest.mark.parametrize("other, file", [("a.nrrd", "a.nrrd"), ("a.mha", "a.nrrd"),
+                                         ("a_expected_error.nrrd", "a_expected_error.nrrd")])
+def test_no_result_replaces_that_of_another_volume(script: Any, folder: Path, tmp_path: Path, other: str, file: str,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / other).write_text("-")
+    assert script.main([str(folder), str(tmp_path / "results")]) == 1
+    told = capsys.readouterr().err
+    assert "'a.nii.gz'" in told and f"'{other}' " in told and f"would become '{file}'" in told
+    assert not script.process.folders and not (tmp_path / "results").exists()
+
+
 def test_options_are_explained(script: Any, capsys: pytest.CaptureFixture[str],
                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["Slicer"])

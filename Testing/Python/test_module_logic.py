@@ -1,8 +1,10 @@
 """The logic: from nodes to nodes through a worker, and every way in which that can end."""
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,9 +112,21 @@ def test_nothing_is_waited_for_if_not_wanted(scene: Any, logic: TriplaneGaussian
     ({"sliceAxis": "z"}, "Unknown slice axis 'z'"),
     ({"outputSpacing": -1.0}, "positive number of millimetres"),
     ({"outputSpacing": float("nan")}, "positive number of millimetres"),
+    ({"outputSpacing": float("inf")}, "positive number of millimetres"),
+    ({"outputSpacing": "2"}, "positive number of millimetres such as 1.5, or 0 .*, not '2'"),
+    ({"outputSpacing": None}, "positive number of millimetres such as 1.5, or 0 .*, not None"),
     ({"outputSpacing": 1e-6}, "more than .* voxels"),
     ({"seed": -1}, "seed must be a whole number"),
     ({"seed": 0.5}, "seed must be a whole number"),
+    ({"seed": "1"}, "seed must be a whole number such as 1, not '1'"),
+    ({"trustedSlices": [0.0, 4.0]}, r"slices \[0.0, 4.0\]. Write their numbers, such as \[0, 4, 8\]"),
+    ({"trustedSlices": np.arange(13) % 4 == 0}, "Write their numbers"),
+    ({"trustedSlices": [True] * 13}, "Write their numbers"),
+    ({"trustedSlices": None}, "Cannot read the slices None"),
+    ({"trustedSlices": [0, 40]}, "Slice 40 does not exist"),
+    ({"trustedSlices": [4]}, "Only one slice is trusted"),
+    ({"trustedSlices": 4}, "Only one slice is trusted"),
+    ({"excludedSlices": range(13)}, "No slice is left"),
     ({"trustedSlices": "segmented"}, "there is no segmentation"),
 ])
 def test_wrong_choices_are_refused_before_anything_starts(scene: Any, logic: TriplaneGaussianReconLogic,
@@ -122,6 +136,16 @@ def test_wrong_choices_are_refused_before_anything_starts(scene: Any, logic: Tri
     with pytest.raises(InputError, match=cause):
         logic.reconstruct(volume, **arguments, waitForCompletion=False, completedCallback=end)
     assert not process.folders and not end.calls and not logic.isRunning and not temporary_files()
+
+
+@pytest.mark.parametrize("trusted", [[0, 4, 8], (8, 0, 4), range(0, 12, 4), np.arange(0, 12, 4, np.uint8)])
+def test_slices_may_be_numbers(scene: Any, logic: TriplaneGaussianReconLogic, trusted: Any) -> None:
+    volume = mrml.add_volume(moving()[0])
+    told = logic.reconstruct(volume, trustedSlices=trusted, excludedSlices=4, seed=np.int64(3),
+                             outputSpacing=np.float32(1.5)).provenance.GetText()
+    assert "Trusted slices along k: 0, 8\n" in told and "Seed: 3\n" in told and "x 1.5 mm\n" in told
+    assert logic.expected(volume, trustedSlices=trusted, excludedSlices=[]) == logic.expected(
+        volume, trustedSlices="0,4,8")
 
 
 def test_no_volume_is_refused(logic: TriplaneGaussianReconLogic) -> None:
@@ -304,6 +328,15 @@ def test_modified_input_is_pointed_out(scene: Any, logic: TriplaneGaussianReconL
     assert "modified while it was being reconstructed" in results.provenance.GetText()
 
 
+def test_input_without_its_image_is_pointed_out(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    """The voxels were read before; the result has their scalar type."""
+    voxels = moving()[0]
+    volume = mrml.add_volume(voxels)
+    results = logic.reconstruct(volume, progressCallback=lambda message: volume.SetAndObserveImageData(None))
+    assert "modified while it was being reconstructed" in results.notes[-1]
+    assert slicer.util.arrayFromVolume(results.volume).dtype == voxels.dtype
+
+
 @pytest.mark.parametrize("kind, error", [("input", InputError), ("memory", ReconstructionError),
                                          ("internal", ReconstructionError)])
 def test_failure_of_the_worker_is_told_and_leaves_nothing(scene: Any, logic: TriplaneGaussianReconLogic,
@@ -380,6 +413,16 @@ def test_hundred_runs_leave_nothing_behind(scene: Any, logic: TriplaneGaussianRe
     assert mrml.fingerprint(scene) == before and not temporary_files()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     assert hierarchy.GetNumberOfItems() == 2
+
+
+def test_what_is_over_keeps_no_nodes(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(moving()[0])
+    logic.undo(logic.reconstruct(volume))
+    kept = weakref.ref(volume)
+    scene.RemoveNode(volume)
+    del volume
+    gc.collect()
+    assert kept() is None
 
 
 def test_what_is_expected_follows_the_choices(scene: Any, logic: TriplaneGaussianReconLogic) -> None:

@@ -215,6 +215,29 @@ def test_one_of_two_results_can_be_taken_back(scene: Any, logic: TriplaneGaussia
     assert np.array_equal(slicer.util.arrayFromVolume(second.volume)[0], ramp()[0])
 
 
+@pytest.mark.parametrize("isThere", [True, False])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_what_was_moved_out_of_the_folder_is_taken_back_too(scene: Any, logic: TriplaneGaussianReconLogic,
+                                                            frames: int, isThere: bool,
+                                                            capfd: pytest.CaptureFixture[str]) -> None:
+    """Whether the folder is still there or not."""
+    volume = sequence_of([ramp() + n for n in range(frames)])[0] if frames > 1 else mrml.add_volume(ramp())
+    segmentation, hierarchy = mrml.add_segmentation(volume, boxes()), hierarchy_of(scene)
+    before, items = mrml.fingerprint(scene), hierarchy.GetNumberOfItems()
+    results = logic.reconstruct(volume, segmentation)
+    moved = [results.confidence, results.segmentation]
+    if not isThere:
+        moved += [*results.sequences, results.volume, results.scores, results.provenance]
+    for node in moved:
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), hierarchy.GetSceneItemID())
+    if not isThere:
+        hierarchy.RemoveItem(results.folderItemID)
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_WARNING)
+    logic.undo(results)
+    assert mrml.fingerprint(scene) == before and hierarchy.GetNumberOfItems() == items
+    assert "ERR|" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("fails", ["_addVolume", "_showAsError", "_addSegmentation", "provenance", "_parentItem"])
 def test_if_anything_fails_nothing_is_left(scene: Any, logic: TriplaneGaussianReconLogic, fails: str,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,6 +420,28 @@ def test_a_sequence_is_reconstructed_frame_by_frame(scene: Any, logic: TriplaneG
     assert np.allclose(done, [(n + 0.5) / 3 for n in range(3)]) and progress[-1]["frames"] == 3
     logic.undo(results)
     assert mrml.fingerprint(scene) == before and not list(Path(slicer.app.temporaryPath).iterdir())
+
+
+def test_a_sequence_gives_all_frames_though_its_browser_was_removed(scene: Any,
+                                                                    logic: TriplaneGaussianReconLogic) -> None:
+    frames = [ramp() + 100 * n for n in range(3)]
+    volume, _ = sequence_of(frames)
+    sequences, left = slicer.modules.sequences.logic(), []
+    given = sequences.GetFirstBrowserNodeForProxyNode(volume)
+    left = [given, given.GetSequenceNode(volume)]
+
+    def remove(message: dict[str, Any]) -> None:
+        while left:
+            scene.RemoveNode(left.pop(0))
+
+    results = logic.reconstruct(volume, trustedSlices="every:2", progressCallback=remove)
+    assert given.GetScene() is None and volume.GetScene() is scene
+    browser = sequences.GetFirstBrowserNodeForProxyNode(results.volume)
+    assert browser.GetNumberOfItems() == 3 and browser.GetPlaybackRateFps() == 7.0
+    for number, frame in enumerate(frames):
+        browser.SetSelectedItemNumber(number)
+        sequences.UpdateProxyNodesFromSequences(browser)
+        assert np.array_equal(slicer.util.arrayFromVolume(results.volume)[::2], frame[::2])
 
 
 def test_one_segmentation_may_count_for_all_frames(scene: Any, logic: TriplaneGaussianReconLogic) -> None:

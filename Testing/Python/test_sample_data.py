@@ -106,6 +106,15 @@ def test_an_unknown_sample_is_refused_naming_the_known_ones(logic: StandInSample
         sample_data.load("Head")
 
 
+def test_errors_are_told_in_the_language_of_the_user(logic: StandInSampleDataLogic,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample_data, "_", lambda text: f"translated: {text}")
+    logic.fails = ("VolumeFile",)
+    for name in ("Head", "FetalBrainMR"):
+        with pytest.raises(InputError, match=f"translated: .*'{name}'"):
+            sample_data.load(name)
+
+
 @pytest.mark.parametrize("fails", [("VolumeFile",), ("SegmentationFile",), ("VolumeFile", "SegmentationFile")])
 def test_half_a_sample_is_none(logic: StandInSampleDataLogic, fails: tuple[str, ...]) -> None:
     logic.fails = fails

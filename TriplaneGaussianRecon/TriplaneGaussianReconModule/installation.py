@@ -118,7 +118,7 @@ def _pip(lines: list[str], constraints: Path, log: Log) -> None:
     pip_install(lines, constraints=constraints, blocking=False, show_progress=False, logCallback=log,
                 completedCallback=completed)
     if not codes:
-        loop.exec_()
+        loop.exec()
     if codes[0]:
         raise CalledProcessError(codes[0], "pip install")
 

@@ -42,7 +42,7 @@ class InstallationDialog:
 
     def run(self) -> bool:
         """Show the dialogue until it is closed; return whether everything is installed."""
-        self.dialog.exec_()
+        self.dialog.exec()
         self.dialog.deleteLater()
         return self._succeeded
 

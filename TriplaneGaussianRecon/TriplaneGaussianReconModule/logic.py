@@ -15,6 +15,7 @@ from TriplaneGaussianReconLib.errors import Cancelled, InputError, Reconstructio
 from TriplaneGaussianReconLib.estimates import Estimate, estimate
 from TriplaneGaussianReconLib.jobs import Message
 
+from .arguments import Slices, seedOf, slicesOf, spacingOf
 from .frames import framesOf
 from .parameters import TriplaneGaussianReconParameterNode
 from .process import WorkerProcess
@@ -44,8 +45,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
 
     def reconstruct(self, volumeNode: slicer.vtkMRMLScalarVolumeNode,
                     segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *,
-                    segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: str = "all",
-                    excludedSlices: str = "", outputSpacing: float = 0.0, preset: str = "fast", device: str = "auto",
+                    segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
+                    excludedSlices: Slices = "", outputSpacing: float = 0.0, preset: str = "fast", device: str = "auto",
                     seed: int = 0, keepModel: bool = False, waitForCompletion: bool = True,
                     progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
@@ -55,8 +56,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         volumeNode: a scalar volume; if a sequence browser shows a sequence in it, all frames are reconstructed.
         segmentationNode: drawn on some slices at least.  segmentIDs: which segments; None for all.
         sliceAxis: auto (the axis of the largest spacing), i, j or k.
-        trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry segmentation).
-        excludedSlices: a list of slices that are not to be trusted, whatever the above says.
+        trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry segmentation);
+            or slice numbers: [0, 4, 8], range(0, 20, 4), an array.
+        excludedSlices: a list of slices that are not to be trusted, whatever the above says; as text or as numbers.
         outputSpacing: mm between the slices of the result; 0 keeps the voxels of the input unless every slice is
             trusted, and else makes them as thick as pixels are wide.
         preset: fast, balanced, best or paper.  device: auto, cpu, cuda, cuda:1.  seed: the same one gives the same
@@ -76,7 +78,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         """
         if self._run is not None:
             raise InputError(_("A reconstruction is running already. Wait until it is done, or cancel it."))
-        request = Request(sliceAxis, trustedSlices, excludedSlices, outputSpacing, preset, device, seed, keepModel)
+        request = Request(sliceAxis, slicesOf(trustedSlices), slicesOf(excludedSlices), spacingOf(outputSpacing),
+                          preset, device, seedOf(seed), keepModel)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
         request.check(gridOf(volumeNode), segmentationNode is not None)
         loop, ends = qt.QEventLoop(), list[tuple[Results | None, Exception | None]]()
@@ -104,15 +107,16 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
 
     def expected(self, volumeNode: slicer.vtkMRMLScalarVolumeNode,
                  segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *, sliceAxis: str = "auto",
-                 trustedSlices: str = "all", excludedSlices: str = "", preset: str = "fast", device: str = "cpu"
-                 ) -> Estimate:
+                 trustedSlices: Slices = "all", excludedSlices: Slices = "", preset: str = "fast",
+                 device: str = "cpu") -> Estimate:
         """Return how long `reconstruct` is likely to take with these arguments, and how much memory.
 
         device: cpu, or cuda for any GPU.  Where the slices that carry segmentation are trusted it takes no longer than
         this, which is for all slices.  Raises InputError as `reconstruct` does.
         """
-        trusted = "all" if trustedSlices.strip() == SEGMENTED else trustedSlices
-        request, grid = Request(sliceAxis, trusted, excludedSlices, preset=preset, device=device), gridOf(volumeNode)
+        trusted, grid = slicesOf(trustedSlices), gridOf(volumeNode)
+        request = Request(sliceAxis, "all" if trusted.strip() == SEGMENTED else trusted, slicesOf(excludedSlices),
+                          preset=preset, device=device)
         request.check(grid, segmentationNode is not None)
         found = estimate(grid, {request.sliceAxis(grid): request.selection(grid)}, segmentationNode is not None, preset,
                          "cuda" if device.startswith("cuda") else "cpu")

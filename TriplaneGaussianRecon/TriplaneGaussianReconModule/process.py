@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.jobs import LAST, STOP, Message, parse
@@ -42,7 +41,6 @@ class WorkerProcess:
         self._patience = singleShot(GRACE_MILLISECONDS, self._process.end)
         self._last: Message | None = None
         self._folder = Path()
-        self._loops: list[qt.QEventLoop] = []
 
     def start(self, folder: Path) -> None:
         """Start the job in `folder`; returns at once.  Raises RuntimeError while another one is running."""
@@ -68,13 +66,6 @@ class WorkerProcess:
             self.state = "cancelling"
             self._process.kill()
 
-    def wait(self) -> None:
-        """Return when the job has ended; meanwhile the user interface goes on."""
-        if self.state != "idle":
-            loop = qt.QEventLoop()
-            self._loops.append(loop)
-            loop.exec()
-
     def _onLine(self, line: bytes) -> None:
         message = parse(line.decode("utf-8", "replace"))
         if message is None:
@@ -89,13 +80,8 @@ class WorkerProcess:
         self._patience.stop()
         message = {"event": "cancelled"} if self.state == "cancelling" else self._last or self._failure(problem)
         self.state = "idle"
-        loops, self._loops = self._loops, []
         receivers = {"finished": self.onFinished, "failed": self.onFailed, "cancelled": self.onCancelled}
-        try:
-            receivers[message["event"]](message)
-        finally:
-            for loop in loops:
-                loop.quit()
+        receivers[message["event"]](message)
 
     def _failure(self, problem: str) -> Message:
         """What to tell of a process that ended without a last message."""

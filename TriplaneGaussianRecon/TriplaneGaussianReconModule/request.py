@@ -45,7 +45,7 @@ class Request:
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise InputError(_("Unknown device '{device}'. Choose auto, cpu, cuda or one GPU such as cuda:1.").format(
                 device=self.device))
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2 ** 32:
+        if not 0 <= self.seed < 2 ** 32:
             raise InputError(_("The seed must be a whole number from 0 to {largest}, not {seed}.").format(
                 largest=2 ** 32 - 1, seed=self.seed))
         axis = self.sliceAxis(grid)

@@ -40,6 +40,7 @@ class Results:
     scores: table of slices, see `report.scores`.  provenance: text that tells how it was made.
     folderItemID: of the subject hierarchy; holds all of them.  notes: what the user should know.
     models: file of each frame, if models were kept; deleted with the provenance node, and when Slicer closes.
+    sequences: if there are frames, the browser that shows them in the nodes above, and its sequences.
     """
 
     volume: slicer.vtkMRMLScalarVolumeNode
@@ -50,6 +51,7 @@ class Results:
     folderItemID: int
     notes: tuple[str, ...] = ()
     models: tuple[Path, ...] = ()
+    sequences: tuple[slicer.vtkMRMLNode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class Prepared:
     error: float
 
     @classmethod
-    def of(cls, outcome: Outcome, frame: Frame) -> Generator[None, None, Prepared]:
-        """Copy the arrays of an outcome, a piece at a time; they are not needed afterwards."""
+    def of(cls, outcome: Outcome, frame: Frame, scalarType: int) -> Generator[None, None, Prepared]:
+        """Copy the arrays of an outcome, a piece at a time; they are not needed afterwards.
+
+        scalarType: VTK's number of the type that the volume had, whose image may be another one by now.
+        """
         confidence, segmentation = outcome.confidence.array, None
         sample = confidence[tuple(slice(None, None, 1 + n // 64) for n in confidence.shape)]
-        volume = yield from _filled(vtk.vtkImageData(), outcome.volume.array,
-                                    frame.volume.GetImageData().GetScalarType())
+        volume = yield from _filled(vtk.vtkImageData(), outcome.volume.array, scalarType)
         errors = yield from _filled(vtk.vtkImageData(), confidence, vtk.VTK_FLOAT)
         if outcome.segmentation is not None and frame.segmentation is not None:
             segmentation = yield from _segmentation(outcome.segmentation, frame.segmentation.GetSegmentation())
@@ -129,16 +133,24 @@ def add(source: Frame, prepared: Prepared, account: Account, sequences: Sequence
         _models[nodes["provenance"]] = models
         files = tuple(sorted(Path(models.name).iterdir()))
     return Results(nodes["volume"], nodes["confidence"], nodes.get("segmentation"), nodes["scores"],
-                   nodes["provenance"], folder, tuple(account.notes), files)
+                   nodes["provenance"], folder, tuple(account.notes), files, tuple(others))
 
 
 def remove(results: Results) -> None:
-    """Take everything that a run left out of the scene again."""
-    left = [node for node in (results.volume, results.confidence, results.segmentation, results.scores,
-                              results.provenance) if node is not None and node.GetScene() is not None]
-    if left:
-        hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(left[0].GetScene())
+    """Take everything that a run left out of the scene again, wherever the user has put it."""
+    nodes = (*results.sequences, results.volume, results.confidence, results.segmentation, results.scores,
+             results.provenance)
+    left = [node for node in nodes if node is not None and node.GetScene() is not None]
+    if not left:
+        return
+    scene, items = left[0].GetScene(), vtk.vtkIdList()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+    if items.IsId(results.folderItemID) >= 0:
         hierarchy.RemoveItem(results.folderItemID)
+    for node in left:
+        if node.GetScene() is not None:  # it was moved out of the folder
+            scene.RemoveNode(node)
 
 
 def _addNodes(name: str, source: Frame, prepared: Prepared, account: Account) -> dict[str, slicer.vtkMRMLNode]:

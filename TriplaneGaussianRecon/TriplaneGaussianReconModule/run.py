@@ -103,6 +103,7 @@ class Run:
                ) -> Generator[Any, None, Prepared]:
         """Reconstruct one frame; what is left of it afterwards is in memory alone."""
         state, grid = stateOf(frame.volume, frame.segmentation), gridOf(frame.volume)
+        scalarType = frame.volume.GetImageData().GetScalarType()
         with _folder() as folder:
             self._folder = Path(folder)
             try:
@@ -119,7 +120,7 @@ class Run:
                 outcome.model.replace(Path(models.name) / f"frame_{self._number:04d}{outcome.model.suffix}")
             account.reports.append(outcome.report)
             account.tables.append((yield from scores(grid, outcome)))
-            prepared = yield from Prepared.of(outcome, frame)
+            prepared = yield from Prepared.of(outcome, frame, scalarType)
             del outcome  # its arrays keep files open
             yield from _emptied(self._folder)
         if stateOf(frame.volume, frame.segmentation) != state:
@@ -177,7 +178,14 @@ class Run:
     def _end(self, results: Results | None, error: Exception | None) -> None:
         for observed, tag in self._observations:
             observed.RemoveObserver(tag)
+        process = self._process  # which outlives this run, and would keep it and its nodes
+        process.onStarted = process.onProgress = process.onPreview = _ignore
+        process.onFinished = process.onFailed = process.onCancelled = _ignore
         self._onEnd(results, error)
+
+
+def _ignore(message: Message) -> None:
+    """What is done with messages that concern no run."""
 
 
 def _emptied(folder: Path) -> Generator[None, None, None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError
 
@@ -69,7 +70,8 @@ def load(name: str) -> tuple[Any, Any]:
     Raises InputError for an unknown name, and where the sample can neither be downloaded nor read.
     """
     if name not in sampleNames():
-        raise InputError(f"There is no sample '{name}'. Choose one of {', '.join(sampleNames())}.")
+        raise InputError(_("There is no sample '{name}'. Choose one of {known}.").format(
+            name=name, known=", ".join(sampleNames())))
     from SampleData import SampleDataLogic
 
     registerSampleData()
@@ -80,8 +82,9 @@ def load(name: str) -> tuple[Any, Any]:
     if volume is None or segmentation is None:
         for node in nodes:
             slicer.mrmlScene.RemoveNode(node)
-        raise InputError(f"The sample '{name}' could not be loaded. It is downloaded from {URL}: connect to the "
-                         "internet and try again; the reason stands in the Python console.")
+        raise InputError(_("The sample '{name}' could not be loaded. It is downloaded from {address}: connect to the "
+                           "internet and try again; the reason stands in the Python console."
+                           ).format(name=name, address=URL))
     return volume, segmentation
 
 

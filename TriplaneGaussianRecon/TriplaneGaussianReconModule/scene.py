@@ -125,9 +125,9 @@ def readSegmentation(grid: Grid, segmentationNode: slicer.vtkMRMLSegmentationNod
 def stateOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode | None
             ) -> tuple[object, ...]:
     """Something that differs from what it was if voxels, geometry or segments have been changed since."""
-    matrix = vtk.vtkMatrix4x4()
+    matrix, image = vtk.vtkMatrix4x4(), volumeNode.GetImageData()
     volumeNode.GetIJKToRASMatrix(matrix)
-    state: list[object] = [volumeNode.GetImageData().GetMTime(), volumeNode.GetTransformNodeID(),
+    state: list[object] = [image and image.GetMTime(), volumeNode.GetTransformNodeID(),
                            slicer.util.arrayFromVTKMatrix(matrix).tobytes()]
     if segmentationNode is not None:
         segmentation = segmentationNode.GetSegmentation()

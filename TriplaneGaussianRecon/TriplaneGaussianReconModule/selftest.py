@@ -156,7 +156,7 @@ class _Completed:
     def wait(self) -> None:
         """Let Slicer go on until the run has ended."""
         if not self._done:
-            self._loop.exec_()
+            self._loop.exec()
 
 
 def _nodes() -> set[str]:
@@ -170,4 +170,4 @@ def _ijkToRas(volume: Any) -> np.ndarray:
     """Return where a volume's voxels are: float64 [4, 4], from i, j, k to RAS in mm."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
-    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+    return slicer.util.arrayFromVTKMatrix(matrix)

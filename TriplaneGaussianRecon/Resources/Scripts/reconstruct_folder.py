@@ -16,26 +16,24 @@ from typing import Any
 import slicer
 
 from TriplaneGaussianReconLib.atomic_files import whole_file
-from TriplaneGaussianReconLib.errors import ReconstructionError
+from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError, cause
 
 EXTENSIONS = (".nrrd", ".nii", ".nii.gz", ".mha")
 SEGMENTATION = ".seg.nrrd"
+ENDINGS = {"volume": ".nrrd", "confidence": "_expected_error.nrrd", "segmentation": SEGMENTATION, "provenance": ".txt"}
 MODULE = "TriplaneGaussianRecon"
 
 
 def main(arguments: list[str]) -> int:
     """Do what the arguments ask for; returns the exit code."""
     options = parser().parse_args(arguments)
-    if options.output.resolve() == options.input.resolve():
-        print("The results would replace the input. Choose another folder for them.", file=sys.stderr)
+    try:
+        found = prepared(options.input, options.output)
+    except ReconstructionError as error:
+        print(error, file=sys.stderr)
         return 1
-    found = volumes(options.input)
-    if not found:
-        print(f"In '{options.input}' there is no volume ({', '.join(EXTENSIONS)}).", file=sys.stderr)
-        return 1
-    options.output.mkdir(parents=True, exist_ok=True)
     logic, failures = slicer.util.getModuleLogic(MODULE), 0
-    for number, (name, path) in enumerate(found.items(), start=1):
+    for number, (name, path) in enumerate(found, start=1):
         try:
             reconstruct(logic, name, path, options)
             print(f"{number} of {len(found)}: {name}", flush=True)
@@ -65,14 +63,46 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def volumes(folder: Path) -> dict[str, Path]:
-    """The volumes of a folder, by name without extension, in alphabetical order."""
-    found = {}
+def prepared(source: Path, target: Path) -> list[tuple[str, Path]]:
+    """Find the volumes in `source` and make the folder `target`, so that nothing known to be wrong is left.
+
+    Returns name without extension and file of each volume, in alphabetical order.  Raises InputError or OutputError.
+    """
+    if target.resolve() == source.resolve():
+        raise InputError("The results would replace the input. Choose another folder for them.")
+    try:
+        found = volumes(source)
+    except OSError as error:
+        raise InputError(f"The folder '{source}' cannot be read: {cause(error)}. Give one with volumes.") from error
+    if not found:
+        raise InputError(f"In '{source}' there is no volume ({', '.join(EXTENSIONS)}).")
+    refuseClashes(found)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder '{target}' cannot be made: {cause(error)}. Choose another one.") from error
+    return found
+
+
+def volumes(folder: Path) -> list[tuple[str, Path]]:
+    """Name without extension and file of each volume in a folder, in alphabetical order."""
+    found = []
     for path in sorted(folder.iterdir()):
         extension = next((each for each in sorted(EXTENSIONS, key=len, reverse=True) if path.name.endswith(each)), None)
         if extension is not None and not path.name.endswith(SEGMENTATION):
-            found[path.name.removesuffix(extension)] = path
+            found.append((path.name.removesuffix(extension), path))
     return found
+
+
+def refuseClashes(found: list[tuple[str, Path]]) -> None:
+    """Raise InputError if a result of one volume would replace that of another."""
+    sources: dict[str, Path] = {}
+    for name, path in found:
+        for file in (name + ending for ending in ENDINGS.values()):
+            if file in sources:
+                raise InputError(f"Both '{sources[file].name}' and '{path.name}' would become '{file}'. Rename one of "
+                                 "them, or move it to another folder.")
+            sources[file] = path
 
 
 def reconstruct(logic: Any, name: str, path: Path, options: argparse.Namespace) -> None:
@@ -90,14 +120,14 @@ def reconstruct(logic: Any, name: str, path: Path, options: argparse.Namespace) 
         volume, segmentation, sliceAxis=options.slice_axis, trustedSlices=options.trusted_slices,
         excludedSlices=options.excluded_slices, outputSpacing=options.output_spacing, preset=options.preset,
         device=options.device, seed=options.seed)
-    written = {f"{name}.nrrd": results.volume, f"{name}_expected_error.nrrd": results.confidence,
-               f"{name}{SEGMENTATION}": results.segmentation}
-    for file, node in written.items():
+    files = {role: options.output / (name + ending) for role, ending in ENDINGS.items()}
+    for role in ("volume", "confidence", "segmentation"):
+        node, file = getattr(results, role), files[role]
         if node is not None:
-            with whole_file(options.output / file) as part:
+            with whole_file(file) as part:
                 if not slicer.util.saveNode(node, str(part)):
-                    raise RuntimeError(f"'{file}' was not written. Free disk space, or choose another folder.")
-    with whole_file(options.output / f"{name}.txt") as part:
+                    raise RuntimeError(f"'{file.name}' was not written. Free disk space, or choose another folder.")
+    with whole_file(files["provenance"]) as part:
         part.write_text(results.provenance.GetText() + "\n", encoding="utf-8")
 
 

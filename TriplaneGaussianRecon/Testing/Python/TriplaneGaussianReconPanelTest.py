@@ -65,6 +65,6 @@ class TriplaneGaussianReconPanelTest(unittest.TestCase):
         look.start(100)
         limit.singleShot = True
         limit.start(LONGEST)
-        loop.exec_()
+        loop.exec()
         look.stop()
         self.assertTrue(holds())
