@@ -113,7 +113,8 @@ def choose(device: str, computer: Computer | None = None) -> Chosen:
         return _gpu(int(demanded[1] or 0) if demanded else 0, computer or Computer())
     except BackendUnavailableError as error:
         if demanded:
-            raise BackendUnavailableError(f"CUDA cannot be used: {error} Or use device 'cpu'.") from error
+            raise BackendUnavailableError(f"CUDA cannot be used: {error} To do without it, choose the device 'cpu'."
+                                          ) from error
         return Chosen("cpu", torch.device("cpu"), f"CPU: {str(error).splitlines()[0]}")
 
 

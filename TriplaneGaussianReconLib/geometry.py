@@ -129,20 +129,21 @@ class Grid:
         return AXES[largest] if self.spacing[largest] > self.spacing[2] * 1.001 else "k"
 
     def named_axis(self, name: str) -> Axis:
-        """Return the index axis called `name`: i, j, k, or axial, coronal, sagittal (nearest to that LPS axis).
+        """Return the index axis called `name`: i, j, k, or axial, coronal, sagittal (nearest to that LPS axis); K is k.
 
         Raises InputError for any other name.
         """
-        if name in AXES:
-            return AXES[AXES.index(name)]
-        if name not in _ANATOMICAL:
+        known = name.lower()
+        if known in AXES:
+            return AXES[AXES.index(known)]
+        if known not in _ANATOMICAL:
             raise InputError(f"Unknown slice axis '{name}'. Choose one of i, j, k, axial, coronal, sagittal.")
         # Each index axis gets the anatomical axis that it alone is closest to, also in oblique volumes.
         from itertools import permutations
 
         cosines = np.abs(np.asarray(self.direction))
         best = max(permutations(range(3)), key=lambda lps: sum(cosines[lps[n], n] for n in range(3)))
-        return AXES[best.index(_ANATOMICAL[name])]
+        return AXES[best.index(_ANATOMICAL[known])]
 
     def planes(self, axis: Axis, indices: np.ndarray) -> PlaneStack:
         """Return the slices at `indices` (may be fractional) along `axis`.
@@ -165,7 +166,7 @@ class Grid:
         The first slice stays where it is; the last lies at or just before the last one of this grid.
         """
         if not (np.isfinite(spacing) and spacing > 0):
-            raise InputError(f"Output spacing must be a positive number of millimetres, not {spacing}.")
+            raise InputError(f"The slice spacing must be a positive number of millimetres, not {spacing}.")
         number = AXES.index(axis)
         count = int(np.floor((self.count(axis) - 1) * self.spacing[number] / spacing + 1e-6)) + 1
         shape, steps = list(self.shape), list(self.spacing)

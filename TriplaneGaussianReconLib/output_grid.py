@@ -19,11 +19,16 @@ def isotropic_spacing(grid: Grid, axis: Axis) -> float:
 def output_grid(grid: Grid, axis: Axis, spacing: float) -> Grid:
     """Return the grid of a result whose slices along `axis` lie `spacing` mm apart; `grid` itself if they do there.
 
-    Raises InputError for a spacing that is no positive number, or makes too many voxels.
+    Raises InputError for a spacing that is no positive number, makes too many voxels, or leaves only one slice.
     """
     present = grid.spacing[AXES.index(axis)]
     if spacing > 0 and np.prod(grid.shape, dtype=float) * present > _MOST_VOXELS * spacing:
-        raise InputError(f"An output spacing of {spacing:g} mm makes more than {_MOST_VOXELS} voxels. Choose a larger "
+        raise InputError(f"A slice spacing of {spacing:g} mm makes more than {_MOST_VOXELS} voxels. Choose a larger "
                          "one, or crop the volume.")
-    finer = grid.resampled(axis, spacing)
-    return grid if finer.matches(grid) else finer
+    found = grid.resampled(axis, spacing)
+    if found.matches(grid):
+        return grid
+    if found.count(axis) < 2:
+        raise InputError(f"A slice spacing of {spacing:g} mm leaves only one slice, since the first and the last one "
+                         f"lie {(grid.count(axis) - 1) * present:g} mm apart. Choose a smaller one.")
+    return found

@@ -199,7 +199,7 @@ def explained(error: Exception) -> tuple[str, str]:
         return "input", "The disk is full. Free disk space, or choose another folder for temporary files."
     if _is_lack_of_memory(error):
         return "memory", ("There is not enough memory for this volume. Close other programs, crop the volume to the "
-                          "part that matters, or choose a larger output spacing or the preset 'fast'.")
+                          "part that matters, or choose a larger slice spacing or the preset Fast.")
     return "internal", f"Something unexpected went wrong: {type(error).__name__}: {cause(error)}."
 
 

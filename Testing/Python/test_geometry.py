@@ -146,6 +146,7 @@ def test_anatomical_names_differ_in_any_oblique_volume() -> None:
 
 
 def test_unknown_axis_name() -> None:
+    assert Grid((3, 3, 3)).named_axis("J") == "j" and Grid((3, 3, 3)).named_axis("Axial") == "k"
     with pytest.raises(InputError, match="Unknown slice axis 'transverse'.*axial, coronal, sagittal"):
         Grid((3, 3, 3)).named_axis("transverse")
 

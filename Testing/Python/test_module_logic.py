@@ -109,7 +109,8 @@ def test_nothing_is_waited_for_if_not_wanted(scene: Any, logic: TriplaneGaussian
     ({"excludedSlices": "3-"}, "Cannot read the excluded slices '3-'"),
     ({"excludedSlices": "99"}, "Slice 99 does not exist"),
     ({"excludedSlices": "0-12"}, "No slice is left"),
-    ({"sliceAxis": "z"}, "Unknown slice axis 'z'"),
+    ({"sliceAxis": "z"}, "Unknown slice axis 'z'. Choose one of auto .*, i, j, k, axial, coronal, sagittal"),
+    ({"outputSpacing": 1000.0}, "leaves only one slice"),
     ({"outputSpacing": -1.0}, "positive number of millimetres"),
     ({"outputSpacing": float("nan")}, "positive number of millimetres"),
     ({"outputSpacing": float("inf")}, "positive number of millimetres"),
@@ -198,6 +199,30 @@ def test_output_spacing(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     assert logic.reconstruct(volume, outputSpacing=1.5).volume.GetSpacing()[2] == pytest.approx(1.5)
     isotropic = mrml.add_volume(moving()[0], mrml.ijk_to_ras((1, 1, 1)))
     assert "nothing is gained" in logic.reconstruct(isotropic).notes[0]
+
+
+def test_spacings_that_may_surprise_are_pointed_out(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(moving()[0])
+    assert not logic.reconstruct(volume, sliceAxis="K").notes
+    excluded = logic.reconstruct(volume, excludedSlices="4")
+    assert "Slices are excluded" in excluded.notes[0] and excluded.notes[0].endswith("slice spacing to 0.7 mm.")
+    assert not logic.reconstruct(volume, excludedSlices="4", outputSpacing=0.7).notes
+    assert "its slices lie 6 mm apart, those of the input 3 mm" in logic.reconstruct(volume, outputSpacing=6.0).notes[0]
+
+
+def test_another_torch_is_got_in_the_way_of_slicer(scene: Any) -> None:
+    process = StandInWorkerProcess()
+    process.failure = {"event": "failed", "kind": "input", "details": "", "message": (
+        "CUDA cannot be used: Install a torch for CUDA 13; https://pytorch.org/get-started tells how.")}
+    with pytest.raises(InputError, match="Install a torch for CUDA 13; use the module PyTorch Utils"):
+        TriplaneGaussianReconLogic(process).reconstruct(mrml.add_volume(moving()[0]))
+
+
+def test_observers_are_told_when_a_run_begins_and_ends(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    told: list[bool] = []
+    logic.observers.add(lambda: told.append(logic.isRunning))
+    logic.reconstruct(mrml.add_volume(moving()[0]))
+    assert told == [True, False]
 
 
 def test_slices_may_be_trusted_along_another_axis(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
@@ -458,6 +483,7 @@ def test_the_real_worker(scene: Any) -> None:
     assert progress[0]["event"] == "started" and progress[-1]["done"] > 0.3
     assert [path for path in temporary_files() if path != results.models[0].parent] == []
     _, _, told = results.provenance.GetText().partition("\n\n{")
-    assert set(json.loads("{" + told)["reports"][0]) == set(REPORT)  # the stand-in tells what the worker does
+    assert set(json.loads("{" + told)["reports"][0]) == {  # the stand-in tells what the worker does
+        *REPORT, "input_spacing_mm", "segments"}
     logic.undo(results)
     assert mrml.fingerprint(scene) == before

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,19 @@ def test_deleting_the_folder_removes_everything(scene: Any, logic: TriplaneGauss
     assert mrml.fingerprint(scene) == before and hierarchy_of(scene).GetNumberOfItems() == 2
 
 
+def test_a_segment_that_is_removed_meanwhile_keeps_name_and_colour(scene: Any, logic: TriplaneGaussianReconLogic
+                                                                   ) -> None:
+    volume = mrml.add_volume(ramp())
+    segmentation = mrml.add_segmentation(volume, boxes())
+    given = segmentation.GetSegmentation().GetSegment("liver")
+    name, colour = given.GetName(), given.GetColor()
+    results = logic.reconstruct(volume, segmentation, progressCallback=lambda message: (
+        segmentation.GetSegmentation().RemoveSegment("liver")))
+    found = results.segmentation.GetSegmentation().GetSegment("liver")
+    assert (found.GetName(), found.GetColor()) == (name, pytest.approx(colour)) and name
+    assert "modified while it was being reconstructed" in results.notes[0]
+
+
 def test_one_of_two_results_can_be_taken_back(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     volume = mrml.add_volume(ramp())
     first, second = logic.reconstruct(volume), logic.reconstruct(volume)
@@ -265,6 +279,7 @@ def test_table_tells_of_every_slice(scene: Any, logic: TriplaneGaussianReconLogi
     assert np.flatnonzero(~np.isnan(column["PSNR when hidden"])).tolist() == [3, 4]
     assert column["Expected error"][[0, 3, 4, 8]].tolist() == [0, 0, 0, 0] and column["Expected error"][6] == 5.0
     assert table.GetColumnUnitLabel("PSNR when hidden") == "dB"
+    assert "nan for all others" in table.GetColumnDescription("PSNR when hidden")
 
 
 @pytest.mark.parametrize("flip, expected", [(1.0, [21.0, 22.0, 23.0]), (-1.0, [23.0, 22.0, 21.0])])
@@ -293,11 +308,15 @@ def test_provenance_is_for_people_and_programs(scene: Any, logic: TriplaneGaussi
     volume = mrml.add_volume(ramp(), name="頭部")
     text = logic.reconstruct(volume, mrml.add_segmentation(volume, boxes()), trustedSlices="every:4", seed=3,
                              excludedSlices="0").provenance.GetText()
-    for line in ("'頭部' reconstructed by TriplaneGaussianRecon", "Research software, not a medical device.",
-                 "Segmentation: Органы", "Trusted slices along k: 4, 8", "Preset: fast", "Seed: 3", "Device: CPU",
-                 "Voxels of the result: 16 x 14 x 9, 0.7 x 0.9 x 3 mm"):
+    for line in ("'頭部' reconstructed by TriplaneGaussianRecon", "Expected error: 1.11 on average",
+                 "Research software, not a medical device. Not for diagnosis or treatment.", f"{date.today():%Y-}",
+                 "Segmentation: Органы", "Segments filled in: 肝臓 é liver, 肝臓 é vessel", "Excluded slices: 0",
+                 "Segments left out, being on no trusted slice: none", "Hidden slices: agreement low, PSNR 20.0 dB",
+                 "Spacing of the input: 0.7 x 0.9 x 3 mm", "Trusted slices along k: 4, 8", "Preset: fast", "Seed: 3",
+                 "Device: CPU", "Voxels of the result: 16 x 14 x 9, 0.7 x 0.9 x 3 mm"):
         assert line in text
     told = json.loads("{" + text.partition("\n\n{")[2])
+    assert len(text.partition("\n\n{")[2].splitlines()) == len(told) and told["made"] in text.splitlines()[0]
     assert told["choices"]["excluded"] == "0" and told["reports"][0]["trusted"] == {"k": [4, 8]}
 
 

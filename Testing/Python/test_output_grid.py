@@ -37,6 +37,17 @@ def test_impossible_spacings_are_refused(spacing: float) -> None:
         output_grid(THICK, "k", spacing)
 
 
+def test_spacings_that_leave_one_slice_are_refused() -> None:
+    assert output_grid(THICK, "k", 30.0).shape == (2, 30, 40)
+    with pytest.raises(InputError, match="leaves only one slice, since .* 30 mm apart. Choose a smaller one"):
+        output_grid(THICK, "k", 30.1)
+
+
+def test_a_single_slice_keeps_its_spacing() -> None:
+    single = Grid((1, 5, 5), spacing=(1.0, 1.0, 3.0))
+    assert output_grid(single, "k", 3.0) is single
+
+
 def test_more_voxels_than_can_be_worked_on_are_refused() -> None:
     with pytest.raises(InputError, match="more than 2147483648 voxels. Choose a larger one"):
         output_grid(THICK, "k", 1e-6)

@@ -20,6 +20,7 @@ import slicer
 from panel_case import MODULE, choose, click, cut_through, open_section, opened_panel, red, type_into, wait_until
 from PySide6.QtTest import QTest
 from stand_in_worker import StandInWorkerProcess
+from test_devices import StandInComputer, StandInDriver
 from TriplaneGaussianReconModule import device_choice, sample_data, views
 from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.parameters import (
@@ -31,6 +32,7 @@ from TriplaneGaussianReconModule.parameters import (
 from TriplaneGaussianReconModule.picture import pixmap
 from TriplaneGaussianReconModule.request import PRESETS
 
+from TriplaneGaussianReconLib import devices
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.geometry import Grid
 
@@ -392,6 +394,16 @@ def test_the_cpu_is_plainly_red_and_says_why(widget: Any) -> None:
     assert [widget.ui.device.itemText(n) for n in range(2)] == ["Automatic", "CPU: Xeon, 8.0 GB"]
 
 
+@pytest.mark.parametrize("computer", [
+    StandInComputer("13.0", StandInDriver(12040)), StandInComputer(None, StandInDriver(14010)),
+    StandInComputer(failure=RuntimeError("no kernel image is available"))])
+def test_another_torch_is_got_in_the_way_of_slicer(widget: Any, monkeypatch: pytest.MonkeyPatch,
+                                                   computer: StandInComputer) -> None:
+    StandInDeviceList.found = [{**CPU, "note": devices.choose("auto", computer).note}]
+    with opened_panel(monkeypatch) as opened:
+        assert "module PyTorch Utils" in opened.ui.deviceNote.text and "pytorch.org" not in opened.ui.deviceNote.text
+
+
 def test_a_gpu_is_named_with_its_memory(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     StandInDeviceList.found = [GPU, {**CPU, "note": "CPU."}]
     with opened_panel(monkeypatch) as opened:
@@ -441,8 +453,8 @@ def test_reconstruct_becomes_cancel_and_results_come(widget: Any, process: Stand
     choices, after = widget.logic.getParameterNode(), mrml.fingerprint(slicer.mrmlScene)
     assert choices.resultVolume.GetName() == f"{volume.GetName()} reconstructed"
     assert choices.resultSegmentation.GetSegmentation().GetSegmentIDs() == ("core", "shifted")
-    assert {name: after[name] for name in before if name != parameters} == {
-        name: value for name, value in before.items() if name != parameters}
+    changed = {name for name in before if after[name] != before[name]} - {parameters}
+    assert all(name.startswith(("vtkMRMLSlice", "vtkMRMLSelection")) for name in changed)  # the result is shown
     assert "Agreement on hidden slices: low (PSNR 22.0 dB on 3 slices" in widget.ui.resultText.text
     assert "Expected error: 2.22 on average" in widget.ui.resultText.text
 
@@ -460,6 +472,33 @@ def test_cancel_leaves_the_scene_as_it_was(widget: Any, process: StandInWorkerPr
     assert button.text == "Reconstruct" and button.enabled
     assert widget.ui.message.text == "Cancelled. The scene is as it was."
     assert mrml.fingerprint(slicer.mrmlScene) == before
+
+
+def test_a_run_from_the_console_is_not_the_panels(widget: Any, process: StandInWorkerProcess) -> None:
+    volume, _ = add_scan(widget)
+    button, ends = widget.ui.reconstructButton, list[Any]()
+    widget.logic.reconstruct(volume, waitForCompletion=False, completedCallback=lambda *ended: ends.append(ended))
+    assert button.text == "Reconstruct" and not button.enabled and "started elsewhere" in button.toolTip
+    widget.ui.seed.value = 5
+    assert not button.enabled
+    wait_until(lambda: ends)
+    assert ends[0][0] is not None and button.enabled and "started elsewhere" not in button.toolTip
+    assert widget.logic.getParameterNode().resultVolume is None and not widget.ui.message.visible
+    assert ends[0][0].volume not in shown_volumes()
+
+
+def shown_volumes() -> set[Any]:
+    """What the slice views show in the background."""
+    return {slicer.app.applicationLogic().GetSliceLogic(view).GetBackgroundLayer().GetVolumeNode()
+            for view in slicer.util.getNodesByClass("vtkMRMLSliceNode")}
+
+
+def test_the_result_is_shown(widget: Any) -> None:
+    volume, _ = add_scan(widget)
+    views.showEverywhere(volume)
+    assert shown_volumes() == {volume}
+    result = reconstructed(widget).resultVolume
+    assert shown_volumes() == {result}
 
 
 def test_a_failure_is_told_in_red(widget: Any, process: StandInWorkerProcess) -> None:
@@ -556,6 +595,25 @@ def test_views_show_input_result_and_error_linked(widget: Any) -> None:
     assert np.allclose(planes[0], planes[1]) and np.allclose(planes[0], planes[2])
     along = mrml.ijk_to_ras()[:3, 2] / 3.0
     assert abs(planes[0][:, 2] @ along) < 1e-6  # the slices are seen from the side
+
+
+def test_a_result_is_compared_with_the_volume_that_it_was_made_from(widget: Any) -> None:
+    volume, _ = add_scan(widget)
+    reconstructed(widget)
+    other = mrml.add_volume(moving()[0][:, ::-1].copy(), name="other")
+    widget.ui.segmentation.setCurrentNode(None)
+    widget.ui.inputVolume.setCurrentNode(other)
+    choose(widget.ui.sliceAxis, "I (columns)")
+    assert f"Result of '{volume.GetName()}':" in widget.ui.resultText.text.replace("&#x27;", "'")
+    click(widget.ui.compareButton)
+    first = slicer.mrmlScene.GetSingletonNode(views.COMPARED[0], "vtkMRMLSliceNode")
+    assert slicer.app.applicationLogic().GetSliceLogic(first).GetBackgroundLayer().GetVolumeNode() is volume
+    normal = slicer.util.arrayFromVTKMatrix(first.GetSliceToRAS())[:3, 2]
+    across = mrml.ijk_to_ras()[:3, 0]
+    assert abs(normal @ across) / np.linalg.norm(across) > 0.999  # seen from the side of k, as chosen at that time
+    slicer.mrmlScene.RemoveNode(volume)
+    widget.enter()
+    assert not widget.ui.compareButton.enabled and "not in the scene any more" in widget.ui.compareButton.toolTip
 
 
 def test_plot_and_table_show_the_scores_and_go_with_them(widget: Any) -> None:

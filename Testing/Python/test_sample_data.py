@@ -13,9 +13,12 @@ from urllib.request import url2pathname
 import cv2
 import pytest
 import slicer
-from TriplaneGaussianReconModule import sample_data
+import slicer_stand_ins
 
 from TriplaneGaussianReconLib.errors import InputError
+
+slicer_stand_ins.install()
+from TriplaneGaussianReconModule import sample_data  # noqa: E402 - needs what was installed
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "Resources" / "SampleData"
@@ -99,6 +102,11 @@ def test_loading_gives_volume_and_segmentation(logic: StandInSampleDataLogic) ->
     volume, segmentation = sample_data.load("LumbarSpineCT")
     assert volume.IsA("vtkMRMLScalarVolumeNode") and volume.GetName() == "LumbarSpineCT"
     assert segmentation.IsA("vtkMRMLSegmentationNode") and segmentation.GetName() == "LumbarSpineCT segmentation"
+
+
+def test_a_sample_that_is_loaded_again_can_be_told_apart(logic: StandInSampleDataLogic) -> None:
+    names = [node.GetName() for _ in range(2) for node in sample_data.load("LumbarSpineCT")]
+    assert names[:2] == ["LumbarSpineCT", "LumbarSpineCT segmentation"] and len(set(names)) == 4
 
 
 def test_an_unknown_sample_is_refused_naming_the_known_ones(logic: StandInSampleDataLogic) -> None:

@@ -79,7 +79,7 @@ class DeviceChoice:
         if self.device["device"] != "cpu":
             return html.escape(text)
         return _red(_("Slow: computing on the processor. {reason}").format(
-            reason=self.device["note"].removeprefix("CPU:").removeprefix("CPU.").strip()))
+            reason=wording.withinSlicer(self.device["note"]).removeprefix("CPU:").removeprefix("CPU.").strip()))
 
 
 def _name(device: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         super().__init__()
         self._process = WorkerProcess() if process is None else process
         self._run: Run | None = None
+        self.observers: set[Callable[[], None]] = set()  # called when a run has begun, and when it has ended
 
     def getParameterNode(self) -> TriplaneGaussianReconParameterNode:
         """The choices of the panel in this scene."""
@@ -92,10 +93,12 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     completedCallback(results, _explained(error))
             finally:
                 loop.quit()
+                self._tellObservers()
 
         self._run = Run(self._process, request, framesOf(volumeNode, segmentationNode), chosen,
                         progressCallback or _ignore, previewCallback or _ignore, end)
         self._run.start()
+        self._tellObservers()
         if not waitForCompletion:
             return None
         if not ends:
@@ -135,6 +138,10 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
     def undo(self, results: Results) -> None:
         """Take the results of a reconstruction out of the scene again, as deleting their folder does."""
         remove(results)
+
+    def _tellObservers(self) -> None:
+        for tell in list(self.observers):
+            tell()
 
 
 def _explained(error: Exception | None) -> str:

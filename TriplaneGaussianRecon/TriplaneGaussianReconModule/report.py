@@ -1,9 +1,10 @@
-"""What a run tells about itself: scores of slices, and how the results were made.  Knows neither Slicer nor VTK."""
+"""What a run tells about itself: scores of slices, and how the results were made.  Knows no node."""
 from __future__ import annotations
 
 import json
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ import numpy as np
 from TriplaneGaussianReconLib.geometry import AXES, Grid, array_axis
 from TriplaneGaussianReconLib.jobs import Outcome
 
-# The columns of the table of slices, in order, and their units.
+from .wording import quality
+
+# The columns of the table of slices, in order, their units, and what is not plain from their names.
 FRAME, SLICE, POSITION, TRUSTED, HIDDEN, ERROR = COLUMNS = (
     "Frame", "Slice", "Position", "Trusted", "PSNR when hidden", "Expected error")
 UNITS = {POSITION: "mm", HIDDEN: "dB"}
+MEANINGS = {HIDDEN: "Of trusted slices that were hidden and predicted across twice the real gap; nan for all others.",
+            ERROR: "Mean expected absolute error, in units of the volume."}
 _BYTES_AT_A_TIME = 2 ** 23  # looked at before the user interface has its turn
 
 
@@ -22,8 +27,8 @@ _BYTES_AT_A_TIME = 2 ** 23  # looked at before the user interface has its turn
 class Account:
     """All that there is to tell about a run.
 
-    volumeName, segmentationName: of the input nodes.  choices: what the user asked for.  reports: the library's, one
-    for each frame.  tables: what `scores` made of each frame.  notes: what the user should know.
+    volumeName, segmentationName: of the input nodes.  choices: what the user asked for.  reports: what `reported`
+    made of each frame.  tables: what `scores` made of each frame.  notes: what the user should know.
     """
 
     volumeName: str
@@ -67,24 +72,47 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
             ERROR: np.interp(slices, drawn, np.concatenate(errors))}
 
 
+def reported(grid: Grid, outcome: Outcome) -> dict[str, Any]:
+    """The library's report of an outcome, with what else is told of it.  grid: of the input."""
+    segments = [] if outcome.segmentation is None else [segment.name for segment in outcome.segmentation.segments]
+    return {**outcome.report, "input_spacing_mm": grid.spacing, "segments": segments}
+
+
 def provenance(account: Account) -> str:
     """How the results were made: text to read, then all of it as JSON."""
-    report = account.reports[0]
+    report, made = account.reports[0], f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
     check = report["self_check"]
     lines = [
-        f"'{account.volumeName}' reconstructed by {report['product']} {report['version']}", report["note"], "",
+        f"'{account.volumeName}' reconstructed by {report['product']} {report['version']}, {made}",
+        f"{report['note']} Not for diagnosis or treatment.", "",
         f"Segmentation: {account.segmentationName or 'none'}",
+        f"Segments filled in: {_listed(report['segments'])}",
+        f"Segments left out, being on no trusted slice: {_listed(report['segments_left_out'])}",
         f"Trusted slices along {report['axis']}: {', '.join(map(str, report['trusted'][report['axis']]))}",
+        f"Excluded slices: {account.choices['excluded'] or 'none'}",
+        f"Spacing of the input: {_listed(report['input_spacing_mm'], ' x ')} mm",
         f"Voxels of the result: {' x '.join(map(str, reversed(report['output_shape_kji'])))}, "
-        f"{' x '.join(f'{step:g}' for step in report['output_spacing_mm'])} mm",
+        f"{_listed(report['output_spacing_mm'], ' x ')} mm",
         f"Preset: {report['preset']}", f"Seed: {report['seed']}", f"Device: {report['device_note']}",
         f"Seconds: {sum(sum(each['seconds'].values()) for each in account.reports):.1f}",
     ]
     if len(account.reports) > 1:
         lines.append(f"Frames: {len(account.reports)}; what is told here is of the first")
+    lines.append(f"Expected error: {account.table()[ERROR].mean():.3g} on average, in units of the volume")
     if "psnr_at_twice_the_gap" in check:
-        lines.append(f"Hidden slices: PSNR {check['psnr_at_twice_the_gap']} dB on {check['slices']} slices")
-    lines += [check["note"], *(f"Note: {note}" for note in account.notes), "", json.dumps({
-        "volume": account.volumeName, "segmentation": account.segmentationName, "choices": account.choices,
-        "notes": account.notes, "reports": account.reports}, indent=1, ensure_ascii=False)]
+        psnr = check["psnr_at_twice_the_gap"]
+        lines.append(f"Hidden slices: agreement {quality(psnr)}, PSNR {psnr} dB on {check['slices']} slices")
+    lines += [check["note"], *(f"Note: {note}" for note in account.notes), "", _json({
+        "made": made, "volume": account.volumeName, "segmentation": account.segmentationName,
+        "choices": account.choices, "notes": account.notes, "reports": account.reports})]
     return "\n".join(lines)
+
+
+def _listed(values: Sequence[Any], separator: str = ", ") -> str:
+    return separator.join(f"{value:g}" if isinstance(value, float) else str(value) for value in values) or "none"
+
+
+def _json(content: dict[str, Any]) -> str:
+    """JSON with a line for each key of `content`, and no more."""
+    lines = (f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in content.items())
+    return "{" + ",\n ".join(lines) + "}"

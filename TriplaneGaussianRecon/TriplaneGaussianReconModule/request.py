@@ -60,7 +60,14 @@ class Request:
 
     def sliceAxis(self, grid: Grid) -> Axis:
         """The index axis along which slices are trusted."""
-        return grid.thickest_axis() if self.axis == "auto" else grid.named_axis(self.axis)
+        name = self.axis.strip()
+        if name.lower() == "auto":
+            return grid.thickest_axis()
+        try:
+            return grid.named_axis(name)
+        except InputError:
+            raise InputError(_("Unknown slice axis '{axis}'. Choose one of auto (that of the thickest slices), i, j, "
+                               "k, axial, coronal, sagittal.").format(axis=self.axis)) from None
 
     def selection(self, grid: Grid, labels: np.ndarray | None = None) -> Selection:
         """The trusted slices; raises InputError if fewer than two are left.
@@ -109,18 +116,32 @@ def labelsOnSlices(segmentation: Segmentation, axis: Axis) -> Generator[None, No
     return present[:, [segment.value for segment in segmentation.segments]]
 
 
-def remarks(job: Job, labels: np.ndarray | None) -> list[str]:
+def remarks(request: Request, job: Job, labels: np.ndarray | None) -> list[str]:
     """What is done, but may not be what the user had in mind.  labels: what `labelsOnSlices` found, if anything."""
     selection, found = job.trusted[job.axis], []
     if selection.is_everything and job.output_grid is job.volume.grid:
         found.append(_("All slices are trusted and the result has the voxels of the input, so nothing is gained. Trust "
-                       "fewer slices, or choose a finer output spacing."))
+                       "fewer slices, or choose a finer slice spacing."))
+    found += _remarksOnSpacing(request, job)
     beyond = selection.count - 1 - selection.indices[-1] + selection.indices[0]
     if beyond >= max(np.diff(selection.indices)):
         found.append(_("{number} slices lie beyond the outermost trusted ones (slices {first} and {last}); there these "
                        "are repeated.").format(number=beyond, first=selection.indices[0], last=selection.indices[-1]))
     if job.segmentation is not None and labels is not None:
         found += _remarksOnLabels(job.segmentation, labels[list(selection.indices)])
+    return found
+
+
+def _remarksOnSpacing(request: Request, job: Job) -> list[str]:
+    grid, found = job.volume.grid, []
+    present, finer = grid.spacing[AXES.index(job.axis)], isotropic_spacing(grid, job.axis)
+    if job.spacing is not None and job.spacing > present:
+        found.append(_("The result is coarser than the input: its slices lie {spacing} mm apart, those of the input "
+                       "{present} mm.").format(spacing=f"{job.spacing:g}", present=f"{present:.4g}"))
+    if job.spacing is None and not request.spacing and request.trusted.strip() == "all" and finer < present and (
+            not job.trusted[job.axis].is_everything):
+        found.append(_("Slices are excluded, so the result has the voxels of the input. For slices as close as the "
+                       "pixels are wide, set the slice spacing to {finer} mm.").format(finer=f"{finer:.4g}"))
     return found
 
 

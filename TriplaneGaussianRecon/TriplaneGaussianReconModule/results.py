@@ -23,10 +23,12 @@ from TriplaneGaussianReconLib.images import Segmentation
 from TriplaneGaussianReconLib.jobs import Outcome
 
 from .frames import Frame, Sequences
-from .report import COLUMNS, UNITS, Account, provenance
+from .report import COLUMNS, MEANINGS, UNITS, Account, provenance
 from .scene import BINARY_LABELMAP, place
 
 ROLE = "TriplaneGaussianRecon.Role"  # attribute of all nodes that a run leaves
+INPUT = "TriplaneGaussianRecon.Input"  # reference from the table of scores to the volume that was reconstructed
+AXIS = "TriplaneGaussianRecon.Axis"  # attribute of that table: the axis along which slices were filled in
 COLOURS = "vtkMRMLColorTableNodeIron"  # of expected errors: dark where they are small
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 _BYTES_AT_A_TIME = 2 ** 24  # copied before the user interface has its turn
@@ -37,7 +39,8 @@ class Results:
     """The nodes that a run left in the scene.
 
     volume: dense.  confidence: expected absolute error, in units of the volume.  segmentation: dense, None without one.
-    scores: table of slices, see `report.scores`.  provenance: text that tells how it was made.
+    scores: table of slices, see `report.scores`; tells the input, see `INPUT` and `AXIS`.
+    provenance: text that tells how it was made.
     folderItemID: of the subject hierarchy; holds all of them.  notes: what the user should know.
     models: file of each frame, if models were kept; deleted with the provenance node, and when Slicer closes.
     sequences: if there are frames, the browser that shows them in the nodes above, and its sequences.
@@ -166,6 +169,10 @@ def _addNodes(name: str, source: Frame, prepared: Prepared, account: Account) ->
     slicer.util.updateTableFromArray(nodes["scores"], [table[column] for column in COLUMNS], list(COLUMNS))
     for column, unit in UNITS.items():
         nodes["scores"].SetColumnUnitLabel(column, unit)
+    for column, meaning in MEANINGS.items():
+        nodes["scores"].SetColumnDescription(column, meaning)
+    nodes["scores"].SetNodeReferenceID(INPUT, source.proxy.GetID())
+    nodes["scores"].SetAttribute(AXIS, account.reports[0]["axis"])
     nodes["provenance"] = _addNode("vtkMRMLTextNode", f"{name} provenance", "provenance")
     nodes["provenance"].SetText(provenance(account))
     return nodes
@@ -254,7 +261,8 @@ def _segmentation(segmentation: Segmentation, source: slicer.vtkSegmentation
                   ) -> Generator[None, None, slicer.vtkSegmentation]:
     """The segments as Slicer has them, those of one layer sharing a label map as they do in a .seg.nrrd.
 
-    All that describes a segment of `source` is kept: id, name, colour, terminology and all other tags.
+    All that describes a segment of `source` is kept: id, name, colour, terminology and all other tags; of one that was
+    removed meanwhile id, name and colour.
     """
     found, labelmaps = slicer.vtkSegmentation(), []
     found.SetSourceRepresentationName(BINARY_LABELMAP)
@@ -271,7 +279,12 @@ def _segmentation(segmentation: Segmentation, source: slicer.vtkSegmentation
         labelmaps.append(labelmap)
     for given in segmentation.segments:
         segment = slicer.vtkSegment()
-        segment.DeepCopyMetadata(source.GetSegment(given.identifier))
+        described = source.GetSegment(given.identifier)
+        if described is not None:
+            segment.DeepCopyMetadata(described)
+        else:
+            segment.SetName(given.name)
+            segment.SetColor(given.color or segment.GetColor())
         segment.SetLabelValue(given.value)
         segment.AddRepresentation(BINARY_LABELMAP, labelmaps[given.layer])
         found.AddSegment(segment, given.identifier)

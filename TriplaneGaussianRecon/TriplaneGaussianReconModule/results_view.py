@@ -17,9 +17,7 @@ from . import views, wording
 from .parameters import TriplaneGaussianReconParameterNode
 from .plane_drawing import PlaneDrawing
 from .report import ERROR, HIDDEN
-from .request import Request
-from .results import Results
-from .scene import gridOf
+from .results import AXIS, INPUT, Results
 from .slice_views import mappedViews
 
 _NOTE = "Note: "  # how `report.provenance` begins what the user should know
@@ -53,7 +51,7 @@ class ResultsView:
         has = self._has("resultVolume") and self._has("resultScores")
         self._ui.resultText.setText(self._text() if has else _("Nothing has been reconstructed yet."))
         nothing = "" if has else _("There is no result yet.")
-        partners = nothing or ("" if self._has("inputVolume") and self._has("resultConfidence") else _(
+        partners = nothing or ("" if self._input() is not None and self._has("resultConfidence") else _(
             "The input volume or the expected error is not in the scene any more."))
         model = nothing or ("" if self._model() is not None else _(
             "The model was not kept. Check 'Keep model' under 'Advanced' and reconstruct again."))
@@ -87,6 +85,10 @@ class ResultsView:
         node = None if self._parameters is None else self._parameters.getValue(name)
         return node is not None and node.GetScene() is not None
 
+    def _input(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        """The volume that the result was made from, which need not be the one that is chosen now."""
+        return self._choices.resultScores.GetNodeReference(INPUT) if self._has("resultScores") else None
+
     def _model(self) -> Path | None:
         if not self._has("resultProvenance"):
             return None
@@ -95,6 +97,8 @@ class ResultsView:
 
     def _text(self) -> str:
         table, lines = self._choices.resultScores, []
+        if (volume := self._input()) is not None:
+            lines.append(_("Result of '{volume}':").format(volume=volume.GetName()))
         hidden = slicer.util.arrayFromTableColumn(table, HIDDEN)
         hidden = hidden[np.isfinite(hidden)]
         if len(hidden):
@@ -112,8 +116,8 @@ class ResultsView:
 
     def _compare(self) -> None:
         parameters = self._choices
-        axis = Request(parameters.sliceAxis.value).sliceAxis(gridOf(parameters.inputVolume))
-        views.compare((parameters.inputVolume, parameters.resultVolume, parameters.resultConfidence), axis)
+        volumes = self._input(), parameters.resultVolume, parameters.resultConfidence
+        views.compare(volumes, parameters.resultScores.GetAttribute(AXIS))
 
     def _showTable(self) -> None:
         views.showTable(self._choices.resultScores)

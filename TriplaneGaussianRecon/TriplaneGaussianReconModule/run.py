@@ -17,9 +17,10 @@ from slicer.i18n import tr as _
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, OutputError, ReconstructionError, cause
 from TriplaneGaussianReconLib.jobs import Message, Outcome, read_preview
 
+from . import wording
 from .frames import Frame, Sequences, browserOf
 from .process import WorkerProcess
-from .report import Account, scores
+from .report import Account, reported, scores
 from .request import Request, labelsOnSlices, remarks
 from .results import Prepared, Results, add
 from .scene import gridOf, imageOf, readSegmentation, stateOf, transformBetween
@@ -118,7 +119,7 @@ class Run:
             outcome = Outcome.read(self._folder)
             if outcome.model is not None and models is not None:
                 outcome.model.replace(Path(models.name) / f"frame_{self._number:04d}{outcome.model.suffix}")
-            account.reports.append(outcome.report)
+            account.reports.append(reported(grid, outcome))
             account.tables.append((yield from scores(grid, outcome)))
             prepared = yield from Prepared.of(outcome, frame, scalarType)
             del outcome  # its arrays keep files open
@@ -136,14 +137,14 @@ class Run:
             account.note(notes)
             labels = yield from labelsOnSlices(segmentation, self._request.sliceAxis(grid))
         job = self._request.job(imageOf(frame.volume), segmentation, labels)
-        account.note(remarks(job, labels))
+        account.note(remarks(self._request, job, labels))
         job.write(self._folder)
 
     def _fail(self, message: Message) -> None:
         if message["details"]:
             logging.error("The reconstruction failed: %s\n%s", message["message"], message["details"])
         kind = InputError if message["kind"] == "input" else ReconstructionError
-        self._steps.abort(kind(message["message"]))
+        self._steps.abort(kind(wording.withinSlicer(message["message"])))
 
     def _tellProgress(self, message: Message) -> None:
         if message["event"] == "progress" and len(self._frames) > 1:

@@ -85,6 +85,9 @@ def load(name: str) -> tuple[Any, Any]:
         raise InputError(_("The sample '{name}' could not be loaded. It is downloaded from {address}: connect to the "
                            "internet and try again; the reason stands in the Python console."
                            ).format(name=name, address=URL))
+    for node in (volume, segmentation):
+        if slicer.mrmlScene.GetNodesByName(node.GetName()).GetNumberOfItems() > 1:
+            node.SetName(slicer.mrmlScene.GenerateUniqueName(node.GetName()))
     return volume, segmentation
 
 

@@ -62,6 +62,13 @@ def show(volume: slicer.vtkMRMLScalarVolumeNode, view: slicer.vtkMRMLSliceNode) 
     composite.SetBackgroundVolumeID(volume.GetID())
 
 
+def showEverywhere(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show a volume in all slice views, which stay where they are."""
+    application = slicer.app.applicationLogic()
+    application.GetSelectionNode().SetActiveVolumeID(volume.GetID())
+    application.PropagateBackgroundVolumeSelection(0)
+
+
 def placeBeside(node: slicer.vtkMRMLNode, sibling: slicer.vtkMRMLNode) -> None:
     """Move a node into the folder of the subject hierarchy that another one lies in, so that it is deleted with it."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)

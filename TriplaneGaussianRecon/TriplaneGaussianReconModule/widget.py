@@ -14,7 +14,7 @@ from TriplaneGaussianReconLib.geometry import AXES, Grid
 from TriplaneGaussianReconLib.output_grid import output_grid
 from TriplaneGaussianReconLib.selection import parse_numbers
 
-from . import dependencies, sample_data, wording
+from . import dependencies, sample_data, views, wording
 from .device_choice import DeviceChoice
 from .logic import TriplaneGaussianReconLogic
 from .parameters import TriplaneGaussianReconParameterNode, Trust, keywords, requestOf, segmentIDs
@@ -40,7 +40,7 @@ class Panel:
         """python, environment: see `python_process.PythonProcess`."""
         self._ui, self._logic = ui, logic
         self._parameters: TriplaneGaussianReconParameterNode | None = None
-        self._running: TriplaneGaussianReconParameterNode | None = None  # the choices of what is going on
+        self._running: TriplaneGaussianReconParameterNode | None = None  # the choices of the panel's own run
         self._isCancelling, self._start, self._tag = False, 0.0, 0
         self._hasPackages = False  # as far as is known; asking takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
@@ -52,6 +52,7 @@ class Panel:
         ui.reconstructButton.connect("clicked()", self._onReconstructOrCancel)
         ui.excludeButton.connect("clicked()", self._onExclude)
         ui.message.setVisible(False)
+        logic.observers.add(self._showRunButton)  # scripts may use the same logic
 
     def setParameters(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
         """Show these choices, and write into them what the user changes."""
@@ -88,6 +89,7 @@ class Panel:
     def close(self) -> None:
         """Stop whatever is going on; nothing of it is left."""
         self._logic.cleanup()
+        self._logic.observers.discard(self._showRunButton)
         self._device.close()
         self._drawing.close()
         if self._parameters is not None:
@@ -161,9 +163,12 @@ class Panel:
 
     def _showRunButton(self) -> None:
         button = self._ui.reconstructButton
-        if not self._logic.isRunning:
+        if self._running is None:
             button.setText(_("Reconstruct"))
             obstacle = self.obstacle()
+            if self._logic.isRunning:
+                obstacle = _("A reconstruction that was started elsewhere, such as in the Python console, is running. "
+                             "Wait until it is done.")
             button.setEnabled(not obstacle)
             button.setToolTip(obstacle or _("Fill in what is missing between the trusted slices."))
         elif self._isCancelling:
@@ -176,7 +181,7 @@ class Panel:
             button.setToolTip(_("Stop. The scene stays as it is."))
 
     def _onReconstructOrCancel(self) -> None:
-        if self._logic.isRunning:
+        if self._running is not None:
             self._isCancelling = True
             self._progress.cancelling()
             self._logic.cancel()
@@ -211,6 +216,7 @@ class Panel:
         self._progress.end()
         if results is not None:
             self._tell(_("Done in {time}.").format(time=wording.duration(time.monotonic() - self._start)))
+            views.showEverywhere(results.volume)
             if parameters is not None and parameters.parameterNode.GetScene() is not None:
                 self._results.take(parameters, results)
         elif problem:

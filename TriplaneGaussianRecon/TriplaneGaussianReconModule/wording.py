@@ -25,6 +25,12 @@ def size(number: float) -> str:
     return _("{number} GB").format(number=f"{number / 1e9:.1f}")
 
 
+def withinSlicer(text: str) -> str:
+    """A text of the library about devices, with the way to another torch that Slicer has instead of PyTorch's own."""
+    return text.replace("https://pytorch.org/get-started tells how", _(
+        "use the module PyTorch Utils, as the guide explains"))
+
+
 def stage(name: str) -> str:
     """What happens in a stage of a reconstruction; the library's name for one that is not known here."""
     return {
