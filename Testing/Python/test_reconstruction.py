@@ -489,7 +489,7 @@ def test_both_fusions_work(case: Case, fusion: str) -> None:
 
 
 def test_devices(case: Case) -> None:
-    with pytest.raises(BackendUnavailableError, match="CUDA.*use device 'cpu'"):
+    with pytest.raises(BackendUnavailableError, match="CUDA.*choose the device 'cpu'"):
         case.reconstructed(device="cuda")
     with pytest.raises(InputError, match="Unknown device 'tpu'.*auto, cpu, cuda"):
         case.reconstructed(device="tpu")
