@@ -77,12 +77,9 @@ class Job:
         arrays = {"volume": self.volume.array}
         content = {"grid": _from_grid(self.volume.grid), "trusted": {
             axis: {"indices": list(selection.indices), "count": selection.count}
-            for axis, selection in self.trusted.items()}, "segmentation": None, "spacing": self.spacing,
-            "preset": self.preset, "device": self.device, "seed": self.seed, "keep_model": self.keep_model}
-        if self.segmentation is not None:
-            arrays["labels"] = self.segmentation.layers
-            content["segmentation"] = _from_segmentation(self.segmentation)
-        _write(folder, "job", content, arrays)
+            for axis, selection in self.trusted.items()}, "spacing": self.spacing, "preset": self.preset,
+            "device": self.device, "seed": self.seed, "keep_model": self.keep_model}
+        _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
     def read(cls, folder: Path) -> Job:
@@ -122,12 +119,8 @@ class Outcome:
         if self.model not in (None, folder / MODEL):
             raise ValueError(f"The model must be the file '{folder / MODEL}', not '{self.model}'.")
         arrays = {"volume": self.volume.array, "confidence": self.confidence.array}
-        content = {"grid": _from_grid(self.volume.grid), "segmentation": None, "report": self.report,
-                   "has_model": self.model is not None}
-        if self.segmentation is not None:
-            arrays["labels"] = self.segmentation.layers
-            content["segmentation"] = _from_segmentation(self.segmentation)
-        _write(folder, "outcome", content, arrays)
+        content = {"grid": _from_grid(self.volume.grid), "report": self.report, "has_model": self.model is not None}
+        _write(folder, "outcome", content, arrays, self.segmentation)
 
     @classmethod
     def read(cls, folder: Path) -> Outcome:
@@ -197,7 +190,11 @@ def parse(text: str) -> Message | None:
     return message if whole else None
 
 
-def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str, np.ndarray],
+           segmentation: Segmentation | None) -> None:
+    content = {"format": FORMAT, **content, "segmentation": None}
+    if segmentation is not None:
+        content["segmentation"], arrays = _from_segmentation(segmentation), {**arrays, "labels": segmentation.layers}
     description = folder / f"{kind}.json"
     if description.exists():
         raise OutputError(f"The folder '{folder}' holds {_NAMES[kind]} already. Choose an empty one.")
@@ -209,7 +206,7 @@ def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str
             with whole_file(path) as part:
                 written.append(path)
                 np.save(part, np.ascontiguousarray(array), allow_pickle=False)
-        write_json(description, {"format": FORMAT, **content})
+        write_json(description, content)
     except BaseException:
         _delete(written)
         raise
