@@ -1,4 +1,4 @@
-"""Descending along gradients: Adam, rates that follow a plateau or a cosine, and steps that a GPU replays.
+"""Descending along gradients: Adam, Muon, rates that follow a plateau or a cosine, and steps that a GPU replays.
 
 Nothing here waits for a device: rates, losses and step numbers stay where the work is done.
 """
@@ -18,6 +18,10 @@ from .memory import budget
 RECORD_AFTER = 3
 # Share of the steps in which the rate rises to its peak, from which it falls along a cosine.
 WARM_UP = 0.03
+# Muon: share of the momentum that is kept; length of a step, so that it changes a number as much as one of Adam's does.
+MOMENTUM, LENGTH = 0.95, 0.2
+# The iteration that makes singular values about 1: how often, and the coefficients of its odd polynomial.
+ROUNDS, QUINTIC = 5, (3.4445, -4.7750, 2.0315)
 
 
 class Adam:
@@ -50,6 +54,40 @@ class Adam:
                      [self.means[n] for n in here], [self.squares[n] for n in here], [], [self.steps[n] for n in here],
                      capturable=self.on_gpu, fused=self.on_gpu, amsgrad=False, beta1=0.9, beta2=self.second_moment,
                      lr=rate, weight_decay=0.0, eps=1e-8, maximize=False)
+
+
+class Muon:
+    """Momentum whose matrices are made orthogonal, so that no direction is learnt before the others (Jordan et al.,
+    https://kellerjordan.github.io/posts/muon, 2024), with steps as long as those of Adam (Liu et al., 2025,
+    arXiv:2502.16982).  All matrices are worked on at once, in single precision: torch's own takes one after another.
+
+    matrices: of one shape, what follows the first axis counts as columns.  rate: lies on their device, may be changed.
+    """
+
+    def __init__(self, matrices: Sequence[Tensor], rate: Tensor) -> None:
+        self.matrices, self.rate = list(matrices), rate
+        self.momenta = [torch.zeros_like(matrix) for matrix in self.matrices]
+
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Make a step along `gradients` of the matrices."""
+        with torch.no_grad():
+            torch._foreach_lerp_(self.momenta, [*gradients], 1.0 - MOMENTUM)
+            ahead = torch._foreach_lerp([*gradients], self.momenta, MOMENTUM)
+            ways = orthogonal(torch.stack([way.flatten(1) for way in ahead]))
+            ways = ways * (-LENGTH * math.sqrt(max(ways.shape[1:])) * self.rate)
+            torch._foreach_add_(self.matrices, [way.view(m.shape) for way, m in zip(ways, self.matrices, strict=True)])
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Make all singular values of matrices [n, row, column] lie between about 0.7 and 1.2; those that are 0 stay."""
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonal(matrices.mT).mT
+    first, third, fifth = QUINTIC
+    result = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(ROUNDS):
+        square = result @ result.mT
+        result = first * result + (third * square + fifth * square @ square) @ result
+    return result
 
 
 class Plateau:
@@ -150,20 +188,26 @@ def repeatable(device: torch.device) -> Iterator[None]:
 
 
 def learn(parameters: Sequence[Tensor], loss_at: Callable[[Tensor], Tensor], steps: int, rate: float,
-          tick: Callable[[int, float], None]) -> None:
-    """Adam on `parameters`, in place; the rate rises for some steps and then falls to 0 along a cosine.
+          tick: Callable[[int, float], None], matrices: Sequence[Tensor] = ()) -> None:
+    """Adam on `parameters` and Muon on `matrices`, in place; the rate rises for some steps and then falls to 0 along a
+    cosine.
 
     loss_at: step number, an int64 tensor (1,) on the device -> loss, a scalar tensor.  tick: as of `repeat`.
+    matrices: as of `Muon`.
     """
     device = parameters[0].device
-    optimizer = Adam([(parameters, rate)], second_moment=0.99)
+    adam = Adam([(parameters, rate)], second_moment=0.99)
+    muon = Muon(matrices, adam.rates[0])
     rates = torch.tensor([rate * _cosine(number, steps) for number in range(steps)], device=device)
     number = torch.zeros(1, dtype=torch.int64, device=device)
 
     def step() -> Tensor:
-        optimizer.rates[0].copy_(rates[number][0])
+        adam.rates[0].copy_(rates[number][0])
         loss = loss_at(number)
-        optimizer.step(torch.autograd.grad(loss, parameters))
+        gradients = torch.autograd.grad(loss, [*parameters, *matrices])
+        adam.step(gradients[:len(parameters)])
+        if matrices:
+            muon.step(gradients[len(parameters):])
         number.add_(1)
         return loss.detach()
 

@@ -20,13 +20,12 @@ from typing import Literal
 import numpy as np
 
 from .errors import InputError
+from .gap_layout import layer_count, plane_counts
 from .geometry import AXES, Axis, Grid
 from .observations import closest_first
 from .selection import Selection
 
 DeviceKind = Literal["cpu", "cuda"]
-
-_TWO_LAYERS_FROM = 2.5  # pixels; gaps at least as wide get two layers of Gaussians, as in `initialization`
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,7 @@ def gaussians(grid: Grid, trusted: Mapping[Axis, Selection]) -> int:
     axis = closest_first(grid, trusted)[0]
     number = AXES.index(axis)
     pixel = min(step for n, step in enumerate(grid.spacing) if n != number)
-    widths = np.diff(trusted[axis].indices) * grid.spacing[number] / pixel
-    layers = len(trusted[axis]) + int(np.where(widths < _TWO_LAYERS_FROM, 1, 2).sum())
+    step = grid.spacing[number]
+    counts = plane_counts(np.diff(trusted[axis].indices) * step, pixel, step)
+    layers = len(trusted[axis]) + sum(map(layer_count, counts.tolist()))
     return layers * (grid.shape[0] * grid.shape[1] * grid.shape[2] // grid.count(axis))

@@ -17,9 +17,10 @@ from .descent import Adam, Plateau
 from .devices import Chosen
 from .errors import InputError
 from .fusion import Fusion
+from .gap_layout import layer_count
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
-from .initialization import Gaps, along_displacement, layer_count, on_grid
+from .initialization import Gaps, along_displacement, on_grid
 from .label_prior import LabelPrior
 from .line_prior import LinePrior
 from .memory import is_lack, release
@@ -70,10 +71,11 @@ class Task:
     def gap_bytes(self) -> np.ndarray:
         """(gap,) memory that fitting takes for each gap, with a Gaussian on every pixel."""
         planes = self.trusted.planes
-        layers = np.array([layer_count(width, self.trusted.pixel) for width in np.diff(planes.offsets)])
+        counts = self.trusted.plane_counts
+        layers = np.array([layer_count(count) for count in counts])
         slots = MOST_SLOTS if self.trusted.channels.segments else 0
         gaussians = (1 + layers) * (BYTES_PER_GAUSSIAN + slots * BYTES_PER_SLOT)
-        pixels: np.ndarray = planes.rows * planes.columns * (gaussians + 2 * layers * BYTES_PER_PIXEL)
+        pixels: np.ndarray = planes.rows * planes.columns * (gaussians + (counts + 1) * BYTES_PER_PIXEL)
         return pixels
 
 
@@ -248,9 +250,8 @@ class Fitting:
         found = Correspondence(task.found.displacement[first:last], task.found.confidence[first:last])
         part, of = self._part(number, self._sweeps)
         with self._run.stage("prediction", part, of) as tick:
-            predictions = predict(trusted.planes, trusted.slices, found, task.arbitration,
-                                  lambda done: tick(round(100 * done), 100), device, task.priors,
-                                  task.fusion)
+            predictions = predict(trusted.planes, trusted.slices, trusted.plane_counts, found, task.arbitration,
+                                  lambda done: tick(round(100 * done), 100), device, task.priors, task.fusion)
             if len(trusted.stacks) > 1:
                 predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]])
         preset = task.preset
@@ -289,8 +290,7 @@ class Fitting:
 
     def _predicted_pixels(self) -> int:
         planes = self.task.trusted.planes
-        return planes.rows * planes.columns * sum(2 * layer_count(width, self.task.trusted.pixel) - 1
-                                                  for width in np.diff(planes.offsets))
+        return planes.rows * planes.columns * int(self.task.trusted.plane_counts.sum())
 
     def _core(self, prepared: _Prepared, fitted: GaussianParameters) -> list[GaussianParameters]:
         """The Gaussians that a slab contributes to the model: all as they are, or gap by gap, labelled ones apart."""

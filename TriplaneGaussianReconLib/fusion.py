@@ -144,8 +144,8 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
         return (weights * wrong.mean(dim=1)).sum() / weights.sum()
 
     with serial_torch():
-        learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
-              lambda step, loss: tick(step, effort.steps, loss))
+        learn(network.others, loss_at, effort.steps, effort.rate,
+              lambda step, loss: tick(step, effort.steps, loss), network.inner)
     return Fusion(network, effort.views)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .correspondence import Correspondence
+from .gap_layout import evenly, layer_count, layer_stride
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
 from .image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
@@ -36,8 +37,7 @@ class Gaps:
 
     planes: the trusted slices, ascending along z.  slices: [plane, row, column].
     found: the displacement across each gap.
-    predictions: per gap [n, row, column] at the fractions 1/(n + 1), ..., n/(n + 1) of its width; n = 2 L - 1 for L
-        layers of Gaussians, which lie at the odd ones.
+    predictions: per gap [n, row, column], evenly spaced; `gap_layout` tells which of them carry Gaussians.
     background: the value where nothing is.
     layers: [layer, plane, row, column] label values, or None; channels: what they mean.
     label_priors: by the number of predictions in a gap, those that have learnt to find labels in such gaps.
@@ -53,30 +53,23 @@ class Gaps:
     label_priors: Mapping[int, LabelPrior] = field(default_factory=dict)
 
 
-def layer_count(width: float, pixel: float) -> int:
-    """How many layers of Gaussians a gap of `width` mm gets for pixels of `pixel` mm.
-
-    A layer follows a linear course in depth, over the distance from one slice of the output to the next but one.
-    """
-    return 1 if width < 2.5 * pixel else 2
-
-
 def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float], opacity: float,
                        depth_range: tuple[float, float], device: torch.device = CPU) -> GaussianParameters:
     """Place layers of Gaussians, one per pixel, in each gap, tilted along the displacement, and on each trusted slice,
     so that what was seen and what was predicted do not compete.
 
-    in_plane_sigma: pixels.  depth_sigmas: distances between a trusted slice and the next layer, for gaps of one and of
-    two layers.  opacity: weight of every Gaussian, between 0 and 1.  depth_range: (lowest, highest) z in mm
-    to cover; beyond the outermost trusted slices these are repeated.  Where everything is background no Gaussian is
-    placed.  device: where the work is done and the Gaussians stay.
+    in_plane_sigma: pixels.  depth_sigmas: distances between one predicted plane and the next, for gaps of which every
+    plane carries Gaussians, and of which every other does.  opacity: weight of every Gaussian, between 0 and 1.
+    depth_range: (lowest, highest) z in mm to cover; beyond the outermost trusted slices these are repeated.  Where
+    everything is background no Gaussian is placed.  device: where the work is done and the Gaussians stay.
 
     The Gaussians are in the order of their layers along z, within a layer row by row: neighbours are near each other.
     """
     offsets, widths = gaps.planes.offsets, np.diff(gaps.planes.offsets)
-    layer_counts = np.array([(len(p) + 1) // 2 for p in gaps.predictions])
-    # With two layers the plane half-way lies a whole pitch from either: they must be wide enough to meet there.
-    sigmas = np.array(depth_sigmas)[layer_counts - 1] * (widths / (2 * layer_counts))
+    counts = np.array([len(p) for p in gaps.predictions])
+    # A plane between two layers lies a whole pitch from either: they must be wide enough to meet there.
+    apart = np.array([count > layer_count(count) for count in counts])
+    sigmas = np.where(apart, depth_sigmas[1], depth_sigmas[0]) * (widths / (counts + 1))
     copies = [[(0.0, float(sigmas[max(plane - 1, 0):plane + 1].min()))] for plane in range(len(offsets))]
     copies[0] = [(-shift, sigma) for shift, sigma in _repeats(offsets[0] - depth_range[0], widths[0])][::-1] + copies[0]
     copies[-1] += _repeats(depth_range[1] - offsets[-1], widths[-1])
@@ -87,13 +80,13 @@ def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[fl
         on_planes, in_gaps = zip(*(outlines[plane].result() for plane in some), strict=True)
         layers = [known.copied(some, [copies[plane] for plane in some], on_planes)]
         gap_numbers = some[some < len(widths)]
-        for count in np.unique(layer_counts[gap_numbers]):
-            alike = gap_numbers[layer_counts[gap_numbers] == count]
+        for count in np.unique(counts[gap_numbers]):
+            alike = gap_numbers[counts[gap_numbers] == count]
             layers.append(known.between(alike, sigmas[alike], [in_gaps[gap - some[0]] for gap in alike]))
         return _placed(_joined(layers), gaps, in_plane_sigma)
 
     per_pixel = WORKING_MEMORY if gaps.layers is None else WORKING_MEMORY_LABELLED
-    size = per_pixel * (1 + int(layer_counts.max())) * gaps.slices[0].size
+    size = per_pixel * (1 + max(map(layer_count, counts))) * gaps.slices[0].size
     with (serial_opencv(), serial_torch(), ThreadPoolExecutor(os.cpu_count()) as host,
           ThreadPoolExecutor(workers(device)) as pool):
         outlines = [host.submit(known.outlines, plane) for plane in range(len(offsets))]
@@ -165,8 +158,7 @@ class _Known:
         prior = self.label_priors.get(len(predicted))
         if self.numbers is None or prior is None or not prior.bridges(positions[gap + 1] - positions[gap]):
             return None
-        fractions = np.arange(1, len(predicted) + 1) / (len(predicted) + 1)
-        stencil = Stencils.around(np.array([gap]), positions, fractions, prior.size)
+        stencil = Stencils.around(np.array([gap]), positions, evenly(len(predicted)), prior.size)
         return prior.distances(self.slices, self.numbers, predicted, stencil, outlines)
 
     def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
@@ -195,25 +187,26 @@ class _Known:
             *(table[transferred(source, device)] for table in slots))
 
     def between(self, numbers: np.ndarray, depth_sigmas: np.ndarray, outlines: Sequence[Boxed | None]) -> _Layers:
-        """The layers of Gaussians in gaps that all have as many of them."""
+        """The layers of Gaussians in gaps that are all predicted on as many planes."""
         planes, device = self.gaps.planes, self.slices.device
         first, second = self.slices[transferred(np.stack([numbers, numbers + 1]), device)][:, :, None]
         course = torch.cat([first, torch.stack([self.gaps.predictions[gap] for gap in numbers]), second], dim=1)
-        before, here, after = (course[:, n:][:, :course.shape[1] - 2:2].flatten(0, 1) for n in range(3))
-        count, step = course.shape[1] // 2, 1.0 / (course.shape[1] - 1)
+        inner = course.shape[1] - 2
+        count, stride, step = layer_count(inner), layer_stride(inner), 1.0 / (inner + 1)
+        before, here, after = (course[:, n:n + inner:stride].flatten(0, 1) for n in range(3))
         gated = self.gated[transferred(numbers, device)]
 
         def on_layers(images: Tensor) -> Tensor:
             return images[:, None].expand(-1, count, *images.shape[1:]).flatten(0, 1)
 
-        across, fractions = planes.origins[numbers + 1] - planes.origins[numbers], step * np.c_[1:2 * count:2]
+        across, fractions = planes.origins[numbers + 1] - planes.origins[numbers], step * np.c_[1:inner + 1:stride]
         widths = constants(across[:, 2], device)[:, None, None]
         leans = constants(across[:, :2] / across[:, 2:], device)[:, None, None]
         tilts = _combined(gated / widths[..., None], _in_plane_steps(planes)) + leans
         shift = on_layers(gated)
         rise = warped(after, shift, step) - warped(before, shift, -step)
         labels = [label for gap, each in zip(numbers, outlines, strict=True) if each is not None
-                  for label in between(each, self.full[gap], self.gated[gap], count, self.learnt(int(gap), each))]
+                  for label in between(each, self.full[gap], self.gated[gap], inner, self.learnt(int(gap), each))]
         channels, values, label_trends = self._slots(labels, len(here))
         return _Layers(
             constants((planes.origins[numbers, None] + fractions * across[:, None]).reshape(-1, 3), device),

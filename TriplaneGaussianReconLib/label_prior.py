@@ -137,8 +137,8 @@ class LabelTeacher:
             found = _bridged(network, lines, fractions[..., None], steering)[:, :, 0]
             return functional.binary_cross_entropy_with_logits(STEEPNESS * found, truth)
 
-        learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
-              lambda step, loss: tick(step, effort.steps, loss))
+        learn(network.others, loss_at, effort.steps, effort.rate,
+              lambda step, loss: tick(step, effort.steps, loss), network.inner)
         return LabelPrior(network, effort.views, size=size, widths=prior.widths, channels=self.channels.count)
 
 

@@ -138,8 +138,8 @@ class Teacher:
             errors.scatter_(0, step, (wrong.detach() ** 2).mean()[None])
             return torch.sqrt(wrong ** 2 + SMALL_ERROR ** 2).mean()
 
-        learn(list(network.parameters()), loss_at, effort.steps, effort.rate,
-              lambda step, loss: tick(step, effort.steps, loss))
+        learn(network.others, loss_at, effort.steps, effort.rate,
+              lambda step, loss: tick(step, effort.steps, loss), network.inner)
         error = float(errors[-max(effort.steps // 10, 1):].mean())
         return LinePrior(network, effort.views, size=size, widths=self.teachable, in_plane_error=error)
 

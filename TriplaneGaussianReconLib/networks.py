@@ -16,8 +16,9 @@ L = TypeVar("L", bound="LearntNetwork")
 class LearningEffort:
     """How large a network is and how long it learns.
 
-    width, blocks: see `ResidualNetwork`.  batch: pieces of the volume per step.  rate: the peak rate of Adam.
-    views: how often it looks, each time from another side, to take the mean; see each kind of `LearntNetwork`.
+    width, blocks: see `ResidualNetwork`.  batch: pieces of the volume per step.  rate: the peak rate, see
+    `descent.learn`.  views: how often it looks, each time from another side, to take the mean; see each kind of
+    `LearntNetwork`.
     """
 
     width: int
@@ -58,6 +59,17 @@ class ResidualNetwork(nn.Module):
             nn.init.zeros_(layer.weight)
         # As the images are laid out, so are the weights and their gradients.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def inner(self) -> list[Tensor]:
+        """Weights of the blocks' convolutions, all of one shape: what `descent.Muon` is for."""
+        return [layer.weight for layer in (*self.firsts, *self.seconds)]
+
+    @property
+    def others(self) -> list[Tensor]:
+        """All other parameters."""
+        inner = {id(weight) for weight in self.inner}
+        return [parameter for parameter in self.parameters() if id(parameter) not in inner]
 
     def forward(self, images: Tensor, conditions: Tensor | None = None) -> Tensor:
         """images: [n, inputs, rows, columns]; conditions: (n, conditions) -> [n, outputs, rows, columns]."""

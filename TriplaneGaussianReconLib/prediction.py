@@ -14,9 +14,9 @@ from .arbitration import Arbitration
 from .correspondence import Correspondence
 from .fusion import Fusion, features
 from .fusion import working_memory as fusion_memory
+from .gap_layout import evenly
 from .geometry import PlaneStack
 from .image_operations import CPU, blurred, constants
-from .initialization import layer_count
 from .interpolation import Neighbours, candidates, working_memory
 from .line_prior import LinePrior
 from .stencils import Stencils
@@ -40,29 +40,17 @@ class Prediction:
     expected_error: Tensor
 
 
-def plane_counts(widths: np.ndarray, pixel: float) -> np.ndarray:
-    """(gap,) how many planes are predicted in gaps of `widths` mm: those that the layers of Gaussians span."""
-    return np.array([2 * layer_count(width, pixel) - 1 for width in widths])
+def predict(planes: PlaneStack, slices: np.ndarray, counts: np.ndarray, found: Correspondence,
+            arbitration: Arbitration, tick: Callable[[float], None], device: torch.device = CPU,
+            priors: Mapping[int, LinePrior] = NONE, fusion: Fusion | None = None) -> list[Prediction]:
+    """Predict every gap of `slices` [plane, row, column].
 
-
-def evenly(count: int) -> np.ndarray:
-    """(count,) fractions of a gap's width at which so many planes lie."""
-    fractions: np.ndarray = np.arange(1, count + 1) / (count + 1)
-    return fractions
-
-
-def predict(planes: PlaneStack, slices: np.ndarray, found: Correspondence, arbitration: Arbitration,
-            tick: Callable[[float], None], device: torch.device = CPU, priors: Mapping[int, LinePrior] = NONE,
-            fusion: Fusion | None = None) -> list[Prediction]:
-    """Predict every gap of `slices` [plane, row, column] at the planes that its layers of Gaussians span.
-
-    priors: by the number of planes in a gap, those that have learnt to bridge such gaps.  fusion: what takes their
-    place, if that was learnt.  device: where the work is done and the predictions stay.  Many gaps are worked on at a
-    time; the result depends on how many by rounding alone (1e-6 of the range, with a prior on the CPU).
+    counts: (gap,) on how many planes, evenly spaced.  priors: by the number of planes in a gap, those that have learnt
+    to bridge such gaps.  fusion: what takes their place, if that was learnt.  device: where the work is done and the
+    predictions stay.  Many gaps are worked on at a time; the result depends on how many by rounding alone (1e-6 of the
+    range, with a prior on the CPU).
     """
-    pixel = float(min(np.linalg.norm(planes.row_step), np.linalg.norm(planes.column_step)))
     positions = planes.offsets
-    counts = plane_counts(np.diff(positions), pixel)
     trusted, motion = torch.from_numpy(slices).to(device), found.on(device)
     priors, fusion = {count: prior.on(device) for count, prior in priors.items()}, fusion and fusion.on(device)
     bridged = np.array([count in priors and priors[count].bridges(width)

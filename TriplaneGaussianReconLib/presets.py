@@ -85,13 +85,13 @@ _FAST = Preset(
                       fusion="concatenate", total_variation=1e-3),
     training=Training(steps=1, learning_rates={"field": 1e-2}),
     refinement_steps=4, predicted_weight=0.5,
-    prior=LearningEffort(width=32, blocks=2, steps=1600, batch=64, rate=5e-3, views=2),
+    prior=LearningEffort(width=24, blocks=4, steps=800, batch=128, rate=5e-3, views=2),
     labels=LearningEffort(width=24, blocks=2, steps=1500, batch=64, rate=5e-3))
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,
     # More is learnt from the slices: what two cores do in some minutes.
-    replace(_FAST, name="balanced", prior=LearningEffort(48, 3, steps=6000, batch=64, rate=4e-3, views=2),
+    replace(_FAST, name="balanced", prior=LearningEffort(32, 6, steps=3000, batch=128, rate=5e-3, views=2),
             fusion=LearningEffort(24, 2, steps=600, batch=24, rate=2e-3, views=2),
             labels=LearningEffort(32, 2, steps=3000, batch=64, rate=5e-3, views=2)),
     # For a GPU: more again.

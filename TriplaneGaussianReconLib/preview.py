@@ -57,8 +57,8 @@ class Previews:
         trusted, (first, last) = self._trusted.near(slab), slab.near
         near = Correspondence(found.displacement[first:last], found.confidence[first:last])
         try:
-            gap = predict(trusted.planes, trusted.slices, near, arbitration, lambda done: None, device, priors)[
-                self._gap - first]
+            gap = predict(trusted.planes, trusted.slices, trusted.plane_counts, near, arbitration, lambda done: None,
+                          device, priors)[self._gap - first]
             nearest = int(np.abs(gap.planes.offsets - self._depths[self._index]).argmin())
             image = gap.images[nearest].cpu().numpy()
         except (MemoryError, RuntimeError) as error:

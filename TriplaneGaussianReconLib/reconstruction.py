@@ -18,6 +18,7 @@ from .devices import Chosen, choose
 from .fitting import Fitting, Residual, Task
 from .fusion import Fusion, learn_fusion
 from .fusion import applies as fusion_applies
+from .gap_layout import evenly
 from .geometry import Grid
 from .images import Image, Segmentation
 from .label_prior import LabelPrior, LabelTeacher
@@ -26,7 +27,7 @@ from .memory import budget, is_lack, release
 from .model import IntensityScale, Model
 from .observations import Observations
 from .parts import PartStore
-from .prediction import evenly, plane_counts, predict
+from .prediction import predict
 from .presets import Preset, preset_named
 from .preview import Preview, Previews
 from .progress import STAGES, Progress, Run
@@ -146,7 +147,7 @@ def _learnt(trusted: Trusted, preset: Preset, seed: int, device: torch.device, r
     slices, offsets = trusted.slices, trusted.planes.offsets
     teacher, hidden, priors = None, None, dict[int, LinePrior]()
     if preset.prior is not None:
-        counts = plane_counts(np.diff(offsets), trusted.pixel)
+        counts = trusted.plane_counts
         different = np.unique(counts).tolist()
         teacher = Teacher(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
                           preset.prior, seed)
@@ -170,13 +171,13 @@ def _fusion(trusted: Trusted, found: Correspondence, arbitration: Arbitration, p
     if preset.fusion is None:
         return None
     with run.stage("fusion") as tick:
-        counts = np.unique(plane_counts(np.diff(planes.offsets), trusted.pixel)).tolist()
+        counts = np.unique(trusted.plane_counts).tolist()
         if counts != list(priors) or len(counts) > 1 or not fusion_applies(
                 planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness):
             return None
         (count, prior), = priors.items()
-        predictions = predict(planes, trusted.slices, found, arbitration, lambda done: tick(round(10 * done), 100),
-                              device, priors)
+        predictions = predict(planes, trusted.slices, trusted.plane_counts, found, arbitration,
+                              lambda done: tick(round(10 * done), 100), device, priors)
         slices = torch.from_numpy(trusted.slices).to(device)
         dense = torch.cat([slices[:-1, None], torch.stack([p.images for p in predictions])], dim=1).flatten(0, 1)
         pitch = float(np.diff(planes.offsets).mean()) / (count + 1)
@@ -193,7 +194,7 @@ def _label_priors(trusted: Trusted, priors: Mapping[int, LinePrior], preset: Pre
     with run.stage("labels") as tick, serial_torch():
         if not priors:
             return learnt
-        counts = plane_counts(np.diff(offsets), trusted.pixel)
+        counts = trusted.plane_counts
         teacher = LabelTeacher(torch.from_numpy(trusted.slices).to(device), layers, trusted.channels, trusted.pitches,
                                trusted.thickness, preset.labels, seed)
         for number, (count, prior) in enumerate(priors.items()):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .gap_layout import evenly, layer_stride
 from .image_operations import constants, sampled
 from .images import Segment
 
@@ -196,29 +197,29 @@ def on_slice(outlines: Boxed, device: torch.device) -> Occupancies:
     return pixels.occupied(values, torch.zeros_like(values))
 
 
-def between(outlines: Boxed, full: Tensor, gated: Tensor, layers: int, learnt: Tensor | None = None
+def between(outlines: Boxed, full: Tensor, gated: Tensor, planes: int, learnt: Tensor | None = None
             ) -> list[Occupancies]:
-    """Occupancies on `layers` planes between two slices, at the fractions 1/2L, 3/2L, ... of the gap.
+    """Occupancies between two slices, on those of so many planes that carry Gaussians, see `gap_layout`.
 
     outlines: of the two slices.  full, gated: [row, column, 2] displacement across the gap, in pixels; its device is
-    where the work is done.  learnt: [2L - 1, pixel] signed distances at 1/2L, 2/2L, ..., see `label_prior`.
+    where the work is done.  learnt: [plane, pixel] signed distances on all planes, see `label_prior`.
 
     The signed distances are interpolated straight through, along the displacement, and along the gated displacement,
     and the three are averaged: follows what moves, without being led astray where the image does not show the border.
     What was learnt corrects that.
-    Trends are per whole gap, along the gated displacement, over 1/2L of the gap on either side.
+    Trends are per whole gap, along the gated displacement, from the plane before to the one after.
     """
     pixels = _Pixels.of(outlines, full.device)
     ends = torch.from_numpy(outlines.distances).to(full.device)
     moves = torch.stack([full, gated]).flatten(1, 2)[:, pixels.numbers] * pixels.unit
-    steps = 2 * layers
-    inner = [pixels.interpolated(ends, moves, n / steps) for n in range(1, steps)]
+    steps = planes + 1
+    inner = [pixels.interpolated(ends, moves, fraction) for fraction in evenly(planes).tolist()]
     if learnt is not None:
         inner = [_corrected(*each) for each in zip(inner, learnt, strict=True)]
     course = occupancy(torch.stack([ends[0], *inner, ends[1]]))
     backwards_and_forwards = constants([-1 / steps, 1 / steps], full.device)[:, None, None, None] * moves[1:]
     result = []
-    for n in range(1, steps, 2):
+    for n in range(1, steps, layer_stride(planes)):
         before, after = pixels.sampled(course[n - 1::2][:2], backwards_and_forwards)[:, 0]
         result.append(pixels.occupied(course[n], (after - before) * (0.5 * steps)))
     return result

@@ -6,11 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .errors import InputError
+from .gap_layout import plane_counts
 from .geometry import Grid, PlaneStack
 from .model import IntensityScale, frame_of
 from .observations import Observations
 from .segmentation import LabelChannels
 from .slabs import Slab
+
+# Output slices count as lying on the trusted ones up to this share of their distance.
+SLANTED = 0.01
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Trusted:
     """The trusted slices of a reconstruction.
 
     stacks[0]: the primary stack, ascending along z.  box: (2, 3) mm, corners of everything that is to be filled.
-    pixel: mm, the smaller side of a pixel of the primary stack.  thickness: mm, of its slices.
+    pixel: mm, the smaller side of a pixel of the primary stack.  thickness: mm, of its slices.  step: mm, from one
+    slice of the output to the next; a pixel where the output's slices do not lie on those of the primary stack.
     """
 
     frame: np.ndarray
@@ -56,6 +61,12 @@ class Trusted:
     box: np.ndarray
     pixel: float
     thickness: float
+    step: float
+
+    @property
+    def plane_counts(self) -> np.ndarray:
+        """(gap,) on how many planes each gap is predicted."""
+        return plane_counts(np.diff(self.planes.offsets), self.pixel, self.step)
 
     @property
     def pitches(self) -> tuple[float, float]:
@@ -96,7 +107,8 @@ class Trusted:
         pixel = float(min(np.linalg.norm(primary.row_step), np.linalg.norm(primary.column_step)))
         return cls(frame, intensity, stacks, LabelChannels(observations.segments),
                    np.stack([everything.min(axis=0), everything.max(axis=0)]), pixel,
-                   observations.stacks[0].thickness or pixel)
+                   observations.stacks[0].thickness or pixel,
+                   _output_step(output_grid, to_local, float(planes.offsets[0])) or pixel)
 
     def near(self, slab: Slab) -> Trusted:
         """Return what concerns `slab` and its halo; beyond the stack's own ends the box stays as it is."""
@@ -108,6 +120,21 @@ class Trusted:
             self.box[:, 2], depths, (first == 0, last == slab.count), strict=True))
         stacks = (self.stacks[0].cut(slice(first, last + 1)), *(s.between(*box[:, 2]) for s in self.stacks[1:]))
         return replace(self, stacks=stacks, box=box)
+
+
+def _output_step(grid: Grid, to_local: np.ndarray, depth: float) -> float | None:
+    """Mm from one slice of `grid` to the next; None unless these lie on the model's planes, one of them at `depth`.
+
+    to_local: (4, 4), from world coordinates to the model's frame.
+    """
+    depths = to_local[2, :3] @ (np.asarray(grid.direction) * np.asarray(grid.spacing))  # of a step along each axis
+    number = int(np.abs(depths).argmax())
+    step = float(abs(depths[number]))
+    first = float(to_local[2, :3] @ np.asarray(grid.origin) + to_local[2, 3])
+    off = abs((depth - first) / step - round((depth - first) / step))
+    if np.abs(np.delete(depths, number)).max() > SLANTED * step or off > SLANTED:
+        return None
+    return step
 
 
 def depth_range(planes: PlaneStack) -> np.ndarray:

@@ -10,9 +10,9 @@ import pytest
 
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.estimates import DeviceKind, estimate, gaussians
+from TriplaneGaussianReconLib.gap_layout import layer_count, plane_counts
 from TriplaneGaussianReconLib.geometry import Grid
 from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.initialization import layer_count
 from TriplaneGaussianReconLib.observations import Observations
 from TriplaneGaussianReconLib.presets import PRESETS
 from TriplaneGaussianReconLib.reconstruction import reconstruct
@@ -65,10 +65,12 @@ def test_unknown_presets_are_refused() -> None:
         estimate(*cube(64, 4), False, "worst", "cpu")
 
 
+@pytest.mark.parametrize("every", [1, 2, 3, 4])
 @pytest.mark.parametrize("width", [1.0, 2.0, 2.49, 2.5, 3.0, 6.0])
-def test_gaps_have_as_many_layers_as_in_the_reconstruction(width: float) -> None:
-    grid = Grid((2, 10, 12), spacing=(0.5, 0.7, width * 0.5))
-    assert gaussians(grid, {"k": Selection((0, 1), 2)}) == 120 * (2 + layer_count(width * 0.5, 0.5))
+def test_gaps_have_as_many_layers_as_in_the_reconstruction(width: float, every: int) -> None:
+    grid = Grid((1 + every, 10, 12), spacing=(0.5, 0.7, width * 0.5 / every))
+    count, = plane_counts(np.array([width * 0.5]), 0.5, width * 0.5 / every).tolist()
+    assert gaussians(grid, {"k": Selection((0, every), every + 1)}) == 120 * (2 + layer_count(count))
 
 
 def test_the_axis_whose_trusted_slices_lie_closest_counts() -> None:

@@ -10,10 +10,11 @@ import torch
 
 from TriplaneGaussianReconLib import initialization
 from TriplaneGaussianReconLib.correspondence import Correspondence, correspond
+from TriplaneGaussianReconLib.gap_layout import evenly
 from TriplaneGaussianReconLib.gaussians import GaussianParameters
 from TriplaneGaussianReconLib.geometry import PlaneStack
 from TriplaneGaussianReconLib.images import Segment
-from TriplaneGaussianReconLib.initialization import MARGIN, REACH, Gaps, along_displacement, layer_count, on_grid
+from TriplaneGaussianReconLib.initialization import MARGIN, REACH, Gaps, along_displacement, on_grid
 from TriplaneGaussianReconLib.presets import PRESETS
 from TriplaneGaussianReconLib.rasterizer import rasterize
 from TriplaneGaussianReconLib.segmentation import LabelChannels
@@ -55,7 +56,7 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean((image - truth) ** 2)))
 
 
-def moving(textured: Callable[..., np.ndarray], depths: list[float], layers: list[int]) -> tuple[Gaps, np.ndarray]:
+def moving(textured: Callable[..., np.ndarray], depths: list[float], counts: list[int]) -> tuple[Gaps, np.ndarray]:
     """A pattern that moves by (0.6, -0.4) pixels per mm of depth, with true images between the slices."""
     fine = textured((int(4 * depths[-1]) + 1, *SHAPE), (0.15, -0.1), seed=3, count=80)
 
@@ -63,16 +64,17 @@ def moving(textured: Callable[..., np.ndarray], depths: list[float], layers: lis
         return fine[round(4 * depth)]
 
     between = []
-    for low, high, count in zip(depths[:-1], depths[1:], layers, strict=True):
-        n = 2 * count - 1
-        between.append(np.stack([at(low + (high - low) * (m + 1) / (n + 1)) for m in range(n)]))
+    for low, high, count in zip(depths[:-1], depths[1:], counts, strict=True):
+        between.append(np.stack([at(low + (high - low) * share) for share in evenly(count)]))
     return gaps_of(np.stack([at(d) for d in depths]), depths, tuple(between)), fine
 
 
-@pytest.mark.parametrize("layers", [[1, 1, 1], [2, 2, 2], [1, 2, 1]])
-def test_trusted_slices_and_predictions_are_drawn(textured: Callable[..., np.ndarray], layers: list[int]) -> None:
-    depths = [0.0, 2.0, 6.0, 8.0]
-    gaps, _ = moving(textured, depths, layers)
+@pytest.mark.parametrize(("depths", "counts"), [
+    ([0.0, 2.0, 6.0, 8.0], [1, 1, 1]), ([0.0, 2.0, 6.0, 8.0], [3, 3, 3]), ([0.0, 2.0, 6.0, 8.0], [1, 3, 1]),
+    ([0.0, 3.0, 6.0, 9.0], [2, 2, 2]), ([0.0, 2.0, 5.0, 9.0], [1, 2, 3]), ([0.0, 2.0, 5.0, 7.0], [7, 5, 3])])
+def test_trusted_slices_and_predictions_are_drawn(textured: Callable[..., np.ndarray], depths: list[float],
+                                                  counts: list[int]) -> None:
+    gaps, _ = moving(textured, depths, counts)
     parameters = placed(gaps)
     assert psnr(drawn(parameters, gaps, depths)[:, 0], gaps.slices) > 40
     for gap, images in enumerate(gaps.predictions):
@@ -84,7 +86,7 @@ def test_trusted_slices_and_predictions_are_drawn(textured: Callable[..., np.nda
 def test_the_tilt_follows_what_moves_through_a_wide_gap(textured: Callable[..., np.ndarray]) -> None:
     """Between the layers the model is near the truth too, much nearer than without tilts and slopes."""
     depths = [0.0, 4.0, 8.0]
-    gaps, fine = moving(textured, depths, [2, 2])
+    gaps, fine = moving(textured, depths, [3, 3])
     parameters = placed(gaps)
     straight = replace(parameters, tilts=torch.zeros_like(parameters.tilts),
                        slopes=torch.zeros_like(parameters.slopes))
@@ -107,7 +109,7 @@ def test_half_the_gradient_keeps_peaks_sharp(textured: Callable[..., np.ndarray]
 
 def test_what_only_moves_does_not_change_along_the_tilt(textured: Callable[..., np.ndarray]) -> None:
     """Half the in-plane gradient, carried along the tilt, is taken out of the depth's slope."""
-    gaps, _ = moving(textured, [0.0, 4.0], [2])
+    gaps, _ = moving(textured, [0.0, 4.0], [3])
     parameters = placed(gaps)
     x, y = parameters.centres[:, 0], parameters.centres[:, 1]
     inner = (x > 8) & (x < 23) & (y > 8) & (y < 19) & (parameters.tilts[:, 0] != 0)
@@ -117,23 +119,18 @@ def test_what_only_moves_does_not_change_along_the_tilt(textured: Callable[..., 
 
 
 def test_layers_lie_where_the_predictions_are(textured: Callable[..., np.ndarray]) -> None:
-    gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0], [1, 2, 1])
+    gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0], [1, 3, 1])
     z = np.unique(placed(gaps).centres[:, 2].numpy())
     np.testing.assert_allclose(z, [0, 1, 2, 3, 5, 6, 6.5, 7])
 
 
 def test_neighbours_in_space_are_neighbours_in_memory(textured: Callable[..., np.ndarray]) -> None:
     """Layer by layer along z, the copies beyond the ends too; row by row, column by column."""
-    gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0], [1, 2, 1])
+    gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0], [1, 3, 1])
     centres = placed(gaps, (-5.0, 9.0)).centres
     x, y, z = centres.unbind(1)
     np.testing.assert_array_equal(np.lexsort((x, y, z)), np.arange(len(centres)))
     assert float(z[0]) == -5.0 and float(z[-1]) == 8.5
-
-
-@pytest.mark.parametrize(("width", "pixel", "count"), [(1, 1, 1), (2.4, 1, 1), (2.5, 1, 2), (20, 1, 2), (2.4, 0.5, 2)])
-def test_layers_per_gap(width: float, pixel: float, count: int) -> None:
-    assert layer_count(width, pixel) == count
 
 
 def test_depths_scale_with_the_gap() -> None:
@@ -221,7 +218,7 @@ def test_gaussians_reach_beyond_the_image(textured: Callable[..., np.ndarray]) -
 
 def test_beyond_the_ends_the_outermost_slices_are_repeated(textured: Callable[..., np.ndarray]) -> None:
     depths = [0.0, 3.0, 5.0]
-    gaps, _ = moving(textured, depths, [2, 1])
+    gaps, _ = moving(textured, depths, [3, 1])
     parameters = placed(gaps, (-7.0, 9.0))
     below, above = drawn(parameters, gaps, [-7, -4, -1.5])[:, 0], drawn(parameters, gaps, [6.0, 8.0, 9.0])[:, 0]
     for image in below:
@@ -233,7 +230,7 @@ def test_beyond_the_ends_the_outermost_slices_are_repeated(textured: Callable[..
 
 
 def test_labels_are_carried(textured: Callable[..., np.ndarray]) -> None:
-    gaps, _ = moving(textured, [0.0, 2.0, 6.0], [1, 2])
+    gaps, _ = moving(textured, [0.0, 2.0, 6.0], [1, 3])
     channels = LabelChannels((Segment("a", 1), Segment("b", 2), Segment("c", 1, 1)))
     layers = np.zeros((2, *gaps.slices.shape), np.uint8)
     layers[0, :, 6:16, 5:14], layers[0, :, 6:16, 14:22], layers[1, :, 10:20, 8:25] = 1, 2, 1
@@ -270,7 +267,7 @@ def test_the_thread_count_does_not_matter(textured: Callable[..., np.ndarray]) -
 def test_how_many_layers_are_worked_on_at_a_time_does_not_matter(textured: Callable[..., np.ndarray],
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them or some, as on a GPU, or those of one slice and one gap, as on the CPU."""
-    gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0, 10.0, 12.0], [1, 2, 1, 2, 1])
+    gaps, _ = moving(textured, [0.0, 2.0, 6.0, 7.0, 10.0, 12.0], [1, 3, 1, 3, 1])
     layers = (gaps.slices > 0.5)[None].astype(np.uint8)
     for known in (gaps, replace(gaps, layers=layers, channels=LabelChannels((Segment("a", 1),)))):
         with monkeypatch.context() as patch:

@@ -32,21 +32,26 @@ def stack(offsets: np.ndarray, rows: int, columns: int, pixel: float = 1.0) -> P
     return PlaneStack(origins, [0, pixel, 0], [pixel, 0, 0], rows, columns)
 
 
+def wide_or_narrow(offsets: np.ndarray, pixel: float = 1.0) -> np.ndarray:
+    """Three planes in gaps of more than two pixels, otherwise one."""
+    return np.where(np.diff(offsets) > 2 * pixel, 3, 1)
+
+
 def predicted(slices: np.ndarray, offsets: np.ndarray, pixel: float = 1.0) -> list[Prediction]:
     planes = stack(offsets, *slices.shape[1:], pixel)
-    return predict(planes, slices, correspond(slices), USUALLY, lambda done: None)
+    return predict(planes, slices, wide_or_narrow(offsets, pixel), correspond(slices), USUALLY, lambda done: None)
 
 
-def test_narrow_gaps_have_one_image_and_wide_ones_three(textured: Callable[..., np.ndarray]) -> None:
+def test_gaps_have_as_many_images_as_wanted(textured: Callable[..., np.ndarray]) -> None:
     slices = textured((5, 32, 36))
-    offsets = np.array([0.0, 2.0, 6.0, 7.0, 12.0])
-    result = predicted(slices, offsets)
-    assert [p.images.shape for p in result] == [(n, 32, 36) for n in (1, 3, 1, 3)]
+    offsets, counts = np.array([0.0, 2.0, 6.0, 7.0, 12.0]), np.array([1, 3, 2, 3])
+    result = predict(stack(offsets, 32, 36), slices, counts, correspond(slices), USUALLY, lambda done: None)
+    assert [p.images.shape for p in result] == [(n, 32, 36) for n in counts]
     np.testing.assert_allclose(result[0].planes.offsets, [1.0])
     np.testing.assert_allclose(result[1].planes.offsets, [3.0, 4.0, 5.0])
+    np.testing.assert_allclose(result[2].planes.offsets, [6 + 1 / 3, 6 + 2 / 3])
     np.testing.assert_allclose(result[3].planes.offsets, [8.25, 9.5, 10.75])
     assert all(p.expected_error.shape == (32, 36) for p in result)
-    assert [len(p.images) for p in predicted(slices, offsets, pixel=0.5)] == [3, 3, 1, 3]
 
 
 def test_images_and_errors_are_the_arbitrations(textured: Callable[..., np.ndarray]) -> None:
@@ -73,7 +78,7 @@ def test_how_many_gaps_are_worked_on_at_a_time_does_not_matter(textured: Callabl
 def test_planes_run_obliquely_where_the_stack_does(textured: Callable[..., np.ndarray]) -> None:
     planes = PlaneStack([[0, 0, 0], [1, 2, 4]], [0, 1, 0], [1, 0, 0], 32, 36)
     slices = textured((2, 32, 36))
-    result, = predict(planes, slices, correspond(slices), USUALLY, lambda done: None)
+    result, = predict(planes, slices, np.array([3]), correspond(slices), USUALLY, lambda done: None)
     np.testing.assert_allclose(result.planes.origins, [[0.25, 0.5, 1], [0.5, 1, 2], [0.75, 1.5, 3]])
 
 
@@ -91,15 +96,15 @@ def test_the_thread_count_does_not_matter(textured: Callable[..., np.ndarray]) -
 
 def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]) -> None:
     slices = textured((5, 32, 36))
-    planes, told = stack(np.arange(5) * 4.0, 32, 36), []
-    predict(planes, slices, correspond(slices), USUALLY, told.append)
+    planes, counts, told = stack(np.arange(5) * 4.0, 32, 36), np.full(4, 3), []
+    predict(planes, slices, counts, correspond(slices), USUALLY, told.append)
     assert told == [0.0, 0.25, 0.5, 0.75]
 
     def stop(done: float) -> None:
         raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        predict(planes, slices, correspond(slices), USUALLY, stop)
+        predict(planes, slices, counts, correspond(slices), USUALLY, stop)
 
 
 def prior_of(planes: int, widths: tuple[float, float], size: int = 4) -> LinePrior:
@@ -124,7 +129,7 @@ def test_some_gaps_are_bridged_by_the_prior(textured: Callable[..., np.ndarray],
     arbitration = Arbitration(weights, (0.01, 0.5), 1.0, ())
     every = {1: prior_of(1, (1.5, 39.0), size=6), 3: prior_of(3, (1.5, 5.0))}
     planes, found = stack(offsets, 32, 36), correspond(slices)
-    result = predict(planes, slices, found, arbitration, lambda done: None,
+    result = predict(planes, slices, wide_or_narrow(offsets), found, arbitration, lambda done: None,
                      priors={count: every[count] for count in counts})
     assert [len(each.images) for each in result] == [1, 1, 3, 3, 3, 1, 3]
     bridged = {gap for gap, planes_in in ((1, 1), (5, 1), (2, 3), (3, 3), (6, 3)) if planes_in in counts}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from TriplaneGaussianReconLib.gap_layout import evenly, layer_stride
 from TriplaneGaussianReconLib.images import Segment
 from TriplaneGaussianReconLib.segmentation import (
     ABSENT,
@@ -36,11 +37,11 @@ def on_one(channels: LabelChannels, layers: np.ndarray) -> Occupancies:
     return on_slice(boxed(channels, [layers]), CPU)
 
 
-def filled(channels: LabelChannels, first: np.ndarray, second: np.ndarray, move: tuple[float, float], count: int = 1,
+def filled(channels: LabelChannels, first: np.ndarray, second: np.ndarray, move: tuple[float, float], planes: int = 1,
            width: float = 1.0, believed: float = 1.0) -> list[Occupancies]:
-    """`count` layers between two slices of label values with the same displacement everywhere."""
+    """Between two slices of label values with the same displacement everywhere."""
     full = torch.tensor(move).expand(*first.shape[1:], 2)
-    return between(boxed(channels, [first, second], width), full, believed * full, count)
+    return between(boxed(channels, [first, second], width), full, believed * full, planes)
 
 
 def boxes(outlines: Boxed) -> list[tuple[slice, slice]]:
@@ -224,15 +225,15 @@ def test_a_label_on_the_whole_slice() -> None:
     assert decoded(found).all()
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_moving_disc_is_found_between_the_slices(count: int) -> None:
+@pytest.mark.parametrize("planes", [1, 2, 3])
+def test_a_moving_disc_is_found_between_the_slices(planes: int) -> None:
     first, second = (disc(x, 24.0, 8.0)[None].astype(np.uint8) for x in (22.0, 30.0))
-    forwards = filled(ONE, first, second, (8.0, 0.0), count)
-    backwards = filled(ONE, second, first, (-8.0, 0.0), count)
-    assert len(forwards) == count
-    for number, (found, reversed_found) in enumerate(zip(forwards, backwards[::-1], strict=True)):
-        truth = disc(22.0 + 8.0 * (2 * number + 1) / (2 * count), 24.0, 8.0)
-        assert dice(decoded(found)[0] == 1, truth) > 0.97
+    forwards = filled(ONE, first, second, (8.0, 0.0), planes)
+    backwards = filled(ONE, second, first, (-8.0, 0.0), planes)
+    fractions = evenly(planes)[::layer_stride(planes)].tolist()
+    for fraction, found, reversed_found in zip(fractions, forwards, backwards[::-1], strict=True):
+        truth = disc(22.0 + 8.0 * fraction, 24.0, 8.0)
+        assert dice(decoded(found)[0] == 1, truth) > 0.96
         np.testing.assert_allclose(dense(reversed_found, ONE), dense(found, ONE), atol=1e-5)
 
 
@@ -248,7 +249,7 @@ def test_displacement_helps_where_straight_interpolation_fails() -> None:
 
 def test_the_ends_of_a_gap_are_the_slices() -> None:
     first, second = disc(20, 20, 9)[None].astype(np.uint8), disc(26, 24, 7)[None].astype(np.uint8)
-    lowest, *_, highest = filled(ONE, first, second, (6.0, 4.0), 50)
+    lowest, *_, highest = filled(ONE, first, second, (6.0, 4.0), 99)
     np.testing.assert_array_equal(decoded(lowest), first)
     np.testing.assert_array_equal(decoded(highest), second)
 
@@ -257,14 +258,14 @@ def test_a_label_that_ends_shrinks() -> None:
     """Absent on one side: smaller and smaller towards it, gone before it."""
     first, second = disc(27, 24, 9)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
     fractions = [0.1, 0.3, 0.5, 0.7, 0.9]
-    forwards = filled(ONE, first, second, (0.0, 0.0), 5)
+    forwards = filled(ONE, first, second, (0.0, 0.0), 9)
     areas = [int((decoded(found) == 1).sum()) for found in forwards]
     # The outline lies where (1 - f) (9 - r) + f ABSENT = 0; the label ends at f = 9 / 13.
     for fraction, area in zip(fractions, areas, strict=True):
         radius = max(9 + ABSENT * fraction / (1 - fraction), 0)
         assert area == pytest.approx(np.pi * radius ** 2, rel=0.2, abs=25), fraction
     assert areas == sorted(areas, reverse=True) and areas[-1] == 0
-    mirrored = filled(ONE, second, first, (0.0, 0.0), 5)[::-1]
+    mirrored = filled(ONE, second, first, (0.0, 0.0), 9)[::-1]
     assert [int((decoded(found) == 1).sum()) for found in mirrored] == areas
 
 
@@ -306,7 +307,7 @@ def test_the_background_is_what_the_only_label_leaves() -> None:
     """Also next to a slice without the label: their occupancies add up to 1 wherever either is."""
     first, second = disc(27, 24, 9)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
     for a, b in ((first, second), (first, disc(30, 24, 6)[None].astype(np.uint8))):
-        for found in filled(ONE, a, b, (0.0, 0.0), 5):
+        for found in filled(ONE, a, b, (0.0, 0.0), 9):
             total = dense(found, ONE)[0].sum(axis=0)
             np.testing.assert_allclose(total[total > 0], 1.0, atol=0.02)
 
