@@ -95,7 +95,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
             fusion=LearningEffort(24, 2, steps=600, batch=24, rate=2e-3, views=2),
             labels=LearningEffort(32, 2, steps=3000, batch=64, rate=5e-3, views=2)),
     # For a GPU: more again.
-    replace(_FAST, name="best", prior=LearningEffort(96, 5, steps=8000, batch=256, rate=2e-3, views=4),
+    replace(_FAST, name="best", prior=LearningEffort(96, 8, steps=5000, batch=256, rate=2e-3, views=4),
             fusion=LearningEffort(48, 3, steps=2000, batch=48, rate=1e-3, views=8),
             labels=LearningEffort(64, 3, steps=6000, batch=64, rate=3e-3, views=4)),
     # The published model and losses, trained on trusted slices alone.  For comparison; slow.

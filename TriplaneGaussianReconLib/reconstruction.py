@@ -138,7 +138,8 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run,
     release(chosen.device)
     label_priors = _on_device_or_cpu(lambda device: _label_priors(trusted, priors, preset, seed, device, run),
                                      chosen.device)
-    return Task(trusted, found, arbitration, priors, fusion, label_priors, preset, seed)
+    return Task(trusted, found, arbitration if fusion is None else arbitration.with_fusion(), priors, fusion,
+                label_priors, preset, seed)
 
 
 def _learnt(trusted: Trusted, preset: Preset, seed: int, device: torch.device, run: Run

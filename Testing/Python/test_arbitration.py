@@ -324,3 +324,20 @@ def test_where_the_prior_is_silent_the_usual_mixture_takes_its_place() -> None:
     torch.testing.assert_close(result.mixture(predictions), 0.2 * predictions[0] + 0.8 * predictions[-1])
     usual = sum(weight * predictions[INTERPOLATIONS.index(name)] for name, weight in USUAL.items())
     torch.testing.assert_close(result.mixture(predictions[:-1]), 0.2 * predictions[0] + 0.8 * usual)
+
+
+@pytest.mark.parametrize(("believed", "expected"), [
+    (0.8, 16 / 17), (0.6, 9 / 13), (0.5, 0.5), (0.3, 0.3), (1.0, 1.0), (0.0, 0.0)])
+def test_what_is_fused_is_believed_more_if_the_prior_is(believed: float, expected: float) -> None:
+    """Its odds count twice, the others keep their proportions."""
+    weights = np.zeros(len(CANDIDATES))
+    weights[[0, 3, -1]] = 0.25 * (1 - believed), 0.75 * (1 - believed), believed
+    arbitration = Arbitration(weights, (0.01, 0.5), 1.0, ())
+    raised = arbitration.with_fusion().weights
+    np.testing.assert_allclose(raised[[0, 3, -1]], [0.25 * (1 - expected), 0.75 * (1 - expected), expected])
+    assert raised.sum() == pytest.approx(1.0) and arbitration.weights[-1] == believed
+
+
+def test_without_a_prior_there_is_nothing_to_raise() -> None:
+    arbitration = Arbitration(np.eye(len(INTERPOLATIONS))[3], (0.01, 0.5), 1.0, ())
+    assert arbitration.with_fusion() is arbitration

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from TriplaneGaussianReconLib import descent
-from TriplaneGaussianReconLib.descent import Adam, LatestKnown, Plateau, learn, repeat
+from TriplaneGaussianReconLib.descent import Adam, LatestKnown, Muon, Plateau, learn, orthogonal, repeat
 from TriplaneGaussianReconLib.errors import Cancelled
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -60,6 +60,47 @@ def test_steps_are_those_of_torch(device: torch.device, second_moment: float, dt
             torch.testing.assert_close(a, b, atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shape", [(2, 6, 40), (3, 40, 6), (1, 8, 8)])
+def test_matrices_are_made_orthogonal(device: torch.device, shape: tuple[int, ...]) -> None:
+    """The singular vectors stay, the singular values are about 1; large ones and small ones alike."""
+    random = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    left, values, right = torch.linalg.svd(random, full_matrices=False)
+    spread = torch.logspace(-1, 0, values.shape[1], dtype=torch.float64)
+    found = orthogonal((left * spread @ right).float().to(device)).double().cpu()
+    projected = left.mT @ found @ right.mT
+    values = projected.diagonal(dim1=1, dim2=2)
+    assert float(values.min()) > 0.6 and float(values.max()) < 1.3
+    torch.testing.assert_close(projected, torch.diag_embed(values), atol=1e-4, rtol=0.0)
+
+
+def test_matrices_without_any_slope_stay() -> None:
+    matrices = [torch.ones(3, 5)]
+    Muon(matrices, torch.tensor(0.1)).step([torch.zeros(3, 5)])
+    assert torch.equal(matrices[0], torch.ones(3, 5))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_steps_along_matrices_are_those_of_torch(device: torch.device) -> None:
+    """But for torch's half precision; kernels of a convolution, one after another in memory or not."""
+    generator = torch.Generator().manual_seed(0)
+    ours = [torch.randn(6, 4, 1, 5, generator=generator).to(device) for _ in range(2)]
+    ours = [ours[0], ours[1].contiguous(memory_format=torch.channels_last)]
+    theirs = [torch.nn.Parameter(each.flatten(1).clone()) for each in ours]
+    before = [each.detach().clone() for each in theirs]
+    optimizer = torch.optim.Muon(theirs, lr=0.125, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    muon = Muon(ours, torch.tensor(0.125, device=device))
+    for _ in range(4):
+        slopes = [torch.randn(each.shape, generator=generator).to(device) for each in ours]
+        for leaf, slope in zip(theirs, slopes, strict=True):
+            leaf.grad = slope.flatten(1)
+        muon.step(slopes)
+        optimizer.step()
+    for a, b, start in zip(ours, theirs, before, strict=True):
+        ways = a.flatten(1) - start, b.detach() - start
+        assert float((ways[0] - ways[1]).norm()) < 0.03 * float(ways[1].norm())
+
+
 @pytest.mark.parametrize("patience", [0, 1, 4])
 def test_rates_fall_as_those_of_torch(patience: int) -> None:
     """Losses that fall by much, by too little to count, rise, and are not numbers."""
@@ -107,6 +148,22 @@ def test_the_minimum_of_a_quadratic_is_found(device: torch.device) -> None:
     assert torch.equal(numbers.cpu(), torch.arange(400))
     torch.testing.assert_close(leaves[0].detach(), target, atol=1e-3, rtol=0.0)
     torch.testing.assert_close(leaves[1].detach(), -target, atol=1e-3, rtol=0.0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_map_is_found_with_matrices(device: torch.device) -> None:
+    """Between two layers that Adam trains; inputs of which some say a hundred times more than others."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = (torch.randn(64, 8, generator=generator) * torch.logspace(-1, 1, 8)).to(device)
+    wanted = inputs @ torch.randn(8, 8, generator=generator).to(device)
+    bias = torch.ones(8, device=device, requires_grad=True)
+    matrix = torch.zeros(8, 8, device=device, requires_grad=True)
+
+    def loss(step: Tensor | None = None) -> Tensor:
+        return ((inputs @ matrix.T + bias - wanted) ** 2).mean()
+
+    learn([bias], loss, 600, 0.1, nothing, [matrix])
+    assert float(loss().detach()) < 1e-3 * float((wanted ** 2).mean())
 
 
 @pytest.mark.parametrize("device", DEVICES)
