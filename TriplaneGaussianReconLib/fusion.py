@@ -5,7 +5,8 @@ none, the line prior where the volume is not the same in all directions.  How th
 what to make of it is learnt on virtual stacks: a first dense estimate is sliced across its rows and columns, as far
 apart as the real slices are, and every prediction is made there as it is on the real stack.  What lies between virtual
 slices is known on the lines where real trusted slices cross it, so the network learns at the true gap, from what was
-seen.  It mixes the predictions of a pixel with weights that sum to 1 and adds a residual.
+seen.  It mixes the predictions of a pixel with weights that sum to 1 and adds a residual.  Predicted planes lack the
+noise of slices: as much is added before virtual slices are cut, so that they are as rough as those it will see.
 """
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from torch.nn import functional
 
 from . import interpolation
 from .correspondence import SMALLEST_SIDE, Motion, correspond
-from .descent import learn
+from .descent import learn, repeatable
 from .image_operations import constants, transferred
 from .interpolation import INTERPOLATIONS, Neighbours, candidates
 from .line_prior import SMALL_ERROR, LinePrior
@@ -51,6 +52,10 @@ THICK = 1.5
 EVEN = 0.01
 # A stack with fewer gaps, real or virtual, teaches too little.
 FEWEST_GAPS = 3
+# What is left of an image by this is noise more than anything else; the variance of white noise stays (Immerkaer,
+# Computer Vision and Image Understanding, 1996).
+ROUGHNESS = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
+ROUGHNESS_SCALE = 1.0 / 6.0
 # At most so many predicted pixels of each virtual stack are kept to learn from: the gaps in its middle.
 MOST_PIXELS = 2 ** 24
 
@@ -130,8 +135,8 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
     every virtual stack (the loss is then nan) and every step, may raise to stop.
     """
     generator = torch.Generator().manual_seed(seed)
-    pieces = _Pieces(dense, every, _stacks(dense, every, spacing), prior, effort, generator,
-                     lambda: tick(0, effort.steps, math.nan))
+    pieces = _Pieces(dense, roughened(dense, every, generator), every, _stacks(dense, every, spacing), prior, effort,
+                     generator, lambda: tick(0, effort.steps, math.nan))
     wanted = every - 1
     network = ResidualNetwork(INPUTS * wanted, (INPUTS + 1) * wanted, effort.width, effort.blocks, (3, 3), generator)
     beliefs = [*(FIRST_BELIEF.get(name, 0.0) for name in FUSED), FIRST_BELIEF_IN_LINES, FIRST_BELIEF_IN_LINES, 0.0]
@@ -147,6 +152,28 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
         learn(network.others, loss_at, effort.steps, effort.rate,
               lambda step, loss: tick(step, effort.steps, loss), network.inner)
     return Fusion(network, effort.views)
+
+
+def roughened(dense: Tensor, every: int, generator: torch.Generator) -> Tensor:
+    """A dense estimate [plane, row, column] with noise on its predicted planes, which makes them as rough as the
+    trusted ones: every `every`th from the first on.  The generator's numbers are the CPU's: the same on every device.
+    """
+    rough = torch.stack([_roughness(plane) for plane in dense])
+    predicted = torch.arange(len(dense), device=dense.device) % every != 0
+    lacking = (rough[~predicted].mean() - rough[predicted].mean()).clamp(min=0.0).sqrt()
+    result = dense.clone()
+    for number, plane in enumerate(result):
+        if number % every:
+            plane += lacking * torch.randn(plane.shape, generator=generator).to(dense.device)
+    return result
+
+
+def _roughness(image: Tensor) -> Tensor:
+    """Variance of the noise of an image [row, column], its finest detail included."""
+    kernel = ROUGHNESS_SCALE * torch.tensor(ROUGHNESS, device=image.device)
+    with repeatable(image.device):
+        left: Tensor = functional.conv2d(image[None, None], kernel[None, None])
+    return (left ** 2).mean()
 
 
 @dataclass(frozen=True)
@@ -183,8 +210,8 @@ def _stacks(dense: Tensor, every: int, spacing: tuple[float, float, float]) -> l
 class _Pieces:
     """Square pieces of virtual planes, drawn at random before learning begins: the same on every device."""
 
-    def __init__(self, dense: Tensor, every: int, stacks: list[_VirtualStack], prior: LinePrior, effort: LearningEffort,
-                 generator: torch.Generator, tick: Callable[[], None]) -> None:
+    def __init__(self, dense: Tensor, rough: Tensor, every: int, stacks: list[_VirtualStack], prior: LinePrior,
+                 effort: LearningEffort, generator: torch.Generator, tick: Callable[[], None]) -> None:
         self.device, self.every = dense.device, every
         shapes = [np.delete(dense.shape, stack.axis) for stack in stacks]
         counts = [len(stack.positions) - 1 for stack in stacks]
@@ -195,7 +222,7 @@ class _Pieces:
         gaps = list(self.pixels.split(sizes.tolist()))
         for stack, count in zip(stacks, counts, strict=True):
             tick()
-            _fill(gaps[:count], dense, stack, np.arange(1, every) / every, prior)
+            _fill(gaps[:count], dense, rough, stack, np.arange(1, every) / every, prior)
             del gaps[:count]
         self.side = min(PIECE, *dense.shape)
         self.table = self._drawn(np.cumsum(sizes) - sizes, lengths, dense.shape[0], effort, generator)
@@ -230,10 +257,14 @@ class _Pieces:
         return predictions, truth, torch.where(row % self.every == 0, 1.0, UNSEEN)
 
 
-def _fill(gaps: list[Tensor], dense: Tensor, stack: _VirtualStack, fractions: np.ndarray, prior: LinePrior) -> None:
-    """Predict the gaps of a virtual stack; write predictions and truth into `gaps`, each [pixel, (INPUTS + 1) T]."""
-    volume = dense.movedim(stack.axis, 0)
-    slices, truth = _planes_at(volume, stack.places), stack.between(fractions)
+def _fill(gaps: list[Tensor], dense: Tensor, rough: Tensor, stack: _VirtualStack, fractions: np.ndarray,
+          prior: LinePrior) -> None:
+    """Predict the gaps of a virtual stack; write predictions and truth into `gaps`, each [pixel, (INPUTS + 1) T].
+
+    The slices are cut from the `rough` estimate, the truth from the `dense` one.
+    """
+    volume, truth = dense.movedim(stack.axis, 0), stack.between(fractions)
+    slices = _planes_at(rough.movedim(stack.axis, 0), stack.places)
     found = correspond(slices.cpu().numpy()).on(dense.device)
 
     def several(numbers: np.ndarray) -> None:

@@ -86,18 +86,18 @@ _FAST = Preset(
     training=Training(steps=1, learning_rates={"field": 1e-2}),
     refinement_steps=4, predicted_weight=0.5,
     prior=LearningEffort(width=24, blocks=4, steps=800, batch=128, rate=5e-3, views=2),
-    labels=LearningEffort(width=24, blocks=2, steps=1500, batch=64, rate=5e-3))
+    labels=LearningEffort(width=24, blocks=4, steps=1000, batch=96, rate=3e-3))
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,
     # More is learnt from the slices: what two cores do in some minutes.
     replace(_FAST, name="balanced", prior=LearningEffort(32, 6, steps=3000, batch=128, rate=5e-3, views=2),
             fusion=LearningEffort(24, 2, steps=600, batch=24, rate=2e-3, views=2),
-            labels=LearningEffort(32, 2, steps=3000, batch=64, rate=5e-3, views=2)),
+            labels=LearningEffort(32, 4, steps=2000, batch=96, rate=3e-3, views=2)),
     # For a GPU: more again.
     replace(_FAST, name="best", prior=LearningEffort(96, 8, steps=5000, batch=256, rate=2e-3, views=4),
             fusion=LearningEffort(48, 3, steps=2000, batch=48, rate=1e-3, views=8),
-            labels=LearningEffort(64, 3, steps=6000, batch=64, rate=3e-3, views=4)),
+            labels=LearningEffort(64, 4, steps=4000, batch=128, rate=2e-3, views=4)),
     # The published model and losses, trained on trusted slices alone.  For comparison; slow.
     Preset(
         name="paper", initialization="correspondence", mode="alpha", cutoff=12.0,

@@ -14,7 +14,7 @@ from torch import Tensor
 from TriplaneGaussianReconLib import fusion
 from TriplaneGaussianReconLib.correspondence import Correspondence, Motion, correspond
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.fusion import FUSED, INPUTS, UNSEEN, Fusion, applies, features, learn_fusion
+from TriplaneGaussianReconLib.fusion import FUSED, INPUTS, UNSEEN, Fusion, applies, features, learn_fusion, roughened
 from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
 from TriplaneGaussianReconLib.line_prior import SMALL_ERROR, LinePrior, Teacher
 from TriplaneGaussianReconLib.networks import LearningEffort, ResidualNetwork
@@ -105,7 +105,7 @@ def test_virtual_planes_lie_where_they_are_wanted(every: int, spacing: tuple[flo
 
 
 def test_virtual_slices_run_across_rows_and_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As far apart as the real ones, from the first one and from half-way to the next."""
+    """As far apart as the real ones, from the first one and from half-way to the next; as rough as they are."""
     found: list[np.ndarray] = []
 
     def noted(slices: np.ndarray) -> Correspondence:
@@ -115,8 +115,9 @@ def test_virtual_slices_run_across_rows_and_columns(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fusion, "correspond", noted)
     dense = torch.from_numpy(tubes(34)[:25])
     learn_fusion(dense, 4, (0.75, 0.75, 1.0), untaught_prior(3), NOT_LEARNING, 0, never_stop)
-    for slices, expected in zip(found, (dense[:, ::4].transpose(0, 1), dense[:, 2::4].transpose(0, 1),
-                                        dense[..., ::3].movedim(2, 0), dense[..., 1::3].movedim(2, 0)), strict=True):
+    rough = roughened(dense, 4, torch.Generator().manual_seed(0))
+    for slices, expected in zip(found, (rough[:, ::4].transpose(0, 1), rough[:, 2::4].transpose(0, 1),
+                                        rough[..., ::3].movedim(2, 0), rough[..., 1::3].movedim(2, 0)), strict=True):
         np.testing.assert_allclose(slices, expected)
 
 
@@ -302,3 +303,23 @@ def test_it_applies_where_the_dense_estimate_is_nearly_isotropic(change: dict[st
     pytest.param({"positions": np.arange(12) * 32.0, "planes_per_gap": 39}, id="gaps wider than the slices")])
 def test_it_does_not_apply_where_virtual_stacks_would_mislead(change: dict[str, object]) -> None:
     assert not applies(**{**THIN, **change})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", [torch.device("cpu"), pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)])
+def test_predicted_planes_are_made_as_rough_as_trusted_ones(device: torch.device) -> None:
+    """Every third plane has noise of 0.1, the others of 0.06: what is added has 0.08.  No other plane changes."""
+    noise = torch.randn(25, 64, 64, generator=torch.Generator().manual_seed(1))
+    trusted = torch.arange(25) % 3 == 0
+    dense = ramp((25, 64, 64)) + torch.where(trusted, 0.1, 0.06)[:, None, None] * noise
+    found = roughened(dense.to(device), 3, torch.Generator().manual_seed(2)).cpu()
+    assert torch.equal(found[trusted], dense[trusted])
+    added = (found - dense)[~trusted]
+    assert float(added.std()) == pytest.approx(0.08, rel=0.05)
+    assert abs(float((added * noise[~trusted]).mean())) < 0.002  # it is new
+    assert torch.equal(found, roughened(dense, 3, torch.Generator().manual_seed(2))) or device.type == "cuda"
+
+
+def test_planes_that_are_rough_enough_stay() -> None:
+    dense = ramp((9, 20, 20))
+    dense[1::2] += 0.05 * torch.randn(4, 20, 20, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(roughened(dense, 2, torch.Generator().manual_seed(2)), dense)

@@ -166,7 +166,7 @@ def test_labels_do_not_see_each_other() -> None:
     outlines = around(alone, TWO, 1)
     slices, numbers = torch.from_numpy(picture(labels[0])), torch.from_numpy(TWO.numbered(alone))
     values = prior.distances(slices, numbers, slices[1].expand(3, -1, -1), stencils.only(np.array([1])), outlines)
-    torch.testing.assert_close(dense(outlines, values, (70, 80))[2], both[2], rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(dense(outlines, values, (70, 80))[2], both[2], rtol=0, atol=1e-6, equal_nan=True)
 
 
 def test_segments_that_overlap_are_found_alike() -> None:
