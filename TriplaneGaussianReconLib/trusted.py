@@ -13,8 +13,8 @@ from .observations import Observations
 from .segmentation import LabelChannels
 from .slabs import Slab
 
-# Output slices count as lying on the trusted ones up to this share of their distance.
-SLANTED = 0.01
+# Output slices count as lying on the trusted ones up to this share of their distance, over all of their extent.
+ASIDE = 0.02
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,8 @@ def _output_step(grid: Grid, to_local: np.ndarray, depth: float) -> float | None
     step = float(abs(depths[number]))
     first = float(to_local[2, :3] @ np.asarray(grid.origin) + to_local[2, 3])
     off = abs((depth - first) / step - round((depth - first) / step))
-    if np.abs(np.delete(depths, number)).max() > SLANTED * step or off > SLANTED:
-        return None
-    return step
+    slant = np.abs(np.delete(depths * (np.array(grid.shape[::-1]) - 1), number)).sum() / step
+    return step if off + slant < ASIDE else None
 
 
 def depth_range(planes: PlaneStack) -> np.ndarray:
