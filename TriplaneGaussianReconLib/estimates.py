@@ -5,10 +5,10 @@ the Gaussians, of which there is about one per pixel of each trusted slice and o
 is empty there are fewer, and it takes less.
 
 - CPU, two cores: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million Gaussians, labels or none), which it
-  matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64 and 160 voxels), `paper`
-  through two (64 and 96); what labels add to them, and all of `best`, is a guess.  Times of the smaller cubes are half
-  of the processor time that they took.  More cores are faster, by how much was not measured.
-- GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (2.2, 7.0 and 28 s) with the growth from there to
+  matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64 and 160 voxels) and one
+  with two labels (64), `paper` through two (64 and 96); what labels add to that, and all of `best`, is a guess.  More
+  cores are faster, by how much was not measured.
+- GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s) with the growth from there to
   512 x 512 x 400, and the share of labels of fifteen real volumes.  Other GPUs are slower.
 """
 from __future__ import annotations
@@ -43,10 +43,10 @@ class _Cost:
 
 
 _SECONDS: dict[DeviceKind, dict[str, _Cost]] = {
-    "cpu": {"fast": _Cost(16.0, 9.0, 8.0), "balanced": _Cost(165.0, 30.0, 41.0),
+    "cpu": {"fast": _Cost(15.8, 19.8, 7.0), "balanced": _Cost(233.0, 64.0, 12.0),
             # As many times `balanced` as its networks have more to compute.
             "best": _Cost(9000.0, 900.0, 300.0, is_measured=False), "paper": _Cost(9.4, 5.0, 22.0, memory=2.2)},
-    "cuda": {"fast": _Cost(1.8, 1.2, 0.15), "balanced": _Cost(6.4, 1.3, 0.2), "best": _Cost(27.0, 4.0, 0.3),
+    "cuda": {"fast": _Cost(1.4, 1.2, 0.15), "balanced": _Cost(6.4, 1.3, 0.2), "best": _Cost(28.0, 4.0, 0.3),
              "paper": _Cost(0.5, 0.5, 0.6, memory=2.2)},
 }
 # Bytes: of the program itself, per Gaussian, per Gaussian with labels; on the host and on the GPU.
