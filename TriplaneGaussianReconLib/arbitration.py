@@ -93,9 +93,9 @@ class Arbitration:
         On 14 cases at k = 2 and 4 that gains 0.04 dB on average.
         """
         others, believed = self.weights[:-1], self.weights[-1]
-        raised = believed ** 2 / (believed ** 2 + (1.0 - believed) ** 2)
         if len(self.weights) < len(CANDIDATES) or not 0.5 < believed < 1.0:
             return self
+        raised = believed ** 2 / (believed ** 2 + (1.0 - believed) ** 2)
         return replace(self, weights=np.append(others * (1.0 - raised) / (1.0 - believed), raised))
 
     @property

@@ -158,9 +158,10 @@ def roughened(dense: Tensor, every: int, generator: torch.Generator) -> Tensor:
     """A dense estimate [plane, row, column] with noise on its predicted planes, which makes them as rough as the
     trusted ones: every `every`th from the first on.  The generator's numbers are the CPU's: the same on every device.
     """
-    rough = torch.stack([_roughness(plane) for plane in dense])
-    predicted = torch.arange(len(dense), device=dense.device) % every != 0
-    lacking = (rough[~predicted].mean() - rough[predicted].mean()).clamp(min=0.0).sqrt()
+    with repeatable(dense.device):
+        variances = torch.stack([_roughness(plane) for plane in dense])
+    is_predicted = torch.arange(len(dense), device=dense.device) % every != 0
+    lacking = (variances[~is_predicted].mean() - variances[is_predicted].mean()).clamp(min=0.0).sqrt()
     result = dense.clone()
     for number, plane in enumerate(result):
         if number % every:
@@ -171,8 +172,7 @@ def roughened(dense: Tensor, every: int, generator: torch.Generator) -> Tensor:
 def _roughness(image: Tensor) -> Tensor:
     """Variance of the noise of an image [row, column], its finest detail included."""
     kernel = ROUGHNESS_SCALE * torch.tensor(ROUGHNESS, device=image.device)
-    with repeatable(image.device):
-        left: Tensor = functional.conv2d(image[None, None], kernel[None, None])
+    left: Tensor = functional.conv2d(image[None, None], kernel[None, None])
     return (left ** 2).mean()
 
 

@@ -5,7 +5,8 @@ import numpy as np
 
 # Gaps of fewer pixels than this are predicted half-way alone.
 TWO_LAYERS_FROM = 2.5
-# So many slices of the output in a gap are predicted where they lie; with other numbers, three planes do.
+# So many slices of the output in a gap are predicted where they lie.  Otherwise three planes do: four or six would all
+# have to carry Gaussians, one for every voxel of the output.
 PREDICTED = (2, 5, 7)
 # By what share of a gap's width they may miss the planes that are predicted for them.
 OFF = 0.01
@@ -16,7 +17,7 @@ FINE = 0.7
 def plane_counts(widths: np.ndarray, pixel: float, step: float) -> np.ndarray:
     """(gap,) how many planes are predicted, evenly spaced, inside gaps of `widths` mm.
 
-    One in narrow gaps and three in wide ones, but where slices of the output lie in them, as far as that pays, these.
+    One in narrow gaps and three in wide ones; where PREDICTED slices of the output lie in a gap, these.
 
     pixel: mm.  step: mm, from one slice of the output to the next; a slice lies on the first trusted one.
     """
@@ -33,11 +34,12 @@ def evenly(planes: int) -> np.ndarray:
 
 
 def layer_stride(planes: int) -> int:
-    """From one plane that carries Gaussians to the next, of so many planes; the first does.
+    """From one plane that carries Gaussians to the next, of so many planes; the first and the last do.
 
-    A layer follows a linear course in depth, from the plane before it to the one after.
+    A layer follows a linear course in depth, from the plane before it to the one after: every other plane suffices
+    where their number is odd.
     """
-    return 1 if planes == 2 else 2
+    return 2 if planes % 2 else 1
 
 
 def layer_count(planes: int) -> int:
