@@ -163,12 +163,13 @@ class Grid:
     def resampled(self, axis: Axis, spacing: float) -> Grid:
         """Return the grid with another `spacing` (mm) along `axis`, covering the same slice centres.
 
-        The first slice stays where it is; the last lies at or just before the last one of this grid.
+        The first slice stays where it is; the last lies at or just before the last one of this grid, or a thousandth
+        of `spacing` behind it: files keep spacings in single precision.
         """
         if not (np.isfinite(spacing) and spacing > 0):
             raise InputError(f"The slice spacing must be a positive number of millimetres, not {spacing}.")
         number = AXES.index(axis)
-        count = int(np.floor((self.count(axis) - 1) * self.spacing[number] / spacing + 1e-6)) + 1
+        count = int(np.floor((self.count(axis) - 1) * self.spacing[number] / spacing + 1e-3)) + 1
         shape, steps = list(self.shape), list(self.spacing)
         shape[2 - number], steps[number] = count, float(spacing)
         return replace(self, shape=(shape[0], shape[1], shape[2]), spacing=(steps[0], steps[1], steps[2]))

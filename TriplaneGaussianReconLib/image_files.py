@@ -1,13 +1,12 @@
 """Images, label maps and 3D Slicer's `.seg.nrrd` on disk.
 
-Everything but `.npz` needs SimpleITK, which is imported only where it is used.  An `.npz` holds `array` [k, j, i],
-`origin` (3,) mm LPS, `spacing` (3,) mm along i, j, k, and `direction` (3, 3), as in `Grid`.
+Everything but `.npz` needs SimpleITK, and reading NIfTI needs nibabel; both are imported only where they are used.  An
+`.npz` holds `array` [k, j, i], `origin` (3,) mm LPS, `spacing` (3,) mm along i, j, k, and `direction` (3, 3), as in
+`Grid`.
 """
 from __future__ import annotations
 
 import colorsys
-import contextlib
-import gzip
 import os
 import re
 import warnings
@@ -16,19 +15,20 @@ import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 
 from .atomic_files import check_output, whole_file
+from .dicom_files import as_stored, read_slices, series_files
 from .errors import InputError, MissingPackageError, cause
 from .geometry import Grid
-from .images import Image, Segment, Segmentation, voxel_offset
+from .images import Image, Segment, Segmentation, smallest_label_type, voxel_offset, whole_labels
+from .nifti_files import is_nifti, read_nifti
 
 WRITABLE_EXTENSIONS = (".nrrd", ".nii.gz", ".nii", ".mha", ".npz")  # one file each, and exact about geometry
 _READABLE = "NRRD, NIfTI, MetaImage or another format that SimpleITK knows, a folder of DICOM slices, or .npz"
 _NPZ_KEYS = ("array", "origin", "spacing", "direction")
-_UNEVEN = 0.2  # of the slice distance: how far a DICOM slice may lie from its even position; headers are rounded
 _REFERENCE_GEOMETRY = re.compile(r"(?<=Reference image geometry\|)[^|&]*")
 
 PathLike = str | os.PathLike[str]
@@ -94,7 +94,7 @@ def write_segmentation(path: PathLike, segmentation: Segmentation) -> None:
         return
     layers = segmentation.layers
     if layers.dtype.itemsize > 4:  # Slicer's segments have 32 bits at most
-        layers = layers.astype(_smallest_type(int(layers.min()), int(layers.max())))
+        layers = layers.astype(smallest_label_type(int(layers.min()), int(layers.max())))
     array = layers[0] if len(layers) == 1 else np.moveaxis(layers, 0, -1)
     header = _slicer_header(segmentation)
     _write_whole(path, lambda file: _write(file, array, segmentation.grid, header))
@@ -121,7 +121,9 @@ def _read(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
     try:
         if path.is_dir():
-            array, grid, metadata = _read_dicom(path)
+            array, grid, metadata = _read_folder(path)
+        elif is_nifti(path):
+            array, grid, metadata = *read_nifti(path), {}
         elif path.suffix.lower() == ".npz":
             array, grid, metadata = _read_npz(path)
         else:
@@ -172,11 +174,9 @@ def _read_file(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
                              "volume from them first.")
         if size[2] == 1 and reader.HasMetaDataKey("0008|0016"):
             raise InputError("it is a single DICOM slice. Give the folder that holds all slices of the series.")
-        if problem := _cut_short(path, reader):
-            raise InputError(f"{problem}. Copy or export it again.")
         array, grid, metadata = _from_sitk(sitk, reader.Execute())
-        return _with_not_finite(array, path, reader), grid, metadata
-    except (OSError, RuntimeError, zlib.error) as error:
+        return as_stored(array, reader), grid, metadata
+    except (OSError, RuntimeError) as error:
         problem = cause(error)
         if "orthonormal" in problem:
             raise InputError("its axes are not at right angles (sheared voxels), or its header is damaged. Resample "
@@ -184,117 +184,13 @@ def _read_file(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
         raise InputError(f"{problem}. Give {_READABLE}.") from error
 
 
-def _cut_short(path: Path, reader: Any) -> str:
-    """Return what is missing if a NIfTI file has fewer bytes than its header tells, which ITK overlooks, else ""."""
-    if not reader.HasMetaDataKey("vox_offset"):
-        return ""
-    dimensions = [int(reader.GetMetaData(f"dim[{n}]")) for n in range(1, 8)]
-    voxels = int(np.prod(dimensions[:int(reader.GetMetaData("dim[0]"))], dtype=np.int64))
-    expected = int(float(reader.GetMetaData("vox_offset"))) + voxels * int(reader.GetMetaData("bitpix")) // 8
-    actual = 0
-    with _open_nifti(path) as file, contextlib.suppress(EOFError):
-        while block := file.read(1 << 20):
-            actual += len(block)
-    return f"the file ends early, after {actual} of {expected} bytes" if actual < expected else ""
-
-
-def _with_not_finite(array: np.ndarray, path: Path, reader: Any) -> np.ndarray:
-    """Put NaN back where a NIfTI file holds NaN or infinity: ITK reads them as 0, which would be taken for a value."""
-    types: dict[str, np.dtype] = {"16": np.dtype(np.float32), "64": np.dtype(np.float64)}
-    if not reader.HasMetaDataKey("vox_offset") or reader.GetMetaData("datatype") not in types:
-        return array
-    with _open_nifti(path) as file:
-        content = file.read()
-    # The header begins with its own size, 348 or 540; in a file of its own it is taken to be little-endian.
-    little = path.suffix.lower() in (".hdr", ".img") or content[:4] in (b"\\\x01\0\0", b"\x1c\x02\0\0")
-    raw = np.frombuffer(content, types[reader.GetMetaData("datatype")].newbyteorder("<" if little else ">"),
-                        array.size, int(float(reader.GetMetaData("vox_offset"))))
-    lost = ~np.isfinite(raw)
-    if lost.any():
-        array = array.copy()
-        array.ravel()[lost] = np.nan
-    return array
-
-
-def _open_nifti(path: Path) -> IO[bytes]:
-    """Open the voxels of a NIfTI file (and its header, unless that is a file of its own)."""
-    if path.suffix.lower() == ".gz":
-        return cast(IO[bytes], gzip.open(path))
-    return (path.with_suffix(".img") if path.suffix.lower() == ".hdr" else path).open("rb")
-
-
-def _read_dicom(folder: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
-    """Read the largest series directly in `folder`, checking that its slices are parallel, complete and even."""
+def _read_folder(folder: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    """Read the largest DICOM series directly in `folder`."""
     sitk = _simpleitk()
-    series = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)
-              for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))}
-    if not series:
-        raise InputError("the folder directly holds no DICOM slices. Give the folder of one DICOM series, or a file.")
-    chosen = max(series, key=lambda uid: len(series[uid]))
-    if len(series) > 1:
-        listing = "; ".join(f"{len(files)} files, {_describe(sitk, files[0])}" for files in series.values())
-        warnings.warn(f"'{folder}' holds {len(series)} DICOM series ({listing}). Reading the largest, "
-                      f"{_describe(sitk, series[chosen][0])}. Put the wanted series into a folder of its own to choose "
-                      "another.", stacklevel=4)
-    if len(series[chosen]) == 1:
-        return _read_file(Path(series[chosen][0]))  # one file with many frames, or a lone slice, which is refused
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(series[chosen])
-    reader.MetaDataDictionaryArrayUpdateOn()
-    try:
-        image = reader.Execute()
-        keys = ("0020|0032", "0020|0037")  # position and orientation
-        slices = range(len(series[chosen]))
-        if not all(reader.HasMetaDataKey(n, key) for n in slices for key in keys):
-            raise InputError("its DICOM slices do not tell their position and orientation (screenshots or single "
-                             "frames). Use the original series, or convert it to a file that has the geometry.")
-        headers = [[reader.GetMetaData(n, key) for key in keys] for n in slices]
-    except RuntimeError as error:
-        raise InputError(f"its DICOM slices do not form a volume ({cause(error)}). Keep only the slices of one series "
-                         "in the folder.") from error
-    positions, orientations = (np.array([[float(x) for x in h[n].split("\\")] for h in headers]) for n in (0, 1))
-    spacing = image.GetSpacing()
-    image.SetSpacing((*spacing[:2], _slice_distance(positions, orientations, min(spacing[:2]))))
-    return _from_sitk(sitk, image)
-
-
-def _slice_distance(positions: np.ndarray, orientations: np.ndarray, pixel: float) -> float:
-    """Return the mm between neighbours in a stack of DICOM slices.
-
-    positions: (N, 3) mm, orientations: (N, 6) row and column cosines, pixel: mm, the smaller pixel spacing.
-    Raises InputError if the slices are not parallel, stacked at a right angle, one per place, and evenly spaced.
-    """
-    if np.abs(orientations - orientations[0]).max() > 1e-3:
-        raise InputError("its DICOM slices are not parallel (a localizer or radial scan). Keep only parallel slices.")
-    normal = np.cross(orientations[0, :3], orientations[0, 3:])
-    offsets = positions @ normal
-    steps = np.diff(np.sort(offsets))
-    usual = float(np.median(steps))
-    if steps.min() <= 1e-3:
-        raise InputError("several DICOM slices lie at the same place (time points, echoes or copies). Keep one slice "
-                         "per place in the folder.")
-    even = np.linspace(offsets[0], offsets[-1], len(offsets))
-    wrong = np.flatnonzero(np.abs(steps - usual) > _UNEVEN * usual)
-    if len(wrong) or np.abs(offsets - even).max() > _UNEVEN * usual:
-        ordered = np.sort(offsets)
-        gaps = "; ".join(f"{steps[n]:.3g} mm between slices {n} and {n + 1} (counted from 0, at {ordered[n]:.6g} and "
-                         f"{ordered[n + 1]:.6g} mm)" for n in wrong[:5])
-        raise InputError(f"its {len(offsets)} DICOM slices are unevenly spaced, probably some are missing. The usual "
-                         f"distance is {usual:.4g} mm, but {gaps or 'it drifts'}{'; ...' if len(wrong) > 5 else ''}. "
-                         "Export the series again with all slices, or resample it to an even spacing.")
-    drift = np.linalg.norm(positions[-1] - positions[0] - (offsets[-1] - offsets[0]) * normal)
-    if drift > pixel:
-        raise InputError(f"its DICOM slices are sheared by {drift:.3g} mm over the stack (tilted gantry). Correct the "
-                         "tilt first, for example by loading the series in 3D Slicer with regularization.")
-    return float(abs(offsets[-1] - offsets[0])) / (len(offsets) - 1)
-
-
-def _describe(sitk: ModuleType, file: str) -> str:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
-    reader.ReadImageInformation()
-    name = reader.GetMetaData("0008|103e").strip() if reader.HasMetaDataKey("0008|103e") else ""
-    return f"'{name or 'no description'}'"
+    files = series_files(sitk, folder)
+    if len(files) == 1:
+        return _read_file(Path(files[0]))  # one file with many frames, or a lone slice, which is refused
+    return (*read_slices(sitk, files), {})
 
 
 def _from_sitk(sitk: ModuleType, image: Any) -> tuple[np.ndarray, Grid, dict[str, str]]:
@@ -323,10 +219,7 @@ def _grid(array: np.ndarray, origin: Any, spacing: Any, direction: Any) -> Grid:
 def _slicer_segmentation(array: np.ndarray, grid: Grid, metadata: Mapping[str, str]) -> Segmentation:
     """Make the segments that the header fields `SegmentN_...` describe; old files lack layer and label value."""
     layers = np.ascontiguousarray(np.moveaxis(array, -1, 0)) if array.ndim == 4 else array[None]
-    if not np.issubdtype(layers.dtype, np.integer):
-        if not np.array_equal(layers, np.round(layers)):
-            raise InputError("Labels must be whole numbers. Save the segmentation as binary label map.")
-        layers = layers.astype(np.int32)
+    layers = whole_labels(layers)
     segments: list[Segment] = []
     while (prefix := f"Segment{len(segments)}_") + "ID" in metadata:
         identifier = metadata[prefix + "ID"]
@@ -381,11 +274,6 @@ def _write(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str
     sitk.WriteImage(image, str(path), useCompression=True)
     if array.ndim == 4:  # ITK can only call the first axis 'vector'; in Slicer's files it is the 'list' of layers
         path.write_bytes(path.read_bytes().replace(b"\nkinds: vector ", b"\nkinds: list ", 1))
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    if problem := _cut_short(path, reader):
-        raise OSError(problem)
 
 
 def _flattened(segmentation: Segmentation) -> np.ndarray:
@@ -397,7 +285,7 @@ def _flattened(segmentation: Segmentation) -> np.ndarray:
         listing = ", ".join(f"{value} = {segment.name}" for value, segment in zip(values, segments, strict=True))
         warnings.warn(f"Segments of different layers share a label value. The label map numbers them anew: {listing}. "
                       "Use .seg.nrrd to keep them as they are.", stacklevel=3)
-    labels = np.zeros(segmentation.grid.shape, _smallest_type(min(values, default=0), max(values, default=0)))
+    labels = np.zeros(segmentation.grid.shape, smallest_label_type(min(values, default=0), max(values, default=0)))
     overlap = False
     for number, mask in segmentation.masks():
         overlap = overlap or bool(labels[mask].any())
@@ -406,14 +294,6 @@ def _flattened(segmentation: Segmentation) -> np.ndarray:
         warnings.warn("Segments overlap, which a label map cannot hold: the later segment wins. Use .seg.nrrd to keep "
                       "them whole.", stacklevel=3)
     return labels
-
-
-def _smallest_type(lowest: int, highest: int) -> type[np.integer]:
-    candidates = (np.uint8, np.uint16, np.uint32) if lowest >= 0 else (np.int16, np.int32)
-    for candidate in candidates:
-        if np.iinfo(candidate).min <= lowest and highest <= np.iinfo(candidate).max:
-            return candidate
-    raise InputError(f"Label values from {lowest} to {highest} need more than 32 bits. Number the labels anew.")
 
 
 def _slicer_header(segmentation: Segmentation) -> dict[str, str]:

@@ -58,10 +58,7 @@ class Segmentation:
     @classmethod
     def from_labelmap(cls, labels: np.ndarray, grid: Grid) -> Segmentation:
         """Make one segment per non-zero value of `labels` [k, j, i]; raises InputError if there is none."""
-        if not np.issubdtype(labels.dtype, np.integer):
-            if not (np.isfinite(labels).all() and np.array_equal(labels, np.round(labels))):
-                raise InputError("Labels must be whole numbers. Convert the label map to an integer type.")
-            labels = labels.astype(np.int32)
+        labels = whole_labels(labels)
         values = [int(v) for v in np.unique(labels) if v]
         if not values:
             raise InputError("The segmentation is empty: it has no voxel other than background. Leave it out or "
@@ -72,6 +69,39 @@ class Segmentation:
         """Yield (segment index, boolean mask [k, j, i]) one at a time, of the part `slices` of each layer."""
         for number, segment in enumerate(self.segments):
             yield number, self.layers[segment.layer][slices] == segment.value
+
+
+def value_type(lowest: float, highest: float) -> np.dtype:
+    """float32, unless it tells fewer than 65 536 values between `lowest` and `highest` apart: then float64.
+
+    Temperatures, times and phases may lie far from zero, and all that matters in a narrow range there.
+    """
+    step = float(np.spacing(np.float32(max(abs(lowest), abs(highest)))))
+    return np.dtype(np.float32 if step * 2 ** 16 <= highest - lowest else np.float64)
+
+
+def whole_labels(labels: np.ndarray) -> np.ndarray:
+    """Return `labels` of any shape as they are if their type is an integer of 32 bits at most, else in one that is.
+
+    Raises InputError for labels that are no whole numbers or need more than 32 bits, which no file of labels holds.
+    """
+    if np.issubdtype(labels.dtype, np.integer) and labels.dtype.itemsize <= 4:
+        return labels
+    if not (np.isfinite(labels).all() and np.array_equal(labels, np.round(labels))):
+        raise InputError("Labels must be whole numbers. Convert the label map to an integer type.")
+    return labels.astype(smallest_label_type(int(labels.min(initial=0)), int(labels.max(initial=0))))
+
+
+def smallest_label_type(lowest: int, highest: int) -> type[np.integer]:
+    """Return the smallest integer type that holds labels from `lowest` to `highest`.
+
+    Raises InputError if they need more than 32 bits.
+    """
+    candidates = (np.uint8, np.uint16, np.uint32) if lowest >= 0 else (np.int16, np.int32)
+    for candidate in candidates:
+        if np.iinfo(candidate).min <= lowest and highest <= np.iinfo(candidate).max:
+            return candidate
+    raise InputError(f"Label values from {lowest} to {highest} need more than 32 bits. Number the labels anew.")
 
 
 def voxel_offset(grid: Grid, other: Grid) -> tuple[int, int, int] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from .confidence import ExpectedError
 from .gaussians import GaussianParameters
 from .geometry import PlaneStack
-from .images import Segment
+from .images import Segment, value_type
 from .parts import Part, joined
 from .rasterizer import Mode
 
@@ -37,16 +37,21 @@ class IntensityScale:
         scale = robust - lowest if robust > lowest else highest - lowest
         return cls(lowest, scale, (_padding_value(pixels) - lowest) / scale, lowest, highest)
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of values in input units, see `value_type`."""
+        return value_type(self.lowest, self.highest)
+
     def to_model(self, pixels: np.ndarray) -> np.ndarray:
-        """Input units (float32) -> model units, float32."""
-        scaled: np.ndarray = pixels - np.float32(self.offset)
+        """Input units (float32 or float64) -> model units, float32."""
+        scaled: np.ndarray = (pixels - pixels.dtype.type(self.offset)).astype(np.float32, copy=False)
         scaled /= np.float32(self.scale)
         return scaled
 
     def to_input(self, values: np.ndarray) -> np.ndarray:
-        """Model units -> input units, clipped to the range of the trusted pixels, float32."""
-        return np.clip(values * np.float32(self.scale) + np.float32(self.offset), np.float32(self.lowest),
-                       np.float32(self.highest))
+        """Model units (float32) -> input units of type `dtype`, clipped to the range of the trusted pixels."""
+        number = self.dtype.type
+        return np.clip(values * number(self.scale) + number(self.offset), number(self.lowest), number(self.highest))
 
 
 def _padding_value(pixels: list[np.ndarray]) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .errors import InputError
 from .geometry import AXES, Axis, Grid, PlaneStack, array_axis
-from .images import Image, Segment, Segmentation
+from .images import Image, Segment, Segmentation, value_type
 from .selection import Selection
 
 
@@ -16,7 +16,7 @@ from .selection import Selection
 class SliceStack:
     """Parallel trusted slices, ordered along `planes.normal`.
 
-    pixels: [plane, row, column] float32, input units.
+    pixels: [plane, row, column] float32 or, where that is too coarse, float64; input units.
     layers: [layer, plane, row, column] integer label values of the same pixels, or None.
     weights: [plane, row, column] float32 in [0, 1], how far to trust each pixel; None trusts all fully.
     thickness: mm along the normal that each slice averages over; None where it is not known to be more than a pixel.
@@ -126,7 +126,8 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
         layers = np.moveaxis(np.take(segmentation.layers, indices, dimension + 1), dimension + 1, 1)
         layers = np.ascontiguousarray(layers)
     # The slices of a volume are taken to touch each other.
-    return SliceStack(planes, np.ascontiguousarray(pixels, dtype=np.float32), layers,
+    dtype = value_type(float(pixels.min()), float(pixels.max()))
+    return SliceStack(planes, np.ascontiguousarray(pixels, dtype=dtype), layers,
                       thickness=float(image.grid.spacing[AXES.index(axis)]))
 
 

@@ -32,7 +32,8 @@ CPU = torch.device("cpu")
 class Drawn:
     """What a model shows on planes.
 
-    image: [plane, row, column] float32, input units.  layers: [layer, plane, row, column] label values, or None.
+    image: [plane, row, column] in the type of `IntensityScale.dtype`, input units.
+    layers: [layer, plane, row, column] label values, or None.
     """
 
     image: np.ndarray
@@ -44,7 +45,7 @@ def draw(model: Model, planes: PlaneStack, backend: Backend, tick: Callable[[int
     """Draw `model` on `planes` (LPS mm).  tick: called with (planes done, planes)."""
     channels = LabelChannels(model.segments)
     drawing = Drawing(model.mode, model.cutoff, backend, channels.count)
-    image = np.empty(planes.shape, np.float32)
+    image = np.empty(planes.shape, model.intensity.dtype)
     layers = _empty_layers(model, planes.shape)
     for some, raster in rasters(drawing, model.parts, model.local(planes), device):
         if tick is not None:
@@ -58,7 +59,7 @@ def draw(model: Model, planes: PlaneStack, backend: Backend, tick: Callable[[int
 def draw_grid(model: Model, grid: Grid, backend: Backend, tick: Callable[[int, int], None] | None = None,
               device: torch.device = CPU) -> Drawn:
     """Draw `model` on every voxel of `grid`; arrays are [k, j, i] (layers: [layer, k, j, i])."""
-    canvas = Canvas(model, grid, np.dtype(np.float32))
+    canvas = Canvas(model, grid, model.intensity.dtype)
     canvas.advance(model.parts, np.inf, backend, device, tick)
     return Drawn(canvas.volume, canvas.layers)
 
@@ -156,11 +157,11 @@ def slicing_axis(frame: np.ndarray, grid: Grid) -> Axis:
 
 
 def as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Convert float32 `values` to the voxel type `dtype`, rounded; the ends of wide integer types do not wrap."""
+    """Convert float `values` to the voxel type `dtype`, rounded; the ends of wide integer types do not wrap."""
     if np.issubdtype(dtype, np.integer):
-        largest = np.float32(np.iinfo(dtype).max)
-        if int(largest) > np.iinfo(dtype).max:  # float32 has no such number and rounded up
-            largest = np.nextafter(largest, np.float32(0))
+        largest = values.dtype.type(np.iinfo(dtype).max)
+        if int(largest) > np.iinfo(dtype).max:  # there is no such number in floats, and it was rounded up
+            largest = np.nextafter(largest, values.dtype.type(0))
         values = np.minimum(np.rint(values), largest)
     return values.astype(dtype)
 

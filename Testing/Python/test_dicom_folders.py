@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from image_file_case import assert_same_place, make_grid, refused, voxels
@@ -51,6 +52,52 @@ def test_dicom_folder(tmp_path: Path, direction: str) -> None:
     np.testing.assert_array_equal(image.array, array)
     assert image.array.dtype == np.int16
     assert_same_place(image.grid, grid)
+
+
+def change(folder: Path, number: int, **fields: object) -> Path:
+    """Set fields of the header of slice `number`; returns its file."""
+    path = next(path for path in sorted(folder.iterdir()) if pydicom.dcmread(path).InstanceNumber == number + 1)
+    slice_ = pydicom.dcmread(path)
+    for name, value in fields.items():
+        setattr(slice_, name, value)
+    slice_.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(("slopes", "intercept", "dtype"), [
+    ((1.0, 1.0, 1.0), 0.0, np.int16), ((1.0, 2.75, 1000.0), 0.0, np.float64), ((1.0, 1.0, 1.0), -40000.0, np.int32)])
+def test_each_slice_is_rescaled_by_its_own_header(tmp_path: Path, slopes: tuple[float, ...], intercept: float,
+                                                  dtype: type) -> None:
+    """Whatever the type of the first slice, none is rounded, wraps or is cut off."""
+    array, grid = voxels(shape=(3, 5, 6)), make_grid(shape=(3, 5, 6))
+    write_dicom(tmp_path / "a", array, grid)
+    for number, slope in enumerate(slopes):
+        change(tmp_path / "a", number, RescaleSlope=slope, RescaleIntercept=intercept if number else 0.0)
+    image = read_image(tmp_path / "a")
+    expected = array * np.array(slopes)[:, None, None]
+    expected[1:] += intercept
+    np.testing.assert_array_equal(image.array, expected)
+    assert image.array.dtype == dtype
+
+
+@pytest.mark.parametrize("stored", [np.uint8, np.uint16, np.int16])
+def test_monochrome1_keeps_its_values(tmp_path: Path, stored: type) -> None:
+    """GDCM inverts them, for display."""
+    array, grid = voxels(stored, (3, 5, 6)), make_grid(shape=(3, 5, 6))
+    write_dicom(tmp_path / "a", array, grid)
+    for number in range(3):
+        change(tmp_path / "a", number, PhotometricInterpretation="MONOCHROME1", RescaleSlope=2.0, RescaleIntercept=-7.0)
+    np.testing.assert_array_equal(read_image(tmp_path / "a").array, 2.0 * array - 7.0)
+
+
+def test_slices_of_other_size_or_pixel_spacing_are_named(tmp_path: Path) -> None:
+    array, grid = voxels(shape=(5, 5, 6)), make_grid(shape=(5, 5, 6))
+    write_dicom(tmp_path / "a", array, grid)
+    odd = change(tmp_path / "a", 2, PixelSpacing=[0.5, 0.5])
+    refused(tmp_path / "a", "differ in pixel spacing", "most have 0.7 x 0.9 mm", f"'{odd.name}' (0.5 x 0.5 mm)")
+    write_dicom(tmp_path / "b", array, grid)
+    odd = change(tmp_path / "b", 0, Rows=3, PixelData=array[0, :3].tobytes())
+    refused(tmp_path / "b", "differ in pixels", "most have 6 x 5", f"'{odd.name}' (6 x 3)")
 
 
 def test_rounded_dicom_positions_are_even(tmp_path: Path) -> None:

@@ -178,6 +178,15 @@ def test_resampled_keeps_the_last_slice_in_spite_of_rounding() -> None:
     assert Grid((4, 5, 6), spacing=(1, 1, 0.3)).resampled("k", 0.1).count("k") == 10
 
 
+@pytest.mark.parametrize("ratio", range(2, 13))
+@pytest.mark.parametrize("pixel", [0.3, 0.6, 0.7, 0.8594, 1.1])
+def test_resampled_keeps_the_last_slice_of_spacings_in_single_precision(pixel: float, ratio: int) -> None:
+    fine, thick = float(np.float32(pixel)), float(np.float32(pixel * ratio))
+    for count in range(2, 200, 3):
+        thin = Grid((count, 5, 6), spacing=(fine, fine, thick)).resampled("k", fine)
+        assert thin.count("k") == (count - 1) * ratio + 1
+
+
 @pytest.mark.parametrize("spacing", [0.0, -1.0, float("nan"), float("inf")])
 def test_resampled_needs_a_spacing(spacing: float) -> None:
     with pytest.raises(InputError, match="positive number of millimetres"):

@@ -6,7 +6,7 @@ import pytest
 
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation, aligned_to, voxel_offset
+from TriplaneGaussianReconLib.images import Image, Segment, Segmentation, aligned_to, value_type, voxel_offset
 
 
 def labels_of(grid: Grid) -> np.ndarray:
@@ -45,6 +45,30 @@ def test_whole_numbers_of_any_type_are_labels(dtype: type) -> None:
     segmentation = Segmentation.from_labelmap(labels, Grid((2, 3, 4)))
     assert np.issubdtype(segmentation.layers.dtype, np.integer)
     assert [s.value for s in segmentation.segments] == [1]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.uint32])
+def test_labels_keep_their_value_whatever_their_type(dtype: type) -> None:
+    labels = np.zeros((2, 3, 4), dtype)
+    labels[0, 1, 2:] = 3_000_000_000, 7
+    segmentation = Segmentation.from_labelmap(labels, Grid((2, 3, 4)))
+    assert [s.value for s in segmentation.segments] == [7, 3_000_000_000]
+    np.testing.assert_array_equal(segmentation.layers[0], labels)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64, np.uint64])
+def test_labels_beyond_32_bits_are_refused(dtype: type) -> None:
+    labels = np.zeros((2, 3, 4), dtype)
+    labels[0, 1, 2] = 2 ** 40
+    with pytest.raises(InputError, match="0 to 1099511627776 need more than 32 bits. Number the labels anew"):
+        Segmentation.from_labelmap(labels, Grid((2, 3, 4)))
+
+
+@pytest.mark.parametrize(("lowest", "highest", "dtype"), [
+    (0.0, 1.0, np.float32), (-1024.0, 3071.0, np.float32), (1e6, 1e6 + 1.0, np.float64), (-1e6 - 1.0, -1e6, np.float64),
+    (5.0, 5.0, np.float64), (1e6, 2e6, np.float32)])
+def test_values_are_kept_as_finely_as_their_range_needs(lowest: float, highest: float, dtype: type) -> None:
+    assert value_type(lowest, highest) == dtype
 
 
 @pytest.mark.parametrize("value", [0.5, np.nan, np.inf])

@@ -178,6 +178,18 @@ def test_the_same_seed_gives_the_same_bits(case: Case, preset: str) -> None:
     assert_same_bits(*results)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.int32])
+def test_a_large_offset_costs_no_grey_levels(case: Case, truth: np.ndarray, dtype: type) -> None:
+    """Temperatures, phases and times lie far from zero: single precision is too coarse there."""
+    step = 1 if dtype is np.int32 else 2.0 ** -10
+    near = (np.round(truth * 1000) * step).astype(dtype)
+    results = [replace(case, array=near + offset).reconstructed(CHEAP["fast"], labels=False).volume.array
+               for offset in (dtype(0), dtype(2 ** 24))]
+    assert results[1].dtype == dtype
+    np.testing.assert_allclose(results[1] - dtype(2 ** 24), results[0], rtol=0, atol=1.001 * step)
+    assert len(np.unique(results[1])) > 0.9 * len(np.unique(results[0].astype(np.float32)))
+
+
 def test_another_seed_gives_other_bits(case: Case) -> None:
     results = [case.reconstructed(BLIND, labels=False, seed=seed) for seed in (1, 2)]
     assert not torch.equal(results[0].model.parameters.tilts, results[1].model.parameters.tilts)
