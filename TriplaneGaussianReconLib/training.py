@@ -14,6 +14,7 @@ from .geometry import PlaneStack
 from .losses import structural_dissimilarity
 from .presets import Training
 from .rasterizer import EPSILON, Backend, Mode, rasterize
+from .threads import serial_torch
 from .triplane import TriplaneField
 
 # Ridge that keeps the least-squares refinement from chasing what the slices do not determine.
@@ -72,10 +73,12 @@ def train(parameters: GaussianParameters, field: TriplaneField, views: Sequence[
         plateau.follow(loss.detach())
         return loss.detach()
 
-    repeat(step, training.steps, parameters.centres.device,
-           lambda number, loss: tick(number, training.steps, loss))
-    with torch.no_grad():
-        baked = field.applied_to(trained)
+    # The decoder's gradients are sums over all Gaussians, which torch cuts up by the number of its threads.
+    with serial_torch():
+        repeat(step, training.steps, parameters.centres.device,
+               lambda number, loss: tick(number, training.steps, loss))
+        with torch.no_grad():
+            baked = field.applied_to(trained)
     return GaussianParameters(**{name: tensor.detach() for name, tensor in baked.tensors().items()})
 
 

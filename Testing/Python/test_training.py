@@ -208,6 +208,18 @@ def test_training_lowers_the_loss(mode: Mode, image_loss: str) -> None:
     assert error(trained, views, mode) < 0.95 * error(parameters, views, mode)
 
 
+def test_threads_do_not_change_the_bits(keep_thread_counts: None) -> None:
+    """The decoder's gradients are sums over many Gaussians."""
+    parameters, results = cloud(count=100_000, dtype=torch.float32), []
+    views = [replace(view, target=view.target.float(), weight=view.weight.float()) for view in views_of()]
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        results.append(train(parameters, field_of(dtype=torch.float32), views, Drawing("normalised", 12.0, "cpu"),
+                             Training(2, {"field": 0.02}), 0.0, 1.0, quiet))
+    for name in NAMES:
+        assert all(torch.equal(getattr(results[0], name), getattr(other, name)) for other in results[1:]), name
+
+
 def test_the_field_is_baked_in() -> None:
     """What training returns draws as the parameters with the field on top, and needs the field no more."""
     parameters, field = cloud(slots=2), field_of({"intensity": 0.3, "centres": 0.5})
