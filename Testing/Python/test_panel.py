@@ -1,10 +1,12 @@
 """The panel: what it says, what can be clicked when, and what comes of the clicks."""
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
 import sys
+import weakref
 import xml.etree.ElementTree as xml
 import zipfile
 from collections.abc import Callable, Iterator
@@ -30,6 +32,7 @@ from TriplaneGaussianReconModule.parameters import (
     keywords,
 )
 from TriplaneGaussianReconModule.picture import pixmap
+from TriplaneGaussianReconModule.plane_drawing import PlaneDrawing
 from TriplaneGaussianReconModule.request import PRESETS
 
 from TriplaneGaussianReconLib import devices
@@ -571,7 +574,31 @@ def test_after_cleanup_nothing_of_the_panel_reacts(widget: Any) -> None:
     slicer.mrmlScene.Clear(False)
 
 
+def test_a_panel_that_was_closed_can_go(scene: Any, process: StandInWorkerProcess, monkeypatch: pytest.MonkeyPatch
+                                        ) -> None:
+    with opened_panel(monkeypatch) as opened:
+        add_scan(opened)
+        reconstructed(opened)
+        kept = weakref.ref(opened.panel)
+    del opened
+    gc.collect()
+    assert kept() is None
+
+
 # Results
+
+
+def test_a_plane_that_was_drawn_keeps_no_nodes(scene: Any, tmp_path: Path) -> None:
+    ends: list[str] = []
+    drawing = PlaneDrawing(lambda node, problem: ends.append(problem), str(tmp_path / "no python"))
+    nodes = [mrml.add_volume(moving()[0]), scene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")]
+    drawing.start(tmp_path / "model", *nodes)
+    wait_until(lambda: ends)
+    kept = [weakref.ref(node) for node in nodes]
+    while nodes:
+        scene.RemoveNode(nodes.pop())
+    gc.collect()
+    assert "could not be started" in ends[0] and [node() for node in kept] == [None, None]
 
 
 def test_results_that_are_not_there_cannot_be_looked_at(widget: Any) -> None:

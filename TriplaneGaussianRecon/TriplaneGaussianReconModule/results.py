@@ -325,8 +325,10 @@ def _onNodeAboutToBeRemoved(scene: slicer.vtkMRMLScene | None, event: str, node:
 
 @vtk.calldata_type(vtk.VTK_OBJECT)
 def _onNodeRemoved(scene: slicer.vtkMRMLScene | None, event: str, node: slicer.vtkMRMLNode) -> None:
-    for identifier in _leftBehind.pop(node, ()):
-        part = None if scene is None else scene.GetNodeByID(identifier)
+    parts = _leftBehind.pop(node, ())
+    if scene is None:
+        return
+    for part in map(scene.GetNodeByID, parts):
         if part is not None:
             scene.RemoveNode(part)
 
