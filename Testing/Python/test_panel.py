@@ -723,6 +723,19 @@ def test_results_belong_to_the_set_they_were_made_with(widget: Any, process: Sta
     assert TriplaneGaussianReconParameterNode(first).resultVolume is not None and widget.ui.compareButton.enabled
 
 
+def saved(folder: Path) -> Callable[[], None]:
+    """Save the scene; returns what loads it into the scene that is there then."""
+    assert slicer.mrmlScene.WriteToMRB(str(folder / "scene.mrb"))
+    with zipfile.ZipFile(folder / "scene.mrb") as archive:
+        archive.extractall(folder / "scene")
+
+    def load() -> None:
+        slicer.mrmlScene.SetURL(str(next((folder / "scene").rglob("*.mrml"))))
+        assert slicer.mrmlScene.Import(None)
+
+    return load
+
+
 def test_choices_and_results_come_back_with_the_scene(widget: Any, tmp_path: Path) -> None:
     volume, _ = add_scan(widget)
     ui = widget.ui
@@ -733,14 +746,10 @@ def test_choices_and_results_come_back_with_the_scene(widget: Any, tmp_path: Pat
     ui.outputSpacing.value, ui.seed.value = 0.45, 12
     ui.segments.item(1).setCheckState(qt.Qt.Unchecked)
     reconstructed(widget)
-    told, path = ui.resultText.text, tmp_path / "scene.mrb"
-    assert slicer.mrmlScene.WriteToMRB(str(path))
+    told, load = ui.resultText.text, saved(tmp_path)
     slicer.mrmlScene.Clear(False)
     assert ui.seed.value == 0 and ui.sliceList.text == ""
-    with zipfile.ZipFile(path) as archive:
-        archive.extractall(tmp_path / "scene")
-    slicer.mrmlScene.SetURL(str(next((tmp_path / "scene").rglob("*.mrml"))))
-    assert slicer.mrmlScene.Import(None)
+    load()
     assert (ui.sliceAxis.currentText, ui.trust.currentText, ui.sliceList.text, ui.excludedSlices.text) == (
         "J (rows)", "A list of slices", "0,4-19", "7")
     assert (ui.outputSpacing.value, ui.seed.value) == (0.45, 12)
@@ -749,6 +758,26 @@ def test_choices_and_results_come_back_with_the_scene(widget: Any, tmp_path: Pat
     assert ui.segments.item(1).checkState() == qt.Qt.Unchecked
     assert ui.resultText.text == told and ui.plotButton.enabled and ui.compareButton.enabled
     assert not ui.exportButton.enabled  # models are not part of the scene
+
+
+@pytest.mark.parametrize("hasPanel", [True, False])
+def test_a_scene_that_is_loaded_while_another_module_is_open_keeps_its_choices(widget: Any, tmp_path: Path,
+                                                                               hasPanel: bool) -> None:
+    """Whether the panel has choices in the scene that was there before, or none."""
+    mrml.add_volume(moving()[0], name="first")
+    volume, _ = add_scan(widget)
+    reconstructed(widget)
+    told, load = widget.ui.resultText.text, saved(tmp_path)
+    if hasPanel:
+        slicer.mrmlScene.Clear(False)
+    widget.exit()
+    if not hasPanel:
+        slicer.mrmlScene.Clear(False)
+    load()
+    widget.enter()
+    assert widget.ui.inputVolume.currentNode().GetName() == volume.GetName()
+    assert widget.logic.getParameterNode().inputVolume.GetName() == volume.GetName()
+    assert widget.ui.resultText.text == told and widget.ui.compareButton.enabled
 
 
 def test_try_it_fills_in_the_panel(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
