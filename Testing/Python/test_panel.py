@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import re
 import subprocess
@@ -622,6 +623,69 @@ def test_views_show_input_result_and_error_linked(widget: Any) -> None:
     assert np.allclose(planes[0], planes[1]) and np.allclose(planes[0], planes[2])
     along = mrml.ijk_to_ras()[:3, 2] / 3.0
     assert abs(planes[0][:, 2] @ along) < 1e-6  # the slices are seen from the side
+
+
+def plane_of(name: str) -> np.ndarray:
+    """[4, 4] from the plane of a slice view to RAS, mm."""
+    return slicer.util.arrayFromVTKMatrix(slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode").GetSliceToRAS())
+
+
+@pytest.mark.parametrize("directions", [None, np.eye(3), np.diag([4.0, 4.0, 1.0])], ids=["oblique", "straight", "wide"])
+def test_compared_views_show_all_of_a_volume_cut_in_its_middle(widget: Any, directions: np.ndarray | None) -> None:
+    volume, _ = add_scan(widget, directions)
+    parameters = reconstructed(widget)
+    others = {name: plane_of(name).copy() for name in ("Red", "Green", "Yellow")}
+    click(widget.ui.compareButton)
+    qt.QCoreApplication.processEvents()
+    middle = mrml.world_of_voxel(volume, (np.array(SHAPE[::-1]) - 1) / 2)
+    for name, shown in zip(views.COMPARED, (volume, parameters.resultVolume, parameters.resultConfidence), strict=True):
+        node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        view, plane = slicer.app.layoutManager().sliceWidget(name), plane_of(name)
+        assert abs((middle - plane[:3, 3]) @ plane[:3, 2]) < 0.51 * max(volume.GetSpacing()[:2])
+        assert node.GetDimensions()[:2] == (view.width, view.height) and view.width > 200
+        ends = [(-0.5, count - 0.5) for count in shown.GetImageData().GetDimensions()]
+        corners = np.array([[*mrml.world_of_voxel(shown, corner), 1.0] for corner in itertools.product(*ends)])
+        pixels = corners @ np.linalg.inv(slicer.util.arrayFromVTKMatrix(node.GetXYToRAS())).T
+        assert (pixels[:, :2] > -1).all() and (pixels[:, :2] < [view.width + 1, view.height + 1]).all()
+        assert max(np.ptp(pixels[:, :2], axis=0) / [view.width, view.height]) > 0.9
+    for name, plane in others.items():
+        assert np.array_equal(plane_of(name), plane)
+
+
+def test_compared_views_are_scrolled_together_and_no_others(widget: Any) -> None:
+    add_scan(widget, np.eye(3))
+    reconstructed(widget)
+    click(widget.ui.compareButton)
+    others = {name: plane_of(name).copy() for name in ("Red", "Green", "Yellow")}
+    first, *rest = views.COMPARED
+    before = plane_of(first)[:3, 3].copy()
+    slicer.app.layoutManager().sliceWidget(first).sliderMoved.emit(slicer.app.applicationLogic().GetSliceLogic(
+        slicer.mrmlScene.GetSingletonNode(first, "vtkMRMLSliceNode")).GetSliceOffset() + 2.0)
+    qt.QCoreApplication.processEvents()
+    assert np.linalg.norm(plane_of(first)[:3, 3] - before) == pytest.approx(2.0)
+    assert all(np.allclose(plane_of(name), plane_of(first)) for name in rest)
+    for name, plane in others.items():
+        assert np.array_equal(plane_of(name), plane)
+
+
+@pytest.mark.parametrize("what", ["run", "loading"])
+def test_compared_views_keep_what_they_show(widget: Any, what: str) -> None:
+    add_scan(widget)
+    reconstructed(widget)
+    click(widget.ui.compareButton)
+    application = slicer.app.applicationLogic()
+    logics = [application.GetSliceLogic(slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode"))
+              for name in (*views.COMPARED, "Red")]
+    compared = [logic.GetBackgroundLayer().GetVolumeNode() for logic in logics[:3]]
+    planes = [plane_of(name).copy() for name in views.COMPARED]
+    if what == "run":
+        other = reconstructed(widget).resultVolume
+    else:
+        other = mrml.add_volume(moving()[0], name="other")
+        application.GetSelectionNode().SetActiveVolumeID(other.GetID())  # as readers of volumes do
+        application.PropagateVolumeSelection()
+    assert [logic.GetBackgroundLayer().GetVolumeNode() for logic in logics] == [*compared, other]
+    assert all(np.array_equal(plane_of(name), plane) for name, plane in zip(views.COMPARED, planes, strict=True))
 
 
 def test_a_result_is_compared_with_the_volume_that_it_was_made_from(widget: Any) -> None:
