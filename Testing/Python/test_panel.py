@@ -575,6 +575,18 @@ def test_after_cleanup_nothing_of_the_panel_reacts(widget: Any) -> None:
     slicer.mrmlScene.Clear(False)
 
 
+def test_a_scene_that_was_closed_keeps_no_nodes_of_a_run(widget: Any) -> None:
+    nodes = list(add_scan(widget))
+    parameters = reconstructed(widget)
+    nodes += [parameters.resultVolume, parameters.resultConfidence, parameters.resultSegmentation]
+    kept = [weakref.ref(node) for node in nodes]
+    nodes.clear()
+    del parameters
+    slicer.mrmlScene.Clear(False)
+    gc.collect()
+    assert not any(node() for node in kept)
+
+
 def test_a_panel_that_was_closed_can_go(scene: Any, process: StandInWorkerProcess, monkeypatch: pytest.MonkeyPatch
                                         ) -> None:
     with opened_panel(monkeypatch) as opened:
