@@ -98,9 +98,11 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
             self.initializeParameterNode()
 
     def onSceneEndImport(self, caller: Any, event: str) -> None:
-        """A scene has been loaded: show the choices that were saved with it."""
-        if self._isEntered:
-            self.setParameterNode(self.logic.getParameterNode())
+        """A scene has been loaded: show the choices that were saved with it, as soon as somebody is looking.
+
+        What showed them so far has kept that their nodes were not there yet.
+        """
+        self.setParameterNode(self.logic.getParameterNode() if self._isEntered else None)
 
     def initializeParameterNode(self) -> None:
         """Show the choices in the scene, which are made if there are none; if no volume is chosen, take the first."""

@@ -31,10 +31,10 @@ def opened_panel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     plots.SetMRMLScene(slicer.mrmlScene)
     monkeypatch.setattr(slicer.modules, "plots", SimpleNamespace(logic=lambda: plots), raising=False)
     monkeypatch.setattr(slicer.modules, "triplanegaussianrecon", SimpleNamespace(path=str(MODULE)), raising=False)
-    monkeypatch.setattr(slicer, "app", StandInApplication(slicer.app.temporaryPath, logic))
+    layouts = StandInLayoutManager(slicer.mrmlScene, logic)
+    monkeypatch.setattr(slicer, "app", StandInApplication(slicer.app.temporaryPath, logic, layouts))
     monkeypatch.setattr(python_process, "pythonExecutable", lambda: sys.executable)
     monkeypatch.setattr(dependencies, "missing", list)
-    layouts = StandInLayoutManager(slicer.mrmlScene, logic)
     import TriplaneGaussianRecon as module
 
     widget = module.TriplaneGaussianReconWidget()

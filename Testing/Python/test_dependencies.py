@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -459,6 +461,17 @@ def test_it_cannot_be_closed_while_it_installs(site: Site, pip: StandInPip, monk
     in_dialog(monkeypatch, user)
     assert dependencies.ensure()
     assert during == [(True, False, False, True)]
+
+
+def test_a_dialogue_that_was_closed_can_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections of the real Qt keep whatever they call."""
+    site.complete("numba")
+    dialogs = in_dialog(monkeypatch, lambda dialog: None)
+    assert not dependencies.ensure()
+    kept = weakref.ref(dialogs.pop())
+    qt.QCoreApplication.sendPostedEvents(None, qt.QEvent.DeferredDelete)
+    gc.collect()
+    assert kept() is None
 
 
 @pytest.mark.parametrize("loaded", [True, False])

@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from datetime import date
 from pathlib import Path
@@ -206,6 +209,16 @@ def test_deleting_the_folder_removes_everything(scene: Any, logic: TriplaneGauss
         node.AddDefaultStorageNode()
     hierarchy_of(scene).RemoveItem(results.folderItemID)  # as the Data module does
     assert mrml.fingerprint(scene) == before and hierarchy_of(scene).GetNumberOfItems() == 2
+
+
+@pytest.mark.parametrize("what", ["folder", "node"])
+@pytest.mark.parametrize("state", ["saved", "reloaded"])
+def test_a_saved_result_is_deleted_while_a_view_shows_its_segmentation(state: str, what: str) -> None:
+    """In a program of its own, since what is wrong here crashes Slicer; see `deleted_result`."""
+    program, root = Path(__file__).with_name("deleted_result.py"), Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, str(program), state, what], capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'TriplaneGaussianRecon'}"})
+    assert done.returncode == 0, done.stderr[:2000]
 
 
 def test_a_segment_that_is_removed_meanwhile_keeps_name_and_colour(scene: Any, logic: TriplaneGaussianReconLogic

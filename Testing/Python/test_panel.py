@@ -1,10 +1,13 @@
 """The panel: what it says, what can be clicked when, and what comes of the clicks."""
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import re
 import subprocess
 import sys
+import weakref
 import xml.etree.ElementTree as xml
 import zipfile
 from collections.abc import Callable, Iterator
@@ -30,6 +33,7 @@ from TriplaneGaussianReconModule.parameters import (
     keywords,
 )
 from TriplaneGaussianReconModule.picture import pixmap
+from TriplaneGaussianReconModule.plane_drawing import PlaneDrawing
 from TriplaneGaussianReconModule.request import PRESETS
 
 from TriplaneGaussianReconLib import devices
@@ -571,7 +575,43 @@ def test_after_cleanup_nothing_of_the_panel_reacts(widget: Any) -> None:
     slicer.mrmlScene.Clear(False)
 
 
+def test_a_scene_that_was_closed_keeps_no_nodes_of_a_run(widget: Any) -> None:
+    nodes = list(add_scan(widget))
+    parameters = reconstructed(widget)
+    nodes += [parameters.resultVolume, parameters.resultConfidence, parameters.resultSegmentation]
+    kept = [weakref.ref(node) for node in nodes]
+    nodes.clear()
+    del parameters
+    slicer.mrmlScene.Clear(False)
+    gc.collect()
+    assert not any(node() for node in kept)
+
+
+def test_a_panel_that_was_closed_can_go(scene: Any, process: StandInWorkerProcess, monkeypatch: pytest.MonkeyPatch
+                                        ) -> None:
+    with opened_panel(monkeypatch) as opened:
+        add_scan(opened)
+        reconstructed(opened)
+        kept = weakref.ref(opened.panel)
+    del opened
+    gc.collect()
+    assert kept() is None
+
+
 # Results
+
+
+def test_a_plane_that_was_drawn_keeps_no_nodes(scene: Any, tmp_path: Path) -> None:
+    ends: list[str] = []
+    drawing = PlaneDrawing(lambda node, problem: ends.append(problem), str(tmp_path / "no python"))
+    nodes = [mrml.add_volume(moving()[0]), scene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")]
+    drawing.start(tmp_path / "model", *nodes)
+    wait_until(lambda: ends)
+    kept = [weakref.ref(node) for node in nodes]
+    while nodes:
+        scene.RemoveNode(nodes.pop())
+    gc.collect()
+    assert "could not be started" in ends[0] and [node() for node in kept] == [None, None]
 
 
 def test_results_that_are_not_there_cannot_be_looked_at(widget: Any) -> None:
@@ -595,6 +635,69 @@ def test_views_show_input_result_and_error_linked(widget: Any) -> None:
     assert np.allclose(planes[0], planes[1]) and np.allclose(planes[0], planes[2])
     along = mrml.ijk_to_ras()[:3, 2] / 3.0
     assert abs(planes[0][:, 2] @ along) < 1e-6  # the slices are seen from the side
+
+
+def plane_of(name: str) -> np.ndarray:
+    """[4, 4] from the plane of a slice view to RAS, mm."""
+    return slicer.util.arrayFromVTKMatrix(slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode").GetSliceToRAS())
+
+
+@pytest.mark.parametrize("directions", [None, np.eye(3), np.diag([4.0, 4.0, 1.0])], ids=["oblique", "straight", "wide"])
+def test_compared_views_show_all_of_a_volume_cut_in_its_middle(widget: Any, directions: np.ndarray | None) -> None:
+    volume, _ = add_scan(widget, directions)
+    parameters = reconstructed(widget)
+    others = {name: plane_of(name).copy() for name in ("Red", "Green", "Yellow")}
+    click(widget.ui.compareButton)
+    qt.QCoreApplication.processEvents()
+    middle = mrml.world_of_voxel(volume, (np.array(SHAPE[::-1]) - 1) / 2)
+    for name, shown in zip(views.COMPARED, (volume, parameters.resultVolume, parameters.resultConfidence), strict=True):
+        node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        view, plane = slicer.app.layoutManager().sliceWidget(name), plane_of(name)
+        assert abs((middle - plane[:3, 3]) @ plane[:3, 2]) < 0.51 * max(volume.GetSpacing()[:2])
+        assert node.GetDimensions()[:2] == (view.width, view.height) and view.width > 200
+        ends = [(-0.5, count - 0.5) for count in shown.GetImageData().GetDimensions()]
+        corners = np.array([[*mrml.world_of_voxel(shown, corner), 1.0] for corner in itertools.product(*ends)])
+        pixels = corners @ np.linalg.inv(slicer.util.arrayFromVTKMatrix(node.GetXYToRAS())).T
+        assert (pixels[:, :2] > -1).all() and (pixels[:, :2] < [view.width + 1, view.height + 1]).all()
+        assert max(np.ptp(pixels[:, :2], axis=0) / [view.width, view.height]) > 0.9
+    for name, plane in others.items():
+        assert np.array_equal(plane_of(name), plane)
+
+
+def test_compared_views_are_scrolled_together_and_no_others(widget: Any) -> None:
+    add_scan(widget, np.eye(3))
+    reconstructed(widget)
+    click(widget.ui.compareButton)
+    others = {name: plane_of(name).copy() for name in ("Red", "Green", "Yellow")}
+    first, *rest = views.COMPARED
+    before = plane_of(first)[:3, 3].copy()
+    slicer.app.layoutManager().sliceWidget(first).sliderMoved.emit(slicer.app.applicationLogic().GetSliceLogic(
+        slicer.mrmlScene.GetSingletonNode(first, "vtkMRMLSliceNode")).GetSliceOffset() + 2.0)
+    qt.QCoreApplication.processEvents()
+    assert np.linalg.norm(plane_of(first)[:3, 3] - before) == pytest.approx(2.0)
+    assert all(np.allclose(plane_of(name), plane_of(first)) for name in rest)
+    for name, plane in others.items():
+        assert np.array_equal(plane_of(name), plane)
+
+
+@pytest.mark.parametrize("what", ["run", "loading"])
+def test_compared_views_keep_what_they_show(widget: Any, what: str) -> None:
+    add_scan(widget)
+    reconstructed(widget)
+    click(widget.ui.compareButton)
+    application = slicer.app.applicationLogic()
+    logics = [application.GetSliceLogic(slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode"))
+              for name in (*views.COMPARED, "Red")]
+    compared = [logic.GetBackgroundLayer().GetVolumeNode() for logic in logics[:3]]
+    planes = [plane_of(name).copy() for name in views.COMPARED]
+    if what == "run":
+        other = reconstructed(widget).resultVolume
+    else:
+        other = mrml.add_volume(moving()[0], name="other")
+        application.GetSelectionNode().SetActiveVolumeID(other.GetID())  # as readers of volumes do
+        application.PropagateVolumeSelection()
+    assert [logic.GetBackgroundLayer().GetVolumeNode() for logic in logics] == [*compared, other]
+    assert all(np.array_equal(plane_of(name), plane) for name, plane in zip(views.COMPARED, planes, strict=True))
 
 
 def test_a_result_is_compared_with_the_volume_that_it_was_made_from(widget: Any) -> None:
@@ -696,6 +799,19 @@ def test_results_belong_to_the_set_they_were_made_with(widget: Any, process: Sta
     assert TriplaneGaussianReconParameterNode(first).resultVolume is not None and widget.ui.compareButton.enabled
 
 
+def saved(folder: Path) -> Callable[[], None]:
+    """Save the scene; returns what loads it into the scene that is there then."""
+    assert slicer.mrmlScene.WriteToMRB(str(folder / "scene.mrb"))
+    with zipfile.ZipFile(folder / "scene.mrb") as archive:
+        archive.extractall(folder / "scene")
+
+    def load() -> None:
+        slicer.mrmlScene.SetURL(str(next((folder / "scene").rglob("*.mrml"))))
+        assert slicer.mrmlScene.Import(None)
+
+    return load
+
+
 def test_choices_and_results_come_back_with_the_scene(widget: Any, tmp_path: Path) -> None:
     volume, _ = add_scan(widget)
     ui = widget.ui
@@ -706,14 +822,10 @@ def test_choices_and_results_come_back_with_the_scene(widget: Any, tmp_path: Pat
     ui.outputSpacing.value, ui.seed.value = 0.45, 12
     ui.segments.item(1).setCheckState(qt.Qt.Unchecked)
     reconstructed(widget)
-    told, path = ui.resultText.text, tmp_path / "scene.mrb"
-    assert slicer.mrmlScene.WriteToMRB(str(path))
+    told, load = ui.resultText.text, saved(tmp_path)
     slicer.mrmlScene.Clear(False)
     assert ui.seed.value == 0 and ui.sliceList.text == ""
-    with zipfile.ZipFile(path) as archive:
-        archive.extractall(tmp_path / "scene")
-    slicer.mrmlScene.SetURL(str(next((tmp_path / "scene").rglob("*.mrml"))))
-    assert slicer.mrmlScene.Import(None)
+    load()
     assert (ui.sliceAxis.currentText, ui.trust.currentText, ui.sliceList.text, ui.excludedSlices.text) == (
         "J (rows)", "A list of slices", "0,4-19", "7")
     assert (ui.outputSpacing.value, ui.seed.value) == (0.45, 12)
@@ -722,6 +834,26 @@ def test_choices_and_results_come_back_with_the_scene(widget: Any, tmp_path: Pat
     assert ui.segments.item(1).checkState() == qt.Qt.Unchecked
     assert ui.resultText.text == told and ui.plotButton.enabled and ui.compareButton.enabled
     assert not ui.exportButton.enabled  # models are not part of the scene
+
+
+@pytest.mark.parametrize("hasPanel", [True, False])
+def test_a_scene_that_is_loaded_while_another_module_is_open_keeps_its_choices(widget: Any, tmp_path: Path,
+                                                                               hasPanel: bool) -> None:
+    """Whether the panel has choices in the scene that was there before, or none."""
+    mrml.add_volume(moving()[0], name="first")
+    volume, _ = add_scan(widget)
+    reconstructed(widget)
+    told, load = widget.ui.resultText.text, saved(tmp_path)
+    if hasPanel:
+        slicer.mrmlScene.Clear(False)
+    widget.exit()
+    if not hasPanel:
+        slicer.mrmlScene.Clear(False)
+    load()
+    widget.enter()
+    assert widget.ui.inputVolume.currentNode().GetName() == volume.GetName()
+    assert widget.logic.getParameterNode().inputVolume.GetName() == volume.GetName()
+    assert widget.ui.resultText.text == told and widget.ui.compareButton.enabled
 
 
 def test_try_it_fills_in_the_panel(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:

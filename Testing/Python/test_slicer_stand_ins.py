@@ -1,6 +1,8 @@
 """The stand-ins are as strict as what they stand in for, so that code which runs on them does not rely on less."""
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Annotated, Any
 
 import pytest
@@ -51,6 +53,42 @@ def test_signals_are_connected_by_their_signature() -> None:
     assert heard == [False]
     with pytest.raises(ValueError, match=r"QPushButton has no signal pushed\(\)"):
         button.connect("pushed()", print)
+
+
+class StandInOwner:
+    """Owns a timer that calls one of its methods."""
+
+    def __init__(self) -> None:
+        self.timer = qt.QTimer()
+        self.timer.connect("timeout()", self.ring)
+
+    def ring(self) -> None:
+        pass
+
+
+def test_connections_keep_what_they_call() -> None:
+    owner = StandInOwner()
+    kept, timer = weakref.ref(owner), owner.timer
+    del owner
+    gc.collect()
+    assert kept() is not None
+    timer.disconnect("timeout()", kept().ring)
+    gc.collect()
+    assert kept() is None
+
+
+def test_connections_end_with_their_sender() -> None:
+    button = qt.QPushButton()
+    owner = StandInOwner()
+    owner.timer.disconnect("timeout()", owner.ring)
+    button.connect("clicked()", owner.ring)
+    kept = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert kept() is not None
+    del button
+    gc.collect()
+    assert kept() is None
 
 
 def test_parameters_are_kept_as_slicer_keeps_them(node: Any) -> None:

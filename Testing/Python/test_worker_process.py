@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -494,6 +495,22 @@ def test_looking_for_devices_can_be_stopped() -> None:
 # ---------------------------------------------------------------------------------------------------------------- again
 
 
+@pytest.mark.parametrize("python", [sys.executable, "no python"])
+def test_a_worker_that_has_done_its_job_can_go(make_job: MakeJob, instead: Callable[[str], None], python: str) -> None:
+    """Connections of the real Qt keep whatever they call."""
+    instead(FINISHED)
+    worker = WorkerProcess(python)
+    worker.start(make_job())
+    wait_for(worker)
+    worker.start(make_job("cancelled"))
+    worker.cancel()
+    wait_for(worker)
+    kept = weakref.ref(worker)
+    del worker
+    gc.collect()
+    assert kept() is None
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="file descriptors are counted in /proc")
 def test_a_hundred_jobs_leave_nothing_behind(make_job: MakeJob, instead: Callable[[str], None]) -> None:
@@ -503,7 +520,9 @@ def test_a_hundred_jobs_leave_nothing_behind(make_job: MakeJob, instead: Callabl
 
     def used() -> tuple[int, int, int]:
         gc.collect()
-        return len(os.listdir("/proc/self/fd")), psutil.Process().num_threads(), len(gc.get_objects())
+        # Weak references do not count: PySide6 leaves one behind whenever something is connected and disconnected.
+        objects = [found for found in gc.get_objects() if type(found) is not weakref.ref]
+        return len(os.listdir("/proc/self/fd")), psutil.Process().num_threads(), len(objects)
 
     def work(count: int) -> None:
         for _ in range(count):

@@ -28,10 +28,8 @@ class PlaneDrawing:
         """python, environment: see `python_process.PythonProcess`."""
         self._onEnd = onEnd
         self._process = PythonProcess(lambda line: None, self._end, python, environment)
-        # From `start` on:
-        self._folder: TemporaryDirectory[str]
-        self._like: slicer.vtkMRMLScalarVolumeNode
-        self._view: slicer.vtkMRMLSliceNode
+        self._folder: TemporaryDirectory[str]  # from `start` on
+        self._nodes: tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSliceNode] | None = None  # while it is running
 
     @property
     def isRunning(self) -> bool:
@@ -44,8 +42,8 @@ class PlaneDrawing:
         like: the volume that the model belongs to.
         """
         self._folder = TemporaryDirectory(prefix="TriplaneGaussianRecon-", dir=slicer.app.temporaryPath)
-        self._like, self._view = like, view
         point, normal = _planeIn(like, view)
+        self._nodes = like, view
         self._process.start(["-m", "TriplaneGaussianReconLib", "render", str(model), "--output", str(self._file),
                              f"--point={_numbers(point)}", f"--normal={_numbers(normal)}"])
 
@@ -59,7 +57,9 @@ class PlaneDrawing:
         return Path(self._folder.name) / "plane.nrrd"
 
     def _end(self, problem: str) -> None:
-        node, like = None, self._like
+        assert self._nodes is not None
+        node, (like, view) = None, self._nodes
+        self._nodes = None
         if not problem and self._process.exitCode:
             lines = self._process.log.strip().splitlines()
             problem = lines[-1] if lines else _("The plane could not be drawn.")
@@ -68,8 +68,8 @@ class PlaneDrawing:
         if not problem:
             node = self._read(like)
             problem = "" if node is not None else _("The plane could not be read.")
-        if not problem and self._view.GetScene() is not None:
-            show(node, self._view)
+        if not problem and view.GetScene() is not None:
+            show(node, view)
         self._folder.cleanup()
         self._onEnd(node, problem)
 

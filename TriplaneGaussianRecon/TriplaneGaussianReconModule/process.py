@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.jobs import LAST, STOP, Message, parse
 
-from .python_process import PythonProcess, singleShot
+from .python_process import PythonProcess, SingleShot
 
 GRACE_MILLISECONDS = 1500  # that a worker gets to stop in before it is killed
 _WORKER = ["-m", "TriplaneGaussianReconLib.worker"]
@@ -38,7 +38,7 @@ class WorkerProcess:
         self.onFailed: Callable[[Message], None] = _ignore
         self.onCancelled: Callable[[Message], None] = _ignore
         self._process = PythonProcess(self._onLine, self._onEnd, python, environment)
-        self._patience = singleShot(GRACE_MILLISECONDS, self._process.end)
+        self._patience = SingleShot(GRACE_MILLISECONDS, self._process.end)
         self._last: Message | None = None
         self._folder = Path()
 

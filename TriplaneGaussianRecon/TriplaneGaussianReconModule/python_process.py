@@ -52,12 +52,8 @@ class PythonProcess:
         self._isRunning, self._line, self._log, self._problem = False, b"", b"", ""
         self._starts = 0
         self._process = qt.QProcess()
-        self._process.connect("readyReadStandardOutput()", self._readLines)
-        self._process.connect("readyReadStandardError()", self._readLog)
-        self._process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
-        self._process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
         # The end is told from the event loop, never from within a signal of the process: another may be started then.
-        self._end = singleShot(0, self._tellEnd)
+        self._end = SingleShot(0, self._tellEnd)
 
     @property
     def isRunning(self) -> bool:
@@ -74,7 +70,8 @@ class PythonProcess:
         self.hasStarted, self.exitCode, self.wasKilled = False, 0, False
         self._isRunning, self._line, self._log, self._problem = True, b"", b"", ""
         self._starts += 1
-        qt.QCoreApplication.instance().connect("aboutToQuit()", self.kill)
+        for sender, signal, react in self._connections():
+            sender.connect(signal, react)
         try:
             python = self._python or pythonExecutable()
         except MissingPackageError as error:
@@ -100,6 +97,14 @@ class PythonProcess:
             self.end()
             self._process.waitForFinished(_END_MILLISECONDS)
             self._tellEnd()
+
+    def _connections(self) -> tuple[tuple[qt.QObject, str, Callable[..., None]], ...]:
+        """What reacts to which signal while the process is running; see `SingleShot` for why not always."""
+        return ((self._process, "readyReadStandardOutput()", self._readLines),
+                (self._process, "readyReadStandardError()", self._readLog),
+                (self._process, "errorOccurred(QProcess::ProcessError)", self._onError),
+                (self._process, "finished(int,QProcess::ExitStatus)", self._onFinished),
+                (qt.QCoreApplication.instance(), "aboutToQuit()", self.kill))
 
     def _completeEnvironment(self) -> qt.QProcessEnvironment:
         environment = qt.QProcessEnvironment.systemEnvironment()
@@ -144,17 +149,41 @@ class PythonProcess:
         self._end.stop()
         if self._isRunning:
             self._isRunning = False
-            qt.QCoreApplication.instance().disconnect("aboutToQuit()", self.kill)
+            for sender, signal, react in self._connections():
+                sender.disconnect(signal, react)
             self._onEnd(self._problem)
 
 
-def singleShot(milliseconds: int, call: Callable[[], None]) -> qt.QTimer:
-    """Return a timer that calls once, so long after its start."""
-    timer = qt.QTimer()
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    timer.connect("timeout()", call)
-    return timer
+class SingleShot:
+    """A timer that calls once, so long after its start.
+
+    It is connected only while it waits: in Slicer a connection keeps what it calls, and all that belongs to it, where
+    Python's garbage collector does not look.
+    """
+
+    def __init__(self, milliseconds: int, call: Callable[[], None]) -> None:
+        self._call, self._isWaiting = call, False
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(milliseconds)
+
+    def start(self) -> None:
+        """Start, or start anew."""
+        if not self._isWaiting:
+            self._isWaiting = True
+            self._timer.connect("timeout()", self._onTimeout)
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Do not call."""
+        if self._isWaiting:
+            self._isWaiting = False
+            self._timer.stop()
+            self._timer.disconnect("timeout()", self._onTimeout)
+
+    def _onTimeout(self) -> None:
+        self.stop()
+        self._call()
 
 
 def _bytes(data: Any) -> bytes:

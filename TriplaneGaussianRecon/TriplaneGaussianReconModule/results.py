@@ -300,12 +300,15 @@ def _nodeIDs() -> list[str]:
 # Slicer leaves display and storage nodes behind when it removes a node, and knows nothing of models.
 _tidied: weakref.WeakSet[Any] = weakref.WeakSet()
 _models: dict[Any, TemporaryDirectory[str]] = {}
+_leftBehind: dict[Any, list[str]] = {}  # node that is being removed -> identifiers of its display and storage nodes
 
 
 def _tidyUp(scene: slicer.vtkMRMLScene) -> None:
     """See to it that what belongs to the results goes with them, whoever removes them."""
     if scene not in _tidied:
         scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, _onNodeAboutToBeRemoved)
+        # After the views, which follow pointers to display nodes until they have let go of the node itself.
+        scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, _onNodeRemoved, -1.0)
         _tidied.add(scene)
 
 
@@ -316,11 +319,25 @@ def _onNodeAboutToBeRemoved(scene: slicer.vtkMRMLScene | None, event: str, node:
     models = _models.pop(node, None)
     if models is not None:
         models.cleanup()
-    if scene is None or scene.IsClosing():  # there is none when it is being deleted
+    if scene is not None and not scene.IsClosing():  # there is none when it is being deleted
+        _leftBehind[node] = _partsOf(node)
+
+
+@vtk.calldata_type(vtk.VTK_OBJECT)
+def _onNodeRemoved(scene: slicer.vtkMRMLScene | None, event: str, node: slicer.vtkMRMLNode) -> None:
+    parts = _leftBehind.pop(node, ())
+    if scene is None:
         return
+    for part in map(scene.GetNodeByID, parts):
+        if part is not None:
+            scene.RemoveNode(part)
+
+
+def _partsOf(node: slicer.vtkMRMLNode) -> list[str]:
+    """Identifiers of the display and storage nodes of a node, the last ones first."""
+    parts = []
     if node.IsA("vtkMRMLDisplayableNode"):
-        for number in reversed(range(node.GetNumberOfDisplayNodes())):
-            scene.RemoveNode(node.GetNthDisplayNode(number))
+        parts += [node.GetNthDisplayNodeID(n) for n in reversed(range(node.GetNumberOfDisplayNodes()))]
     if node.IsA("vtkMRMLStorableNode"):
-        for number in reversed(range(node.GetNumberOfStorageNodes())):
-            scene.RemoveNode(node.GetNthStorageNode(number))
+        parts += [node.GetNthStorageNodeID(n) for n in reversed(range(node.GetNumberOfStorageNodes()))]
+    return [identifier for identifier in parts if identifier]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from enum import Enum, auto
 from typing import Any
 
-from .python_process import singleShot
+from .python_process import SingleShot
 
 
 class Pause(Enum):
@@ -25,7 +25,7 @@ class Steps:
 
     def __init__(self, work: Work, onEnd: Callable[[Any, Exception | None], None]) -> None:
         self._work, self._onEnd = work, onEnd
-        self._timer = singleShot(0, self._next)
+        self._timer = SingleShot(0, self._next)
         self._isOver = self._isBusy = False
         self._reason: Exception | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 import numpy as np
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -13,7 +14,7 @@ from .report import ERROR, FRAME, SLICE
 from .results import ROLE
 from .slice_views import worldGrid
 
-LAYOUT = 8173  # a number that no other layout has
+LAYOUT = 8173  # a number that no other layout has, nor any other group of views
 COMPARED = ("TriplaneGaussianReconInput", "TriplaneGaussianReconResult", "TriplaneGaussianReconError")
 _COLOURS = ("#6EB04B", "#F34A33", "#EDD54C")
 _CHART = "TriplaneGaussianRecon.Chart"  # reference from a table to its plot
@@ -23,18 +24,22 @@ def compare(volumes: tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarV
                            slicer.vtkMRMLScalarVolumeNode], axis: Axis) -> None:
     """Show input, result and expected error side by side, linked.
 
-    axis: along which slices were filled in.  They are looked at from the side, where that is seen.
+    axis: along which slices were filled in.  They are looked at from the side, where that is seen.  The views keep the
+    volumes, whatever other views show later, and scrolling in them moves no others.
     """
     direction = np.array(worldGrid(volumes[0]).direction)[:, AXES.index(axis)]
     _arrange(LAYOUT, _layout())
+    _settle()
     nodes = [slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode") for name in COMPARED]
     logics = [slicer.app.applicationLogic().GetSliceLogic(node) for node in nodes]
     for node, logic, volume in zip(nodes, logics, volumes, strict=True):
         composite = logic.GetSliceCompositeNode()
         composite.SetLinkedControl(False)  # or each view would change the others while they are set up
+        composite.SetDoPropagateVolumeSelection(False)
         composite.SetBackgroundVolumeID(volume.GetID())
         composite.SetForegroundVolumeID(None)
         composite.SetLabelVolumeID(None)
+        node.SetViewGroup(LAYOUT)
         node.SetOrientation("Sagittal" if np.abs(direction).argmax() else "Coronal")
         node.RotateToVolumePlane(volumes[0])
         logic.FitSliceToBackground()
@@ -117,6 +122,11 @@ def _arrange(number: int, description: str) -> None:
     if not layout.IsLayoutDescription(number):
         layout.AddLayoutDescription(number, description)
     layout.SetViewArrangement(number)
+
+
+def _settle() -> None:
+    """Let views have what they get late: their sizes, and where the sliders of new ones were when they were made."""
+    qt.QCoreApplication.sendPostedEvents(None, qt.QEvent.MetaCall)
 
 
 def _layoutNode() -> slicer.vtkMRMLLayoutNode:

@@ -2,8 +2,11 @@
 
 What differs from PySide6 in Slicer, and is made alike here for every class of Qt:
 - a property is an attribute: `button.enabled = False`, `combo.count`; `name` stands for `objectName`;
-- `object.connect("clicked(bool)", f)` and `object.disconnect(...)` take a signal by its signature, which must exist.
-Looked up in MeVisLab/pythonqt, src/PythonQt.cpp, src/PythonQtClassInfo.cpp and src/PythonQtInstanceWrapper.cpp.
+- `object.connect("clicked(bool)", f)` and `object.disconnect(...)` take a signal by its signature, which must exist;
+- such a connection keeps `f`, and what `f` is a method of, until it is disconnected or the sender is destroyed; the
+  garbage collector does not see that.
+Looked up in MeVisLab/pythonqt, src/PythonQt.cpp, src/PythonQtClassInfo.cpp, src/PythonQtInstanceWrapper.cpp and
+src/PythonQtSignalReceiver.cpp.
 Setting an attribute that is neither property nor method fails, as it does there.
 
 Qt needs an application object before any widget: importing this module makes one if there is none.
@@ -16,6 +19,7 @@ import xml.etree.ElementTree as xml
 from collections.abc import Callable
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtNetwork, QtUiTools, QtWidgets
 from PySide6.QtCore import *  # noqa: F403
 from PySide6.QtGui import *  # noqa: F403
@@ -52,12 +56,25 @@ def _signal(sender: QtCore.QObject, signature: str) -> Any:
     return getattr(sender, signature.partition("(")[0])
 
 
+# What connections keep alive, by the address of the sender in C++: (signature, receiver) of each.  PySide6 would let go
+# of what a bound method belongs to; and from here nothing leads to the sender, so that no cycle can be found.
+_kept: dict[int, list[tuple[str, Any]]] = {}
+
+
 def _connect(sender: QtCore.QObject, signature: str, receiver: Any) -> bool:
     _signal(sender, signature).connect(receiver)
+    address, = shiboken6.getCppPointer(sender)
+    if address not in _kept:
+        _kept[address] = []
+        _signal(sender, "destroyed()").connect(lambda: _kept.pop(address))
+    _kept[address].append((signature, receiver))
     return True
 
 
 def _disconnect(sender: QtCore.QObject, signature: str, receiver: Any) -> bool:
+    address, = shiboken6.getCppPointer(sender)
+    if (signature, receiver) in _kept.get(address, ()):
+        _kept[address].remove((signature, receiver))
     return bool(_signal(sender, signature).disconnect(receiver))
 
 
