@@ -134,7 +134,7 @@ def test_line_ends_are_lf() -> None:
 def test_requirements_name_all_packages_that_a_reconstruction_imports() -> None:
     """But for what Slicer brings, the extension PyTorch installs, and what only the command line uses."""
     others = {"command_line", "evaluation", "evaluation_report", "comparison_figure", "eclare", "classical", "metrics",
-              "image_files", "dicom_folders"}
+              "image_files", "dicom_files", "nifti_files"}
     required = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8")
     allowed = {*re.findall(r"^[\w-]+", required, re.MULTILINE), "torch", "numpy", "cuda",
                "cv2",  # of opencv-python-headless
