@@ -68,10 +68,13 @@ def write_array(path: Path, array: np.ndarray) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON; NaN and infinity, which JSON does not know, become null.  Raises OutputError."""
+def write_json(path: Path, content: Any, *, durable: bool = True) -> None:
+    """Write `content` as JSON; NaN and infinity, which JSON does not know, become null.
+
+    durable: see `whole_file`.  Raises OutputError.
+    """
     text = json.dumps(_finite(content), indent=1) + "\n"
-    with whole_file(path) as part:
+    with whole_file(path, durable=durable) as part:
         part.write_text(text, encoding="utf-8")
 
 

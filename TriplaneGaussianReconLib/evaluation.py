@@ -275,7 +275,7 @@ def _work(folder: Path, method: Method, grid: Grid, segments: tuple[Segment, ...
     except Exception as error:  # noqa: BLE001 - whatever a method raises leaves its row out
         outcome = {"failure": f"{type(error).__name__}: {error}"}
     with suppress(OutputError):  # without room for it, its absence tells
-        write_json(folder / "outcome.json", outcome)
+        write_json(folder / "outcome.json", outcome, durable=False)
     # All is done; some ITK builds now abort in their own clean-up, with a message that would only alarm.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 

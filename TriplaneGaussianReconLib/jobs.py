@@ -203,7 +203,7 @@ def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str
         for name, array in arrays.items():
             written.append(_array_path(folder, kind, name))
             write_array(written[-1], array)
-        write_json(description, content)
+        write_json(description, content, durable=False)
     except BaseException:
         _delete(written)
         raise
