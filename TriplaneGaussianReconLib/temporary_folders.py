@@ -44,7 +44,7 @@ class TemporaryFolder:
         try:
             where = Path(tempfile.gettempdir()) if where is None else where
             _sweep_once(where.absolute())
-            whole = where / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
+            whole = where.absolute() / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
             whole.mkdir(_MODE)
             self._end = weakref.finalize(self, _end, whole, _locked(whole))
             self.path = whole / _FILES

@@ -46,6 +46,15 @@ def test_a_folder_ends_with_its_use(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_is_found_again_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = TemporaryFolder(Path())
+    monkeypatch.chdir("/")
+    assert folder.path.is_dir()
+    folder.close()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Nothing can be written to the folder '.*missing': No such file.*another"):
         TemporaryFolder(tmp_path / "missing")
