@@ -1,65 +1,80 @@
 """Writing files whole or not at all: the only way in which results reach the disk."""
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
-import uuid
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .errors import InputError, OutputError, ReconstructionError, cause
+from .temporary_folders import TemporaryFolder
 
 
 def check_output(path: Path, *extensions: str) -> None:
     """Find out before long work whether a file can be written at `path` later.
 
-    Raises InputError unless the name ends in one of `extensions` (if there are any), OutputError if the folder is
-    missing or cannot be written to.
+    Raises InputError unless the name ends in one of `extensions` (if there are any), OutputError if there is something
+    other than a file already, or if the folder is missing or cannot be written to.
     """
     if extensions and not path.name.lower().endswith(extensions):
         raise InputError(f"'{path}' has no extension that can be written here. Use {', '.join(extensions)}.")
-    if path.is_dir():
-        raise OutputError(f"'{path}' is a folder. Give a file name.")
-    if not path.parent.is_dir():
-        raise OutputError(f"The folder '{path.parent}' does not exist. Create it, or choose another one.")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise OutputError(f"Nothing can be written to the folder '{path.parent}': {cause(error)}. Choose another "
-                          "folder.") from error
+    folder = _destination(path).parent
+    if not folder.is_dir():
+        raise OutputError(f"The folder '{folder}' does not exist. Create it, or choose another one.")
+    TemporaryFolder(folder).close()
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, in the same folder and with the same extension; it becomes `path` only at the end.
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a path to write to, on the same disk and with the same extension; it becomes `path` only at the end.
 
     Whatever fails or interrupts the writing, nothing is left behind and a file that was at `path` stays as it was.
+    The mode of such a file is kept; where `path` is a link, what it leads to is written.
+    durable: wait until the disk has it, and tell if that fails.  What does not outlive its process can do without.
     Raises OutputError if the file cannot be written.
     """
-    # Two suffixes at most, as in .nii.gz: names full of dots, such as DICOM identifiers, are not all extension.
-    part = path.with_name(f".{uuid.uuid4().hex}{''.join(path.suffixes[-2:]).lower()}")
+    target = _destination(path)
     try:
-        yield part
-        os.replace(part, path)
+        with TemporaryFolder(target.parent) as folder:
+            # Two suffixes at most, as in .nii.gz: names full of dots, such as DICOM identifiers, are not all extension.
+            part = folder / f"part{''.join(path.suffixes[-2:]).lower()}"
+            yield part
+            if durable:
+                _sync(part)
+            _keep_permissions(target, part)
+            os.replace(part, target)
+            if durable:
+                _sync_folder(target.parent)
     except ReconstructionError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         raise OutputError(f"'{path}' was not written: {cause(error)}. Free disk space, or choose another folder or "
                           "format. A file that was there before is unchanged.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON; NaN and infinity, which JSON does not know, become null.  Raises OutputError."""
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write `array` as .npy, for another process of the same work.  Raises OutputError."""
+    with whole_file(path, durable=False) as part:
+        with part.open("wb") as file:
+            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            size = file.tell()
+        if part.stat().st_size < size:  # NumPy does not look whether the last bytes arrive
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def write_json(path: Path, content: Any, *, durable: bool = True) -> None:
+    """Write `content` as JSON; NaN and infinity, which JSON does not know, become null.
+
+    durable: see `whole_file`.  Raises OutputError.
+    """
     text = json.dumps(_finite(content), indent=1) + "\n"
-    with whole_file(path) as part:
+    with whole_file(path, durable=durable) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -69,3 +84,47 @@ def _finite(content: Any) -> Any:
     if isinstance(content, (list, tuple)):
         return [_finite(value) for value in content]
     return None if isinstance(content, float) and not np.isfinite(content) else content
+
+
+def _destination(path: Path) -> Path:
+    """Follow links to where `path` is to be written; raises OutputError where that is no file and could be none."""
+    try:
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written: {cause(error)}. Choose another name.") from error
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"'{path}' is a folder. Give a file name.")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"'{path}' is a device, pipe or socket, not a file. Give a file name.")
+    return target
+
+
+def _keep_permissions(former: Path, new: Path) -> None:
+    """Give the file `new` the owner and mode of the file `former`, if there is one."""
+    if os.name == "nt" or not former.exists():  # Windows keeps who may read a file in the folder
+        return
+    status = former.stat()
+    with suppress(PermissionError):  # only root may give files away
+        os.chown(new, status.st_uid, status.st_gid)
+    new.chmod(stat.S_IMODE(status.st_mode))
+
+
+def _sync(path: Path) -> None:
+    """Wait until the disk has the file.  Raises OSError if there is no room, of which some file systems tell late."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Wait until the disk has the names of the files in a folder, where that can be asked for."""
+    if os.name == "nt":
+        return
+    with suppress(OSError):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -9,12 +9,12 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from .atomic_files import write_array
 from .devices import choose
 from .errors import BackendUnavailableError, InputError, MissingPackageError, ReconstructionError
 from .evaluation import Estimate
@@ -22,6 +22,7 @@ from .geometry import AXES, Axis, Grid, array_axis
 from .image_files import read_image, write_image
 from .images import Image, Segmentation
 from .selection import Selection
+from .temporary_folders import TemporaryFolder
 
 PATCHES = 600_000  # to train with; its own default is a million
 _CUBIC = 0.01  # by what share of a voxel its sides may differ, and places be off
@@ -75,11 +76,10 @@ class Eclare:
         trusted = np.take(image.array, selection.indices, array_axis(axis))
         depth, rows, columns = trusted.shape
         thick = Grid((depth, rows, columns), spacing=_along(axis, float(step), 1.0))  # in units of the volume's voxels
-        with tempfile.TemporaryDirectory(prefix="eclare-") as name:
-            folder = Path(name)
+        with TemporaryFolder() as folder:
             write_image(folder / "thick.nii.gz", Image(trusted.astype(np.float32), thick))
             # A trusted slice is one slice of the volume: in between, nothing was averaged.
-            np.save(folder / "profile.npy", np.array([0, 1, 0], np.float32))
+            write_array(folder / "profile.npy", np.array([0, 1, 0], np.float32))
             self._run(folder)
             dense = _read_result(folder / "thick_eclare.nii.gz")
         first = (step - 1) // 2  # where in the result the first trusted slice is

@@ -11,22 +11,28 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from . import classical, metrics
-from .atomic_files import write_json
-from .errors import InputError, ReconstructionError
+from .atomic_files import write_array, write_json
+from .errors import InputError, OutputError, ReconstructionError
 from .geometry import Axis, Grid, array_axis
 from .images import Image, Segment, Segmentation
 from .observations import Observations
 from .selection import Selection
+from .stop_signals import STOP_SIGNALS
+from .temporary_folders import TemporaryFolder, delete_files
 
+_STOP_SECONDS = 5.0  # that a method's process gets to stop what it has started
 _SAMPLE_POSITIONS = (0.25, 0.5, 0.75)  # among the held-out slices that are not blank
 
 
@@ -222,43 +228,65 @@ def run(method: Method, image: Image, segmentation: Segmentation | None, axis: A
     """Call `method` in a fresh process that is given the trusted slices only; arrays travel through files."""
     dimension = array_axis(axis)
     segments = segmentation.segments if segmentation is not None else ()
-    with tempfile.TemporaryDirectory(prefix="evaluation-") as name:
-        folder = Path(name)
-        np.save(folder / "trusted.npy", np.take(image.array, selection.indices, dimension))
+    with TemporaryFolder() as folder:
+        write_array(folder / "trusted.npy", np.take(image.array, selection.indices, dimension))
         if segmentation is not None:
-            np.save(folder / "trusted_layers.npy", np.take(segmentation.layers, selection.indices, dimension + 1))
+            write_array(folder / "trusted_layers.npy", np.take(segmentation.layers, selection.indices, dimension + 1))
         process = multiprocessing.get_context("spawn").Process(
-            target=_work, args=(name, method, image.grid, segments, axis, selection))
+            target=_work, args=(folder, method, image.grid, segments, axis, selection))
         process.start()
         try:
             process.join()
         finally:
-            process.terminate()  # does nothing unless the wait was interrupted
-            process.join()
+            _end(process)  # does nothing unless the wait was interrupted
         # The file tells, not the exit code: some ITK builds abort in their own clean-up, when all is done.
         if not (folder / "outcome.json").exists():
             return Outcome(failure=f"its process ended early with exit code {process.exitcode}, for want of memory or "
-                                   "by a crash")
+                                   "disk space, or by a crash")
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
         files = (folder / f"{field.name}.npy" for field in fields(Estimate))
         arrays = {file.stem: np.load(file) for file in files if file.exists()}
     return Outcome(estimate=Estimate(**arrays), **outcome)
 
 
-def _work(folder_name: str, method: Method, grid: Grid, segments: tuple[Segment, ...], axis: Axis,
+def _end(process: BaseProcess) -> None:
+    try:
+        process.terminate()
+        process.join(_STOP_SECONDS)
+    finally:
+        process.kill()
+        process.join()
+
+
+def _work(folder: Path, method: Method, grid: Grid, segments: tuple[Segment, ...], axis: Axis,
           selection: Selection) -> None:
     """Body of a method's process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
-    folder = Path(folder_name)
+    for number in STOP_SIGNALS:  # they reach the parent too, which ends this process
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends what it has started
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
+    tempfile.tempdir = str(folder)  # what methods put aside is gone with the folder
     try:
         outcome = _measured(folder, method, grid, segments, axis, selection)
+    except KeyboardInterrupt:
+        return
     except ReconstructionError as error:
         outcome = {"failure": str(error)}
     except Exception as error:  # noqa: BLE001 - whatever a method raises leaves its row out
         outcome = {"failure": f"{type(error).__name__}: {error}"}
-    write_json(folder / "outcome.json", outcome)
+    with suppress(OutputError):  # without room for it, its absence tells
+        write_json(folder / "outcome.json", outcome, durable=False)
     # All is done; some ITK builds now abort in their own clean-up, with a message that would only alarm.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _end_with_parent(folder: Path) -> None:
+    """Wait for the end of the process that started this one, which would have ended it; then clean up in its place."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    delete_files(folder)
+    os._exit(1)
 
 
 def _measured(folder: Path, method: Method, grid: Grid, segments: tuple[Segment, ...], axis: Axis,
@@ -279,11 +307,11 @@ def _measured(folder: Path, method: Method, grid: Grid, segments: tuple[Segment,
         if array.shape != grid.shape or not np.isfinite(array).all():
             raise ReconstructionError(f"the {field.replace('_', ' ')} it returned {array.shape} is not finite on the "
                                       f"whole grid {grid.shape}")
-        np.save(folder / f"{field}.npy", np.asarray(array, np.float32))
+        write_array(folder / f"{field}.npy", np.asarray(array, np.float32))
     if estimate.layers is not None:
         if segmentation is None or estimate.layers.shape != segmentation.layers.shape:
             raise ReconstructionError(f"the labels it returned {estimate.layers.shape} are not those of the input")
-        np.save(folder / "layers.npy", estimate.layers)
+        write_array(folder / "layers.npy", estimate.layers)
     return measured
 
 

@@ -12,7 +12,7 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +29,7 @@ from .nifti_files import is_nifti, read_nifti
 WRITABLE_EXTENSIONS = (".nrrd", ".nii.gz", ".nii", ".mha", ".npz")  # one file each, and exact about geometry
 _READABLE = "NRRD, NIfTI, MetaImage or another format that SimpleITK knows, a folder of DICOM slices, or .npz"
 _NPZ_KEYS = ("array", "origin", "spacing", "direction")
+_LAST_LINES = {".nrrd": b"\n", ".mha": b"ElementDataFile"}  # how the last line of a header of text begins
 _REFERENCE_GEOMETRY = re.compile(r"(?<=Reference image geometry\|)[^|&]*")
 
 PathLike = str | os.PathLike[str]
@@ -274,6 +275,47 @@ def _write(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str
     sitk.WriteImage(image, str(path), useCompression=True)
     if array.ndim == 4:  # ITK can only call the first axis 'vector'; in Slicer's files it is the 'list' of layers
         path.write_bytes(path.read_bytes().replace(b"\nkinds: vector ", b"\nkinds: list ", 1))
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    header = int(float(reader.GetMetaData("vox_offset"))) if reader.HasMetaDataKey("vox_offset") else 0
+    _check_stored(path, header, sitk.GetArrayViewFromImage(image).reshape(-1).view(np.uint8))
+
+
+def _check_stored(path: Path, header: int, voxels: np.ndarray) -> None:
+    """Raise OSError unless a file that was just written holds these bytes, after `header` bytes of a binary header.
+
+    NrrdIO, for one, does not notice when there is no room for the last of them.
+    """
+    done = 0
+    for block in _stored(path):
+        skipped = min(header, len(block))
+        header -= skipped
+        there = np.frombuffer(block, np.uint8, offset=skipped)
+        if not np.array_equal(there, voxels[done:done + len(there)]):
+            break
+        done += len(there)
+    if done < len(voxels):
+        raise OSError(f"only {done} of {len(voxels)} bytes of voxels arrived")
+
+
+def _stored(path: Path) -> Iterator[bytes]:
+    """Yield, block by block and decompressed, what `_write` has put into a file after its header of text, if any."""
+    with path.open("rb") as file:
+        if path.suffix in _LAST_LINES:
+            while (line := file.readline()) and not line.startswith(_LAST_LINES[path.suffix]):
+                pass
+        blocks = iter(lambda: file.read(1 << 16), b"")
+        if path.suffix == ".nii":
+            yield from blocks
+            return
+        decoder = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # of zlib or gzip
+        try:
+            yield from filter(None, map(decoder.decompress, blocks))
+        except zlib.error as error:
+            raise OSError(cause(error)) from error
+        if not decoder.eof:
+            raise OSError("the last bytes did not arrive")
 
 
 def _flattened(segmentation: Segmentation) -> np.ndarray:

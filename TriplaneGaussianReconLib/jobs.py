@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .atomic_files import whole_file, write_json
+from .atomic_files import write_array, write_json
 from .errors import InputError, OutputError, cause
 from .geometry import AXES, Axis, Grid
 from .images import Image, Segment, Segmentation
@@ -154,8 +154,7 @@ def check_room(folder: Path, size: float) -> None:
 
 def write_preview(folder: Path, image: np.ndarray) -> str:
     """Replace the preview by `image` [row, column]; returns the file's name.  Raises OutputError if that fails."""
-    with whole_file(folder / _PREVIEW) as part:
-        np.save(part, np.ascontiguousarray(image, np.float32), allow_pickle=False)
+    write_array(folder / _PREVIEW, np.asarray(image, np.float32))
     return _PREVIEW
 
 
@@ -202,11 +201,9 @@ def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str
     written: list[Path] = []
     try:
         for name, array in arrays.items():
-            path = _array_path(folder, kind, name)
-            with whole_file(path) as part:
-                written.append(path)
-                np.save(part, np.ascontiguousarray(array), allow_pickle=False)
-        write_json(description, content)
+            written.append(_array_path(folder, kind, name))
+            write_array(written[-1], array)
+        write_json(description, content, durable=False)
     except BaseException:
         _delete(written)
         raise

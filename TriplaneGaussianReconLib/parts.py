@@ -1,7 +1,6 @@
 """A model's Gaussians in parts along the depth axis, in memory or out of it."""
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch.nn.functional import pad
 
 from .errors import InputError, OutputError, cause
 from .gaussians import GaussianParameters
+from .temporary_folders import TemporaryFolder
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class PartStore:
         """keep: what leaves memory goes to a new folder inside `folder` (None: the system's for temporary files);
         otherwise it is gone."""
         self._cutoff, self._keep, self._where = cutoff, keep, folder
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: TemporaryFolder | None = None
         self._held: list[_Held] = []
         self.parts: tuple[Part, ...] = ()
 
@@ -120,18 +120,19 @@ class PartStore:
         for held in self._held:
             held.parameters = held.path = None
         if self._folder is not None:
-            self._folder.cleanup()
+            self._folder.close()
 
     def _let_go(self, held: _Held) -> None:
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         if self._keep and held.parameters is not None:
+            if self._folder is None:
+                self._folder = TemporaryFolder(self._where)
+            path = self._folder.path / f"{self._held.index(held):05d}.safetensors"
             try:
-                if self._folder is None:
-                    self._folder = tempfile.TemporaryDirectory(prefix=".triplane-", dir=self._where)
-                path = Path(self._folder.name) / f"{self._held.index(held):05d}.safetensors"
                 save_file({name: tensor.cpu().contiguous() for name, tensor in held.parameters.tensors().items()}, path)
-            except OSError as error:
+            except (OSError, SafetensorError) as error:
                 raise OutputError(f"The model's Gaussians cannot be put aside on disk: {cause(error)}. Free disk "
                                   "space, or do not keep the model.") from error
             held.path, held.folder = path, self._folder
@@ -144,7 +145,7 @@ class _Held:
     def __init__(self, parameters: GaussianParameters) -> None:
         self.parameters: GaussianParameters | None = parameters
         self.path: Path | None = None
-        self.folder: tempfile.TemporaryDirectory[str] | None = None  # lives as long as what refers to it
+        self.folder: TemporaryFolder | None = None  # lives as long as what refers to it
 
     def load(self) -> GaussianParameters:
         from safetensors.torch import load_file

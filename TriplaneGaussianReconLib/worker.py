@@ -2,7 +2,8 @@
 
 Whatever goes wrong here, the program that gave the job out lives on, and all memory is free again afterwards.  Standard
 output carries messages alone (see `jobs`); what libraries print goes to standard error.  The work stops when the file
-`jobs.STOP` appears in the folder, and when the other end of standard input or standard output is gone.
+`jobs.STOP` appears in the folder, when a signal asks for it (Ctrl-C, SIGTERM, SIGHUP; a second one interrupts at once),
+and when the other end of standard input or standard output is gone.
 
 `python -m TriplaneGaussianReconLib.worker --devices` prints what there is to compute on, as one line of JSON.
 """
@@ -28,6 +29,7 @@ import numpy as np
 from .errors import Cancelled, MissingPackageError, OutputError, ReconstructionError, cause
 from .jobs import MODEL, STOP, Job, Outcome, check_room, line, write_preview
 from .observations import Observations
+from .stop_signals import stoppable
 
 if TYPE_CHECKING:
     from .preview import Preview
@@ -73,7 +75,9 @@ class Messages:
 class Stop:
     """Tells whether to stop: because that was asked for, or because nobody waits for the result any more."""
 
-    def __init__(self, folder: Path, messages: Messages) -> None:
+    def __init__(self, folder: Path, messages: Messages, is_asked: Callable[[], bool]) -> None:
+        """is_asked: whether a signal has asked for it."""
+        self._is_asked = is_asked
         self._file, self._messages, self._asked, self._looked = folder / STOP, messages, False, -np.inf
         self._is_alone = threading.Event()
         if (source := _pipe_at_standard_input()) is not None:
@@ -83,7 +87,7 @@ class Stop:
         now = time.monotonic()
         if now - self._looked > _BETWEEN_LOOKS:
             self._looked, self._asked = now, self._asked or self._file.exists()
-        return self._asked or self._is_alone.is_set() or not self._messages.is_heard
+        return self._asked or self._is_asked() or self._is_alone.is_set() or not self._messages.is_heard
 
     def _wait_for_end(self, source: int) -> None:
         while os.read(source, 4096):
@@ -129,7 +133,8 @@ def main(arguments: list[str] | None = None) -> int:
         messages.send_line(json.dumps([asdict(device) for device in available()]))
         return ExitCode.FINISHED
     folder = Path(arguments[0])
-    return run(folder, messages, Stop(folder, messages))
+    with stoppable() as is_asked:
+        return run(folder, messages, Stop(folder, messages, is_asked))
 
 
 def run(folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> int:

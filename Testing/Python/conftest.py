@@ -1,6 +1,7 @@
 """Small synthetic data that several test files share."""
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import TriplaneGaussianReconLib.rasterizer
 from TriplaneGaussianReconLib.evaluation import Report
 from TriplaneGaussianReconLib.geometry import Grid
 from TriplaneGaussianReconLib.presets import PRESETS
+from TriplaneGaussianReconLib.stop_signals import STOP_SIGNALS
 from TriplaneGaussianReconLib.threads import serial_torch
 
 Textured = Callable[..., np.ndarray]
@@ -72,6 +74,15 @@ def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
             patch.setattr(module, "kernels", kernels)
         patch.setitem(TriplaneGaussianReconLib.rasterizer._MODULES, "cuda_on_host", ".cuda")
         yield lambda wanted: order.__setitem__(0, wanted)
+
+
+@pytest.fixture
+def heard_signals() -> Iterator[None]:
+    """Processes that are started hear these signals, even if this one was told to ignore them, as by `nohup`."""
+    former = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS if number != signal.SIGINT}
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

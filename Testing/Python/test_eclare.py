@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import subprocess
 import sys
 import sysconfig
 import time
@@ -15,8 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from posix_case import POSIX
 
 from TriplaneGaussianReconLib import classical, eclare
 from TriplaneGaussianReconLib.eclare import Eclare
@@ -28,9 +32,11 @@ from TriplaneGaussianReconLib.errors import (
 )
 from TriplaneGaussianReconLib.evaluation import evaluate
 from TriplaneGaussianReconLib.geometry import Axis, Grid, array_axis
+from TriplaneGaussianReconLib.image_files import write_image
 from TriplaneGaussianReconLib.images import Image
 from TriplaneGaussianReconLib.selection import Selection
 
+ROOT = Path(__file__).resolve().parents[2]
 COUNT = 11
 KEEP = Selection.every(COUNT, 3)
 STAND_IN = '''
@@ -165,7 +171,9 @@ def test_a_gpu_is_used_or_missed(environment: Environment, monkeypatch: pytest.M
     Eclare(environment(STAND_IN, gpu=True), "cuda:1").prepare()
 
 
-def test_it_ends_with_the_process_that_waits_for_it(environment: Environment, tmp_path: Path) -> None:
+def test_it_ends_with_the_process_that_waits_for_it(environment: Environment, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # for what a process leaves that is ended like this
     beats = tmp_path / "beats"
     python = environment("import time\ndef main():\n    while True:\n        time.sleep(0.02)\n"
                          f"        open({str(beats)!r}, 'a').write('.')")
@@ -181,3 +189,32 @@ def test_it_ends_with_the_process_that_waits_for_it(environment: Environment, tm
     while size != (size := beats.stat().st_size):
         assert time.monotonic() < deadline
         time.sleep(1.0)
+
+
+@POSIX
+@pytest.mark.usefixtures("heard_signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_nothing_of_an_evaluation_remains_when_it_is_stopped(environment: Environment, tmp_path: Path, name: str
+                                                             ) -> None:
+    python = environment("import os, time\ndef main():\n    print(os.getpid(), os.getppid(), flush=True)\n"
+                         "    time.sleep(120)")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    write_image(tmp_path / "volume.nrrd", case())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "TriplaneGaussianReconLib", "evaluate", str(tmp_path / "volume.nrrd"), "--keep-every",
+         "3", "--methods", "eclare", "--eclare-python", python, "--device", "cpu"], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(temporary)})
+    try:
+        while not (numbers := [number for log in temporary.rglob("log.txt") for number in log.read_text().split()]):
+            assert process.poll() is None
+            time.sleep(0.05)
+        started = [psutil.Process(int(number)) for number in numbers]
+        process.send_signal(getattr(signal, name))
+        told = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert not psutil.wait_procs(started, timeout=30)[1]
+    assert not list(temporary.iterdir())
+    if name != "SIGKILL":
+        assert process.returncode == 130 and told.endswith("Stopped; nothing was written.\n") and "Trace" not in told

@@ -19,9 +19,10 @@ from evaluation_case import (
     row,
     seen,
 )
+from posix_case import POSIX, room_for
 
 from TriplaneGaussianReconLib import classical, metrics
-from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.evaluation import (
     CLASSICAL,
     Report,
@@ -117,6 +118,16 @@ def test_failures_leave_their_rows_out(report: Report) -> None:
     assert "(8, 24, 28)" in str(row(report, "misshapen").failure)
     assert "not finite" in str(row(report, "hollow").failure)
     assert "expected error it returned (9, 23, 28)" in str(row(report, "unsure").failure)
+
+
+@POSIX
+def test_a_full_disk_is_told() -> None:
+    image = in_unit_range(moving_case()[0])
+    trusted, whole = 3 * image.array[0].nbytes + 128, image.array.nbytes + 128
+    with room_for(trusted - 1), pytest.raises(OutputError, match="trusted.npy' was not written"):
+        run(CLASSICAL["linear"], image, None, "k", KEEP)
+    with room_for(whole - 1):  # the method's process has that limit too
+        assert "volume.npy' was not written" in str(run(CLASSICAL["linear"], image, None, "k", KEEP).failure)
 
 
 def test_peak_memory_is_the_methods_own() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from posix_case import POSIX, SHORTFALLS, room_for
 
 import TriplaneGaussianReconLib.jobs as jobs
 from TriplaneGaussianReconLib.errors import InputError, OutputError
@@ -138,6 +139,16 @@ def test_nothing_remains_of_what_cannot_be_written_whole(job: Job, tmp_path: Pat
     with pytest.raises(OutputError, match="was not written"):
         replace(job, segmentation=Segmentation(job.segmentation.layers, job.segmentation.segments, job.volume.grid),
                 volume=Image(text, job.volume.grid)).write(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@POSIX
+@pytest.mark.parametrize("shortfall", SHORTFALLS)
+def test_nothing_remains_of_what_a_full_disk_cuts_short(job: Job, tmp_path: Path, shortfall: int) -> None:
+    """NumPy does not notice that the last bytes do not arrive."""
+    large = Image(np.zeros((8, 40, 40), np.int16), Grid((8, 40, 40)))
+    with room_for(large.array.nbytes + 128 - shortfall), pytest.raises(OutputError, match="npy' was not written"):
+        replace(job, volume=large, segmentation=None).write(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

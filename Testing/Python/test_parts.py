@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from posix_case import POSIX, room_for
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.gaussians import GaussianParameters
@@ -66,10 +67,9 @@ def filled(folder: Path, keep: bool = True) -> PartStore:
 def test_parts_go_to_disk_and_come_back(tmp_path: Path) -> None:
     store = filled(tmp_path)
     store.retire(13.5)
-    folder, = tmp_path.iterdir()
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
     parts = store.finish()
-    assert len(list(folder.iterdir())) == 3
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 3
     for part, depth in zip(parts, (0.0, 10.0, 20.0), strict=True):
         assert_same(part.load(), cloud(6, 2, depth))
     del store, parts, part
@@ -101,5 +101,15 @@ def test_closing_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be put aside on disk: No such file.*do not keep the model"):
+    with pytest.raises(OutputError, match="Nothing can be written to the folder '.*missing': No such file"):
         filled(tmp_path / "missing").retire(100.0)
+
+
+@POSIX
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    for size in (0, 500, 1000):
+        store = filled(tmp_path)
+        with room_for(size), pytest.raises(OutputError, match="cannot be put aside.*(os error|large).*do not keep the"):
+            store.retire(100.0)
+        store.close()
+        assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from posix_case import POSIX, SHORTFALLS, room_for
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -206,6 +207,15 @@ def test_a_failed_write_leaves_the_old_file(result: Reconstruction, saved: Path)
         save_model(saved, lost)
     assert saved.read_bytes() == before
     assert [file.name for file in saved.parent.iterdir()] == [saved.name]
+
+
+@POSIX
+def test_a_full_disk_leaves_the_old_file(result: Reconstruction, saved: Path) -> None:
+    before = saved.read_bytes()
+    for shortfall in SHORTFALLS:
+        with room_for(len(before) - shortfall), pytest.raises(OutputError, match="was not written: File too large"):
+            save_model(saved, result.model)
+        assert saved.read_bytes() == before and len(list(saved.parent.iterdir())) == 1
 
 
 @pytest.mark.parametrize("name, error", [("m.nrrd", InputError), ("missing/m.safetensors", OutputError)])

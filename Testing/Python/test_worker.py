@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from posix_case import POSIX
 
 from TriplaneGaussianReconLib import worker
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, InputError, MissingPackageError, OutputError
@@ -315,6 +317,33 @@ def test_it_stops_when_nobody_reads_its_output(long: Path) -> None:
         read_until(process, "progress")
         assert process.stdout is not None
         process.stdout.close()
+        assert process.wait() == ExitCode.CANCELLED
+
+
+@POSIX
+@pytest.mark.usefixtures("heard_signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_signals_ask_it_to_stop(long: Path, name: str) -> None:
+    with started(*WORKER, str(long)) as process:
+        read_until(process, "progress")
+        process.send_signal(getattr(signal, name))
+        read_until(process, "cancelled")
+        assert process.wait() == ExitCode.CANCELLED
+    assert sorted(path.name for path in long.iterdir()) == ["job.json", "job_labels.npy", "job_volume.npy"]
+
+
+@POSIX
+def test_a_second_signal_interrupts_what_does_not_ask(long: Path) -> None:
+    deaf = ("import sys, time\nfrom TriplaneGaussianReconLib import worker\n"
+            "def deaf(*_):\n"
+            "    for _ in range(60): print('here', file=sys.__stderr__, flush=True); time.sleep(1)\n"
+            "worker.reconstruct_job = deaf\nsys.exit(worker.main([sys.argv[1]]))\n")
+    with started(sys.executable, "-c", deaf, str(long)) as process:
+        assert process.stderr is not None
+        for _ in range(2):
+            assert process.stderr.readline() == "here\n"
+            process.send_signal(signal.SIGTERM)
+        read_until(process, "cancelled")
         assert process.wait() == ExitCode.CANCELLED
 
 

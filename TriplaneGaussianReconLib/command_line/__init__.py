@@ -22,6 +22,7 @@ from ..errors import (
     OutputError,
     ReconstructionError,
 )
+from ..stop_signals import interruptible
 from .arguments import ExitCode, build_parser
 
 
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            import_module(f".{arguments.command}", __package__).run(arguments)
+            with interruptible():
+                import_module(f".{arguments.command}", __package__).run(arguments)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each kind is explained
             return _explained(error, arguments)
     return ExitCode.SUCCESS

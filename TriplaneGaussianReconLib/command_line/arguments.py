@@ -31,7 +31,7 @@ exit codes:
   3    a device or a Python package is missing
   4    a result cannot be written, for instance because the disk is full
   5    not enough memory
-  130  stopped with Ctrl-C
+  130  stopped with Ctrl-C, or by SIGTERM or SIGHUP
 """
 
 _FORMATS = """\

@@ -1,14 +1,11 @@
-"""What a person sees of a running reconstruction, and how they stop it."""
+"""What a person sees of a running reconstruction."""
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 
@@ -67,25 +64,11 @@ def shown_progress(stages: Iterable[str]) -> Iterator[Callable[[Step], None]]:
         yield show
 
 
-@contextmanager
-def stoppable() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C was pressed; pressed again, it interrupts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only
-        yield stop.is_set
-        return
-
-    def on_interrupt(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        # Not print: the signal may have come in the middle of one, and Python refuses a second.
+def announce_stop() -> None:
+    """Tell, in the middle of anything, that a signal was heard."""
+    # Not print: the signal may have come in the middle of one, and Python refuses a second.
+    with suppress(OSError):  # the terminal may be what is gone
         os.write(2, b"Stopping after this step. Press Ctrl-C again to stop at once.\n")
-
-    former = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield stop.is_set
-    finally:
-        signal.signal(signal.SIGINT, former)
 
 
 def _lines(stages: Iterable[str]) -> Callable[[Step], None]:

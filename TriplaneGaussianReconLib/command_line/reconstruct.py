@@ -21,8 +21,9 @@ from ..output_grid import isotropic_spacing, output_grid
 from ..presets import preset_named
 from ..reconstruction import STAGES, Memory, Reconstruction, reconstruct
 from ..selection import Selection, parse_numbers
+from ..stop_signals import stoppable
 from ..storage import MODEL_EXTENSION, save_model
-from .console import note, shown_progress, stoppable
+from .console import announce_stop, note, shown_progress
 
 _SUBSET_OPTIONS = ("keep_every", "hide_every", "keep_percent", "slices", "trust", "exclude")
 
@@ -54,7 +55,7 @@ def run(arguments: Namespace) -> None:
     if unseen:
         note(f"warning: On no trusted slice, and so left out of the result: {', '.join(unseen)}.")
     _warn(case, arguments)
-    with stoppable() as should_stop, shown_progress(STAGES) as show:
+    with stoppable(announce_stop) as should_stop, shown_progress(STAGES) as show:
         result = reconstruct(observations, case.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop)
     result = _completed(result, case, arguments)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from posix_case import POSIX
 
 from TriplaneGaussianReconLib.command_line import reconstruct as command
 from TriplaneGaussianReconLib.errors import Cancelled
@@ -41,6 +42,25 @@ def test_unwritable_places_end_with_4_before_the_work(run: Run, capsys: pytest.C
         assert run("reconstruct", "volume.nrrd", "--output", "o.nrrd", option, name) == 4
         printed = capsys.readouterr().err
         assert "The folder 'missing' does not exist" in printed and "stage" not in printed
+
+
+@POSIX
+def test_outputs_that_are_no_files_end_with_4_before_the_work(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    reconstruct = ("reconstruct", "volume.nrrd", "--labels", "labels.seg.nrrd", "--output")
+    evaluate, render = ("evaluate", "volume.nrrd", "--keep-every", "2"), ("render", "no.model", "--axis", "k")
+    for *options, name in [
+            (*reconstruct, "p.nrrd"), (*reconstruct, "o.nrrd", "--output-labels", "p.seg.nrrd"),
+            (*reconstruct, "o.nrrd", "--output-confidence", "p.nii.gz"),
+            (*reconstruct, "o.nrrd", "--save-model", "p.safetensors"), (*reconstruct, "o.nrrd", "--report", "p.txt"),
+            (*evaluate, "--json", "p.json"), (*evaluate, "--figure", "p.png"), (*render, "--output", "p.png"),
+            (*render, "--output", "p.npz"), (*render, "--output", "o.npz", "--output-labels", "p.mha"),
+            ("export", "no.model", "p.ply")]:
+        os.mkfifo(name)
+        assert run(*options, name) == 4
+        printed = capsys.readouterr().err
+        assert f"'{name}' is a device, pipe or socket" in printed and "stage" not in printed
+        assert os.listdir() == [name] and Path(name).is_fifo()
+        os.unlink(name)
 
 
 def failing(error: BaseException) -> Callable[..., Any]:
@@ -77,8 +97,9 @@ def test_a_stop_while_writing_tells_what_is_there(run: Run, capsys: pytest.Captu
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
-@pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_stops_cleanly(files: Path, tmp_path: Path, presses: int) -> None:
+@pytest.mark.usefixtures("heard_signals")
+@pytest.mark.parametrize("name, times", [("SIGINT", 1), ("SIGINT", 2), ("SIGTERM", 1), ("SIGHUP", 2)])
+def test_signals_stop_cleanly(files: Path, tmp_path: Path, name: str, times: int) -> None:
     # The paper's preset runs for minutes, so that the signal arrives during training.
     process = subprocess.Popen(
         [sys.executable, "-m", "TriplaneGaussianReconLib", "reconstruct", str(files / "volume.nrrd"), "--preset",
@@ -91,10 +112,10 @@ def test_ctrl_c_stops_cleanly(files: Path, tmp_path: Path, presses: int) -> None
             line = process.stderr.readline()
             assert line, printed
             printed += line
-        process.send_signal(signal.SIGINT)
-        if presses == 2:
+        process.send_signal(getattr(signal, name))
+        if times == 2:
             assert "Press Ctrl-C again" in process.stderr.readline()
-            process.send_signal(signal.SIGINT)
+            process.send_signal(getattr(signal, name))
         _, rest = process.communicate(timeout=60)
     finally:
         process.kill()
