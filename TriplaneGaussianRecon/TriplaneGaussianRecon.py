@@ -18,11 +18,11 @@ _SOURCE = Path(__file__).resolve().parents[1]
 if (_SOURCE / "TriplaneGaussianReconLib").is_dir() and str(_SOURCE) not in sys.path:
     sys.path.append(str(_SOURCE))
 
-from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic  # noqa: E402 - needs the path
-from TriplaneGaussianReconModule.parameters import TriplaneGaussianReconParameterNode  # noqa: E402
-from TriplaneGaussianReconModule.sample_data import registerSampleData  # noqa: E402
+from TriplaneGaussianReconModule.panel.widget import Panel  # noqa: E402
+from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic  # noqa: E402 - needs the path
+from TriplaneGaussianReconModule.run.parameters import TriplaneGaussianReconParameterNode  # noqa: E402
+from TriplaneGaussianReconModule.scene.sample_data import registerSampleData  # noqa: E402
 from TriplaneGaussianReconModule.selftest import TriplaneGaussianReconTest  # noqa: E402
-from TriplaneGaussianReconModule.widget import Panel  # noqa: E402
 
 __all__ = ["TriplaneGaussianRecon", "TriplaneGaussianReconLogic", "TriplaneGaussianReconParameterNode",
            "TriplaneGaussianReconTest", "TriplaneGaussianReconWidget"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 
-from .command_line import main
+from .command_line.main import main
 
 __all__ = ["main"]
 

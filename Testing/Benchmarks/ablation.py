@@ -19,18 +19,19 @@ from pathlib import Path
 
 import numpy as np
 
-from TriplaneGaussianReconLib import metrics, reconstruction
-from TriplaneGaussianReconLib.devices import choose
-from TriplaneGaussianReconLib.fitting import Fitting, Task
-from TriplaneGaussianReconLib.image_files import read_image
-from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.parts import PartStore
-from TriplaneGaussianReconLib.presets import Preset, Training, preset_named
-from TriplaneGaussianReconLib.progress import Run
-from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.triplane import Attribute
-from TriplaneGaussianReconLib.trusted import Trusted
+from TriplaneGaussianReconLib.config.presets import Preset, Training, preset_named
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.model_space import Trusted
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.fitting.slab_fitting import Fitting, Task
+from TriplaneGaussianReconLib.gaussians.shards import PartStore
+from TriplaneGaussianReconLib.gaussians.triplane import Attribute
+from TriplaneGaussianReconLib.io.readers import read_image
+from TriplaneGaussianReconLib.pipeline import reconstruction
+from TriplaneGaussianReconLib.runtime.devices import choose
+from TriplaneGaussianReconLib.runtime.progress import Run
 
 # Largest residual of each attribute, in its own unit; see `triplane.TriplaneField`.
 LIMITS: dict[Attribute, float] = {"intensity": 0.05, "tilts": 0.1, "scales": 0.3, "weights": 1.0, "centres": 0.2}

@@ -25,11 +25,11 @@ import cv2
 import numpy as np
 import torch
 
-from TriplaneGaussianReconLib import metrics
-from TriplaneGaussianReconLib.correspondence import SMOOTHNESS, correspond, warp
-from TriplaneGaussianReconLib.image_files import read_image
-from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.io.readers import read_image
+from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.registration.optical_flow import SMOOTHNESS, correspond, warp
 
 # first, second [row, column] float32 in [0, 1] -> [row, column, 2] pixels (along columns, along rows) such that what
 # lies at x on the first slice lies at x + d on the second.

@@ -23,9 +23,9 @@ from gpu_gsplat import report_gsplat
 from gpu_reconstructions import report_memory, report_stages
 from gpu_steps import report_alpha, report_labels, report_repeats, report_steps
 
-from TriplaneGaussianReconLib.devices import choose
+from TriplaneGaussianReconLib.cuda.compiler import version as nvrtc_version
 from TriplaneGaussianReconLib.errors import BackendUnavailableError
-from TriplaneGaussianReconLib.gpu.compiler import version as nvrtc_version
+from TriplaneGaussianReconLib.runtime.devices import choose
 
 PARTS = ("steps", "labels", "alpha", "repeats", "stages", "memory", "gsplat")
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib.gaussians import GaussianParameters, Gaussians
-from TriplaneGaussianReconLib.geometry import PlaneStack
-from TriplaneGaussianReconLib.rasterizer import Backend, Mode, rasterize
+from TriplaneGaussianReconLib.data.geometry import PlaneStack
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters, Gaussians
+from TriplaneGaussianReconLib.rasterizer.rasterize import Backend, Mode, rasterize
 
 CUTOFF = 12.0
 GAP = 4.0  # mm between slices; pixels are 1 mm

@@ -11,8 +11,8 @@ import torch
 from gpu_bench import CUTOFF, Bench, cloud, drawing_of, pairs, print_table, slices
 from torch import Tensor
 
-from TriplaneGaussianReconLib.gaussians import GaussianParameters
-from TriplaneGaussianReconLib.geometry import PlaneStack
+from TriplaneGaussianReconLib.data.geometry import PlaneStack
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
 
 
 def report_gsplat(bench: Bench) -> None:

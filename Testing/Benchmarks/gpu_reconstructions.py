@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from gpu_bench import Bench, print_table
 
-from TriplaneGaussianReconLib.devices import choose
-from TriplaneGaussianReconLib.evaluation import peak_memory
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.gpu.cache import FOLDER_VARIABLE
-from TriplaneGaussianReconLib.image_files import read_image
-from TriplaneGaussianReconLib.images import Image, Segmentation
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.presets import PRESETS
-from TriplaneGaussianReconLib.progress import STAGES
-from TriplaneGaussianReconLib.reconstruction import reconstruct
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.cuda.cache import FOLDER_VARIABLE
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.evaluation.evaluation import peak_memory
+from TriplaneGaussianReconLib.io.readers import read_image
+from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
+from TriplaneGaussianReconLib.runtime.devices import choose
+from TriplaneGaussianReconLib.runtime.progress import STAGES
 
 CAP = 8e9  # bytes of GPU memory that the large volume may take
 

@@ -9,11 +9,11 @@ import torch
 from gpu_bench import CUTOFF, GAP, LABELS, Bench, cloud, cube, drawing_of, pairs, print_table, seconds_of, slices
 from torch import Tensor, nn
 
-from TriplaneGaussianReconLib.descent import RECORD_AFTER
-from TriplaneGaussianReconLib.gaussians import GaussianParameters
-from TriplaneGaussianReconLib.presets import Training
-from TriplaneGaussianReconLib.training import Drawing, View, train
-from TriplaneGaussianReconLib.triplane import Attribute, TriplaneField
+from TriplaneGaussianReconLib.config.presets import Training
+from TriplaneGaussianReconLib.fitting.training import Drawing, View, train
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
+from TriplaneGaussianReconLib.gaussians.triplane import Attribute, TriplaneField
+from TriplaneGaussianReconLib.self_supervised.optimizers import RECORD_AFTER
 
 # Quadratic form, exponential, weight and one channel with its slope; their derivatives.
 FORWARD_OPERATIONS, BACKWARD_OPERATIONS = 30, 45

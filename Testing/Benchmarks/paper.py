@@ -16,14 +16,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from TriplaneGaussianReconLib import metrics
-from TriplaneGaussianReconLib.image_files import read_image
-from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.peer_presets import GRID_STEPS, from_grid, without_field
-from TriplaneGaussianReconLib.presets import PRESETS, Preset
-from TriplaneGaussianReconLib.reconstruction import reconstruct
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.config.baseline_presets import GRID_STEPS, from_grid, without_field
+from TriplaneGaussianReconLib.config.presets import PRESETS, Preset
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.io.readers import read_image
+from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
 
 
 def variants(grid_steps: int) -> dict[str, Preset]:

@@ -23,8 +23,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from TriplaneGaussianReconLib.atomic_files import write_json
 from TriplaneGaussianReconLib.command_line.arguments import PRESETS
+from TriplaneGaussianReconLib.io.atomic import write_json
 
 THIN = ("us_brain_resect3", "mr_brain_t1_chris", "mr_fetal_atlas_ga30", "ct_chest_1mm", "ct_abdomen_totalseg",
         "ct_spine_lumbar", "mr_heart_la_a", "mr_brain_t1_aseg")
@@ -147,7 +147,7 @@ def volume_of(case: Case, args: argparse.Namespace) -> Path:
         return whole
     from paper import centred
 
-    from TriplaneGaussianReconLib.image_files import read_image, write_image
+    from TriplaneGaussianReconLib.io.readers import read_image, write_image
 
     cube: Path = args.work / f"{case.volume}.npz"
     write_image(cube, centred(read_image(whole), case.side))

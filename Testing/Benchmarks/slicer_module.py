@@ -62,8 +62,8 @@ class Bench:
     """A scene, and the module's logic over the real worker."""
 
     def __init__(self, scene: Any) -> None:
-        from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic
-        from TriplaneGaussianReconModule.process import WorkerProcess
+        from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
+        from TriplaneGaussianReconModule.run.process import WorkerProcess
 
         self.scene, self.logic = scene, TriplaneGaussianReconLogic(WorkerProcess(sys.executable))
 
@@ -72,7 +72,7 @@ class Bench:
         import mrml
         import numpy as np
 
-        from TriplaneGaussianReconLib.image_files import read_image, read_segmentation
+        from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 
         image = read_image(volume)
         matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.grid.ijk_to_lps
@@ -126,7 +126,7 @@ def measure_cancel(bench: Bench, volume: Any, segmentation: Any, trusted: str, p
     """Print how soon runs that are cancelled in each stage have ended, and whether the scene is as it was."""
     import mrml
 
-    from TriplaneGaussianReconLib.progress import STAGES
+    from TriplaneGaussianReconLib.runtime.progress import STAGES
 
     before, worst, unchanged = mrml.fingerprint(bench.scene), (0.0, ""), True
     for stage in STAGES:

@@ -22,14 +22,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from TriplaneGaussianReconLib.evaluation import peak_memory
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.image_files import read_image
-from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.rasterizer import rasterize
-from TriplaneGaussianReconLib.reconstruction import Reconstruction, reconstruct
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.evaluation.evaluation import peak_memory
+from TriplaneGaussianReconLib.io.readers import read_image
+from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction, reconstruct
+from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
 
 OPERATIONS_PER_PAIR = 30  # quadratic form, exponential, weight and one channel with its slope, forward
 

@@ -16,11 +16,11 @@ from cuda_on_host import IS_LINUX, HostKernels
 from evaluation_case import evaluated
 
 import TriplaneGaussianReconLib.rasterizer
-from TriplaneGaussianReconLib.evaluation import Report
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.presets import PRESETS
-from TriplaneGaussianReconLib.stop_signals import STOP_SIGNALS
-from TriplaneGaussianReconLib.threads import serial_torch
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.evaluation.evaluation import Report
+from TriplaneGaussianReconLib.runtime.stop_signals import STOP_SIGNALS
+from TriplaneGaussianReconLib.runtime.threads import serial_torch
 
 Textured = Callable[..., np.ndarray]
 Direction = tuple[tuple[float, float, float], ...]
@@ -55,7 +55,9 @@ def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
     """
     if not IS_LINUX:
         pytest.skip("CUDA kernels run on the CPU on Linux only")
-    from TriplaneGaussianReconLib.gpu import activation, compiler, field, program
+    from TriplaneGaussianReconLib.cuda import compiler, program
+    from TriplaneGaussianReconLib.gaussians import activation_cuda as activation
+    from TriplaneGaussianReconLib.gaussians import triplane_cuda as field
     from TriplaneGaussianReconLib.rasterizer import cuda
 
     order: list[str | int] = ["forward"]
@@ -72,7 +74,7 @@ def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (cuda, activation, field):
             patch.setattr(module, "kernels", kernels)
-        patch.setitem(TriplaneGaussianReconLib.rasterizer._MODULES, "cuda_on_host", ".cuda")
+        patch.setitem(TriplaneGaussianReconLib.rasterizer.rasterize._MODULES, "cuda_on_host", ".cuda")
         yield lambda wanted: order.__setitem__(0, wanted)
 
 

@@ -15,7 +15,8 @@ import slicer
 import vtk
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
-from . import dependencies, sample_data
+from .installation import dependencies
+from .scene import sample_data
 
 _MODULE = "TriplaneGaussianRecon"
 

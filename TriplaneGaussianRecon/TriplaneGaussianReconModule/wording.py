@@ -4,8 +4,8 @@ from __future__ import annotations
 import numpy as np
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.estimates import Estimate
-from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid
+from TriplaneGaussianReconLib.jobs.estimates import Estimate
 
 _OBLIQUE = 0.99  # cosine of the angle to the nearest anatomical axis below which slices are called oblique
 _HIGH, _MODERATE = 32.0, 26.0  # dB on slices that were hidden, across twice the real gap

@@ -8,20 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import comparison_figure, evaluation, evaluation_report
-from ..atomic_files import check_output
-from ..devices import choose
-from ..eclare import Eclare
+from ..config.baseline_presets import INNERGS_STYLE
+from ..config.presets import PRESETS, Preset
+from ..data.geometry import Axis, Grid
+from ..data.images import Image, Segmentation, aligned_to
+from ..data.observations import Observations
+from ..data.selection import Selection
 from ..errors import MissingPackageError, ReconstructionError
-from ..evaluation import Estimate, Method
-from ..geometry import Axis, Grid
-from ..image_files import read_image, read_segmentation
-from ..images import Image, Segmentation, aligned_to
-from ..observations import Observations
-from ..peer_presets import INNERGS_STYLE
-from ..presets import PRESETS, Preset
-from ..reconstruction import Memory, reconstruct
-from ..selection import Selection
+from ..evaluation import evaluation
+from ..evaluation import figure as comparison_figure
+from ..evaluation import table as evaluation_report
+from ..evaluation.eclare import Eclare
+from ..evaluation.evaluation import Estimate, Method
+from ..io.atomic import check_output
+from ..io.readers import read_image, read_segmentation
+from ..pipeline.reconstruction import Memory, reconstruct
+from ..runtime.devices import choose
 from .arguments import PRESETS as PRESET_NAMES
 from .console import note
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from ..atomic_files import check_output
-from ..storage import export_ply, load_model
+from ..gaussians.model_file import export_ply, load_model
+from ..io.atomic import check_output
 
 
 def run(arguments: Namespace) -> None:

@@ -22,7 +22,7 @@ from ..errors import (
     OutputError,
     ReconstructionError,
 )
-from ..stop_signals import interruptible
+from ..runtime.stop_signals import interruptible
 from .arguments import ExitCode, build_parser
 
 
@@ -54,7 +54,7 @@ def _explained(error: BaseException, arguments: argparse.Namespace) -> ExitCode:
         if isinstance(error, (BackendUnavailableError, MissingPackageError)):
             return ExitCode.MISSING
         return ExitCode.NOT_WRITTEN if isinstance(error, OutputError) else ExitCode.FAILED
-    from ..memory import is_lack
+    from ..runtime.memory import is_lack
 
     if is_lack(error):
         print("error: There is not enough memory for this. Close other programs, crop the volume to the part that "

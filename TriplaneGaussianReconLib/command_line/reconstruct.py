@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic_files import check_output, write_json
-from ..devices import choose
+from ..config.presets import preset_named
+from ..data.geometry import AXES, Axis, Grid, array_axis
+from ..data.images import Image, Segmentation, aligned_to
+from ..data.observations import Observations, closest_first
+from ..data.output_grid import isotropic_spacing, output_grid
+from ..data.selection import Selection, parse_numbers
 from ..errors import Cancelled, InputError
-from ..geometry import AXES, Axis, Grid, array_axis
-from ..image_files import check_writable, read_image, read_segmentation, write_image, write_segmentation
-from ..images import Image, Segmentation, aligned_to
-from ..observations import Observations, closest_first
-from ..output_grid import isotropic_spacing, output_grid
-from ..presets import preset_named
-from ..reconstruction import STAGES, Memory, Reconstruction, reconstruct
-from ..selection import Selection, parse_numbers
-from ..stop_signals import stoppable
-from ..storage import MODEL_EXTENSION, save_model
+from ..gaussians.model_file import MODEL_EXTENSION, save_model
+from ..io.atomic import check_output, write_json
+from ..io.readers import check_writable, read_image, read_segmentation, write_image, write_segmentation
+from ..pipeline.reconstruction import STAGES, Memory, Reconstruction, reconstruct
+from ..runtime.devices import choose
+from ..runtime.stop_signals import stoppable
 from .console import announce_stop, note, shown_progress
 
 _SUBSET_OPTIONS = ("keep_every", "hide_every", "keep_percent", "slices", "trust", "exclude")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic_files import check_output, whole_file
+from ..data.geometry import Grid
+from ..data.images import Image, Segmentation
 from ..errors import InputError
-from ..geometry import Grid
-from ..image_files import check_writable, write_image, write_segmentation
-from ..images import Image, Segmentation
-from ..model import IntensityScale, Model
-from ..rendering import draw
-from ..storage import load_model
+from ..gaussians.model import IntensityScale, Model
+from ..gaussians.model_file import load_model
+from ..io.atomic import check_output, whole_file
+from ..io.readers import check_writable, write_image, write_segmentation
+from ..rendering.rendering import draw
 from .saved_model import corners_of, pixel_of
 
 _MOST_PIXELS = 2 ** 26  # of a picture

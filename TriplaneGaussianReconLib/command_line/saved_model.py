@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from ..model import Model
+from ..gaussians.model import Model
 
 
 def pixel_of(model: Model) -> np.ndarray:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .errors import InputError
-from .networks import LearningEffort
-from .rasterizer import Mode
-from .triplane import Attribute, Fusion
+from ..errors import InputError
+from ..gaussians.triplane import Attribute, Fusion
+from ..rasterizer.rasterize import Mode
+from ..self_supervised.networks import LearningEffort
 
 
 @dataclass(frozen=True)

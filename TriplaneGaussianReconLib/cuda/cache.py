@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from ..atomic_files import whole_file
+from ..io.atomic import whole_file
 
 FOLDER_VARIABLE = "TRIPLANE_GAUSSIAN_RECON_CACHE"  # an environment variable with the folder to use instead
 

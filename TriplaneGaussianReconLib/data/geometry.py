@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 Axis = Literal["i", "j", "k"]
 AXES: tuple[Axis, Axis, Axis] = ("i", "j", "k")

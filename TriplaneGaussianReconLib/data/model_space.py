@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .errors import InputError
-from .gap_layout import plane_counts
+from ..errors import InputError
+from ..gaussians.model import IntensityScale, frame_of
+from ..labels.segmentation import LabelChannels
+from .gap_sampling import plane_counts
 from .geometry import Grid, PlaneStack
-from .model import IntensityScale, frame_of
 from .observations import Observations
-from .segmentation import LabelChannels
 from .slabs import Slab
 
 # Output slices count as lying on the trusted ones up to this share of their distance, over all of their extent.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 from .geometry import AXES, Axis, Grid, PlaneStack, array_axis
 from .images import Image, Segment, Segmentation, value_type
 from .selection import Selection

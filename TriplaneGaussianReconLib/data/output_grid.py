@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 from .geometry import AXES, Axis, Grid
 
 _MOST_VOXELS = 2 ** 31  # of a result; 60 GB with everything that belongs to it

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .errors import InputError, ReconstructionError
+from ..errors import InputError, ReconstructionError
 
 Interpolator = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

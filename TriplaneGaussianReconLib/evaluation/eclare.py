@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .atomic_files import write_array
-from .devices import choose
-from .errors import BackendUnavailableError, InputError, MissingPackageError, ReconstructionError
+from ..data.geometry import AXES, Axis, Grid, array_axis
+from ..data.images import Image, Segmentation
+from ..data.selection import Selection
+from ..errors import BackendUnavailableError, InputError, MissingPackageError, ReconstructionError
+from ..io.atomic import write_array
+from ..io.readers import read_image, write_image
+from ..io.temporary_folders import TemporaryFolder
+from ..runtime.devices import choose
 from .evaluation import Estimate
-from .geometry import AXES, Axis, Grid, array_axis
-from .image_files import read_image, write_image
-from .images import Image, Segmentation
-from .selection import Selection
-from .temporary_folders import TemporaryFolder
 
 PATCHES = 600_000  # to train with; its own default is a million
 _CUBIC = 0.01  # by what share of a voxel its sides may differ, and places be off

@@ -22,15 +22,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import classical, metrics
-from .atomic_files import write_array, write_json
-from .errors import InputError, OutputError, ReconstructionError
-from .geometry import Axis, Grid, array_axis
-from .images import Image, Segment, Segmentation
-from .observations import Observations
-from .selection import Selection
-from .stop_signals import STOP_SIGNALS
-from .temporary_folders import TemporaryFolder, delete_files
+from ..data.geometry import Axis, Grid, array_axis
+from ..data.images import Image, Segment, Segmentation
+from ..data.observations import Observations
+from ..data.selection import Selection
+from ..errors import InputError, OutputError, ReconstructionError
+from ..io.atomic import write_array, write_json
+from ..io.temporary_folders import TemporaryFolder, delete_files
+from ..runtime.stop_signals import STOP_SIGNALS
+from . import baselines as classical
+from . import metrics
 
 _STOP_SECONDS = 5.0  # that a method's process gets to stop what it has started
 _SAMPLE_POSITIONS = (0.25, 0.5, 0.75)  # among the held-out slices that are not blank

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.geometry import AXES, Axis, Grid
+from ..errors import InputError
+from ..io.atomic import whole_file
 from . import metrics
-from .atomic_files import whole_file
-from .errors import InputError
 from .evaluation import Report, Row
-from .geometry import AXES, Axis, Grid
 
 _PANEL_INCHES = 2.2
 _SMALLEST_SCALE = 0.05  # top of the difference scale at least, so that rounding does not look like an error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import InputError
+from ..errors import InputError
 
 _BLANK = 0.01  # a slice whose mean is below this holds nothing to score
 _SMALLEST_ERROR = 1e-10  # mean squared error; bounds the PSNR of identical slices at 100 dB

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..io.atomic import write_json
 from . import metrics
-from .atomic_files import write_json
 from .evaluation import Report, Row
 
 if TYPE_CHECKING:

@@ -10,30 +10,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arbitration import Arbitration
-from .confidence import coarsened
-from .correspondence import Correspondence
-from .descent import Adam, Plateau
-from .devices import Chosen
-from .errors import InputError
-from .fusion import Fusion
-from .gap_layout import layer_count
-from .gaussians import GaussianParameters
-from .geometry import PlaneStack
-from .initialization import Gaps, along_displacement, on_grid
-from .label_prior import LabelPrior
-from .line_prior import LinePrior
-from .memory import is_lack, release
-from .parts import Part, by_labels
-from .prediction import Prediction, corrected, predict
-from .presets import Preset
-from .progress import Run
-from .rendering import rasters
-from .segmentation import MOST_SLOTS
-from .slabs import Slab
+from ..config.presets import Preset
+from ..data.gap_sampling import layer_count
+from ..data.geometry import PlaneStack
+from ..data.model_space import LocalStack, Trusted, depth_of_pixels, depth_range
+from ..data.slabs import Slab
+from ..errors import InputError
+from ..gaussians.cloud import GaussianParameters
+from ..gaussians.placement import Gaps, along_displacement, on_grid
+from ..gaussians.shards import Part, by_labels
+from ..gaussians.triplane import TriplaneField
+from ..labels.segmentation import MOST_SLOTS
+from ..prediction.ensemble import Arbitration
+from ..prediction.expected_error import coarsened
+from ..prediction.fusion import Fusion
+from ..prediction.predict import Prediction, corrected, predict
+from ..registration.optical_flow import Correspondence
+from ..rendering.rendering import rasters
+from ..runtime.devices import Chosen
+from ..runtime.memory import is_lack, release
+from ..runtime.progress import Run
+from ..self_supervised.label_super_resolution import LabelPrior
+from ..self_supervised.optimizers import Adam, Plateau
+from ..self_supervised.super_resolution import LinePrior
 from .training import Drawing, View, refine, train, view_loss
-from .triplane import TriplaneField
-from .trusted import LocalStack, Trusted, depth_of_pixels, depth_range
 
 # What fitting takes at its peak, measured: bytes per Gaussian, per label slot of a Gaussian, and per pixel of a plane.
 BYTES_PER_GAUSSIAN, BYTES_PER_SLOT, BYTES_PER_PIXEL = 450, 40, 100

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .descent import Adam, LatestKnown, Plateau, repeat
-from .gaussians import GaussianParameters, Gaussians
-from .geometry import PlaneStack
+from ..config.presets import Training
+from ..data.geometry import PlaneStack
+from ..gaussians.cloud import GaussianParameters, Gaussians
+from ..gaussians.triplane import TriplaneField
+from ..rasterizer.rasterize import EPSILON, Backend, Mode, rasterize
+from ..runtime.threads import serial_torch
+from ..self_supervised.optimizers import Adam, LatestKnown, Plateau, repeat
 from .losses import structural_dissimilarity
-from .presets import Training
-from .rasterizer import EPSILON, Backend, Mode, rasterize
-from .threads import serial_torch
-from .triplane import TriplaneField
 
 # Ridge that keeps the least-squares refinement from chasing what the slices do not determine.
 RIDGE = 1e-3

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .program import kernels, macros
+from ..cuda.program import kernels, macros
 
 _THREADS = 256
 

@@ -84,7 +84,7 @@ class GaussianParameters:
     def drawn(self) -> Gaussians:
         """Return the Gaussians that the rasterizer draws; differentiable."""
         if self.centres.is_cuda:  # the same in one kernel
-            from .gpu.activation import activated
+            from .activation_cuda import activated
 
             precisions, weights = activated(self.tilts, self.in_plane, self.log_depths, self.raw_weights)
         else:

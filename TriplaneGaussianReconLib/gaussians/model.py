@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .confidence import ExpectedError
-from .gaussians import GaussianParameters
-from .geometry import PlaneStack
-from .images import Segment, value_type
-from .parts import Part, joined
-from .rasterizer import Mode
+from ..data.geometry import PlaneStack
+from ..data.images import Segment, value_type
+from ..prediction.expected_error import ExpectedError
+from ..rasterizer.rasterize import Mode
+from .cloud import GaussianParameters
+from .shards import Part, joined
 
 
 @dataclass(frozen=True)

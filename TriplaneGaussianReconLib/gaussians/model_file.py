@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .atomic_files import check_output, whole_file
-from .confidence import ExpectedError
-from .errors import InputError, MissingPackageError, cause
-from .gaussians import GaussianParameters
-from .images import Segment
+from ..data.images import Segment
+from ..errors import InputError, MissingPackageError, cause
+from ..io.atomic import check_output, whole_file
+from ..prediction.expected_error import ExpectedError
+from ..rasterizer.rasterize import Mode
+from .cloud import GaussianParameters
 from .model import IntensityScale, Model
-from .parts import Part
-from .rasterizer import Mode
+from .shards import Part
 
 MODEL_EXTENSION = ".safetensors"
 _FORMAT = "TriplaneGaussianRecon model"

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .correspondence import Correspondence
-from .gap_layout import evenly, layer_count, layer_stride
-from .gaussians import GaussianParameters
-from .geometry import PlaneStack
-from .image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
-from .label_prior import LabelPrior
-from .segmentation import Boxed, LabelChannels, Occupancies, between, boxed, on_slice
-from .stencils import Stencils
-from .threads import serial_opencv, serial_torch, shares, workers
+from ..data.gap_sampling import evenly, layer_count, layer_stride
+from ..data.geometry import PlaneStack
+from ..labels.segmentation import Boxed, LabelChannels, Occupancies, between, boxed, on_slice
+from ..registration.optical_flow import Correspondence
+from ..runtime.image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
+from ..runtime.threads import serial_opencv, serial_torch, shares, workers
+from ..self_supervised.label_super_resolution import LabelPrior
+from ..self_supervised.slice_context import Stencils
+from .cloud import GaussianParameters
 
 # Gaussians are placed so many pixels beyond the image, so that structures that move inwards leave no hole.
 MARGIN = 2

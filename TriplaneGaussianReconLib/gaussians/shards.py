@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch.nn.functional import pad
 
-from .errors import InputError, OutputError, cause
-from .gaussians import GaussianParameters
-from .temporary_folders import TemporaryFolder
+from ..errors import InputError, OutputError, cause
+from ..io.temporary_folders import TemporaryFolder
+from .cloud import GaussianParameters
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .gaussians import GaussianParameters
-from .gpu.field import decode, fits
+from .cloud import GaussianParameters
+from .triplane_cuda import decode, fits
 
 Fusion = Literal["concatenate", "weighted_sum"]
 Attribute = Literal["centres", "tilts", "scales", "weights", "intensity", "semantics"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .program import Kernels, kernels, macros
+from ..cuda.program import Kernels, kernels, macros
 
 _THREADS, _POINTS_PER_BLOCK, _BLOCKS_PER_PROCESSOR = 128, 64, 6
 _LARGEST_SHARED = 48 * 1024  # bytes per block that every card has

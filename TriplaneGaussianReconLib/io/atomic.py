@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, OutputError, ReconstructionError, cause
+from ..errors import InputError, OutputError, ReconstructionError, cause
 from .temporary_folders import TemporaryFolder
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, cause
-from .geometry import Grid
+from ..data.geometry import Grid
+from ..errors import InputError, cause
 
 _UNEVEN = 0.2  # of the slice distance: how far a DICOM slice may lie from its even position; headers are rounded
 _PIXEL_TYPE = {"8-bit unsigned integer": np.uint8, "8-bit signed integer": np.int8,

@@ -13,9 +13,9 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from .errors import InputError, MissingPackageError, cause
-from .geometry import Grid
-from .images import value_type
+from ..data.geometry import Grid
+from ..data.images import value_type
+from ..errors import InputError, MissingPackageError, cause
 
 _EXTENSIONS = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 _GZIP = b"\x1f\x8b"

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from .atomic_files import check_output, whole_file
-from .dicom_files import as_stored, read_slices, series_files
-from .errors import InputError, MissingPackageError, cause
-from .geometry import Grid
-from .images import Image, Segment, Segmentation, smallest_label_type, voxel_offset, whole_labels
-from .nifti_files import is_nifti, read_nifti
+from ..data.geometry import Grid
+from ..data.images import Image, Segment, Segmentation, smallest_label_type, voxel_offset, whole_labels
+from ..errors import InputError, MissingPackageError, cause
+from .atomic import check_output, whole_file
+from .dicom import as_stored, read_slices, series_files
+from .nifti import is_nifti, read_nifti
 
 WRITABLE_EXTENSIONS = (".nrrd", ".nii.gz", ".nii", ".mha", ".npz")  # one file each, and exact about geometry
 _READABLE = "NRRD, NIfTI, MetaImage or another format that SimpleITK knows, a folder of DICOM slices, or .npz"

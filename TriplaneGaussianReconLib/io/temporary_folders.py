@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-from .errors import OutputError, cause
+from ..errors import OutputError, cause
 
 if sys.platform != "win32":
     import fcntl

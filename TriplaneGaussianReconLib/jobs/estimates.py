@@ -19,11 +19,11 @@ from typing import Literal
 
 import numpy as np
 
-from .errors import InputError
-from .gap_layout import layer_count, plane_counts
-from .geometry import AXES, Axis, Grid
-from .observations import closest_first
-from .selection import Selection
+from ..data.gap_sampling import layer_count, plane_counts
+from ..data.geometry import AXES, Axis, Grid
+from ..data.observations import closest_first
+from ..data.selection import Selection
+from ..errors import InputError
 
 DeviceKind = Literal["cpu", "cuda"]
 

@@ -15,13 +15,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .atomic_files import write_array, write_json
-from .errors import InputError, OutputError, cause
-from .geometry import AXES, Axis, Grid
-from .images import Image, Segment, Segmentation
-from .observations import closest_first
-from .output_grid import output_grid
-from .selection import Selection
+from ..data.geometry import AXES, Axis, Grid
+from ..data.images import Image, Segment, Segmentation
+from ..data.observations import closest_first
+from ..data.output_grid import output_grid
+from ..data.selection import Selection
+from ..errors import InputError, OutputError, cause
+from ..io.atomic import write_array, write_json
 
 FORMAT = 1  # raised when an older program would misread the files
 STOP = "stop"  # a file of this name in the folder asks the worker to stop

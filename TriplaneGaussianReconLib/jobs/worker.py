@@ -1,11 +1,11 @@
-"""Does one job in a process of its own: `python -m TriplaneGaussianReconLib.worker FOLDER`.
+"""Does one job in a process of its own: `python -m TriplaneGaussianReconLib.jobs.worker FOLDER`.
 
 Whatever goes wrong here, the program that gave the job out lives on, and all memory is free again afterwards.  Standard
 output carries messages alone (see `jobs`); what libraries print goes to standard error.  The work stops when the file
 `jobs.STOP` appears in the folder, when a signal asks for it (Ctrl-C, SIGTERM, SIGHUP; a second one interrupts at once),
 and when the other end of standard input or standard output is gone.
 
-`python -m TriplaneGaussianReconLib.worker --devices` prints what there is to compute on, as one line of JSON.
+`python -m TriplaneGaussianReconLib.jobs.worker --devices` prints what there is to compute on, as one line of JSON.
 """
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import Cancelled, MissingPackageError, OutputError, ReconstructionError, cause
-from .jobs import MODEL, STOP, Job, Outcome, check_room, line, write_preview
-from .observations import Observations
-from .stop_signals import stoppable
+from ..data.observations import Observations
+from ..errors import Cancelled, MissingPackageError, OutputError, ReconstructionError, cause
+from ..runtime.stop_signals import stoppable
+from .protocol import MODEL, STOP, Job, Outcome, check_room, line, write_preview
 
 if TYPE_CHECKING:
-    from .preview import Preview
-    from .progress import Progress
+    from ..rendering.preview import Preview
+    from ..runtime.progress import Progress
 
 _BETWEEN_MESSAGES = 0.1  # seconds between two messages about progress
 _BETWEEN_LOOKS = 0.05  # seconds between two looks for the file that asks to stop
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     faulthandler.enable()  # a crash leaves on standard error where it happened
     messages = Messages()
     if arguments[0] == "--devices":
-        from .devices import available
+        from ..runtime.devices import available
 
         messages.send_line(json.dumps([asdict(device) for device in available()]))
         return ExitCode.FINISHED
@@ -161,8 +161,8 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     check_room(folder, _outcome_bytes(job, observations))
 
     # What takes seconds to load comes after what can be refused at once.
-    from .devices import choose
-    from .reconstruction import Memory, reconstruct
+    from ..pipeline.reconstruction import Memory, reconstruct
+    from ..runtime.devices import choose
 
     chosen = choose(job.device)
     messages.send("started", device=str(chosen.device), note=chosen.note)
@@ -179,7 +179,7 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
                          should_stop=should_stop, preview=show)
     model = None
     if job.keep_model:
-        from .storage import save_model
+        from ..gaussians.model_file import save_model
 
         save_model(folder / MODEL, result.model)
         model = folder / MODEL

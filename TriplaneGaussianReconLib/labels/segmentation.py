@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .gap_layout import evenly, layer_stride
-from .image_operations import constants, sampled
-from .images import Segment
+from ..data.gap_sampling import evenly, layer_stride
+from ..data.images import Segment
+from ..runtime.image_operations import constants, sampled
 
 # Distance from the border (pixels) at which the occupancy reaches 0 or 1.
 BAND = 3.0

@@ -10,32 +10,32 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from . import __version__
-from .arbitration import Arbitration, arbitrate, lesson
-from .confidence import ExpectedError
-from .correspondence import Correspondence, correspond
-from .devices import Chosen, choose
-from .fitting import Fitting, Residual, Task
-from .fusion import Fusion, learn_fusion
-from .fusion import applies as fusion_applies
-from .gap_layout import evenly
-from .geometry import Grid
-from .images import Image, Segmentation
-from .label_prior import LabelPrior, LabelTeacher
-from .line_prior import LinePrior, Teacher, teach_all
-from .memory import budget, is_lack, release
-from .model import IntensityScale, Model
-from .observations import Observations
-from .parts import PartStore
-from .prediction import predict
-from .presets import Preset, preset_named
-from .preview import Preview, Previews
-from .progress import STAGES, Progress, Run
-from .rendering import Canvas, expected_error_on_grid
-from .slabs import Slab, plan
-from .stencils import Stencils
-from .threads import serial_opencv, serial_torch
-from .trusted import Trusted
+from .. import __version__
+from ..config.presets import Preset, preset_named
+from ..data.gap_sampling import evenly
+from ..data.geometry import Grid
+from ..data.images import Image, Segmentation
+from ..data.model_space import Trusted
+from ..data.observations import Observations
+from ..data.slabs import Slab, plan
+from ..fitting.slab_fitting import Fitting, Residual, Task
+from ..gaussians.model import IntensityScale, Model
+from ..gaussians.shards import PartStore
+from ..prediction.ensemble import Arbitration, arbitrate, lesson
+from ..prediction.expected_error import ExpectedError
+from ..prediction.fusion import Fusion, learn_fusion
+from ..prediction.fusion import applies as fusion_applies
+from ..prediction.predict import predict
+from ..registration.optical_flow import Correspondence, correspond
+from ..rendering.preview import Preview, Previews
+from ..rendering.rendering import Canvas, expected_error_on_grid
+from ..runtime.devices import Chosen, choose
+from ..runtime.memory import budget, is_lack, release
+from ..runtime.progress import STAGES, Progress, Run
+from ..runtime.threads import serial_opencv, serial_torch
+from ..self_supervised.label_super_resolution import LabelPrior, LabelTeacher
+from ..self_supervised.slice_context import Stencils
+from ..self_supervised.super_resolution import LinePrior, Teacher, teach_all
 
 T = TypeVar("T")
 

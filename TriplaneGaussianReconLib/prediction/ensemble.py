@@ -19,12 +19,12 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
-from .correspondence import Correspondence, correspond
-from .image_operations import CPU, blurred, transferred
-from .interpolation import CANDIDATES, INTERPOLATIONS, Neighbours, candidates, working_memory
-from .line_prior import LinePrior, Teacher
-from .stencils import Stencils
-from .threads import serial_opencv, serial_torch, shares, workers
+from ..registration.optical_flow import Correspondence, correspond
+from ..runtime.image_operations import CPU, blurred, transferred
+from ..runtime.threads import serial_opencv, serial_torch, shares, workers
+from ..self_supervised.slice_context import Stencils
+from ..self_supervised.super_resolution import LinePrior, Teacher
+from .interpolators import CANDIDATES, INTERPOLATIONS, Neighbours, candidates, working_memory
 
 T = TypeVar("T", Tensor, np.ndarray)
 

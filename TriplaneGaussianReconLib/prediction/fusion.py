@@ -20,15 +20,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from . import interpolation
-from .correspondence import SMALLEST_SIDE, Motion, correspond
-from .descent import learn, repeatable
-from .image_operations import constants, transferred
-from .interpolation import INTERPOLATIONS, Neighbours, candidates
-from .line_prior import SMALL_ERROR, LinePrior
-from .networks import LearningEffort, LearntNetwork, ResidualNetwork
-from .stencils import Stencils
-from .threads import serial_torch, shares, workers
+from ..registration.optical_flow import SMALLEST_SIDE, Motion, correspond
+from ..runtime.image_operations import constants, transferred
+from ..runtime.threads import serial_torch, shares, workers
+from ..self_supervised.networks import LearningEffort, LearntNetwork, ResidualNetwork
+from ..self_supervised.optimizers import learn, repeatable
+from ..self_supervised.slice_context import Stencils
+from ..self_supervised.super_resolution import SMALL_ERROR, LinePrior
+from . import interpolators as interpolation
+from .interpolators import INTERPOLATIONS, Neighbours, candidates
 
 # The candidates that are fused; the others are mixtures of these or nearly the same.
 FUSED = ("linear", "pchip", "flow", "gated_cubic", "gated_smooth")

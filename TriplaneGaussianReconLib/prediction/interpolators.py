@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .correspondence import Motion
-from .image_operations import as_shift, blurred, constants, pixel_centres, sampled, transferred
+from ..registration.optical_flow import Motion
+from ..runtime.image_operations import as_shift, blurred, constants, pixel_centres, sampled, transferred
 
 INTERPOLATIONS = ("linear", "pchip", "cubic", "flow", "flow_cubic", "gated", "gated_cubic", "straight_smooth",
                   "gated_smooth")

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .arbitration import Arbitration
-from .correspondence import Correspondence
+from ..data.gap_sampling import evenly
+from ..data.geometry import PlaneStack
+from ..registration.optical_flow import Correspondence
+from ..runtime.image_operations import CPU, blurred, constants
+from ..runtime.threads import serial_torch, shares, workers
+from ..self_supervised.slice_context import Stencils
+from ..self_supervised.super_resolution import LinePrior
+from .ensemble import Arbitration
 from .fusion import Fusion, features
 from .fusion import working_memory as fusion_memory
-from .gap_layout import evenly
-from .geometry import PlaneStack
-from .image_operations import CPU, blurred, constants
-from .interpolation import Neighbours, candidates, working_memory
-from .line_prior import LinePrior
-from .stencils import Stencils
-from .threads import serial_torch, shares, workers
+from .interpolators import Neighbours, candidates, working_memory
 
 NONE: Mapping[int, LinePrior] = MappingProxyType({})
 # How far (pixels, standard deviation) a correction by a crossing slice reaches.

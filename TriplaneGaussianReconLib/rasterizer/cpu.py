@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..gaussians import Gaussians
-from ..geometry import PlaneStack
+from ..data.geometry import PlaneStack
+from ..gaussians.cloud import Gaussians
 from . import cpu_kernels as kernels
 from .definitions import Mode, Sheets, depths, sheets_of
 from .simd import LANES

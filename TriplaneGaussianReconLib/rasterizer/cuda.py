@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..cuda.program import Kernels, kernels, macros
+from ..data.geometry import PlaneStack
 from ..errors import InputError
-from ..gaussians import Gaussians
-from ..geometry import PlaneStack
-from ..gpu.program import Kernels, kernels, macros
+from ..gaussians.cloud import Gaussians
 from .definitions import Mode, depths, sheets_of
 
 # As in kernels.cu.

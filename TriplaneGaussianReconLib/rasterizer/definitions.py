@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from ..geometry import PlaneStack
+from ..data.geometry import PlaneStack
 
 Mode = Literal["normalised", "additive", "alpha"]
 

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ..data.geometry import PlaneStack
 from ..errors import InputError
-from ..gaussians import Gaussians
-from ..geometry import PlaneStack
+from ..gaussians.cloud import Gaussians
 from .definitions import EPSILON, MAX_ALPHA, Mode
 
 __all__ = ["EPSILON", "MAX_ALPHA", "Backend", "Mode", "Raster", "rasterize"]

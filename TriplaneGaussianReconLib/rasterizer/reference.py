@@ -7,8 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..gaussians import Gaussians
-from ..geometry import PlaneStack
+from ..data.geometry import PlaneStack
+from ..gaussians.cloud import Gaussians
 from .definitions import EPSILON, MAX_ALPHA, Mode, depths
 
 _SYMMETRIC = (0, 1, 2, 1, 3, 4, 2, 4, 5)  # packed xx, xy, xz, yy, yz, zz to the nine elements of the matrix

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import torch
 
-from .image_operations import blurred
-from .threads import serial_opencv
+from ..runtime.image_operations import blurred
+from ..runtime.threads import serial_opencv
 
 # DIS needs room for its patches on two pyramid levels; on smaller slices structures are taken not to move.
 SMALLEST_SIDE = 24

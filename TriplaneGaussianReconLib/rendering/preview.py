@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .arbitration import Arbitration
-from .correspondence import Correspondence
-from .geometry import Axis, Grid, PlaneStack
-from .line_prior import LinePrior
-from .memory import is_lack
-from .prediction import predict
+from ..data.geometry import Axis, Grid, PlaneStack
+from ..data.model_space import Trusted, depth_range
+from ..data.slabs import Slab
+from ..prediction.ensemble import Arbitration
+from ..prediction.predict import predict
+from ..registration.optical_flow import Correspondence
+from ..runtime.memory import is_lack
+from ..self_supervised.super_resolution import LinePrior
 from .rendering import Canvas, slicing_axis
-from .slabs import Slab
-from .trusted import Trusted, depth_range
 
 
 @dataclass(frozen=True)

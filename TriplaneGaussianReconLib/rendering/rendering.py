@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .gaussians import Gaussians
-from .geometry import AXES, Axis, Grid, PlaneStack, array_axis
-from .memory import is_lack, release
-from .model import Model
-from .parts import Part, joined
-from .rasterizer import EPSILON, Backend, Mode, rasterize
-from .segmentation import LabelChannels
-from .training import Drawing
-from .trusted import depth_range
+from ..data.geometry import AXES, Axis, Grid, PlaneStack, array_axis
+from ..data.model_space import depth_range
+from ..fitting.training import Drawing
+from ..gaussians.cloud import Gaussians
+from ..gaussians.model import Model
+from ..gaussians.shards import Part, joined
+from ..labels.segmentation import LabelChannels
+from ..rasterizer.rasterize import EPSILON, Backend, Mode, rasterize
+from ..runtime.memory import is_lack, release
 
 # Dense channels of so many bytes are drawn at a time; labels are decoded before the next planes are drawn.
 CHUNK_BYTES = 128 * 2 ** 20

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from .errors import BackendUnavailableError, InputError
-from .gpu.program import kernels, macros
-from .rasterizer import Backend
+from ..cuda.program import kernels, macros
+from ..errors import BackendUnavailableError, InputError
+from ..rasterizer.rasterize import Backend
 
 DEVICES = ("auto", "cpu", "cuda")  # and cuda:1 and so on, for one of several GPUs
 

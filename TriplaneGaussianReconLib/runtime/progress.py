@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .errors import Cancelled
+from ..errors import Cancelled
 
 # The stages of a reconstruction in order, with their usual share of the time.
 STAGES = {"correspondence": 0.03, "learning": 0.33, "arbitration": 0.05, "fusion": 0.12, "labels": 0.12,

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .line_pieces import Lines
-from .line_prior import MOST_SLICES, LinePrior, bridged
 from .networks import LearningEffort
+from .patches import Lines
+from .super_resolution import MOST_SLICES, LinePrior, bridged
 
 # Labels are learnt from as often as this power of the number of their border pixels says: large ones need not be seen
 # as often, and all count the same in the end.

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .descent import learn
-from .image_operations import constants, transferred
-from .label_pieces import Borders, LabelPieces
-from .line_pieces import Lines
-from .line_prior import KERNEL, LinePrior
+from ..labels.segmentation import Boxed, LabelChannels
+from ..runtime.image_operations import constants, transferred
+from .label_patches import Borders, LabelPieces
 from .networks import BridgingNetwork, LearningEffort, ResidualNetwork
-from .segmentation import Boxed, LabelChannels
-from .stencils import Stencils, turned
+from .optimizers import learn
+from .patches import Lines
+from .slice_context import Stencils, turned
+from .super_resolution import KERNEL, LinePrior
 
 # Slices thicker than this (pixels) are averages; labels within them say too little about labels across them.
 THICKEST = 2.0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from .memory import budget
+from ..runtime.memory import budget
 
 # On a GPU so many steps are made one operation after another; further ones are recorded once and replayed.
 RECORD_AFTER = 3

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .image_operations import constants, transferred
+from ..runtime.image_operations import constants, transferred
 from .networks import LearningEffort
-from .stencils import Stencils
+from .slice_context import Stencils
 
 # Length (pixels) of the pieces of lines on which the network learns.
 PIECE = 48

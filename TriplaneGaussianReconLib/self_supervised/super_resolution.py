@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .descent import learn
-from .image_operations import constants, transferred
-from .line_pieces import LinePieces, Lines
+from ..runtime.image_operations import constants, transferred
+from ..runtime.threads import serial_torch
 from .networks import BridgingNetwork, LearningEffort, ResidualNetwork
-from .stencils import Stencils, turned
-from .threads import serial_torch
+from .optimizers import learn
+from .patches import LinePieces, Lines
+from .slice_context import Stencils, turned
 
 # Pixels by which a convolution reaches along a line.
 KERNEL = 5

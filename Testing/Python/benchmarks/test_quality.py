@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from repository import ROOT
 
-BENCHMARKS = str(Path(__file__).resolve().parents[1] / "Benchmarks")
+BENCHMARKS = str(ROOT / "Testing" / "Benchmarks")
 
 
 @pytest.fixture

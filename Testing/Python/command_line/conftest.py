@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib.command_line import main
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.image_files import write_image, write_segmentation
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.command_line.main import main
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.io.readers import write_image, write_segmentation
 
 SHAPE = (11, 30, 34)
 SPACING = (0.9, 0.9, 2.7)

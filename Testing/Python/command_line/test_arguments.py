@@ -4,16 +4,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
-from TriplaneGaussianReconLib.command_line import arguments, main
-from TriplaneGaussianReconLib.devices import DEVICES
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.presets import PRESETS
-
-ROOT = Path(__file__).resolve().parents[3]
+from TriplaneGaussianReconLib.command_line import arguments
+from TriplaneGaussianReconLib.command_line.main import main
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.runtime.devices import DEVICES
 
 
 @pytest.mark.parametrize("argv", [[], ["reconstruct"], ["evaluate"], ["render"], ["info"], ["export"]])

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from TriplaneGaussianReconLib.command_line import reconstruct as command
-from TriplaneGaussianReconLib.devices import choose
 from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.runtime.devices import choose
 
 Run = Callable[..., int]
 
@@ -31,7 +31,7 @@ def test_the_progress_bar_shows_stage_step_and_loss(monkeypatch: pytest.MonkeyPa
     import io
 
     from TriplaneGaussianReconLib.command_line.console import shown_progress
-    from TriplaneGaussianReconLib.reconstruction import STAGES, Progress
+    from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Progress
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

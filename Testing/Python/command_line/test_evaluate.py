@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib.devices import choose
-from TriplaneGaussianReconLib.images import Image, Segmentation
-from TriplaneGaussianReconLib.presets import PRESETS
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
+from TriplaneGaussianReconLib.runtime.devices import choose
 
 Run = Callable[..., int]
 
@@ -68,7 +68,7 @@ def test_evaluate_with_few_slices_hidden_and_no_simpleitk(run: Run, volume: Imag
 
 
 def test_innergs_style_is_paper_from_a_grid_without_the_field() -> None:
-    from TriplaneGaussianReconLib.peer_presets import INNERGS_STYLE
+    from TriplaneGaussianReconLib.config.baseline_presets import INNERGS_STYLE
 
     paper = PRESETS["paper"]
     assert (INNERGS_STYLE.initialization, INNERGS_STYLE.mode, INNERGS_STYLE.predicted_weight) == ("grid", paper.mode, 0)
@@ -78,7 +78,7 @@ def test_innergs_style_is_paper_from_a_grid_without_the_field() -> None:
 
 def test_default_methods_are_the_classical_ones_fast_and_eclare_where_it_is(
         run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from TriplaneGaussianReconLib import evaluation
+    from TriplaneGaussianReconLib.evaluation import evaluation
 
     asked = []
     monkeypatch.setattr(evaluation, "run", lambda *_: evaluation.Outcome(failure="not tried"))

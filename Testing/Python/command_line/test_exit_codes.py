@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 from posix_case import POSIX
+from repository import ROOT
 
 from TriplaneGaussianReconLib.command_line import reconstruct as command
 from TriplaneGaussianReconLib.errors import Cancelled
 
-ROOT = Path(__file__).resolve().parents[3]
 Run = Callable[..., int]
 
 
 def test_missing_devices_and_packages_end_with_3(run: Run, capsys: pytest.CaptureFixture[str],
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    from TriplaneGaussianReconLib import devices
     from TriplaneGaussianReconLib.errors import BackendUnavailableError
+    from TriplaneGaussianReconLib.runtime import devices
 
     def unavailable(index: int, computer: devices.Computer) -> None:
         raise BackendUnavailableError("There is no such device.")

@@ -13,11 +13,11 @@ import pytest
 
 from TriplaneGaussianReconLib.command_line import reconstruct as command
 from TriplaneGaussianReconLib.command_line.arguments import build_parser
-from TriplaneGaussianReconLib.devices import choose
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.image_files import read_image, read_segmentation, write_image, write_segmentation
-from TriplaneGaussianReconLib.images import Image, Segmentation
-from TriplaneGaussianReconLib.presets import PRESETS
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
+from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation, write_image, write_segmentation
+from TriplaneGaussianReconLib.runtime.devices import choose
 
 Run = Callable[..., int]
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib.image_files import read_image, read_segmentation
+from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 
 Run = Callable[..., int]
 

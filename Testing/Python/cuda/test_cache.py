@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from TriplaneGaussianReconLib.gpu import cache
+from TriplaneGaussianReconLib.cuda import cache
 
 
 @pytest.fixture

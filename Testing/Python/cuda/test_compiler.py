@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.errors import BackendUnavailableError
-from TriplaneGaussianReconLib.gpu import cache, compiler
-from TriplaneGaussianReconLib.gpu.compiler import (
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.cuda import cache, compiler
+from TriplaneGaussianReconLib.cuda.compiler import (
     Defines,
     architecture_for,
     architectures,
@@ -23,8 +23,8 @@ from TriplaneGaussianReconLib.gpu.compiler import (
     require_packages,
     version,
 )
-from TriplaneGaussianReconLib.gpu.program import macros
-from TriplaneGaussianReconLib.presets import PRESETS
+from TriplaneGaussianReconLib.cuda.program import macros
+from TriplaneGaussianReconLib.errors import BackendUnavailableError
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="NVIDIA has no compiler for macOS")
 

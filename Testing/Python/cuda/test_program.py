@@ -7,10 +7,11 @@ from threading import Thread
 
 import pytest
 import torch
+from repository import ROOT
 from torch import Tensor
 
-from TriplaneGaussianReconLib.gpu import compiler
-from TriplaneGaussianReconLib.gpu.program import Kernels, kernels, macros
+from TriplaneGaussianReconLib.cuda import compiler
+from TriplaneGaussianReconLib.cuda.program import Kernels, kernels, macros
 
 FLOAT = macros(torch.float32)
 ECHO = """
@@ -111,8 +112,8 @@ def test_the_source_is_loaded_once_for_each_gpu() -> None:
 
 def test_importing_the_library_does_not_start_cuda() -> None:
     code = ("import sys\nimport torch\nimport TriplaneGaussianReconLib.rasterizer.cuda\n"
-            "from TriplaneGaussianReconLib.devices import choose\nchoose('cpu')\n"
+            "from TriplaneGaussianReconLib.runtime.devices import choose\nchoose('cpu')\n"
             "print('cuda.core' in sys.modules, torch.cuda.is_initialized())")
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           check=True)
     assert done.stdout.split() == ["False", "False"]

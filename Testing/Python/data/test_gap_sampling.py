@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib.gap_layout import evenly, layer_count, layer_stride, plane_counts
+from TriplaneGaussianReconLib.data.gap_sampling import evenly, layer_count, layer_stride, plane_counts
 
 
 @pytest.mark.parametrize(("width", "pixel", "step", "count"), [

@@ -6,8 +6,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, PlaneStack, array_axis
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid, PlaneStack, array_axis
 
 ORIGIN, SPACING = (10.0, -20.0, 30.0), (0.5, 2.0, 3.0)
 C30, S30 = 0.8660254037844387, 0.5

@@ -4,9 +4,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation, aligned_to, value_type, voxel_offset
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation, aligned_to, value_type, voxel_offset
 
 
 def labels_of(grid: Grid) -> np.ndarray:

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib.geometry import Axis, Grid
-from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.trusted import Trusted
+from TriplaneGaussianReconLib.data.geometry import Axis, Grid
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.model_space import Trusted
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
 
 TURN = np.radians(20.0)
 OBLIQUE = ((np.cos(TURN), -np.sin(TURN), 0.0), (np.sin(TURN), np.cos(TURN), 0.0), (0.0, 0.0, -1.0))

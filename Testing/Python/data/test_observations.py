@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.model_space import Trusted
+from TriplaneGaussianReconLib.data.observations import Observations, SliceStack
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid, array_axis
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.observations import Observations, SliceStack
-from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.trusted import Trusted
 
 SHAPE = (6, 7, 8)
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import pytest
 
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.output_grid import isotropic_spacing, output_grid
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.output_grid import isotropic_spacing, output_grid
 
 THICK = Grid((11, 30, 40), spacing=(0.5, 0.7, 3.0))
 

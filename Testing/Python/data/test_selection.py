@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import pytest
 
+from TriplaneGaussianReconLib.data.selection import Selection, parse_numbers
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.selection import Selection, parse_numbers
 
 
 def test_indices_are_sorted_and_unique() -> None:

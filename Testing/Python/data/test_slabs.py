@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib.slabs import HALO, Slab, plan
+from TriplaneGaussianReconLib.data.slabs import HALO, Slab, plan
 
 
 def cost(slab: Slab, gap_bytes: np.ndarray) -> float:

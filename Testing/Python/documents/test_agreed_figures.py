@@ -1,15 +1,14 @@
 """The scores are those of the protocol that quality is measured by: figures agreed on once, on a sample scan."""
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from repository import SAMPLES
 
-from TriplaneGaussianReconLib import classical, metrics
-from TriplaneGaussianReconLib.image_files import read_image, read_segmentation
+from TriplaneGaussianReconLib.evaluation import baselines as classical
+from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 
-SAMPLES = Path(__file__).parents[2] / "Resources" / "SampleData"
 # ct_spine_lumbar, every 2nd slice along k kept; computed by the protocol's own program.
 IMAGE_FIGURES = {  # PSNR and its standard deviation (dB), SSIM and its standard deviation
     "nearest": (24.0364, 2.7619, 0.3583, 0.0451), "linear": (25.5571, 2.5016, 0.4221, 0.0479),

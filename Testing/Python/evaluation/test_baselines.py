@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib import classical, metrics
 from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
+from TriplaneGaussianReconLib.evaluation import baselines as classical
+from TriplaneGaussianReconLib.evaluation import metrics
 
 UNEVEN = np.array([0.0, 1.0, 4.0, 9.0])
 WANTED = np.array([0.0, 0.5, 2.0, 4.0, 8.0])

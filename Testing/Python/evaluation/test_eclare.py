@@ -21,22 +21,23 @@ import psutil
 import pytest
 import torch
 from posix_case import POSIX
+from repository import ROOT
 
-from TriplaneGaussianReconLib import classical, eclare
-from TriplaneGaussianReconLib.eclare import Eclare
+from TriplaneGaussianReconLib.data.geometry import Axis, Grid, array_axis
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import (
     BackendUnavailableError,
     InputError,
     MissingPackageError,
     ReconstructionError,
 )
-from TriplaneGaussianReconLib.evaluation import evaluate
-from TriplaneGaussianReconLib.geometry import Axis, Grid, array_axis
-from TriplaneGaussianReconLib.image_files import write_image
-from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.evaluation import baselines as classical
+from TriplaneGaussianReconLib.evaluation import eclare
+from TriplaneGaussianReconLib.evaluation.eclare import Eclare
+from TriplaneGaussianReconLib.evaluation.evaluation import evaluate
+from TriplaneGaussianReconLib.io.readers import write_image
 
-ROOT = Path(__file__).resolve().parents[2]
 COUNT = 11
 KEEP = Selection.every(COUNT, 3)
 STAND_IN = '''

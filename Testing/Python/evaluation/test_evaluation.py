@@ -21,9 +21,13 @@ from evaluation_case import (
 )
 from posix_case import POSIX, room_for
 
-from TriplaneGaussianReconLib import classical, metrics
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError, OutputError
-from TriplaneGaussianReconLib.evaluation import (
+from TriplaneGaussianReconLib.evaluation import baselines as classical
+from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.evaluation.evaluation import (
     CLASSICAL,
     Report,
     default_methods,
@@ -32,9 +36,6 @@ from TriplaneGaussianReconLib.evaluation import (
     run,
     segment_colors,
 )
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.selection import Selection
 
 
 def test_scores_are_those_of_the_held_out_slices(report: Report) -> None:

@@ -8,10 +8,10 @@ import pytest
 from evaluation_case import row
 from matplotlib.image import imread
 
-from TriplaneGaussianReconLib.comparison_figure import figure, upright
+from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.evaluation import Report
-from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.evaluation.evaluation import Report
+from TriplaneGaussianReconLib.evaluation.figure import figure, upright
 
 
 @pytest.mark.parametrize("kept", [["careful", "linear", "label-shape"], ["linear"], ["careful"], ["label-shape"]])

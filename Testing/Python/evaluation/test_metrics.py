@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib import metrics
 from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.evaluation import metrics
 
 SHAPE = (3, 16, 20)
 

@@ -11,10 +11,10 @@ import pytest
 from evaluation_case import HIDDEN, KEEP, moving_case, row
 from rich.console import Console
 
-from TriplaneGaussianReconLib import metrics
-from TriplaneGaussianReconLib.evaluation import Report, Row, evaluate
-from TriplaneGaussianReconLib.evaluation_report import table, to_json
-from TriplaneGaussianReconLib.images import Segmentation
+from TriplaneGaussianReconLib.data.images import Segmentation
+from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.evaluation.evaluation import Report, Row, evaluate
+from TriplaneGaussianReconLib.evaluation.table import table, to_json
 
 
 def test_table_fits_a_terminal_and_names_failures(report: Report) -> None:

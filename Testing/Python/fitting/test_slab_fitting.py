@@ -12,22 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from repository import ROOT, SAMPLES
 
-from TriplaneGaussianReconLib import fitting, reconstruction
-from TriplaneGaussianReconLib.devices import Chosen
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.data.geometry import Axis, Grid
+from TriplaneGaussianReconLib.data.images import Image, Segmentation, aligned_to
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.data.slabs import HALO
 from TriplaneGaussianReconLib.errors import Cancelled, InputError
-from TriplaneGaussianReconLib.fitting import Fitting, Task
-from TriplaneGaussianReconLib.geometry import Axis, Grid
-from TriplaneGaussianReconLib.image_files import read_image, read_segmentation
-from TriplaneGaussianReconLib.images import Image, Segmentation, aligned_to
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.presets import PRESETS
-from TriplaneGaussianReconLib.reconstruction import STAGES, Memory, Progress, Reconstruction, reconstruct
-from TriplaneGaussianReconLib.rendering import draw_grid, expected_error_on_grid
-from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.slabs import HALO
+from TriplaneGaussianReconLib.fitting import slab_fitting as fitting
+from TriplaneGaussianReconLib.fitting.slab_fitting import Fitting, Task
+from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
+from TriplaneGaussianReconLib.pipeline import reconstruction
+from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Memory, Progress, Reconstruction, reconstruct
+from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
+from TriplaneGaussianReconLib.runtime.devices import Chosen
 
-SAMPLES = Path(__file__).parents[2] / "Resources" / "SampleData"
 SEAM = 2e-3  # largest difference from the result in one go, as a share of the intensity range
 PLENTY = Memory(budget=10 ** 15)
 UNTAUGHT = replace(PRESETS["fast"], prior=None)
@@ -291,7 +292,7 @@ print(slabs, highest[0] - before)
 def test_memory_does_not_grow_with_the_number_of_slices() -> None:
     """Three times the slices add what they are made of, in and out, and no Gaussians."""
     def measured(count: int) -> tuple[int, int]:
-        root = str(Path(__file__).parents[2])
+        root = str(ROOT)
         printed = subprocess.run([sys.executable, "-c", MEASURED, root, str(count), str(100 * 2 ** 20)], check=True,
                                  capture_output=True, text=True).stdout
         slabs, grown = printed.split()[-2:]

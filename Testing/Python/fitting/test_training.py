@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from TriplaneGaussianReconLib.config.presets import Training
+from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.gaussians import GaussianParameters
-from TriplaneGaussianReconLib.geometry import PlaneStack
-from TriplaneGaussianReconLib.losses import structural_dissimilarity
-from TriplaneGaussianReconLib.presets import Training
-from TriplaneGaussianReconLib.rasterizer import Mode, rasterize
-from TriplaneGaussianReconLib.training import RIDGE, Drawing, View, _curvature_bound, refine, train
-from TriplaneGaussianReconLib.triplane import TriplaneField
+from TriplaneGaussianReconLib.fitting.losses import structural_dissimilarity
+from TriplaneGaussianReconLib.fitting.training import RIDGE, Drawing, View, _curvature_bound, refine, train
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
+from TriplaneGaussianReconLib.gaussians.triplane import TriplaneField
+from TriplaneGaussianReconLib.rasterizer.rasterize import Mode, rasterize
 
 BOX = torch.tensor([[0.0, 0.0, 0.0], [7.0, 7.0, 2.0]])
 NAMES = ("centres", "tilts", "in_plane", "log_depths", "raw_weights", "values", "slopes", "channels")

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.gaussians import GaussianParameters
-from TriplaneGaussianReconLib.geometry import PlaneStack
-from TriplaneGaussianReconLib.rasterizer import rasterize
+from TriplaneGaussianReconLib.data.geometry import PlaneStack
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
+from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
 
 _SYMMETRIC = [0, 1, 2, 1, 3, 4, 2, 4, 5]
 
@@ -158,7 +158,7 @@ def test_conversion_keeps_the_type_of_the_channels() -> None:
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_kernels_activate_as_torch_does(device: str, request: pytest.FixtureRequest) -> None:
     """Precisions, weights and all gradients; `cpu` is the stand-in that runs the kernels on the processor."""
-    from TriplaneGaussianReconLib.gpu.activation import activated
+    from TriplaneGaussianReconLib.gaussians.activation_cuda import activated
 
     if device == "cpu":
         request.getfixturevalue("cuda_on_host")

@@ -15,17 +15,17 @@ from posix_case import POSIX, SHORTFALLS, room_for
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError, MissingPackageError, OutputError
-from TriplaneGaussianReconLib.gaussians import GaussianParameters
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.model import Model
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.parts import Part, by_labels
-from TriplaneGaussianReconLib.reconstruction import Reconstruction, reconstruct
-from TriplaneGaussianReconLib.rendering import draw_grid, expected_error_on_grid
-from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.storage import export_ply, load_model, save_model
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
+from TriplaneGaussianReconLib.gaussians.model import Model
+from TriplaneGaussianReconLib.gaussians.model_file import export_ply, load_model, save_model
+from TriplaneGaussianReconLib.gaussians.shards import Part, by_labels
+from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction, reconstruct
+from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
 
 SHAPE = (9, 20, 24)
 

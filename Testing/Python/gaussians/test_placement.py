@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib import initialization
-from TriplaneGaussianReconLib.correspondence import Correspondence, correspond
-from TriplaneGaussianReconLib.gap_layout import evenly
-from TriplaneGaussianReconLib.gaussians import GaussianParameters
-from TriplaneGaussianReconLib.geometry import PlaneStack
-from TriplaneGaussianReconLib.images import Segment
-from TriplaneGaussianReconLib.initialization import MARGIN, REACH, Gaps, along_displacement, on_grid
-from TriplaneGaussianReconLib.presets import PRESETS
-from TriplaneGaussianReconLib.rasterizer import rasterize
-from TriplaneGaussianReconLib.segmentation import LabelChannels
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.data.gap_sampling import evenly
+from TriplaneGaussianReconLib.data.geometry import PlaneStack
+from TriplaneGaussianReconLib.data.images import Segment
+from TriplaneGaussianReconLib.gaussians import placement as initialization
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
+from TriplaneGaussianReconLib.gaussians.placement import MARGIN, REACH, Gaps, along_displacement, on_grid
+from TriplaneGaussianReconLib.labels.segmentation import LabelChannels
+from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
+from TriplaneGaussianReconLib.registration.optical_flow import Correspondence, correspond
 
 FAST = PRESETS["fast"]
 SHAPE = (28, 32)

@@ -9,8 +9,8 @@ import torch
 from posix_case import POSIX, room_for
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError
-from TriplaneGaussianReconLib.gaussians import GaussianParameters
-from TriplaneGaussianReconLib.parts import Part, PartStore, by_labels, joined
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
+from TriplaneGaussianReconLib.gaussians.shards import Part, PartStore, by_labels, joined
 
 
 def cloud(count: int, slots: int = 1, depth: float = 0.0) -> GaussianParameters:

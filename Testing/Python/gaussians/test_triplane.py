@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.gaussians import GaussianParameters
-from TriplaneGaussianReconLib.geometry import PlaneStack
-from TriplaneGaussianReconLib.rasterizer import rasterize
-from TriplaneGaussianReconLib.triplane import Fusion, TriplaneField
+from TriplaneGaussianReconLib.data.geometry import PlaneStack
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
+from TriplaneGaussianReconLib.gaussians.triplane import Fusion, TriplaneField
+from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
 
 BOX = torch.tensor([[-2.0, 1.0, 5.0], [6.0, 5.0, 7.0]])  # sides of 8, 4 and 2 mm
 LIMITS = {"centres": 2.0, "tilts": 0.3, "scales": 0.5, "weights": 4.0, "intensity": 0.25, "semantics": 0.125}

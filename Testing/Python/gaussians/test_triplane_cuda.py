@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib.gpu import field as gpu_field
-from TriplaneGaussianReconLib.triplane import Fusion, TriplaneField
+from TriplaneGaussianReconLib.gaussians import triplane_cuda as gpu_field
+from TriplaneGaussianReconLib.gaussians.triplane import Fusion, TriplaneField
 
 DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.gpu))
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from posix_case import POSIX, SHORTFALLS, room_for
 
-from TriplaneGaussianReconLib.atomic_files import check_output, whole_file, write_array, write_json
 from TriplaneGaussianReconLib.errors import OutputError
+from TriplaneGaussianReconLib.io.atomic import check_output, whole_file, write_array, write_json
 
 ARRAY = np.random.default_rng(0).integers(0, 30000, (8, 40, 40)).astype(np.int16)
 Write = Callable[[Path], object]

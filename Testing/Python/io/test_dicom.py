@@ -10,9 +10,9 @@ import pytest
 import SimpleITK as sitk
 from image_file_case import assert_same_place, make_grid, refused, voxels
 
+from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.image_files import read_image, read_segmentation
+from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 
 
 def write_dicom(folder: Path, array: np.ndarray, grid: Grid, series: str = "1", skip: tuple[int, ...] = (),

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from image_file_case import assert_same_place, make_grid, refused, voxels
 
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.image_files import read_image
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.io.readers import read_image
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 GRID = make_grid("oblique")

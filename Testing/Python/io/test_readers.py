@@ -16,14 +16,14 @@ import SimpleITK as sitk
 from image_file_case import DIRECTIONS, FORMATS, assert_same_place, make_grid, refused, voxels
 from numpy.typing import DTypeLike
 from posix_case import POSIX, SHORTFALLS, room_for
+from repository import ROOT
 
-from TriplaneGaussianReconLib import image_files
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.image_files import check_writable, read_image, write_image, write_segmentation
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.io import readers as image_files
+from TriplaneGaussianReconLib.io.readers import check_writable, read_image, write_image, write_segmentation
 
-ROOT = Path(__file__).parents[2]
 NOBODY = 65534  # the number of a user who owns nothing
 
 

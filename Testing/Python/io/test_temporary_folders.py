@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from posix_case import POSIX
+from repository import ROOT
 
-from TriplaneGaussianReconLib import temporary_folders
 from TriplaneGaussianReconLib.errors import OutputError
-from TriplaneGaussianReconLib.temporary_folders import TemporaryFolder, sweep
+from TriplaneGaussianReconLib.io import temporary_folders
+from TriplaneGaussianReconLib.io.temporary_folders import TemporaryFolder, sweep
 
-ROOT = Path(__file__).resolve().parents[2]
 HOLD = ("import sys\nfrom pathlib import Path\n"
-        "from TriplaneGaussianReconLib.temporary_folders import TemporaryFolder\n"
+        "from TriplaneGaussianReconLib.io.temporary_folders import TemporaryFolder\n"
         "folder = TemporaryFolder(Path(sys.argv[1]))\n(folder.path / 'file').touch()\n"
         "print(folder.path.parent, flush=True)\nsys.stdin.read()\n")
 

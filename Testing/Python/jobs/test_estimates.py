@@ -3,22 +3,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.data.gap_sampling import layer_count, plane_counts
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.estimates import DeviceKind, estimate, gaussians
-from TriplaneGaussianReconLib.gap_layout import layer_count, plane_counts
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.presets import PRESETS
-from TriplaneGaussianReconLib.reconstruction import reconstruct
-from TriplaneGaussianReconLib.selection import Selection
-
-ROOT = Path(__file__).resolve().parents[2]
+from TriplaneGaussianReconLib.jobs.estimates import DeviceKind, estimate, gaussians
+from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
 
 
 def cube(size: int, step: int) -> tuple[Grid, dict]:
@@ -88,7 +86,7 @@ def test_there_are_about_as_many_gaussians() -> None:
 
 
 def test_expecting_loads_nothing_heavy() -> None:
-    code = ("import sys\nimport TriplaneGaussianReconLib.estimates\n"
+    code = ("import sys\nimport TriplaneGaussianReconLib.jobs.estimates\n"
             "print(sorted({'torch', 'numba', 'cv2', 'SimpleITK', 'scipy', 'psutil'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 from posix_case import POSIX, SHORTFALLS, room_for
+from repository import ROOT
 
 import TriplaneGaussianReconLib.jobs as jobs
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError, OutputError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.jobs import MODEL, Job, Outcome, line, parse, read_preview, write_preview
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.jobs.protocol import MODEL, Job, Outcome, line, parse, read_preview, write_preview
 
-ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (5, 4, 3)
 DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
           ">i2", ">f4"]
@@ -287,7 +287,7 @@ def test_what_is_no_message_is_not_sent() -> None:
 
 
 def test_handing_out_jobs_loads_nothing_heavy() -> None:
-    code = ("import sys\nimport TriplaneGaussianReconLib.jobs\n"
+    code = ("import sys\nimport TriplaneGaussianReconLib.jobs.protocol\n"
             "print(sorted({'torch', 'numba', 'cv2', 'SimpleITK', 'scipy', 'psutil'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

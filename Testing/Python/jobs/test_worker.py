@@ -17,23 +17,23 @@ import numpy as np
 import pytest
 import torch
 from posix_case import POSIX
+from repository import ROOT
 
-from TriplaneGaussianReconLib import worker
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, InputError, MissingPackageError, OutputError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.jobs import MODEL, STOP, Job, Message, Outcome, line, parse, read_preview
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.progress import Progress
-from TriplaneGaussianReconLib.reconstruction import reconstruct
-from TriplaneGaussianReconLib.rendering import draw_grid
-from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.storage import load_model
-from TriplaneGaussianReconLib.worker import ExitCode, Pace, explained, seconds_left
+from TriplaneGaussianReconLib.gaussians.model_file import load_model
+from TriplaneGaussianReconLib.jobs import worker
+from TriplaneGaussianReconLib.jobs.protocol import MODEL, STOP, Job, Message, Outcome, line, parse, read_preview
+from TriplaneGaussianReconLib.jobs.worker import ExitCode, Pace, explained, seconds_left
+from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
+from TriplaneGaussianReconLib.rendering.rendering import draw_grid
+from TriplaneGaussianReconLib.runtime.progress import Progress
 
-ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (9, 20, 22)
-WORKER = [sys.executable, "-m", "TriplaneGaussianReconLib.worker"]
+WORKER = [sys.executable, "-m", "TriplaneGaussianReconLib.jobs.worker"]
 
 
 class StandInMessages:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.gap_layout import evenly, layer_stride
-from TriplaneGaussianReconLib.images import Segment
-from TriplaneGaussianReconLib.segmentation import (
+from TriplaneGaussianReconLib.data.gap_sampling import evenly, layer_stride
+from TriplaneGaussianReconLib.data.images import Segment
+from TriplaneGaussianReconLib.labels.segmentation import (
     ABSENT,
     BAND,
     LEARNT_SHARE,

@@ -13,10 +13,11 @@ import mrml
 import numpy as np
 import pytest
 import slicer
+from repository import ROOT
 from stand_in_worker import StandInWorkerProcess
-from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic
+from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 
-SCRIPT = Path(__file__).parents[2] / "TriplaneGaussianRecon/Resources/Scripts/reconstruct_folder.py"
+SCRIPT = ROOT / "TriplaneGaussianRecon/Resources/Scripts/reconstruct_folder.py"
 STORAGE = {"vtkMRMLScalarVolumeNode": "vtkMRMLVolumeArchetypeStorageNode",
            "vtkMRMLSegmentationNode": "vtkMRMLSegmentationStorageNode"}
 

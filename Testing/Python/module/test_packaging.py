@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 
 import cv2
 import pytest
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILD = Path(__file__).parent / "stand_in_slicer_build"
+BUILD = ROOT / "Testing/Python/support" / "stand_in_slicer_build"
 EXTENSION = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 DESCRIPTION = json.loads((ROOT / "TriplaneGaussianRecon.json").read_text(encoding="utf-8"))
 MODULE, LIBRARY = ROOT / "TriplaneGaussianRecon", ROOT / "TriplaneGaussianReconLib"
@@ -72,14 +72,15 @@ def test_exactly_the_files_of_module_and_library_are_installed(installed: Path) 
 def test_what_is_easily_forgotten_is_there(installed: Path) -> None:
     for file in ("TriplaneGaussianRecon.py", "Resources/UI/TriplaneGaussianRecon.ui", "Resources/requirements.txt",
                  "Resources/Icons/TriplaneGaussianRecon.png", "TriplaneGaussianReconModule/__init__.py",
-                 "TriplaneGaussianReconLib/gpu/kernels.cu", "TriplaneGaussianReconLib/worker.py"):
+                 "TriplaneGaussianReconLib/cuda/kernels.cu", "TriplaneGaussianReconLib/jobs/worker.py"):
         assert (installed / file).is_file(), file
 
 
 def test_the_installed_library_is_complete(installed: Path) -> None:
     code = ("import sys; sys.path[:0] = [sys.argv[1]]\n"
             "from pathlib import Path\n"
-            "import TriplaneGaussianReconLib.reconstruction, TriplaneGaussianReconLib.gpu.compiler as compiler\n"
+            "import TriplaneGaussianReconLib.pipeline.reconstruction\n"
+            "from TriplaneGaussianReconLib.cuda import compiler\n"
             "assert compiler.SOURCE.read_bytes()\n"
             "ours = [m.__file__ for n, m in sys.modules.items() if n.startswith('TriplaneGaussianRecon')]\n"
             "assert all(Path(sys.argv[1]) in Path(file).parents for file in ours), ours\n"
@@ -133,8 +134,7 @@ def test_line_ends_are_lf() -> None:
 
 def test_requirements_name_all_packages_that_a_reconstruction_imports() -> None:
     """But for what Slicer brings, the extension PyTorch installs, and what only the command line uses."""
-    others = {"command_line", "evaluation", "evaluation_report", "comparison_figure", "eclare", "classical", "metrics",
-              "image_files", "dicom_files", "nifti_files"}
+    others = {"command_line", "evaluation", "readers", "dicom", "nifti"}
     required = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8")
     allowed = {*re.findall(r"^[\w-]+", required, re.MULTILINE), "torch", "numpy", "cuda",
                "cv2",  # of opencv-python-headless

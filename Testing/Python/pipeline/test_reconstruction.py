@@ -13,14 +13,14 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
+from TriplaneGaussianReconLib.config.presets import PRESETS, Preset, preset_named
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, Cancelled, InputError
-from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid, array_axis
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.presets import PRESETS, Preset, preset_named
-from TriplaneGaussianReconLib.reconstruction import STAGES, Progress, Reconstruction, reconstruct
-from TriplaneGaussianReconLib.rendering import draw_grid, expected_error_on_grid
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Progress, Reconstruction, reconstruct
+from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
 
 SHAPE = (13, 28, 30)
 FAST = PRESETS["fast"]

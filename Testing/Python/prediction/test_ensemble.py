@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib import arbitration
-from TriplaneGaussianReconLib.arbitration import (
+from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.prediction import ensemble as arbitration
+from TriplaneGaussianReconLib.prediction.ensemble import (
     NARROWER,
     USUAL,
     USUAL_SHARE,
@@ -21,11 +22,10 @@ from TriplaneGaussianReconLib.arbitration import (
     disagreement,
     lesson,
 )
-from TriplaneGaussianReconLib.correspondence import correspond
-from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
-from TriplaneGaussianReconLib.line_prior import Teacher
-from TriplaneGaussianReconLib.networks import LearningEffort
+from TriplaneGaussianReconLib.prediction.interpolators import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.registration.optical_flow import correspond
+from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort
+from TriplaneGaussianReconLib.self_supervised.super_resolution import Teacher
 
 MOVING = ("flow", "flow_cubic", "gated", "gated_cubic", "gated_smooth")
 STRAIGHT = ("linear", "pchip", "cubic", "straight_smooth")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.confidence import COARSENESS, RISE, ExpectedError
+from TriplaneGaussianReconLib.prediction.expected_error import COARSENESS, RISE, ExpectedError
 
 OFFSETS = np.array([0.0, 4.0, 5.0, 11.0])
 

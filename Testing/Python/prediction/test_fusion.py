@@ -11,14 +11,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib import fusion
-from TriplaneGaussianReconLib.correspondence import Correspondence, Motion, correspond
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.fusion import FUSED, INPUTS, UNSEEN, Fusion, applies, features, learn_fusion, roughened
-from TriplaneGaussianReconLib.interpolation import INTERPOLATIONS, Neighbours, candidates
-from TriplaneGaussianReconLib.line_prior import SMALL_ERROR, LinePrior, Teacher
-from TriplaneGaussianReconLib.networks import LearningEffort, ResidualNetwork
-from TriplaneGaussianReconLib.stencils import Stencils
+from TriplaneGaussianReconLib.prediction import fusion
+from TriplaneGaussianReconLib.prediction.fusion import (
+    FUSED,
+    INPUTS,
+    UNSEEN,
+    Fusion,
+    applies,
+    features,
+    learn_fusion,
+    roughened,
+)
+from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.registration.optical_flow import Correspondence, Motion, correspond
+from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort, ResidualNetwork
+from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
+from TriplaneGaussianReconLib.self_supervised.super_resolution import SMALL_ERROR, LinePrior, Teacher
 
 CPU = torch.device("cpu")
 FEW_STEPS = LearningEffort(width=6, blocks=1, steps=8, batch=3, rate=1e-3, views=4)

@@ -9,8 +9,14 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from TriplaneGaussianReconLib.correspondence import Correspondence, correspond
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, INTERPOLATIONS, SMOOTHING, Neighbours, candidates
+from TriplaneGaussianReconLib.prediction.interpolators import (
+    CANDIDATES,
+    INTERPOLATIONS,
+    SMOOTHING,
+    Neighbours,
+    candidates,
+)
+from TriplaneGaussianReconLib.registration.optical_flow import Correspondence, correspond
 
 CPU = torch.device("cpu")
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib import prediction
-from TriplaneGaussianReconLib.arbitration import USUAL, Arbitration
-from TriplaneGaussianReconLib.correspondence import correspond
+from TriplaneGaussianReconLib.data.geometry import Grid, PlaneStack
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.geometry import Grid, PlaneStack
-from TriplaneGaussianReconLib.interpolation import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
-from TriplaneGaussianReconLib.line_prior import LinePrior
-from TriplaneGaussianReconLib.networks import ResidualNetwork
-from TriplaneGaussianReconLib.prediction import Prediction, corrected, predict
-from TriplaneGaussianReconLib.stencils import Stencils
+from TriplaneGaussianReconLib.prediction import predict as prediction
+from TriplaneGaussianReconLib.prediction.ensemble import USUAL, Arbitration
+from TriplaneGaussianReconLib.prediction.interpolators import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.prediction.predict import Prediction, corrected, predict
+from TriplaneGaussianReconLib.registration.optical_flow import correspond
+from TriplaneGaussianReconLib.self_supervised.networks import ResidualNetwork
+from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
+from TriplaneGaussianReconLib.self_supervised.super_resolution import LinePrior
 
 WEIGHTS = np.array([USUAL.get(name, 0.0) for name in INTERPOLATIONS])
 USUALLY = Arbitration(WEIGHTS, (0.01, 0.5), 1.0, ())

@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.gaussians import Gaussians
-from TriplaneGaussianReconLib.geometry import PlaneStack
-from TriplaneGaussianReconLib.rasterizer import EPSILON, MAX_ALPHA, Mode, Raster, rasterize
+from TriplaneGaussianReconLib.gaussians.cloud import Gaussians
+from TriplaneGaussianReconLib.rasterizer.rasterize import EPSILON, MAX_ALPHA, Mode, Raster, rasterize
 
 MODES: tuple[Mode, ...] = ("normalised", "additive", "alpha")
 INPUTS = ("centres", "precisions", "weights", "values", "slopes")
@@ -417,7 +417,7 @@ def test_options_that_do_not_exist(options: dict[str, object]) -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, TriplaneGaussianReconLib.rasterizer; sys.exit('numba' in sys.modules)"
+    code = "import sys, TriplaneGaussianReconLib.rasterizer.rasterize; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

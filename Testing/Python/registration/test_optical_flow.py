@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.correspondence import SMALLEST_SIDE, Correspondence, correspond, warp
+from TriplaneGaussianReconLib.registration.optical_flow import SMALLEST_SIDE, Correspondence, correspond, warp
 
 INNER = np.s_[10:-10, 10:-10]
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid, array_axis
-from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.preview import Preview
-from TriplaneGaussianReconLib.reconstruction import Memory, Reconstruction, reconstruct
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.pipeline.reconstruction import Memory, Reconstruction, reconstruct
+from TriplaneGaussianReconLib.rendering.preview import Preview
 
 SHAPE = (13, 22, 24)
 Textured = Callable[..., np.ndarray]
@@ -79,6 +79,6 @@ def test_without_memory_for_it_nothing_is_shown(volume: np.ndarray, monkeypatch:
     def lack(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("TriplaneGaussianReconLib.preview.predict", lack)
+    monkeypatch.setattr("TriplaneGaussianReconLib.rendering.preview.predict", lack)
     _, (final,) = previewed(volume, "k")
     assert final.is_final

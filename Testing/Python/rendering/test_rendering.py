@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib import rendering
-from TriplaneGaussianReconLib.gaussians import GaussianParameters
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.model import Model
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.parts import Part, by_labels
-from TriplaneGaussianReconLib.reconstruction import Reconstruction, reconstruct
-from TriplaneGaussianReconLib.rendering import Canvas, draw, draw_grid
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
+from TriplaneGaussianReconLib.gaussians.model import Model
+from TriplaneGaussianReconLib.gaussians.shards import Part, by_labels
+from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction, reconstruct
+from TriplaneGaussianReconLib.rendering import rendering
+from TriplaneGaussianReconLib.rendering.rendering import Canvas, draw, draw_grid
 
 SHAPE = (17, 40, 42)
 
@@ -114,7 +114,7 @@ def test_too_little_memory_draws_less_at_a_time(result: Reconstruction, monkeypa
             raise MemoryError
         return rasterize(gaussians, planes, **options)
 
-    from TriplaneGaussianReconLib import training
+    from TriplaneGaussianReconLib.fitting import training
 
     rasterize = training.rasterize
     monkeypatch.setattr(training, "rasterize", small)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.image_operations import (
+from TriplaneGaussianReconLib.runtime.image_operations import (
     as_shift,
     blurred,
     bordered,

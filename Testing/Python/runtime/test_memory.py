@@ -9,7 +9,7 @@ import psutil
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.memory import budget, is_lack
+from TriplaneGaussianReconLib.runtime.memory import budget, is_lack
 
 GIGABYTE = 10 ** 9
 

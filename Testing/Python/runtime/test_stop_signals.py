@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from posix_case import POSIX
+from repository import ROOT
 
-from TriplaneGaussianReconLib.stop_signals import STOP_SIGNALS, interruptible, stoppable
+from TriplaneGaussianReconLib.runtime.stop_signals import STOP_SIGNALS, interruptible, stoppable
 
-ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = [number.name for number in STOP_SIGNALS]
 pytestmark = pytest.mark.usefixtures("heard_signals")
 
@@ -47,7 +46,7 @@ def test_the_first_asks_and_the_second_interrupts(first: str, second: str) -> No
 @POSIX
 def test_a_hangup_that_is_ignored_stays_so() -> None:
     """As `nohup` asks for."""
-    program = ("import signal\nfrom TriplaneGaussianReconLib.stop_signals import interruptible, stoppable\n"
+    program = ("import signal\nfrom TriplaneGaussianReconLib.runtime.stop_signals import interruptible, stoppable\n"
                "with interruptible(), stoppable() as should_stop:\n"
                "    signal.raise_signal(signal.SIGHUP)\n    assert not should_stop()\n"
                "    signal.raise_signal(signal.SIGTERM)\n    assert should_stop()\n"

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.threads import MOST_BYTES, MOST_WORKERS, serial_opencv, serial_torch, shares, workers
+from TriplaneGaussianReconLib.runtime.threads import (
+    MOST_BYTES,
+    MOST_WORKERS,
+    serial_opencv,
+    serial_torch,
+    shares,
+    workers,
+)
 
 
 @pytest.fixture(autouse=True)

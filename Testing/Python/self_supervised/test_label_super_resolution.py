@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from TriplaneGaussianReconLib.data.images import Segment
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.images import Segment
-from TriplaneGaussianReconLib.label_prior import AGREED, THICKEST, LabelPrior, LabelTeacher
-from TriplaneGaussianReconLib.line_prior import LinePrior, Teacher
-from TriplaneGaussianReconLib.networks import LearningEffort
-from TriplaneGaussianReconLib.segmentation import Boxed, LabelChannels, boxed
-from TriplaneGaussianReconLib.stencils import Stencils
+from TriplaneGaussianReconLib.labels.segmentation import Boxed, LabelChannels, boxed
+from TriplaneGaussianReconLib.self_supervised.label_super_resolution import AGREED, THICKEST, LabelPrior, LabelTeacher
+from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort
+from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
+from TriplaneGaussianReconLib.self_supervised.super_resolution import LinePrior, Teacher
 
 FEW_STEPS = LearningEffort(width=6, blocks=1, steps=8, batch=4, rate=1e-3)
 NOT_LEARNING = replace(FEW_STEPS, rate=0.0)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from TriplaneGaussianReconLib.networks import ResidualNetwork
+from TriplaneGaussianReconLib.self_supervised.networks import ResidualNetwork
 
 KERNELS = ((1, 5), (3, 3))
 

@@ -8,9 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib import descent
-from TriplaneGaussianReconLib.descent import Adam, LatestKnown, Muon, Plateau, learn, orthogonal, repeat
 from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.self_supervised import optimizers as descent
+from TriplaneGaussianReconLib.self_supervised.optimizers import (
+    Adam,
+    LatestKnown,
+    Muon,
+    Plateau,
+    learn,
+    orthogonal,
+    repeat,
+)
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 DEVICES = (CPU, pytest.param(GPU, marks=pytest.mark.gpu))

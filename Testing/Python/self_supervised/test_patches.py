@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib import line_pieces
-from TriplaneGaussianReconLib.line_pieces import LinePieces, Lines, averaged, cubic_weight
-from TriplaneGaussianReconLib.networks import LearningEffort
-from TriplaneGaussianReconLib.stencils import Stencils
+from TriplaneGaussianReconLib.self_supervised import patches as line_pieces
+from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort
+from TriplaneGaussianReconLib.self_supervised.patches import LinePieces, Lines, averaged, cubic_weight
+from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 QUARTERS = np.array([0.25, 0.5, 0.75])

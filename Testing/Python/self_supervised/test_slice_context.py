@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.stencils import Stencils, turned
+from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils, turned
 
 UNEVEN = np.array([0.0, 2.0, 3.0, 7.0, 8.5, 12.0])
 QUARTERS = np.array([0.25, 0.5, 0.75])

@@ -14,18 +14,18 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from TriplaneGaussianReconLib import line_prior
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.line_prior import LinePrior, Teacher, teach_all
-from TriplaneGaussianReconLib.networks import LearningEffort, ResidualNetwork
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.presets import PRESETS
-from TriplaneGaussianReconLib.progress import Progress
-from TriplaneGaussianReconLib.reconstruction import Reconstruction, reconstruct
-from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.stencils import Stencils
+from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction, reconstruct
+from TriplaneGaussianReconLib.runtime.progress import Progress
+from TriplaneGaussianReconLib.self_supervised import super_resolution as line_prior
+from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort, ResidualNetwork
+from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
+from TriplaneGaussianReconLib.self_supervised.super_resolution import LinePrior, Teacher, teach_all
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 EFFORT = LearningEffort(width=12, blocks=1, steps=150, batch=32, rate=7e-3)

@@ -20,8 +20,8 @@ import pytest
 import slicer
 import vtk
 from stand_in_worker import StandInWorkerProcess
-from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic
-from TriplaneGaussianReconModule.results import ROLE
+from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
+from TriplaneGaussianReconModule.scene.results import ROLE
 
 SHAPE = (9, 14, 16)
 

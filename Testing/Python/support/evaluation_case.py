@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 
-from TriplaneGaussianReconLib import metrics
-from TriplaneGaussianReconLib.evaluation import CLASSICAL, Estimate, Report, Row, evaluate
-from TriplaneGaussianReconLib.geometry import Axis, Grid
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.selection import Selection
+from TriplaneGaussianReconLib.data.geometry import Axis, Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.evaluation.evaluation import CLASSICAL, Estimate, Report, Row, evaluate
 
 LARGE = 256_000_000  # bytes
 SHAPE = (9, 24, 28)

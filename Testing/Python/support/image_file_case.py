@@ -8,9 +8,9 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import DTypeLike
 
+from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.image_files import read_image
+from TriplaneGaussianReconLib.io.readers import read_image
 
 FORMATS = ("nrrd", "nii.gz", "nii", "mha", "npz")
 

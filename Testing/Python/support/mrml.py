@@ -19,7 +19,7 @@ import slicer.util
 import slicer_stand_ins
 import vtk
 
-from TriplaneGaussianReconLib.images import Image, Segmentation
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
 
 slicer_stand_ins.install()
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +16,11 @@ import qt
 import slicer
 from application import StandInApplication, StandInLayoutManager
 from PySide6.QtTest import QTest
-from TriplaneGaussianReconModule import dependencies, python_process
+from repository import ROOT
+from TriplaneGaussianReconModule.installation import dependencies
+from TriplaneGaussianReconModule.run import python_process
 
-MODULE = Path(__file__).resolve().parents[2] / "TriplaneGaussianRecon" / "TriplaneGaussianRecon.py"
+MODULE = ROOT / "TriplaneGaussianRecon" / "TriplaneGaussianRecon.py"
 
 
 @contextmanager

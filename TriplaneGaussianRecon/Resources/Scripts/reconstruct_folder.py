@@ -15,8 +15,8 @@ from typing import Any
 
 import slicer
 
-from TriplaneGaussianReconLib.atomic_files import whole_file
 from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError, cause
+from TriplaneGaussianReconLib.io.atomic import whole_file
 
 EXTENSIONS = (".nrrd", ".nii", ".nii.gz", ".mha")
 SEGMENTATION = ".seg.nrrd"

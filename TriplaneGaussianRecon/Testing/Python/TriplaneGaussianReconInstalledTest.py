@@ -17,7 +17,7 @@ class TriplaneGaussianReconInstalledTest(unittest.TestCase):
     def test_everything_is_beside_the_module(self) -> None:
         for file in ("Resources/Icons/TriplaneGaussianRecon.png", "Resources/UI/TriplaneGaussianRecon.ui",
                      "Resources/requirements.txt", "TriplaneGaussianReconModule/__init__.py",
-                     "TriplaneGaussianReconLib/__init__.py", "TriplaneGaussianReconLib/gpu/kernels.cu"):
+                     "TriplaneGaussianReconLib/__init__.py", "TriplaneGaussianReconLib/cuda/kernels.cu"):
             self.assertTrue((self.folder / file).is_file(), file)
         self.assertFalse(slicer.util.getModule(NAME).icon.isNull())
 
@@ -33,7 +33,7 @@ class TriplaneGaussianReconInstalledTest(unittest.TestCase):
 
     def test_samples_are_registered(self) -> None:
         from SampleData import SampleDataLogic
-        from TriplaneGaussianReconModule import sample_data
+        from TriplaneGaussianReconModule.scene import sample_data
 
         sample_data.registerSampleData()
         sources = SampleDataLogic.sampleDataSourcesByCategory(sample_data.CATEGORY)

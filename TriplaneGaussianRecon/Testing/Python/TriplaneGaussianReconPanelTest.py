@@ -6,7 +6,7 @@ from typing import Any
 
 import qt
 import slicer
-from TriplaneGaussianReconModule import dependencies
+from TriplaneGaussianReconModule.installation import dependencies
 
 NAME = "TriplaneGaussianRecon"
 LONGEST = 600_000  # milliseconds; far beyond what a run takes, so that a test that hangs fails

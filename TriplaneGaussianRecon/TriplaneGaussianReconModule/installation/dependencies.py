@@ -17,7 +17,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-_REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+_REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements.txt"
 
 # Packages that bring the same modules, and would be damaged by installing both.
 _INSTEAD = {"opencv-python-headless": ("opencv-contrib-python-headless", "opencv-python", "opencv-contrib-python")}
@@ -81,7 +81,7 @@ def ensure(parent: Any = None) -> bool:
         logging.error(_("Python packages are missing, and nobody can be asked: {packages}").format(
             packages=", ".join(lines)))
         return False
-    from .installation_dialog import InstallationDialog
+    from .dialog import InstallationDialog
 
     return InstallationDialog(parent).run()
 

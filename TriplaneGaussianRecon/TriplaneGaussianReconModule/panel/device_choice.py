@@ -8,8 +8,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from . import wording
-from .process import DeviceList
+from .. import wording
+from ..run.process import DeviceList
 
 
 class DeviceChoice:

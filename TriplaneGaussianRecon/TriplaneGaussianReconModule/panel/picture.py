@@ -5,7 +5,7 @@ import numpy as np
 import qt
 import slicer
 
-from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid
 
 _LARGEST = 256  # pixels of the longer side of a picture on the panel
 

@@ -10,8 +10,8 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .python_process import PythonProcess
-from .results import ROLE
+from ..run.python_process import PythonProcess
+from ..scene.results import ROLE
 from .views import placeBeside, show
 
 _TO_LPS = np.array([-1.0, -1.0, 1.0])

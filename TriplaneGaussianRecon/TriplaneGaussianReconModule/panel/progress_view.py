@@ -8,10 +8,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.jobs import Message
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.jobs.protocol import Message
 
-from . import wording
+from .. import wording
 from .picture import pixmap, windowOf
 from .slice_views import worldGrid
 

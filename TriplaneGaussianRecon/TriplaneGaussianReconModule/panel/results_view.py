@@ -13,11 +13,12 @@ from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError, cause
 
-from . import views, wording
-from .parameters import TriplaneGaussianReconParameterNode
+from .. import wording
+from ..run.parameters import TriplaneGaussianReconParameterNode
+from ..scene.report import ERROR, HIDDEN
+from ..scene.results import AXIS, INPUT, Results
+from . import views
 from .plane_drawing import PlaneDrawing
-from .report import ERROR, HIDDEN
-from .results import AXIS, INPUT, Results
 from .slice_views import mappedViews
 
 _NOTE = "Note: "  # how `report.provenance` begins what the user should know

@@ -7,10 +7,10 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid
 
-from .scene import gridOf
+from ..scene.nodes import gridOf
 
 _TO_LPS = np.array([-1.0, -1.0, 1.0])
 _STEPS = 20  # of Newton's method; one is enough unless a parent transform bends the volume

@@ -8,10 +8,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.geometry import AXES, Axis
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis
 
-from .report import ERROR, FRAME, SLICE
-from .results import ROLE
+from ..scene.report import ERROR, FRAME, SLICE
+from ..scene.results import ROLE
 from .slice_views import worldGrid
 
 LAYOUT = 8173  # a number that no other layout has, nor any other group of views

@@ -9,20 +9,23 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.data.geometry import AXES, Grid
+from TriplaneGaussianReconLib.data.output_grid import output_grid
+from TriplaneGaussianReconLib.data.selection import parse_numbers
 from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
-from TriplaneGaussianReconLib.geometry import AXES, Grid
-from TriplaneGaussianReconLib.output_grid import output_grid
-from TriplaneGaussianReconLib.selection import parse_numbers
 
-from . import dependencies, sample_data, views, wording
+from .. import wording
+from ..installation import dependencies
+from ..run.logic import TriplaneGaussianReconLogic
+from ..run.parameters import TriplaneGaussianReconParameterNode, Trust, keywords, requestOf, segmentIDs
+from ..scene import sample_data
+from ..scene.nodes import gridOf
+from ..scene.results import Results
+from . import views
 from .device_choice import DeviceChoice
-from .logic import TriplaneGaussianReconLogic
-from .parameters import TriplaneGaussianReconParameterNode, Trust, keywords, requestOf, segmentIDs
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
-from .results import Results
 from .results_view import ResultsView, setEnabledOrWhyNot
-from .scene import gridOf
 from .segment_list import SegmentList
 from .slice_views import shownSlice, worldGrid
 

@@ -12,17 +12,17 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, ReconstructionError
-from TriplaneGaussianReconLib.estimates import Estimate, estimate
-from TriplaneGaussianReconLib.jobs import Message
+from TriplaneGaussianReconLib.jobs.estimates import Estimate, estimate
+from TriplaneGaussianReconLib.jobs.protocol import Message
 
+from ..scene.frames import framesOf
+from ..scene.nodes import gridOf, segmentIDsOf
+from ..scene.results import Results, remove
 from .arguments import Slices, seedOf, slicesOf, spacingOf
-from .frames import framesOf
 from .parameters import TriplaneGaussianReconParameterNode
 from .process import WorkerProcess
+from .reconstruction import Run
 from .request import SEGMENTED, Request
-from .results import Results, remove
-from .run import Run
-from .scene import gridOf, segmentIDsOf
 
 
 class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):

@@ -12,12 +12,12 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.jobs import LAST, STOP, Message, parse
+from TriplaneGaussianReconLib.jobs.protocol import LAST, STOP, Message, parse
 
 from .python_process import PythonProcess, SingleShot
 
 GRACE_MILLISECONDS = 1500  # that a worker gets to stop in before it is killed
-_WORKER = ["-m", "TriplaneGaussianReconLib.worker"]
+_WORKER = ["-m", "TriplaneGaussianReconLib.jobs.worker"]
 
 
 class WorkerProcess:

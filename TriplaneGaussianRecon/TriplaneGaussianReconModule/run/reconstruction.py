@@ -15,15 +15,15 @@ import vtk
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, OutputError, ReconstructionError, cause
-from TriplaneGaussianReconLib.jobs import Message, Outcome, read_preview
+from TriplaneGaussianReconLib.jobs.protocol import Message, Outcome, read_preview
 
-from . import wording
-from .frames import Frame, Sequences, browserOf
+from .. import wording
+from ..scene.frames import Frame, Sequences, browserOf
+from ..scene.nodes import gridOf, imageOf, readSegmentation, stateOf, transformBetween
+from ..scene.report import Account, reported, scores
+from ..scene.results import Prepared, Results, add
 from .process import WorkerProcess
-from .report import Account, reported, scores
 from .request import Request, labelsOnSlices, remarks
-from .results import Prepared, Results, add
-from .scene import gridOf, imageOf, readSegmentation, stateOf, transformBetween
 from .steps import Pause, Steps
 
 PREFIX = "TriplaneGaussianRecon-"  # of folders for temporary files

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
+from TriplaneGaussianReconLib.data.output_grid import isotropic_spacing, output_grid
+from TriplaneGaussianReconLib.data.selection import Selection, parse_numbers
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import AXES, Axis, Grid, array_axis
-from TriplaneGaussianReconLib.images import Image, Segmentation
-from TriplaneGaussianReconLib.jobs import Job
-from TriplaneGaussianReconLib.output_grid import isotropic_spacing, output_grid
-from TriplaneGaussianReconLib.selection import Selection, parse_numbers
+from TriplaneGaussianReconLib.jobs.protocol import Job
 
 PRESETS = ("fast", "balanced", "best", "paper")  # as in the library, whose table of them needs torch
 SEGMENTED = "segmented"  # trusts the slices that carry segmentation

@@ -16,9 +16,9 @@ import vtk
 import vtk.util.numpy_support
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation, voxel_offset
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segment, Segmentation, voxel_offset
 
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 Box = tuple[slice, ...]  # a part of an array

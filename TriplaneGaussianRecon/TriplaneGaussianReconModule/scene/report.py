@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from TriplaneGaussianReconLib.geometry import AXES, Grid, array_axis
-from TriplaneGaussianReconLib.jobs import Outcome
+from TriplaneGaussianReconLib.data.geometry import AXES, Grid, array_axis
+from TriplaneGaussianReconLib.jobs.protocol import Outcome
 
-from .wording import quality
+from ..wording import quality
 
 # The columns of the table of slices, in order, their units, and what is not plain from their names.
 FRAME, SLICE, POSITION, TRUSTED, HIDDEN, ERROR = COLUMNS = (

@@ -18,13 +18,13 @@ import slicer
 import vtk
 import vtk.util.numpy_support
 
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Segmentation
-from TriplaneGaussianReconLib.jobs import Outcome
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Segmentation
+from TriplaneGaussianReconLib.jobs.protocol import Outcome
 
 from .frames import Frame, Sequences
+from .nodes import BINARY_LABELMAP, place
 from .report import COLUMNS, MEANINGS, UNITS, Account, provenance
-from .scene import BINARY_LABELMAP, place
 
 ROLE = "TriplaneGaussianRecon.Role"  # attribute of all nodes that a run leaves
 INPUT = "TriplaneGaussianRecon.Input"  # reference from the table of scores to the volume that was reconstructed

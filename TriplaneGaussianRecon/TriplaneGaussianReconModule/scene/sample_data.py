@@ -15,7 +15,7 @@ CATEGORY = "TriplaneGaussianRecon"
 # Published files keep their name and content for ever: every installed version of the module checks their checksums.
 URL = "https://raw.githubusercontent.com/TriplaneGaussianRecon/SlicerTriplaneGaussianRecon/main/Resources/SampleData"
 
-_MODULE_FOLDER = Path(__file__).resolve().parents[1]
+_MODULE_FOLDER = Path(__file__).resolve().parents[2]
 _SOURCE_FOLDER = _MODULE_FOLDER.parent / "Resources" / "SampleData"  # exists where the module runs from its source
 
 

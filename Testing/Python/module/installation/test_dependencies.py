@@ -16,6 +16,7 @@ import slicer
 import slicer_stand_ins
 from packaging.requirements import Requirement
 from PySide6.QtTest import QTest
+from repository import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,11 +26,10 @@ else:
 slicer_stand_ins.install()
 
 import qt  # noqa: E402
-from TriplaneGaussianReconModule import dependencies, installation, remedies  # noqa: E402
-from TriplaneGaussianReconModule.installation_dialog import InstallationDialog  # noqa: E402
+from TriplaneGaussianReconModule.installation import dependencies, installation, remedies  # noqa: E402
+from TriplaneGaussianReconModule.installation.dialog import InstallationDialog  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("error:'exec_':DeprecationWarning")  # PySide6 may drop this name
-ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = {"torch": "2.12.0", "numba": "0.66", "opencv-python-headless": "4.12", "psutil": "7.0", "safetensors": "0.5",
             "scipy": "1.16", "numpy": "2.2.1"}
 

@@ -20,25 +20,22 @@ import numpy as np
 import pytest
 import qt
 import slicer
+from computer_stand_ins import StandInComputer, StandInDriver
 from panel_case import MODULE, choose, click, cut_through, open_section, opened_panel, red, type_into, wait_until
 from PySide6.QtTest import QTest
+from repository import ROOT
 from stand_in_worker import StandInWorkerProcess
-from test_devices import StandInComputer, StandInDriver
-from TriplaneGaussianReconModule import device_choice, sample_data, views
-from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic
-from TriplaneGaussianReconModule.parameters import (
-    Preset,
-    TriplaneGaussianReconParameterNode,
-    Trust,
-    keywords,
-)
-from TriplaneGaussianReconModule.picture import pixmap
-from TriplaneGaussianReconModule.plane_drawing import PlaneDrawing
-from TriplaneGaussianReconModule.request import PRESETS
+from TriplaneGaussianReconModule.panel import device_choice, views
+from TriplaneGaussianReconModule.panel.picture import pixmap
+from TriplaneGaussianReconModule.panel.plane_drawing import PlaneDrawing
+from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
+from TriplaneGaussianReconModule.run.parameters import Preset, TriplaneGaussianReconParameterNode, Trust, keywords
+from TriplaneGaussianReconModule.run.request import PRESETS
+from TriplaneGaussianReconModule.scene import sample_data
 
-from TriplaneGaussianReconLib import devices
+from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.geometry import Grid
+from TriplaneGaussianReconLib.runtime import devices
 
 SHAPE = (9, 20, 22)
 UI = MODULE.parent / "Resources" / "UI" / "TriplaneGaussianRecon.ui"
@@ -113,7 +110,7 @@ def test_loading_the_module_needs_neither_torch_nor_numba() -> None:
     code = ("import slicer_stand_ins; slicer_stand_ins.install(); import sys, TriplaneGaussianRecon; "
             "print([name for name in ('torch', 'numba', 'scipy', 'cv2', 'SimpleITK') if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={
-        **os.environ, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{MODULE.parent}"})
+        **os.environ, "PYTHONPATH": f"{ROOT / 'Testing/Python/support'}{os.pathsep}{MODULE.parent}"})
     assert done.stdout.strip() == "[]"
 
 
@@ -527,7 +524,7 @@ def test_what_is_found_out_only_when_it_starts_is_told(widget: Any) -> None:
 
 def test_without_consent_to_packages_nothing_starts(widget: Any, monkeypatch: pytest.MonkeyPatch,
                                                     process: StandInWorkerProcess) -> None:
-    from TriplaneGaussianReconModule import dependencies
+    from TriplaneGaussianReconModule.installation import dependencies
 
     add_scan(widget)
     monkeypatch.setattr(dependencies, "ensure", lambda parent: False)

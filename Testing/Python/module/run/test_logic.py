@@ -15,12 +15,12 @@ import pytest
 import qt
 import slicer
 from stand_in_worker import REPORT, StandInWorkerProcess
-from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic
-from TriplaneGaussianReconModule.process import WorkerProcess
-from TriplaneGaussianReconModule.request import PRESETS
+from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
+from TriplaneGaussianReconModule.run.process import WorkerProcess
+from TriplaneGaussianReconModule.run.request import PRESETS
 
+from TriplaneGaussianReconLib.config.presets import PRESETS as library_presets
 from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError
-from TriplaneGaussianReconLib.presets import PRESETS as library_presets
 
 SHAPE = (13, 28, 30)
 

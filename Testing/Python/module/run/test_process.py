@@ -16,19 +16,19 @@ import numpy as np
 import psutil
 import pytest
 import slicer_stand_ins
+from repository import ROOT
 
 slicer_stand_ins.install()
 
 import qt  # noqa: E402
-from TriplaneGaussianReconModule import python_process  # noqa: E402
-from TriplaneGaussianReconModule.process import DeviceList, WorkerProcess  # noqa: E402
+from TriplaneGaussianReconModule.run import python_process  # noqa: E402
+from TriplaneGaussianReconModule.run.process import DeviceList, WorkerProcess  # noqa: E402
 
-from TriplaneGaussianReconLib.geometry import Grid  # noqa: E402
-from TriplaneGaussianReconLib.images import Image  # noqa: E402
-from TriplaneGaussianReconLib.jobs import STOP, Job, Message, Outcome, read_preview  # noqa: E402
-from TriplaneGaussianReconLib.selection import Selection  # noqa: E402
+from TriplaneGaussianReconLib.data.geometry import Grid  # noqa: E402
+from TriplaneGaussianReconLib.data.images import Image  # noqa: E402
+from TriplaneGaussianReconLib.data.selection import Selection  # noqa: E402
+from TriplaneGaussianReconLib.jobs.protocol import STOP, Job, Message, Outcome, read_preview  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals end processes on POSIX systems only")
 MakeJob = Callable[..., Path]
 
@@ -89,7 +89,7 @@ def instead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], 
     def replace(program: str) -> None:
         path = tmp_path / "program.py"
         path.write_text("import os, sys, time\n" + program, encoding="utf-8")
-        monkeypatch.setattr("TriplaneGaussianReconModule.process._WORKER", [str(path)])
+        monkeypatch.setattr("TriplaneGaussianReconModule.run.process._WORKER", [str(path)])
 
     return replace
 
@@ -322,7 +322,7 @@ def test_it_ends_with_an_application_that_crashes(tmp_path: Path, long_job: Path
 def assert_ends_with(folder: Path, tmp_path: Path, end: str) -> None:
     """Start a job from another program, end that program, and see the job's process end."""
     program = ("import sys, slicer_stand_ins; slicer_stand_ins.install()\nimport psutil, qt\nfrom pathlib import Path\n"
-               "from TriplaneGaussianReconModule.process import WorkerProcess\n"
+               "from TriplaneGaussianReconModule.run.process import WorkerProcess\n"
                "def end(message):\n"
                "    worker.onProgress = lambda message: None\n"
                "    print(psutil.Process().children()[0].pid, flush=True)\n"

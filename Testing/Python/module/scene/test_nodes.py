@@ -17,7 +17,7 @@ from mrml import (
     masks_of,
     rotation,
 )
-from TriplaneGaussianReconModule.scene import (
+from TriplaneGaussianReconModule.scene.nodes import (
     BINARY_LABELMAP,
     gridOf,
     imageOf,
@@ -28,8 +28,8 @@ from TriplaneGaussianReconModule.scene import (
     transformBetween,
 )
 
+from TriplaneGaussianReconLib.data.images import Segmentation
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.images import Segmentation
 
 SHAPE = (6, 20, 24)
 LEFT_HANDED = rotation() @ np.diag([1.0, 1.0, -1.0])

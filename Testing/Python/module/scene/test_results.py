@@ -17,14 +17,14 @@ import qt
 import slicer
 import vtk
 from stand_in_worker import StandInWorkerProcess
-from TriplaneGaussianReconModule import results as results_module
-from TriplaneGaussianReconModule.logic import TriplaneGaussianReconLogic
-from TriplaneGaussianReconModule.results import CLOSED_SURFACE, ROLE
-from TriplaneGaussianReconModule.scene import gridOf, imageOf
+from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
+from TriplaneGaussianReconModule.scene import results as results_module
+from TriplaneGaussianReconModule.scene.nodes import gridOf, imageOf
+from TriplaneGaussianReconModule.scene.results import CLOSED_SURFACE, ROLE
 
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.selection import Selection
 
 SHAPE = (9, 14, 16)
 

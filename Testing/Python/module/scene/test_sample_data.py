@@ -14,13 +14,13 @@ import cv2
 import pytest
 import slicer
 import slicer_stand_ins
+from repository import ROOT
 
 from TriplaneGaussianReconLib.errors import InputError
 
 slicer_stand_ins.install()
-from TriplaneGaussianReconModule import sample_data  # noqa: E402 - needs what was installed
+from TriplaneGaussianReconModule.scene import sample_data  # noqa: E402 - needs what was installed
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "Resources" / "SampleData"
 
 

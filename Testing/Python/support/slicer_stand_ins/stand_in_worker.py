@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import qt
 
-from TriplaneGaussianReconLib.geometry import AXES, array_axis
-from TriplaneGaussianReconLib.images import Image, Segmentation
-from TriplaneGaussianReconLib.jobs import MODEL, Job, Message, Outcome, write_preview
+from TriplaneGaussianReconLib.data.geometry import AXES, array_axis
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
+from TriplaneGaussianReconLib.jobs.protocol import MODEL, Job, Message, Outcome, write_preview
 
 REPORT: dict[str, Any] = {
     "product": "TriplaneGaussianRecon", "version": "stand-in", "preset": "", "seed": 0, "device": "cpu",
