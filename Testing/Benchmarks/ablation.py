@@ -21,14 +21,14 @@ import numpy as np
 
 from TriplaneGaussianReconLib.config.presets import Preset, Training, preset_named
 from TriplaneGaussianReconLib.data.images import Image
-from TriplaneGaussianReconLib.data.model_space import Trusted
+from TriplaneGaussianReconLib.data.model_space import ModelSpaceData
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation import metrics
 from TriplaneGaussianReconLib.fitting.slab_fitting import Fitting, Task
-from TriplaneGaussianReconLib.gaussians.shards import PartStore
 from TriplaneGaussianReconLib.gaussians.triplane import Attribute
 from TriplaneGaussianReconLib.io.readers import read_image
+from TriplaneGaussianReconLib.model.shards import ShardStore
 from TriplaneGaussianReconLib.pipeline import reconstruction
 from TriplaneGaussianReconLib.runtime.devices import choose
 from TriplaneGaussianReconLib.runtime.progress import Run
@@ -72,7 +72,7 @@ class Case:
         image = Image(metrics.normalise(image.array), image.grid)
         selection = Selection.every(image.grid.count("k"), step)
         observations = Observations.from_volume(image, {"k": selection})
-        trusted = Trusted.of(observations, image.grid)
+        trusted = ModelSpaceData.of(observations, image.grid)
         task = reconstruction._task(trusted, preset, choose(device), 0, Run(None, None))
         return cls(image, selection, observations, task, device)
 
@@ -82,7 +82,7 @@ class Case:
         task = replace(self.task, preset=preset)
         fitting = Fitting(task, reconstruction._slabs(task, chosen, reconstruction.Memory()), chosen, False, run)
         result = reconstruction._reconstruct(self.observations, self.image.grid, fitting,
-                                             PartStore(preset.cutoff, keep=False, folder=None), run)
+                                             ShardStore(preset.cutoff, keep=False, folder=None), run)
         seconds = time.perf_counter() - start
         trusted = self.selection.indices
         hidden = np.setdiff1d(np.arange(trusted[0], trusted[-1]), trusted)

@@ -86,7 +86,7 @@ def farneback(first: np.ndarray, second: np.ndarray, *, levels: int, window: int
 
 
 def tvl1(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """scikit-image's TV-L1 (Zach et al. 2007), with the weights of `classical.flow`."""
+    """scikit-image's TV-L1 (Zach et al. 2007), with the weights of `baselines.flow`."""
     from skimage.registration import optical_flow_tvl1
 
     return _columns_first(optical_flow_tvl1(first, second, attachment=10, tightness=0.3, num_warp=5, num_iter=10))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters, Gaussians
-from TriplaneGaussianReconLib.rasterizer.rasterize import Backend, Mode, rasterize
+from TriplaneGaussianReconLib.rasterizer.rasterize import Backend, rasterize
 
 CUTOFF = 12.0
 GAP = 4.0  # mm between slices; pixels are 1 mm
@@ -185,7 +185,7 @@ def leaves_of(drawn: Gaussians) -> tuple[Gaussians, list[Tensor]]:
     return replace(drawn, **leaves), list(leaves.values())
 
 
-def drawing_of(bench: Bench, parameters: GaussianParameters, planes: PlaneStack, mode: Mode
+def drawing_of(bench: Bench, parameters: GaussianParameters, planes: PlaneStack, mode: str
                ) -> tuple[Callable[[], object], Callable[[], object]]:
     """Drawing alone, image only: forward; and forward and backward."""
     gaussians, leaves = leaves_of(parameters.drawn())

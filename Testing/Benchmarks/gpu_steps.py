@@ -10,7 +10,7 @@ from gpu_bench import CUTOFF, GAP, LABELS, Bench, cloud, cube, drawing_of, pairs
 from torch import Tensor, nn
 
 from TriplaneGaussianReconLib.config.presets import Training
-from TriplaneGaussianReconLib.fitting.training import Drawing, View, train
+from TriplaneGaussianReconLib.fitting.training import Renderer, TargetPlanes, train
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
 from TriplaneGaussianReconLib.gaussians.triplane import Attribute, TriplaneField
 from TriplaneGaussianReconLib.self_supervised.optimizers import RECORD_AFTER
@@ -47,9 +47,9 @@ class Case:
         planes, torch_random = slices(bench), torch.Generator().manual_seed(1)
         channel_count = 1 + (LABELS if slots > 1 else 0)
         images = torch.rand(len(planes), channel_count, *planes.shape[1:], generator=torch_random).to(bench.device)
-        self.view = View(planes, images[:, 0].contiguous(), torch.ones(len(planes), 1, 1, device=bench.device),
+        self.view = TargetPlanes(planes, images[:, 0].contiguous(), torch.ones(len(planes), 1, 1, device=bench.device),
                          images[:, 1:].contiguous() if slots > 1 else None)
-        self.drawing = Drawing("normalised", CUTOFF, bench.backend, channel_count)
+        self.renderer = Renderer("normalised", CUTOFF, bench.backend, channel_count)
         self.limits = limits
         self.rates = dict.fromkeys((*TRAINED, "field") if limits else TRAINED, 1e-3)
 
@@ -66,7 +66,7 @@ class Case:
 
     def trained(self, steps: int) -> GaussianParameters:
         """The result of `steps` steps of `training.train`."""
-        result = train(self.parameters, self.field(), [self.view], self.drawing,
+        result = train(self.parameters, self.field(), [self.view], self.renderer,
                        Training(steps=steps, learning_rates=self.rates, semantic_loss=1.0), 1e-3, 1.0,
                        lambda *_: None)
         self.bench.synchronize()
@@ -91,7 +91,7 @@ class Case:
         everything = [*leaves.values(), *field.parameters()]
 
         def loss() -> Tensor:
-            drawn = self.drawing(field.applied_to(parameters).drawn(), view.planes)
+            drawn = self.renderer(field.applied_to(parameters).drawn(), view.planes)
             total = 1e-3 * field.total_variation() + (view.weight * (drawn[:, 0] - view.target) ** 2).mean()
             return total if view.occupancies is None else total + ((drawn[:, 1:] - view.occupancies) ** 2).mean()
 
@@ -112,7 +112,7 @@ class Case:
         """
         trained = sum(getattr(self.parameters, name).nbytes for name in TRAINED)
         sums = 4 * self.view.target.numel()
-        return 8 * trained + self.parameters.channels.nbytes + (5 * self.drawing.channel_count + 2) * sums
+        return 8 * trained + self.parameters.channels.nbytes + (5 * self.renderer.channel_count + 2) * sums
 
 
 def _row(name: str, pieces: tuple[float, float, float], eager: float, replayed: float | None) -> list[str]:
@@ -196,10 +196,10 @@ def report_repeats(bench: Bench) -> None:
     first, second = case.trained(20), case.trained(20)
     equal = all(torch.equal(a, b) for a, b in zip(first.tensors().values(), second.tensors().values(), strict=True))
     with torch.no_grad():
-        once, again = (case.drawing(run.drawn(), case.view.planes) for run in (first, second))
+        once, again = (case.renderer(run.drawn(), case.view.planes) for run in (first, second))
         start = Case(replace(bench, device=torch.device("cpu")), ALL_ATTRIBUTES)
-        on_cpu = start.drawing(start.parameters.drawn(), start.view.planes)
-        here = case.drawing(case.parameters.drawn(), case.view.planes).cpu()
+        on_cpu = start.renderer(start.parameters.drawn(), start.view.planes)
+        here = case.renderer(case.parameters.drawn(), case.view.planes).cpu()
     print_table(["largest difference / range", ""], [
         ["two trainings of 20 steps with one seed, as drawn", f"{_difference(once, again):.1e}"],
         ["their parameters", "equal bit for bit" if equal else "not equal bit for bit"],

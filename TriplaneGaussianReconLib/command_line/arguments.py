@@ -1,14 +1,14 @@
-"""What can be asked for on the command line.  Imports nothing of the library, so that `--help` is quick."""
+"""What can be asked for on the command line.  Imports nothing that takes long, so that `--help` is quick."""
 from __future__ import annotations
 
 import argparse
 from enum import IntEnum
 
 from .. import __version__
+from ..config.names import DEVICES
+from ..config.presets import DEFAULT_PRESET, PRESETS
 
 AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis knows
-PRESETS = ("fast", "balanced", "best", "paper")  # the keys of presets.PRESETS
-DEVICES = ("auto", "cpu", "cuda")  # devices.DEVICES
 
 
 class ExitCode(IntEnum):
@@ -175,7 +175,8 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--paste-trusted", action="store_true", help="put the trusted slices into the result as they "
                         "were, instead of as the model shows them; the model itself stays as it is")
     how = parser.add_argument_group("how")
-    how.add_argument("--preset", choices=PRESETS, default=PRESETS[0], help="how much is learnt from the slices: "
+    how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
+                     help="how much is learnt from the slices: "
                      "fast, under a minute on two cores; balanced, some minutes there and seconds on a GPU; best, half "
                      "a minute on a GPU, not for a CPU; paper: the method as it was published; default: %(default)s")
     _add_device(how)

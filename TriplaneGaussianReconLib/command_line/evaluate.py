@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config.baseline_presets import INNERGS_STYLE
-from ..config.presets import PRESETS, Preset
+from ..config.presets import DEFAULT_PRESET, PRESETS, Preset
 from ..data.geometry import Axis, Grid
 from ..data.images import Image, Segmentation, aligned_to
 from ..data.observations import Observations
@@ -19,12 +19,11 @@ from ..evaluation import evaluation
 from ..evaluation import figure as comparison_figure
 from ..evaluation import table as evaluation_report
 from ..evaluation.eclare import Eclare
-from ..evaluation.evaluation import Estimate, Method
+from ..evaluation.evaluation import Method, MethodResult
 from ..io.atomic import check_output
 from ..io.readers import read_image, read_segmentation
 from ..pipeline.reconstruction import Memory, reconstruct
 from ..runtime.devices import choose
-from .arguments import PRESETS as PRESET_NAMES
 from .console import note
 
 
@@ -46,7 +45,8 @@ class PresetMethod:
         for segmentation in (labels, None):
             replace(self, preset=few)(Image(random, grid), segmentation, "k", Selection.every(7, 2))
 
-    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection
+                 ) -> MethodResult:
         """Reconstruct on the image's grid, with the error that is to be expected."""
         observations = Observations.from_volume(image, {axis: selection}, segmentation)
         result = reconstruct(observations, image.grid, preset=self.preset, device=self.device, seed=self.seed,
@@ -55,7 +55,8 @@ class PresetMethod:
         if segmentation is not None and result.segmentation is not None:
             layers = np.zeros_like(segmentation.layers)  # may have further layers, without any segment
             layers[:len(result.segmentation.layers)] = result.segmentation.layers
-        return Estimate(result.volume.array, layers, result.confidence.array, result.report["self_check"]["band_68"])
+        return MethodResult(result.volume.array, layers, result.confidence.array,
+                            result.report["self_check"]["band_68"])
 
 
 def run(arguments: Namespace) -> None:
@@ -99,7 +100,7 @@ def _names(arguments: Namespace, labels: bool) -> list[str]:
     if arguments.methods is not None:
         return [name.strip() for name in arguments.methods.split(",")]
     eclare = ["eclare"] if arguments.eclare_python is not None else []
-    return [*evaluation.default_methods(labels), PRESET_NAMES[0], *eclare]
+    return [*evaluation.default_methods(labels), DEFAULT_PRESET, *eclare]
 
 
 def _check_paths(arguments: Namespace) -> None:

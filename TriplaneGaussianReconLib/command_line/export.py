@@ -4,8 +4,8 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from ..gaussians.model_file import export_ply, load_model
 from ..io.atomic import check_output
+from ..model.model_file import export_ply, load_model
 
 
 def run(arguments: Namespace) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..gaussians.model import Model
-from ..gaussians.model_file import load_model
+from ..model.model import Model
+from ..model.model_file import load_model
 from .saved_model import box_of, corners_of, pixel_of
 
 

@@ -17,9 +17,9 @@ from ..data.observations import Observations, closest_first
 from ..data.output_grid import isotropic_spacing, output_grid
 from ..data.selection import Selection, parse_numbers
 from ..errors import Cancelled, InputError
-from ..gaussians.model_file import MODEL_EXTENSION, save_model
 from ..io.atomic import check_output, write_json
 from ..io.readers import check_writable, read_image, read_segmentation, write_image, write_segmentation
+from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import STAGES, Memory, Reconstruction, reconstruct
 from ..runtime.devices import choose
 from ..runtime.stop_signals import stoppable

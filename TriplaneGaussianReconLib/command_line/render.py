@@ -9,10 +9,10 @@ import numpy as np
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
-from ..gaussians.model import IntensityScale, Model
-from ..gaussians.model_file import load_model
 from ..io.atomic import check_output, whole_file
 from ..io.readers import check_writable, write_image, write_segmentation
+from ..model.model import IntensityScale, Model
+from ..model.model_file import load_model
 from ..rendering.rendering import draw
 from .saved_model import corners_of, pixel_of
 

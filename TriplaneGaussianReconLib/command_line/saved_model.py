@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from ..gaussians.model import Model
+from ..model.model import Model
 
 
 def pixel_of(model: Model) -> np.ndarray:

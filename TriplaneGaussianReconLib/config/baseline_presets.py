@@ -3,8 +3,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..gaussians.triplane import Attribute
-from .presets import PRESETS, Preset
+from .presets import PRESETS, Attribute, Preset
 
 # The rates of InnerGS in pixels, slower for what the tri-plane moves too.
 _GRID_RATES = {"centres": 0.2, "tilts": 0.02, "in_plane": 0.04, "log_depths": 0.04, "raw_weights": 0.06, "values": 0.04,

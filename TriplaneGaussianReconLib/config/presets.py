@@ -6,9 +6,26 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import InputError
-from ..gaussians.triplane import Attribute, Fusion
-from ..rasterizer.rasterize import Mode
-from ..self_supervised.networks import LearningEffort
+
+FeatureFusion = Literal["concatenate", "weighted_sum"]  # of the samples of three planes
+Attribute = Literal["centres", "tilts", "scales", "weights", "intensity", "semantics"]  # that a field may change
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """How large a network is and how long it learns.
+
+    width, blocks: see `ResidualNetwork`.  batch: pieces of the volume per step.  rate: the peak rate, see
+    `optimizers.learn`.  views: how often it looks, each time from another side, to take the mean; see each kind of
+    `TrainedNetwork`.
+    """
+
+    width: int
+    blocks: int
+    steps: int
+    batch: int
+    rate: float
+    views: int = 1
 
 
 @dataclass(frozen=True)
@@ -19,7 +36,7 @@ class Triplane:
     resolution: int
     features: int
     hidden: int
-    fusion: Fusion
+    fusion: FeatureFusion
     total_variation: float  # weight in the loss
 
 
@@ -58,7 +75,7 @@ class Preset:
 
     name: str
     initialization: Literal["correspondence", "grid"]
-    mode: Mode
+    mode: str
     cutoff: float
     triplane: Triplane
     training: Training
@@ -68,13 +85,9 @@ class Preset:
     refinement_steps: int = 0
     predicted_weight: float = 0.0
     grid_size: int = 0
-    prior: LearningEffort | None = None
-    fusion: LearningEffort | None = None
-    labels: LearningEffort | None = None
-
-    def __post_init__(self) -> None:
-        if self.refinement_steps and self.mode == "alpha":
-            raise InputError("Refinement needs a mode that is linear in the values: normalised or additive, not alpha.")
+    prior: NetworkConfig | None = None
+    fusion: NetworkConfig | None = None
+    labels: NetworkConfig | None = None
 
 
 # Gaussians along the displacement, in the mixture that hidden slices ask for.  For everyday use.
@@ -85,19 +98,19 @@ _FAST = Preset(
                       fusion="concatenate", total_variation=1e-3),
     training=Training(steps=1, learning_rates={"field": 1e-2}),
     refinement_steps=4, predicted_weight=0.5,
-    prior=LearningEffort(width=24, blocks=4, steps=800, batch=128, rate=5e-3, views=2),
-    labels=LearningEffort(width=24, blocks=4, steps=1000, batch=96, rate=3e-3))
+    prior=NetworkConfig(width=24, blocks=4, steps=800, batch=128, rate=5e-3, views=2),
+    labels=NetworkConfig(width=24, blocks=4, steps=1000, batch=96, rate=3e-3))
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,
     # More is learnt from the slices: what two cores do in some minutes.
-    replace(_FAST, name="balanced", prior=LearningEffort(32, 6, steps=3000, batch=128, rate=5e-3, views=2),
-            fusion=LearningEffort(24, 2, steps=600, batch=24, rate=2e-3, views=2),
-            labels=LearningEffort(32, 4, steps=2000, batch=96, rate=3e-3, views=2)),
+    replace(_FAST, name="balanced", prior=NetworkConfig(32, 6, steps=3000, batch=128, rate=5e-3, views=2),
+            fusion=NetworkConfig(24, 2, steps=600, batch=24, rate=2e-3, views=2),
+            labels=NetworkConfig(32, 4, steps=2000, batch=96, rate=3e-3, views=2)),
     # For a GPU: more again.
-    replace(_FAST, name="best", prior=LearningEffort(96, 8, steps=5000, batch=256, rate=2e-3, views=4),
-            fusion=LearningEffort(48, 3, steps=2000, batch=48, rate=1e-3, views=8),
-            labels=LearningEffort(64, 4, steps=4000, batch=128, rate=2e-3, views=4)),
+    replace(_FAST, name="best", prior=NetworkConfig(96, 8, steps=5000, batch=256, rate=2e-3, views=4),
+            fusion=NetworkConfig(48, 3, steps=2000, batch=48, rate=1e-3, views=8),
+            labels=NetworkConfig(64, 4, steps=4000, batch=128, rate=2e-3, views=4)),
     # The published model and losses, trained on trusted slices alone.  For comparison; slow.
     Preset(
         name="paper", initialization="correspondence", mode="alpha", cutoff=12.0,
@@ -109,6 +122,9 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
             "centres": 0.02, "tilts": 0.005, "in_plane": 0.01, "log_depths": 0.01, "raw_weights": 0.02, "values": 0.01,
             "field": 3e-3})),
 )}
+
+
+DEFAULT_PRESET = _FAST.name
 
 
 def preset_named(name: str) -> Preset:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError
-from ..gaussians.model import IntensityScale, frame_of
-from ..labels.segmentation import LabelChannels
 from .gap_sampling import plane_counts
 from .geometry import Grid, PlaneStack
+from .images import Segment
+from .intensity import IntensityScale
 from .observations import Observations
 from .slabs import Slab
 
@@ -18,22 +18,22 @@ ASIDE = 0.02
 
 
 @dataclass(frozen=True)
-class LocalStack:
+class ModelSpaceStack:
     """Trusted slices.  image: [plane, row, column] float32.  layers: [layer, plane, row, column] labels, or None."""
 
     planes: PlaneStack
     image: np.ndarray
     layers: np.ndarray | None
 
-    def cut(self, planes: slice, rows: slice = slice(None), columns: slice = slice(None)) -> LocalStack:
+    def cut(self, planes: slice, rows: slice = slice(None), columns: slice = slice(None)) -> ModelSpaceStack:
         """Return a view of the part at these indices."""
         stack, image = self.planes, self.image[planes, rows, columns]
         first = np.array([rows.start or 0, columns.start or 0]) @ np.stack([stack.row_step, stack.column_step])
-        return LocalStack(replace(stack, origins=stack.origins[planes] + first, rows=image.shape[1],
+        return ModelSpaceStack(replace(stack, origins=stack.origins[planes] + first, rows=image.shape[1],
                                   columns=image.shape[2]),
                           image, None if self.layers is None else self.layers[:, planes, rows, columns])
 
-    def between(self, low: float, high: float) -> LocalStack:
+    def between(self, low: float, high: float) -> ModelSpaceStack:
         """Return the smallest part that holds all pixels at depths (mm) `low` to `high`; it may be empty."""
         courses = _courses(self.planes)
         ends = [(course.min(), course.max()) for course in courses]
@@ -46,7 +46,7 @@ class LocalStack:
 
 
 @dataclass(frozen=True)
-class Trusted:
+class ModelSpaceData:
     """The trusted slices of a reconstruction.
 
     stacks[0]: the primary stack, ascending along z.  box: (2, 3) mm, corners of everything that is to be filled.
@@ -56,8 +56,8 @@ class Trusted:
 
     frame: np.ndarray
     intensity: IntensityScale
-    stacks: tuple[LocalStack, ...]
-    channels: LabelChannels
+    stacks: tuple[ModelSpaceStack, ...]
+    segments: tuple[Segment, ...]
     box: np.ndarray
     pixel: float
     thickness: float
@@ -84,7 +84,7 @@ class Trusted:
         return self.stacks[0].image
 
     @classmethod
-    def of(cls, observations: Observations, output_grid: Grid) -> Trusted:
+    def of(cls, observations: Observations, output_grid: Grid) -> ModelSpaceData:
         """Bring `observations` into the model's frame and units.
 
         Raises InputError if two slices of the primary stack coincide.
@@ -93,8 +93,8 @@ class Trusted:
         frame = frame_of(primary)
         to_local = np.linalg.inv(frame)
         intensity = IntensityScale.of([stack.pixels for stack in observations.stacks])
-        stacks = tuple(LocalStack(stack.planes.transformed(to_local), intensity.to_model(stack.pixels), stack.layers)
-                       for stack in observations.stacks)
+        stacks = tuple(ModelSpaceStack(stack.planes.transformed(to_local), intensity.to_model(stack.pixels),
+                                       stack.layers) for stack in observations.stacks)
         planes = stacks[0].planes
         if np.diff(planes.offsets).min() <= 0:
             raise InputError("Two trusted slices lie at the same place. Exclude one of them.")
@@ -105,12 +105,12 @@ class Trusted:
         last = planes.origins + (primary.rows - 1) * planes.row_step + (primary.columns - 1) * planes.column_step
         everything = np.concatenate([corners, planes.origins, last])
         pixel = float(min(np.linalg.norm(primary.row_step), np.linalg.norm(primary.column_step)))
-        return cls(frame, intensity, stacks, LabelChannels(observations.segments),
+        return cls(frame, intensity, stacks, observations.segments,
                    np.stack([everything.min(axis=0), everything.max(axis=0)]), pixel,
                    observations.stacks[0].thickness or pixel,
                    _output_step(output_grid, to_local, float(planes.offsets[0])) or pixel)
 
-    def near(self, slab: Slab) -> Trusted:
+    def near(self, slab: Slab) -> ModelSpaceData:
         """Return what concerns `slab` and its halo; beyond the stack's own ends the box stays as it is."""
         if slab.near == (0, slab.count):
             return self
@@ -120,6 +120,15 @@ class Trusted:
             self.box[:, 2], depths, (first == 0, last == slab.count), strict=True))
         stacks = (self.stacks[0].cut(slice(first, last + 1)), *(s.between(*box[:, 2]) for s in self.stacks[1:]))
         return replace(self, stacks=stacks, box=box)
+
+
+def frame_of(planes: PlaneStack) -> np.ndarray:
+    """(4, 4) rigid frame of a stack: x along the columns, z along the normal, origin at pixel [0, 0] of plane 0."""
+    x = planes.column_step / np.linalg.norm(planes.column_step)
+    frame = np.eye(4)
+    frame[:3, :3] = np.stack([x, np.cross(planes.normal, x), planes.normal], axis=1)
+    frame[:3, 3] = planes.origins[0]
+    return frame
 
 
 def _output_step(grid: Grid, to_local: np.ndarray, depth: float) -> float | None:

@@ -22,7 +22,7 @@ from ..io.atomic import write_array
 from ..io.readers import read_image, write_image
 from ..io.temporary_folders import TemporaryFolder
 from ..runtime.devices import choose
-from .evaluation import Estimate
+from .evaluation import MethodResult
 
 PATCHES = 600_000  # to train with; its own default is a million
 _CUBIC = 0.01  # by what share of a voxel its sides may differ, and places be off
@@ -67,7 +67,8 @@ class Eclare:
             raise BackendUnavailableError(f"The torch of '{self.python}' cannot use the GPU. Install one that is built "
                                           "for its driver there, or choose --device cpu, which takes days.")
 
-    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection
+                 ) -> MethodResult:
         """Fill the image; labels are left alone.  Slices beyond the outermost that ECLARE makes repeat these.
 
         Raises InputError where its slices do not fall on those of the volume, ReconstructionError if it fails.
@@ -89,7 +90,7 @@ class Eclare:
             raise ReconstructionError(f"ECLARE returned voxels {list(dense.array.shape)} from {dense.grid.origin} on, "
                                       f"where {shape} from {origin} on were expected. Use eclare 1.0.1.")
         wanted = np.arange(selection.count) - selection.indices[0] + first
-        return Estimate(np.take(dense.array, wanted.clip(0, len(selection) * step - 1), array_axis(axis)))
+        return MethodResult(np.take(dense.array, wanted.clip(0, len(selection) * step - 1), array_axis(axis)))
 
     def _run(self, folder: Path) -> None:
         """Run the program on the files in `folder`."""

@@ -30,7 +30,7 @@ from ..errors import InputError, OutputError, ReconstructionError
 from ..io.atomic import write_array, write_json
 from ..io.temporary_folders import TemporaryFolder, delete_files
 from ..runtime.stop_signals import STOP_SIGNALS
-from . import baselines as classical
+from . import baselines as baselines
 from . import metrics
 
 _STOP_SECONDS = 5.0  # that a method's process gets to stop what it has started
@@ -38,7 +38,7 @@ _SAMPLE_POSITIONS = (0.25, 0.5, 0.75)  # among the held-out slices that are not 
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MethodResult:
     """What a method returns: all slices, on the grid that it was given.
 
     volume: [k, j, i] float, in the units of the image it was given; None if the method fills labels only.
@@ -63,28 +63,29 @@ class Method(Protocol):
     """
 
     def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis,
-                 selection: Selection) -> Estimate: ...
+                 selection: Selection) -> MethodResult: ...
 
 
 @dataclass(frozen=True)
-class ClassicalImageMethod:
-    """An interpolator of intensities, by its name in `classical.IMAGE_METHODS`."""
+class BaselineImageMethod:
+    """An interpolator of intensities, by its name in `baselines.IMAGE_METHODS`."""
 
     name: str
 
     def prepare(self) -> None:
         """Load the libraries, by filling a tiny stack."""
-        classical.IMAGE_METHODS[self.name](np.arange(2), np.zeros((2, 16, 16), np.float32), np.arange(3) / 2)
+        baselines.IMAGE_METHODS[self.name](np.arange(2), np.zeros((2, 16, 16), np.float32), np.arange(3) / 2)
 
-    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection
+                 ) -> MethodResult:
         """Fill the image; labels are left alone."""
-        filled = _fill(classical.IMAGE_METHODS[self.name], image.array, array_axis(axis), selection)
-        return Estimate(volume=filled)
+        filled = _fill(baselines.IMAGE_METHODS[self.name], image.array, array_axis(axis), selection)
+        return MethodResult(volume=filled)
 
 
 @dataclass(frozen=True)
-class ClassicalLabelMethod:
-    """An interpolator of labels, by its name in `classical.LABEL_METHODS`."""
+class BaselineLabelMethod:
+    """An interpolator of labels, by its name in `baselines.LABEL_METHODS`."""
 
     name: str
 
@@ -92,21 +93,22 @@ class ClassicalLabelMethod:
         """Load the libraries, by filling a tiny stack."""
         self._interpolator()(np.arange(0, 3, 2), np.ones((2, 16, 16), np.uint8), np.arange(3))
 
-    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection
+                 ) -> MethodResult:
         """Fill each layer of the segmentation; the image is left alone."""
         assert segmentation is not None, "label methods are only run on segmentations"
-        return Estimate(layers=np.stack([_fill(self._interpolator(), layer, array_axis(axis), selection)
+        return MethodResult(layers=np.stack([_fill(self._interpolator(), layer, array_axis(axis), selection)
                                          for layer in segmentation.layers]))
 
-    def _interpolator(self) -> classical.Interpolator:
+    def _interpolator(self) -> baselines.Interpolator:
         # The evaluation runs every method in a process of its own already.
-        here = {**classical.LABEL_METHODS, "contour": classical.contour_in_this_process}
+        here = {**baselines.LABEL_METHODS, "contour": baselines.contour_in_this_process}
         return here[self.name]
 
 
 CLASSICAL: dict[str, Method] = {
-    **{name: ClassicalImageMethod(name) for name in classical.IMAGE_METHODS},
-    **{f"label-{name}": ClassicalLabelMethod(name) for name in classical.LABEL_METHODS},
+    **{name: BaselineImageMethod(name) for name in baselines.IMAGE_METHODS},
+    **{f"label-{name}": BaselineLabelMethod(name) for name in baselines.LABEL_METHODS},
 }
 
 
@@ -133,7 +135,7 @@ class Row:
     """
 
     name: str
-    classical: bool
+    baselines: bool
     image: metrics.ImageScores | None = None
     band_68: float | None = None
     rank_correlation: float | None = None
@@ -175,13 +177,13 @@ class Report:
             value = row.dice if labels else row.image.psnr if row.image is not None else None
             return -np.inf if value is None or np.isnan(value) else value
 
-        candidates = [row for row in self.rows if row.classical == classical_rows and score(row) > -np.inf]
+        candidates = [row for row in self.rows if row.baselines == classical_rows and score(row) > -np.inf]
         return max(candidates, key=score, default=None)
 
 
 def default_methods(labels: bool) -> list[str]:
     """Names of all classical methods that apply to a case with or without labels."""
-    return [name for name, method in CLASSICAL.items() if labels or isinstance(method, ClassicalImageMethod)]
+    return [name for name, method in CLASSICAL.items() if labels or isinstance(method, BaselineImageMethod)]
 
 
 def evaluate(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection,
@@ -214,10 +216,10 @@ def evaluate(image: Image, segmentation: Segmentation | None, axis: Axis, select
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MethodOutcome:
     """What a method's process left behind; either `failure` or the rest (memory None where the system is silent)."""
 
-    estimate: Estimate = Estimate()
+    estimate: MethodResult = MethodResult()
     band: float | None = None
     seconds: float | None = None
     peak_memory: int | None = None
@@ -225,7 +227,7 @@ class Outcome:
 
 
 def run(method: Method, image: Image, segmentation: Segmentation | None, axis: Axis,
-        selection: Selection) -> Outcome:
+        selection: Selection) -> MethodOutcome:
     """Call `method` in a fresh process that is given the trusted slices only; arrays travel through files."""
     dimension = array_axis(axis)
     segments = segmentation.segments if segmentation is not None else ()
@@ -242,12 +244,12 @@ def run(method: Method, image: Image, segmentation: Segmentation | None, axis: A
             _end(process)  # does nothing unless the wait was interrupted
         # The file tells, not the exit code: some ITK builds abort in their own clean-up, when all is done.
         if not (folder / "outcome.json").exists():
-            return Outcome(failure=f"its process ended early with exit code {process.exitcode}, for want of memory or "
-                                   "disk space, or by a crash")
+            return MethodOutcome(failure=f"its process ended early with exit code {process.exitcode}, for want of "
+                                         "memory or disk space, or by a crash")
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-        files = (folder / f"{field.name}.npy" for field in fields(Estimate))
+        files = (folder / f"{field.name}.npy" for field in fields(MethodResult))
         arrays = {file.stem: np.load(file) for file in files if file.exists()}
-    return Outcome(estimate=Estimate(**arrays), **outcome)
+    return MethodOutcome(estimate=MethodResult(**arrays), **outcome)
 
 
 def _end(process: BaseProcess) -> None:
@@ -345,7 +347,7 @@ def _peak_on_windows() -> int | None:
     return psutil.Process().memory_info().peak_wset
 
 
-def _fill(interpolate: classical.Interpolator, array: np.ndarray, dimension: int, selection: Selection) -> np.ndarray:
+def _fill(interpolate: baselines.Interpolator, array: np.ndarray, dimension: int, selection: Selection) -> np.ndarray:
     """Interpolate the trusted slices of `array` [k, j, i] onto all of its slices along array axis `dimension`."""
     trusted = np.moveaxis(np.take(array, selection.indices, dimension), dimension, 0)
     filled = interpolate(np.asarray(selection.indices), np.ascontiguousarray(trusted), np.arange(selection.count))
@@ -379,7 +381,7 @@ class _Truth:
         content = content if len(content) else np.arange(len(self.slices))
         self.chosen = np.unique(content[[round(position * (len(content) - 1)) for position in _SAMPLE_POSITIONS]])
 
-    def score(self, name: str, is_classical: bool, outcome: Outcome) -> Row:
+    def score(self, name: str, is_classical: bool, outcome: MethodOutcome) -> Row:
         """Return the row of the method called `name`."""
         if outcome.failure is not None:
             return Row(name, is_classical, failure=outcome.failure)
@@ -452,6 +454,6 @@ def _check_names(methods: Sequence[str], known: Mapping[str, Method], labels: bo
     unknown = [name for name in methods if name not in known]
     if unknown:
         raise InputError(f"Unknown method '{unknown[0]}'. Choose from {', '.join(known)}.")
-    idle = [name for name in methods if isinstance(known[name], ClassicalLabelMethod) and not labels]
+    idle = [name for name in methods if isinstance(known[name], BaselineLabelMethod) and not labels]
     if idle:
         raise InputError(f"Method '{idle[0]}' fills labels only. Give a segmentation, or leave it out.")

@@ -45,7 +45,7 @@ def table(report: Report) -> Table:
         if row.failure is None:
             name, *scores = cells(row)
             result.add_row(escape(f"{name} *" if row.name in best else name), *scores,
-                           style=None if row.classical else "bold")
+                           style=None if row.baselines else "bold")
     return result
 
 
@@ -70,7 +70,7 @@ def to_json(report: Report, path: str | os.PathLike[str]) -> None:
     best = _best_classical(report)
     rows = []
     for row in report.rows:
-        rows.append({"name": row.name, "classical": row.classical, "best_classical": row.name in best,
+        rows.append({"name": row.name, "classical": row.baselines, "best_classical": row.name in best,
                      "image": asdict(row.image) if row.image is not None else None,
                      "band_68": row.band_68, "rank_correlation": row.rank_correlation,
                      "semantic_loss": row.semantic_loss, "dice": row.dice,

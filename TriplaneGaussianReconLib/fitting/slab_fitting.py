@@ -13,27 +13,28 @@ from torch import Tensor
 from ..config.presets import Preset
 from ..data.gap_sampling import layer_count
 from ..data.geometry import PlaneStack
-from ..data.model_space import LocalStack, Trusted, depth_of_pixels, depth_range
+from ..data.model_space import ModelSpaceData, ModelSpaceStack, depth_of_pixels, depth_range
 from ..data.slabs import Slab
 from ..errors import InputError
 from ..gaussians.cloud import GaussianParameters
 from ..gaussians.placement import Gaps, along_displacement, on_grid
-from ..gaussians.shards import Part, by_labels
 from ..gaussians.triplane import TriplaneField
-from ..labels.segmentation import MOST_SLOTS
-from ..prediction.ensemble import Arbitration
+from ..labels.segmentation import MOST_SLOTS, LabelChannels
+from ..model.shards import Shard, by_labels
+from ..prediction.ensemble import EnsembleWeights
 from ..prediction.expected_error import coarsened
-from ..prediction.fusion import Fusion
+from ..prediction.fusion import LearnedFusion
 from ..prediction.predict import Prediction, corrected, predict
+from ..rasterizer.modes import MODES
 from ..registration.optical_flow import Correspondence
 from ..rendering.rendering import rasters
-from ..runtime.devices import Chosen
+from ..runtime.devices import SelectedDevice
 from ..runtime.memory import is_lack, release
 from ..runtime.progress import Run
-from ..self_supervised.label_super_resolution import LabelPrior
+from ..self_supervised.label_super_resolution import LabelSuperResolution
 from ..self_supervised.optimizers import Adam, Plateau
-from ..self_supervised.super_resolution import LinePrior
-from .training import Drawing, View, refine, train, view_loss
+from ..self_supervised.super_resolution import SuperResolution
+from .training import Renderer, TargetPlanes, planes_loss, refine, train
 
 # What fitting takes at its peak, measured: bytes per Gaussian, per label slot of a Gaussian, and per pixel of a plane.
 BYTES_PER_GAUSSIAN, BYTES_PER_SLOT, BYTES_PER_PIXEL = 450, 40, 100
@@ -43,14 +44,19 @@ BYTES_PER_GAUSSIAN, BYTES_PER_SLOT, BYTES_PER_PIXEL = 450, 40, 100
 class Task:
     """What is to be fitted: everything that is the same for all slabs."""
 
-    trusted: Trusted
+    trusted: ModelSpaceData
     found: Correspondence
-    arbitration: Arbitration
-    priors: Mapping[int, LinePrior]  # see `prediction.predict`, as for the next
-    fusion: Fusion | None
-    label_priors: Mapping[int, LabelPrior]  # see `initialization.Gaps`
+    ensemble: EnsembleWeights
+    priors: Mapping[int, SuperResolution]  # see `prediction.predict`, as for the next
+    fusion: LearnedFusion | None
+    label_priors: Mapping[int, LabelSuperResolution]  # see `initialization.Gaps`
     preset: Preset
     seed: int
+
+    @property
+    def channels(self) -> LabelChannels:
+        """Which channel is which label."""
+        return LabelChannels(self.trusted.segments)
 
     @property
     def can_be_cut(self) -> bool:
@@ -59,21 +65,21 @@ class Task:
         They do where only the tri-plane field learns by descent, from squared errors: their gradients add up.
         """
         training = self.preset.training
-        return (self.preset.initialization == "correspondence" and self.preset.mode != "alpha"
+        return (self.preset.initialization == "correspondence" and not MODES[self.preset.mode].is_ordered
                 and set(training.learning_rates) <= {"field"} and training.image_loss == "squared"
                 and not self.is_semantic)
 
     @property
     def is_semantic(self) -> bool:
         """Whether labels are trained, not just placed."""
-        return bool(self.preset.training.semantic_loss and self.trusted.channels.segments)
+        return bool(self.preset.training.semantic_loss and self.trusted.segments)
 
     def gap_bytes(self) -> np.ndarray:
         """(gap,) memory that fitting takes for each gap, with a Gaussian on every pixel."""
         planes = self.trusted.planes
         counts = self.trusted.plane_counts
         layers = np.array([layer_count(count) for count in counts])
-        slots = MOST_SLOTS if self.trusted.channels.segments else 0
+        slots = MOST_SLOTS if self.trusted.segments else 0
         gaussians = (1 + layers) * (BYTES_PER_GAUSSIAN + slots * BYTES_PER_SLOT)
         pixels: np.ndarray = planes.rows * planes.columns * (gaussians + (counts + 1) * BYTES_PER_PIXEL)
         return pixels
@@ -114,7 +120,7 @@ class _Prepared:
     """A slab before it is fitted: what is seen and predicted there, and the Gaussians to begin with."""
 
     slab: Slab
-    trusted: Trusted
+    trusted: ModelSpaceData
     predictions: list[Prediction]
     start: GaussianParameters
 
@@ -122,7 +128,7 @@ class _Prepared:
 class Fitting:
     """Fits one slab after another.  A slab that does not fit into memory is halved; at last the CPU takes over."""
 
-    def __init__(self, task: Task, slabs: list[Slab], chosen: Chosen, may_leave_device: bool, run: Run) -> None:
+    def __init__(self, task: Task, slabs: list[Slab], chosen: SelectedDevice, may_leave_device: bool, run: Run) -> None:
         self.task, self.slabs, self.chosen, self.notes = task, slabs, chosen, list[str]()
         self._may_leave_device, self._run = may_leave_device, run
         self._field = _field(task)
@@ -145,10 +151,10 @@ class Fitting:
                 number += 1
 
     @property
-    def drawing(self) -> Drawing:
+    def renderer(self) -> Renderer:
         """How Gaussians are drawn while they are fitted."""
-        preset, channels = self.task.preset, self.task.trusted.channels
-        return Drawing(preset.mode, preset.cutoff, self.chosen.backend, channels.count if self.task.is_semantic else 1)
+        preset, channels = self.task.preset, self.task.channels
+        return Renderer(preset.mode, preset.cutoff, self.chosen.backend, channels.count if self.task.is_semantic else 1)
 
     def _attempt(self, number: int, work: Callable[[int], None]) -> bool:
         """Work on a slab; where memory does not suffice make the work smaller and return False."""
@@ -171,7 +177,7 @@ class Fitting:
             self.slabs[number:number + 1] = halves
             note = f"Memory did not suffice for {slab.stop - slab.first} gaps at a time; went on with half as many."
         elif on_gpu and self._may_leave_device:
-            self.chosen = Chosen("cpu", torch.device("cpu"), "CPU: the GPU has too little memory.")
+            self.chosen = SelectedDevice("cpu", torch.device("cpu"), "CPU: the GPU has too little memory.")
             self._field.to("cpu")
             note = "The GPU has too little memory for this volume; went on with the CPU."
         else:
@@ -187,7 +193,7 @@ class Fitting:
         with self._run.stage("training") as tick:
             self._field.to(self.chosen.device)
             trained = train(start if self.task.is_semantic else start.image_only(), self._field, self._views(prepared),
-                            self.drawing, preset.training, preset.triplane.total_variation, self.task.trusted.pixel,
+                            self.renderer, preset.training, preset.triplane.total_variation, self.task.trusted.pixel,
                             tick)
         self._whole = prepared, trained
 
@@ -220,7 +226,7 @@ class Fitting:
             drawn = field.applied_to(prepared.start).drawn()
             loss = torch.zeros((), device=self.chosen.device)
             for view in self._views(prepared, self._span(prepared.slab)):
-                loss = loss + view_loss(self.drawing(drawn, view.planes), view, self.task.preset.training)
+                loss = loss + planes_loss(self.renderer(drawn, view.planes), view, self.task.preset.training)
             gradients = torch.autograd.grad(loss, list(field.parameters()), allow_unused=True)
         for leaf, gradient in zip(self._field.parameters(), gradients, strict=True):
             if gradient is not None and leaf.grad is not None:
@@ -235,7 +241,7 @@ class Fitting:
         part, of = self._part(number, 1)
         with self._run.stage("refinement", part, of) as tick:
             if self.task.preset.refinement_steps:
-                trained = refine(trained, self._views(prepared), self.drawing, self.task.preset.refinement_steps, tick)
+                trained = refine(trained, self._views(prepared), self.renderer, self.task.preset.refinement_steps, tick)
             if not self.task.is_semantic:
                 trained = trained.with_labels_of(prepared.start)
             span = self._span(prepared.slab)
@@ -250,7 +256,7 @@ class Fitting:
         found = Correspondence(task.found.displacement[first:last], task.found.confidence[first:last])
         part, of = self._part(number, self._sweeps)
         with self._run.stage("prediction", part, of) as tick:
-            predictions = predict(trusted.planes, trusted.slices, trusted.plane_counts, found, task.arbitration,
+            predictions = predict(trusted.planes, trusted.slices, trusted.plane_counts, found, task.ensemble,
                                   lambda done: tick(round(100 * done), 100), device, task.priors, task.fusion)
             if len(trusted.stacks) > 1:
                 predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]])
@@ -258,16 +264,16 @@ class Fitting:
         with self._run.stage("initialization", part, of):
             if preset.initialization == "grid":
                 start = on_grid(trusted.box, preset.grid_size,
-                                trusted.channels.count if preset.training.semantic_loss else 1, task.seed).to(device)
+                                task.channels.count if preset.training.semantic_loss else 1, task.seed).to(device)
             else:
                 layers = trusted.stacks[0].layers if labelled else None
                 gaps = Gaps(trusted.planes, trusted.slices, found, tuple(p.images for p in predictions),
-                            trusted.intensity.background, layers, trusted.channels, task.label_priors)
+                            trusted.intensity.background, layers, task.channels, task.label_priors)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                            (float(trusted.box[0, 2]), float(trusted.box[1, 2])), device)
         return _Prepared(slab, trusted, predictions, start)
 
-    def _views(self, prepared: _Prepared, span: tuple[float, float] | None = None) -> list[View]:
+    def _views(self, prepared: _Prepared, span: tuple[float, float] | None = None) -> list[TargetPlanes]:
         """What the Gaussians are fitted to.
 
         span: depths (mm) of the pixels that count; their weights are then such that the means of all slabs add up to
@@ -278,7 +284,7 @@ class Fitting:
         for stack, whole in zip(trusted.stacks, task.trusted.stacks, strict=True):
             masks = None
             if stack.layers is not None and task.is_semantic:
-                masks = torch.from_numpy(trusted.channels.one_hot(stack.layers)).to(self.chosen.device)
+                masks = torch.from_numpy(self.task.channels.one_hot(stack.layers)).to(self.chosen.device)
             target = torch.from_numpy(stack.image - background).to(self.chosen.device)
             views.append(_view(stack.planes, target, 1.0, masks, span, whole.image.size))
         if task.preset.predicted_weight:
@@ -327,9 +333,9 @@ class Fitting:
             result.append(coarsened(expected * np.float32(scale.scale) + np.abs(drawn - scale.to_input(predicted))))
         return np.concatenate(result)
 
-    def _residual(self, stack: LocalStack, span: tuple[float, float], fitted: GaussianParameters) -> Residual:
+    def _residual(self, stack: ModelSpaceStack, span: tuple[float, float], fitted: GaussianParameters) -> Residual:
         """How exactly trusted slices are reproduced at depths (mm) within `span`."""
-        total, scale, channels = Residual(), self.task.trusted.intensity, self.task.trusted.channels
+        total, scale, channels = Residual(), self.task.trusted.intensity, self.task.channels
         stack = stack.between(*span)
         for some, raster in self._drawn(fitted, stack.planes, channels.count):
             depths = depth_of_pixels(stack.planes.subset(some))
@@ -348,8 +354,8 @@ class Fitting:
 
     def _drawn(self, fitted: GaussianParameters, planes: PlaneStack, channel_count: int
                ) -> Iterator[tuple[slice, Tensor]]:
-        drawing = replace(self.drawing, channel_count=channel_count)
-        return rasters(drawing, [Part.of(fitted, drawing.cutoff)], planes, self.chosen.device)
+        renderer = replace(self.renderer, channel_count=channel_count)
+        return rasters(renderer, [Shard.of(fitted, renderer.cutoff)], planes, self.chosen.device)
 
     def _span(self, slab: Slab) -> tuple[float, float]:
         return slab.span(self.task.trusted.planes.offsets)
@@ -360,13 +366,13 @@ class Fitting:
 
 
 def _view(planes: PlaneStack, target: Tensor, weight: float, masks: Tensor | None, span: tuple[float, float] | None,
-          whole: int) -> View:
+          whole: int) -> TargetPlanes:
     """The planes that have pixels within `span`, others of their pixels weighing nothing; see `Fitting._views`.
 
     whole: number of pixels of this view where there is one slab.
     """
     if span is None:
-        return View(planes, target, torch.full((len(planes), 1, 1), weight, device=target.device), masks)
+        return TargetPlanes(planes, target, torch.full((len(planes), 1, 1), weight, device=target.device), masks)
     depths = depth_range(planes)
     chosen = np.flatnonzero((depths[:, 1] >= span[0]) & (depths[:, 0] < span[1]))
     planes, target = planes.subset(chosen), target[torch.from_numpy(chosen).to(target.device)]
@@ -374,7 +380,7 @@ def _view(planes: PlaneStack, target: Tensor, weight: float, masks: Tensor | Non
     share = weight * target.numel() / whole * ((pixels >= span[0]) & (pixels < span[1]))
     if len(share) and (share == share[0, 0, 0]).all():
         share = share[:, :1, :1]
-    return View(planes, target, torch.from_numpy(share.astype(np.float32)).to(target.device), masks)
+    return TargetPlanes(planes, target, torch.from_numpy(share.astype(np.float32)).to(target.device), masks)
 
 
 def _field(task: Task) -> TriplaneField:
@@ -382,6 +388,6 @@ def _field(task: Task) -> TriplaneField:
     with torch.random.fork_rng(devices=[]):  # the caller's own random numbers go on as they were
         torch.manual_seed(task.seed)
         return TriplaneField(torch.from_numpy(task.trusted.box), triplane.residual_limits,
-                             label_channels=task.trusted.channels.count - 1 if task.is_semantic else 0,
+                             label_channels=task.channels.count - 1 if task.is_semantic else 0,
                              resolution=triplane.resolution, features=triplane.features, hidden=triplane.hidden,
                              fusion=triplane.fusion)

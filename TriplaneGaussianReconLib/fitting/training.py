@@ -12,7 +12,9 @@ from ..config.presets import Training
 from ..data.geometry import PlaneStack
 from ..gaussians.cloud import GaussianParameters, Gaussians
 from ..gaussians.triplane import TriplaneField
-from ..rasterizer.rasterize import EPSILON, Backend, Mode, rasterize
+from ..rasterizer.modes import MODES
+from ..rasterizer.rasterize import EPSILON
+from ..rendering.renderer import Renderer
 from ..runtime.threads import serial_torch
 from ..self_supervised.optimizers import Adam, LatestKnown, Plateau, repeat
 from .losses import structural_dissimilarity
@@ -26,7 +28,7 @@ Tick = Callable[[int, int, float], None]  # step, steps, loss (the latest known)
 
 
 @dataclass(frozen=True)
-class View:
+class TargetPlanes:
     """Planes that the Gaussians are to reproduce, in the model's frame and units.
 
     target: (P, rows, columns) image, background subtracted.  weight: (P, rows, columns) or (P, 1, 1), at least 0.
@@ -39,22 +41,7 @@ class View:
     occupancies: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """How Gaussians are drawn."""
-
-    mode: Mode
-    cutoff: float
-    backend: Backend
-    channel_count: int = 1
-
-    def __call__(self, gaussians: Gaussians, planes: PlaneStack) -> Tensor:
-        """(P, channel, rows, columns)."""
-        return rasterize(gaussians, planes, mode=self.mode, channel_count=self.channel_count, backend=self.backend,
-                         cutoff=self.cutoff).channels
-
-
-def train(parameters: GaussianParameters, field: TriplaneField, views: Sequence[View], drawing: Drawing,
+def train(parameters: GaussianParameters, field: TriplaneField, views: Sequence[TargetPlanes], renderer: Renderer,
           training: Training, total_variation: float, pixel: float, tick: Tick) -> GaussianParameters:
     """Train with Adam, all planes in every step; return the parameters with the field's residuals baked in.
 
@@ -68,7 +55,7 @@ def train(parameters: GaussianParameters, field: TriplaneField, views: Sequence[
         drawn = field.applied_to(trained).drawn()
         loss = total_variation * field.total_variation()
         for view in views:
-            loss = loss + view_loss(drawing(drawn, view.planes), view, training)
+            loss = loss + planes_loss(renderer(drawn, view.planes), view, training)
         optimizer.step(torch.autograd.grad(loss, optimizer.parameters, allow_unused=True))
         plateau.follow(loss.detach())
         return loss.detach()
@@ -105,7 +92,7 @@ def _used_slots(channels: Tensor) -> Tensor:
     return used
 
 
-def view_loss(drawn: Tensor, view: View, training: Training) -> Tensor:
+def planes_loss(drawn: Tensor, view: TargetPlanes, training: Training) -> Tensor:
     """Loss of one view: weighted image loss and, with labels, mean squared error of the occupancies."""
     image = drawn[:, 0]
     if training.image_loss == "squared":
@@ -118,7 +105,7 @@ def view_loss(drawn: Tensor, view: View, training: Training) -> Tensor:
     return loss
 
 
-def refine(parameters: GaussianParameters, views: Sequence[View], drawing: Drawing, steps: int, tick: Tick
+def refine(parameters: GaussianParameters, views: Sequence[TargetPlanes], renderer: Renderer, steps: int, tick: Tick
            ) -> GaussianParameters:
     """Fit values and slopes of Gaussians without labels by weighted least squares, with Chebyshev's iteration.
 
@@ -132,13 +119,13 @@ def refine(parameters: GaussianParameters, views: Sequence[View], drawing: Drawi
     # Standard deviations along x, y and depth turn a slope into a change of value.
     size = torch.stack([torch.exp(-parameters.in_plane[:, 0]), torch.exp(-parameters.in_plane[:, 2]),
                         torch.exp(parameters.log_depths)], dim=1)
-    bound = _curvature_bound(image, size, views, drawing)
+    bound = _curvature_bound(image, size, views, renderer)
 
     def descent(fitted: Tensor) -> tuple[Tensor, Tensor]:
         """Minus half the gradient of the squared errors at `fitted`, values and slopes times size (N, 4); their sum."""
         values, slopes = (part.clone().requires_grad_() for part in (fitted[:, :1], fitted[:, None, 1:]))
         cloud = replace(image, values=values, slopes=slopes / size[:, None])
-        images = [drawing(cloud, view.planes)[:, 0] for view in views]
+        images = [renderer(cloud, view.planes)[:, 0] for view in views]
         residuals = [view.target - image.detach() for view, image in zip(views, images, strict=True)]
         pulls = [view.weight * residual for view, residual in zip(views, residuals, strict=True)]
         # The gradient of one number: several outputs with gradients of their own make torch load a symbolic algebra.
@@ -165,7 +152,7 @@ def refine(parameters: GaussianParameters, views: Sequence[View], drawing: Drawi
     return replace(parameters, values=fitted[:, :1].contiguous(), slopes=fitted[:, None, 1:] / size[:, None])
 
 
-def _curvature_bound(image: Gaussians, size: Tensor, views: Sequence[View], drawing: Drawing) -> Tensor:
+def _curvature_bound(image: Gaussians, size: Tensor, views: Sequence[TargetPlanes], renderer: Renderer) -> Tensor:
     """(N, 4): a diagonal matrix that is nowhere below the curvature of the squared errors.
 
     A pixel shows `sum_i a_i u_i` of what its Gaussians would show alone, u_i linear in their unknowns, with a_i >= 0.
@@ -178,8 +165,8 @@ def _curvature_bound(image: Gaussians, size: Tensor, views: Sequence[View], draw
     cloud = replace(image, values=values, slopes=slopes, precisions=precisions)
     total = torch.zeros((), dtype=size.dtype, device=size.device)
     for view in views:
-        weights = replace(drawing, mode="additive")(cloud, view.planes)[:, 0]
-        share = torch.log(weights + EPSILON) if drawing.mode == "normalised" else 0.5 * weights ** 2
+        weights = replace(renderer, mode="additive")(cloud, view.planes)[:, 0]
+        share = torch.log(weights + EPSILON) if MODES[renderer.mode].is_normalised else 0.5 * weights ** 2
         total = total + (view.weight * share).sum()
     zeroth, first, second = torch.autograd.grad(total, (values, slopes, precisions))
     first = first[:, 0].abs() / size

@@ -17,8 +17,8 @@ from ..labels.segmentation import Boxed, LabelChannels, Occupancies, between, bo
 from ..registration.optical_flow import Correspondence
 from ..runtime.image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
 from ..runtime.threads import serial_opencv, serial_torch, shares, workers
-from ..self_supervised.label_super_resolution import LabelPrior
-from ..self_supervised.slice_context import Stencils
+from ..self_supervised.label_super_resolution import LabelSuperResolution
+from ..self_supervised.slice_context import SliceContext
 from .cloud import GaussianParameters
 
 # Gaussians are placed so many pixels beyond the image, so that structures that move inwards leave no hole.
@@ -50,7 +50,7 @@ class Gaps:
     background: float
     layers: np.ndarray | None = None
     channels: LabelChannels | None = None
-    label_priors: Mapping[int, LabelPrior] = field(default_factory=dict)
+    label_priors: Mapping[int, LabelSuperResolution] = field(default_factory=dict)
 
 
 def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float], opacity: float,
@@ -142,7 +142,7 @@ class _Known:
     full: Tensor
     gated: Tensor
     numbers: Tensor | None
-    label_priors: Mapping[int, LabelPrior]
+    label_priors: Mapping[int, LabelSuperResolution]
 
     @classmethod
     def of(cls, gaps: Gaps, device: torch.device) -> _Known:
@@ -158,7 +158,7 @@ class _Known:
         prior = self.label_priors.get(len(predicted))
         if self.numbers is None or prior is None or not prior.bridges(positions[gap + 1] - positions[gap]):
             return None
-        stencil = Stencils.around(np.array([gap]), positions, evenly(len(predicted)), prior.size)
+        stencil = SliceContext.around(np.array([gap]), positions, evenly(len(predicted)), prior.size)
         return prior.distances(self.slices, self.numbers, predicted, stencil, outlines)
 
     def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..config.presets import Attribute, FeatureFusion
 from .cloud import GaussianParameters
 from .triplane_cuda import decode, fits
 
-Fusion = Literal["concatenate", "weighted_sum"]
-Attribute = Literal["centres", "tilts", "scales", "weights", "intensity", "semantics"]
 _PLANES = ((0, 1), (1, 2), (0, 2))  # xy, yz, xz
 
 
@@ -31,7 +29,8 @@ class TriplaneField(nn.Module):
     """
 
     def __init__(self, box: Tensor, residual_limits: Mapping[Attribute, float], *, label_channels: int = 0,
-                 resolution: int = 48, features: int = 8, hidden: int = 16, fusion: Fusion = "concatenate") -> None:
+                 resolution: int = 48, features: int = 8, hidden: int = 16,
+                 fusion: FeatureFusion = "concatenate") -> None:
         super().__init__()
         sizes = {"centres": 3, "tilts": 2, "scales": 3, "weights": 1, "intensity": 1, "semantics": label_channels}
         self.widths = {name: sizes[name] for name in residual_limits if sizes[name]}

@@ -179,7 +179,7 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
                          should_stop=should_stop, preview=show)
     model = None
     if job.keep_model:
-        from ..gaussians.model_file import save_model
+        from ..model.model_file import save_model
 
         save_model(folder / MODEL, result.model)
         model = folder / MODEL

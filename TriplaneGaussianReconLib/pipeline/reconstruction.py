@@ -15,27 +15,30 @@ from ..config.presets import Preset, preset_named
 from ..data.gap_sampling import evenly
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
-from ..data.model_space import Trusted
+from ..data.model_space import ModelSpaceData
 from ..data.observations import Observations
 from ..data.slabs import Slab, plan
+from ..errors import InputError
 from ..fitting.slab_fitting import Fitting, Residual, Task
-from ..gaussians.model import IntensityScale, Model
-from ..gaussians.shards import PartStore
-from ..prediction.ensemble import Arbitration, arbitrate, lesson
+from ..labels.segmentation import LabelChannels
+from ..model.model import IntensityScale, Model
+from ..model.shards import ShardStore
+from ..prediction.ensemble import EnsembleWeights, fit_ensemble, hidden_slice_task
 from ..prediction.expected_error import ExpectedError
-from ..prediction.fusion import Fusion, learn_fusion
+from ..prediction.fusion import LearnedFusion, learn_fusion
 from ..prediction.fusion import applies as fusion_applies
 from ..prediction.predict import predict
+from ..rasterizer.modes import MODES
 from ..registration.optical_flow import Correspondence, correspond
 from ..rendering.preview import Preview, Previews
-from ..rendering.rendering import Canvas, expected_error_on_grid
-from ..runtime.devices import Chosen, choose
+from ..rendering.rendering import VolumeRenderer, expected_error_on_grid
+from ..runtime.devices import SelectedDevice, choose
 from ..runtime.memory import budget, is_lack, release
 from ..runtime.progress import STAGES, Progress, Run
 from ..runtime.threads import serial_opencv, serial_torch
-from ..self_supervised.label_super_resolution import LabelPrior, LabelTeacher
-from ..self_supervised.slice_context import Stencils
-from ..self_supervised.super_resolution import LinePrior, Teacher, teach_all
+from ..self_supervised.label_super_resolution import LabelSuperResolution, LabelTrainer
+from ..self_supervised.slice_context import SliceContext
+from ..self_supervised.super_resolution import SuperResolution, Trainer, train_all
 
 T = TypeVar("T")
 
@@ -90,14 +93,16 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     Raises InputError for what cannot be reconstructed, BackendUnavailableError for a device that is not there.
     """
     preset = preset_named(preset) if isinstance(preset, str) else preset
+    if preset.refinement_steps and not MODES[preset.mode].is_linear:
+        raise InputError(f"Refinement needs a mode that is linear in the values, which '{preset.mode}' is not.")
     chosen, memory = choose(device), memory or Memory()
     run = Run(progress, should_stop, _skipped(preset, bool(observations.segments)))
     with serial_opencv():
-        trusted = Trusted.of(observations, output_grid)
+        trusted = ModelSpaceData.of(observations, output_grid)
         previews = Previews(preview, trusted, output_grid) if preview else None
         task = _task(trusted, preset, chosen, seed, run, previews)
         fitting = Fitting(task, _slabs(task, chosen, memory), chosen, device == "auto", run)
-        store = PartStore(preset.cutoff, keep=memory.keep_model, folder=memory.folder)
+        store = ShardStore(preset.cutoff, keep=memory.keep_model, folder=memory.folder)
         try:
             return _reconstruct(observations, output_grid, fitting, store, run, previews)
         except BaseException:
@@ -112,8 +117,8 @@ def _skipped(preset: Preset, has_labels: bool) -> set[str]:
     return {stage for stage, is_unwanted in unwanted.items() if is_unwanted}
 
 
-def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run, previews: Previews | None = None
-          ) -> Task:
+def _task(trusted: ModelSpaceData, preset: Preset, chosen: SelectedDevice, seed: int, run: Run,
+          previews: Previews | None = None) -> Task:
     """What all trusted slices together teach: how structures move between them, and which candidate to believe."""
     slices = trusted.slices
     found = Correspondence(np.empty((len(slices) - 1, *slices.shape[1:], 2), np.float32),
@@ -124,12 +129,12 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run,
             some = correspond(np.clip(slices[first:first + _GAPS_AT_A_TIME + 1], 0.0, 1.0))
             found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
             found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
-    priors, arbitration = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
+    priors, ensemble = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
     if previews is not None:
-        previews.predicted(found, arbitration, priors, chosen.device)
+        previews.predicted(found, ensemble, priors, chosen.device)
     fusion = None
     try:
-        fusion = _fusion(trusted, found, arbitration, priors, preset, seed, chosen.device, run)
+        fusion = _fusion(trusted, found, ensemble, priors, preset, seed, chosen.device, run)
     except (MemoryError, RuntimeError) as error:
         if not is_lack(error):
             raise
@@ -138,35 +143,36 @@ def _task(trusted: Trusted, preset: Preset, chosen: Chosen, seed: int, run: Run,
     release(chosen.device)
     label_priors = _on_device_or_cpu(lambda device: _label_priors(trusted, priors, preset, seed, device, run),
                                      chosen.device)
-    return Task(trusted, found, arbitration if fusion is None else arbitration.with_fusion(), priors, fusion,
+    return Task(trusted, found, ensemble if fusion is None else ensemble.with_fusion(), priors, fusion,
                 label_priors, preset, seed)
 
 
-def _learnt(trusted: Trusted, preset: Preset, seed: int, device: torch.device, run: Run
-            ) -> tuple[dict[int, LinePrior], Arbitration]:
+def _learnt(trusted: ModelSpaceData, preset: Preset, seed: int, device: torch.device, run: Run
+            ) -> tuple[dict[int, SuperResolution], EnsembleWeights]:
     """What lines within the slices teach, by the number of planes in a gap, and which candidate to believe."""
     slices, offsets = trusted.slices, trusted.planes.offsets
-    teacher, hidden, priors = None, None, dict[int, LinePrior]()
+    trainer, hidden, priors = None, None, dict[int, SuperResolution]()
     if preset.prior is not None:
         counts = trusted.plane_counts
         different = np.unique(counts).tolist()
-        teacher = Teacher(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
+        trainer = Trainer(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
                           preset.prior, seed)
-        lessons = [(teacher.stencils(np.flatnonzero(counts == count), evenly(count)), 1.0) for count in different]
-        if any(len(teacher.only_teachable(stencils).planes) for stencils, _ in lessons):
-            lessons.append(lesson(teacher))  # else there is nothing to judge
+        training_tasks = [(trainer.context(np.flatnonzero(counts == count), evenly(count)), 1.0) for count in different]
+        if any(len(trainer.only_trainable(context).planes) for context, _ in training_tasks):
+            training_tasks.append(hidden_slice_task(trainer))  # else there is nothing to judge
         with run.stage("learning") as tick:
-            taught = teach_all(teacher, lessons, tick)
+            taught = train_all(trainer, training_tasks, tick)
         hidden = taught[-1]
         priors = {count: prior for count, prior in zip(different, taught, strict=False) if prior is not None}
     with run.stage("arbitration") as tick:
-        arbitration = arbitrate(slices, offsets, lambda done: tick(round(100 * done), 100), device,
-                                teacher if priors else None, hidden if priors else None)
-    return priors, arbitration
+        ensemble = fit_ensemble(slices, offsets, lambda done: tick(round(100 * done), 100), device,
+                                trainer if priors else None, hidden if priors else None)
+    return priors, ensemble
 
 
-def _fusion(trusted: Trusted, found: Correspondence, arbitration: Arbitration, priors: Mapping[int, LinePrior],
-            preset: Preset, seed: int, device: torch.device, run: Run) -> Fusion | None:
+def _fusion(trusted: ModelSpaceData, found: Correspondence, ensemble: EnsembleWeights,
+            priors: Mapping[int, SuperResolution], preset: Preset, seed: int, device: torch.device, run: Run
+            ) -> LearnedFusion | None:
     """What virtual stacks teach about which prediction to believe where; None if nothing."""
     planes = trusted.planes
     if preset.fusion is None:
@@ -177,7 +183,7 @@ def _fusion(trusted: Trusted, found: Correspondence, arbitration: Arbitration, p
                 planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness):
             return None
         (count, prior), = priors.items()
-        predictions = predict(planes, trusted.slices, trusted.plane_counts, found, arbitration,
+        predictions = predict(planes, trusted.slices, trusted.plane_counts, found, ensemble,
                               lambda done: tick(round(10 * done), 100), device, priors)
         slices = torch.from_numpy(trusted.slices).to(device)
         dense = torch.cat([slices[:-1, None], torch.stack([p.images for p in predictions])], dim=1).flatten(0, 1)
@@ -186,24 +192,24 @@ def _fusion(trusted: Trusted, found: Correspondence, arbitration: Arbitration, p
                             preset.fusion, seed, lambda step, steps, loss: tick(steps + 9 * step, 10 * steps, loss))
 
 
-def _label_priors(trusted: Trusted, priors: Mapping[int, LinePrior], preset: Preset, seed: int, device: torch.device,
-                  run: Run) -> dict[int, LabelPrior]:
+def _label_priors(trusted: ModelSpaceData, priors: Mapping[int, SuperResolution], preset: Preset, seed: int,
+                  device: torch.device, run: Run) -> dict[int, LabelSuperResolution]:
     """What lines within the slices teach about labels, by the number of planes in a gap."""
-    layers, offsets, learnt = trusted.stacks[0].layers, trusted.planes.offsets, dict[int, LabelPrior]()
+    layers, offsets, learnt = trusted.stacks[0].layers, trusted.planes.offsets, dict[int, LabelSuperResolution]()
     if preset.labels is None or layers is None:
         return learnt
     with run.stage("labels") as tick, serial_torch():
         if not priors:
             return learnt
         counts = trusted.plane_counts
-        teacher = LabelTeacher(torch.from_numpy(trusted.slices).to(device), layers, trusted.channels, trusted.pitches,
-                               trusted.thickness, preset.labels, seed)
+        trainer = LabelTrainer(torch.from_numpy(trusted.slices).to(device), layers, LabelChannels(trusted.segments),
+                               trusted.pitches, trusted.thickness, preset.labels, seed)
         for number, (count, prior) in enumerate(priors.items()):
             def note(step: int, steps: int, loss: float, done: int = number) -> None:
                 tick(done * steps + step, len(priors) * steps, loss)
 
-            stencils = Stencils.around(np.flatnonzero(counts == count), offsets, evenly(count), prior.size)
-            taught = teacher.teach(stencils, prior.on(device), note)
+            context = SliceContext.around(np.flatnonzero(counts == count), offsets, evenly(count), prior.size)
+            taught = trainer.teach(context, prior.on(device), note)
             if taught is not None:
                 learnt[count] = taught
     return learnt
@@ -220,7 +226,7 @@ def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -
     return work(torch.device("cpu"))
 
 
-def _slabs(task: Task, chosen: Chosen, memory: Memory) -> list[Slab]:
+def _slabs(task: Task, chosen: SelectedDevice, memory: Memory) -> list[Slab]:
     """As many slabs as the memory at hand asks for."""
     gap_bytes = task.gap_bytes()
     if not task.can_be_cut:
@@ -228,12 +234,12 @@ def _slabs(task: Task, chosen: Chosen, memory: Memory) -> list[Slab]:
     return plan(gap_bytes, budget(chosen.device) if memory.budget is None else memory.budget)
 
 
-def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting, store: PartStore, run: Run,
+def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting, store: ShardStore, run: Run,
                  previews: Previews | None = None) -> Reconstruction:
     """Fit slab after slab, and draw each plane of the output as soon as everything that reaches it is known."""
     task = fitting.task
     model = _blank_model(observations, task)
-    canvas = Canvas(model, output_grid, observations.dtype)
+    volume_renderer = VolumeRenderer(model, output_grid, observations.dtype)
     errors, residuals = [], [Residual()] * len(observations.stacks)
     fitting.train()
     for number, fitted in enumerate(fitting.fitted()):
@@ -242,19 +248,20 @@ def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting
         while fitted.clouds:  # the store is to be the only one that holds them
             store.add(fitted.clouds.pop(0))
         with run.stage("rendering", number, len(fitting.slabs)) as tick:
-            canvas.advance(store.parts, fitted.complete_below, fitting.chosen.backend, fitting.chosen.device, tick)
+            volume_renderer.advance(store.parts, fitted.complete_below, fitting.chosen.backend, fitting.chosen.device,
+                                    tick)
         if previews is not None:
-            previews.drawn(canvas)
+            previews.drawn(volume_renderer)
         if len(fitting.slabs) > 1:
-            store.retire(canvas.needs)
+            store.retire(volume_renderer.needs)
     planes, intensity = task.trusted.planes, task.trusted.intensity
     report = {
         "product": "TriplaneGaussianRecon", "version": __version__, "preset": task.preset.name, "seed": task.seed,
         "device": fitting.chosen.backend, "device_note": fitting.chosen.note, "slabs": len(fitting.slabs),
         "gaussians": sum(p.count for p in store.parts),
-        "trusted_slices": len(planes), "labels": len(observations.segments), "weights": task.arbitration.named_weights,
+        "trusted_slices": len(planes), "labels": len(observations.segments), "weights": task.ensemble.named_weights,
         "residual_on_trusted_slices": [_residual_report(residual, intensity) for residual in residuals],
-        "self_check": _self_check(task.arbitration), "seconds": run.seconds, "loss": run.losses,
+        "self_check": _self_check(task.ensemble), "seconds": run.seconds, "loss": run.losses,
         "notes": fitting.notes, "note": "Research software, not a medical device.",
     }
     pixel = np.array([np.linalg.norm(planes.column_step), np.linalg.norm(planes.row_step)])
@@ -264,10 +271,10 @@ def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting
                                                "self_check", "note")}
     model = replace(model, parts=store.finish(), expected_error=expected_error, provenance=provenance)
     segmentation = None
-    if canvas.layers is not None:
-        segmentation = Segmentation(canvas.layers, observations.segments, output_grid)
+    if volume_renderer.layers is not None:
+        segmentation = Segmentation(volume_renderer.layers, observations.segments, output_grid)
     confidence = Image(expected_error_on_grid(model, output_grid, fitting.chosen.device), output_grid)
-    return Reconstruction(Image(canvas.volume, output_grid), confidence, segmentation, model, report)
+    return Reconstruction(Image(volume_renderer.volume, output_grid), confidence, segmentation, model, report)
 
 
 def _blank_model(observations: Observations, task: Task) -> Model:
@@ -288,13 +295,13 @@ def _residual_report(residual: Residual, intensity: IntensityScale) -> dict[str,
     return entry
 
 
-def _self_check(arbitration: Arbitration) -> dict[str, Any]:
+def _self_check(ensemble: EnsembleWeights) -> dict[str, Any]:
     """Scores on trusted slices that were hidden and predicted across twice the real gap."""
-    if not arbitration.hidden:
-        return {"note": "Too few trusted slices to hide one and check.", "band_68": round(arbitration.band, 4)}
-    scores = [score.psnr for score in arbitration.hidden]
+    if not ensemble.hidden:
+        return {"note": "Too few trusted slices to hide one and check.", "band_68": round(ensemble.band, 4)}
+    scores = [score.psnr for score in ensemble.hidden]
     return {"psnr_at_twice_the_gap": round(float(np.mean(scores)), 2), "slices": len(scores),
-            "band_68": round(arbitration.band, 4),
-            "per_slice": {str(score.plane): round(score.psnr, 2) for score in arbitration.hidden},
+            "band_68": round(ensemble.band, 4),
+            "per_slice": {str(score.plane): round(score.psnr, 2) for score in ensemble.hidden},
             "note": "Trusted slices hidden and predicted from their neighbours across twice the real gap: what lies "
                     "between the trusted slices is usually better."}

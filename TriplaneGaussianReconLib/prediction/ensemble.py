@@ -22,8 +22,8 @@ from torch import Tensor
 from ..registration.optical_flow import Correspondence, correspond
 from ..runtime.image_operations import CPU, blurred, transferred
 from ..runtime.threads import serial_opencv, serial_torch, shares, workers
-from ..self_supervised.slice_context import Stencils
-from ..self_supervised.super_resolution import LinePrior, Teacher
+from ..self_supervised.slice_context import SliceContext
+from ..self_supervised.super_resolution import SuperResolution, Trainer
 from .interpolators import CANDIDATES, INTERPOLATIONS, Neighbours, candidates, working_memory
 
 T = TypeVar("T", Tensor, np.ndarray)
@@ -59,7 +59,7 @@ class HiddenScore:
 
 
 @dataclass(frozen=True)
-class Arbitration:
+class EnsembleWeights:
     """What the hidden slices taught.
 
     weights: (candidate,) non-negative, sum 1, in the order of CANDIDATES; without a prior there is none for it.
@@ -86,7 +86,7 @@ class Arbitration:
         """What to expect of the mixture of predictions [candidate, ..., row, column] -> [..., row, column]."""
         return NARROWER * _modelled(self.error_model, disagreement(predictions))
 
-    def with_fusion(self) -> Arbitration:
+    def with_fusion(self) -> EnsembleWeights:
         """The same where what `fusion` made of all candidates stands in the prior's place: if that is believed more
         than all others together, its odds count twice, since it has already taken from them what they are good for.
 
@@ -135,20 +135,20 @@ def disagreement(predictions: Tensor) -> Tensor:
     return blurred(predictions.amax(dim=0) - predictions.amin(dim=0), NEIGHBOURHOOD)
 
 
-def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float], None],
-              device: torch.device = CPU, teacher: Teacher | None = None, prior: LinePrior | None = None
-              ) -> Arbitration:
+def fit_ensemble(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float], None],
+              device: torch.device = CPU, trainer: Trainer | None = None, prior: SuperResolution | None = None
+              ) -> EnsembleWeights:
     """Weight the candidates for `slices` [plane, row, column] in [0, 1] at `positions` (plane,) mm, ascending.
 
     tick: called with the fraction done.  device: where the candidates are computed.  teacher: of the same slices on
-    that device, if there is a prior; prior: what it taught of `lesson`, None if nothing.  With fewer than three slices
-    nothing can be hidden: the usual mixture is returned, with no error model better than the difference of the
-    candidates itself.
+    that device, if there is a prior; prior: what it taught of `hidden_slice_task`, None if nothing.  With fewer than
+    three slices nothing can be hidden: the usual mixture is returned, with no error model better than the difference of
+    the candidates itself.
     """
-    usual, share = _usually(teacher, prior)
-    double = _hide(slices, positions, 2, lambda done: tick(0.5 * done), device, teacher, prior)
+    usual, share = _usually(trainer, prior)
+    double = _hide(slices, positions, 2, lambda done: tick(0.5 * done), device, trainer, prior)
     if not double.planes:
-        return Arbitration(usual, (0.0, 1.0), BAND, ())
+        return EnsembleWeights(usual, (0.0, 1.0), BAND, ())
     quadruple = _hide(slices, positions, 4, lambda done: tick(0.5 + 0.5 * done), device)
     shrink = _shrinkage(double, quadruple)
     covariance = _balanced(double.covariance) * np.outer(shrink, shrink)
@@ -159,17 +159,17 @@ def arbitrate(slices: np.ndarray, positions: np.ndarray, tick: Callable[[float],
     errors = np.maximum(np.einsum("a,nab,b->n", shown, double.covariance, shown), 1e-10)
     hidden = tuple(HiddenScore(plane, float(-10 * np.log10(e))) for plane, e in zip(double.planes, errors, strict=True))
     model = _error_model(double)
-    return Arbitration(weights, model, _band(model, double.samples), hidden)
+    return EnsembleWeights(weights, model, _band(model, double.samples), hidden)
 
 
-def lesson(teacher: Teacher) -> tuple[Stencils, float]:
+def hidden_slice_task(trainer: Trainer) -> tuple[SliceContext, float]:
     """What a prior must learn to be judged on hidden slices, and the share of the effort that this takes."""
-    return _hidden_stencils(teacher, np.arange(1, len(teacher.positions) - 1)), HIDDEN_EFFORT
+    return _hidden_stencils(trainer, np.arange(1, len(trainer.positions) - 1)), HIDDEN_EFFORT
 
 
-def _usually(teacher: Teacher | None, prior: LinePrior | None) -> tuple[np.ndarray, float]:
+def _usually(trainer: Trainer | None, prior: SuperResolution | None) -> tuple[np.ndarray, float]:
     """The usual mixture, and its share: large where there is a prior, but none for hidden slices to judge."""
-    if teacher is None:
+    if trainer is None:
         return _per_candidate(USUAL), USUAL_SHARE
     return _per_candidate(USUAL_WITH_PRIOR, len(CANDIDATES)), USUAL_SHARE if prior is None else USUAL_SHARE_WITH_PRIOR
 
@@ -179,10 +179,10 @@ def _without_prior(weights: np.ndarray) -> np.ndarray:
     return weights[:-1] + weights[-1] * _per_candidate(USUAL)
 
 
-def _hidden_stencils(teacher: Teacher, hidden: np.ndarray) -> Stencils:
+def _hidden_stencils(trainer: Trainer, hidden: np.ndarray) -> SliceContext:
     """How the prior sees the slices `hidden`, across twice the gap."""
-    low, here, high = (teacher.positions[hidden + shift] for shift in (-1, 0, 1))
-    return teacher.stencils(hidden - 1, ((here - low) / (high - low))[:, None], 2)
+    low, here, high = (trainer.positions[hidden + shift] for shift in (-1, 0, 1))
+    return trainer.context(hidden - 1, ((here - low) / (high - low))[:, None], 2)
 
 
 def _per_candidate(numbers: dict[str, float], count: int = len(INTERPOLATIONS)) -> np.ndarray:
@@ -190,16 +190,16 @@ def _per_candidate(numbers: dict[str, float], count: int = len(INTERPOLATIONS)) 
 
 
 def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable[[float], None],
-          device: torch.device, teacher: Teacher | None = None, prior: LinePrior | None = None) -> _HiddenSlices:
+          device: torch.device, trainer: Trainer | None = None, prior: SuperResolution | None = None) -> _HiddenSlices:
     """Predict inner slices across `factor` gaps, from those on either side at that distance.
 
     teacher, prior: as taught to bridge just these gaps.
     """
     half = factor // 2
-    hidden, stencils = _worth_hiding(slices, half), None
-    if teacher is not None and prior is not None:
+    hidden, context = _worth_hiding(slices, half), None
+    if trainer is not None and prior is not None:
         hidden = hidden[[prior.bridges(width) for width in positions[hidden + half] - positions[hidden - half]]]
-        stencils = _hidden_stencils(teacher, hidden)
+        context = _hidden_stencils(trainer, hidden)
     count = len(INTERPOLATIONS if prior is None else CANDIDATES)
     if not len(hidden):
         return _HiddenSlices([], np.zeros((0, count, count)), np.zeros((3, 3)), np.zeros((2, 0)))
@@ -216,7 +216,7 @@ def _hide(slices: np.ndarray, positions: np.ndarray, factor: int, tick: Callable
         found = Correspondence(np.concatenate([flows[n].displacement for n in needed]),
                                np.concatenate([flows[n].confidence for n in needed])).on(device)
         low, here, high = (positions[hidden[some] + shift] for shift in (-half, 0, half))
-        learnt = prior.predict(teacher.slices, stencils.only(some)) if teacher and prior and stencils else None
+        learnt = prior.predict(trainer.slices, context.only(some)) if trainer and prior and context else None
         predictions = candidates(torch.from_numpy(slices[used]).to(device), positions[used], found,
                                  Neighbours(planes, across), ((here - low) / (high - low))[:, None], learnt)[:, :, 0]
         errors = (predictions - torch.from_numpy(slices[hidden[some]]).to(device)).flatten(2)

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..config.presets import NetworkConfig
 from ..registration.optical_flow import SMALLEST_SIDE, Motion, correspond
 from ..runtime.image_operations import constants, transferred
 from ..runtime.threads import serial_torch, shares, workers
-from ..self_supervised.networks import LearningEffort, LearntNetwork, ResidualNetwork
+from ..self_supervised.networks import ResidualNetwork, TrainedNetwork
 from ..self_supervised.optimizers import learn, repeatable
-from ..self_supervised.slice_context import Stencils
-from ..self_supervised.super_resolution import SMALL_ERROR, LinePrior
+from ..self_supervised.slice_context import SliceContext
+from ..self_supervised.super_resolution import SMALL_ERROR, SuperResolution
 from . import interpolators as interpolation
 from .interpolators import INTERPOLATIONS, Neighbours, candidates
 
@@ -61,7 +62,7 @@ MOST_PIXELS = 2 ** 24
 
 
 @dataclass(frozen=True)
-class Fusion(LearntNetwork):
+class LearnedFusion(TrainedNetwork):
     """A network that has learnt what to make of predictions.
 
     views: 1, 2 to see the slices in both orders, 4 to exchange rows and columns as well, 8 to turn the planes about as
@@ -108,7 +109,7 @@ def applies(rows: int, columns: int, pitches: tuple[float, float], positions: np
 
 
 def features(slices: Tensor, positions: np.ndarray, found: Motion, gaps: np.ndarray, fractions: np.ndarray,
-             prior: LinePrior) -> Tensor:
+             prior: SuperResolution) -> Tensor:
     """Everything that is known about `gaps`: what each of FUSED predicts, then the line prior along either axis.
 
     slices: [plane, row, column] on the device of `found` and `prior`.  positions: (plane,) mm, ascending.  fractions:
@@ -116,8 +117,8 @@ def features(slices: Tensor, positions: np.ndarray, found: Motion, gaps: np.ndar
     Returns [gap, INPUTS, T, row, column] on that device; the bits do not depend on how many gaps are asked for at once.
     """
     by_candidate = candidates(slices, positions, found, Neighbours.around(gaps, len(positions)), fractions)
-    stencils = Stencils.around(gaps, positions, fractions, prior.size)
-    by_line = torch.cat([prior.directions(slices, stencils.only(np.array([n]))) for n in range(len(gaps))], dim=1)
+    context = SliceContext.around(gaps, positions, fractions, prior.size)
+    by_line = torch.cat([prior.directions(slices, context.only(np.array([n]))) for n in range(len(gaps))], dim=1)
     return torch.stack([*(by_candidate[INTERPOLATIONS.index(name)] for name in FUSED), *by_line], dim=1)
 
 
@@ -126,8 +127,8 @@ def working_memory(planes: int, pixels: int) -> int:
     return interpolation.working_memory(planes, pixels) + 4 * (INPUTS + 4) * planes * pixels
 
 
-def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float], prior: LinePrior,
-                 effort: LearningEffort, seed: int, tick: Callable[[int, int, float], None]) -> Fusion:
+def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float], prior: SuperResolution,
+                 effort: NetworkConfig, seed: int, tick: Callable[[int, int, float], None]) -> LearnedFusion:
     """Learn to fuse from a first dense estimate [plane, row, column], evenly spaced, on the device of `prior`.
 
     every: from one trusted slice in it to the next, in planes; the first and the last plane are trusted.  spacing: mm
@@ -151,7 +152,7 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
     with serial_torch():
         learn(network.others, loss_at, effort.steps, effort.rate,
               lambda step, loss: tick(step, effort.steps, loss), network.inner)
-    return Fusion(network, effort.views)
+    return LearnedFusion(network, effort.views)
 
 
 def roughened(dense: Tensor, every: int, generator: torch.Generator) -> Tensor:
@@ -210,8 +211,8 @@ def _stacks(dense: Tensor, every: int, spacing: tuple[float, float, float]) -> l
 class _Pieces:
     """Square pieces of virtual planes, drawn at random before learning begins: the same on every device."""
 
-    def __init__(self, dense: Tensor, rough: Tensor, every: int, stacks: list[_VirtualStack], prior: LinePrior,
-                 effort: LearningEffort, generator: torch.Generator, tick: Callable[[], None]) -> None:
+    def __init__(self, dense: Tensor, rough: Tensor, every: int, stacks: list[_VirtualStack], prior: SuperResolution,
+                 effort: NetworkConfig, generator: torch.Generator, tick: Callable[[], None]) -> None:
         self.device, self.every = dense.device, every
         shapes = [np.delete(dense.shape, stack.axis) for stack in stacks]
         counts = [len(stack.positions) - 1 for stack in stacks]
@@ -227,7 +228,7 @@ class _Pieces:
         self.side = min(PIECE, *dense.shape)
         self.table = self._drawn(np.cumsum(sizes) - sizes, lengths, dense.shape[0], effort, generator)
 
-    def _drawn(self, starts: np.ndarray, lengths: np.ndarray, rows: int, effort: LearningEffort,
+    def _drawn(self, starts: np.ndarray, lengths: np.ndarray, rows: int, effort: NetworkConfig,
                generator: torch.Generator) -> list[Tensor]:
         """[step, piece] tensors: where the image starts in `pixels` and its columns, first row and column, and views.
         """
@@ -258,7 +259,7 @@ class _Pieces:
 
 
 def _fill(gaps: list[Tensor], dense: Tensor, rough: Tensor, stack: _VirtualStack, fractions: np.ndarray,
-          prior: LinePrior) -> None:
+          prior: SuperResolution) -> None:
     """Predict the gaps of a virtual stack; write predictions and truth into `gaps`, each [pixel, (INPUTS + 1) T].
 
     The slices are cut from the `rough` estimate, the truth from the `dense` one.

@@ -2,7 +2,7 @@
 
 Most candidates are a simple, well-understood way to fill a gap: straight through or along the displacement, from two
 or from four slices, gated by confidence or not, sharp or smoothed; the last one is what `line_prior` learnt.  None wins
-on every volume; `arbitration` finds out which to believe on the volume at hand.
+on every volume; `ensemble` finds out which to believe on the volume at hand.
 """
 from __future__ import annotations
 

@@ -15,14 +15,14 @@ from ..data.geometry import PlaneStack
 from ..registration.optical_flow import Correspondence
 from ..runtime.image_operations import CPU, blurred, constants
 from ..runtime.threads import serial_torch, shares, workers
-from ..self_supervised.slice_context import Stencils
-from ..self_supervised.super_resolution import LinePrior
-from .ensemble import Arbitration
-from .fusion import Fusion, features
+from ..self_supervised.slice_context import SliceContext
+from ..self_supervised.super_resolution import SuperResolution
+from .ensemble import EnsembleWeights
+from .fusion import LearnedFusion, features
 from .fusion import working_memory as fusion_memory
 from .interpolators import Neighbours, candidates, working_memory
 
-NONE: Mapping[int, LinePrior] = MappingProxyType({})
+NONE: Mapping[int, SuperResolution] = MappingProxyType({})
 # How far (pixels, standard deviation) a correction by a crossing slice reaches.
 CORRECTION_REACH = 1.0
 
@@ -41,8 +41,8 @@ class Prediction:
 
 
 def predict(planes: PlaneStack, slices: np.ndarray, counts: np.ndarray, found: Correspondence,
-            arbitration: Arbitration, tick: Callable[[float], None], device: torch.device = CPU,
-            priors: Mapping[int, LinePrior] = NONE, fusion: Fusion | None = None) -> list[Prediction]:
+            ensemble: EnsembleWeights, tick: Callable[[float], None], device: torch.device = CPU,
+            priors: Mapping[int, SuperResolution] = NONE, fusion: LearnedFusion | None = None) -> list[Prediction]:
     """Predict every gap of `slices` [plane, row, column].
 
     counts: (gap,) on how many planes, evenly spaced.  priors: by the number of planes in a gap, those that have learnt
@@ -56,9 +56,9 @@ def predict(planes: PlaneStack, slices: np.ndarray, counts: np.ndarray, found: C
     bridged = np.array([count in priors and priors[count].bridges(width)
                         for count, width in zip(counts.tolist(), np.diff(positions), strict=True)])
 
-    def learnt(gaps: np.ndarray, fractions: np.ndarray, prior: LinePrior) -> Tensor:
+    def learnt(gaps: np.ndarray, fractions: np.ndarray, prior: SuperResolution) -> Tensor:
         if fusion is None:
-            return prior.predict(trusted, Stencils.around(gaps, positions, fractions, prior.size))
+            return prior.predict(trusted, SliceContext.around(gaps, positions, fractions, prior.size))
         return fusion.fuse(features(trusted, positions, motion, gaps, fractions, prior))
 
     def several(gaps: np.ndarray) -> list[Prediction]:
@@ -67,10 +67,10 @@ def predict(planes: PlaneStack, slices: np.ndarray, counts: np.ndarray, found: C
         fractions = evenly(count)
         taught = learnt(gaps, fractions, priors[count]) if bridged[gaps[0]] else None
         by_candidate = candidates(trusted, positions, motion, Neighbours.around(gaps, len(slices)), fractions, taught)
-        errors = arbitration.expected_error(by_candidate[:, :, count // 2])
+        errors = ensemble.expected_error(by_candidate[:, :, count // 2])
         ways = fractions[:, None] * (planes.origins[gaps + 1] - planes.origins[gaps])[:, None]
         return [Prediction(replace(planes, origins=origins), *each) for origins, *each in zip(
-            planes.origins[gaps, None] + ways, arbitration.mixture(by_candidate), errors, strict=True)]
+            planes.origins[gaps, None] + ways, ensemble.mixture(by_candidate), errors, strict=True)]
 
     needed = working_memory if fusion is None else fusion_memory
     calls = [call for count, taught in np.unique(np.stack([counts, bridged], axis=1), axis=0).tolist()

@@ -22,7 +22,8 @@ from torch.autograd.function import once_differentiable
 from ..data.geometry import PlaneStack
 from ..gaussians.cloud import Gaussians
 from . import cpu_kernels as kernels
-from .definitions import Mode, Sheets, depths, sheets_of
+from .definitions import SortedPlanes, depths, sorted_planes
+from .modes import MODES
 from .simd import LANES
 
 _TILE_BYTES = 192 * 1024  # fits the second-level cache of common processors beside the Gaussians that stream through
@@ -75,7 +76,7 @@ class _Lists:
     starts: np.ndarray
 
 
-def _list(cloud: kernels.Cloud, sheets: Sheets, tiling: kernels.Tiling, cutoff: float) -> _Lists:
+def _list(cloud: kernels.Cloud, sheets: SortedPlanes, tiling: kernels.Tiling, cutoff: float) -> _Lists:
     """List the Gaussians of all tiles: a counting sort in chunks of Gaussians, the same for any number of threads."""
     count, tiles = len(cloud.weights), -(-len(sheets.depths) // tiling.slab) * tiling.bands
     chunks = int(np.clip(count // _SMALLEST_CHUNK, 1, _MOST_CHUNKS))
@@ -99,10 +100,10 @@ def _list(cloud: kernels.Cloud, sheets: Sheets, tiling: kernels.Tiling, cutoff: 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, planes: PlaneStack, mode: Mode, channel_count: int, cutoff: float,
+    def forward(ctx: Any, planes: PlaneStack, mode: str, channel_count: int, cutoff: float,
                 *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """tensors: those of `Gaussians`, in its order."""
-        cloud, sheets, alpha = _cloud(tensors), sheets_of(planes), mode == "alpha"
+        cloud, sheets, alpha = _cloud(tensors), sorted_planes(planes), MODES[mode].is_ordered
         item_size = cloud.weights.itemsize
         tiling = _tiling(planes, channel_count, item_size, 1 if alpha else _MOST_PLANES)
         lists = _list(cloud, sheets, tiling, cutoff)
@@ -113,7 +114,7 @@ class _Rasterize(torch.autograd.Function):
         channels = np.empty((len(planes), channel_count, planes.rows, planes.columns), cloud.weights.dtype)
         weight_sum = np.empty(planes.shape, cloud.weights.dtype)
         _in_parallel(kernels.draw, tiles, cloud, sheets, tiling, cutoff, lists.ids, lists.tile_starts, alpha,
-                     mode == "normalised", channels, weight_sum)
+                     MODES[mode].is_normalised, channels, weight_sum)
         results = torch.from_numpy(channels), torch.from_numpy(weight_sum)
         ctx.save_for_backward(*tensors, *results)
         ctx.sheets, ctx.tiling, ctx.mode, ctx.cutoff = sheets, tiling, mode, cutoff
@@ -131,7 +132,7 @@ class _Rasterize(torch.autograd.Function):
         source = np.zeros(planes * rows * (count + 2) * columns + LANES, cloud.weights.dtype)
         _in_parallel(kernels.prepare, planes * rows, channels.numpy(), weight_sum.numpy(),
                      channel_gradient.contiguous().numpy(), sum_gradient.contiguous().numpy(), lists is not None,
-                     ctx.mode == "normalised", source)
+                     MODES[ctx.mode].is_normalised, source)
         computed = (full, full, True, True, slopes, False)
         gradients = kernels.Cloud(*(np.zeros(array.shape if fill else (0,) * array.ndim, array.dtype)
                                     for array, fill in zip(cloud, computed, strict=True)))
@@ -151,7 +152,7 @@ class _Rasterize(torch.autograd.Function):
                   for array, wanted in zip(gradients, ctx.needs_input_grad[4:], strict=True)))
 
 
-def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int,
+def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: str, channel_count: int,
               cutoff: float) -> tuple[Tensor, Tensor]:
     """Return channels (P, channel_count, rows, columns) and weight sum (P, rows, columns) of checked input."""
     channels, weight_sum = _Rasterize.apply(planes, mode, channel_count, cutoff, gaussians.centres,

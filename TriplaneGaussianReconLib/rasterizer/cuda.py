@@ -20,7 +20,8 @@ from ..cuda.program import Kernels, kernels, macros
 from ..data.geometry import PlaneStack
 from ..errors import InputError
 from ..gaussians.cloud import Gaussians
-from .definitions import Mode, depths, sheets_of
+from .definitions import depths, sorted_planes
+from .modes import MODES
 
 # As in kernels.cu.
 _TILE, _MOST_SLOTS = 16, 512
@@ -39,7 +40,7 @@ def _stack(planes: PlaneStack, device: torch.device) -> tuple[Tensor, int, int, 
     """Return the arguments that describe `planes` to a kernel; they are uploaded once."""
     uploaded = _stacks.setdefault(planes, {})
     if device not in uploaded:
-        sheets = sheets_of(planes)
+        sheets = sorted_planes(planes)
         packed = np.concatenate([sheets.frame.ravel(), sheets.depths, sheets.columns, sheets.rows, sheets.places])
         uploaded[device] = torch.from_numpy(packed).to(device)
     return uploaded[device], *planes.shape
@@ -48,12 +49,12 @@ def _stack(planes: PlaneStack, device: torch.device) -> tuple[Tensor, int, int, 
 class _Launcher:
     """Runs kernels over a cloud and a stack of planes."""
 
-    def __init__(self, tensors: tuple[Tensor, ...], planes: PlaneStack, mode: Mode, cutoff: float) -> None:
+    def __init__(self, tensors: tuple[Tensor, ...], planes: PlaneStack, mode: str, cutoff: float) -> None:
         self.device, self.dtype = tensors[0].device, tensors[0].dtype
-        self.kernels: Kernels = kernels(self.device, macros(self.dtype, "ALPHA" if mode == "alpha" else "SUMS"))
+        self.kernels: Kernels = kernels(self.device, macros(self.dtype, "ALPHA" if MODES[mode].is_ordered else "SUMS"))
         self.count, self.slots = tensors[3].shape
         self.planes, self.area, self.cutoff = len(planes), planes.rows * planes.columns, cutoff
-        if self.planes * self.area > _MOST_PIXELS or (mode == "alpha" and self.count > _MOST_IN_ORDER):
+        if self.planes * self.area > _MOST_PIXELS or (MODES[mode].is_ordered and self.count > _MOST_IN_ORDER):
             raise InputError(f"{self.planes * self.area} pixels, or {self.count} Gaussians in order, are more than a "
                              "GPU draws at a time. Draw fewer planes at a time.")
         self.tiles = self.planes * -(-planes.rows // _TILE) * -(-planes.columns // _TILE)
@@ -82,7 +83,7 @@ class _Launcher:
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, planes: PlaneStack, mode: Mode, channel_count: int, cutoff: float,
+    def forward(ctx: Any, planes: PlaneStack, mode: str, channel_count: int, cutoff: float,
                 *tensors: Tensor) -> tuple[Tensor, Tensor]:
         """tensors: those of `Gaussians`, in its order."""
         tensors = tuple(tensor.contiguous() for tensor in tensors)
@@ -90,7 +91,7 @@ class _Rasterize(torch.autograd.Function):
         bounds = run.zeros(4, dtype=torch.float32)
         run.per_gaussian("bound", 256, cutoff, bounds)
         ctx.order = ()
-        if mode == "alpha":
+        if MODES[mode].is_ordered:
             ctx.order = _order(run, tensors[0], planes)
             channels, weight_sum = run.zeros(run.planes, channel_count, run.area), run.empty(run.planes, run.area)
             run.per_tile("composite", channel_count, cutoff, *ctx.order, bounds, channels, weight_sum)
@@ -99,8 +100,8 @@ class _Rasterize(torch.autograd.Function):
             sums = run.zeros(channel_count + 1, run.planes, run.area, dtype=torch.int64)
             run.per_gaussian("scatter_image" if run.slots == 1 else "scatter_slots", 128, cutoff, channel_count, bounds,
                              sums)
-            run.per_pixel("resolve", run.count, run.slots, run.planes, run.area, channel_count, mode == "normalised",
-                          bounds, sums, channels, weight_sum)
+            run.per_pixel("resolve", run.count, run.slots, run.planes, run.area, channel_count,
+                          MODES[mode].is_normalised, bounds, sums, channels, weight_sum)
         channels, weight_sum = channels.reshape(len(planes), channel_count, *planes.shape[1:]), weight_sum.reshape(
             planes.shape)
         ctx.save_for_backward(*tensors, bounds, channels, weight_sum)
@@ -112,11 +113,11 @@ class _Rasterize(torch.autograd.Function):
     def backward(ctx: Any, channel_gradient: Tensor, sum_gradient: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, bounds, channels, weight_sum = ctx.saved_tensors
         run = _Launcher(tuple(tensors), ctx.planes, ctx.mode, ctx.cutoff)
-        alpha, channel_count = ctx.mode == "alpha", channels.shape[1]
+        alpha, channel_count = MODES[ctx.mode].is_ordered, channels.shape[1]
         source = run.empty(channel_count + 2, run.planes, run.area)
         gains = run.zeros(2, dtype=torch.float32) if alpha else None
-        run.per_pixel("prepare", run.planes, run.area, channel_count, ctx.mode == "normalised", channels, weight_sum,
-                      channel_gradient.contiguous(), sum_gradient.contiguous(), source, gains)
+        run.per_pixel("prepare", run.planes, run.area, channel_count, MODES[ctx.mode].is_normalised, channels,
+                      weight_sum, channel_gradient.contiguous(), sum_gradient.contiguous(), source, gains)
         centres, precisions, _, _, slopes = ctx.needs_input_grad[4:9]
         full = centres or precisions
         wanted = (full, full, True, True, slopes)
@@ -151,7 +152,7 @@ def _order(run: _Launcher, centres: Tensor, planes: PlaneStack) -> tuple[Tensor,
     return in_order.values, in_order.indices, outlines, capacity, counts, entries
 
 
-def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int,
+def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: str, channel_count: int,
               cutoff: float) -> tuple[Tensor, Tensor]:
     """Return channels (P, channel_count, rows, columns) and weight sum (P, rows, columns) of checked input."""
     channels, weight_sum = _Rasterize.apply(planes, mode, channel_count, cutoff, gaussians.centres,

@@ -1,14 +1,12 @@
 """What all implementations of the rasterizer share, so that they mean exactly the same."""
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from ..data.geometry import PlaneStack
-
-Mode = Literal["normalised", "additive", "alpha"]
 
 EPSILON = 1e-6
 """Added to the weight sum that `normalised` divides by: pixels that no Gaussian reaches become 0 instead of NaN."""
@@ -17,7 +15,7 @@ MAX_ALPHA = 0.99
 """Ceiling of a single Gaussian's opacity in `alpha`: keeps the transmittance, and what is divided by it, above 0."""
 
 
-class Sheets(NamedTuple):
+class SortedPlanes(NamedTuple):
     """A `PlaneStack` with its planes sorted by depth, as compiled kernels want it; all float64 but `places`.
 
     depths: (P,) mm along the normal, ascending.
@@ -33,13 +31,14 @@ class Sheets(NamedTuple):
     frame: np.ndarray
 
 
-def sheets_of(planes: PlaneStack) -> Sheets:
+def sorted_planes(planes: PlaneStack) -> SortedPlanes:
     """Sort `planes` by depth."""
     steps = np.stack([planes.column_step, planes.row_step, planes.normal])
     duals = np.linalg.inv(steps.T)[:2]
     order = np.argsort(planes.offsets, kind="stable")
     origins = planes.origins[order]
-    return Sheets(planes.offsets[order], origins @ duals[0], origins @ duals[1], order, np.concatenate([steps, duals]))
+    return SortedPlanes(planes.offsets[order], origins @ duals[0], origins @ duals[1], order,
+                        np.concatenate([steps, duals]))
 
 
 def depths(centres: Tensor, planes: PlaneStack) -> Tensor:

@@ -18,21 +18,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ..config.names import Backend
 from ..data.geometry import PlaneStack
 from ..errors import InputError
 from ..gaussians.cloud import Gaussians
-from .definitions import EPSILON, MAX_ALPHA, Mode
+from .definitions import EPSILON, MAX_ALPHA
+from .modes import MODES
 
-__all__ = ["EPSILON", "MAX_ALPHA", "Backend", "Mode", "Raster", "rasterize"]
+__all__ = ["EPSILON", "MAX_ALPHA", "Raster", "rasterize"]
 
-Backend = Literal["reference", "cpu", "cuda"]
-_Implementation = Callable[[Gaussians, PlaneStack, Mode, int, float], tuple[Tensor, Tensor]]
+_Implementation = Callable[[Gaussians, PlaneStack, str, int, float], tuple[Tensor, Tensor]]
 
 # The module of each implementation, imported at first use: numba is not needed to read a model, for instance.  Each
 # has `rasterize(gaussians, planes, mode, channel_count, cutoff) -> (channels, weight_sum)` and gets checked input.
@@ -53,7 +53,7 @@ class Raster:
     weight_sum: Tensor
 
 
-def rasterize(gaussians: Gaussians, planes: PlaneStack, *, mode: Mode, channel_count: int, backend: Backend = "cpu",
+def rasterize(gaussians: Gaussians, planes: PlaneStack, *, mode: str, channel_count: int, backend: Backend = "cpu",
               cutoff: float = 12.0) -> Raster:
     """Draw `gaussians` on `planes` (both in the model's frame, mm); see the module's text for the formulas.
 
@@ -78,7 +78,7 @@ def _implementation(backend: str) -> _Implementation:
 
 def _check(gaussians: Gaussians, mode: str, channel_count: int, cutoff: float, device: str) -> None:
     """Raise InputError unless shapes, types, devices and channel numbers fit together."""
-    if mode not in ("normalised", "additive", "alpha"):
+    if mode not in MODES:
         raise InputError(f"Unknown compositing mode '{mode}'. Choose one of normalised, additive, alpha.")
     if channel_count < 1:
         raise InputError(f"At least one channel is needed, not {channel_count}.")

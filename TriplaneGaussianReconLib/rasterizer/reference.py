@@ -9,12 +9,13 @@ from torch import Tensor
 
 from ..data.geometry import PlaneStack
 from ..gaussians.cloud import Gaussians
-from .definitions import EPSILON, MAX_ALPHA, Mode, depths
+from .definitions import EPSILON, MAX_ALPHA, depths
+from .modes import MODES
 
 _SYMMETRIC = (0, 1, 2, 1, 3, 4, 2, 4, 5)  # packed xx, xy, xz, yy, yz, zz to the nine elements of the matrix
 
 
-def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int,
+def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: str, channel_count: int,
               cutoff: float) -> tuple[Tensor, Tensor]:
     """Return channels (P, channel_count, rows, columns) and weight sum (P, rows, columns) of checked input."""
     dtype = gaussians.centres.dtype
@@ -23,11 +24,11 @@ def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_coun
     for plane in range(len(planes)):
         offsets = _pixels(planes, plane).to(dtype)[None] - gaussians.centres[:, None]
         contributions = _contributions(gaussians, offsets, cutoff)
-        if mode == "alpha":
+        if MODES[mode].is_ordered:
             contributions = _composite(contributions, torch.argsort(distances[plane], stable=True))
         weight_sum = contributions.sum(0)
         drawn = _draw(gaussians, offsets, contributions, channel_count)
-        channels.append(drawn / (weight_sum + EPSILON) if mode == "normalised" else drawn)
+        channels.append(drawn / (weight_sum + EPSILON) if MODES[mode].is_normalised else drawn)
         weight_sums.append(weight_sum)
     if not channels:
         empty = gaussians.centres.sum() * torch.zeros(planes.shape, dtype=dtype)

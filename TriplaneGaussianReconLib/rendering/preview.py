@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from ..data.geometry import Axis, Grid, PlaneStack
-from ..data.model_space import Trusted, depth_range
+from ..data.model_space import ModelSpaceData, depth_range
 from ..data.slabs import Slab
-from ..prediction.ensemble import Arbitration
+from ..prediction.ensemble import EnsembleWeights
 from ..prediction.predict import predict
 from ..registration.optical_flow import Correspondence
 from ..runtime.memory import is_lack
-from ..self_supervised.super_resolution import LinePrior
-from .rendering import Canvas, slicing_axis
+from ..self_supervised.super_resolution import SuperResolution
+from .rendering import VolumeRenderer, slicing_axis
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Preview:
 class Previews:
     """Shows the slice of the output that lies nearest to the middle of the middle gap, as soon as there is one."""
 
-    def __init__(self, show: Callable[[Preview], None], trusted: Trusted, grid: Grid) -> None:
+    def __init__(self, show: Callable[[Preview], None], trusted: ModelSpaceData, grid: Grid) -> None:
         offsets = trusted.planes.offsets
         self._show, self._trusted, self._gap = show, trusted, (len(offsets) - 1) // 2
         self._axis = slicing_axis(trusted.frame, grid)
@@ -45,7 +45,7 @@ class Previews:
         self._is_drawn = False
         self._same_pixels = _same_pixels(planes, trusted.planes)
 
-    def predicted(self, found: Correspondence, arbitration: Arbitration, priors: Mapping[int, LinePrior],
+    def predicted(self, found: Correspondence, ensemble: EnsembleWeights, priors: Mapping[int, SuperResolution],
                   device: torch.device) -> None:
         """Show what is expected there, unless the output has other pixels than the trusted slices.
 
@@ -57,7 +57,7 @@ class Previews:
         trusted, (first, last) = self._trusted.near(slab), slab.near
         near = Correspondence(found.displacement[first:last], found.confidence[first:last])
         try:
-            gap = predict(trusted.planes, trusted.slices, trusted.plane_counts, near, arbitration, lambda done: None,
+            gap = predict(trusted.planes, trusted.slices, trusted.plane_counts, near, ensemble, lambda done: None,
                           device, priors)[self._gap - first]
             nearest = int(np.abs(gap.planes.offsets - self._depths[self._index]).argmin())
             image = gap.images[nearest].cpu().numpy()
@@ -67,9 +67,9 @@ class Previews:
             return
         self._show(Preview(trusted.intensity.to_input(image), self._axis, self._index, False))
 
-    def drawn(self, canvas: Canvas) -> None:
-        """Show what the result shows there, once, if `canvas` has it."""
-        image = canvas.plane(self._index)
+    def drawn(self, volume_renderer: VolumeRenderer) -> None:
+        """Show what the result shows there, once, if `volume_renderer` has it."""
+        image = volume_renderer.plane(self._index)
         if image is not None and not self._is_drawn:
             self._is_drawn = True
             self._show(Preview(image.astype(np.float32), self._axis, self._index, True))

@@ -8,23 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..config.names import Backend
 from ..data.geometry import AXES, Axis, Grid, PlaneStack, array_axis
 from ..data.model_space import depth_range
-from ..fitting.training import Drawing
 from ..gaussians.cloud import Gaussians
-from ..gaussians.model import Model
-from ..gaussians.shards import Part, joined
 from ..labels.segmentation import LabelChannels
-from ..rasterizer.rasterize import EPSILON, Backend, Mode, rasterize
+from ..model.model import Model
+from ..model.shards import Shard, joined
+from ..rasterizer.modes import MODES
+from ..rasterizer.rasterize import EPSILON, rasterize
 from ..runtime.memory import is_lack, release
+from .renderer import Renderer
 
 # Dense channels of so many bytes are drawn at a time; labels are decoded before the next planes are drawn.
 CHUNK_BYTES = 128 * 2 ** 20
 # Gaussians whose parameters take so many bytes are drawn together.
 CLOUD_BYTES = 512 * 2 ** 20
 _POINT_BYTES = 200  # that looking up the expected error takes at its peak
-CPU = torch.device("cpu")
-
 CPU = torch.device("cpu")
 
 
@@ -44,10 +44,10 @@ def draw(model: Model, planes: PlaneStack, backend: Backend, tick: Callable[[int
          device: torch.device = CPU) -> Drawn:
     """Draw `model` on `planes` (LPS mm).  tick: called with (planes done, planes)."""
     channels = LabelChannels(model.segments)
-    drawing = Drawing(model.mode, model.cutoff, backend, channels.count)
+    renderer = Renderer(model.mode, model.cutoff, backend, channels.count)
     image = np.empty(planes.shape, model.intensity.dtype)
     layers = _empty_layers(model, planes.shape)
-    for some, raster in rasters(drawing, model.parts, model.local(planes), device):
+    for some, raster in rasters(renderer, model.parts, model.local(planes), device):
         if tick is not None:
             tick(some.start, len(planes))
         image[some] = _in_input_units(model, raster)
@@ -59,12 +59,12 @@ def draw(model: Model, planes: PlaneStack, backend: Backend, tick: Callable[[int
 def draw_grid(model: Model, grid: Grid, backend: Backend, tick: Callable[[int, int], None] | None = None,
               device: torch.device = CPU) -> Drawn:
     """Draw `model` on every voxel of `grid`; arrays are [k, j, i] (layers: [layer, k, j, i])."""
-    canvas = Canvas(model, grid, model.intensity.dtype)
-    canvas.advance(model.parts, np.inf, backend, device, tick)
-    return Drawn(canvas.volume, canvas.layers)
+    volume_renderer = VolumeRenderer(model, grid, model.intensity.dtype)
+    volume_renderer.advance(model.parts, np.inf, backend, device, tick)
+    return Drawn(volume_renderer.volume, volume_renderer.layers)
 
 
-class Canvas:
+class VolumeRenderer:
     """A dense grid that is filled plane by plane, as soon as all Gaussians that reach a plane are known.
 
     volume: [k, j, i].  layers: [layer, k, j, i] label values, or None.
@@ -90,18 +90,18 @@ class Canvas:
         """Slice `index` of the volume, [row, column]; None as long as it is not drawn."""
         return None if self._waiting[index] else self.volume.take(index, self._across)
 
-    def advance(self, parts: Sequence[Part], depth: float, backend: Backend, device: torch.device,
+    def advance(self, parts: Sequence[Shard], depth: float, backend: Backend, device: torch.device,
                 tick: Callable[[int, int], None] | None = None) -> None:
         """Draw the planes that do not go beyond `depth` (mm), below which all Gaussians are among `parts`.
 
         tick: called with (planes done, planes).  Where memory does not suffice less is drawn at a time.
         """
-        drawing = Drawing(self._model.mode, self._model.cutoff, backend, self._channels.count)
+        renderer = Renderer(self._model.mode, self._model.cutoff, backend, self._channels.count)
         chunk = CHUNK_BYTES
         while True:
             ready = np.flatnonzero(self._waiting & (self._depths[:, 1] < depth))
             try:
-                for some, raster in rasters(drawing, parts, self._planes.subset(ready), device, chunk):
+                for some, raster in rasters(renderer, parts, self._planes.subset(ready), device, chunk):
                     if tick is not None:
                         tick(int((~self._waiting).sum()), len(self._waiting))
                     self._put(ready[some], raster)
@@ -121,25 +121,25 @@ class Canvas:
         self._waiting[numbers] = False
 
 
-def rasters(drawing: Drawing, parts: Sequence[Part], planes: PlaneStack, device: torch.device,
+def rasters(renderer: Renderer, parts: Sequence[Shard], planes: PlaneStack, device: torch.device,
             chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[slice, Tensor]]:
     """Draw `parts` on `planes` (model's frame), some at a time; yields which, and [plane, channel, row, column].
 
     Only parts that reach these planes are brought into memory, and no more at a time than CLOUD_BYTES.
     """
-    size = max(1, chunk_bytes // (4 * drawing.channel_count * planes.rows * planes.columns))
+    size = max(1, chunk_bytes // (4 * renderer.channel_count * planes.rows * planes.columns))
     depths, clouds = depth_range(planes), _Clouds(device)
     with torch.no_grad():
         for start in range(0, len(planes), size):
             some = slice(start, min(start + size, len(planes)))
             here = planes.subset(some)
-            groups = _groups([part for part in parts if part.reaches(*_hull(depths[some]))], drawing.mode)
+            groups = _groups([part for part in parts if part.reaches(*_hull(depths[some]))], renderer.mode)
             if not groups:
-                yield some, torch.zeros(len(here), drawing.channel_count, here.rows, here.columns)
+                yield some, torch.zeros(len(here), renderer.channel_count, here.rows, here.columns)
             elif len(groups) == 1:
-                yield some, drawing(clouds.of(groups[0]), here)
+                yield some, renderer(clouds.of(groups[0]), here)
             else:
-                yield some, _in_turn(drawing, groups, clouds, here, depths[some])
+                yield some, _in_turn(renderer, groups, clouds, here, depths[some])
 
 
 def expected_error_on_grid(model: Model, grid: Grid, device: torch.device = CPU) -> np.ndarray:
@@ -170,10 +170,10 @@ class _Clouds:
     """Groups of parts as the rasterizer wants them; the last one is kept, since the next planes mostly need it too."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device, self._parts = device, list[Part]()
+        self._device, self._parts = device, list[Shard]()
         self._cloud: Gaussians | None = None
 
-    def of(self, parts: list[Part]) -> Gaussians:
+    def of(self, parts: list[Shard]) -> Gaussians:
         if self._cloud is None or parts != self._parts:
             self._cloud = None  # goes before the next one comes
             self._cloud = joined([part.load() for part in parts]).to(self._device).drawn()
@@ -181,31 +181,31 @@ class _Clouds:
         return self._cloud
 
 
-def _groups(parts: Sequence[Part], mode: Mode) -> list[list[Part]]:
+def _groups(parts: Sequence[Shard], mode: str) -> list[list[Shard]]:
     """Parts that are drawn together: as many as CLOUD_BYTES allows, or all where their order matters."""
-    groups: list[list[Part]] = []
+    groups: list[list[Shard]] = []
     for part in parts:
-        if groups and (mode == "alpha" or sum(p.size for p in groups[-1]) + part.size <= CLOUD_BYTES):
+        if groups and (MODES[mode].is_ordered or sum(p.size for p in groups[-1]) + part.size <= CLOUD_BYTES):
             groups[-1].append(part)
         else:
             groups.append([part])
     return groups
 
 
-def _in_turn(drawing: Drawing, groups: list[list[Part]], clouds: _Clouds, planes: PlaneStack, depths: np.ndarray
+def _in_turn(renderer: Renderer, groups: list[list[Shard]], clouds: _Clouds, planes: PlaneStack, depths: np.ndarray
              ) -> Tensor:
     """Draw groups one after another: sums of numerators and weights, divided at the end."""
     total: Tensor | None = None
     for group in groups:
         reached = np.flatnonzero([any(part.reaches(*ends) for part in group) for ends in depths])
-        raster = rasterize(clouds.of(group), planes.subset(reached), mode="additive", backend=drawing.backend,
-                           channel_count=drawing.channel_count, cutoff=drawing.cutoff)
+        raster = rasterize(clouds.of(group), planes.subset(reached), mode="additive", backend=renderer.backend,
+                           channel_count=renderer.channel_count, cutoff=renderer.cutoff)
         both = torch.cat([raster.channels, raster.weight_sum[:, None]], dim=1)
         if total is None:
             total = both.new_zeros(len(planes), *both.shape[1:])
         total.index_add_(0, torch.from_numpy(reached).to(both.device), both)
     assert total is not None
-    return total[:, :-1] / (total[:, -1:] + EPSILON) if drawing.mode == "normalised" else total[:, :-1]
+    return total[:, :-1] / (total[:, -1:] + EPSILON) if MODES[renderer.mode].is_normalised else total[:, :-1]
 
 
 def _hull(depths: np.ndarray) -> tuple[float, float]:

@@ -11,11 +11,9 @@ from typing import Any
 
 import torch
 
+from ..config.names import DEVICES, Backend
 from ..cuda.program import kernels, macros
 from ..errors import BackendUnavailableError, InputError
-from ..rasterizer.rasterize import Backend
-
-DEVICES = ("auto", "cpu", "cuda")  # and cuda:1 and so on, for one of several GPUs
 
 _LEAST_FREE = 1e9  # bytes of GPU memory; with less, not even small volumes fit
 _TORCH_FOR = (12, 13)  # major versions of CUDA for which there are builds of torch
@@ -24,7 +22,7 @@ _PYTORCH = "https://pytorch.org/get-started tells how."
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedDevice:
     """The device to compute on, the rasterizer's implementation there, and a note for the user: what, and why."""
 
     backend: Backend
@@ -43,7 +41,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Device:
-    """Something to compute on.  device: what `choose` understands.  note: as that of `Chosen`."""
+    """Something to compute on.  device: what `choose` understands.  note: as that of `SelectedDevice`."""
 
     device: str
     name: str
@@ -94,7 +92,7 @@ class Computer:
         torch.ones(1, device=device).add(1).cpu()
 
 
-def choose(device: str, computer: Computer | None = None) -> Chosen:
+def choose(device: str, computer: Computer | None = None) -> SelectedDevice:
     """Return where to compute.
 
     device: `auto` is the first GPU if that works, otherwise the CPU, with a note that says why; `cpu` does not ask for
@@ -108,14 +106,14 @@ def choose(device: str, computer: Computer | None = None) -> Chosen:
         raise InputError(f"Unknown device '{device}'. Choose one of {', '.join(DEVICES)}, or of several GPUs cuda:0, "
                          "cuda:1 and so on.")
     if device == "cpu":
-        return Chosen("cpu", torch.device("cpu"), "CPU.")
+        return SelectedDevice("cpu", torch.device("cpu"), "CPU.")
     try:
         return _gpu(int(demanded[1] or 0) if demanded else 0, computer or Computer())
     except BackendUnavailableError as error:
         if demanded:
             raise BackendUnavailableError(f"CUDA cannot be used: {error} To do without it, choose the device 'cpu'."
                                           ) from error
-        return Chosen("cpu", torch.device("cpu"), f"CPU: {str(error).splitlines()[0]}")
+        return SelectedDevice("cpu", torch.device("cpu"), f"CPU: {str(error).splitlines()[0]}")
 
 
 def available(computer: Computer | None = None) -> list[Device]:
@@ -143,7 +141,7 @@ def _numbers(computer: Computer) -> range:
     return range(1)
 
 
-def _gpu(index: int, computer: Computer) -> Chosen:
+def _gpu(index: int, computer: Computer) -> SelectedDevice:
     """Return a GPU on which everything works, or raise BackendUnavailableError."""
     driver = computer.driver()
     if driver is None:
@@ -155,7 +153,7 @@ def _gpu(index: int, computer: Computer) -> Chosen:
     try:
         gpu = computer.gpu(index)
         _check_memory(gpu)
-        chosen = Chosen("cuda", torch.device("cuda", index), f"{gpu.name}, {_gigabytes(gpu.total)}.")
+        chosen = SelectedDevice("cuda", torch.device("cuda", index), f"{gpu.name}, {_gigabytes(gpu.total)}.")
         computer.try_out(chosen.device)
     except BackendUnavailableError:
         raise

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .networks import LearningEffort
+from ..config.presets import NetworkConfig
 from .patches import Lines
-from .super_resolution import MOST_SLICES, LinePrior, bridged
+from .super_resolution import MOST_SLICES, SuperResolution, bridged
 
 # Labels are learnt from as often as this power of the number of their border pixels says: large ones need not be seen
 # as often, and all count the same in the end.
@@ -69,11 +69,11 @@ class Drawn(NamedTuple):
     across: Tensor
 
 
-class LabelPieces:
+class LabelPatchSampler:
     """Pieces of neighbouring lines across borders of labels, drawn at random before learning begins: the same on every
     device.  `prior` predicts the image on the lines wanted."""
 
-    def __init__(self, lines: Lines, borders: Borders, prior: LinePrior, effort: LearningEffort,
+    def __init__(self, lines: Lines, borders: Borders, prior: SuperResolution, effort: NetworkConfig,
                  generator: torch.Generator) -> None:
         self.lines, self.prior = lines, prior.network
         self.numbers = torch.from_numpy(borders.numbers).to(lines.device).flatten()

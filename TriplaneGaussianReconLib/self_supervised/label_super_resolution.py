@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..config.presets import NetworkConfig
 from ..labels.segmentation import Boxed, LabelChannels
 from ..runtime.image_operations import constants, transferred
-from .label_patches import Borders, LabelPieces
-from .networks import BridgingNetwork, LearningEffort, ResidualNetwork
+from .label_patches import Borders, LabelPatchSampler
+from .networks import BridgingNetwork, ResidualNetwork
 from .optimizers import learn
 from .patches import Lines
-from .slice_context import Stencils, turned
-from .super_resolution import KERNEL, LinePrior
+from .slice_context import SliceContext, turned
+from .super_resolution import KERNEL, SuperResolution
 
 # Slices thicker than this (pixels) are averages; labels within them say too little about labels across them.
 THICKEST = 2.0
@@ -37,15 +38,15 @@ PIXELS_AT_A_TIME = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelPrior(BridgingNetwork):
+class LabelSuperResolution(BridgingNetwork):
     """A network that has learnt to find labels in gaps.
 
-    views: as those of `LinePrior`.  channels: how many there are, see `LabelChannels.count`.
+    views: as those of `SuperResolution`.  channels: how many there are, see `LabelChannels.count`.
     """
 
     channels: int
 
-    def distances(self, slices: Tensor, numbers: Tensor, predicted: Tensor, stencil: Stencils, outlines: Boxed
+    def distances(self, slices: Tensor, numbers: Tensor, predicted: Tensor, stencil: SliceContext, outlines: Boxed
                   ) -> Tensor:
         """[T, pixel] signed distances (pixels) on the wanted planes of a gap, at the pixels of the boxes of `outlines`.
 
@@ -95,7 +96,7 @@ class LabelPrior(BridgingNetwork):
 
 
 @dataclass(frozen=True)
-class LabelTeacher:
+class LabelTrainer:
     """What there is to learn from.
 
     slices: [plane, row, column] on the device where the work is to be done.  layers: [layer, plane, row, column] label
@@ -108,24 +109,25 @@ class LabelTeacher:
     channels: LabelChannels
     pitches: tuple[float, float]
     thickness: float
-    effort: LearningEffort
+    effort: NetworkConfig
     seed: int
 
-    def teach(self, stencils: Stencils, prior: LinePrior, tick: Callable[[int, int, float], None]) -> LabelPrior | None:
-        """Learn to find labels in the gaps of `stencils`, whose image `prior` predicts.
+    def teach(self, context: SliceContext, prior: SuperResolution, tick: Callable[[int, int, float], None]
+              ) -> LabelSuperResolution | None:
+        """Learn to find labels in the gaps of `context`, whose image `prior` predicts.
 
         tick: called with step, steps and loss before every step, may raise to stop.
         Returns None where labels cannot teach that: slices are thick, there are no borders, or no gap is of a width
         that `prior` bridges.
         """
-        stencils = stencils.only(np.array([prior.bridges(width) for width in stencils.widths], bool))
+        context = context.only(np.array([prior.bridges(width) for width in context.widths], bool))
         borders = Borders.of(self.channels.numbered(self.layers))
-        if self.thickness > THICKEST * min(self.pitches) or not len(stencils.planes) or not len(borders.places):
+        if self.thickness > THICKEST * min(self.pitches) or not len(context.planes) or not len(borders.places):
             return None
         generator = torch.Generator().manual_seed(self.seed)
-        size, wanted, effort = stencils.planes.shape[1], stencils.fractions.shape[1], self.effort
-        lines = Lines(self.slices, self.pitches, self.thickness, stencils)
-        pieces = LabelPieces(lines, borders, prior, effort, generator)
+        size, wanted, effort = context.planes.shape[1], context.fractions.shape[1], self.effort
+        lines = Lines(self.slices, self.pitches, self.thickness, context)
+        pieces = LabelPatchSampler(lines, borders, prior, effort, generator)
         network = ResidualNetwork(2 * size + wanted, wanted, effort.width, effort.blocks, (1, KERNEL), generator,
                                   size + wanted + self.channels.count)
         network = network.to(self.slices.device)
@@ -139,7 +141,7 @@ class LabelTeacher:
 
         learn(network.others, loss_at, effort.steps, effort.rate,
               lambda step, loss: tick(step, effort.steps, loss), network.inner)
-        return LabelPrior(network, effort.views, size=size, widths=prior.widths, channels=self.channels.count)
+        return LabelSuperResolution(network, effort.views, size=size, widths=prior.widths, channels=self.channels.count)
 
 
 def _steering(conditions: Tensor, channels: Tensor, count: int) -> Tensor:

@@ -9,24 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-L = TypeVar("L", bound="LearntNetwork")
-
-
-@dataclass(frozen=True)
-class LearningEffort:
-    """How large a network is and how long it learns.
-
-    width, blocks: see `ResidualNetwork`.  batch: pieces of the volume per step.  rate: the peak rate, see
-    `descent.learn`.  views: how often it looks, each time from another side, to take the mean; see each kind of
-    `LearntNetwork`.
-    """
-
-    width: int
-    blocks: int
-    steps: int
-    batch: int
-    rate: float
-    views: int = 1
+L = TypeVar("L", bound="TrainedNetwork")
 
 
 class ResidualNetwork(nn.Module):
@@ -84,8 +67,8 @@ class ResidualNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class LearntNetwork:
-    """What a network has learnt.  views: how often it looks, see `LearningEffort`."""
+class TrainedNetwork:
+    """What a network has learnt.  views: how often it looks, see `NetworkConfig`."""
 
     network: ResidualNetwork
     views: int
@@ -96,7 +79,7 @@ class LearntNetwork:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BridgingNetwork(LearntNetwork):
+class BridgingNetwork(TrainedNetwork):
     """What it has learnt is to bridge gaps between slices.
 
     size: how many slices it looks at.  widths: least and largest width (mm) of the gaps that it can bridge.

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..config.presets import NetworkConfig
 from ..runtime.image_operations import constants, transferred
-from .networks import LearningEffort
-from .slice_context import Stencils
+from .slice_context import SliceContext
 
 # Length (pixels) of the pieces of lines on which the network learns.
 PIECE = 48
@@ -33,7 +33,7 @@ class Lines:
     is_whole: whether all lines lie whole pixels apart.  fractions, conditions: those of the stencils.
     """
 
-    def __init__(self, slices: Tensor, pitches: tuple[float, float], thickness: float, stencils: Stencils) -> None:
+    def __init__(self, slices: Tensor, pitches: tuple[float, float], thickness: float, context: SliceContext) -> None:
         """slices: [plane, row, column].  pitches: mm between rows and between columns.  thickness: mm."""
         self.device, self.shape = slices.device, tuple(slices.shape)
         self.pixels = torch.stack([averaged(slices, thickness / pitch, axis)
@@ -42,16 +42,16 @@ class Lines:
         self.steps = transferred(np.array([[columns, 1], [1, columns]]), self.device)
         self.counts = transferred(np.array([rows, columns]), self.device)
         self.pixel = torch.arange(min(PIECE, rows, columns), device=self.device)
-        self.size = stencils.knots.shape[1]
+        self.size = context.knots.shape[1]
         half, pitch = self.size // 2, np.array(pitches)[:, None, None]
-        wanted = stencils.knots[:, half - 1:half] + stencils.widths[:, None] * stencils.fractions
-        offsets = np.concatenate([stencils.knots, wanted], axis=1) / pitch
+        wanted = context.knots[:, half - 1:half] + context.widths[:, None] * context.fractions
+        offsets = np.concatenate([context.knots, wanted], axis=1) / pitch
         from_first = offsets - offsets[..., half - 1:half]
         self.is_whole = bool(np.abs(from_first - np.round(from_first)).max() < 1e-3)
         self.offsets = constants(offsets, self.device)
-        self.widths = constants(stencils.widths / pitch[..., 0], self.device)
-        self.fractions = constants(stencils.fractions, self.device)
-        self.conditions = constants(stencils.conditions(), self.device)
+        self.widths = constants(context.widths / pitch[..., 0], self.device)
+        self.fractions = constants(context.fractions, self.device)
+        self.conditions = constants(context.conditions(), self.device)
 
     def places(self, axis: Tensor, gap: Tensor, middle: Tensor, backwards: Tensor) -> Tensor:
         """[..., S + T] pixels: where lines lie around the `middle` of gaps; all arguments have the shape [...].
@@ -79,14 +79,14 @@ class Drawn(NamedTuple):
     most: Tensor
 
 
-class LinePieces:
+class PatchSampler:
     """Pieces of neighbouring lines, drawn at random before learning begins: the same on every device."""
 
-    def __init__(self, lines: Lines, effort: LearningEffort, generator: torch.Generator) -> None:
+    def __init__(self, lines: Lines, effort: NetworkConfig, generator: torch.Generator) -> None:
         self.lines, self.length = lines, len(lines.pixel)
         self.drawn = self._drawn(effort, generator)
 
-    def _drawn(self, effort: LearningEffort, generator: torch.Generator) -> Drawn:
+    def _drawn(self, effort: NetworkConfig, generator: torch.Generator) -> Drawn:
         """Draw where the pieces of every step lie, and in which directions they are read."""
         detail, lines = self._detail(), self.lines
         best = self._candidates(effort, generator, detail)
@@ -102,7 +102,7 @@ class LinePieces:
         return Drawn(gap, lines.places(axis, gap, middle, backwards), first, torch.where(mirrored, -along, along),
                      across, (lines.counts[axis] - 1)[..., None])
 
-    def _candidates(self, effort: LearningEffort, generator: torch.Generator, detail: Tensor) -> list[Tensor]:
+    def _candidates(self, effort: NetworkConfig, generator: torch.Generator, detail: Tensor) -> list[Tensor]:
         """[step, piece] tensors: axis, gap, middle of the gap (pixels), numbers of the image and of the piece's first
         pixel, directions, and how much detail there is."""
         lines = self.lines

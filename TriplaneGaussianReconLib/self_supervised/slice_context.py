@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Stencils:
+class SliceContext:
     """Gaps, and the slices around them.
 
     planes: (gap, S) numbers of the slices, S / 2 on either side; where there are none left the last one stands again.
@@ -23,7 +23,7 @@ class Stencils:
 
     @classmethod
     def around(cls, gaps: np.ndarray, positions: np.ndarray, fractions: np.ndarray, size: int, step: int = 1
-               ) -> Stencils:
+               ) -> SliceContext:
         """Those of gaps between slices gap and gap + step, from `size` slices at multiples of `step`.
 
         positions: (plane,) mm, ascending.  fractions: (gap, T), or (T,) for all.
@@ -45,9 +45,9 @@ class Stencils:
         width: np.ndarray = self.knots[:, half] - self.knots[:, half - 1]
         return width
 
-    def only(self, which: np.ndarray) -> Stencils:
+    def only(self, which: np.ndarray) -> SliceContext:
         """Some of the gaps."""
-        return Stencils(self.planes[which], self.knots[which], self.fractions[which])
+        return SliceContext(self.planes[which], self.knots[which], self.fractions[which])
 
     def conditions(self) -> np.ndarray:
         """(gap, S + T) what steers the network: where slices and wanted planes lie."""

@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..config.presets import NetworkConfig
 from ..runtime.image_operations import constants, transferred
 from ..runtime.threads import serial_torch
-from .networks import BridgingNetwork, LearningEffort, ResidualNetwork
+from .networks import BridgingNetwork, ResidualNetwork
 from .optimizers import learn
-from .patches import LinePieces, Lines
-from .slice_context import Stencils, turned
+from .patches import Lines, PatchSampler
+from .slice_context import SliceContext, turned
 
 # Pixels by which a convolution reaches along a line.
 KERNEL = 5
@@ -44,7 +45,7 @@ TICK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinePrior(BridgingNetwork):
+class SuperResolution(BridgingNetwork):
     """A network that has learnt to bridge gaps.
 
     views: 1, or 2 to look in both orders of the slices, or 4 to mirror the lines as well.
@@ -53,17 +54,17 @@ class LinePrior(BridgingNetwork):
 
     in_plane_error: float
 
-    def predict(self, slices: Tensor, stencils: Stencils) -> Tensor:
+    def predict(self, slices: Tensor, context: SliceContext) -> Tensor:
         """[gap, T, row, column]: the wanted planes of gaps, from `slices` [plane, row, column] on the network's device.
         """
-        return self.directions(slices, stencils).mean(dim=0)
+        return self.directions(slices, context).mean(dim=0)
 
-    def directions(self, slices: Tensor, stencils: Stencils) -> Tensor:
+    def directions(self, slices: Tensor, context: SliceContext) -> Tensor:
         """[2, gap, T, row, column]: the same from lines along rows alone, and from lines along columns alone."""
         device, size = slices.device, self.size
-        around = slices[transferred(stencils.planes, device)]
-        fractions, steering = constants(stencils.fractions, device), constants(stencils.conditions(), device)
-        result = slices.new_zeros(2, *stencils.fractions.shape, *slices.shape[1:])
+        around = slices[transferred(context.planes, device)]
+        fractions, steering = constants(context.fractions, device), constants(context.conditions(), device)
+        result = slices.new_zeros(2, *context.fractions.shape, *slices.shape[1:])
         with torch.no_grad():
             for view in range(self.views):
                 images, conditions = (around.flip(1), turned(steering, size)) if view % 2 else (around, steering)
@@ -78,7 +79,7 @@ class LinePrior(BridgingNetwork):
 
 
 @dataclass(frozen=True)
-class Teacher:
+class Trainer:
     """What there is to learn from.
 
     slices: [plane, row, column] on the device where the work is to be done; positions: (plane,) mm, ascending.
@@ -89,45 +90,45 @@ class Teacher:
     positions: np.ndarray
     pitches: tuple[float, float]
     thickness: float
-    effort: LearningEffort
+    effort: NetworkConfig
     seed: int
 
-    def stencils(self, gaps: np.ndarray, fractions: np.ndarray, step: int = 1) -> Stencils:
-        """Those of `gaps`, see `Stencils.around`; few pixels are bridged from more slices."""
+    def context(self, gaps: np.ndarray, fractions: np.ndarray, step: int = 1) -> SliceContext:
+        """Those of `gaps`, see `SliceContext.around`; few pixels are bridged from more slices."""
         widths = self.positions[step:] - self.positions[:-step]
         size = 6 if len(widths) and np.median(widths) < FEW_PIXELS * min(self.pitches) else 4
-        return Stencils.around(gaps, self.positions, fractions, size, step)
+        return SliceContext.around(gaps, self.positions, fractions, size, step)
 
     @property
-    def teachable(self) -> tuple[float, float]:
+    def trainable(self) -> tuple[float, float]:
         """Least and largest width (mm) of gaps that lines within the slices can teach to bridge."""
         extent = min((n - 1) * pitch for n, pitch in zip(self.slices.shape[1:], self.pitches, strict=True))
         return NARROWEST * max(self.pitches), extent
 
-    def only_teachable(self, stencils: Stencils) -> Stencils:
-        """Those of the gaps whose width is `teachable`."""
-        low, high = self.teachable
-        return stencils.only((stencils.widths >= low) & (stencils.widths <= high))
+    def only_trainable(self, context: SliceContext) -> SliceContext:
+        """Those of the gaps whose width is `trainable`."""
+        low, high = self.trainable
+        return context.only((context.widths >= low) & (context.widths <= high))
 
-    def teach(self, stencils: Stencils, tick: Callable[[int, int, float], None], share: float = 1.0
-              ) -> LinePrior | None:
-        """Learn to bridge the gaps of `stencils`.
+    def teach(self, context: SliceContext, tick: Callable[[int, int, float], None], share: float = 1.0
+              ) -> SuperResolution | None:
+        """Learn to bridge the gaps of `context`.
 
         tick: called with step, steps and loss before every step, may raise to stop.  share: of the effort's steps.
         Returns None where no line can teach that.
         """
-        stencils = self.only_teachable(stencils)
+        context = self.only_trainable(context)
         alive = torch.nonzero(self.slices.flatten(1).std(dim=1) > 1e-3)[:, 0]
-        if not len(stencils.planes) or not len(alive):
+        if not len(context.planes) or not len(alive):
             return None
         chosen = np.unique(np.linspace(0, len(alive) - 1, MOST_SLICES).round().astype(int))
         most = len(chosen) * self.slices[0].numel() // PIXELS_PER_STEP
         effort = replace(self.effort, steps=max(min(round(share * self.effort.steps), most), 1))
         generator = torch.Generator().manual_seed(self.seed)
         lines = Lines(self.slices[alive[transferred(chosen, self.slices.device)]], self.pitches, self.thickness,
-                      stencils)
-        pieces = LinePieces(lines, effort, generator)
-        size, wanted = stencils.planes.shape[1], stencils.fractions.shape[1]
+                      context)
+        pieces = PatchSampler(lines, effort, generator)
+        size, wanted = context.planes.shape[1], context.fractions.shape[1]
         network = ResidualNetwork(size, wanted, effort.width, effort.blocks, (1, KERNEL), generator, size + wanted)
         network = network.to(self.slices.device)
         errors = torch.zeros(effort.steps, device=self.slices.device)
@@ -141,44 +142,45 @@ class Teacher:
         learn(network.others, loss_at, effort.steps, effort.rate,
               lambda step, loss: tick(step, effort.steps, loss), network.inner)
         error = float(errors[-max(effort.steps // 10, 1):].mean())
-        return LinePrior(network, effort.views, size=size, widths=self.teachable, in_plane_error=error)
+        return SuperResolution(network, effort.views, size=size, widths=self.trainable, in_plane_error=error)
 
 
-def teach_all(teacher: Teacher, lessons: Sequence[tuple[Stencils, float]], tick: Callable[[int, int, float], None]
-              ) -> list[LinePrior | None]:
-    """Teach several lessons, each stencils and their share of the effort; see `Teacher.teach`.
+def train_all(trainer: Trainer, training_tasks: Sequence[tuple[SliceContext, float]],
+              tick: Callable[[int, int, float], None]) -> list[SuperResolution | None]:
+    """Teach several lessons, each stencils and their share of the effort; see `Trainer.teach`.
 
     On the CPU each has a thread of its own and torch one thread in it: as fast as one after another with several, and
     the bits do not depend on how many there are.  tick: called now and then by the calling thread, with the steps of
     all and the loss of the first that has one, may raise to stop.
     """
-    shares = [share for _, share in lessons]
-    total = round(sum(shares) * teacher.effort.steps)
-    if teacher.slices.is_cuda:
-        before = np.cumsum([0.0, *shares]) * teacher.effort.steps
-        return [teacher.teach(stencils, lambda step, _, loss, done=done: tick(  # type: ignore[misc]
-            round(done) + step, total, loss), share) for (stencils, share), done in zip(lessons, before, strict=False)]
-    known, stop = [(0, math.nan)] * len(lessons), Event()
+    shares = [share for _, share in training_tasks]
+    total = round(sum(shares) * trainer.effort.steps)
+    if trainer.slices.is_cuda:
+        before = np.cumsum([0.0, *shares]) * trainer.effort.steps
+        return [trainer.teach(context, lambda step, _, loss, done=done: tick(  # type: ignore[misc]
+            round(done) + step, total, loss), share)
+            for (context, share), done in zip(training_tasks, before, strict=False)]
+    known, stop = [(0, math.nan)] * len(training_tasks), Event()
 
     def first_loss() -> float:
         return next((loss for _, loss in known if not math.isnan(loss)), math.nan)
 
-    def teach(number: int) -> LinePrior | None:
+    def teach(number: int) -> SuperResolution | None:
         def note(step: int, _: int, loss: float) -> None:
             known[number] = step, loss
             if stop.is_set():
                 raise CancelledError
-        return teacher.teach(lessons[number][0], note, shares[number])
+        return trainer.teach(training_tasks[number][0], note, shares[number])
 
     with serial_torch(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        running = [pool.submit(teach, number) for number in range(len(lessons))]
+        running = [pool.submit(teach, number) for number in range(len(training_tasks))]
         try:
             while wait(running, TICK_SECONDS).not_done:
                 tick(sum(step for step, _ in known), total, first_loss())
         except BaseException:
             stop.set()
             raise
-    if lessons:
+    if training_tasks:
         tick(total, total, first_loss())  # what is noted last must not depend on when one looked
     return [each.result() for each in running]
 

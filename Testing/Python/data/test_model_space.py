@@ -8,7 +8,7 @@ import pytest
 
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image
-from TriplaneGaussianReconLib.data.model_space import Trusted
+from TriplaneGaussianReconLib.data.model_space import ModelSpaceData
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 
@@ -17,10 +17,10 @@ OBLIQUE = ((np.cos(TURN), -np.sin(TURN), 0.0), (np.sin(TURN), np.cos(TURN), 0.0)
 SCAN = Grid((13, 20, 24), origin=(5.0, -3.0, 40.0), spacing=(0.8, 0.9, 1.0), direction=OBLIQUE)
 
 
-def trusted(output: Grid, axis: Axis = "k", every: int = 3) -> Trusted:
+def trusted(output: Grid, axis: Axis = "k", every: int = 3) -> ModelSpaceData:
     image = Image(np.random.default_rng(0).random(SCAN.shape).astype(np.float32), SCAN)
     selection = Selection.every(SCAN.count(axis), every)
-    return Trusted.of(Observations.from_volume(image, {axis: selection}), output)
+    return ModelSpaceData.of(Observations.from_volume(image, {axis: selection}), output)
 
 
 @pytest.mark.parametrize(("axis", "step"), [("i", 0.8), ("j", 0.9), ("k", 1.0)])

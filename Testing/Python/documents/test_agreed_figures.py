@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from repository import SAMPLES
 
-from TriplaneGaussianReconLib.evaluation import baselines as classical
+from TriplaneGaussianReconLib.evaluation import baselines as baselines
 from TriplaneGaussianReconLib.evaluation import metrics
 from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 
@@ -21,7 +21,7 @@ DICE_FIGURES = {"nearest": 0.8591, "shape": 0.8521}
 def test_images_score_as_agreed(name: str) -> None:
     volume = metrics.normalise(read_image(SAMPLES / "ct_spine_lumbar.nii.gz").array)
     kept, held_out = np.arange(0, len(volume), 2), np.arange(1, len(volume) - 1, 2)
-    filled = classical.IMAGE_METHODS[name](kept, volume[kept], np.arange(len(volume)))
+    filled = baselines.IMAGE_METHODS[name](kept, volume[kept], np.arange(len(volume)))
     scores = metrics.image_scores(volume[held_out], filled[held_out])
     found = (scores.psnr, scores.psnr_sd, scores.ssim, scores.ssim_sd)
     assert found == pytest.approx(IMAGE_FIGURES[name], abs=1e-4)
@@ -31,5 +31,5 @@ def test_images_score_as_agreed(name: str) -> None:
 def test_labels_score_as_agreed(name: str) -> None:
     labels = read_segmentation(SAMPLES / "ct_spine_lumbar.seg.nrrd").layers[0]
     kept, held_out = np.arange(0, len(labels), 2), np.arange(1, len(labels) - 1, 2)
-    filled = classical.LABEL_METHODS[name](kept, labels[kept], np.arange(len(labels)))
+    filled = baselines.LABEL_METHODS[name](kept, labels[kept], np.arange(len(labels)))
     assert metrics.label_scores(labels[held_out], filled[held_out]).dice == pytest.approx(DICE_FIGURES[name], abs=1e-4)

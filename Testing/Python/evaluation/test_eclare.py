@@ -32,7 +32,7 @@ from TriplaneGaussianReconLib.errors import (
     MissingPackageError,
     ReconstructionError,
 )
-from TriplaneGaussianReconLib.evaluation import baselines as classical
+from TriplaneGaussianReconLib.evaluation import baselines as baselines
 from TriplaneGaussianReconLib.evaluation import eclare
 from TriplaneGaussianReconLib.evaluation.eclare import Eclare
 from TriplaneGaussianReconLib.evaluation.evaluation import evaluate
@@ -111,7 +111,7 @@ def test_its_slices_are_put_where_they_belong(environment: Environment, axis: Ax
     filled = method(image, None, axis, KEEP).volume
     assert filled is not None
     between = np.arange(KEEP.indices[-1] + 1)
-    expected = classical.linear(np.array(KEEP.indices), np.moveaxis(image.array, dimension, 0)[::3], between)
+    expected = baselines.linear(np.array(KEEP.indices), np.moveaxis(image.array, dimension, 0)[::3], between)
     np.testing.assert_allclose(np.moveaxis(filled, dimension, 0)[:len(between)], expected, atol=1e-6)
     assert filled.shape == image.array.shape
 
@@ -130,7 +130,7 @@ def test_it_is_a_row_of_the_evaluation(environment: Environment) -> None:
     assert peer.failure is None
     assert linear.image is not None and peer.image is not None
     assert peer.image.psnr == pytest.approx(linear.image.psnr, abs=1e-3)
-    assert not peer.classical and peer.dice is None
+    assert not peer.baselines and peer.dice is None
 
 
 @pytest.mark.parametrize(("spacing", "selection"), [

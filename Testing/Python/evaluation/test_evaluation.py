@@ -25,7 +25,7 @@ from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError, OutputError
-from TriplaneGaussianReconLib.evaluation import baselines as classical
+from TriplaneGaussianReconLib.evaluation import baselines as baselines
 from TriplaneGaussianReconLib.evaluation import metrics
 from TriplaneGaussianReconLib.evaluation.evaluation import (
     CLASSICAL,
@@ -42,10 +42,10 @@ def test_scores_are_those_of_the_held_out_slices(report: Report) -> None:
     image, segmentation = moving_case()
     assert report.held_out == tuple(HIDDEN)
     truth = metrics.normalise(image.array)
-    filled = classical.linear(np.array(KEEP.indices), truth[::4], np.arange(9))
+    filled = baselines.linear(np.array(KEEP.indices), truth[::4], np.arange(9))
     assert row(report, "linear").image == metrics.image_scores(truth[HIDDEN], filled[HIDDEN])
     ball = segmentation.layers[0]
-    copied = classical.nearest(np.array(KEEP.indices), ball[::4], np.arange(9))
+    copied = baselines.nearest(np.array(KEEP.indices), ball[::4], np.arange(9))
     ball_score, core_score = row(report, "label-nearest").segments
     assert (ball_score.name, core_score.name) == ("ball", "core")
     assert ball_score.dice == metrics.label_scores(ball[HIDDEN], copied[HIDDEN]).per_label[1]
@@ -67,7 +67,7 @@ def test_image_methods_have_no_label_scores_and_the_other_way_round(report: Repo
 
 def test_expected_errors_are_scored_against_real_ones(report: Report) -> None:
     truth = metrics.normalise(moving_case()[0].array)
-    filled = classical.linear(np.array(KEEP.indices), truth[::4], np.arange(9))
+    filled = baselines.linear(np.array(KEEP.indices), truth[::4], np.arange(9))
     wanted = metrics.calibration_scores(truth[HIDDEN], filled[HIDDEN], EXPECTED[HIDDEN], BAND)
     assert (row(report, "careful").band_68, row(report, "careful").rank_correlation) == (
         wanted.band_68, wanted.rank_correlation)

@@ -27,7 +27,7 @@ from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 from TriplaneGaussianReconLib.pipeline import reconstruction
 from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Memory, Progress, Reconstruction, reconstruct
 from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
-from TriplaneGaussianReconLib.runtime.devices import Chosen
+from TriplaneGaussianReconLib.runtime.devices import SelectedDevice
 
 SEAM = 2e-3  # largest difference from the result in one go, as a share of the intensity range
 PLENTY = Memory(budget=10 ** 15)
@@ -48,7 +48,7 @@ def cropped(name: str, part: tuple[slice, slice, slice]) -> tuple[Image, Segment
 def memory_for(observations: Observations, slabs: int, **options: Any) -> Memory:
     """A budget for about so many slabs."""
     gaps = len(observations.stacks[0].planes) - 1
-    trusted = reconstruction.Trusted.of(observations, Grid((1, 1, 1)))
+    trusted = reconstruction.ModelSpaceData.of(observations, Grid((1, 1, 1)))
     task = Task(trusted, None, None, {}, None, {}, PRESETS["fast"], 0)  # type: ignore[arg-type]
     each = float(task.gap_bytes().mean())
     return Memory(budget=int(each * (gaps / slabs + 2 * HALO + 0.2)), **options)
@@ -219,14 +219,14 @@ def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
         scan: Image, observations: Observations, monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     """With stand-ins: a GPU that has no room for anything."""
     whole = reconstruct(observations, scan.grid, preset=UNTAUGHT, device="cpu", memory=PLENTY)
-    monkeypatch.setattr(reconstruction, "choose", lambda _: Chosen("cuda", torch.device("cuda"), "A GPU."))
-    arbitrate, tried = reconstruction.arbitrate, list[str]()
+    monkeypatch.setattr(reconstruction, "choose", lambda _: SelectedDevice("cuda", torch.device("cuda"), "A GPU."))
+    fit_ensemble, tried = reconstruction.fit_ensemble, list[str]()
 
     def stand_in(slices: np.ndarray, offsets: np.ndarray, tick: Any, device: torch.device, *_: None) -> object:
         tried.append(device.type)
         if device.type == "cuda":
             raise torch.OutOfMemoryError("stand-in")
-        return arbitrate(slices, offsets, tick, device)
+        return fit_ensemble(slices, offsets, tick, device)
 
     monkeypatch.setattr(reconstruction, "arbitrate", stand_in)
     monkeypatch.setattr(reconstruction, "release", lambda device: None)

@@ -13,10 +13,10 @@ from TriplaneGaussianReconLib.config.presets import Training
 from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.fitting.losses import structural_dissimilarity
-from TriplaneGaussianReconLib.fitting.training import RIDGE, Drawing, View, _curvature_bound, refine, train
+from TriplaneGaussianReconLib.fitting.training import RIDGE, Renderer, TargetPlanes, _curvature_bound, refine, train
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
 from TriplaneGaussianReconLib.gaussians.triplane import TriplaneField
-from TriplaneGaussianReconLib.rasterizer.rasterize import Mode, rasterize
+from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
 
 BOX = torch.tensor([[0.0, 0.0, 0.0], [7.0, 7.0, 2.0]])
 NAMES = ("centres", "tilts", "in_plane", "log_depths", "raw_weights", "values", "slopes", "channels")
@@ -42,7 +42,7 @@ def planes_at(*depths: float) -> PlaneStack:
     return PlaneStack([[0.0, 0.0, z] for z in depths], [0, 1, 0], [1, 0, 0], 8, 8)
 
 
-def views_of(dtype: torch.dtype = torch.float64, masks: int = 0) -> list[View]:
+def views_of(dtype: torch.dtype = torch.float64, masks: int = 0) -> list[TargetPlanes]:
     """Two stacks: trusted pixels with weights of their own, and predicted ones of lower weight."""
     generator = torch.Generator().manual_seed(9)
 
@@ -53,12 +53,12 @@ def views_of(dtype: torch.dtype = torch.float64, masks: int = 0) -> list[View]:
     for channel in range(masks):  # stripes that can be learnt
         assert occupancies is not None
         occupancies[:, channel, :, channel * 3:channel * 3 + 4] = 1.0
-    return [View(planes_at(0.2, 1.7), uniform(2, 8, 8), 0.5 + 0.5 * uniform(2, 8, 8), occupancies),
-            View(planes_at(1.0), uniform(1, 8, 8), torch.full((1, 1, 1), 0.3, dtype=dtype))]
+    return [TargetPlanes(planes_at(0.2, 1.7), uniform(2, 8, 8), 0.5 + 0.5 * uniform(2, 8, 8), occupancies),
+            TargetPlanes(planes_at(1.0), uniform(1, 8, 8), torch.full((1, 1, 1), 0.3, dtype=dtype))]
 
 
-def drawing(mode: Mode = "normalised", channel_count: int = 1) -> Drawing:
-    return Drawing(mode, 12.0, "reference", channel_count)
+def renderer(mode: str = "normalised", channel_count: int = 1) -> Renderer:
+    return Renderer(mode, 12.0, "reference", channel_count)
 
 
 def quiet(step: int, steps: int, loss: float) -> None:
@@ -71,14 +71,15 @@ def field_of(limits: dict | None = None, slots: int = 0, dtype: torch.dtype = to
                          hidden=6).to(dtype)
 
 
-def error(parameters: GaussianParameters, views: list[View], mode: Mode = "normalised") -> float:
+def error(parameters: GaussianParameters, views: list[TargetPlanes], mode: str = "normalised") -> float:
     """Sum of weighted squared errors."""
     with torch.no_grad():
-        return sum(float((v.weight * (drawing(mode)(parameters.drawn(), v.planes)[:, 0] - v.target) ** 2).sum())
+        return sum(float((v.weight * (renderer(mode)(parameters.drawn(), v.planes)[:, 0] - v.target) ** 2).sum())
                    for v in views)
 
 
-def dense_problem(parameters: GaussianParameters, views: list[View], mode: Mode) -> tuple[np.ndarray, np.ndarray]:
+def dense_problem(parameters: GaussianParameters, views: list[TargetPlanes], mode: str
+                  ) -> tuple[np.ndarray, np.ndarray]:
     """The linear problem, column by column: matrix of unit values and unit slopes times size, residual at the start."""
     count = len(parameters)
 
@@ -86,7 +87,8 @@ def dense_problem(parameters: GaussianParameters, views: list[View], mode: Mode)
         unknowns = torch.from_numpy(vector.reshape(count, 4))
         slopes = unknowns[:, 1:] / size_of(parameters)
         drawn = replace(parameters.drawn(), values=unknowns[:, :1], slopes=slopes[:, None])
-        return np.concatenate([(v.weight.sqrt() * drawing(mode)(drawn, v.planes)[:, 0]).numpy().ravel() for v in views])
+        return np.concatenate([(v.weight.sqrt() * renderer(mode)(drawn, v.planes)[:, 0]).numpy().ravel()
+                               for v in views])
 
     matrix = np.stack([weighted(row) for row in np.eye(4 * count)], axis=1)
     target = np.concatenate([(v.weight.sqrt() * v.target).numpy().ravel() for v in views])
@@ -106,7 +108,7 @@ def unknowns_of(parameters: GaussianParameters) -> np.ndarray:
 
 
 @pytest.mark.parametrize("mode", ["normalised", "additive"])
-def test_refinement_is_least_squares_with_a_ridge(mode: Mode) -> None:
+def test_refinement_is_least_squares_with_a_ridge(mode: str) -> None:
     """Many steps come close to the solution of the dense problem, judged by what is minimised."""
     parameters, views = cloud(), views_of()
     matrix, residual = dense_problem(parameters, views, mode)
@@ -117,34 +119,34 @@ def test_refinement_is_least_squares_with_a_ridge(mode: Mode) -> None:
     ridge = np.sqrt(RIDGE) * np.eye(matrix.shape[1])
     best, *_ = np.linalg.lstsq(np.vstack([matrix, ridge]), np.append(residual, np.zeros(matrix.shape[1])), rcond=None)
     start, least = objective(np.zeros_like(best)), objective(best)
-    reached = [objective(unknowns_of(refine(parameters, views, drawing(mode), steps, quiet)) - unknowns_of(parameters))
+    reached = [objective(unknowns_of(refine(parameters, views, renderer(mode), steps, quiet)) - unknowns_of(parameters))
                for steps in (4, 40, 400)]
     assert least < reached[2] < reached[1] < reached[0] < start
     assert reached[2] - least < 0.1 * (start - least)
 
 
 @pytest.mark.parametrize("mode", ["normalised", "additive"])
-def test_the_curvature_is_bounded(mode: Mode) -> None:
+def test_the_curvature_is_bounded(mode: str) -> None:
     """What the refinement divides by is at least the curvature in every direction, and not much more."""
     parameters, views = cloud(), views_of()
     matrix, _ = dense_problem(parameters, views, mode)
-    bound = _curvature_bound(parameters.drawn(), size_of(parameters), views, drawing(mode)).numpy().ravel() ** -0.5
+    bound = _curvature_bound(parameters.drawn(), size_of(parameters), views, renderer(mode)).numpy().ravel() ** -0.5
     largest = np.linalg.eigvalsh(bound[:, None] * (matrix.T @ matrix) * bound).max()
     assert 0.2 < largest <= 1.0
 
 
 @pytest.mark.parametrize("mode", ["normalised", "additive"])
-def test_few_refinement_steps_do_most_of_it(mode: Mode) -> None:
+def test_few_refinement_steps_do_most_of_it(mode: str) -> None:
     parameters, views = cloud(), views_of()
     before = error(parameters, views, mode)
-    errors = [error(refine(parameters, views, drawing(mode), steps, quiet), views, mode) for steps in (0, 1, 2, 4, 8)]
+    errors = [error(refine(parameters, views, renderer(mode), steps, quiet), views, mode) for steps in (0, 1, 2, 4, 8)]
     assert errors[0] == pytest.approx(before)
     assert errors == sorted(errors, reverse=True) and errors[3] < 0.7 * before
 
 
 def test_refinement_leaves_the_geometry_alone() -> None:
     parameters = cloud()
-    fitted = refine(parameters, views_of(), drawing(), 3, quiet)
+    fitted = refine(parameters, views_of(), renderer(), 3, quiet)
     for name in NAMES:
         same = torch.equal(getattr(fitted, name), getattr(parameters, name))
         assert same == (name not in ("values", "slopes")), name
@@ -154,8 +156,8 @@ def test_refinement_leaves_the_geometry_alone() -> None:
 
 def test_refinement_of_an_exact_fit_changes_nothing() -> None:
     parameters = cloud()
-    views = [replace(v, target=drawing()(parameters.drawn(), v.planes)[:, 0]) for v in views_of()]
-    fitted = refine(parameters, views, drawing(), 5, quiet)
+    views = [replace(v, target=renderer()(parameters.drawn(), v.planes)[:, 0]) for v in views_of()]
+    fitted = refine(parameters, views, renderer(), 5, quiet)
     torch.testing.assert_close(fitted.values, parameters.values)
     torch.testing.assert_close(fitted.slopes, parameters.slopes)
     assert torch.isfinite(fitted.slopes).all()
@@ -163,19 +165,19 @@ def test_refinement_of_an_exact_fit_changes_nothing() -> None:
 
 def test_refinement_ignores_pixels_without_weight() -> None:
     parameters, views = cloud(), views_of()
-    without = refine(parameters, views[:1], drawing(), 6, quiet)
+    without = refine(parameters, views[:1], renderer(), 6, quiet)
     nothing = replace(views[1], weight=torch.zeros(1, 1, 1).double())
-    torch.testing.assert_close(refine(parameters, [views[0], nothing], drawing(), 6, quiet).values, without.values)
+    torch.testing.assert_close(refine(parameters, [views[0], nothing], renderer(), 6, quiet).values, without.values)
 
 
 def test_refinement_tells_its_loss_and_can_be_stopped() -> None:
     parameters, views, told = cloud(), views_of(), []
-    refine(parameters, views, drawing(), 4, lambda *about: told.append(about))
+    refine(parameters, views, renderer(), 4, lambda *about: told.append(about))
     assert [t[:2] for t in told] == [(n, 4) for n in range(4)]
     pixels = sum(v.target.numel() for v in views)
     assert told[0][2] == pytest.approx(error(parameters, views) / pixels)
-    assert told[3][2] == pytest.approx(error(refine(parameters, views, drawing(), 3, quiet), views) / pixels)
-    stopped_at(lambda tick: refine(parameters, views, drawing(), 4, tick), 2)
+    assert told[3][2] == pytest.approx(error(refine(parameters, views, renderer(), 3, quiet), views) / pixels)
+    stopped_at(lambda tick: refine(parameters, views, renderer(), 4, tick), 2)
 
 
 def stopped_at(work: Callable[[Callable[[int, int, float], None]], object], last: int) -> None:
@@ -197,11 +199,11 @@ RATES = {"centres": 0.02, "tilts": 0.02, "in_plane": 0.02, "log_depths": 0.02, "
 
 @pytest.mark.parametrize("mode", ["normalised", "additive", "alpha"])
 @pytest.mark.parametrize("image_loss", ["squared", "l1_ssim"])
-def test_training_lowers_the_loss(mode: Mode, image_loss: str) -> None:
+def test_training_lowers_the_loss(mode: str, image_loss: str) -> None:
     losses: list[float] = []
     training = Training(30, RATES, image_loss)  # type: ignore[arg-type]
     parameters, views = cloud(), views_of()
-    trained = train(parameters, field_of(), views, drawing(mode), training, 1e-3, 1.0,
+    trained = train(parameters, field_of(), views, renderer(mode), training, 1e-3, 1.0,
                     lambda step, steps, loss: losses.append(loss))
     assert len(losses) == 30 and np.isnan(losses[0])
     assert losses[-1] < 0.85 * losses[1]
@@ -214,7 +216,7 @@ def test_threads_do_not_change_the_bits(keep_thread_counts: None) -> None:
     views = [replace(view, target=view.target.float(), weight=view.weight.float()) for view in views_of()]
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        results.append(train(parameters, field_of(dtype=torch.float32), views, Drawing("normalised", 12.0, "cpu"),
+        results.append(train(parameters, field_of(dtype=torch.float32), views, Renderer("normalised", 12.0, "cpu"),
                              Training(2, {"field": 0.02}), 0.0, 1.0, quiet))
     for name in NAMES:
         assert all(torch.equal(getattr(results[0], name), getattr(other, name)) for other in results[1:]), name
@@ -223,7 +225,7 @@ def test_threads_do_not_change_the_bits(keep_thread_counts: None) -> None:
 def test_the_field_is_baked_in() -> None:
     """What training returns draws as the parameters with the field on top, and needs the field no more."""
     parameters, field = cloud(slots=2), field_of({"intensity": 0.3, "centres": 0.5})
-    trained = train(parameters, field, views_of(), drawing(channel_count=2), Training(8, {"field": 0.02}), 0.0, 1.0,
+    trained = train(parameters, field, views_of(), renderer(channel_count=2), Training(8, {"field": 0.02}), 0.0, 1.0,
                     quiet)
     expected = field.applied_to(parameters)
     for name in NAMES:
@@ -239,7 +241,7 @@ def test_the_field_is_baked_in() -> None:
 def test_only_what_has_a_rate_is_trained(name: str) -> None:
     parameters = cloud()
     before = {n: t.clone() for n, t in parameters.tensors().items()}
-    trained = train(parameters, field_of(), views_of(), drawing(), Training(2, {name: 0.01}), 0.0, 1.0, quiet)
+    trained = train(parameters, field_of(), views_of(), renderer(), Training(2, {name: 0.01}), 0.0, 1.0, quiet)
     for other in NAMES:
         assert torch.equal(getattr(trained, other), before[other]) == (other != name)
         assert torch.equal(getattr(parameters, other), before[other])  # the input is left alone
@@ -250,23 +252,23 @@ def test_rates_of_lengths_are_in_pixels() -> None:
     parameters = cloud()
     for name, rate, pixel, step in (("centres", 0.02, 0.5, 0.01), ("tilts", 0.02, 0.5, 0.02),
                                     ("values", 0.05, 0.5, 0.05)):
-        trained = train(parameters, field_of(), views_of(), drawing(), Training(1, {name: rate}), 0.0, pixel, quiet)
+        trained = train(parameters, field_of(), views_of(), renderer(), Training(1, {name: rate}), 0.0, pixel, quiet)
         change = (getattr(trained, name) - getattr(parameters, name)).abs()
         assert float(change.max()) == pytest.approx(step, rel=1e-3), name
 
 
 def test_no_steps_change_nothing() -> None:
     parameters = cloud()
-    trained = train(parameters, field_of(), views_of(), drawing(), Training(0, RATES), 0.0, 1.0, quiet)
+    trained = train(parameters, field_of(), views_of(), renderer(), Training(0, RATES), 0.0, 1.0, quiet)
     for name in NAMES:
         assert torch.equal(getattr(trained, name), getattr(parameters, name))
 
 
-def loss_at_start(parameters: GaussianParameters, views: list[View], training: Training, field: TriplaneField,
+def loss_at_start(parameters: GaussianParameters, views: list[TargetPlanes], training: Training, field: TriplaneField,
                   total_variation: float = 0.0, channel_count: int = 1) -> float:
     """The second tick tells the loss of the first step."""
     losses: list[float] = []
-    train(parameters, field, views, drawing(channel_count=channel_count), training, total_variation, 1.0,
+    train(parameters, field, views, renderer(channel_count=channel_count), training, total_variation, 1.0,
           lambda step, steps, loss: losses.append(loss))
     return losses[1]
 
@@ -298,13 +300,13 @@ def test_labels_are_learnt_with_the_semantic_loss_alone() -> None:
     field = {"semantics": 0.5}
 
     def trained(weight: float) -> GaussianParameters:
-        return train(parameters, field_of(field, slots=2), views, drawing(channel_count=3),
+        return train(parameters, field_of(field, slots=2), views, renderer(channel_count=3),
                      Training(25, {"values": 0.05, "field": 0.01}, semantic_loss=weight), 0.0, 1.0, quiet)
 
     def mismatch(p: GaussianParameters) -> float:
         masks = views[0].occupancies
         assert masks is not None
-        return float(((drawing(channel_count=3)(p.drawn(), views[0].planes)[:, 1:] - masks) ** 2).mean())
+        return float(((renderer(channel_count=3)(p.drawn(), views[0].planes)[:, 1:] - masks) ** 2).mean())
 
     assert mismatch(trained(1.0)) < 0.8 * mismatch(parameters)
     assert torch.equal(trained(0.0).values[:, 1:], parameters.values[:, 1:])
@@ -317,7 +319,8 @@ def test_label_slots_that_are_not_used_stay_empty() -> None:
     parameters.values[:, 2] = 0
     parameters.slopes[:, 2] = 0
     trained = train(parameters, field_of({"intensity": 0.1, "semantics": 0.5}, slots=2), views_of(masks=2),
-                    drawing(channel_count=3), Training(4, {"values": 0.05, "field": 0.01}, semantic_loss=1.0), 0.0, 1.0,
+                    renderer(channel_count=3),
+                    Training(4, {"values": 0.05, "field": 0.01}, semantic_loss=1.0), 0.0, 1.0,
                     quiet)
     assert not trained.values[:, 2].any()
     assert not torch.equal(trained.values[:, 1], parameters.values[:, 1])
@@ -325,13 +328,13 @@ def test_label_slots_that_are_not_used_stay_empty() -> None:
 
 
 def test_training_can_be_stopped() -> None:
-    stopped_at(lambda tick: train(cloud(), field_of(), views_of(), drawing(), Training(9, RATES), 0.0, 1.0, tick), 3)
+    stopped_at(lambda tick: train(cloud(), field_of(), views_of(), renderer(), Training(9, RATES), 0.0, 1.0, tick), 3)
 
 
 def test_rates_fall_where_the_loss_does_not() -> None:
     """Steps far too long make the loss rise: with little patience they become shorter."""
     def last_step(patience: int) -> float:
-        before, after = (train(cloud(), field_of(), views_of(), drawing(),
+        before, after = (train(cloud(), field_of(), views_of(), renderer(),
                                Training(steps, {"values": 2.0}, patience=patience), 0.0, 1.0, quiet).values
                          for steps in (40, 41))
         return float((after - before).abs().max())

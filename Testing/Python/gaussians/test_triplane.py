@@ -9,16 +9,16 @@ import torch
 
 from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
-from TriplaneGaussianReconLib.gaussians.triplane import Fusion, TriplaneField
+from TriplaneGaussianReconLib.gaussians.triplane import FeatureFusion, TriplaneField
 from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
 
 BOX = torch.tensor([[-2.0, 1.0, 5.0], [6.0, 5.0, 7.0]])  # sides of 8, 4 and 2 mm
 LIMITS = {"centres": 2.0, "tilts": 0.3, "scales": 0.5, "weights": 4.0, "intensity": 0.25, "semantics": 0.125}
 WIDTHS = {"centres": 3, "tilts": 2, "scales": 3, "weights": 1, "intensity": 1, "semantics": 2}
-FUSIONS: tuple[Fusion, ...] = ("concatenate", "weighted_sum")
+FUSIONS: tuple[FeatureFusion, ...] = ("concatenate", "weighted_sum")
 
 
-def field_of(fusion: Fusion = "concatenate", seed: int = 0, random_end: bool = False, limits: dict = LIMITS
+def field_of(fusion: FeatureFusion = "concatenate", seed: int = 0, random_end: bool = False, limits: dict = LIMITS
              ) -> TriplaneField:
     torch.manual_seed(seed)
     field = TriplaneField(BOX, limits, label_channels=2, resolution=8, features=3, hidden=5, fusion=fusion)
@@ -69,7 +69,7 @@ def test_texels_have_the_same_size_on_every_plane() -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_features_are_bilinear_samples(fusion: Fusion) -> None:
+def test_features_are_bilinear_samples(fusion: FeatureFusion) -> None:
     field, points = field_of(fusion), points_inside()
     if field.plane_weights is not None:
         torch.nn.init.normal_(field.plane_weights)
@@ -104,7 +104,7 @@ def test_a_flat_box_is_no_problem() -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_residuals_are_zero_at_the_start(fusion: Fusion) -> None:
+def test_residuals_are_zero_at_the_start(fusion: FeatureFusion) -> None:
     field, parameters = field_of(fusion), gaussians()
     residuals = field(parameters.centres)
     assert {name: tuple(r.shape) for name, r in residuals.items()} == {n: (12, w) for n, w in WIDTHS.items()}
@@ -114,7 +114,7 @@ def test_residuals_are_zero_at_the_start(fusion: Fusion) -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_limits_are_respected(fusion: Fusion) -> None:
+def test_limits_are_respected(fusion: FeatureFusion) -> None:
     field = field_of(fusion, random_end=True)
     with torch.no_grad():
         field.decoder[-1].weight.mul_(1e4)
@@ -211,7 +211,7 @@ def test_total_variation_of_known_planes() -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_gradients_reach_everything(fusion: Fusion) -> None:
+def test_gradients_reach_everything(fusion: FeatureFusion) -> None:
     field = field_of(fusion, random_end=True)
     applied = field.applied_to(gaussians(200))
     loss = sum((tensor ** 2).sum() for name, tensor in applied.tensors().items() if name != "channels")
@@ -235,7 +235,7 @@ def test_training_can_leave_the_start() -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_gradcheck(fusion: Fusion) -> None:
+def test_gradcheck(fusion: FeatureFusion) -> None:
     field = field_of(fusion, random_end=True).double()
     parameters = dict(field.named_parameters())
     points = points_inside(4).double()
@@ -248,7 +248,7 @@ def test_gradcheck(fusion: Fusion) -> None:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_baked_parameters_draw_the_same(fusion: Fusion) -> None:
+def test_baked_parameters_draw_the_same(fusion: FeatureFusion) -> None:
     field, parameters = field_of(fusion, random_end=True), gaussians()
     planes = PlaneStack([[-2, 1, 5.5], [-2, 1, 6.2]], [0, 0.5, 0], [0.5, 0, 0], 9, 17)
 

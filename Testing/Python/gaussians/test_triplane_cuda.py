@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from TriplaneGaussianReconLib.gaussians import triplane_cuda as gpu_field
-from TriplaneGaussianReconLib.gaussians.triplane import Fusion, TriplaneField
+from TriplaneGaussianReconLib.gaussians.triplane import FeatureFusion, TriplaneField
 
 DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.gpu))
 
@@ -21,7 +21,7 @@ def device(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def field_of(fusion: Fusion, device: str) -> TriplaneField:
+def field_of(fusion: FeatureFusion, device: str) -> TriplaneField:
     """A field whose decoder does not give zeros, in float64."""
     torch.manual_seed(3)
     box = torch.tensor([[-3.0, 0.0, 2.0], [9.0, 20.0, 8.0]])
@@ -51,7 +51,7 @@ def points_of(count: int, device: str) -> Tensor:
 
 @pytest.mark.parametrize("fusion", ["concatenate", "weighted_sum"])
 @pytest.mark.parametrize("count", [1, 63, 700])
-def test_agrees_with_torch(device: str, fusion: Fusion, count: int) -> None:
+def test_agrees_with_torch(device: str, fusion: FeatureFusion, count: int) -> None:
     """Residuals, and gradients of texels, decoder and fusion weights."""
     field, points = field_of(fusion, device), points_of(max(count, 2), device)[:count]
     pull = torch.randn(count, 3, dtype=torch.float64).to(device)

@@ -24,10 +24,10 @@ from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, InputError, MissingPackageError, OutputError
-from TriplaneGaussianReconLib.gaussians.model_file import load_model
 from TriplaneGaussianReconLib.jobs import worker
 from TriplaneGaussianReconLib.jobs.protocol import MODEL, STOP, Job, Message, Outcome, line, parse, read_preview
 from TriplaneGaussianReconLib.jobs.worker import ExitCode, Pace, explained, seconds_left
+from TriplaneGaussianReconLib.model.model_file import load_model
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
 from TriplaneGaussianReconLib.rendering.rendering import draw_grid
 from TriplaneGaussianReconLib.runtime.progress import Progress

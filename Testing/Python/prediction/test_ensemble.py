@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 import torch
 
+from TriplaneGaussianReconLib.config.presets import NetworkConfig
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.prediction import ensemble as arbitration
+from TriplaneGaussianReconLib.prediction import ensemble as ensemble
 from TriplaneGaussianReconLib.prediction.ensemble import (
     NARROWER,
     USUAL,
     USUAL_SHARE,
     USUAL_SHARE_WITH_PRIOR,
     USUAL_WITH_PRIOR,
-    Arbitration,
-    arbitrate,
+    EnsembleWeights,
     disagreement,
-    lesson,
+    fit_ensemble,
+    hidden_slice_task,
 )
 from TriplaneGaussianReconLib.prediction.interpolators import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
 from TriplaneGaussianReconLib.registration.optical_flow import correspond
-from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort
-from TriplaneGaussianReconLib.self_supervised.super_resolution import Teacher
+from TriplaneGaussianReconLib.self_supervised.super_resolution import Trainer
 
 MOVING = ("flow", "flow_cubic", "gated", "gated_cubic", "gated_smooth")
 STRAIGHT = ("linear", "pchip", "cubic", "straight_smooth")
-BRIEF = LearningEffort(width=6, blocks=1, steps=10, batch=16, rate=5e-3)
+BRIEF = NetworkConfig(width=6, blocks=1, steps=10, batch=16, rate=5e-3)
 
 
 @pytest.fixture(autouse=True)
@@ -40,16 +40,16 @@ def keep_thread_count() -> Iterator[None]:
     torch.set_num_threads(threads[1])
 
 
-def quietly(slices: np.ndarray, positions: np.ndarray | None = None) -> Arbitration:
+def quietly(slices: np.ndarray, positions: np.ndarray | None = None) -> EnsembleWeights:
     positions = np.arange(len(slices)) * 3.0 if positions is None else positions
-    return arbitrate(slices, positions, lambda done: None)
+    return fit_ensemble(slices, positions, lambda done: None)
 
 
-def share(result: Arbitration, names: tuple[str, ...]) -> float:
+def share(result: EnsembleWeights, names: tuple[str, ...]) -> float:
     return sum(result.named_weights[name] for name in names)
 
 
-def check(result: Arbitration) -> None:
+def check(result: EnsembleWeights) -> None:
     """What holds for every arbitration."""
     assert result.weights.shape == (len(INTERPOLATIONS),)
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
@@ -157,7 +157,7 @@ def test_how_many_slices_are_looked_at_at_a_time_does_not_matter(textured: Calla
     slices[1:planes // 3] = 0.0
     positions = np.cumsum(np.random.default_rng(0).uniform(1, 3, planes))
     alone = quietly(slices, positions)
-    monkeypatch.setattr(arbitration, "shares", lambda pieces, size, device: [pieces])
+    monkeypatch.setattr(ensemble, "shares", lambda pieces, size, device: [pieces])
     together = quietly(slices, positions)
     np.testing.assert_allclose(together.weights, alone.weights, atol=1e-5)
     np.testing.assert_allclose(together.error_model, alone.error_model, atol=1e-6)
@@ -170,7 +170,7 @@ def test_candidates_are_mixed_by_weight() -> None:
     predictions = torch.rand(len(INTERPOLATIONS), 2, 12, 14, generator=torch.Generator().manual_seed(0))
     weights = np.zeros(len(INTERPOLATIONS))
     weights[[1, 4]] = 0.25, 0.75
-    result = Arbitration(weights, (0.1, 0.5), 1.0, ())
+    result = EnsembleWeights(weights, (0.1, 0.5), 1.0, ())
     mixture, error = result.mixture(predictions), result.expected_error(predictions)
     torch.testing.assert_close(mixture, 0.25 * predictions[1] + 0.75 * predictions[4])
     torch.testing.assert_close(error, NARROWER * (0.1 + 0.5 * disagreement(predictions)))
@@ -217,14 +217,14 @@ def test_the_band_holds_68_percent_of_what_is_hidden(textured: Callable[..., np.
 def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]) -> None:
     slices = textured((7, 32, 36))
     told: list[float] = []
-    arbitrate(slices, np.arange(7.0), told.append)
+    fit_ensemble(slices, np.arange(7.0), told.append)
     assert told == sorted(told) and told[0] >= 0 and told[-1] <= 1 and max(told) > 0.6
 
     def stop(done: float) -> None:
         raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        arbitrate(slices, np.arange(7.0), stop)
+        fit_ensemble(slices, np.arange(7.0), stop)
 
 
 def waves(planes: int, gap: float, rows: int = 40, columns: int = 44, shortest: float = 18.0) -> np.ndarray:
@@ -239,11 +239,11 @@ def waves(planes: int, gap: float, rows: int = 40, columns: int = 44, shortest: 
     return (0.5 + 0.4 * np.tanh(0.12 * result)).astype(np.float32)
 
 
-def taught(slices: np.ndarray, positions: np.ndarray, effort: LearningEffort = BRIEF) -> Arbitration:
-    teacher = Teacher(torch.from_numpy(slices), positions, (1.0, 1.0), 1.0, effort, 0)
-    stencils, share_of_effort = lesson(teacher)
-    prior = teacher.teach(stencils, lambda step, steps, loss: None, share_of_effort)
-    result = arbitrate(slices, positions, lambda done: None, teacher=teacher, prior=prior)
+def taught(slices: np.ndarray, positions: np.ndarray, effort: NetworkConfig = BRIEF) -> EnsembleWeights:
+    trainer = Trainer(torch.from_numpy(slices), positions, (1.0, 1.0), 1.0, effort, 0)
+    context, share_of_effort = hidden_slice_task(trainer)
+    prior = trainer.teach(context, lambda step, steps, loss: None, share_of_effort)
+    result = fit_ensemble(slices, positions, lambda done: None, trainer=trainer, prior=prior)
     assert result.weights.shape == (len(CANDIDATES),) and set(result.named_weights) == set(CANDIDATES)
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
     assert sum(result.named_weights.values()) == pytest.approx(1, abs=1e-3)
@@ -255,18 +255,18 @@ def taught(slices: np.ndarray, positions: np.ndarray, effort: LearningEffort = B
 def test_what_a_prior_must_learn_to_be_judged() -> None:
     """Each inner slice, where it lies between its neighbours, at uneven positions too; nothing between two slices."""
     positions = np.array([0.0, 3.0, 4.0, 8.0, 14.0])
-    teacher = Teacher(torch.zeros(5, 40, 40), positions, (1.0, 1.0), 1.0, BRIEF, 0)
-    stencils, share_of_effort = lesson(teacher)
-    assert stencils.planes.tolist() == [[0, 0, 2, 4], [1, 1, 3, 3], [0, 2, 4, 4]] and 0.0 < share_of_effort <= 1.0
-    np.testing.assert_allclose(stencils.widths, [4.0, 5.0, 10.0])
-    np.testing.assert_allclose(stencils.fractions, [[0.75], [0.2], [0.4]])
-    stencils, _ = lesson(replace(teacher, slices=teacher.slices[:2], positions=positions[:2]))
-    assert not len(stencils.planes)
+    trainer = Trainer(torch.zeros(5, 40, 40), positions, (1.0, 1.0), 1.0, BRIEF, 0)
+    context, share_of_effort = hidden_slice_task(trainer)
+    assert context.planes.tolist() == [[0, 0, 2, 4], [1, 1, 3, 3], [0, 2, 4, 4]] and 0.0 < share_of_effort <= 1.0
+    np.testing.assert_allclose(context.widths, [4.0, 5.0, 10.0])
+    np.testing.assert_allclose(context.fractions, [[0.75], [0.2], [0.4]])
+    context, _ = hidden_slice_task(replace(trainer, slices=trainer.slices[:2], positions=positions[:2]))
+    assert not len(context.planes)
 
 
 def test_a_prior_that_is_much_better_gets_most_of_the_weight() -> None:
     slices, positions = waves(9, 4.0, 56, 56, shortest=16.0), np.arange(9) * 4.0
-    result, without = taught(slices, positions, LearningEffort(12, 1, 400, 32, 7e-3)), quietly(slices, positions)
+    result, without = taught(slices, positions, NetworkConfig(12, 1, 400, 32, 7e-3)), quietly(slices, positions)
     assert result.named_weights["prior"] > 0.6
     assert [hidden.plane for hidden in result.hidden] == [hidden.plane for hidden in without.hidden]
     assert np.mean([hidden.psnr for hidden in result.hidden]) > 1.0 + np.mean(
@@ -275,7 +275,7 @@ def test_a_prior_that_is_much_better_gets_most_of_the_weight() -> None:
 
 def test_a_prior_that_has_learnt_nothing_gets_no_more_than_is_usual(textured: Callable[..., np.ndarray]) -> None:
     """It says what linear says, which is bad where a pattern moves."""
-    result = taught(textured((7, 32, 36), (2.0, -1.5), count=80), np.arange(7) * 3.0, LearningEffort(6, 1, 2, 8, 0.0))
+    result = taught(textured((7, 32, 36), (2.0, -1.5), count=80), np.arange(7) * 3.0, NetworkConfig(6, 1, 2, 8, 0.0))
     assert result.named_weights["prior"] == pytest.approx(USUAL_SHARE_WITH_PRIOR * USUAL_WITH_PRIOR["prior"], abs=0.06)
     assert share(result, MOVING) > 0.7
 
@@ -320,7 +320,7 @@ def test_where_the_prior_is_silent_the_usual_mixture_takes_its_place() -> None:
     predictions = torch.rand(len(CANDIDATES), 2, 12, 14, generator=torch.Generator().manual_seed(0))
     weights = np.zeros(len(CANDIDATES))
     weights[[0, -1]] = 0.2, 0.8
-    result = Arbitration(weights, (0.1, 0.5), 1.0, ())
+    result = EnsembleWeights(weights, (0.1, 0.5), 1.0, ())
     torch.testing.assert_close(result.mixture(predictions), 0.2 * predictions[0] + 0.8 * predictions[-1])
     usual = sum(weight * predictions[INTERPOLATIONS.index(name)] for name, weight in USUAL.items())
     torch.testing.assert_close(result.mixture(predictions[:-1]), 0.2 * predictions[0] + 0.8 * usual)
@@ -332,12 +332,12 @@ def test_what_is_fused_is_believed_more_if_the_prior_is(believed: float, expecte
     """Its odds count twice, the others keep their proportions."""
     weights = np.zeros(len(CANDIDATES))
     weights[[0, 3, -1]] = 0.25 * (1 - believed), 0.75 * (1 - believed), believed
-    arbitration = Arbitration(weights, (0.01, 0.5), 1.0, ())
-    raised = arbitration.with_fusion().weights
+    ensemble = EnsembleWeights(weights, (0.01, 0.5), 1.0, ())
+    raised = ensemble.with_fusion().weights
     np.testing.assert_allclose(raised[[0, 3, -1]], [0.25 * (1 - expected), 0.75 * (1 - expected), expected])
-    assert raised.sum() == pytest.approx(1.0) and arbitration.weights[-1] == believed
+    assert raised.sum() == pytest.approx(1.0) and ensemble.weights[-1] == believed
 
 
 def test_without_a_prior_there_is_nothing_to_raise() -> None:
-    arbitration = Arbitration(np.eye(len(INTERPOLATIONS))[3], (0.01, 0.5), 1.0, ())
-    assert arbitration.with_fusion() is arbitration
+    ensemble = EnsembleWeights(np.eye(len(INTERPOLATIONS))[3], (0.01, 0.5), 1.0, ())
+    assert ensemble.with_fusion() is ensemble

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from TriplaneGaussianReconLib.config.presets import NetworkConfig, ResidualNetwork
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.prediction import fusion
 from TriplaneGaussianReconLib.prediction.fusion import (
     FUSED,
     INPUTS,
     UNSEEN,
-    Fusion,
+    LearnedFusion,
     applies,
     features,
     learn_fusion,
@@ -25,12 +26,11 @@ from TriplaneGaussianReconLib.prediction.fusion import (
 )
 from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATIONS, Neighbours, candidates
 from TriplaneGaussianReconLib.registration.optical_flow import Correspondence, Motion, correspond
-from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort, ResidualNetwork
-from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
-from TriplaneGaussianReconLib.self_supervised.super_resolution import SMALL_ERROR, LinePrior, Teacher
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
+from TriplaneGaussianReconLib.self_supervised.super_resolution import SMALL_ERROR, SuperResolution, Trainer
 
 CPU = torch.device("cpu")
-FEW_STEPS = LearningEffort(width=6, blocks=1, steps=8, batch=3, rate=1e-3, views=4)
+FEW_STEPS = NetworkConfig(width=6, blocks=1, steps=8, batch=3, rate=1e-3, views=4)
 NOT_LEARNING = replace(FEW_STEPS, rate=0.0)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,15 +64,15 @@ def randomised(network: ResidualNetwork, seed: int = 0) -> ResidualNetwork:
     return network
 
 
-def untaught_prior(planes: int, views: int = 1, size: int = 4) -> LinePrior:
+def untaught_prior(planes: int, views: int = 1, size: int = 4) -> SuperResolution:
     """What it predicts is linear."""
     network = ResidualNetwork(size, planes, 4, 1, (1, 5), torch.Generator().manual_seed(0), size + planes)
-    return LinePrior(network, views, size=size, widths=(0.0, math.inf), in_plane_error=0.0)
+    return SuperResolution(network, views, size=size, widths=(0.0, math.inf), in_plane_error=0.0)
 
 
-def untaught_fusion(planes: int, views: int) -> Fusion:
+def untaught_fusion(planes: int, views: int) -> LearnedFusion:
     network = ResidualNetwork(INPUTS * planes, (INPUTS + 1) * planes, 6, 1, (3, 3), torch.Generator().manual_seed(0))
-    return Fusion(randomised(network), views)
+    return LearnedFusion(randomised(network), views)
 
 
 def never_stop(step: int, steps: int, loss: float) -> None:
@@ -89,12 +89,12 @@ def test_fused_is_better_than_everything_that_is_fused() -> None:
     every, volume = 4, torch.from_numpy(tubes(49, count=30, noise=0.05))
     slices, positions = volume[::every].contiguous(), np.arange(0.0, 49.0, every)
     gaps, fractions = np.arange(len(slices) - 1), np.arange(1, every) / every
-    teacher = Teacher(slices, positions, (1.0, 1.0), 1.0, LearningEffort(12, 1, 150, 64, 5e-3), 0)
-    prior = teacher.teach(teacher.stencils(gaps, fractions), never_stop)
+    trainer = Trainer(slices, positions, (1.0, 1.0), 1.0, NetworkConfig(12, 1, 150, 64, 5e-3), 0)
+    prior = trainer.teach(trainer.context(gaps, fractions), never_stop)
     assert prior is not None and applies(49, 49, (1.0, 1.0), positions, every - 1, 1.0)
     predictions = features(slices, positions, correspond(slices.numpy()).on(CPU), gaps, fractions, prior)
     dense = torch.cat([torch.cat([slices[:-1, None], predictions[:, -1]], dim=1).flatten(0, 1), slices[-1:]])
-    effort = LearningEffort(16, 1, 120, 6, 4e-3, views=4)
+    effort = NetworkConfig(16, 1, 120, 6, 4e-3, views=4)
     fused = learn_fusion(dense, every, (1.0, 1.0, 1.0), prior, effort, 0, never_stop).fuse(predictions)
     truth = volume[:-1].unflatten(0, (-1, every))[:, 1:]
     error = ((predictions - truth[:, None]) ** 2).mean(dim=(0, 2, 3, 4))
@@ -148,7 +148,7 @@ def test_pieces_are_learnt_from_in_all_views(monkeypatch: pytest.MonkeyPatch) ->
     fused = fusion._fused
     monkeypatch.setattr(fusion, "features", coordinates)
     monkeypatch.setattr(fusion, "_fused", noted)
-    learn_fusion(ramp((25, 36, 40)), 4, (1.0, 1.0, 1.0), untaught_prior(3), LearningEffort(4, 1, 30, 3, 0.0), 0,
+    learn_fusion(ramp((25, 36, 40)), 4, (1.0, 1.0, 1.0), untaught_prior(3), NetworkConfig(4, 1, 30, 3, 0.0), 0,
                  never_stop)
     ways = set()
     for order, along_rows, along_columns in torch.cat(seen)[:, [0, -2, -1]]:
@@ -164,7 +164,7 @@ def test_of_a_large_volume_the_middle_teaches(most: int, kept: int, monkeypatch:
     asked: list[np.ndarray] = []
 
     def noted(slices: Tensor, positions: np.ndarray, found: Motion, gaps: np.ndarray, fractions: np.ndarray,
-              prior: LinePrior) -> Tensor:
+              prior: SuperResolution) -> Tensor:
         asked.append(positions[gaps] + 1.0)  # where the middle of each gap lies, but for the stack's offset
         return features(slices, positions, found, gaps, fractions, prior)
 
@@ -199,7 +199,7 @@ def test_features_are_the_candidates_and_both_directions_of_the_prior() -> None:
         by_candidate = candidates(slices, positions, found, Neighbours.around(gaps, 8), fractions)
         for number, name in enumerate(FUSED):
             assert torch.equal(predictions[:, number], by_candidate[INTERPOLATIONS.index(name)])
-        lines = prior.predict(slices, Stencils.around(gaps, positions, fractions, prior.size))
+        lines = prior.predict(slices, SliceContext.around(gaps, positions, fractions, prior.size))
         torch.testing.assert_close(predictions[:, -2:].mean(dim=1), lines, atol=1e-6, rtol=0.0)
         turned = features(slices.transpose(1, 2), positions, found, gaps, fractions, prior)
         torch.testing.assert_close(turned[:, -2:], exchanged(predictions)[:, -2:], atol=1e-6, rtol=0.0)
@@ -239,7 +239,7 @@ def test_what_is_seen_otherwise_is_fused_alike(name: str) -> None:
 def test_before_learning_it_is_a_mixture() -> None:
     """Weights sum to 1 and there is no residual: what all predictions agree upon comes out."""
     fused = learn_fusion(torch.from_numpy(tubes(25)), 2, (1.0, 1.0, 1.0), untaught_prior(1),
-                         LearningEffort(6, 1, 0, 2, 1e-3), 0, never_stop)
+                         NetworkConfig(6, 1, 0, 2, 1e-3), 0, never_stop)
     agreed = torch.rand(1, 1, 1, 20, 22)
     torch.testing.assert_close(fused.fuse(agreed.expand(-1, INPUTS, -1, -1, -1)), agreed[:, 0])
     predictions = torch.rand(1, INPUTS, 1, 20, 22)

@@ -12,16 +12,16 @@ import torch
 from TriplaneGaussianReconLib.data.geometry import Grid, PlaneStack
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.prediction import predict as prediction
-from TriplaneGaussianReconLib.prediction.ensemble import USUAL, Arbitration
+from TriplaneGaussianReconLib.prediction.ensemble import USUAL, EnsembleWeights
 from TriplaneGaussianReconLib.prediction.interpolators import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
 from TriplaneGaussianReconLib.prediction.predict import Prediction, corrected, predict
 from TriplaneGaussianReconLib.registration.optical_flow import correspond
 from TriplaneGaussianReconLib.self_supervised.networks import ResidualNetwork
-from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
-from TriplaneGaussianReconLib.self_supervised.super_resolution import LinePrior
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
+from TriplaneGaussianReconLib.self_supervised.super_resolution import SuperResolution
 
 WEIGHTS = np.array([USUAL.get(name, 0.0) for name in INTERPOLATIONS])
-USUALLY = Arbitration(WEIGHTS, (0.01, 0.5), 1.0, ())
+USUALLY = EnsembleWeights(WEIGHTS, (0.01, 0.5), 1.0, ())
 CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.usefixtures("keep_thread_counts")
@@ -107,13 +107,13 @@ def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]
         predict(planes, slices, counts, correspond(slices), USUALLY, stop)
 
 
-def prior_of(planes: int, widths: tuple[float, float], size: int = 4) -> LinePrior:
+def prior_of(planes: int, widths: tuple[float, float], size: int = 4) -> SuperResolution:
     """One that says something, without having learnt anything."""
     generator = torch.Generator().manual_seed(planes)
     network = ResidualNetwork(size, planes, 4, 1, (1, 5), generator, size + planes)
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return LinePrior(network, 2, size=size, widths=widths, in_plane_error=0.0)
+    return SuperResolution(network, 2, size=size, widths=widths, in_plane_error=0.0)
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -126,10 +126,10 @@ def test_some_gaps_are_bridged_by_the_prior(textured: Callable[..., np.ndarray],
     slices, offsets = textured((8, 32, 36), noise=0.02), np.array([0.0, 1.0, 3.0, 7.0, 12.0, 18.0, 20.0, 24.0])
     weights = np.zeros(len(CANDIDATES))
     weights[[0, -1]] = 0.25, 0.75
-    arbitration = Arbitration(weights, (0.01, 0.5), 1.0, ())
+    ensemble = EnsembleWeights(weights, (0.01, 0.5), 1.0, ())
     every = {1: prior_of(1, (1.5, 39.0), size=6), 3: prior_of(3, (1.5, 5.0))}
     planes, found = stack(offsets, 32, 36), correspond(slices)
-    result = predict(planes, slices, wide_or_narrow(offsets), found, arbitration, lambda done: None,
+    result = predict(planes, slices, wide_or_narrow(offsets), found, ensemble, lambda done: None,
                      priors={count: every[count] for count in counts})
     assert [len(each.images) for each in result] == [1, 1, 3, 3, 3, 1, 3]
     bridged = {gap for gap, planes_in in ((1, 1), (5, 1), (2, 3), (3, 3), (6, 3)) if planes_in in counts}
@@ -139,10 +139,11 @@ def test_some_gaps_are_bridged_by_the_prior(textured: Callable[..., np.ndarray],
         by_candidate = candidates(torch.from_numpy(slices), offsets, found.on(CPU), around, fractions)
         if gap in bridged:
             prior = every[count]
-            learnt = prior.predict(torch.from_numpy(slices), Stencils.around(number, offsets, fractions, prior.size))
+            learnt = prior.predict(torch.from_numpy(slices),
+                                   SliceContext.around(number, offsets, fractions, prior.size))
             by_candidate = torch.cat([by_candidate, learnt[None]])
-        torch.testing.assert_close(each.images, arbitration.mixture(by_candidate)[0], atol=1e-5, rtol=0.0)
-        torch.testing.assert_close(each.expected_error, arbitration.expected_error(by_candidate)[0, count // 2],
+        torch.testing.assert_close(each.images, ensemble.mixture(by_candidate)[0], atol=1e-5, rtol=0.0)
+        torch.testing.assert_close(each.expected_error, ensemble.expected_error(by_candidate)[0, count // 2],
                                    atol=1e-5, rtol=0.0)
 
 

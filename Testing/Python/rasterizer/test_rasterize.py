@@ -16,9 +16,9 @@ from torch import Tensor
 from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.gaussians.cloud import Gaussians
-from TriplaneGaussianReconLib.rasterizer.rasterize import EPSILON, MAX_ALPHA, Mode, Raster, rasterize
+from TriplaneGaussianReconLib.rasterizer.modes import MODES
+from TriplaneGaussianReconLib.rasterizer.rasterize import EPSILON, MAX_ALPHA, Raster, rasterize
 
-MODES: tuple[Mode, ...] = ("normalised", "additive", "alpha")
 INPUTS = ("centres", "precisions", "weights", "values", "slopes")
 COMPILED = ("cpu", "cuda_on_host", pytest.param("cuda", marks=pytest.mark.gpu))
 BACKENDS = (*COMPILED, "reference")
@@ -66,7 +66,7 @@ def trainable(gaussians: Gaussians) -> Gaussians:
     return replace(gaussians, **{name: getattr(gaussians, name).clone().requires_grad_() for name in INPUTS})
 
 
-def draw_and_differentiate(gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int, backend: str,
+def draw_and_differentiate(gaussians: Gaussians, planes: PlaneStack, mode: str, channel_count: int, backend: str,
                            cutoff: float = 12.0) -> tuple[Raster, dict[str, Tensor]]:
     """Draw, and hand back a fixed random gradient into both outputs."""
     leaves = trainable(gaussians.to(device_of(backend)))
@@ -81,7 +81,7 @@ def draw_and_differentiate(gaussians: Gaussians, planes: PlaneStack, mode: Mode,
     return raster, {name: gradient.cpu() for name, gradient in zip(INPUTS, gradients, strict=True)}
 
 
-def assert_agreement(backend: str, gaussians: Gaussians, planes: PlaneStack, mode: Mode, channel_count: int = 1,
+def assert_agreement(backend: str, gaussians: Gaussians, planes: PlaneStack, mode: str, channel_count: int = 1,
                      cutoff: float = 12.0, tolerance: float = 1e-9) -> Raster:
     """Compare `backend` with the float64 `reference` in results and all gradients; return what it drew."""
     raster, gradients = draw_and_differentiate(gaussians, planes, mode, channel_count, backend, cutoff)
@@ -101,7 +101,7 @@ def assert_agreement(backend: str, gaussians: Gaussians, planes: PlaneStack, mod
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("slots", [1, 2, 3])
-def test_agrees_with_reference(backend: str, mode: Mode, slots: int) -> None:
+def test_agrees_with_reference(backend: str, mode: str, slots: int) -> None:
     """Oblique planes, uneven and unsorted, rectangular raster, several slots in five channels."""
     gaussians = random_gaussians(60, slots, 5)
     if slots == 3:
@@ -113,7 +113,7 @@ def test_agrees_with_reference(backend: str, mode: Mode, slots: int) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_truncation_agrees(backend: str, mode: Mode) -> None:
+def test_truncation_agrees(backend: str, mode: str) -> None:
     """With a small cutoff every Gaussian covers a few pixels only, and many of those lie at its rim."""
     planes = oblique_planes([-0.7, 0.0, 1.1], rows=23, columns=9)
     raster = assert_agreement(backend, random_gaussians(40), planes, mode, cutoff=1.7)
@@ -122,7 +122,7 @@ def test_truncation_agrees(backend: str, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_single_precision(backend: str, mode: Mode) -> None:
+def test_single_precision(backend: str, mode: str) -> None:
     """float32 follows the float64 truth; a huge cutoff, so that no pixel changes sides by rounding."""
     planes = oblique_planes([-0.5, 0.6], rows=10, columns=12)
     gaussians = random_gaussians(50, 2, 3, dtype=torch.float32)
@@ -139,7 +139,7 @@ def test_single_precision_far_from_the_origin(backend: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_many_tiles_agree(backend: str, mode: Mode) -> None:
+def test_many_tiles_agree(backend: str, mode: str) -> None:
     """More rows, planes and channels than one tile holds, so that Gaussians straddle tiles."""
     planes = oblique_planes(list(np.linspace(-3, 3, 19)), rows=70, columns=5)
     gaussians = random_gaussians(30, 1, 2, spread=20.0)
@@ -156,7 +156,7 @@ def test_long_rows_agree(backend: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_single_plane_and_single_pixel(backend: str, mode: Mode) -> None:
+def test_single_plane_and_single_pixel(backend: str, mode: str) -> None:
     assert_agreement(backend, random_gaussians(20), oblique_planes([0.1], rows=6, columns=11), mode)
     raster = assert_agreement(backend, random_gaussians(20), oblique_planes([0.1], rows=1, columns=1), mode)
     assert float(raster.weight_sum) > 0
@@ -164,7 +164,7 @@ def test_single_plane_and_single_pixel(backend: str, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("backend", BACKENDS, indirect=True)
-def test_nothing_to_draw(mode: Mode, backend: str) -> None:
+def test_nothing_to_draw(mode: str, backend: str) -> None:
     """No Gaussians, no planes, or planes far away: zeros, and gradients of zero."""
     cases = ((random_gaussians(0, 2, 3), oblique_planes([0.0, 1.0], 4, 5)),
              (random_gaussians(5, 2, 3), oblique_planes([], 4, 5)),
@@ -185,7 +185,7 @@ def test_some_planes_miss(backend: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("wanted", [("weights", "values"), ("values", "slopes"), ("centres",),
                                     ("precisions", "slopes")])
-def test_partial_gradients(backend: str, mode: Mode, wanted: tuple[str, ...]) -> None:
+def test_partial_gradients(backend: str, mode: str, wanted: tuple[str, ...]) -> None:
     """Gradients that are asked for alone equal those that are asked for together; the others stay away."""
     gaussians = random_gaussians(25, 2, 3).to(device_of(backend))
     planes = oblique_planes([-0.3, 0.8], 8, 9)
@@ -207,7 +207,7 @@ def test_partial_gradients(backend: str, mode: Mode, wanted: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("backend", BACKENDS, indirect=True)
-def test_gradcheck(mode: Mode, backend: str) -> None:
+def test_gradcheck(mode: str, backend: str) -> None:
     """Against finite differences, with a cutoff beyond every pixel and no opacity at its ceiling."""
     gaussians = random_gaussians(3, 2, 2, spread=1.0)
     gaussians = replace(gaussians, weights=gaussians.weights * 0.6).to(device_of(backend))
@@ -224,7 +224,7 @@ def test_gradcheck(mode: Mode, backend: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_repeats_bit_by_bit(backend: str, mode: Mode, dtype: torch.dtype, request: pytest.FixtureRequest) -> None:
+def test_repeats_bit_by_bit(backend: str, mode: str, dtype: torch.dtype, request: pytest.FixtureRequest) -> None:
     """Between runs, between one and two threads, and whatever the order in which a GPU's threads run."""
     gaussians = random_gaussians(3000, 2, 3, spread=8.0, dtype=dtype)
     planes = oblique_planes([-2.0, -1.0, 0.0, 0.9, 2.5], rows=40, columns=30)
@@ -313,7 +313,7 @@ def test_closed_form(backend: str) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_indefinite_precision_is_not_drawn(backend: str, mode: Mode) -> None:
+def test_indefinite_precision_is_not_drawn(backend: str, mode: str) -> None:
     gaussians = random_gaussians(1)
     gaussians = replace(gaussians, precisions=torch.tensor([[1.0, 0, 0, -1, 0, 1]], dtype=torch.float64))
     raster, gradients = draw_and_differentiate(gaussians, oblique_planes([0.0], 4, 4), mode, 1, backend)
@@ -322,7 +322,7 @@ def test_indefinite_precision_is_not_drawn(backend: str, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_crowd_among_few(backend: str, mode: Mode) -> None:
+def test_a_crowd_among_few(backend: str, mode: str) -> None:
     """Gaussians that reach thousands of pixels, which a GPU draws with whole warps, between small ones."""
     gaussians = random_gaussians(70, 2, 3, spread=10.0)
     size = torch.where(torch.arange(70) % 9 == 4, 0.02, 1.0).double()[:, None]

@@ -14,11 +14,11 @@ from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
-from TriplaneGaussianReconLib.gaussians.model import Model
-from TriplaneGaussianReconLib.gaussians.shards import Part, by_labels
+from TriplaneGaussianReconLib.model.model import Model
+from TriplaneGaussianReconLib.model.shards import Shard, by_labels
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction, reconstruct
 from TriplaneGaussianReconLib.rendering import rendering
-from TriplaneGaussianReconLib.rendering.rendering import Canvas, draw, draw_grid
+from TriplaneGaussianReconLib.rendering.rendering import VolumeRenderer, draw, draw_grid
 
 SHAPE = (17, 40, 42)
 
@@ -40,7 +40,7 @@ def cut(model: Model, count: int) -> Model:
     depths = parameters.centres[:, 2]
     edges = [-np.inf, *np.linspace(0.0, 24.0, count + 1)[1:-1] - 0.1, np.inf]
     clouds = [parameters.subset((depths >= low) & (depths < high)) for low, high in pairwise(edges)]
-    return replace(model, parts=tuple(Part.of(one, model.cutoff) for cloud in clouds for one in by_labels(cloud)))
+    return replace(model, parts=tuple(Shard.of(one, model.cutoff) for cloud in clouds for one in by_labels(cloud)))
 
 
 def oblique(rotation: tuple) -> Grid:
@@ -94,14 +94,14 @@ def test_a_plane_that_nothing_reaches_is_background(result: Reconstruction) -> N
 def test_a_canvas_waits_for_what_it_needs(result: Reconstruction) -> None:
     """Planes are drawn in the order in which the Gaussians come, with the same result."""
     model, grid = cut(result.model, 8), result.volume.grid
-    canvas = Canvas(model, grid, np.dtype(np.float32))
-    assert canvas.needs == 0.0
-    canvas.advance(model.parts[:4], 2.0, "cpu", torch.device("cpu"))
-    assert canvas.needs == 3.0  # planes at 0 and 1.5 mm are done
-    np.testing.assert_allclose(canvas.volume[:2], result.volume.array[:2], atol=2e-3)
-    canvas.advance(model.parts, np.inf, "cpu", torch.device("cpu"))
-    assert canvas.needs == np.inf
-    np.testing.assert_allclose(canvas.volume, result.volume.array, atol=2e-3)
+    volume_renderer = VolumeRenderer(model, grid, np.dtype(np.float32))
+    assert volume_renderer.needs == 0.0
+    volume_renderer.advance(model.parts[:4], 2.0, "cpu", torch.device("cpu"))
+    assert volume_renderer.needs == 3.0  # planes at 0 and 1.5 mm are done
+    np.testing.assert_allclose(volume_renderer.volume[:2], result.volume.array[:2], atol=2e-3)
+    volume_renderer.advance(model.parts, np.inf, "cpu", torch.device("cpu"))
+    assert volume_renderer.needs == np.inf
+    np.testing.assert_allclose(volume_renderer.volume, result.volume.array, atol=2e-3)
 
 
 def test_too_little_memory_draws_less_at_a_time(result: Reconstruction, monkeypatch: pytest.MonkeyPatch) -> None:

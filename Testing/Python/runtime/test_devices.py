@@ -7,13 +7,13 @@ import torch
 from computer_stand_ins import StandInComputer, StandInDriver
 
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, InputError
-from TriplaneGaussianReconLib.runtime.devices import DEVICES, Chosen, Computer, Device, Gpu, available, choose
+from TriplaneGaussianReconLib.runtime.devices import DEVICES, Computer, Device, Gpu, SelectedDevice, available, choose
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0"])
 def test_a_gpu_that_works_is_taken(device: str) -> None:
     computer = StandInComputer()
-    assert choose(device, computer) == Chosen("cuda", torch.device("cuda", 0), "NVIDIA RTX 4070, 12.0 GB.")
+    assert choose(device, computer) == SelectedDevice("cuda", torch.device("cuda", 0), "NVIDIA RTX 4070, 12.0 GB.")
     assert computer.tried == [torch.device("cuda", 0)]
 
 
@@ -25,7 +25,7 @@ def test_one_of_several_gpus_can_be_chosen() -> None:
 
 
 def test_the_cpu_is_taken_without_asking_for_gpus() -> None:
-    assert choose("cpu", computer=object()) == Chosen("cpu", torch.device("cpu"), "CPU.")  # type: ignore[arg-type]
+    assert choose("cpu", computer=object()) == SelectedDevice("cpu", torch.device("cpu"), "CPU.")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("device", ["tpu", "", "cuda:", "cuda:one", "cuda:-1", "CUDA", "cpu:0"])

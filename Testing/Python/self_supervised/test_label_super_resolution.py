@@ -8,15 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from TriplaneGaussianReconLib.config.presets import NetworkConfig
 from TriplaneGaussianReconLib.data.images import Segment
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.labels.segmentation import Boxed, LabelChannels, boxed
-from TriplaneGaussianReconLib.self_supervised.label_super_resolution import AGREED, THICKEST, LabelPrior, LabelTeacher
-from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort
-from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
-from TriplaneGaussianReconLib.self_supervised.super_resolution import LinePrior, Teacher
+from TriplaneGaussianReconLib.self_supervised.label_super_resolution import (
+    AGREED,
+    THICKEST,
+    LabelSuperResolution,
+    LabelTrainer,
+)
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
+from TriplaneGaussianReconLib.self_supervised.super_resolution import SuperResolution, Trainer
 
-FEW_STEPS = LearningEffort(width=6, blocks=1, steps=8, batch=4, rate=1e-3)
+FEW_STEPS = NetworkConfig(width=6, blocks=1, steps=8, batch=4, rate=1e-3)
 NOT_LEARNING = replace(FEW_STEPS, rate=0.0)
 TWO = LabelChannels((Segment("dark", 1), Segment("bright", 2)))
 EVERY = 4
@@ -40,38 +45,38 @@ def picture(labels: np.ndarray) -> np.ndarray:
     return np.array([0.5, 0.2, 0.8], np.float32)[labels]
 
 
-def taught(labels: np.ndarray, channels: LabelChannels, effort: LearningEffort = FEW_STEPS, *, pitch: float = 1.0,
+def taught(labels: np.ndarray, channels: LabelChannels, effort: NetworkConfig = FEW_STEPS, *, pitch: float = 1.0,
            thickness: float = 1.0, positions: np.ndarray | None = None, image: np.ndarray | None = None, seed: int = 0
-           ) -> tuple[LabelPrior | None, Stencils, LinePrior]:
+           ) -> tuple[LabelSuperResolution | None, SliceContext, SuperResolution]:
     """What slices `labels` [layer, plane, row, column] teach, EVERY mm apart unless said otherwise."""
     slices = torch.from_numpy(picture(labels[0]) if image is None else image)
     places = EVERY * np.arange(len(slices), dtype=float) if positions is None else positions
-    teacher = Teacher(slices, places, (pitch, pitch), thickness, FEW_STEPS, 0)
-    stencils = teacher.stencils(np.arange(len(slices) - 1), FRACTIONS)
-    prior = teacher.teach(stencils, lambda *_: None)
+    trainer = Trainer(slices, places, (pitch, pitch), thickness, FEW_STEPS, 0)
+    context = trainer.context(np.arange(len(slices) - 1), FRACTIONS)
+    prior = trainer.teach(context, lambda *_: None)
     assert prior is not None
-    labels_teacher = LabelTeacher(slices, labels, channels, (pitch, pitch), thickness, effort, seed)
-    return labels_teacher.teach(stencils, prior, lambda *_: None), stencils, prior
+    labels_teacher = LabelTrainer(slices, labels, channels, (pitch, pitch), thickness, effort, seed)
+    return labels_teacher.teach(context, prior, lambda *_: None), context, prior
 
 
-def learnt(labels: np.ndarray, channels: LabelChannels, effort: LearningEffort = FEW_STEPS
-           ) -> tuple[LabelPrior, Stencils]:
-    found, stencils, _ = taught(labels, channels, effort)
+def learnt(labels: np.ndarray, channels: LabelChannels, effort: NetworkConfig = FEW_STEPS
+           ) -> tuple[LabelSuperResolution, SliceContext]:
+    found, context, _ = taught(labels, channels, effort)
     assert found is not None
-    return found, stencils
+    return found, context
 
 
 def around(labels: np.ndarray, channels: LabelChannels, gap: int) -> Boxed:
     return boxed(channels, [labels[:, gap], labels[:, gap + 1]], EVERY)
 
 
-def distances(prior: LabelPrior, labels: np.ndarray, channels: LabelChannels, stencils: Stencils, gap: int,
+def distances(prior: LabelSuperResolution, labels: np.ndarray, channels: LabelChannels, context: SliceContext, gap: int,
               predicted: Tensor | None = None) -> tuple[Boxed, Tensor]:
     slices, outlines = torch.from_numpy(picture(labels[0])), around(labels, channels, gap)
     if predicted is None:
         predicted = slices[gap].expand(len(FRACTIONS), -1, -1)
     numbers = torch.from_numpy(channels.numbered(labels))
-    return outlines, prior.distances(slices, numbers, predicted, stencils.only(np.array([gap])), outlines)
+    return outlines, prior.distances(slices, numbers, predicted, context.only(np.array([gap])), outlines)
 
 
 def dense(outlines: Boxed, found: Tensor, shape: tuple[int, int]) -> dict[int, Tensor]:
@@ -94,14 +99,14 @@ def error(found: np.ndarray, truth: np.ndarray) -> float:
 def test_what_was_learnt_is_closer_than_what_both_slices_agree_on() -> None:
     volume = balls(41, 90)
     labels = volume[None, ::EVERY]
-    effort = LearningEffort(width=12, blocks=1, steps=500, batch=32, rate=5e-3)
+    effort = NetworkConfig(width=12, blocks=1, steps=500, batch=32, rate=5e-3)
     wrong = {}
     for name, each in (("learnt", effort), ("agreed", replace(effort, steps=1, rate=0.0))):
-        prior, stencils = learnt(labels, TWO, each)
+        prior, context = learnt(labels, TWO, each)
         found, truth = [], []
         for gap in range(labels.shape[1] - 1):
             planes = volume[EVERY * gap + 1:EVERY * (gap + 1)]
-            outlines, values = distances(prior, labels, TWO, stencils, gap, torch.from_numpy(picture(planes)))
+            outlines, values = distances(prior, labels, TWO, context, gap, torch.from_numpy(picture(planes)))
             for channel, image in dense(outlines, values, volume.shape[1:]).items():
                 found.append((image > 0).numpy())
                 truth.append(planes == TWO.table[channel - 1][1])
@@ -113,9 +118,9 @@ def test_before_learning_it_is_what_the_slices_on_either_side_agree_on() -> None
     labels = np.zeros((1, 6, 60, 60), np.uint8)
     labels[:, :3, 20:30, 20:30], labels[:, 2:, 24:34, 20:30] = 1, 1
     channels = LabelChannels((Segment("a", 1),))
-    prior, stencils = learnt(labels, channels, NOT_LEARNING)
+    prior, context = learnt(labels, channels, NOT_LEARNING)
     for gap in (1, 2):  # in the second the label is on both sides, somewhere else
-        outlines, values = distances(prior, labels, channels, stencils, gap)
+        outlines, values = distances(prior, labels, channels, context, gap)
         found = dense(outlines, values, (60, 60))[2]
         before, after = (torch.from_numpy(labels[0, plane] == 1).float() * 2 - 1 for plane in (gap, gap + 1))
         for number, fraction in enumerate(FRACTIONS):
@@ -126,10 +131,10 @@ def test_before_learning_it_is_what_the_slices_on_either_side_agree_on() -> None
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    (first, stencils), (second, _) = learnt(labels, TWO), learnt(labels, TWO)
+    (first, context), (second, _) = learnt(labels, TWO), learnt(labels, TWO)
     other, _, _ = taught(labels, TWO, seed=1)
     assert other is not None
-    one, two, three = (distances(prior, labels, TWO, stencils, 2)[1] for prior in (first, second, other))
+    one, two, three = (distances(prior, labels, TWO, context, 2)[1] for prior in (first, second, other))
     assert torch.equal(one, two)
     assert not torch.equal(one, three)
 
@@ -137,11 +142,11 @@ def test_the_same_seed_gives_the_same_bits() -> None:
 @pytest.mark.parametrize("views", [2, 4])
 def test_it_does_not_matter_from_which_side_it_is_looked_at(views: int) -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    prior, stencils = learnt(labels, TWO, replace(FEW_STEPS, views=views))
-    upright = dense(*distances(prior, labels, TWO, stencils, 2), (25, 25))
-    backwards = dense(*distances(prior, labels[:, ::-1].copy(), TWO, stencils, labels.shape[1] - 2 - 2,
+    prior, context = learnt(labels, TWO, replace(FEW_STEPS, views=views))
+    upright = dense(*distances(prior, labels, TWO, context, 2), (25, 25))
+    backwards = dense(*distances(prior, labels[:, ::-1].copy(), TWO, context, labels.shape[1] - 2 - 2,
                                  torch.from_numpy(picture(labels[0, 2])).expand(3, -1, -1)), (25, 25))
-    turned = dense(*distances(prior, labels.swapaxes(2, 3).copy(), TWO, stencils, 2), (25, 25))
+    turned = dense(*distances(prior, labels.swapaxes(2, 3).copy(), TWO, context, 2), (25, 25))
     assert set(upright) == set(backwards) == set(turned) == {1, 2, 3}
     for channel, values in upright.items():
         torch.testing.assert_close(backwards[channel].flip(0), values, equal_nan=True)
@@ -150,9 +155,9 @@ def test_it_does_not_matter_from_which_side_it_is_looked_at(views: int) -> None:
 
 def test_mirrored_lines_give_mirrored_labels_in_four_views() -> None:
     labels = balls(24, 20)[None, ::EVERY]
-    prior, stencils = learnt(labels, TWO, replace(FEW_STEPS, views=4))
-    upright = dense(*distances(prior, labels, TWO, stencils, 2), (24, 24))
-    mirrored = dense(*distances(prior, labels[..., ::-1].copy(), TWO, stencils, 2), (24, 24))
+    prior, context = learnt(labels, TWO, replace(FEW_STEPS, views=4))
+    upright = dense(*distances(prior, labels, TWO, context, 2), (24, 24))
+    mirrored = dense(*distances(prior, labels[..., ::-1].copy(), TWO, context, 2), (24, 24))
     for channel, values in upright.items():
         torch.testing.assert_close(mirrored[channel].flip(2), values, equal_nan=True)
 
@@ -160,12 +165,12 @@ def test_mirrored_lines_give_mirrored_labels_in_four_views() -> None:
 def test_labels_do_not_see_each_other() -> None:
     labels = np.zeros((1, 5, 70, 80), np.uint8)
     labels[:, :, 5:12, 6:14], labels[:, :, 50:60, 40:70] = 1, 2  # far from each other
-    prior, stencils = learnt(labels, TWO)
-    both = dense(*distances(prior, labels, TWO, stencils, 1), (70, 80))
+    prior, context = learnt(labels, TWO)
+    both = dense(*distances(prior, labels, TWO, context, 1), (70, 80))
     alone = labels * (labels == 1)
     outlines = around(alone, TWO, 1)
     slices, numbers = torch.from_numpy(picture(labels[0])), torch.from_numpy(TWO.numbered(alone))
-    values = prior.distances(slices, numbers, slices[1].expand(3, -1, -1), stencils.only(np.array([1])), outlines)
+    values = prior.distances(slices, numbers, slices[1].expand(3, -1, -1), context.only(np.array([1])), outlines)
     torch.testing.assert_close(dense(outlines, values, (70, 80))[2], both[2], rtol=0, atol=1e-6, equal_nan=True)
 
 
@@ -179,8 +184,8 @@ def test_segments_that_overlap_are_found_alike() -> None:
     for plane in range(5):
         labels[:, plane, 10 + plane:20, 10:20 + 2 * plane] = 1
     labels[2, :, 40:50, 40:50] = 2
-    prior, stencils = learnt(labels, channels, NOT_LEARNING)
-    found = dense(*distances(prior, labels, channels, stencils, 2), (60, 60))
+    prior, context = learnt(labels, channels, NOT_LEARNING)
+    found = dense(*distances(prior, labels, channels, context, 2), (60, 60))
     assert set(found) == {1, 2, 3, 4, 5}
     torch.testing.assert_close(found[2], found[4], rtol=0, atol=0, equal_nan=True)
     assert (found[2].nan_to_num(-1.0) > 0).any()
@@ -192,11 +197,11 @@ def test_many_labels_teach_and_are_found() -> None:
     labels = np.stack([np.where(abs(tiles // 3 - 4 * plane) < 4, tiles, 0) for plane in range(6)])[None]
     image = labels[0] / np.float32(60.0)
     channels = LabelChannels(tuple(Segment(str(n), n) for n in range(1, 61)))
-    prior, stencils, _ = taught(labels, channels, image=image)
+    prior, context, _ = taught(labels, channels, image=image)
     assert prior is not None
     slices, numbers = torch.from_numpy(image), torch.from_numpy(channels.numbered(labels))
     outlines = around(labels, channels, 2)
-    values = prior.distances(slices, numbers, slices[2].expand(3, -1, -1), stencils.only(np.array([2])), outlines)
+    values = prior.distances(slices, numbers, slices[2].expand(3, -1, -1), context.only(np.array([2])), outlines)
     assert set(outlines.boxes[1:, 0].tolist()) == {n + 1 for n in np.unique(labels[0, 2:4]) if n}
     for channel, found in dense(outlines, values, tiles.shape).items():
         inside = torch.from_numpy((labels[0, 2:4] == channels.table[channel - 1][1]).all(axis=0))
@@ -206,26 +211,26 @@ def test_many_labels_teach_and_are_found() -> None:
 def test_gaps_of_different_widths_and_pixels_between_which_lines_fall() -> None:
     labels = balls(25, 20)[None, ::EVERY]
     positions = np.cumsum([0.0, 3.0, 5.0, 3.3, 4.1, 6.0, 3.0])
-    prior, stencils, _ = taught(labels, TWO, pitch=0.7, positions=positions)
+    prior, context, _ = taught(labels, TWO, pitch=0.7, positions=positions)
     assert prior is not None
-    narrow, wide = (distances(prior, labels, TWO, stencils, gap)[1] for gap in (0, 4))
+    narrow, wide = (distances(prior, labels, TWO, context, gap)[1] for gap in (0, 4))
     assert narrow.isfinite().all() and wide.isfinite().all()
 
 
 def test_an_image_without_any_contrast_is_no_obstacle() -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    _, stencils, of_image = taught(labels, TWO)
+    _, context, of_image = taught(labels, TWO)
     slices = torch.full(labels[0].shape, 0.5)
-    prior = LabelTeacher(slices, labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0).teach(stencils, of_image, lambda *_: None)
+    prior = LabelTrainer(slices, labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0).teach(context, of_image, lambda *_: None)
     assert prior is not None
-    assert distances(prior, labels, TWO, stencils, 1)[1].isfinite().all()
+    assert distances(prior, labels, TWO, context, 1)[1].isfinite().all()
 
 
 def test_a_gap_without_labels_has_no_distances() -> None:
     labels = np.zeros((1, 6, 40, 40), np.uint8)
     labels[:, 4:, 10:20, 10:20] = 1
-    prior, stencils = learnt(labels, TWO)
-    assert distances(prior, labels, TWO, stencils, 1)[1].shape == (3, 0)
+    prior, context = learnt(labels, TWO)
+    assert distances(prior, labels, TWO, context, 1)[1].shape == (3, 0)
 
 
 def test_thick_slices_teach_nothing() -> None:
@@ -238,32 +243,32 @@ def test_without_borders_there_is_nothing_to_learn() -> None:
     image = picture(balls(25, 20)[::EVERY])
     empty = np.zeros((1, 7, 25, 25), np.uint8)
     slices = torch.from_numpy(image)
-    teacher = Teacher(slices, EVERY * np.arange(7.0), (1.0, 1.0), 1.0, FEW_STEPS, 0)
-    stencils = teacher.stencils(np.arange(6), FRACTIONS)
-    prior = teacher.teach(stencils, lambda *_: None)
+    trainer = Trainer(slices, EVERY * np.arange(7.0), (1.0, 1.0), 1.0, FEW_STEPS, 0)
+    context = trainer.context(np.arange(6), FRACTIONS)
+    prior = trainer.teach(context, lambda *_: None)
     assert prior is not None
     for labels in (empty, empty + 1):
-        of_labels = LabelTeacher(slices, labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
-        assert of_labels.teach(stencils, prior, lambda *_: None) is None
+        of_labels = LabelTrainer(slices, labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
+        assert of_labels.teach(context, prior, lambda *_: None) is None
 
 
 def test_only_gaps_that_the_image_prior_bridges_are_learnt() -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    found, stencils, prior = taught(labels, TWO)
+    found, context, prior = taught(labels, TWO)
     assert found is not None and found.bridges(EVERY) and not found.bridges(100.0)
-    teacher = LabelTeacher(torch.from_numpy(picture(labels[0])), labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
-    assert teacher.teach(stencils, replace(prior, widths=(10.0, 20.0)), lambda *_: None) is None
+    trainer = LabelTrainer(torch.from_numpy(picture(labels[0])), labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
+    assert trainer.teach(context, replace(prior, widths=(10.0, 20.0)), lambda *_: None) is None
 
 
 def test_learning_can_be_cancelled() -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    _, stencils, prior = taught(labels, TWO)
+    _, context, prior = taught(labels, TWO)
 
     def cancel(step: int, steps: int, loss: float) -> None:
         assert steps == FEW_STEPS.steps
         if step == 3:
             raise Cancelled
 
-    teacher = LabelTeacher(torch.from_numpy(picture(labels[0])), labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
+    trainer = LabelTrainer(torch.from_numpy(picture(labels[0])), labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
     with pytest.raises(Cancelled):
-        teacher.teach(stencils, prior, cancel)
+        trainer.teach(context, prior, cancel)

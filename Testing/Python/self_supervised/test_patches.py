@@ -8,24 +8,24 @@ import pytest
 import torch
 from torch import Tensor
 
+from TriplaneGaussianReconLib.config.presets import NetworkConfig
 from TriplaneGaussianReconLib.self_supervised import patches as line_pieces
-from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort
-from TriplaneGaussianReconLib.self_supervised.patches import LinePieces, Lines, averaged, cubic_weight
-from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
+from TriplaneGaussianReconLib.self_supervised.patches import Lines, PatchSampler, averaged, cubic_weight
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 QUARTERS = np.array([0.25, 0.5, 0.75])
-WHOLE = Stencils.around(np.arange(4), np.array([0.0, 2.0, 6.0, 10.0, 18.0]), np.array([0.5]), 4)
-WHOLE_OF_SIX = Stencils.around(np.arange(5), np.array([0.0, 4.0, 12.0, 16.0, 20.0, 28.0]), QUARTERS, 6)
-BROKEN = Stencils.around(np.arange(4), np.array([0.0, 2.3, 6.0, 9.1, 14.0]), QUARTERS, 4)
+WHOLE = SliceContext.around(np.arange(4), np.array([0.0, 2.0, 6.0, 10.0, 18.0]), np.array([0.5]), 4)
+WHOLE_OF_SIX = SliceContext.around(np.arange(5), np.array([0.0, 4.0, 12.0, 16.0, 20.0, 28.0]), QUARTERS, 6)
+BROKEN = SliceContext.around(np.arange(4), np.array([0.0, 2.3, 6.0, 9.1, 14.0]), QUARTERS, 4)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def pieces_of(slices: Tensor, pitches: tuple[float, float], stencils: Stencils, steps: int, thickness: float = 0.0
-              ) -> LinePieces:
-    effort = LearningEffort(width=1, blocks=0, steps=steps, batch=64, rate=0.0)
-    return LinePieces(Lines(slices, pitches, thickness, stencils), effort, torch.Generator().manual_seed(0))
+def pieces_of(slices: Tensor, pitches: tuple[float, float], context: SliceContext, steps: int, thickness: float = 0.0
+              ) -> PatchSampler:
+    effort = NetworkConfig(width=1, blocks=0, steps=steps, batch=64, rate=0.0)
+    return PatchSampler(Lines(slices, pitches, thickness, context), effort, torch.Generator().manual_seed(0))
 
 
 # ---- thick lines
@@ -66,10 +66,10 @@ class Seen:
     gap, directions, places [step, piece, ...]; coordinates [step, piece, 3 (image, row, column), line, pixel].
     """
 
-    def __init__(self, stencils: Stencils, shape: tuple[int, int, int] = (3, 30, 70),
+    def __init__(self, context: SliceContext, shape: tuple[int, int, int] = (3, 30, 70),
                  pitches: tuple[float, float] = (1.0, 1.0), steps: int = 12) -> None:
         images = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"))
-        read = [pieces_of(image, pitches, stencils, steps) for image in images]
+        read = [pieces_of(image, pitches, context, steps) for image in images]
         self.shape, self.pitches, self.drawn = shape, np.array(pitches), read[0].drawn
         pieces = [[each.at(torch.tensor([step])) for each in read] for step in range(steps)]
         self.coordinates = torch.stack([torch.stack([torch.cat(each[:2], dim=1) for each in step], dim=1)
@@ -101,10 +101,10 @@ def first_draw_counts(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(("stencils", "pitches"), [(WHOLE, (1.0, 1.0)), (WHOLE, (1.0, 0.5)), (WHOLE_OF_SIX, (1.0, 0.5)),
                                                    (WHOLE_OF_SIX, (0.5, 1.0))])
-def test_pieces_are_lines_of_one_image_as_they_are(stencils: Stencils, pitches: tuple[float, float]) -> None:
+def test_pieces_are_lines_of_one_image_as_they_are(context: SliceContext, pitches: tuple[float, float]) -> None:
     """As far apart as slices and planes are; where the image ends the last line stands again."""
-    seen = Seen(stencils, pitches=pitches)
-    coordinates, size = seen.coordinates, stencils.planes.shape[1]
+    seen = Seen(context, pitches=pitches)
+    coordinates, size = seen.coordinates, context.planes.shape[1]
     np.testing.assert_array_equal(coordinates, np.round(coordinates))
     assert (coordinates.min(axis=(0, 1, 3, 4)) == 0).all()  # up to the borders and not beyond
     assert (coordinates.max(axis=(0, 1, 3, 4)) == np.array(seen.shape) - 1).all()
@@ -116,9 +116,9 @@ def test_pieces_are_lines_of_one_image_as_they_are(stencils: Stencils, pitches: 
     way = np.sign(across[..., last] - across[..., first])[..., None]
     middle = 0.5 * (across[..., [first]] + across[..., [last]])
     pitch = seen.pitches[seen.axis][..., None]
-    wanted = stencils.widths[:, None] * (stencils.fractions - 0.5)
+    wanted = context.widths[:, None] * (context.fractions - 0.5)
     most = np.array(seen.shape)[1 + seen.axis] - 1
-    expected = middle + way * np.concatenate([stencils.knots, wanted], axis=1)[seen.gap] / pitch
+    expected = middle + way * np.concatenate([context.knots, wanted], axis=1)[seen.gap] / pitch
     for outer, inner in [(n - 1, n) for n in range(first, 0, -1)] + [(n + 1, n) for n in range(last, size - 1)]:
         out = (expected[..., outer] < 0) | (expected[..., outer] > most)
         assert out.any()
@@ -127,24 +127,24 @@ def test_pieces_are_lines_of_one_image_as_they_are(stencils: Stencils, pitches: 
 
 
 @pytest.mark.parametrize("stencils", [WHOLE, BROKEN])
-def test_pieces_are_read_in_all_directions(stencils: Stencils) -> None:
+def test_pieces_are_read_in_all_directions(context: SliceContext) -> None:
     """Rows and columns, backwards and mirrored, about as often; what steers the network is the gap's own."""
-    seen = Seen(stencils)
+    seen = Seen(context)
     backwards = seen.across[:, :, 2, 0] < seen.across[:, :, 1, 0]
     mirrored = seen.along[..., 0, 1] < seen.along[..., 0, 0]
     ways, counts = np.unique(np.stack([seen.axis, backwards, mirrored]).reshape(3, -1), axis=1, return_counts=True)
     assert ways.shape == (3, 8) and counts.min() > 0.6 * counts.mean()
     assert np.bincount(seen.gap.ravel(), minlength=4).min() > 0.6 * seen.gap.size / 4
-    np.testing.assert_allclose(seen.fractions[..., 0], stencils.fractions[seen.gap], rtol=1e-6)
-    np.testing.assert_allclose(seen.conditions, stencils.conditions()[seen.gap], rtol=1e-6)
+    np.testing.assert_allclose(seen.fractions[..., 0], context.fractions[seen.gap], rtol=1e-6)
+    np.testing.assert_allclose(seen.conditions, context.conditions()[seen.gap], rtol=1e-6)
 
 
 def test_pieces_read_backwards_are_of_the_mirrored_gap() -> None:
     """A gap whose neighbours lie unevenly, and the same seen from behind: the same lines in the other order, if the
     one is read forwards and the other backwards."""
     positions, fractions = np.array([0.0, 1.0, 4.0, 10.0]), np.array([[1.0, 2.0]]) / 3.0
-    ahead = Stencils.around(np.array([1]), positions, fractions, 4)
-    behind = Stencils.around(np.array([1]), 10.0 - positions[::-1], fractions, 4)
+    ahead = SliceContext.around(np.array([1]), positions, fractions, 4)
+    behind = SliceContext.around(np.array([1]), 10.0 - positions[::-1], fractions, 4)
     lines: dict[tuple[int, ...], np.ndarray] = {}
     seen, other = Seen(ahead, steps=40), Seen(behind, steps=40)
     for each, order in ((seen, [0, 1, 2, 3, 4, 5]), (other, [3, 2, 1, 0, 5, 4])):
@@ -196,7 +196,7 @@ def test_pieces_of_thick_slices_are_averaged_along_the_gap() -> None:
 @pytest.mark.parametrize(("shape", "pitches"), [((1, 19, 40), (1.0, 1.0)), ((2, 40, 38), (1.0, 0.5))])
 def test_pieces_of_gaps_as_wide_as_the_image_stay_inside(shape: tuple[int, int, int], pitches: tuple[float, float]
                                                          ) -> None:
-    seen = Seen(Stencils.around(np.arange(3), np.arange(4) * 18.0, np.array([0.5]), 4), shape, pitches)
+    seen = Seen(SliceContext.around(np.arange(3), np.arange(4) * 18.0, np.array([0.5]), 4), shape, pitches)
     assert (seen.coordinates >= 0).all() and (seen.coordinates.max(axis=(0, 1, 3, 4)) < np.array(shape)).all()
     widths = np.abs(seen.across[:, :, 2, 0] - seen.across[:, :, 1, 0]) * seen.pitches[seen.axis]
     np.testing.assert_allclose(widths, 18.0)
@@ -227,8 +227,8 @@ def test_detail_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.gpu
 def test_a_gpu_draws_the_same_pieces() -> None:
     image = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0))
-    for stencils in (WHOLE, BROKEN):
-        here, there = (pieces_of(image.to(device), (1.0, 0.5), stencils, 150, 2.0) for device in (CPU, GPU))
+    for context in (WHOLE, BROKEN):
+        here, there = (pieces_of(image.to(device), (1.0, 0.5), context, 150, 2.0) for device in (CPU, GPU))
         for name in ("gap", "first", "along", "across", "most"):
             assert torch.equal(getattr(here.drawn, name), getattr(there.drawn, name).cpu()), name
         torch.testing.assert_close(here.drawn.places, there.drawn.places.cpu(), atol=1e-4, rtol=0.0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils, turned
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext, turned
 
 UNEVEN = np.array([0.0, 2.0, 3.0, 7.0, 8.5, 12.0])
 QUARTERS = np.array([0.25, 0.5, 0.75])
@@ -18,37 +18,37 @@ QUARTERS = np.array([0.25, 0.5, 0.75])
     (6, 2, [0, 1, 2], [[0, 0, 0, 2, 4, 4], [1, 1, 1, 3, 5, 5], [0, 0, 2, 4, 4, 4]])])
 def test_slices_around_a_gap(size: int, step: int, gaps: list[int], planes: list[list[int]]) -> None:
     """Where there are none left the last one stands again; knots are where they lie, from the middle of the gap."""
-    stencils = Stencils.around(np.array(gaps), UNEVEN, QUARTERS, size, step)
-    assert stencils.planes.tolist() == planes
+    context = SliceContext.around(np.array(gaps), UNEVEN, QUARTERS, size, step)
+    assert context.planes.tolist() == planes
     low, high = UNEVEN[gaps], UNEVEN[np.array(gaps) + step]
-    np.testing.assert_allclose(stencils.knots, UNEVEN[planes] - 0.5 * (low + high)[:, None])
-    np.testing.assert_allclose(stencils.widths, high - low)
-    np.testing.assert_array_equal(stencils.fractions, np.tile(QUARTERS, (len(gaps), 1)))
+    np.testing.assert_allclose(context.knots, UNEVEN[planes] - 0.5 * (low + high)[:, None])
+    np.testing.assert_allclose(context.widths, high - low)
+    np.testing.assert_array_equal(context.fractions, np.tile(QUARTERS, (len(gaps), 1)))
 
 
 def test_two_slices_have_no_others_around() -> None:
     for size in (4, 6):
-        stencils = Stencils.around(np.array([0]), np.array([1.0, 4.0]), np.array([0.5]), size)
-        assert stencils.planes.tolist() == [[0] * (size // 2) + [1] * (size // 2)]
-        assert stencils.knots.tolist() == [[-1.5] * (size // 2) + [1.5] * (size // 2)]
+        context = SliceContext.around(np.array([0]), np.array([1.0, 4.0]), np.array([0.5]), size)
+        assert context.planes.tolist() == [[0] * (size // 2) + [1] * (size // 2)]
+        assert context.knots.tolist() == [[-1.5] * (size // 2) + [1.5] * (size // 2)]
 
 
 def test_conditions_tell_where_slices_and_planes_lie() -> None:
     """In gap widths from the middle, so that they do not depend on the unit of length."""
-    stencils = Stencils.around(np.array([1, 2]), UNEVEN, np.array([[0.5, 0.8], [0.25, 0.75]]), 4)
-    np.testing.assert_allclose(stencils.conditions(), [[-2.5, -0.5, 0.5, 4.5, 0.0, 0.3],
+    context = SliceContext.around(np.array([1, 2]), UNEVEN, np.array([[0.5, 0.8], [0.25, 0.75]]), 4)
+    np.testing.assert_allclose(context.conditions(), [[-2.5, -0.5, 0.5, 4.5, 0.0, 0.3],
                                                        [-0.75, -0.5, 0.5, 0.875, -0.25, 0.25]])
-    other = Stencils.around(np.array([1, 2]), 3.0 * UNEVEN, stencils.fractions, 4)
-    np.testing.assert_allclose(other.conditions(), stencils.conditions())
-    only = stencils.only(np.array([False, True]))
-    np.testing.assert_allclose(only.conditions(), stencils.conditions()[1:])
+    other = SliceContext.around(np.array([1, 2]), 3.0 * UNEVEN, context.fractions, 4)
+    np.testing.assert_allclose(other.conditions(), context.conditions())
+    only = context.only(np.array([False, True]))
+    np.testing.assert_allclose(only.conditions(), context.conditions()[1:])
     assert only.planes.tolist() == [[1, 2, 3, 4]]
 
 
 def test_turned_conditions_are_those_of_the_stack_in_the_other_order() -> None:
     fractions = np.array([0.2, 0.3, 0.9])
     for size in (4, 6):
-        ahead = Stencils.around(np.arange(5), UNEVEN, fractions, size)
-        behind = Stencils.around(np.arange(5), 12.0 - UNEVEN[::-1], 1.0 - fractions[::-1], size)
+        ahead = SliceContext.around(np.arange(5), UNEVEN, fractions, size)
+        behind = SliceContext.around(np.arange(5), 12.0 - UNEVEN[::-1], 1.0 - fractions[::-1], size)
         conditions = torch.from_numpy(ahead.conditions())
         np.testing.assert_allclose(turned(conditions, size).numpy(), behind.conditions()[::-1], atol=1e-12)

@@ -14,7 +14,7 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.config.presets import PRESETS, NetworkConfig, ResidualNetwork
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image
 from TriplaneGaussianReconLib.data.observations import Observations
@@ -23,13 +23,12 @@ from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction, reconstruct
 from TriplaneGaussianReconLib.runtime.progress import Progress
 from TriplaneGaussianReconLib.self_supervised import super_resolution as line_prior
-from TriplaneGaussianReconLib.self_supervised.networks import LearningEffort, ResidualNetwork
-from TriplaneGaussianReconLib.self_supervised.slice_context import Stencils
-from TriplaneGaussianReconLib.self_supervised.super_resolution import LinePrior, Teacher, teach_all
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
+from TriplaneGaussianReconLib.self_supervised.super_resolution import SuperResolution, Trainer, train_all
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-EFFORT = LearningEffort(width=12, blocks=1, steps=150, batch=32, rate=7e-3)
-BRIEF = LearningEffort(width=6, blocks=1, steps=8, batch=16, rate=5e-3)
+EFFORT = NetworkConfig(width=12, blocks=1, steps=150, batch=32, rate=7e-3)
+BRIEF = NetworkConfig(width=6, blocks=1, steps=8, batch=16, rate=5e-3)
 UNEVEN = np.array([0.0, 2.0, 3.0, 7.0, 8.5, 12.0])
 QUARTERS = np.array([0.25, 0.5, 0.75])
 
@@ -66,20 +65,20 @@ class Scene:
     def slices(self) -> np.ndarray:
         return self.at(self.positions)
 
-    def teacher(self, effort: LearningEffort = EFFORT, seed: int = 0, thickness: float | None = None,
-                device: torch.device = CPU) -> Teacher:
+    def trainer(self, effort: NetworkConfig = EFFORT, seed: int = 0, thickness: float | None = None,
+                device: torch.device = CPU) -> Trainer:
         thickness = self.thickness if thickness is None else thickness
-        return Teacher(torch.from_numpy(self.slices).to(device), self.positions, self.pitches, thickness, effort, seed)
+        return Trainer(torch.from_numpy(self.slices).to(device), self.positions, self.pitches, thickness, effort, seed)
 
     def between(self, gaps: np.ndarray, fractions: np.ndarray) -> np.ndarray:
         """(gap, T) mm."""
         widths = self.positions[gaps + 1] - self.positions[gaps]
         return self.positions[gaps, None] + widths[:, None] * fractions
 
-    def psnr(self, prior: LinePrior | None, teacher: Teacher, gaps: np.ndarray, fractions: np.ndarray) -> float:
+    def psnr(self, prior: SuperResolution | None, trainer: Trainer, gaps: np.ndarray, fractions: np.ndarray) -> float:
         """Of the planes between the trusted slices."""
         assert prior is not None
-        return self._psnr(prior.predict(teacher.slices, teacher.stencils(gaps, fractions)).cpu().numpy(), gaps,
+        return self._psnr(prior.predict(trainer.slices, trainer.context(gaps, fractions)).cpu().numpy(), gaps,
                           fractions)
 
     def psnr_of_peers(self, gaps: np.ndarray, fractions: np.ndarray) -> tuple[float, float]:
@@ -99,11 +98,11 @@ def never_stop(step: int, steps: int, loss: float) -> None:
     pass
 
 
-def taught(teacher: Teacher, gaps: np.ndarray, fractions: np.ndarray) -> LinePrior | None:
-    return teacher.teach(teacher.stencils(gaps, fractions), never_stop)
+def taught(trainer: Trainer, gaps: np.ndarray, fractions: np.ndarray) -> SuperResolution | None:
+    return trainer.teach(trainer.context(gaps, fractions), never_stop)
 
 
-def weights_of(prior: LinePrior | None) -> list[Tensor]:
+def weights_of(prior: SuperResolution | None) -> list[Tensor]:
     assert prior is not None
     return [parameter.detach().cpu() for parameter in prior.network.parameters()]
 
@@ -128,23 +127,23 @@ SCENES = {
 @pytest.mark.parametrize("name", SCENES)
 def test_hidden_planes_are_nearer_to_the_truth_than_interpolated_ones(name: str) -> None:
     scene, fractions = SCENES[name]
-    gaps, teacher = np.arange(len(scene.positions) - 1), scene.teacher()
-    prior = taught(teacher, gaps, fractions)
-    assert scene.psnr(prior, teacher, gaps, fractions) > max(scene.psnr_of_peers(gaps, fractions)) + 1.5
+    gaps, trainer = np.arange(len(scene.positions) - 1), scene.trainer()
+    prior = taught(trainer, gaps, fractions)
+    assert scene.psnr(prior, trainer, gaps, fractions) > max(scene.psnr_of_peers(gaps, fractions)) + 1.5
 
 
 def test_few_pixels_are_bridged_from_six_slices() -> None:
     for width, size in ((2.0, 6), (2.9, 6), (3.0, 4), (5.0, 4)):
-        teacher = Scene(np.arange(7) * width).teacher()
-        assert teacher.stencils(np.arange(6), QUARTERS).planes.shape == (6, size)
-    teacher = Scene(np.arange(7) * 2.0).teacher()
-    assert teacher.stencils(np.arange(5), QUARTERS, 2).planes.shape == (5, 4)  # twice the gap has four pixels
-    assert Scene(np.arange(7) * 2.0, (0.5, 1.0)).teacher().stencils(np.arange(6), QUARTERS).planes.shape == (6, 4)
+        trainer = Scene(np.arange(7) * width).trainer()
+        assert trainer.context(np.arange(6), QUARTERS).planes.shape == (6, size)
+    trainer = Scene(np.arange(7) * 2.0).trainer()
+    assert trainer.context(np.arange(5), QUARTERS, 2).planes.shape == (5, 4)  # twice the gap has four pixels
+    assert Scene(np.arange(7) * 2.0, (0.5, 1.0)).trainer().context(np.arange(6), QUARTERS).planes.shape == (6, 4)
 
 
 def test_what_it_says_of_itself() -> None:
     scene, gaps = SCENES["even"][0], np.arange(8)
-    prior = taught(scene.teacher(replace(EFFORT, views=2)), gaps, QUARTERS)
+    prior = taught(scene.trainer(replace(EFFORT, views=2)), gaps, QUARTERS)
     assert prior is not None and (prior.size, prior.views) == (4, 2)
     assert prior.widths == (1.5, 39.0) and prior.bridges(1.5) and prior.bridges(39.0)
     assert not prior.bridges(1.4) and not prior.bridges(39.1)
@@ -153,21 +152,21 @@ def test_what_it_says_of_itself() -> None:
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     scene, gaps = SCENES["even"][0], np.arange(8)
-    first, again, other = (weights_of(taught(scene.teacher(BRIEF, seed), gaps, QUARTERS)) for seed in (0, 0, 1))
+    first, again, other = (weights_of(taught(scene.trainer(BRIEF, seed), gaps, QUARTERS)) for seed in (0, 0, 1))
     assert same_bits(first, again) and not same_bits(first, other)
 
 
 def test_the_tick_tells_how_far_and_may_stop() -> None:
     scene, told = SCENES["even"][0], []
-    teacher = scene.teacher(BRIEF)
-    stencils = teacher.stencils(np.arange(8), QUARTERS)
-    teacher.teach(stencils, lambda step, steps, loss: told.append((step, steps, np.isfinite(loss))))
+    trainer = scene.trainer(BRIEF)
+    context = trainer.context(np.arange(8), QUARTERS)
+    trainer.teach(context, lambda step, steps, loss: told.append((step, steps, np.isfinite(loss))))
     assert told == [(step, 8, step > 0) for step in range(8)]
     told.clear()
-    teacher.teach(stencils, lambda step, steps, loss: told.append((step, steps)), share=0.5)
+    trainer.teach(context, lambda step, steps, loss: told.append((step, steps)), share=0.5)
     assert told == [(step, 4) for step in range(4)]
     told.clear()
-    teacher.teach(stencils, lambda step, steps, loss: told.append((step, steps)), share=0.01)
+    trainer.teach(context, lambda step, steps, loss: told.append((step, steps)), share=0.01)
     assert told == [(0, 1)]
 
     def stop(step: int, steps: int, loss: float) -> None:
@@ -175,24 +174,24 @@ def test_the_tick_tells_how_far_and_may_stop() -> None:
             raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        teacher.teach(stencils, stop)
+        trainer.teach(context, stop)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_several_lessons_are_taught_as_each_alone(threads: int) -> None:
     """Bit by bit, whatever the number of threads; those that cannot be taught among them."""
     scene, gaps = SCENES["even"][0], np.arange(8)
-    teacher = scene.teacher(BRIEF)
-    lessons = [(teacher.stencils(gaps, QUARTERS), 1.0), (teacher.stencils(gaps[:0], QUARTERS), 1.0),
-               (teacher.stencils(gaps, np.array([0.5])), 0.5)]
-    alone = [teacher.teach(stencils, never_stop, share) for stencils, share in lessons]
+    trainer = scene.trainer(BRIEF)
+    training_tasks = [(trainer.context(gaps, QUARTERS), 1.0), (trainer.context(gaps[:0], QUARTERS), 1.0),
+               (trainer.context(gaps, np.array([0.5])), 0.5)]
+    alone = [trainer.teach(context, never_stop, share) for context, share in training_tasks]
     torch.set_num_threads(threads)
-    together = teach_all(teacher, lessons, never_stop)
+    together = train_all(trainer, training_tasks, never_stop)
     assert torch.get_num_threads() == threads  # put back
     assert together[1] is None and alone[1] is None
     for number in (0, 2):
         assert same_bits(weights_of(together[number]), weights_of(alone[number]))
-    assert teach_all(teacher, [], never_stop) == []
+    assert train_all(trainer, [], never_stop) == []
 
 
 def test_teaching_leaves_the_settings_of_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,14 +203,14 @@ def test_teaching_leaves_the_settings_of_torch_alone(monkeypatch: pytest.MonkeyP
         begun[0 if first else 1].set()
         (begun[1] if first else one_ended).wait(0.5)
 
-    def noted(*arguments: Any, **named: Any) -> LinePrior:
+    def noted(*arguments: Any, **named: Any) -> SuperResolution:
         one_ended.set()
-        return LinePrior(*arguments, **named)
+        return SuperResolution(*arguments, **named)
 
     monkeypatch.setattr(line_prior, "learn", learnt)
     monkeypatch.setattr(line_prior, "LinePrior", noted)
-    teacher, before = SCENES["even"][0].teacher(BRIEF), settings()
-    teach_all(teacher, [(teacher.stencils(np.arange(8), QUARTERS), 1.0)] * 2, never_stop)
+    trainer, before = SCENES["even"][0].trainer(BRIEF), settings()
+    train_all(trainer, [(trainer.context(np.arange(8), QUARTERS), 1.0)] * 2, never_stop)
     after = settings()
     torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark = before[:2]
     torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32 = before[2:]
@@ -226,15 +225,15 @@ def settings() -> tuple[bool, bool, bool, bool]:
 def test_the_tick_of_several_lessons_comes_now_and_then_and_may_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the calling thread; the lessons stop as well."""
     monkeypatch.setattr(line_prior, "TICK_SECONDS", 1e-3)
-    teacher = SCENES["even"][0].teacher(replace(BRIEF, steps=60))
-    lessons, told = [(teacher.stencils(np.arange(8), QUARTERS), share) for share in (1.0, 0.5)], []
+    trainer = SCENES["even"][0].trainer(replace(BRIEF, steps=60))
+    training_tasks, told = [(trainer.context(np.arange(8), QUARTERS), share) for share in (1.0, 0.5)], []
     before, caller = set(threading.enumerate()), threading.current_thread()
 
     def tick(step: int, steps: int, loss: float) -> None:
         assert threading.current_thread() is caller
         told.append((step, steps))
 
-    teach_all(teacher, lessons, tick)
+    train_all(trainer, training_tasks, tick)
     assert len(told) > 3 and told == sorted(told) and told[-1][0] == 90 and {steps for _, steps in told} == {90}
     told.clear()
 
@@ -244,32 +243,32 @@ def test_the_tick_of_several_lessons_comes_now_and_then_and_may_stop(monkeypatch
             raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        teach_all(teacher, lessons, stop)
+        train_all(trainer, training_tasks, stop)
     assert 6 <= told[-1][0] < 80 and set(threading.enumerate()) == before
 
 
 def test_the_loss_told_is_of_a_lesson_that_teaches() -> None:
     """Of the first one: those before it, of gaps too narrow, have none."""
-    teacher, told, alone = Scene(np.array([0.0, 1.0, 5.0, 9.0])).teacher(BRIEF), [], []
-    narrow, wide, last = (teacher.stencils(np.array(gaps), QUARTERS) for gaps in ([0], [1, 2], [2]))
-    priors = teach_all(teacher, [(each, 1.0) for each in (narrow, wide, last)], lambda *now: told.append(now))
+    trainer, told, alone = Scene(np.array([0.0, 1.0, 5.0, 9.0])).trainer(BRIEF), [], []
+    narrow, wide, last = (trainer.context(np.array(gaps), QUARTERS) for gaps in ([0], [1, 2], [2]))
+    priors = train_all(trainer, [(each, 1.0) for each in (narrow, wide, last)], lambda *now: told.append(now))
     assert [prior is None for prior in priors] == [True, False, False]
-    teacher.teach(wide, lambda *now: alone.append(now))
+    trainer.teach(wide, lambda *now: alone.append(now))
     assert told[-1] == (24, 24, alone[-1][2])
 
 
 @pytest.mark.parametrize(("width", "pitches"), [(1.4, (1.0, 1.0)), (1.4, (0.5, 1.0)), (39.5, (1.0, 1.0)),
                                                 (22.0, (1.0, 0.5))])
 def test_gaps_too_narrow_or_wider_than_the_slices_teach_nothing(width: float, pitches: tuple[float, float]) -> None:
-    teacher = Scene(np.arange(4) * width, pitches).teacher(BRIEF)
-    assert taught(teacher, np.arange(3), QUARTERS) is None
+    trainer = Scene(np.arange(4) * width, pitches).trainer(BRIEF)
+    assert taught(trainer, np.arange(3), QUARTERS) is None
 
 
 def test_gaps_that_teach_nothing_are_left_out() -> None:
     """The others are learnt as if they were alone."""
     scene = Scene(np.array([0.0, 1.0, 5.0, 9.0, 60.0, 64.0]))
-    some = weights_of(taught(scene.teacher(BRIEF), np.array([1, 2, 4]), QUARTERS))
-    assert same_bits(some, weights_of(taught(scene.teacher(BRIEF), np.arange(5), QUARTERS)))
+    some = weights_of(taught(scene.trainer(BRIEF), np.array([1, 2, 4]), QUARTERS))
+    assert same_bits(some, weights_of(taught(scene.trainer(BRIEF), np.arange(5), QUARTERS)))
 
 
 def test_blank_slices_teach_nothing() -> None:
@@ -277,34 +276,34 @@ def test_blank_slices_teach_nothing() -> None:
     scene = SCENES["even"][0]
     slices, alive = scene.slices.copy(), np.array([0, 3, 4, 6, 7])
     slices[[1, 2, 5, 8]] = np.array([0.0, 1.0, 0.5, 0.2], np.float32)[:, None, None]
-    blanks = replace(scene.teacher(BRIEF), slices=torch.from_numpy(slices))
-    stencils = blanks.stencils(np.arange(8), QUARTERS)
+    blanks = replace(scene.trainer(BRIEF), slices=torch.from_numpy(slices))
+    context = blanks.context(np.arange(8), QUARTERS)
     without = replace(blanks, slices=torch.from_numpy(slices[alive]))
-    assert same_bits(*(weights_of(t.teach(stencils, never_stop)) for t in (blanks, without)))
+    assert same_bits(*(weights_of(t.teach(context, never_stop)) for t in (blanks, without)))
     constant = replace(blanks, slices=torch.full((9, 40, 44), 0.7))
-    assert constant.teach(stencils, never_stop) is None
+    assert constant.teach(context, never_stop) is None
 
 
 def test_of_many_slices_some_teach(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spread over the stack, first and last included."""
     monkeypatch.setattr(line_prior, "MOST_SLICES", 3)
     scene = SCENES["even"][0]
-    teacher = scene.teacher(BRIEF)
-    stencils = teacher.stencils(np.arange(8), QUARTERS)
-    some = replace(teacher, slices=teacher.slices[[0, 4, 8]])
-    assert same_bits(*(weights_of(t.teach(stencils, never_stop)) for t in (teacher, some)))
+    trainer = scene.trainer(BRIEF)
+    context = trainer.context(np.arange(8), QUARTERS)
+    some = replace(trainer, slices=trainer.slices[[0, 4, 8]])
+    assert same_bits(*(weights_of(t.teach(context, never_stop)) for t in (trainer, some)))
 
 
 # ---- how it is used
 
 
-def untaught(views: int = 1, size: int = 4, planes: int = 3) -> LinePrior:
+def untaught(views: int = 1, size: int = 4, planes: int = 3) -> SuperResolution:
     """A network that says something, without having learnt anything."""
     generator = torch.Generator().manual_seed(0)
     network = ResidualNetwork(size, planes, 6, 1, (1, 5), generator, size + planes)
     for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return LinePrior(network, views, size=size, widths=(0.0, np.inf), in_plane_error=0.0)
+    return SuperResolution(network, views, size=size, widths=(0.0, np.inf), in_plane_error=0.0)
 
 
 def noise(planes: int = 6) -> Tensor:
@@ -315,21 +314,21 @@ def noise(planes: int = 6) -> Tensor:
 @pytest.mark.parametrize("views", [1, 2, 4])
 def test_gaps_together_are_what_each_is_alone(views: int, size: int) -> None:
     prior, slices, fractions = untaught(views, size), noise(), np.random.default_rng(0).uniform(0.1, 0.9, (5, 3))
-    together = prior.predict(slices, Stencils.around(np.arange(5), UNEVEN, fractions, size))
+    together = prior.predict(slices, SliceContext.around(np.arange(5), UNEVEN, fractions, size))
     assert together.shape == (5, 3, 14, 17) and together.dtype == torch.float32
     for gap in range(5):
-        alone = prior.predict(slices, Stencils.around(np.array([gap]), UNEVEN, fractions[gap], size))
+        alone = prior.predict(slices, SliceContext.around(np.array([gap]), UNEVEN, fractions[gap], size))
         torch.testing.assert_close(together[gap], alone[0], atol=1e-5, rtol=0.0)
 
 
 def test_the_mean_of_both_directions_is_predicted() -> None:
     """Along rows the one, along columns the other: what changes in one row changes all rows of the other alone."""
-    prior, slices, stencils = untaught(2), noise(), Stencils.around(np.arange(5), UNEVEN, QUARTERS, 4)
-    directions = prior.directions(slices, stencils)
-    torch.testing.assert_close(prior.predict(slices, stencils), directions.mean(dim=0))
+    prior, slices, context = untaught(2), noise(), SliceContext.around(np.arange(5), UNEVEN, QUARTERS, 4)
+    directions = prior.directions(slices, context)
+    torch.testing.assert_close(prior.predict(slices, context), directions.mean(dim=0))
     changed = slices.clone()
     changed[:, 7, 8] += 1.0
-    along_rows, along_columns = (directions - prior.directions(changed, stencils)).abs().amax(dim=(1, 2)) > 1e-5
+    along_rows, along_columns = (directions - prior.directions(changed, context)).abs().amax(dim=(1, 2)) > 1e-5
     assert along_rows.any(dim=1).nonzero()[:, 0].tolist() == [7] and along_rows[7].sum() > 5
     assert along_columns.any(dim=0).nonzero()[:, 0].tolist() == [8] and along_columns[:, 8].sum() > 5
 
@@ -337,8 +336,8 @@ def test_the_mean_of_both_directions_is_predicted() -> None:
 @pytest.mark.parametrize("axis", [1, 2])
 @pytest.mark.parametrize("views", [1, 2, 4])
 def test_mirrored_slices_are_predicted_alike(views: int, axis: int) -> None:
-    prior, slices, stencils = untaught(views), noise(), Stencils.around(np.arange(5), UNEVEN, QUARTERS, 4)
-    change = (prior.predict(slices.flip(axis), stencils).flip(axis + 1) - prior.predict(slices, stencils)).abs().max()
+    prior, slices, context = untaught(views), noise(), SliceContext.around(np.arange(5), UNEVEN, QUARTERS, 4)
+    change = (prior.predict(slices.flip(axis), context).flip(axis + 1) - prior.predict(slices, context)).abs().max()
     assert change < 1e-5 if views == 4 else change > 1e-3
 
 
@@ -347,19 +346,19 @@ def test_mirrored_slices_are_predicted_alike(views: int, axis: int) -> None:
 def test_slices_in_the_other_order_are_predicted_alike(views: int, size: int) -> None:
     """At uneven positions, and planes that do not lie evenly either."""
     prior, slices, fractions = untaught(views, size), noise(), np.array([0.2, 0.3, 0.9])
-    ahead = prior.predict(slices, Stencils.around(np.arange(5), UNEVEN, fractions, size))
-    behind = prior.predict(slices.flip(0), Stencils.around(np.arange(5), 12.0 - UNEVEN[::-1], 1.0 - fractions[::-1],
+    ahead = prior.predict(slices, SliceContext.around(np.arange(5), UNEVEN, fractions, size))
+    behind = prior.predict(slices.flip(0), SliceContext.around(np.arange(5), 12.0 - UNEVEN[::-1], 1.0 - fractions[::-1],
                                                            size)).flip(0, 1)
     change = (behind - ahead).abs().max()
     assert change < 1e-5 if views >= 2 else change > 1e-3
 
 
 def test_before_learning_it_is_linear() -> None:
-    prior = taught(SCENES["even"][0].teacher(replace(BRIEF, rate=0.0)), np.arange(8), QUARTERS)
+    prior = taught(SCENES["even"][0].trainer(replace(BRIEF, rate=0.0)), np.arange(8), QUARTERS)
     assert prior is not None
-    slices, stencils = noise(), Stencils.around(np.arange(5), UNEVEN, QUARTERS, 4)
+    slices, context = noise(), SliceContext.around(np.arange(5), UNEVEN, QUARTERS, 4)
     expected = torch.stack([torch.lerp(slices[:-1], slices[1:], share) for share in (0.25, 0.5, 0.75)], dim=1)
-    torch.testing.assert_close(prior.predict(slices, stencils), expected)
+    torch.testing.assert_close(prior.predict(slices, context), expected)
 
 
 def test_it_is_moved_whole() -> None:
@@ -368,8 +367,8 @@ def test_it_is_moved_whole() -> None:
     assert {p.device.type for p in moved.network.parameters()} == {"meta"}
     assert {p.device.type for p in prior.network.parameters()} == {"cpu"}
     assert replace(moved, network=prior.network) == prior
-    here, stencils = prior.on(CPU), Stencils.around(np.arange(5), UNEVEN, QUARTERS, 4)
-    assert torch.equal(here.predict(noise(), stencils), prior.predict(noise(), stencils))
+    here, context = prior.on(CPU), SliceContext.around(np.arange(5), UNEVEN, QUARTERS, 4)
+    assert torch.equal(here.predict(noise(), context), prior.predict(noise(), context))
 
 
 # ---- on a GPU
@@ -382,9 +381,9 @@ def test_a_gpu_learns_as_much(name: str) -> None:
     scene, fractions = SCENES[name]
     gaps, found = np.arange(len(scene.positions) - 1), []
     for device in (CPU, GPU, GPU):
-        teacher = scene.teacher(device=device)
-        prior = taught(teacher, gaps, fractions)
-        found.append((weights_of(prior), scene.psnr(prior, teacher, gaps, fractions)))
+        trainer = scene.trainer(device=device)
+        prior = taught(trainer, gaps, fractions)
+        found.append((weights_of(prior), scene.psnr(prior, trainer, gaps, fractions)))
     assert same_bits(found[1][0], found[2][0]) and found[1][1] == found[2][1]
     assert found[1][1] == pytest.approx(found[0][1], abs=0.3)
 
@@ -392,7 +391,7 @@ def test_a_gpu_learns_as_much(name: str) -> None:
 # ---- in the pipeline
 
 
-FAST = replace(PRESETS["fast"], prior=LearningEffort(6, 1, steps=12, batch=16, rate=5e-3), fusion=None)
+FAST = replace(PRESETS["fast"], prior=NetworkConfig(6, 1, steps=12, batch=16, rate=5e-3), fusion=None)
 PAPER = replace(PRESETS["paper"], training=replace(PRESETS["paper"].training, steps=1))
 
 
@@ -481,12 +480,13 @@ def test_where_all_slices_are_constant_there_is_nothing_to_learn() -> None:
 
 def test_thick_slices_are_known_to_be_thick(volume: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     """What teaches gets thickness and pitches in mm."""
-    teachers: list[Teacher] = []
+    teachers: list[Trainer] = []
 
-    def noted(self: Teacher, stencils: Stencils, tick: Callable[[int, int, float], None], share: float = 1.0) -> None:
+    def noted(self: Trainer, context: SliceContext, tick: Callable[[int, int, float], None],
+              share: float = 1.0) -> None:
         teachers.append(self)
 
-    monkeypatch.setattr(Teacher, "teach", noted)
+    monkeypatch.setattr(Trainer, "teach", noted)
     reconstructed(volume, 2, (0.8, 1.25, 2.5), seed=7)
     assert teachers[0].thickness == pytest.approx(2.5) and teachers[0].pitches == pytest.approx((1.25, 0.8))
     np.testing.assert_allclose(np.diff(teachers[0].positions), 5.0)

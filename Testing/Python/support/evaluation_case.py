@@ -11,7 +11,7 @@ from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation import metrics
-from TriplaneGaussianReconLib.evaluation.evaluation import CLASSICAL, Estimate, Report, Row, evaluate
+from TriplaneGaussianReconLib.evaluation.evaluation import CLASSICAL, MethodResult, Report, Row, evaluate
 
 LARGE = 256_000_000  # bytes
 SHAPE = (9, 24, 28)
@@ -21,45 +21,46 @@ BAND = 0.9
 EXPECTED = np.broadcast_to(np.linspace(0.001, 0.1, SHAPE[2], dtype=np.float32), SHAPE)
 
 
-def careful(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+def careful(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> MethodResult:
     """A stand-in for a preset: fills image and labels, and expects errors that grow along i."""
     volume = CLASSICAL["linear"](image, segmentation, axis, selection).volume
     layers = CLASSICAL["label-shape"](image, segmentation, axis, selection).layers if segmentation else None
-    return Estimate(volume, layers, EXPECTED, BAND)
+    return MethodResult(volume, layers, EXPECTED, BAND)
 
 
-def seen(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
-    return Estimate(np.isfinite(image.array), segmentation.layers if segmentation else None)
+def seen(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> MethodResult:
+    return MethodResult(np.isfinite(image.array), segmentation.layers if segmentation else None)
 
 
-def greedy(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection, size: int) -> Estimate:
-    return Estimate(np.zeros(image.grid.shape) + np.ones(size, np.uint8)[0])
+def greedy(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection, size: int
+           ) -> MethodResult:
+    return MethodResult(np.zeros(image.grid.shape) + np.ones(size, np.uint8)[0])
 
 
-def failing(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+def failing(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> MethodResult:
     raise ValueError("no [such] thing")
 
 
-def crashing(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+def crashing(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> MethodResult:
     os._exit(3)
 
 
-def misshapen(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
-    return Estimate(image.array[1:])
+def misshapen(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> MethodResult:
+    return MethodResult(image.array[1:])
 
 
-def unsure(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
-    return Estimate(np.zeros(image.grid.shape), None, EXPECTED[:, 1:], BAND)
+def unsure(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> MethodResult:
+    return MethodResult(np.zeros(image.grid.shape), None, EXPECTED[:, 1:], BAND)
 
 
-def delegating(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
+def delegating(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> MethodResult:
     """Leaves the work to a program."""
     subprocess.run([sys.executable, "-c", f"held = b'1' * {LARGE}"], check=True)
-    return Estimate(np.zeros(image.grid.shape))
+    return MethodResult(np.zeros(image.grid.shape))
 
 
-def hollow(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> Estimate:
-    return Estimate(image.array)
+def hollow(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> MethodResult:
+    return MethodResult(image.array)
 
 
 def moving_case() -> tuple[Image, Segmentation]:

@@ -20,7 +20,7 @@ from TriplaneGaussianReconLib.jobs.protocol import Message, Outcome, read_previe
 from .. import wording
 from ..scene.frames import Frame, Sequences, browserOf
 from ..scene.nodes import gridOf, imageOf, readSegmentation, stateOf, transformBetween
-from ..scene.report import Account, reported, scores
+from ..scene.report import RunRecord, reported, scores
 from ..scene.results import Prepared, Results, add
 from .process import WorkerProcess
 from .request import Request, labelsOnSlices, remarks
@@ -81,7 +81,7 @@ class Run:
         first, shown = self._frames[0], None
         browser = browserOf(first.proxy)
         sequences = None if browser is None else Sequences(browser, first.proxy)
-        account = Account(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
+        account = RunRecord(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
                           asdict(self._request))
         with ExitStack() as uponFailure:
             models = _folder() if self._request.keepModel else None
@@ -100,7 +100,7 @@ class Run:
             uponFailure.pop_all()
         return results
 
-    def _frame(self, frame: Frame, account: Account, models: TemporaryDirectory[str] | None
+    def _frame(self, frame: Frame, account: RunRecord, models: TemporaryDirectory[str] | None
                ) -> Generator[Any, None, Prepared]:
         """Reconstruct one frame; what is left of it afterwards is in memory alone."""
         state, grid = stateOf(frame.volume, frame.segmentation), gridOf(frame.volume)
@@ -129,7 +129,7 @@ class Run:
                             "in which it was before.")])
         return prepared
 
-    def _writeJob(self, frame: Frame, account: Account) -> Generator[Any, None, None]:
+    def _writeJob(self, frame: Frame, account: RunRecord) -> Generator[Any, None, None]:
         segmentation, labels, grid = None, None, gridOf(frame.volume)
         if frame.segmentation is not None:
             segmentation, notes = yield from readSegmentation(

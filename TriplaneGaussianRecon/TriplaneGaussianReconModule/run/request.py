@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.output_grid import isotropic_spacing, output_grid
@@ -15,7 +16,6 @@ from TriplaneGaussianReconLib.data.selection import Selection, parse_numbers
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.protocol import Job
 
-PRESETS = ("fast", "balanced", "best", "paper")  # as in the library, whose table of them needs torch
 SEGMENTED = "segmented"  # trusts the slices that carry segmentation
 
 
@@ -32,7 +32,7 @@ class Request:
     trusted: str = "all"
     excluded: str = ""
     spacing: float = 0.0
-    preset: str = PRESETS[0]
+    preset: str = DEFAULT_PRESET
     device: str = "auto"
     seed: int = 0
     keepModel: bool = False

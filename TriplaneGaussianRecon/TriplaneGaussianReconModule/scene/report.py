@@ -24,7 +24,7 @@ _BYTES_AT_A_TIME = 2 ** 23  # looked at before the user interface has its turn
 
 
 @dataclass
-class Account:
+class RunRecord:
     """All that there is to tell about a run.
 
     volumeName, segmentationName: of the input nodes.  choices: what the user asked for.  reports: what `reported`
@@ -78,7 +78,7 @@ def reported(grid: Grid, outcome: Outcome) -> dict[str, Any]:
     return {**outcome.report, "input_spacing_mm": grid.spacing, "segments": segments}
 
 
-def provenance(account: Account) -> str:
+def provenance(account: RunRecord) -> str:
     """How the results were made: text to read, then all of it as JSON."""
     report, made = account.reports[0], f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
     check = report["self_check"]

@@ -24,7 +24,7 @@ from TriplaneGaussianReconLib.jobs.protocol import Outcome
 
 from .frames import Frame, Sequences
 from .nodes import BINARY_LABELMAP, place
-from .report import COLUMNS, MEANINGS, UNITS, Account, provenance
+from .report import COLUMNS, MEANINGS, UNITS, RunRecord, provenance
 
 ROLE = "TriplaneGaussianRecon.Role"  # attribute of all nodes that a run leaves
 INPUT = "TriplaneGaussianRecon.Input"  # reference from the table of scores to the volume that was reconstructed
@@ -107,7 +107,7 @@ class Prepared:
                                 f"{meaning}.")
 
 
-def add(source: Frame, prepared: Prepared, account: Account, sequences: Sequences | None = None,
+def add(source: Frame, prepared: Prepared, account: RunRecord, sequences: Sequences | None = None,
         models: TemporaryDirectory[str] | None = None) -> Results:
     """Put the results of a run into the scene; if that fails, nothing of them is left.
 
@@ -156,7 +156,7 @@ def remove(results: Results) -> None:
             scene.RemoveNode(node)
 
 
-def _addNodes(name: str, source: Frame, prepared: Prepared, account: Account) -> dict[str, slicer.vtkMRMLNode]:
+def _addNodes(name: str, source: Frame, prepared: Prepared, account: RunRecord) -> dict[str, slicer.vtkMRMLNode]:
     """Add the nodes that every run leaves, by role."""
     nodes = {"volume": _addVolume(name, "volume", source, prepared)}
     _copyDisplay(source.proxy, nodes["volume"])

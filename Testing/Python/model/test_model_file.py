@@ -21,9 +21,9 @@ from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError, MissingPackageError, OutputError
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
-from TriplaneGaussianReconLib.gaussians.model import Model
-from TriplaneGaussianReconLib.gaussians.model_file import export_ply, load_model, save_model
-from TriplaneGaussianReconLib.gaussians.shards import Part, by_labels
+from TriplaneGaussianReconLib.model.model import Model
+from TriplaneGaussianReconLib.model.model_file import export_ply, load_model, save_model
+from TriplaneGaussianReconLib.model.shards import Shard, by_labels
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction, reconstruct
 from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
 
@@ -96,7 +96,7 @@ def cut(model: Model, *depths: float) -> Model:
     z = model.parameters.centres[:, 2]
     edges = (-np.inf, *depths, np.inf)
     clouds = [model.parameters.subset((z >= low) & (z < high)) for low, high in pairwise(edges)]
-    return replace(model, parts=tuple(Part.of(part, model.cutoff) for cloud in clouds for part in by_labels(cloud)))
+    return replace(model, parts=tuple(Shard.of(part, model.cutoff) for cloud in clouds for part in by_labels(cloud)))
 
 
 def test_parts_survive(result: Reconstruction, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_the_former_format_is_read(result: Reconstruction, saved: Path) -> None:
 
 
 def test_a_model_without_labels_survives(result: Reconstruction, tmp_path: Path) -> None:
-    model = replace(result.model, parts=(Part.of(result.model.parameters.image_only(), 12.0),), segments=())
+    model = replace(result.model, parts=(Shard.of(result.model.parameters.image_only(), 12.0),), segments=())
     save_model(tmp_path / "m.safetensors", model)
     assert load_model(tmp_path / "m.safetensors").segments == ()
 
@@ -258,7 +258,7 @@ def tilted(model: Model) -> Model:
     noise = torch.randn(len(parameters), 6, generator=generator)
     changed = replace(parameters, tilts=noise[:, :2], in_plane=parameters.in_plane + 0.3 * noise[:, 2:5],
                       log_depths=parameters.log_depths + 0.3 * noise[:, 5])
-    return replace(model, parts=(Part.of(changed, model.cutoff),))
+    return replace(model, parts=(Shard.of(changed, model.cutoff),))
 
 
 def covariances(ply: dict[str, np.ndarray]) -> np.ndarray:

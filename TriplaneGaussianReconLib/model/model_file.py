@@ -14,20 +14,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..data.images import Segment
+from ..data.intensity import IntensityScale
 from ..errors import InputError, MissingPackageError, cause
+from ..gaussians.cloud import GaussianParameters
 from ..io.atomic import check_output, whole_file
 from ..prediction.expected_error import ExpectedError
-from ..rasterizer.rasterize import Mode
-from .cloud import GaussianParameters
-from .model import IntensityScale, Model
-from .shards import Part
+from ..rasterizer.modes import MODES
+from .model import Model
+from .shards import Shard
 
 MODEL_EXTENSION = ".safetensors"
 _FORMAT = "TriplaneGaussianRecon model"
@@ -140,7 +141,7 @@ def _principal_axes(precisions: np.ndarray, rotation: np.ndarray) -> tuple[np.nd
     return eigenvalues ** -0.5, np.roll(Rotation.from_matrix(axes).as_quat(), 1, axis=1)
 
 
-def _header(parts: Sequence[Part], arrays: Mapping[str, np.ndarray], description: str) -> bytes:
+def _header(parts: Sequence[Shard], arrays: Mapping[str, np.ndarray], description: str) -> bytes:
     """The header of a safetensors file: where each tensor lies, in the order in which they are written."""
     entries = [(f"parts.{n}.{name}", "I32" if name == "channels" else "F32", shape)
                for n, part in enumerate(parts) for name, shape in _shapes(part).items()]
@@ -158,7 +159,7 @@ def _bytes(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).data.cast("B")
 
 
-def _shapes(part: Part) -> dict[str, tuple[int, ...]]:
+def _shapes(part: Shard) -> dict[str, tuple[int, ...]]:
     """The fields of a part's GaussianParameters in order, with their shapes."""
     count, slots = part.count, part.slots
     return {"centres": (count, 3), "tilts": (count, 2), "in_plane": (count, 3), "log_depths": (count,),
@@ -198,7 +199,7 @@ def _model(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[
                      for segment in description["segments"])
     wrong = [] if frame.shape == (4, 4) else ["frame"]
     wrong += [] if arrays["middle"].shape[0] == len(arrays["offsets"]) - 1 else ["expected_error"]
-    wrong += [] if description["mode"] in get_args(Mode) else ["mode"]
+    wrong += [] if description["mode"] in MODES else ["mode"]
     if wrong:
         raise ValueError(f"{wrong[0]} does not fit")
     return Model(_parts(path, shapes, description, cutoff), frame, description["mode"], cutoff,
@@ -208,7 +209,7 @@ def _model(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[
 
 
 def _parts(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[str, Any], cutoff: float
-           ) -> tuple[Part, ...]:
+           ) -> tuple[Shard, ...]:
     """Describe the parts of a file; their Gaussians are read when they are wanted."""
     def load(prefix: str) -> GaussianParameters:
         names = {f.name: f"{prefix}.{f.name}" for f in fields(GaussianParameters)}
@@ -223,11 +224,11 @@ def _parts(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[
     parts = []
     for n, those in enumerate(numbers):
         prefix = "gaussians" if int(description["version"]) == 1 else f"parts.{n}"
-        part = Part(**{name: those[name] for name in _PART_NUMBERS}, load=partial(load, prefix))
+        part = Shard(**{name: those[name] for name in _PART_NUMBERS}, load=partial(load, prefix))
         for name, shape in _shapes(part).items():
             if shapes[f"{prefix}.{name}"] != shape:
                 raise ValueError(f"{prefix}.{name} does not fit")
         parts.append(part)
     if int(description["version"]) == 1:  # which does not say where its Gaussians are
-        return (Part.of(parts[0].load(), cutoff, parts[0].load),)
+        return (Shard.of(parts[0].load(), cutoff, parts[0].load),)
     return tuple(parts)

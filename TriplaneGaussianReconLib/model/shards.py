@@ -9,12 +9,12 @@ import torch
 from torch.nn.functional import pad
 
 from ..errors import InputError, OutputError, cause
+from ..gaussians.cloud import GaussianParameters
 from ..io.temporary_folders import TemporaryFolder
-from .cloud import GaussianParameters
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """Some of a model's Gaussians.
 
     count, slots: N and S of `GaussianParameters`.  lowest, highest: depth of their centres, mm in the model's frame.
@@ -30,7 +30,7 @@ class Part:
 
     @classmethod
     def of(cls, parameters: GaussianParameters, cutoff: float, load: Callable[[], GaussianParameters] | None = None
-           ) -> Part:
+           ) -> Shard:
         """Describe `parameters`, which are at least one Gaussian; `load` returns them by default."""
         # The squared Mahalanobis distance is at least (depth / standard deviation along the depth axis)^2.
         lowest, highest = (float(bound) for bound in torch.aminmax(parameters.centres[:, 2]))
@@ -75,7 +75,7 @@ def by_labels(parameters: GaussianParameters) -> list[GaussianParameters]:
     return [cloud for cloud in (plain, rich) if len(cloud)]
 
 
-class PartStore:
+class ShardStore:
     """The parts of a model while it is made: those in use in memory, the others in a folder of their own or nowhere.
 
     The folder is deleted with the last part that lies in it, or by `close`.
@@ -87,13 +87,13 @@ class PartStore:
         self._cutoff, self._keep, self._where = cutoff, keep, folder
         self._folder: TemporaryFolder | None = None
         self._held: list[_Held] = []
-        self.parts: tuple[Part, ...] = ()
+        self.parts: tuple[Shard, ...] = ()
 
     def add(self, parameters: GaussianParameters) -> None:
         """Take up at least one Gaussian."""
         held = _Held(parameters)
         self._held.append(held)
-        self.parts += (Part.of(parameters, self._cutoff, held.load),)
+        self.parts += (Shard.of(parameters, self._cutoff, held.load),)
 
     def retire(self, depth: float) -> None:
         """Let go of the parts that are not felt at `depth` (mm) or beyond.
@@ -104,7 +104,7 @@ class PartStore:
             if held.parameters is not None and part.highest + part.reach < depth:
                 self._let_go(held)
 
-    def finish(self) -> tuple[Part, ...]:
+    def finish(self) -> tuple[Shard, ...]:
         """Bring the parts to where they stay: the host's memory, unless some have left it already; returns them."""
         for held in self._held:
             if held.parameters is None:

@@ -10,7 +10,7 @@ from posix_case import POSIX, room_for
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
-from TriplaneGaussianReconLib.gaussians.shards import Part, PartStore, by_labels, joined
+from TriplaneGaussianReconLib.model.shards import Shard, ShardStore, by_labels, joined
 
 
 def cloud(count: int, slots: int = 1, depth: float = 0.0) -> GaussianParameters:
@@ -50,15 +50,15 @@ def test_unlabelled_gaussians_have_one_slot() -> None:
 
 
 def test_a_part_knows_where_it_is_felt() -> None:
-    part = Part.of(cloud(5, 2, depth=10.0), cutoff=9.0)
+    part = Shard.of(cloud(5, 2, depth=10.0), cutoff=9.0)
     assert (part.count, part.slots, part.lowest, part.highest, part.reach) == (5, 2, 10.0, 10.0, 3.0)
     assert part.reaches(12.9, 20.0) and part.reaches(0.0, 7.1) and part.reaches(9.0, 9.5)
     assert not part.reaches(13.1, 20.0) and not part.reaches(0.0, 6.9)
     assert part.size == sum(tensor.nbytes for tensor in part.load().tensors().values())
 
 
-def filled(folder: Path, keep: bool = True) -> PartStore:
-    store = PartStore(9.0, keep=keep, folder=folder)
+def filled(folder: Path, keep: bool = True) -> ShardStore:
+    store = ShardStore(9.0, keep=keep, folder=folder)
     for depth in (0.0, 10.0, 20.0):
         store.add(cloud(6, 2, depth))
     return store

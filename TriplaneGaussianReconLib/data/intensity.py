@@ -1,18 +1,11 @@
-"""The reconstruction as a model: everything that is needed to draw any plane of it."""
+"""Between the units of the input and those of the model."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.geometry import PlaneStack
-from ..data.images import Segment, value_type
-from ..prediction.expected_error import ExpectedError
-from ..rasterizer.rasterize import Mode
-from .cloud import GaussianParameters
-from .shards import Part, joined
+from .images import value_type
 
 
 @dataclass(frozen=True)
@@ -59,47 +52,3 @@ def _padding_value(pixels: list[np.ndarray]) -> float:
     border = np.concatenate([edge.ravel() for p in pixels for edge in (p[:, 0], p[:, -1], p[:, :, 0], p[:, :, -1])])
     values, counts = np.unique(border, return_counts=True)
     return float(values[counts.argmax()])
-
-
-@dataclass(frozen=True)
-class Model:
-    """A trained cloud of Gaussians, the tri-plane's residuals baked in.
-
-    parts: the Gaussians, in memory or on disk.
-    frame: (4, 4) rigid matrix from the model's frame (x along columns, y along rows, z along the slice normal; mm) to
-        LPS mm.
-    segments: one per label; empty without labels.  Channels: 0 is the image, see `segmentation.LabelChannels`.
-    provenance: how the model was made (JSON-compatible).
-    """
-
-    parts: tuple[Part, ...]
-    frame: np.ndarray
-    mode: Mode
-    cutoff: float
-    intensity: IntensityScale
-    expected_error: ExpectedError
-    segments: tuple[Segment, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def count(self) -> int:
-        """Number of Gaussians."""
-        return sum(part.count for part in self.parts)
-
-    @property
-    def parameters(self) -> GaussianParameters:
-        """All Gaussians, brought into memory."""
-        return joined([part.load() for part in self.parts])
-
-    def local(self, planes: PlaneStack) -> PlaneStack:
-        """Bring planes from LPS into the model's frame."""
-        return planes.transformed(np.linalg.inv(self.frame))
-
-
-def frame_of(planes: PlaneStack) -> np.ndarray:
-    """(4, 4) rigid frame of a stack: x along the columns, z along the normal, origin at pixel [0, 0] of plane 0."""
-    x = planes.column_step / np.linalg.norm(planes.column_step)
-    frame = np.eye(4)
-    frame[:3, :3] = np.stack([x, np.cross(planes.normal, x), planes.normal], axis=1)
-    frame[:3, 3] = planes.origins[0]
-    return frame

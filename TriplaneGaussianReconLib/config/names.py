@@ -1,0 +1,8 @@
+"""Names that a user may choose, each in this one place."""
+from __future__ import annotations
+
+from typing import Literal
+
+Backend = Literal["reference", "cpu", "cuda"]  # implementations of the rasterizer
+
+DEVICES = ("auto", "cpu", "cuda")  # and cuda:1 and so on, for one of several GPUs
