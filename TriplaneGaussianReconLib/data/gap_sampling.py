@@ -21,7 +21,8 @@ def plane_counts(widths: np.ndarray, pixel: float, step: float) -> np.ndarray:
 
     pixel: mm.  step: mm, from one slice of the output to the next; a slice lies on the first trusted one.
     """
-    counts = np.where(widths < TWO_LAYERS_FROM * pixel, 1, 3)
+    # A gap of just so many pixels counts as wide on every computer, however its width is rounded.
+    counts = np.where(widths < (1.0 - 1e-6) * TWO_LAYERS_FROM * pixel, 1, 3)
     for count in PREDICTED if step > FINE * pixel else ():
         counts[np.abs(widths - (count + 1) * step) < OFF * widths] = count
     return counts
