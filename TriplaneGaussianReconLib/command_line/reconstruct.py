@@ -18,7 +18,8 @@ from ..data.output_grid import isotropic_spacing, output_grid
 from ..data.selection import Selection, parse_numbers
 from ..errors import Cancelled, InputError
 from ..io.atomic import check_output, write_json
-from ..io.readers import check_writable, read_image, read_segmentation, write_image, write_segmentation
+from ..io.readers import read_image, read_segmentation
+from ..io.writers import check_writable, write_image, write_segmentation
 from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import STAGES, Memory, Reconstruction, reconstruct
 from ..runtime.devices import choose

@@ -255,13 +255,10 @@ def _to_grid(content: dict[str, Any]) -> Grid:
 
 
 def _from_segmentation(segmentation: Segmentation) -> dict[str, Any]:
-    return {"grid": _from_grid(segmentation.grid), "metadata": dict(segmentation.metadata), "segments": [{
-        "name": segment.name, "value": int(segment.value), "layer": int(segment.layer),
-        "identifier": segment.identifier, "color": segment.color and [float(part) for part in segment.color]}
-        for segment in segmentation.segments]}
+    return {"grid": _from_grid(segmentation.grid), "metadata": dict(segmentation.metadata),
+            "segments": [segment.to_json() for segment in segmentation.segments]}
 
 
 def _to_segmentation(folder: Path, kind: str, content: dict[str, Any]) -> Segmentation:
-    segments = tuple(Segment(segment["name"], segment["value"], segment["layer"], segment["identifier"],
-                             segment["color"] and tuple(segment["color"])) for segment in content["segments"])
+    segments = tuple(map(Segment.from_json, content["segments"]))
     return Segmentation(_array(folder, kind, "labels"), segments, _to_grid(content["grid"]), content["metadata"])

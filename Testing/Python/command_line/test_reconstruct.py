@@ -16,7 +16,8 @@ from TriplaneGaussianReconLib.command_line.arguments import build_parser
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
-from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation, write_image, write_segmentation
+from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
+from TriplaneGaussianReconLib.io.writers import write_image, write_segmentation
 from TriplaneGaussianReconLib.runtime.devices import choose
 
 Run = Callable[..., int]

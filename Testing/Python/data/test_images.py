@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation, aligned_to, value_type, voxel_offset
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation, aligned_to, voxel_offset
+from TriplaneGaussianReconLib.data.voxel_types import value_type
 from TriplaneGaussianReconLib.errors import InputError
 
 

@@ -36,7 +36,7 @@ from TriplaneGaussianReconLib.evaluation import baselines as baselines
 from TriplaneGaussianReconLib.evaluation import eclare
 from TriplaneGaussianReconLib.evaluation.eclare import Eclare
 from TriplaneGaussianReconLib.evaluation.evaluation import evaluate
-from TriplaneGaussianReconLib.io.readers import write_image
+from TriplaneGaussianReconLib.io.writers import write_image
 
 COUNT = 11
 KEEP = Selection.every(COUNT, 3)

@@ -21,8 +21,9 @@ from repository import ROOT
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError
-from TriplaneGaussianReconLib.io import readers as image_files
-from TriplaneGaussianReconLib.io.readers import check_writable, read_image, write_image, write_segmentation
+from TriplaneGaussianReconLib.io import npz
+from TriplaneGaussianReconLib.io.readers import read_image
+from TriplaneGaussianReconLib.io.writers import check_writable, write_image, write_segmentation
 
 NOBODY = 65534  # the number of a user who owns nothing
 
@@ -77,19 +78,18 @@ import sys
 import tempfile
 sys.modules["SimpleITK"] = None
 import numpy as np
-from TriplaneGaussianReconLib import image_files as files
-from TriplaneGaussianReconLib.errors import ReconstructionError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segmentation
+import TriplaneGaussianReconLib as files
+from TriplaneGaussianReconLib import Grid, Image, ReconstructionError, Segmentation
+from TriplaneGaussianReconLib.io.writers import check_writable
 labels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
 grid = Grid(labels.shape, (1, 2, 3), (1, 1, 5))
-files.check_writable("a.npz")
+check_writable("a.npz")
 files.write_image("a.npz", Image(labels, grid))
 assert (files.read_image("a.npz").array == labels).all() and files.read_image("a.npz").grid == grid
 files.write_segmentation("s.npz", Segmentation.from_labelmap(labels, grid))
 assert len(files.read_segmentation("s.npz").segments) == 23
 open("a.nrrd", "w").close()
-for use in (files.read_image, files.read_segmentation, files.check_writable):
+for use in (files.read_image, files.read_segmentation, check_writable):
     try:
         use("a.nrrd")
     except ReconstructionError as error:
@@ -285,7 +285,7 @@ def test_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
         file.write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(image_files.np, "savez_compressed", interrupt)
+    monkeypatch.setattr(npz.np, "savez_compressed", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_image(path, Image(voxels(), make_grid()))
     assert path.read_text() == "old"
