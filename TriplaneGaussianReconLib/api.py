@@ -100,10 +100,10 @@ def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:
         return kind.from_sitk(source)
     if nibabel is not None and isinstance(source, nibabel.spatialimages.SpatialImage):
         return kind.from_nibabel(source)
-    name = kind.__name__
-    maker = "Image(array, Grid(array.shape, spacing=...))" if kind is Image else "Segmentation.from_labelmap(array, grid)"
-    raise InputError(f"Expected a path, an image of SimpleITK or nibabel, or {'an' if kind is Image else 'a'} {name}, "
-                     f"not {type(source).__name__}. For an array [k, j, i] write {maker}.")
+    from_array = {Image: "Image(array, Grid(array.shape, spacing=...))",
+                  Segmentation: "Segmentation.from_labelmap(array, grid)"}
+    raise InputError(f"Expected a path, an image of SimpleITK or nibabel, or one of type {kind.__name__}, not "
+                     f"{type(source).__name__}. For an array [k, j, i] write {from_array[kind]}.")
 
 
 def _selections(grid: Grid, axis: Axis, slices: Slices | Mapping[str, Slices], exclude: str | Iterable[int]

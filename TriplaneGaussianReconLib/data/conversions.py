@@ -48,7 +48,8 @@ def from_sitk(image: Any) -> tuple[np.ndarray, Grid]:
         raise InputError(f"It has {len(size)} dimensions, {by(size)}. Give one volume of three dimensions; extract "
                          "one frame of a series of volumes.")
     array = simpleitk().GetArrayFromImage(image)
-    grid = Grid(array.shape[:3], image.GetOrigin(), image.GetSpacing(), np.reshape(image.GetDirection(), (3, 3)))
+    grid = Grid(array.shape[:3], image.GetOrigin(), image.GetSpacing(),
+                tuple(map(tuple, np.reshape(image.GetDirection(), (3, 3)))))
     if grid.is_sheared:
         raise InputError("Its axes are not at right angles (sheared voxels). Resample it onto a grid with "
                          "perpendicular axes first.")

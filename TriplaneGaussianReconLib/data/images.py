@@ -52,7 +52,7 @@ class Image:
     def __repr__(self) -> str:
         return f"Image({by(self.grid.size)} {self.array.dtype}, {self.grid.place})"
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return _as_asked(self.array, dtype, copy)
 
     @classmethod
@@ -176,7 +176,7 @@ class Segmentation:
         return (f"Segmentation({len(names)} segment{'s' * (len(names) != 1)}{': ' * bool(names)}{listing}; "
                 f"{by(self.grid.size)} {self.layers.dtype}{layers}, {self.grid.place})")
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         return _as_asked(flattened(self, stacklevel=3), dtype, None)
 
     @classmethod
@@ -268,7 +268,7 @@ def flattened(segmentation: Segmentation, stacklevel: int) -> np.ndarray:
     return labels
 
 
-def _as_asked(array: np.ndarray, dtype: DTypeLike, copy: bool | None) -> np.ndarray:
+def _as_asked(array: np.ndarray, dtype: DTypeLike | None, copy: bool | None) -> np.ndarray:
     """Answer NumPy's `__array__`: a copy only where one is asked for, or another type."""
     is_other = dtype is not None and np.dtype(dtype) != array.dtype
     if copy is False and is_other:

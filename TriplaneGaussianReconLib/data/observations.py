@@ -52,7 +52,7 @@ class SliceStack:
 
     def __repr__(self) -> str:
         planes = self.planes
-        pixel = np.linalg.norm(planes.column_step), np.linalg.norm(planes.row_step)
+        pixel = [float(np.linalg.norm(step)) for step in (planes.column_step, planes.row_step)]
         depth = float(np.ptp(planes.offsets)) if len(planes) else 0.0
         layers = f", {len(self.layers)} label layer{'s' * (len(self.layers) != 1)}" if self.layers is not None else ""
         return (f"SliceStack({len(planes)} slices of {by((planes.columns, planes.rows))} {self.pixels.dtype}, "

@@ -35,7 +35,8 @@ def read_npz(path: Path) -> tuple[np.ndarray, Grid]:
         raise InputError(f"its array has {array.ndim} dimensions. Give one volume [k, j, i].")
     if origin.size != 3 or spacing.size != 3 or direction.size != 9:
         raise InputError("origin and spacing need three values each, direction nine.")
-    grid = Grid(array.shape, tuple(origin.ravel()), tuple(spacing.ravel()), direction.reshape(3, 3))
+    grid = Grid(array.shape, tuple(origin.ravel()), tuple(spacing.ravel()),
+                tuple(map(tuple, direction.reshape(3, 3))))
     return array.astype(np.uint8) if array.dtype == bool else array, grid
 
 

@@ -51,8 +51,13 @@ _GAPS_AT_A_TIME = 32  # of which the displacement is found before should_stop is
 class Reconstruction:
     """What `reconstruct` returns.
 
-    volume: dense image, the input's voxel type.  confidence: expected absolute error, float32, input units.
-    segmentation: dense labels, None without labels.  model: draws any plane.  report: JSON-compatible.
+    Attributes:
+        volume: the dense volume, in the voxel type of the input.
+        confidence: the expected absolute error of each voxel, float32, in units of the input: the larger, the less it
+            can be trusted.
+        segmentation: the dense labels; None without labels.
+        model: draws any plane; see `save_model`.
+        report: what was used, how long each stage took, and a self check; JSON can hold it.
     """
 
     volume: Image
@@ -60,6 +65,11 @@ class Reconstruction:
     segmentation: Segmentation | None
     model: Model
     report: dict[str, Any]
+
+    def __repr__(self) -> str:
+        count = 0 if self.segmentation is None else len(self.segmentation.segments)
+        return (f"Reconstruction({self.volume!r}, {count or 'no'} segment{'s' * (count != 1)}, "
+                f"{self.model.count} Gaussians)")
 
 
 @dataclass(frozen=True)
