@@ -38,10 +38,15 @@ _SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi)
 
 
 def save_model(path: PathLike, model: Model) -> None:
-    """Write `model`; the file at `path` appears whole or stays as it was.
+    """Write a model; the file appears whole, or what was there stays as it was.
 
-    One part of the Gaussians is in memory at a time.
-    Raises InputError unless the name ends in .safetensors, OutputError if the file cannot be written.
+    Args:
+        path: a file name that ends in .safetensors.
+        model: as in `Reconstruction.model`.  One part of its Gaussians is in memory at a time.
+
+    Raises:
+        InputError: the name does not end in .safetensors.
+        OutputError: the file cannot be written.
     """
     path = Path(path)
     check_output(path, MODEL_EXTENSION)
@@ -67,7 +72,11 @@ def load_model(path: PathLike) -> Model:
 
     Its Gaussians are read when they are drawn, as many as are needed, so the file must stay where it is.
 
-    Raises InputError if there is no such file, or if it is damaged, something else, or of a newer format.
+    Args:
+        path: a .safetensors file.
+
+    Raises:
+        InputError: there is no such file, or it is damaged, something else, or of a newer format.
     """
     path = Path(path)
     if not path.is_file():

@@ -20,8 +20,14 @@ STAGES = {"correspondence": 0.03, "learning": 0.33, "arbitration": 0.05, "fusion
 class Progress:
     """Where a reconstruction is.
 
-    fraction: how much of the stage `stage` is done; work in several slabs comes back to a stage, whose fraction then
-    goes on from where it was.  done: how much of everything is.  loss: where there is one.
+    Attributes:
+        stage: one of `STAGES`.
+        fraction: how much of the stage is done, 0 to 1.  Work in several slabs comes back to a stage, whose fraction
+            then goes on from where it was.
+        step: of the stage.
+        steps: how many steps the stage has; 0 where they are not counted.
+        loss: what is being minimised, where there is such a thing.
+        done: how much of everything is done, 0 to 1.
     """
 
     stage: str
