@@ -29,9 +29,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
                 spacing: Literal["isotropic", "input"] | float | None = None, preset: str | Preset = DEFAULT_PRESET,
                 device: str = "auto", seed: int = 0, progress: Callable[[Progress], None] | None = None,
                 should_stop: Callable[[], bool] | None = None) -> Reconstruction:
-    """Fill the gaps between the slices of a volume.
-
-    The defaults are those of the command line.
+    """Fill the gaps between the slices of a volume; the defaults are those of the command line.
 
     Args:
         volume: a path as for `read_image` (a file, or a folder of DICOM slices), a `SimpleITK.Image`, an image of
@@ -70,12 +68,9 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         >>> result = tgr.reconstruct(thick, spacing="isotropic", device="cpu")
         >>> result.volume
         Image(12 x 16 x 17 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))
-        >>> result.volume.to_sitk().GetSize()
-        (12, 16, 17)
     """
-    if isinstance(preset, str):
-        preset_named(preset)
-    choose(device)
+    preset = preset_named(preset) if isinstance(preset, str) else preset
+    choose(device)  # before the volume is read: what is not there is told at once
     image = _read(volume, Image, read_image)
     given = None if labels is None else aligned_to(_read(labels, Segmentation, read_segmentation), image.grid)
     slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()

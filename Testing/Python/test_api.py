@@ -73,6 +73,7 @@ def test_what_slicer_imports_needs_numpy_alone() -> None:
 
 
 def test_every_public_name_is_there() -> None:
+    assert len(tgr.__all__) == len(set(tgr.__all__)) and set(tgr.__all__) == {*tgr._HOMES, "__version__"}
     for name in tgr.__all__:
         assert getattr(tgr, name) is not None and name in dir(tgr)
     with pytest.raises(AttributeError, match="no attribute 'reconstrukt'"):
