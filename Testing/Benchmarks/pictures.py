@@ -205,7 +205,7 @@ def draw_in_3d(result: Path, step: int, output: Path) -> None:
     drawing.savefig(output, pil_kwargs={"optimize": True})
 
 
-def rendered(labels: np.ndarray, spacing: Sequence[float], pixels: int = 640) -> np.ndarray:
+def rendered(labels: np.ndarray, spacing: Sequence[float], pixels: int = 600) -> np.ndarray:
     """Return a picture [row, column, RGB] of the surfaces of `labels` [k, j, i], drawn without a window."""
     import vtk
     from vtk.util.numpy_support import vtk_to_numpy
@@ -224,8 +224,9 @@ def rendered(labels: np.ndarray, spacing: Sequence[float], pixels: int = 640) ->
     camera = renderer.GetActiveCamera()
     camera.SetViewUp(0, 0, 1)
     camera.SetPosition(-1.0, -0.75, 0.35)
-    renderer.ResetCamera()
-    camera.Zoom(1.5)
+    size = np.multiply(labels.shape[::-1], spacing)
+    renderer.ResetCamera(0, size[0], 0, size[1], 0, size[2])  # the same view whatever the labels reach
+    camera.Zoom(1.75)
     window.Render()
     grabber = vtk.vtkWindowToImageFilter()
     grabber.SetInput(window)
