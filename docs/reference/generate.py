@@ -46,11 +46,11 @@ def packages() -> dict[str, str]:
 
 def package_text(name: str, purpose: str) -> str:
     """Return the page of a package: all of its modules, in alphabetical order."""
-    folder = LIBRARY / name
+    folder, package = LIBRARY / name, f"{LIBRARY.name}.{name}"
     modules = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
-    whole = [f"{LIBRARY.name}.{name}.{module}" for module in modules] if folder.is_dir() else [f"{LIBRARY.name}.{name}"]
-    blocks = [f"## {full.rpartition('.')[2]} {{ #{full} }}\n\n::: {full}\n    options:\n      show_root_heading: false\n"
-              for full in whole]
+    whole = [f"{package}.{module}" for module in modules] if folder.is_dir() else [package]
+    blocks = [f"## {module.rpartition('.')[2]} {{ #{module} }}\n\n"
+              f"::: {module}\n    options:\n      show_root_heading: false\n" for module in whole]
     return f"# {name}\n\n{purpose[0].upper()}{purpose[1:]}.\n\n" + "\n".join(blocks)
 
 
@@ -65,8 +65,8 @@ def command_line_text() -> str:
     parser = build_parser()
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
     blocks = [f"## {name}\n\n```text\n{one.format_help()}```\n" for name, one in commands.items()]
-    return ("# Command line\n\n`triplane-gaussian-recon` and `python -m TriplaneGaussianReconLib` are the same program. "
-            "What follows is what `--help` prints.\n\n```text\n" + parser.format_help() + "```\n\n" + "\n".join(blocks))
+    return ("# Command line\n\n`triplane-gaussian-recon` and `python -m TriplaneGaussianReconLib` are the same "
+            "program. What follows is what `--help` prints.\n\n```text\n" + parser.format_help() + "```\n\n" + "\n".join(blocks))
 
 
 def _page(name: str) -> str:
