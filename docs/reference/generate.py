@@ -66,7 +66,8 @@ def command_line_text() -> str:
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
     blocks = [f"## {name}\n\n```text\n{one.format_help()}```\n" for name, one in commands.items()]
     return ("# Command line\n\n`triplane-gaussian-recon` and `python -m TriplaneGaussianReconLib` are the same "
-            "program. What follows is what `--help` prints.\n\n```text\n" + parser.format_help() + "```\n\n" + "\n".join(blocks))
+            f"program. What follows is what `--help` prints.\n\n```text\n{parser.format_help()}```\n\n"
+            + "\n".join(blocks))
 
 
 def _page(name: str) -> str:
