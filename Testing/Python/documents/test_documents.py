@@ -88,6 +88,14 @@ def test_the_citation_is_valid_and_of_this_version() -> None:
     assert citation["license"] == "Apache-2.0"
 
 
+def test_the_workflow_runs_folders_that_exist_and_both_ends_of_the_supported_pythons() -> None:
+    text = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    jobs = yaml.safe_load(text)["jobs"]
+    assert jobs["linux"]["strategy"]["matrix"]["python"] == ["3.10", "3.12"]
+    folders = re.findall(r"Testing/Python/\w+", text)
+    assert folders and all((ROOT / folder).is_dir() for folder in folders)
+
+
 def test_every_package_is_on_the_architecture_page_and_in_the_map() -> None:
     page = (ROOT / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
     library = ROOT / "TriplaneGaussianReconLib"
@@ -105,7 +113,8 @@ def test_sample_data_have_a_source_and_their_checksums() -> None:
 
 
 def test_the_documents_are_built_without_a_warning(tmp_path: Path) -> None:
-    built = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+    # Not --quiet, which drops the warnings before --strict counts them.
+    built = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
                            cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     command_line = (tmp_path / "reference" / "command_line" / "index.html").read_text(encoding="utf-8")
