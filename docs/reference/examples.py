@@ -1,4 +1,4 @@
-"""An extension of griffe, which reads docstrings for mkdocstrings: the section `Example:` is code, as `Examples:` is."""
+"""An extension of griffe, which reads docstrings for mkdocstrings: `Example:` is code, as `Examples:` is."""
 from __future__ import annotations
 
 import re
