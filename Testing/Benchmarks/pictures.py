@@ -147,9 +147,14 @@ def panels(truth: np.ndarray, step: int, result: np.ndarray) -> list[Panel]:
         return f"{metrics.psnr(true, made)[metrics.has_content(true)].mean():.1f} dB"
 
     linear = interpolated(truth, step)
-    return [Panel(f"every {step}th slice: what was used", thick(truth, step)),
+    return [Panel(f"every {ordinal(step)} slice: what was used", thick(truth, step)),
             Panel(f"linear interpolation, {quality(linear)}", linear),
             Panel(f"reconstructed, {quality(result)}", result), Panel("all slices: the truth", truth)]
+
+
+def ordinal(number: int) -> str:
+    """Return 2nd, 3rd, 4th and so on, of a number from 2 to 20."""
+    return str(number) + {2: "nd", 3: "rd"}.get(number, "th")
 
 
 def thick(array: np.ndarray, step: int) -> np.ndarray:
@@ -196,7 +201,7 @@ def draw_in_3d(result: Path, step: int, output: Path) -> None:
     truth = sitk.GetArrayFromImage(image)
     made = sitk.GetArrayFromImage(sitk.Resample(sitk.ReadImage(str(result)), image, sitk.Transform(),
                                                 sitk.sitkNearestNeighbor))
-    line = (Panel(f"labels on every {step}th slice: what was used", thick(truth, step)),
+    line = (Panel(f"labels on every {ordinal(step)} slice: what was used", thick(truth, step)),
             Panel("reconstructed", made), Panel("labels on all slices: the truth", truth))
     drawing = Figure(figsize=(PANEL_INCHES * 4, PANEL_INCHES * 1.33), dpi=DPI, layout="constrained", facecolor="white")
     for place, panel in zip(drawing.subplots(1, 3), line, strict=True):
