@@ -19,13 +19,16 @@ from gpu_bench import Bench, print_table
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.cuda.cache import FOLDER_VARIABLE
+from TriplaneGaussianReconLib.cuda.program import kernels
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation.evaluation import peak_memory
+from TriplaneGaussianReconLib.gaussians.activation_cuda import ACTIVATION
 from TriplaneGaussianReconLib.io.readers import read_image
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
+from TriplaneGaussianReconLib.rasterizer.cuda import SUMS
 from TriplaneGaussianReconLib.runtime.devices import choose
 from TriplaneGaussianReconLib.runtime.progress import STAGES
 
@@ -89,6 +92,9 @@ def perform(job: Job) -> dict[str, Any]:
         torch.cuda.synchronize()
     context = time.time()
     choose(job.device)
+    if on_gpu:
+        for program in (SUMS, ACTIVATION):  # which draw in the modes that are sums
+            kernels(device, program, torch.float32)
     ready = time.time()
     if on_gpu and job.cap:
         total = torch.cuda.get_device_properties(device).total_memory

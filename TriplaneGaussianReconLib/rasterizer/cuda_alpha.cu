@@ -344,8 +344,9 @@ peel(CLOUD_ARGUMENTS, STACK_ARGUMENTS, TILE_ARGUMENTS, const real* source, const
                 sums[7] = pull_v * in_v, sums[8] = pull_v * in_t, sums[9] = pull_t * in_t;
                 const real total = sixteen_over_warp(sums, lane);
                 const int moment = lane / 2;
-                const int count_here = min(SHAPE_MOMENTS + SLOT_MOMENTS * int(slots), SHAPE_MOMENTS + SLOT_MOMENTS);
-                if (lane % 2 == 0 && moment < count_here) add(to + moment, total * scale);
+                if (lane % 2 == 0
+                    && moment < min(SHAPE_MOMENTS + SLOT_MOMENTS * int(slots), SHAPE_MOMENTS + SLOT_MOMENTS))
+                    add(to + moment, total * scale);
             }
     });
 }
@@ -372,8 +373,8 @@ finish(CLOUD_ARGUMENTS, STACK_ARGUMENTS, double cutoff, const float* bounds, con
                                        unit_v * unit_v, unit_v * unit_t, unit_t * unit_t};
     const u64* from = moments + i * (SHAPE_MOMENTS + SLOT_MOMENTS * slots);
     for (int s = 0; s < cloud.slots; ++s) {
-        const u64* of_slot = from + SHAPE_MOMENTS + SLOT_MOMENTS * s;
-        for (int m = 0; m < SLOT_MOMENTS; ++m) slot[m] = real(i64(of_slot[m])) * scale * units[m];
+        for (int m = 0; m < SLOT_MOMENTS; ++m)
+            slot[m] = real(i64(from[SHAPE_MOMENTS + SLOT_MOMENTS * s + m])) * scale * units[m];
         finish_slot(cloud, i * cloud.slots + s, basis, slot, gradients, slot_pull);
     }
     for (int m = 0; m < SHAPE_MOMENTS; ++m) shape[m] = real(i64(from[m])) * scale * units[m];
