@@ -13,7 +13,7 @@ from ..errors import BackendUnavailableError, cause
 from .compiler import architecture_for, architectures, binary, require_packages
 from .source import Source
 
-_PROBE = Source(Path(__file__).parent, ("probe.cu",), {})
+PROBE = Source(Path(__file__).parent, ("probe.cu",), {})
 
 
 class Kernels:
@@ -75,7 +75,7 @@ def try_out(device: torch.device) -> None:
     Raises:
         BackendUnavailableError: Programs cannot be compiled for this GPU, or not be loaded; the message says why.
     """
-    kernels(device, _PROBE, torch.float32)
+    kernels(device, PROBE, torch.float32)
 
 
 @cache

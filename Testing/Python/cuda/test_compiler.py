@@ -22,7 +22,7 @@ from TriplaneGaussianReconLib.cuda.compiler import (
     require_packages,
     version,
 )
-from TriplaneGaussianReconLib.cuda.program import _PROBE
+from TriplaneGaussianReconLib.cuda.program import PROBE
 from TriplaneGaussianReconLib.errors import BackendUnavailableError
 from TriplaneGaussianReconLib.gaussians.activation_cuda import ACTIVATION
 from TriplaneGaussianReconLib.gaussians.triplane_cuda import TRIPLANE
@@ -52,7 +52,7 @@ EVERYWHERE = {"sums": SUMS.text(torch.float32), "alpha": ALPHA.text(torch.float3
 DOUBLE = {f"{name}-double": source.text(torch.float64)
           for name, source in (("sums", SUMS), ("alpha", ALPHA), ("activation", ACTIVATION))}
 PROGRAMS = {**EVERYWHERE, **DOUBLE, "fast": field("fast", 1), "paper": field("paper", 11),
-            "weighted": field("fast", 1, 1), "probe": _PROBE.text(torch.float32)}
+            "weighted": field("fast", 1, 1), "probe": PROBE.text(torch.float32)}
 COMPILATIONS = [(known, name) for known in KNOWN for name in PROGRAMS
                 if name in EVERYWHERE or known in (KNOWN[0], KNOWN[-1])]
 

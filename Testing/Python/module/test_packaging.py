@@ -93,6 +93,14 @@ def test_the_installed_library_is_complete(installed: Path) -> None:
     assert int(done.stdout) > 20
 
 
+def test_a_wheel_carries_all_files_of_the_library() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r"^\[tool\.setuptools\.package-data\]\nTriplaneGaussianReconLib = \[(.*)\]$", project, re.MULTILINE)
+    assert found
+    carried = {path for pattern in ast.literal_eval(f"({found[1]},)") for path in LIBRARY.glob(pattern)}
+    assert carried == {LIBRARY / file for file in files(LIBRARY) if not file.endswith(".py")}
+
+
 def test_every_test_for_the_application_is_run_there(build: Path) -> None:
     listed = set(re.findall(r"py_(\w+)", cmake("ctest", "--test-dir", build, "-N")))
     scripts = {path.stem for path in (MODULE / "Testing" / "Python").glob("*.py")}
