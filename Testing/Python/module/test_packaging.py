@@ -95,7 +95,7 @@ def test_the_installed_library_is_complete(installed: Path) -> None:
 
 def test_a_wheel_carries_all_files_of_the_library() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    found = re.search(r"^\[tool\.setuptools\.package-data\]\nTriplaneGaussianReconLib = \[(.*)\]$", project, re.MULTILINE)
+    found = re.search(r"^\[tool\.setuptools\.package-data\]\n\w+ = \[(.*)\]$", project, re.MULTILINE)
     assert found
     carried = {path for pattern in ast.literal_eval(f"({found[1]},)") for path in LIBRARY.glob(pattern)}
     assert carried == {LIBRARY / file for file in files(LIBRARY) if not file.endswith(".py")}
