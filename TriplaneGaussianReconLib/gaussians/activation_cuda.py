@@ -46,14 +46,16 @@ def _launch(name: str, like: Tensor, *arguments: Tensor) -> None:
 def activated(tilts: Tensor, in_plane: Tensor, log_depths: Tensor, raw_weights: Tensor) -> tuple[Tensor, Tensor]:
     """Compute what is drawn from what is trained; differentiable.
 
+    The arguments are fields of `GaussianParameters`, the results fields of `Gaussians`.
+
     Args:
-        tilts: (N, 2), and so on: the fields of `GaussianParameters` of these names.
+        tilts: (N, 2).
         in_plane: (N, 3).
         log_depths: (N,).
         raw_weights: (N,).
 
     Returns:
-        Precisions (N, 6) and weights (N,), as in `Gaussians`.
+        Precisions (N, 6) and weights (N,).
     """
     precisions, weights = _Activate.apply(tilts, in_plane, log_depths, raw_weights)
     return precisions, weights
