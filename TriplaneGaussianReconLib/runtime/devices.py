@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..config.names import DEVICES, Backend
-from ..cuda.program import kernels, macros
+from ..cuda.program import try_out
 from ..errors import BackendUnavailableError, InputError
 
 _LEAST_FREE = 1e9  # bytes of GPU memory; with less, not even small volumes fit
@@ -84,11 +84,11 @@ class Computer:
         return Gpu(torch.cuda.get_device_name(index), free + held, total)
 
     def try_out(self, device: torch.device) -> None:
-        """Make the rasterizer ready on a GPU, compiling it if need be, and compute something there with torch.
+        """Compile and load a kernel on a GPU, and compute something there with torch.
 
-        Raises BackendUnavailableError where the rasterizer cannot run, RuntimeError where torch cannot.
+        Raises BackendUnavailableError where kernels cannot run, RuntimeError where torch cannot.
         """
-        kernels(device, macros(torch.float32))
+        try_out(device)
         torch.ones(1, device=device).add(1).cpu()
 
 
