@@ -22,7 +22,7 @@ from ..data.output_grid import output_grid
 from ..data.selection import Selection
 from ..errors import InputError, OutputError, cause
 from ..io.atomic import write_array, write_json
-from ..pipeline.report import Report
+from ..pipeline.report import Report, Scope
 
 FORMAT = 1  # raised when an older program would misread the files
 STOP = "stop"  # a file of this name in the folder asks the worker to stop
@@ -124,6 +124,13 @@ class Outcome:
     segmentation: Segmentation | None
     report: Report
     model: Path | None
+
+    @property
+    def scope(self) -> Scope:
+        """Which slices were used for which voxels; raises InputError for a report that does not tell."""
+        if self.report.scope is None:
+            raise InputError("The report does not tell which slices were used. Run the job again.")
+        return self.report.scope
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; `model` must be there already, if there is one.

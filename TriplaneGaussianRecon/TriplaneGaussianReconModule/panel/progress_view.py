@@ -36,13 +36,14 @@ class ProgressView:
         self._view.setVisible(True)
 
     def onProgress(self, message: Message) -> None:
-        """Show a message of the worker; see `jobs`."""
+        """Show a message of the worker; see `jobs.protocol`."""
         if message["event"] == "started":
             # That it is the CPU, and why, is said in red where the device is chosen.
             self._device = "" if message["device"] == "cpu" else message["note"]
             return
         self._bar.setValue(round(1000 * message["done"]))
-        left, text = message["seconds_left"], wording.stage(message["stage"])
+        left, text = message["seconds_left"], wording.stage(
+            message["stage"], message["number"], message["count"])
         if left is not None:
             text = _("{stage}, {time} left").format(stage=text, time=wording.duration(left))
         self._text.setText("<br>".join(html.escape(line) for line in (text, self._device) if line))

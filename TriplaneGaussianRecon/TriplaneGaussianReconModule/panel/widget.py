@@ -107,7 +107,8 @@ class Panel:
         if parameters.segmentation is not None and not segmentIDs(parameters):
             return _("Check at least one segment, or choose no segmentation.")
         try:
-            requestOf(parameters).check(gridOf(parameters.inputVolume), parameters.segmentation is not None)
+            with wording.translatedErrors():
+                requestOf(parameters).check(gridOf(parameters.inputVolume), parameters.segmentation is not None)
         except InputError as error:
             return str(error)
         return ""
@@ -138,16 +139,16 @@ class Panel:
     def _meaning(self, grid: Grid, parameters: TriplaneGaussianReconParameterNode) -> tuple[str, str, str]:
         """What slice axis, trusted slices and output spacing mean; empty where that is not known."""
         request = requestOf(parameters)
-        axis = request.sliceAxis(grid)
+        axis = request.slice_axis(grid)
         meaning = wording.axisMeaning(worldGrid(parameters.inputVolume), axis)
         try:
             if parameters.trust is Trust.SEGMENTED:
-                trusted, spacing = _("The slices on which a chosen segment has a voxel."), request.spacing or None
+                trusted = _("The slices on which a chosen segment has a voxel.")
+                result = grid if isinstance(request.spacing, str) else output_grid(grid, axis, request.spacing)
             else:
-                selection = request.selection(grid)
+                plan = request.plan(grid)
+                selection, result = plan.selections[axis], plan.output
                 trusted = wording.trusted(selection.indices, selection.count, grid.spacing[AXES.index(axis)])
-                spacing = request.outputSpacing(grid, selection)
-            result = grid if spacing is None else output_grid(grid, axis, spacing)
         except InputError:  # the button says so
             return meaning, "", ""
         return meaning, trusted, wording.voxels(result)
@@ -241,7 +242,7 @@ class Panel:
         parameters = self._choices
         text = parameters.excludedSlices.strip()
         try:
-            axis = requestOf(parameters).sliceAxis(gridOf(parameters.inputVolume))
+            axis = requestOf(parameters).slice_axis(gridOf(parameters.inputVolume))
             index, view = shownSlice(parameters.inputVolume, axis)
             excluded = parse_numbers(text) if text else []
         except (InputError, ValueError) as error:

@@ -107,7 +107,7 @@ class Prepared:
                                 f"{meaning}.")
 
 
-def add(source: Frame, prepared: Prepared, account: RunRecord, sequences: Sequences | None = None,
+def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequences | None = None,
         models: TemporaryDirectory[str] | None = None) -> Results:
     """Put the results of a run into the scene; if that fails, nothing of them is left.
 
@@ -118,7 +118,7 @@ def add(source: Frame, prepared: Prepared, account: RunRecord, sequences: Sequen
     before, folder = set(_nodeIDs()), hierarchy.GetInvalidItemID()
     try:
         name = f"{source.proxy.GetName()} reconstructed"
-        nodes = _addNodes(name, source, prepared, account)
+        nodes = _addNodes(name, source, prepared, record)
         others = [] if sequences is None else _addBrowser(name, nodes, sequences)
         folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), nodes["volume"].GetName())
         for node in (*others, *nodes.values()):  # the browser first: while it is there, it replaces what goes away
@@ -136,7 +136,7 @@ def add(source: Frame, prepared: Prepared, account: RunRecord, sequences: Sequen
         _models[nodes["provenance"]] = models
         files = tuple(sorted(Path(models.name).iterdir()))
     return Results(nodes["volume"], nodes["confidence"], nodes.get("segmentation"), nodes["scores"],
-                   nodes["provenance"], folder, tuple(account.notes), files, tuple(others))
+                   nodes["provenance"], folder, tuple(record.notes), files, tuple(others))
 
 
 def remove(results: Results) -> None:
@@ -156,7 +156,7 @@ def remove(results: Results) -> None:
             scene.RemoveNode(node)
 
 
-def _addNodes(name: str, source: Frame, prepared: Prepared, account: RunRecord) -> dict[str, slicer.vtkMRMLNode]:
+def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord) -> dict[str, slicer.vtkMRMLNode]:
     """Add the nodes that every run leaves, by role."""
     nodes = {"volume": _addVolume(name, "volume", source, prepared)}
     _copyDisplay(source.proxy, nodes["volume"])
@@ -165,16 +165,16 @@ def _addNodes(name: str, source: Frame, prepared: Prepared, account: RunRecord) 
     if prepared.segmentation is not None and source.segmentationProxy is not None:
         nodes["segmentation"] = _addSegmentation(source.segmentationProxy, source, prepared, nodes["volume"])
     nodes["scores"] = _addNode("vtkMRMLTableNode", f"{name} slices", "scores")
-    table = account.table()
+    table = record.table()
     slicer.util.updateTableFromArray(nodes["scores"], [table[column] for column in COLUMNS], list(COLUMNS))
     for column, unit in UNITS.items():
         nodes["scores"].SetColumnUnitLabel(column, unit)
     for column, meaning in MEANINGS.items():
         nodes["scores"].SetColumnDescription(column, meaning)
     nodes["scores"].SetNodeReferenceID(INPUT, source.proxy.GetID())
-    nodes["scores"].SetAttribute(AXIS, account.reports[0]["axis"])
+    nodes["scores"].SetAttribute(AXIS, record.frames[0].scope.axis)
     nodes["provenance"] = _addNode("vtkMRMLTextNode", f"{name} provenance", "provenance")
-    nodes["provenance"].SetText(provenance(account))
+    nodes["provenance"].SetText(provenance(record))
     return nodes
 
 
