@@ -19,6 +19,7 @@ from ..errors import InputError
 
 T = TypeVar("T")
 D = TypeVar("D")
+K = TypeVar("K")
 PRODUCT = "TriplaneGaussianRecon"
 NOTICE = "Research software, not a medical device."
 
@@ -56,9 +57,9 @@ class SelfCheck:
     def from_json(cls, content: Any) -> SelfCheck:
         """Read what `to_json` made; raises InputError for anything else."""
         read = _Reader(content, "self_check")
-        per_slice: dict[str, float] = read.optional("per_slice", _mapping(_number), {})
+        per_slice: dict[int, float] = read.optional("per_slice", _mapping(_number, _index), {})
         return cls(read("band_68", _number), read("note", _text), read.optional("psnr_at_twice_the_gap", _number, None),
-                   read.optional("slices", _whole, 0), {_index(key): psnr for key, psnr in per_slice.items()})
+                   read.optional("slices", _whole, 0), per_slice)
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,7 @@ class Scope:
         read = _Reader(content, "report")
         if "axis" not in content:
             return None
-        selected = read("trusted", _mapping(_list(_whole)))
-        return cls(read("axis", _axis), {_axis(axis): indices for axis, indices in selected.items()},
+        return cls(read("axis", _axis), read("trusted", _mapping(_list(_whole), _axis)),
                    read("output_shape_kji", _list(_whole)), read("output_spacing_mm", _list(_number)),
                    read.optional("segments_left_out", _list(_text), None))
 
@@ -269,9 +269,9 @@ class Report:
         """
         read = _Reader(content, "report")
         return cls(Provenance.from_json(content), read("device_note", _text), read("slabs", _whole),
-                   read("gaussians", _whole), read("labels", _whole), read("weights", _mapping(_number)),
+                   read("gaussians", _whole), read("labels", _whole), read("weights", _mapping(_number, _text)),
                    read("residual_on_trusted_slices", _list(StackResidual.from_json)),
-                   read("seconds", _mapping(_number)), read("loss", _mapping(_number)), read("notes", _list(_text)),
+                   read("seconds", _mapping(_number, _text)), read("loss", _mapping(_number, _text)), read("notes", _list(_text)),
                    Scope.from_json(content), Files.from_json(content))
 
     def about(self, scope: Scope, files: Files | None = None) -> Report:
@@ -339,7 +339,7 @@ def _axis(value: Any) -> Axis:
 
 def _index(key: str) -> int:
     if not key.isdecimal():
-        raise InputError(f"The self_check is damaged: '{key}' is no number of a slice.")
+        raise ValueError(f"has the key '{key}', which is no number of a slice")
     return int(key)
 
 
@@ -352,10 +352,10 @@ def _list(convert: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
     return read
 
 
-def _mapping(convert: Callable[[Any], T]) -> Callable[[Any], dict[str, T]]:
-    def read(value: Any) -> dict[str, T]:
+def _mapping(convert: Callable[[Any], T], key: Callable[[Any], K]) -> Callable[[Any], dict[K, T]]:
+    def read(value: Any) -> dict[K, T]:
         if not isinstance(value, Mapping):
             raise ValueError("is no object with keys")
-        return {str(key): convert(entry) for key, entry in value.items()}
+        return {key(name): convert(entry) for name, entry in value.items()}
 
     return read
