@@ -51,8 +51,8 @@ def job(grid: Grid, segmentation: Segmentation) -> Job:
 
 def report() -> Report:
     provenance = Provenance("0.1.0", "fast", 7, "cpu", 3, SelfCheck(1.14, "Too few."))
-    return Report(provenance, "CPU.", 1, 100, 2, {"pchip": 1.0}, (StackResidual(0.5, 2.0, 40.0),), {"training": 1.5}, {},
-                  ("größer",), Scope("k", {"k": (0, 2, 4)}, SHAPE, (0.7, 0.9, 142.0), ()))
+    return Report(provenance, "CPU.", 1, 100, 2, {"pchip": 1.0}, (StackResidual(0.5, 2.0, 40.0),), {"training": 1.5},
+                  {}, ("größer",), Scope("k", {"k": (0, 2, 4)}, SHAPE, (0.7, 0.9, 142.0), ()))
 
 
 @pytest.fixture

@@ -57,8 +57,9 @@ def test_slices_of_several_axes_follow_from_a_request() -> None:
 
 
 @pytest.mark.parametrize(("request_", "spacing"), [
-    (Request(), 0.9), (Request(slices="every:2"), None), (Request(excluded="3"), None), (Request(spacing="input"), None),
-    (Request(slices="every:2", spacing="isotropic"), 0.9), (Request(spacing=1.35), 1.35), (Request(spacing=2.7), None),
+    (Request(), 0.9), (Request(slices="every:2"), None), (Request(excluded="3"), None),
+    (Request(spacing="input"), None), (Request(slices="every:2", spacing="isotropic"), 0.9),
+    (Request(spacing=1.35), 1.35), (Request(spacing=2.7), None),
     (Request(axis="i"), None), (Request(crossing=(("k", "all"),)), None)])
 def test_the_voxels_of_the_result_follow_from_a_request(request_: Request, spacing: float | None) -> None:
     plan = request_.plan(GRID)
