@@ -60,7 +60,7 @@ def stage(name: str, number: int, count: int) -> str:
 
 
 def axisMeaning(grid: Grid, axis: Axis) -> str:
-    """What slices along `axis` are to a radiologist: their plane, number, distance and order; `grid` in world space."""
+    """Slices along `axis` as a radiologist calls them: plane, number, distance and order; `grid` is in world space."""
     number = AXES.index(axis)
     direction = np.array(grid.direction)[:, number]
     nearest = int(np.abs(direction).argmax())
@@ -92,7 +92,7 @@ def voxels(grid: Grid) -> str:
 
 
 def expectation(found: Estimate, isBound: bool) -> str:
-    """How long it will take and how much memory; isBound: whether it takes no longer than that."""
+    """How long a reconstruction takes and how much memory; isBound: whether that is an upper bound."""
     text = _("Expected: {time}, {memory} of memory.")
     if isBound:
         text = _("Expected: at most {time}, {memory} of memory.")
@@ -104,7 +104,7 @@ def expectation(found: Estimate, isBound: bool) -> str:
 
 
 def quality(psnr: float) -> str:
-    """How good slices that were hidden came out, in a word or two."""
+    """The quality of slices that were hidden, in a word."""
     if psnr >= _HIGH:
         return _("high")
     return _("moderate") if psnr >= _MODERATE else _("low")

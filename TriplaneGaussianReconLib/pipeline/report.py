@@ -271,8 +271,8 @@ class Report:
         return cls(Provenance.from_json(content), read("device_note", _text), read("slabs", _whole),
                    read("gaussians", _whole), read("labels", _whole), read("weights", _mapping(_number, _text)),
                    read("residual_on_trusted_slices", _list(StackResidual.from_json)),
-                   read("seconds", _mapping(_number, _text)), read("loss", _mapping(_number, _text)), read("notes", _list(_text)),
-                   Scope.from_json(content), Files.from_json(content))
+                   read("seconds", _mapping(_number, _text)), read("loss", _mapping(_number, _text)),
+                   read("notes", _list(_text)), Scope.from_json(content), Files.from_json(content))
 
     def about(self, scope: Scope, files: Files | None = None) -> Report:
         """Return it with what the pipeline does not know."""

@@ -15,9 +15,10 @@ from TriplaneGaussianReconLib.errors import Cancelled, InputError, Reconstructio
 from TriplaneGaussianReconLib.jobs.estimates import Estimate, estimate
 from TriplaneGaussianReconLib.jobs.failures import explained
 from TriplaneGaussianReconLib.jobs.protocol import Message
+from TriplaneGaussianReconLib.jobs.request import Request
 
 from .. import wording
-from ..scene.frames import framesOf
+from ..scene.frames import Frame, framesOf
 from ..scene.nodes import gridOf, segmentIDsOf
 from ..scene.results import Results, remove
 from .parameters import TriplaneGaussianReconParameterNode
@@ -59,33 +60,33 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         scene stays as it was.
 
         Args:
-            volumeNode: A scalar volume. If a sequence browser shows a sequence in it, all frames are reconstructed.
+            volumeNode: A scalar volume. Where a sequence browser shows a sequence in it, each frame is reconstructed.
             segmentationNode: Drawn on some slices at least.
             segmentIDs: Which segments; None for all.
             sliceAxis: auto (the axis of the largest spacing), i, j or k.
             trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry
                 segmentation); or slice numbers: [0, 4, 8], range(0, 20, 4), an array.
             excludedSlices: Slices that are not to be trusted in any case; a list as text or as numbers.
-            outputSpacing: Mm between the slices of the result. With 0 the result has the voxels of the input, or, where
-                every slice is trusted, slices as close as the pixels are wide.
+            outputSpacing: Mm between the slices of the result. With 0 it has the voxels of the input, or, where every
+                slice is trusted, slices as close as the pixels are wide.
             preset: fast, balanced, best or paper.
-            device: auto, cpu, cuda, cuda:1.
+            device: auto, cpu, cuda, or cuda:1 and so on.
             seed: The same one gives the same result on the same device.
             keepModel: Keep the models, see `Results.models`.
             waitForCompletion: If false, return None at once.
-            progressCallback: Called with messages about progress (keys stage, number, count, done, seconds_left), and
-                at first with one about the device (keys device, note).
-            previewCallback: Called now and then with a slice [row, column] float32, in units of the volume, and a
-                message (keys axis, index).
-            completedCallback: Called when it is over, with Results and "", or with None and what went wrong, which is
-                "" if it was cancelled.
+            progressCallback: Called with messages: first about the device (keys device, note), then about progress
+                (keys stage, number, count, done, seconds_left).
+            previewCallback: Called with a slice [row, column] float32, in units of the volume, and a message (keys
+                axis, index).
+            completedCallback: Called at the end with the results and "", or with None and what went wrong, which is ""
+                if it was cancelled.
 
         Returns:
             The results; None if it was cancelled.
 
         Raises:
-            InputError: The request cannot be done; raised before anything starts.
-            ReconstructionError: Whatever goes wrong later, when waiting.
+            InputError: It cannot be done; raised before anything starts.
+            ReconstructionError: Something went wrong later, when waiting.
         """
         if self._run is not None:
             raise InputError(_("A reconstruction is running already. Wait until it is done, or cancel it."))
@@ -93,30 +94,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
         with wording.translatedErrors():
             request.check(gridOf(volumeNode), segmentationNode is not None)
-        loop, ends = qt.QEventLoop(), list[tuple[Results | None, Exception | None]]()
-
-        def end(results: Results | None, error: Exception | None) -> None:
-            self._run = None
-            ends.append((results, error))
-            try:
-                if completedCallback is not None:
-                    completedCallback(results, _message(error))
-            finally:
-                loop.quit()
-                self._tellObservers()
-
-        self._run = ReconstructionRun(self._process, request, framesOf(volumeNode, segmentationNode), chosen,
-                                      progressCallback or _ignore, previewCallback or _ignore, end)
-        self._run.start()
-        self._tellObservers()
-        if not waitForCompletion:
-            return None
-        if not ends:
-            loop.exec()
-        results, error = ends[0]
-        if error is not None and not isinstance(error, Cancelled):
-            raise error
-        return results
+        end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, progressCallback or _ignore,
+                          previewCallback or _ignore, completedCallback or _ignore)
+        return end.wait() if waitForCompletion else None
 
     def expected(self, volumeNode: slicer.vtkMRMLScalarVolumeNode,
                  segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *, sliceAxis: str = "auto",
@@ -134,8 +114,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         Raises:
             InputError: As `reconstruct` does.
         """
-        request, grid = requestFrom(sliceAxis, trustedSlices, excludedSlices, 0.0, preset, device, 0, False), gridOf(
-            volumeNode)
+        request = requestFrom(sliceAxis, trustedSlices, excludedSlices, 0.0, preset, device, seed=0, keepModel=False)
+        grid = gridOf(volumeNode)
         if request.needs_labels:
             request = replace(request, slices="all")
         with wording.translatedErrors():
@@ -159,9 +139,46 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         """Take the results of a reconstruction out of the scene again, as deleting their folder does."""
         remove(results)
 
+    def _start(self, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
+               onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
+               onCompleted: Callable[[Results | None, str], None]) -> _End:
+        """Start a run; returns its end, which can be waited for."""
+        end = _End()
+
+        def onEnd(results: Results | None, error: Exception | None) -> None:
+            self._run = None
+            end.results, end.error, end.isReached = results, error, True
+            try:
+                onCompleted(results, _message(error))
+            finally:
+                end.loop.quit()
+                self._tellObservers()
+
+        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, onProgress, onPreview, onEnd)
+        self._run.start()
+        self._tellObservers()
+        return end
+
     def _tellObservers(self) -> None:
         for tell in list(self.observers):
             tell()
+
+
+class _End:
+    """The end of a run: what came of it, once it is reached."""
+
+    def __init__(self) -> None:
+        self.results: Results | None = None
+        self.error: Exception | None = None
+        self.isReached, self.loop = False, qt.QEventLoop()
+
+    def wait(self) -> Results | None:
+        """Let the application go on until the end; raises the error, unless the run was cancelled."""
+        if not self.isReached:
+            self.loop.exec()
+        if self.error is not None and not isinstance(self.error, Cancelled):
+            raise self.error
+        return self.results
 
 
 def _message(error: Exception | None) -> str:

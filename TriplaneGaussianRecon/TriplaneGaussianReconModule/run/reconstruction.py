@@ -1,4 +1,4 @@
-"""One reconstruction from nodes to nodes: job out, worker, outcome in, frame after frame, whole or not at all."""
+"""One reconstruction from nodes to nodes, frame after frame: all results enter the scene at the end, or none."""
 from __future__ import annotations
 
 import logging
@@ -81,7 +81,7 @@ class ReconstructionRun:
             self._process.cancel()
 
     def interrupt(self, reason: Exception) -> None:
-        """End it at once; when this returns nothing of it is left."""
+        """End it by force; nothing of it is left when this returns."""
         self._reason = reason
         if self._process.state == "idle":
             self._steps.abort(reason)
@@ -113,7 +113,7 @@ class ReconstructionRun:
 
     def _frame(self, frame: Frame, record: RunRecord, models: TemporaryDirectory[str] | None
                ) -> Generator[Any, None, Prepared]:
-        """Reconstruct one frame; what is left of it afterwards is in memory alone."""
+        """Reconstruct one frame; its files are gone afterwards."""
         state, grid = stateOf(frame.volume, frame.segmentation), gridOf(frame.volume)
         scalarType = frame.volume.GetImageData().GetScalarType()
         with _folder() as folder:
@@ -176,7 +176,7 @@ class ReconstructionRun:
             self._call(self._onPreview, read_preview(self._folder, message), message)
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
-        """Call what belongs to others; if it fails the run ends, and whoever started it is told why."""
+        """Call a callback of somebody else; if it fails, the run ends with its error."""
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001
@@ -206,7 +206,7 @@ def _ignore(message: Message) -> None:
 
 
 def _emptied(folder: Path) -> Generator[None, None, None]:
-    """Delete files one at a time, since large ones take a while; what cannot be deleted yet is left to the folder's."""
+    """Delete files one at a time, since large ones take a while; the folder's own clean-up takes the rest."""
     for path in list(folder.iterdir()):
         with suppress(OSError):
             path.unlink()
