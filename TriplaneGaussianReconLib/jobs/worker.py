@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from enum import IntEnum
 from pathlib import Path
@@ -113,7 +114,8 @@ class Pace:
         now = time.monotonic()
         if progress.stage not in self._logged:
             self._logged.add(progress.stage)
-            print(progress.title, file=sys.stderr, flush=True)
+            with suppress(OSError):  # nobody reads the log
+                print(progress.title, file=sys.stderr, flush=True)
         if now - self._sent >= _BETWEEN_MESSAGES:
             self._sent = now
             self._messages.send("progress", stage=progress.stage, number=progress.number, count=progress.count,
