@@ -18,6 +18,7 @@ import torch
 from gpu_bench import Bench, print_table
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.config.stages import STAGES
 from TriplaneGaussianReconLib.cuda.cache import FOLDER_VARIABLE
 from TriplaneGaussianReconLib.cuda.program import kernels
 from TriplaneGaussianReconLib.data.geometry import Grid
@@ -30,7 +31,6 @@ from TriplaneGaussianReconLib.io.readers import read_image
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
 from TriplaneGaussianReconLib.rasterizer.cuda import SUMS
 from TriplaneGaussianReconLib.runtime.devices import choose
-from TriplaneGaussianReconLib.runtime.progress import STAGES
 
 CAP = 8e9  # bytes of GPU memory that the large volume may take
 
@@ -129,8 +129,8 @@ def perform(job: Job) -> dict[str, Any]:
         reports.append(reconstruct(observations, image.grid, preset=job.preset, device=job.device).report)
         seconds.append(time.perf_counter() - start)
     return {"imports": imported, "context": context - imported, "kernels": ready - context, "seconds": seconds,
-            "stages": [report["seconds"] for report in reports], "slabs": reports[-1]["slabs"],
-            "gaussians": reports[-1]["gaussians"], "voxels": image.array.size, "host": peak_memory() or 0,
+            "stages": [dict(report.seconds) for report in reports], "slabs": reports[-1].slabs,
+            "gaussians": reports[-1].gaussians, "voxels": image.array.size, "host": peak_memory() or 0,
             "allocated": torch.cuda.max_memory_allocated(device) if on_gpu else 0,
             "reserved": torch.cuda.max_memory_reserved(device) if on_gpu else 0}
 

@@ -81,7 +81,7 @@ def test_default_methods_are_the_classical_ones_fast_and_eclare_where_it_is(
     from TriplaneGaussianReconLib.evaluation import evaluation
 
     asked = []
-    monkeypatch.setattr(evaluation, "run", lambda *_: evaluation.Outcome(failure="not tried"))
+    monkeypatch.setattr(evaluation, "run", lambda *_: evaluation.MethodOutcome(failure="not tried"))
     monkeypatch.setattr("TriplaneGaussianReconLib.command_line.evaluate.note", asked.append)
     assert run("evaluate", "volume.nrrd", "--keep-every", 2) == 1  # as all of them failed
     assert [text.split(": ")[1] for text in asked[1:]] == [*evaluation.default_methods(False), "fast"]
