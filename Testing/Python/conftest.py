@@ -18,7 +18,7 @@ from evaluation_case import evaluated
 import TriplaneGaussianReconLib.rasterizer
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.evaluation.evaluation import Report
+from TriplaneGaussianReconLib.evaluation.report import EvaluationReport
 from TriplaneGaussianReconLib.runtime.stop_signals import STOP_SIGNALS
 from TriplaneGaussianReconLib.runtime.threads import serial_torch
 
@@ -105,7 +105,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def report() -> Report:
+def report() -> EvaluationReport:
     """What the evaluation says of the case in `evaluation_case`."""
     return evaluated()
 

@@ -15,11 +15,11 @@ from ..data.images import Image, Segmentation, aligned_to
 from ..data.observations import Observations
 from ..data.selection import Selection
 from ..errors import MissingPackageError, ReconstructionError
-from ..evaluation import evaluation
-from ..evaluation import figure as comparison_figure
-from ..evaluation import table as evaluation_report
 from ..evaluation.eclare import Eclare
-from ..evaluation.evaluation import Method, MethodResult
+from ..evaluation.evaluate import evaluate
+from ..evaluation.figure import figure
+from ..evaluation.methods import Method, MethodResult, baseline_names
+from ..evaluation.table import table, to_json
 from ..io.atomic import check_output
 from ..io.readers import read_image, read_segmentation
 from ..pipeline.reconstruction import Memory, reconstruct
@@ -29,7 +29,7 @@ from .console import note
 
 @dataclass(frozen=True)
 class PresetMethod:
-    """A preset of this library as a method to compare; see `evaluation.Method`."""
+    """A preset of this library as a method to compare; see `evaluation.methods.Method`."""
 
     preset: Preset
     device: str
@@ -73,23 +73,22 @@ def run(arguments: Namespace) -> None:
     segmentation = aligned_to(read_segmentation(arguments.labels), image.grid) if arguments.labels else None
     names = _names(arguments, segmentation is not None)
     if "eclare" in names:
-        Eclare(arguments.eclare_python, arguments.device).prepare()  # rather than hours later
-    report = evaluation.evaluate(image, segmentation, axis, selection, names, _others(arguments),
-                                 lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"))
-    console = Console()
-    console.print(evaluation_report.table(report))
+        Eclare(arguments.eclare_python, arguments.device).prepare()  # a mistake shows now rather than hours later
+    report = evaluate(image, segmentation, axis, selection, names, _further_methods(arguments),
+                      lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"))
+    Console().print(table(report))
     if arguments.json:
-        evaluation_report.to_json(report, arguments.json)
+        to_json(report, arguments.json)
         print(f"scores:  {arguments.json}")
     if all(row.failure is not None for row in report.rows):
         raise ReconstructionError("No method succeeded. The table says why.")
     if arguments.figure:
-        comparison_figure.figure(report, arguments.figure)
+        figure(report, arguments.figure)
         print(f"figure:  {arguments.figure}")
 
 
-def _others(arguments: Namespace) -> dict[str, Method]:
-    """The methods to choose from that are not classical."""
+def _further_methods(arguments: Namespace) -> dict[str, Method]:
+    """The methods to choose from that are no baselines."""
     presets = {name: PresetMethod(preset, arguments.device, arguments.seed)
                for name, preset in {**PRESETS, "innergs-style": INNERGS_STYLE}.items()}
     return {**presets, "eclare": Eclare(arguments.eclare_python, arguments.device)}
@@ -100,7 +99,7 @@ def _names(arguments: Namespace, labels: bool) -> list[str]:
     if arguments.methods is not None:
         return [name.strip() for name in arguments.methods.split(",")]
     eclare = ["eclare"] if arguments.eclare_python is not None else []
-    return [*evaluation.default_methods(labels), DEFAULT_PRESET, *eclare]
+    return [*baseline_names(labels), DEFAULT_PRESET, *eclare]
 
 
 def _check_paths(arguments: Namespace) -> None:
