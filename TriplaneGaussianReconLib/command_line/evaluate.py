@@ -5,11 +5,12 @@ from argparse import Namespace
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from ..config.baseline_presets import INNERGS_STYLE
-from ..config.presets import DEFAULT_PRESET, PRESETS, Preset
+from ..config.presets import DEFAULT_PRESET, PRESETS, NetworkConfig, Preset, Training
 from ..data.geometry import Axis, Grid
 from ..data.images import Image, Segmentation, aligned_to
 from ..data.observations import Observations
@@ -26,6 +27,8 @@ from ..pipeline.reconstruction import Memory, reconstruct
 from ..runtime.devices import choose
 from .console import note
 
+Effort = TypeVar("Effort", Training, NetworkConfig)
+
 
 @dataclass(frozen=True)
 class PresetMethod:
@@ -36,9 +39,11 @@ class PresetMethod:
     seed: int
 
     def prepare(self) -> None:
-        """Import and compile, by reconstructing a tiny volume with labels, and without."""
-        few = replace(self.preset, grid_size=min(self.preset.grid_size, 4),
-                      training=replace(self.preset.training, steps=min(self.preset.training.steps, 2)))
+        """Import and compile, by reconstructing a tiny volume in few steps, with labels and without."""
+        few = replace(self.preset, grid_size=min(self.preset.grid_size, 4), training=_brief(self.preset.training),
+                      prior=self.preset.prior and _brief(self.preset.prior),
+                      fusion=self.preset.fusion and _brief(self.preset.fusion),
+                      labels=self.preset.labels and _brief(self.preset.labels))
         grid = Grid((7, 24, 24))
         random = np.random.default_rng(0).random(grid.shape, np.float32)
         labels = Segmentation.from_labelmap((random > 0.5).astype(np.uint8), grid)
@@ -57,6 +62,11 @@ class PresetMethod:
             layers[:len(result.segmentation.layers)] = result.segmentation.layers
         return MethodResult(result.volume.array, layers, result.confidence.array,
                             result.report["self_check"]["band_68"])
+
+
+def _brief(training: Effort) -> Effort:
+    """The same with two steps at most."""
+    return replace(training, steps=min(training.steps, 2))
 
 
 def run(arguments: Namespace) -> None:
