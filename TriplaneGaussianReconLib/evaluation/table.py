@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..io.atomic import write_json
-from . import metrics
+from . import metrics, scores
 from .report import EvaluationReport, MethodScores
-from .scores import METRICS
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-_COLUMNS = tuple(metric for metric in METRICS if metric.title)
 
 
 def table(report: EvaluationReport) -> Table:
@@ -25,15 +22,15 @@ def table(report: EvaluationReport) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    best = _best_baselines(report)
+    best, columns = _best_baselines(report), [metric for metric in scores.METRICS if metric.title]
     result = Table(caption=escape("\n".join(_remarks(report))), caption_justify="left", box=SIMPLE)
     result.add_column("Method", no_wrap=True)
-    for metric in _COLUMNS:
+    for metric in columns:
         result.add_column(metric.heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in report.rows:
         if row.failure is None:
             result.add_row(escape(f"{row.name} *" if row.name in best else row.name),
-                           *(metric.text(row.scores.get(metric.name)) for metric in _COLUMNS),
+                           *(metric.text(row.scores.get(metric.name)) for metric in columns),
                            style=None if row.is_baseline else "bold")
     return result
 
@@ -51,7 +48,7 @@ def to_json(report: EvaluationReport, path: str | os.PathLike[str]) -> None:
 def _values(row: MethodScores) -> dict[str, Any]:
     """All scores by name, those of a group in an object of their own; null for what does not apply."""
     values: dict[str, Any] = {}
-    for metric in METRICS:
+    for metric in scores.METRICS:
         score = row.scores.get(metric.name)
         if not metric.group:
             values[metric.name] = score.value if score is not None else None

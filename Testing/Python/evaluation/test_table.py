@@ -12,9 +12,11 @@ from evaluation_case import HIDDEN, KEEP, moving_case, row
 from rich.console import Console
 
 from TriplaneGaussianReconLib.data.images import Segmentation
-from TriplaneGaussianReconLib.evaluation.comparison import Score
+from TriplaneGaussianReconLib.evaluation import scores
+from TriplaneGaussianReconLib.evaluation.comparison import Comparison, Score
 from TriplaneGaussianReconLib.evaluation.evaluate import evaluate
 from TriplaneGaussianReconLib.evaluation.report import EvaluationReport, MethodScores
+from TriplaneGaussianReconLib.evaluation.scores import Metric
 from TriplaneGaussianReconLib.evaluation.table import table, to_json
 
 
@@ -72,6 +74,25 @@ def test_json_is_strict_and_complete(report: EvaluationReport, tmp_path: Path) -
     assert rows["linear"]["band_68"] is rows["linear"]["dice"] is rows["linear"]["semantic_loss"] is None
     assert rows["failing"]["failure"] == "ValueError: no [such] thing"
     assert rows["failing"]["image"] is None
+
+
+def test_a_metric_that_is_entered_shows_in_table_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def largest_error(case: Comparison) -> Score | None:
+        return Score(float(case.image.error.max())) if case.image is not None else None
+
+    entered = Metric("largest_error", largest_error, "Largest error", "%", decimals=1, factor=100.0)
+    monkeypatch.setattr(scores, "METRICS", (*scores.METRICS, entered))
+    image, segmentation = moving_case()
+    scored = evaluate(image, segmentation, "k", KEEP, ["linear", "label-nearest"])
+    value = row(scored, "linear").scores["largest_error"].value
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table(scored))
+    assert "Largest" in console.file.getvalue()
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert f"{100 * value:.1f}" in next(line for line in lines if line[:2] == ["linear", "*"])
+    to_json(scored, tmp_path / "scores.json")
+    saved = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["rows"]
+    assert [one["largest_error"] for one in saved] == [value, None]
 
 
 def test_undefined_scores_become_null(report: EvaluationReport, tmp_path: Path) -> None:
