@@ -25,6 +25,7 @@ from TriplaneGaussianReconLib.data.model_space import ModelSpaceData
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.evaluation.scores import image_scores
 from TriplaneGaussianReconLib.fitting.slab_fitting import Fitting, Task
 from TriplaneGaussianReconLib.gaussians.triplane import Attribute
 from TriplaneGaussianReconLib.io.readers import read_image
@@ -90,7 +91,7 @@ class Case:
         truth, estimate = self.image.array[hidden], np.clip(result.volume.array[hidden], 0.0, 1.0)
         shown = metrics.has_content(truth)
         ratio = np.abs(truth - estimate)[shown] / np.maximum(result.confidence.array[hidden][shown], 1e-6)
-        return {"psnr": metrics.image_scores(truth, estimate).psnr, "seconds": seconds,
+        return {"psnr": image_scores(truth, estimate)["psnr"].value, "seconds": seconds,
                 "factor": float(np.quantile(ratio, 0.68))}
 
 

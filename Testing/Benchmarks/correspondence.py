@@ -27,6 +27,7 @@ import torch
 
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.evaluation.scores import image_scores
 from TriplaneGaussianReconLib.io.readers import read_image
 from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATIONS, Neighbours, candidates
 from TriplaneGaussianReconLib.registration.optical_flow import SMOOTHNESS, correspond, warp
@@ -63,7 +64,7 @@ class Case:
             gap = int(np.searchsorted(self.kept, wanted)) - 1
             width = self.kept[gap + 1] - self.kept[gap]
             estimate[number] = predict(gap, float((wanted - self.kept[gap]) / width))
-        return metrics.image_scores(self.slices[self.held_out], estimate).psnr
+        return image_scores(self.slices[self.held_out], estimate)["psnr"].value
 
 
 def straight(first: np.ndarray, second: np.ndarray) -> np.ndarray:

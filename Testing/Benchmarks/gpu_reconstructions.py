@@ -25,7 +25,7 @@ from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
-from TriplaneGaussianReconLib.evaluation.evaluation import peak_memory
+from TriplaneGaussianReconLib.evaluation.peak_memory import peak_memory
 from TriplaneGaussianReconLib.gaussians.activation_cuda import ACTIVATION
 from TriplaneGaussianReconLib.io.readers import read_image
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct

@@ -22,6 +22,7 @@ from TriplaneGaussianReconLib.data.images import Image
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.evaluation.scores import image_scores
 from TriplaneGaussianReconLib.io.readers import read_image
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
 
@@ -61,8 +62,8 @@ def main() -> None:
         start = time.perf_counter()
         result = reconstruct(observations, image.grid, preset=variants(args.grid_steps)[name])
         seconds = time.perf_counter() - start
-        scores = metrics.image_scores(image.array[held_out], result.volume.array[held_out])
-        print(f"| {name} | {scores.psnr:.2f} | {scores.ssim:.4f} | "
+        scores = image_scores(image.array[held_out], result.volume.array[held_out])
+        print(f"| {name} | {scores['psnr'].value:.2f} | {scores['ssim'].value:.4f} | "
               f"{result.report.residuals[0].psnr:.1f} | {result.report.gaussians} | "
               f"{seconds:.0f} |", flush=True)
 

@@ -1,6 +1,7 @@
 """Small synthetic data that several test files share."""
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -19,7 +20,7 @@ from evaluation_case import evaluated
 import TriplaneGaussianReconLib.rasterizer
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.evaluation.evaluation import Report
+from TriplaneGaussianReconLib.evaluation.report import EvaluationReport
 from TriplaneGaussianReconLib.runtime.stop_signals import STOP_SIGNALS
 from TriplaneGaussianReconLib.runtime.threads import serial_torch
 
@@ -28,8 +29,30 @@ Direction = tuple[tuple[float, float, float], ...]
 
 
 def pytest_configure() -> None:
-    """The presets learn for a few steps only in this process: what they would learn is tested by itself, and in
-    programs that tests start.  This comes before test modules are imported, so that none holds an unshortened preset.
+    """Comes before test modules are imported, so that none holds an unshortened preset."""
+    share_processors()
+    shorten_presets()
+
+
+def share_processors() -> None:
+    """Of several workers (pytest-xdist), each takes its share of the processors, and so do programs that tests start.
+
+    Threads of OpenMP spin while they wait for each other.  With more of them than processors, that takes most of the
+    time.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        share = max((os.cpu_count() or 1) // workers, 1)
+        torch.set_num_threads(share)
+        cv2.setNumThreads(share)
+        numba.set_num_threads(min(share, numba.config.NUMBA_NUM_THREADS))
+        os.environ.setdefault("OMP_NUM_THREADS", str(share))
+
+
+def shorten_presets() -> None:
+    """The presets learn for a few steps only in this process.
+
+    What they would learn is tested by itself, and in programs that tests start.
     """
     def brief(effort: Any) -> Any:
         return effort and replace(effort, steps=min(effort.steps, 20), width=8, blocks=1, batch=8, views=1)
@@ -108,7 +131,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def report() -> Report:
+def report() -> EvaluationReport:
     """What the evaluation says of the case in `evaluation_case`."""
     return evaluated()
 

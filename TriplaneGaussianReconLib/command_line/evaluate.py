@@ -5,40 +5,45 @@ from argparse import Namespace
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from ..config.baseline_presets import INNERGS_STYLE
-from ..config.presets import DEFAULT_PRESET, PRESETS, Preset
+from ..config.presets import DEFAULT_PRESET, PRESETS, NetworkConfig, Preset, Training
 from ..data.geometry import Axis, Grid
 from ..data.images import Image, Segmentation, aligned_to
 from ..data.observations import Observations
 from ..data.selection import Selection
 from ..errors import MissingPackageError, ReconstructionError
-from ..evaluation import evaluation
-from ..evaluation import figure as comparison_figure
-from ..evaluation import table as evaluation_report
 from ..evaluation.eclare import Eclare
-from ..evaluation.evaluation import Method, MethodResult
+from ..evaluation.evaluate import evaluate
+from ..evaluation.figure import figure
+from ..evaluation.methods import Method, MethodResult, baseline_names
+from ..evaluation.table import table, to_json
 from ..io.atomic import check_output
 from ..io.readers import read_image, read_segmentation
 from ..pipeline.reconstruction import Memory, reconstruct
 from ..runtime.devices import choose
 from .console import note
 
+Effort = TypeVar("Effort", Training, NetworkConfig)
+
 
 @dataclass(frozen=True)
 class PresetMethod:
-    """A preset of this library as a method to compare; see `evaluation.Method`."""
+    """A preset of this library as a method to compare; see `evaluation.methods.Method`."""
 
     preset: Preset
     device: str
     seed: int
 
     def prepare(self) -> None:
-        """Import and compile, by reconstructing a tiny volume with labels, and without."""
-        few = replace(self.preset, grid_size=min(self.preset.grid_size, 4),
-                      training=replace(self.preset.training, steps=min(self.preset.training.steps, 2)))
+        """Import and compile, by reconstructing a tiny volume in few steps, with labels and without."""
+        few = replace(self.preset, grid_size=min(self.preset.grid_size, 4), training=_brief(self.preset.training),
+                      prior=self.preset.prior and _brief(self.preset.prior),
+                      fusion=self.preset.fusion and _brief(self.preset.fusion),
+                      labels=self.preset.labels and _brief(self.preset.labels))
         grid = Grid((7, 24, 24))
         random = np.random.default_rng(0).random(grid.shape, np.float32)
         labels = Segmentation.from_labelmap((random > 0.5).astype(np.uint8), grid)
@@ -59,6 +64,11 @@ class PresetMethod:
                             result.report.self_check.band_68)
 
 
+def _brief(training: Effort) -> Effort:
+    """The same with two steps at most."""
+    return replace(training, steps=min(training.steps, 2))
+
+
 def run(arguments: Namespace) -> None:
     """Do what `evaluate` was asked for; raises a ReconstructionError for whatever is wrong."""
     from rich.console import Console
@@ -73,23 +83,22 @@ def run(arguments: Namespace) -> None:
     segmentation = aligned_to(read_segmentation(arguments.labels), image.grid) if arguments.labels else None
     names = _names(arguments, segmentation is not None)
     if "eclare" in names:
-        Eclare(arguments.eclare_python, arguments.device).prepare()  # rather than hours later
-    report = evaluation.evaluate(image, segmentation, axis, selection, names, _others(arguments),
-                                 lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"))
-    console = Console()
-    console.print(evaluation_report.table(report))
+        Eclare(arguments.eclare_python, arguments.device).prepare()  # a mistake shows now rather than hours later
+    report = evaluate(image, segmentation, axis, selection, names, _further_methods(arguments),
+                      lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"))
+    Console().print(table(report))
     if arguments.json:
-        evaluation_report.to_json(report, arguments.json)
+        to_json(report, arguments.json)
         print(f"scores:  {arguments.json}")
     if all(row.failure is not None for row in report.rows):
         raise ReconstructionError("No method succeeded. The table says why.")
     if arguments.figure:
-        comparison_figure.figure(report, arguments.figure)
+        figure(report, arguments.figure)
         print(f"figure:  {arguments.figure}")
 
 
-def _others(arguments: Namespace) -> dict[str, Method]:
-    """The methods to choose from that are not classical."""
+def _further_methods(arguments: Namespace) -> dict[str, Method]:
+    """The methods to choose from that are no baselines."""
     presets = {name: PresetMethod(preset, arguments.device, arguments.seed)
                for name, preset in {**PRESETS, "innergs-style": INNERGS_STYLE}.items()}
     return {**presets, "eclare": Eclare(arguments.eclare_python, arguments.device)}
@@ -100,7 +109,7 @@ def _names(arguments: Namespace, labels: bool) -> list[str]:
     if arguments.methods is not None:
         return [name.strip() for name in arguments.methods.split(",")]
     eclare = ["eclare"] if arguments.eclare_python is not None else []
-    return [*evaluation.default_methods(labels), DEFAULT_PRESET, *eclare]
+    return [*baseline_names(labels), DEFAULT_PRESET, *eclare]
 
 
 def _check_paths(arguments: Namespace) -> None:

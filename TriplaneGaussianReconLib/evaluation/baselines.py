@@ -1,10 +1,6 @@
-"""The ways of filling slices that a user could pick today, as peers to measure against.
+"""Baselines: the ways of filling slices that a user could pick today, to measure against.
 
-Each function is `(positions, slices, wanted) -> filled`:
-positions: (P,) ascending slice positions, at least two, any gaps, in one unit with `wanted`.
-slices: [P, row, column], float32 intensities or integer labels.
-wanted: (W,) positions to fill; beyond the first and the last slice these are repeated.
-filled: [W, row, column], float32 or the labels' type.
+Each is an `Interpolator`.  To add one, write its function and enter it in `IMAGE_METHODS` or `LABEL_METHODS`.
 """
 from __future__ import annotations
 
@@ -14,54 +10,60 @@ import numpy as np
 
 from ..errors import InputError, ReconstructionError
 
+# Called with:
+#   positions: (P,) ascending positions of the slices, at least two, any gaps, in one unit with `targets`.
+#   slices: [P, row, column], float32 intensities or integer labels.
+#   targets: (T,) positions to fill; before the first and behind the last slice, that slice is repeated.
+# Returns [T, row, column], float32 or the labels' type.  Raises InputError for fewer than two slices, or positions that
+# do not ascend.
 Interpolator = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
-_ABSENT = -4.0  # pixels, the signed distance to a label on a slice without it: it ends part of the way there
+_ABSENT = -4.0  # pixels, the signed distance to a label on a slice without it, so that it ends on the way there
 
 
-def nearest(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def nearest(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Copy the nearest slice, the earlier one where two are equally near; for intensities and labels."""
-    positions, wanted = _checked(positions, slices, wanted)
-    return slices[np.abs(wanted[:, None] - positions).argmin(1)]
+    positions, targets = _checked(positions, slices, targets)
+    return slices[np.abs(targets[:, None] - positions).argmin(1)]
 
 
-def linear(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def linear(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Blend the two neighbouring slices by distance."""
-    positions, wanted = _checked(positions, slices, wanted)
-    filled = np.empty((len(wanted), *slices.shape[1:]), np.float32)
-    for number, position in enumerate(wanted):
+    positions, targets = _checked(positions, slices, targets)
+    filled = np.empty((len(targets), *slices.shape[1:]), np.float32)
+    for number, position in enumerate(targets):
         filled[number] = _blend(positions, slices, position)
     return filled
 
 
-def cubic(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def cubic(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Cubic spline through each pixel's values."""
     from scipy.interpolate import CubicSpline
 
-    positions, wanted = _checked(positions, slices, wanted)
-    return CubicSpline(positions, slices, axis=0)(wanted).astype(np.float32)
+    positions, targets = _checked(positions, slices, targets)
+    return CubicSpline(positions, slices, axis=0)(targets).astype(np.float32)
 
 
-def pchip(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def pchip(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Monotone piecewise cubic through each pixel's values: no overshoot."""
     from scipy.interpolate import PchipInterpolator
 
-    positions, wanted = _checked(positions, slices, wanted)
-    return PchipInterpolator(positions, slices, axis=0)(wanted).astype(np.float32)
+    positions, targets = _checked(positions, slices, targets)
+    return PchipInterpolator(positions, slices, axis=0)(targets).astype(np.float32)
 
 
-def flow(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def flow(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Warp both neighbours along the optical flow between them and blend: registration-based interpolation.
 
     The flow's weights are set for intensities in [0, 1].
     """
     from scipy.ndimage import map_coordinates
 
-    positions, wanted = _checked(positions, slices, wanted)
+    positions, targets = _checked(positions, slices, targets)
     pixels = np.stack(np.meshgrid(*map(np.arange, slices.shape[1:]), indexing="ij")).astype(np.float32)
     shifts: dict[int, np.ndarray] = {}
-    filled = np.empty((len(wanted), *slices.shape[1:]), np.float32)
-    for number, position in enumerate(wanted):
+    filled = np.empty((len(targets), *slices.shape[1:]), np.float32)
+    for number, position in enumerate(targets):
         first, share = _gap(positions, position)
         if share in (0.0, 1.0):
             filled[number] = slices[first + int(share)]
@@ -75,28 +77,30 @@ def flow(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np.nd
     return filled
 
 
-def shape(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def shape(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Shape-based interpolation: each label's signed distance (pixels) is blended linearly, the largest wins."""
     from scipy.ndimage import distance_transform_edt
 
-    positions, wanted = _checked(positions, slices, wanted)
-    filled = np.zeros((len(wanted), *slices.shape[1:]), slices.dtype)
+    positions, targets = _checked(positions, slices, targets)
+    filled = np.zeros((len(targets), *slices.shape[1:]), slices.dtype)
     best = np.full(filled.shape, -np.inf)
     for label in np.unique(slices):
         distances = [distance_transform_edt(mask) - distance_transform_edt(~mask) if mask.any()
                      else np.full(mask.shape, _ABSENT) for mask in slices == label]
-        for number, position in enumerate(wanted):
+        for number, position in enumerate(targets):
             distance = _blend(positions, distances, position)
             filled[number][distance > best[number]] = label
             np.maximum(best[number], distance, out=best[number])
     return filled
 
 
-def contour(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def contour(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Morphological contour interpolation, the algorithm behind 'Fill between slices'; positions count by their rank.
 
     Runs in a process of its own, since some ITK builds abort when the process that ran it ends.
-    Raises ReconstructionError without the package, InputError if a slice lies at none of the wanted positions.
+    Raises:
+        ReconstructionError: The package is missing, or crashed.
+        InputError: A slice lies at none of the targets.
     """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
@@ -104,17 +108,17 @@ def contour(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np
 
     try:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(contour_in_this_process, positions, slices, wanted).result()
+            return pool.submit(contour_in_this_process, positions, slices, targets).result()
     except BrokenProcessPool:
         raise ReconstructionError("Contour interpolation crashed in its process. Leave this method out.") from None
 
 
-def contour_in_this_process(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def contour_in_this_process(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """As `contour`, for a caller that can afford to lose its process at the end."""
-    positions, wanted = _checked(positions, slices, wanted)
-    levels, level_of = np.unique(wanted, return_inverse=True)
+    positions, targets = _checked(positions, slices, targets)
+    levels, level_of = np.unique(targets, return_inverse=True)
     if not np.isin(positions, levels).all():
-        raise InputError("Contour interpolation fills whole slices: every given slice must lie at a wanted position.")
+        raise InputError("Contour interpolation fills whole slices: every given slice must lie at a position to fill.")
     try:
         import itk
 
@@ -146,7 +150,7 @@ def _half_flow(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _gap(positions: np.ndarray, position: float) -> tuple[int, float]:
-    """Return the number of the slice before `position`, and how far it is on the way to the next one (0 to 1)."""
+    """Return the number of the slice before `position`, and where in the gap `position` lies (0 to 1)."""
     first = int(np.clip(np.searchsorted(positions, position, side="right") - 1, 0, len(positions) - 2))
     return first, float((position - positions[first]) / (positions[first + 1] - positions[first]))
 
@@ -158,10 +162,10 @@ def _blend(positions: np.ndarray, values: Sequence[np.ndarray] | np.ndarray, pos
     return values[first] + slope * (position - positions[first])
 
 
-def _checked(positions: np.ndarray, slices: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both kinds of position as float64, the wanted ones no further out than the slices reach."""
-    positions, wanted = np.asarray(positions, np.float64), np.asarray(wanted, np.float64)
+def _checked(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both kinds of position as float64, the targets no further out than the slices reach."""
+    positions, targets = np.asarray(positions, np.float64), np.asarray(targets, np.float64)
     if len(positions) < 2 or positions.shape != slices.shape[:1] or not (np.diff(positions) > 0).all():
         raise InputError(f"Interpolation needs at least two slices at ascending positions, not {len(slices)} slices at "
                          f"{len(positions)} positions.")
-    return positions, np.clip(wanted, positions[0], positions[-1])
+    return positions, np.clip(targets, positions[0], positions[-1])

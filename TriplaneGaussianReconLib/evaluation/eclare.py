@@ -1,7 +1,7 @@
 """ECLARE as a method to compare with: self-supervised super-resolution by a network, the best that can be had.
 
 Its package (PyPI `eclare`, by Remedios et al.) needs an environment of its own, since it pins an old scipy.  So it is
-used as a program: the trusted slices go there as a NIfTI file, and as one the dense volume comes back.
+used as a program: the observed slices go there as a NIfTI file, and the dense volume comes back as one.
 """
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ..io.readers import read_image
 from ..io.temporary_folders import TemporaryFolder
 from ..io.writers import write_image
 from ..runtime.devices import choose
-from .evaluation import MethodResult
+from .methods import MethodResult
 
-PATCHES = 600_000  # to train with; its own default is a million
+PATCHES = 600_000  # its own default is a million
 _CUBIC = 0.01  # by what share of a voxel its sides may differ, and places be off
 _CHECK = "import eclare, torch; print(torch.cuda.is_available())"
 # Runs the program, and ends it when the other end of its standard input is closed: with the process that waits for it.
@@ -40,13 +40,15 @@ _LAST_LINES = 3  # of what a program said that failed
 
 @dataclass(frozen=True)
 class Eclare:
-    """ECLARE, installed in another environment, as an `evaluation.Method`.
+    """ECLARE, installed in another environment, as a `methods.Method`.
 
     It makes voxels cubic, and centres them within the extent of the thick slices.  They fall on those of the volume if
-    these are cubic too, and every 3rd slice is trusted, or every 5th and so on.
+    these are cubic too, and every 3rd slice is observed, or every 5th and so on.
 
-    python: the interpreter of that environment; None if there is none.
-    device: where to compute, see `devices.choose`; on a CPU, the number of patches that it needs takes days.
+    Attributes:
+        python: The interpreter of that environment; None if there is none.
+        device: Where to compute, see `devices.choose`; on a CPU it takes days.
+        patches: To train with.
     """
 
     python: str | None
@@ -56,8 +58,9 @@ class Eclare:
     def prepare(self) -> None:
         """Make sure that it can run.
 
-        Raises MissingPackageError if there is no such interpreter or it has no ECLARE, BackendUnavailableError if
-        `device` is a GPU that it cannot use.
+        Raises:
+            MissingPackageError: There is no such interpreter, or it has no ECLARE.
+            BackendUnavailableError: `device` is a GPU that it cannot use.
         """
         checked = subprocess.run([self._interpreter(), "-E", "-c", _CHECK], stdin=subprocess.DEVNULL,
                                  capture_output=True, text=True)
@@ -72,20 +75,22 @@ class Eclare:
                  ) -> MethodResult:
         """Fill the image; labels are left alone.  Slices beyond the outermost that ECLARE makes repeat these.
 
-        Raises InputError where its slices do not fall on those of the volume, ReconstructionError if it fails.
+        Raises:
+            InputError: Its slices do not fall on those of the volume.
+            ReconstructionError: It failed.
         """
         step = _odd_step(image.grid, axis, selection)
-        trusted = np.take(image.array, selection.indices, array_axis(axis))
-        depth, rows, columns = trusted.shape
+        observed = np.take(image.array, selection.indices, array_axis(axis))
+        depth, rows, columns = observed.shape
         thick = Grid((depth, rows, columns), spacing=_along(axis, float(step), 1.0))  # in units of the volume's voxels
         with TemporaryFolder() as folder:
-            write_image(folder / "thick.nii.gz", Image(trusted.astype(np.float32), thick))
-            # A trusted slice is one slice of the volume: in between, nothing was averaged.
+            write_image(folder / "thick.nii.gz", Image(observed.astype(np.float32), thick))
+            # An observed slice is one slice of the volume: in between, nothing was averaged.
             write_array(folder / "profile.npy", np.array([0, 1, 0], np.float32))
             self._run(folder)
             dense = _read_result(folder / "thick_eclare.nii.gz")
-        first = (step - 1) // 2  # where in the result the first trusted slice is
-        shape, origin = list(trusted.shape), _along(axis, -first, 0.0)
+        first = (step - 1) // 2  # where in the result the first observed slice is
+        shape, origin = list(observed.shape), _along(axis, -first, 0.0)
         shape[array_axis(axis)] *= step
         if list(dense.array.shape) != shape or not np.allclose(dense.grid.origin, origin, atol=_CUBIC):
             raise ReconstructionError(f"ECLARE returned voxels {list(dense.array.shape)} from {dense.grid.origin} on, "
@@ -119,7 +124,7 @@ class Eclare:
 
 
 def _odd_step(grid: Grid, axis: Axis, selection: Selection) -> int:
-    """From one trusted slice to the next; raises InputError unless ECLARE's slices fall on those of `grid`."""
+    """From one observed slice to the next; raises InputError unless ECLARE's slices fall on those of `grid`."""
     steps = set(np.diff(selection.indices).tolist())
     if len(steps) != 1 or min(steps) % 2 == 0 or max(grid.spacing) > (1 + _CUBIC) * min(grid.spacing):
         sides = " x ".join(f"{side:.4g}" for side in grid.spacing)

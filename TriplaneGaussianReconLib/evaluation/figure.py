@@ -11,8 +11,9 @@ import numpy as np
 from ..data.geometry import AXES, Axis, Grid
 from ..errors import InputError
 from ..io.atomic import whole_file
-from . import metrics
-from .evaluation import Report, Row
+from .comparison import Comparison, ImagePair
+from .report import EvaluationReport, MethodScores
+from .scores import ranking
 
 _PANEL_INCHES = 2.2
 _SMALLEST_SCALE = 0.05  # top of the difference scale at least, so that rounding does not look like an error
@@ -20,26 +21,23 @@ _WRONG = np.array((0.9, 0.1, 0.1))  # RGB of pixels of another label than the tr
 _LABEL_OPACITY = 0.5
 
 
-def figure(report: Report, path: str | os.PathLike[str]) -> None:
-    """Draw up to three held-out slices: truth, best method of ours, best classical one, and their absolute differences.
+def figure(report: EvaluationReport, path: str | os.PathLike[str]) -> None:
+    """Draw up to three held-out slices: truth, best method of ours, best baseline, and their absolute differences.
 
-    With labels, the same slices follow with the segments in colour, and with their errors in red.  The suffix of `path`
-    chooses the format (.png, .pdf, .svg); the file appears whole or not at all.
-    Raises InputError if no method succeeded, or for an unknown suffix.
+    With labels, the same slices follow with the segments in colour, and with their errors in red.
+
+    Args:
+        report: What to draw.
+        path: Its suffix chooses the format (.png, .pdf, .svg); the file appears whole or not at all.
+
+    Raises:
+        InputError: No method succeeded, or the suffix is unknown.
     """
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    best = [(report.best(classical_rows=peers, labels=False), report.best(classical_rows=peers, labels=True))
-            for peers in (False, True)]
-    best = [pair for pair in best if any(pair)]
-    if not best:
-        raise InputError("No method succeeded, so there is nothing to draw. The table says why.")
-    samples = range(len(report.samples))
-    lines = [_image_line(report, number, [image for image, _ in best]) for number in samples]
-    if report.label_samples is not None:
-        lines += [_label_line(report, number, [labels for _, labels in best]) for number in samples]
+    lines = _lines(report)
     turned, aspect = upright(report.grid, report.axis)
     rows, columns = report.samples.shape[1:]
     height = float(np.clip(_PANEL_INCHES * aspect * rows / columns, 0.5 * _PANEL_INCHES, 2 * _PANEL_INCHES))
@@ -58,7 +56,7 @@ def figure(report: Report, path: str | os.PathLike[str]) -> None:
     for place, index in zip(axes[:, 0], report.sample_indices * 2, strict=False):
         place.set_ylabel(f"slice {report.axis} = {index}", fontsize=8)
     if differences:
-        drawing.colorbar(ScalarMappable(Normalize(0.0, limit), "magma"), ax=axes[:len(samples), -1],
+        drawing.colorbar(ScalarMappable(Normalize(0.0, limit), "magma"), ax=axes[:len(report.samples), -1],
                          label="absolute difference")
     with whole_file(Path(path)) as part:
         drawing.savefig(part)
@@ -73,35 +71,50 @@ class _Panel:
     is_difference: bool = False
 
 
-def _image_line(report: Report, number: int, rows: Sequence[Row | None]) -> list[_Panel]:
-    """Return the panels of sample `number`: truth, an estimate per row, a difference per row; blank for None."""
-    true = report.samples[number]
+def _lines(report: EvaluationReport) -> list[list[_Panel]]:
+    """Return the panels line by line: the image of each sample, then its labels."""
+    best = [(report.best("image", baselines=baselines), report.best("labels", baselines=baselines))
+            for baselines in (False, True)]
+    best = [pair for pair in best if any(pair)]
+    if not best:
+        raise InputError("No method succeeded, so there is nothing to draw. The table says why.")
+    samples = range(len(report.samples))
+    lines = [_image_line(report, number, [image for image, _ in best]) for number in samples]
+    if report.label_samples is not None:
+        lines += [_label_line(report, number, [labels for _, labels in best]) for number in samples]
+    return lines
 
-    def pair(row: Row) -> tuple[_Panel, _Panel]:
-        assert row.samples is not None, "a row with a PSNR has samples"
+
+def _image_line(report: EvaluationReport, number: int, rows: Sequence[MethodScores | None]) -> list[_Panel]:
+    """Return the panels of sample `number`: truth, an estimate per row, a difference per row; blank for None."""
+    true, metric = report.samples[number], ranking("image")
+
+    def pair(row: MethodScores) -> tuple[_Panel, _Panel]:
+        assert row.samples is not None, "a row that fills the image has samples"
         estimate = row.samples[number]
-        quality = float(metrics.psnr(true[None], estimate[None])[0])
-        return (_Panel(estimate, f"{row.name}, {quality:.1f} dB"),
-                _Panel(np.abs(estimate - true), f"|{row.name} - truth|", is_difference=True))
+        score = metric.score(Comparison(ImagePair(true[None], estimate[None])))
+        title = f"{row.name}, {metric.label(score)}" if score is not None else row.name
+        return (_Panel(estimate, title), _Panel(np.abs(estimate - true), f"|{row.name} - truth|", is_difference=True))
 
     return _line(_Panel(true, "truth"), rows, pair)
 
 
-def _label_line(report: Report, number: int, rows: Sequence[Row | None]) -> list[_Panel]:
+def _label_line(report: EvaluationReport, number: int, rows: Sequence[MethodScores | None]) -> list[_Panel]:
     """As `_image_line`, with the labels laid over the true image, and in place of differences the wrong pixels."""
     assert report.label_samples is not None, "only drawn if there are labels"
-    image, true = report.samples[number], report.label_samples[number]
+    image, true, metric = report.samples[number], report.label_samples[number], ranking("labels")
 
-    def pair(row: Row) -> tuple[_Panel, _Panel]:
-        assert row.label_samples is not None, "a row with a Dice has samples"
-        labels = row.label_samples[number]
-        return (_Panel(_overlaid(image, labels > 0, report.colors[labels]), f"{row.name}, Dice {row.dice:.3f}"),
+    def pair(row: MethodScores) -> tuple[_Panel, _Panel]:
+        assert row.label_samples is not None, "a row that fills labels has samples"
+        labels, title = row.label_samples[number], f"{row.name}, {metric.label(row.scores[metric.name])}"
+        return (_Panel(_overlaid(image, labels > 0, report.colors[labels]), title),
                 _Panel(_overlaid(image, labels != true, _WRONG), f"{row.name}, wrong pixels"))
 
     return _line(_Panel(_overlaid(image, true > 0, report.colors[true]), "true labels"), rows, pair)
 
 
-def _line(truth: _Panel, rows: Sequence[Row | None], pair: Callable[[Row], tuple[_Panel, _Panel]]) -> list[_Panel]:
+def _line(truth: _Panel, rows: Sequence[MethodScores | None],
+          pair: Callable[[MethodScores], tuple[_Panel, _Panel]]) -> list[_Panel]:
     blank = _Panel(np.ones_like(truth.picture), "")
     pairs = [pair(row) if row is not None else (blank, blank) for row in rows]
     return [truth, *(estimate for estimate, _ in pairs), *(difference for _, difference in pairs)]

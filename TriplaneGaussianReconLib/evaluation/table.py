@@ -4,52 +4,65 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..io.atomic import write_json
-from . import metrics
-from .evaluation import Report, Row
+from . import metrics, scores
+from .report import EvaluationReport, MethodScores
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEADINGS = ("Method", "PSNR dB", "SSIM", "Semantic loss", "Dice", "Seconds", "Peak MB")
 
-
-def cells(row: Row) -> tuple[str, ...]:
-    """Return the text of one table row, one string per heading."""
-    scores = row.image
-    return (row.name,
-            f"{scores.psnr:.2f} ± {scores.psnr_sd:.2f}" if scores is not None else "",
-            f"{scores.ssim:.4f}" if scores is not None else "",
-            f"{row.semantic_loss:.5f}" if row.semantic_loss is not None else "",
-            f"{row.dice:.4f}" if row.dice is not None else "",
-            f"{row.seconds:.2f}" if row.seconds is not None else "",
-            f"{row.peak_memory / 1e6:.0f}" if row.peak_memory is not None else "")
-
-
-def table(report: Report) -> Table:
-    """Return the scores as a table with remarks; `*` marks the best classical method for the image and for labels."""
+def table(report: EvaluationReport) -> Table:
+    """Return the scores as a table with remarks; `*` marks the best baseline for the image and for labels."""
     from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
 
-    best = _best_classical(report)
+    best, columns = _best_baselines(report), [metric for metric in scores.METRICS if metric.title]
     result = Table(caption=escape("\n".join(_remarks(report))), caption_justify="left", box=SIMPLE)
-    for heading in HEADINGS:
-        result.add_column(heading.replace(" ", "\n"), justify="left" if heading == HEADINGS[0] else "right",
-                          no_wrap=True)
+    result.add_column("Method", no_wrap=True)
+    for metric in columns:
+        result.add_column(metric.heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in report.rows:
         if row.failure is None:
-            name, *scores = cells(row)
-            result.add_row(escape(f"{name} *" if row.name in best else name), *scores,
-                           style=None if row.baselines else "bold")
+            result.add_row(escape(f"{row.name} *" if row.name in best else row.name),
+                           *(metric.text(row.scores.get(metric.name)) for metric in columns),
+                           style=None if row.is_baseline else "bold")
     return result
 
 
-def _remarks(report: Report) -> list[str]:
+def to_json(report: EvaluationReport, path: str | os.PathLike[str]) -> None:
+    """Write the scores as JSON, whole or not at all; what is undefined (NaN, infinite) or does not apply is null."""
+    best = _best_baselines(report)
+    rows = [{"name": row.name, "classical": row.is_baseline, "best_classical": row.name in best, **_values(row),
+             "segments": [{"name": segment.name, **asdict(segment)["scores"]} for segment in row.segments],
+             "failure": row.failure} for row in report.rows]
+    write_json(Path(path), {"axis": report.axis, "shape": report.grid.shape, "spacing_mm": report.grid.spacing,
+                            "trusted": report.observed, "held_out": report.held_out, "rows": rows})
+
+
+def _values(row: MethodScores) -> dict[str, Any]:
+    """All scores by name, those of a group in an object of their own; null for what does not apply."""
+    values: dict[str, Any] = {}
+    for metric in scores.METRICS:
+        score = row.scores.get(metric.name)
+        if not metric.group:
+            values[metric.name] = score.value if score is not None else None
+        elif score is None:
+            values.setdefault(metric.group, None)
+        else:
+            group = values.setdefault(metric.group, {})
+            group[metric.name] = score.value
+            if score.sd is not None:
+                group[f"{metric.name}_sd"] = score.sd
+    return values
+
+
+def _remarks(report: EvaluationReport) -> list[str]:
     """Return what is said below the table, one string per line."""
     remarks = [f"{len(report.held_out)} of {report.grid.count(report.axis)} slices along {report.axis} were hidden and "
                "scored.  * best classical method"]
@@ -58,29 +71,13 @@ def _remarks(report: Report) -> list[str]:
         small = sum(bool(np.isnan(segment.dice)) for segment in labelled.segments)
         too_small = f"; the rest has fewer than {metrics.FEWEST_VOXELS} voxels on the hidden slices" if small else ""
         remarks.append(f"Labels that count: {len(labelled.segments) - small} of {len(labelled.segments)}{too_small}")
-    remarks += [f"{row.name} expects its error: {row.band_68:.0%} of the voxels are inside the 68 % band, rank "
-                f"correlation {row.rank_correlation:.2f}"
-                for row in report.rows if row.band_68 is not None]
+    remarks += [f"{row.name} expects its error: {row.scores['band_68'].value:.0%} of the voxels are inside the 68 % "
+                f"band, rank correlation {row.scores['rank_correlation'].value:.2f}"
+                for row in report.rows if "band_68" in row.scores]
     remarks += [f"{row.name} left out: {row.failure}" for row in report.rows if row.failure is not None]
     return remarks
 
 
-def to_json(report: Report, path: str | os.PathLike[str]) -> None:
-    """Write the scores as JSON, whole or not at all; what is undefined (NaN, infinite) or does not apply is null."""
-    best = _best_classical(report)
-    rows = []
-    for row in report.rows:
-        rows.append({"name": row.name, "classical": row.baselines, "best_classical": row.name in best,
-                     "image": asdict(row.image) if row.image is not None else None,
-                     "band_68": row.band_68, "rank_correlation": row.rank_correlation,
-                     "semantic_loss": row.semantic_loss, "dice": row.dice,
-                     "segments": [asdict(segment) for segment in row.segments],
-                     "seconds": row.seconds, "peak_memory_bytes": row.peak_memory, "failure": row.failure})
-    content = {"axis": report.axis, "shape": report.grid.shape, "spacing_mm": report.grid.spacing,
-               "trusted": report.trusted, "held_out": report.held_out, "rows": rows}
-    write_json(Path(path), content)
-
-
-def _best_classical(report: Report) -> set[str]:
-    rows = (report.best(classical_rows=True, labels=labels) for labels in (False, True))
+def _best_baselines(report: EvaluationReport) -> set[str]:
+    rows = (report.best("image", baselines=True), report.best("labels", baselines=True))
     return {row.name for row in rows if row is not None}

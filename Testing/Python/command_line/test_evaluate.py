@@ -76,15 +76,17 @@ def test_innergs_style_is_paper_from_a_grid_without_the_field() -> None:
     assert INNERGS_STYLE.training.image_loss == paper.training.image_loss
 
 
-def test_default_methods_are_the_classical_ones_fast_and_eclare_where_it_is(
+def test_default_methods_are_the_baselines_fast_and_eclare_where_it_is(
         run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from TriplaneGaussianReconLib.evaluation import evaluation
+    from TriplaneGaussianReconLib.evaluation import evaluate
+    from TriplaneGaussianReconLib.evaluation.child_process import MethodOutcome
+    from TriplaneGaussianReconLib.evaluation.methods import baseline_names
 
     asked = []
-    monkeypatch.setattr(evaluation, "run", lambda *_: evaluation.MethodOutcome(failure="not tried"))
+    monkeypatch.setattr(evaluate, "run_method", lambda *_: MethodOutcome(failure="not tried"))
     monkeypatch.setattr("TriplaneGaussianReconLib.command_line.evaluate.note", asked.append)
     assert run("evaluate", "volume.nrrd", "--keep-every", 2) == 1  # as all of them failed
-    assert [text.split(": ")[1] for text in asked[1:]] == [*evaluation.default_methods(False), "fast"]
+    assert [text.split(": ")[1] for text in asked[1:]] == [*baseline_names(False), "fast"]
     monkeypatch.setattr("TriplaneGaussianReconLib.command_line.evaluate.Eclare.prepare", lambda self: None)
     assert run("evaluate", "volume.nrrd", "--keep-every", 3, "--eclare-python", "python") == 1
     assert asked[-1].endswith(": eclare")

@@ -1,4 +1,4 @@
-"""The peers fill what they should."""
+"""The baselines fill what they should."""
 from __future__ import annotations
 
 import sys
@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
-from TriplaneGaussianReconLib.evaluation import baselines as baselines
-from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.evaluation import baselines, metrics
 
 UNEVEN = np.array([0.0, 1.0, 4.0, 9.0])
 WANTED = np.array([0.0, 0.5, 2.0, 4.0, 8.0])

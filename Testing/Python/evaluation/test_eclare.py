@@ -32,10 +32,9 @@ from TriplaneGaussianReconLib.errors import (
     MissingPackageError,
     ReconstructionError,
 )
-from TriplaneGaussianReconLib.evaluation import baselines as baselines
-from TriplaneGaussianReconLib.evaluation import eclare
+from TriplaneGaussianReconLib.evaluation import baselines, eclare
 from TriplaneGaussianReconLib.evaluation.eclare import Eclare
-from TriplaneGaussianReconLib.evaluation.evaluation import evaluate
+from TriplaneGaussianReconLib.evaluation.evaluate import evaluate
 from TriplaneGaussianReconLib.io.writers import write_image
 
 COUNT = 11
@@ -117,8 +116,8 @@ def test_its_slices_are_put_where_they_belong(environment: Environment, axis: Ax
 
 
 def test_slices_beyond_its_last_repeat_it(environment: Environment) -> None:
-    trusted = Selection((1, 4, 7), COUNT)
-    filled = Eclare(environment(STAND_IN), "cpu")(case(), None, "k", trusted).volume
+    observed = Selection((1, 4, 7), COUNT)
+    filled = Eclare(environment(STAND_IN), "cpu")(case(), None, "k", observed).volume
     assert filled is not None
     np.testing.assert_allclose(filled[[1, 4, 7]], case().array[[1, 4, 7]], atol=1e-6)
     np.testing.assert_array_equal(filled[[9, 10]], filled[[8, 8]])
@@ -126,11 +125,10 @@ def test_slices_beyond_its_last_repeat_it(environment: Environment) -> None:
 
 def test_it_is_a_row_of_the_evaluation(environment: Environment) -> None:
     report = evaluate(case(), None, "k", KEEP, ["linear", "eclare"], {"eclare": Eclare(environment(STAND_IN), "cpu")})
-    linear, peer = report.rows
-    assert peer.failure is None
-    assert linear.image is not None and peer.image is not None
-    assert peer.image.psnr == pytest.approx(linear.image.psnr, abs=1e-3)
-    assert not peer.baselines and peer.dice is None
+    linear, network = report.rows
+    assert network.failure is None
+    assert network.scores["psnr"].value == pytest.approx(linear.scores["psnr"].value, abs=1e-3)
+    assert not network.is_baseline and "dice" not in network.scores
 
 
 @pytest.mark.parametrize(("spacing", "selection"), [

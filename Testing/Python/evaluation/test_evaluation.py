@@ -25,75 +25,74 @@ from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError, OutputError
-from TriplaneGaussianReconLib.evaluation import baselines as baselines
-from TriplaneGaussianReconLib.evaluation import metrics
-from TriplaneGaussianReconLib.evaluation.evaluation import (
-    CLASSICAL,
-    Report,
-    default_methods,
-    evaluate,
-    peak_memory,
-    run,
-    segment_colors,
-)
+from TriplaneGaussianReconLib.evaluation import baselines, metrics
+from TriplaneGaussianReconLib.evaluation.child_process import run_method
+from TriplaneGaussianReconLib.evaluation.comparison import Comparison, ImagePair
+from TriplaneGaussianReconLib.evaluation.evaluate import evaluate
+from TriplaneGaussianReconLib.evaluation.methods import BASELINES, baseline_names
+from TriplaneGaussianReconLib.evaluation.peak_memory import peak_memory
+from TriplaneGaussianReconLib.evaluation.report import EvaluationReport
+from TriplaneGaussianReconLib.evaluation.scores import all_scores, image_scores
+from TriplaneGaussianReconLib.evaluation.truth import segment_colors
 
 
-def test_scores_are_those_of_the_held_out_slices(report: Report) -> None:
+def value(report: EvaluationReport, method: str, metric: str) -> float:
+    return row(report, method).scores[metric].value
+
+
+def test_scores_are_those_of_the_held_out_slices(report: EvaluationReport) -> None:
     image, segmentation = moving_case()
     assert report.held_out == tuple(HIDDEN)
     truth = metrics.normalise(image.array)
     filled = baselines.linear(np.array(KEEP.indices), truth[::4], np.arange(9))
-    assert row(report, "linear").image == metrics.image_scores(truth[HIDDEN], filled[HIDDEN])
+    expected = image_scores(truth[HIDDEN], filled[HIDDEN])
+    assert set(expected) == {"psnr", "ssim", "slices"}
+    assert {name: row(report, "linear").scores[name] for name in expected} == expected
     ball = segmentation.layers[0]
     copied = baselines.nearest(np.array(KEEP.indices), ball[::4], np.arange(9))
     ball_score, core_score = row(report, "label-nearest").segments
     assert (ball_score.name, core_score.name) == ("ball", "core")
-    assert ball_score.dice == metrics.label_scores(ball[HIDDEN], copied[HIDDEN]).per_label[1]
-    assert ball_score.surface == metrics.surface_distance(ball == 1, copied == 1, (2.5, 0.8, 0.8))
-    assert row(report, "label-nearest").dice == pytest.approx((ball_score.dice + core_score.dice) / 2)
+    assert ball_score.dice == metrics.dice(ball[HIDDEN] == 1, copied[HIDDEN] == 1)
+    assert ball_score.scores["surface"] == metrics.surface_distance(ball == 1, copied == 1, (2.5, 0.8, 0.8))
+    assert value(report, "label-nearest", "dice") == pytest.approx((ball_score.dice + core_score.dice) / 2)
 
 
-def test_image_methods_have_no_label_scores_and_the_other_way_round(report: Report) -> None:
-    assert row(report, "linear").dice is None
-    assert row(report, "linear").semantic_loss is None
-    assert row(report, "label-shape").image is None
-    careful_row = row(report, "careful")
-    assert careful_row.image == row(report, "linear").image
-    assert careful_row.dice == row(report, "label-shape").dice
-    assert careful_row.semantic_loss is not None
-    assert careful_row.semantic_loss == row(report, "label-shape").semantic_loss
-    assert careful_row.semantic_loss > 0
+def test_image_methods_have_no_label_scores_and_the_other_way_round(report: EvaluationReport) -> None:
+    costs = {"seconds", "peak_memory_bytes"}
+    assert set(row(report, "linear").scores) - costs == {"psnr", "ssim", "slices"}
+    assert set(row(report, "label-shape").scores) - costs == {"dice", "semantic_loss"}
+    for name, other in (("psnr", "linear"), ("ssim", "linear"), ("slices", "linear"), ("dice", "label-shape"),
+                        ("semantic_loss", "label-shape")):
+        assert row(report, "careful").scores[name] == row(report, other).scores[name]
+    assert value(report, "careful", "semantic_loss") > 0
 
 
-def test_expected_errors_are_scored_against_real_ones(report: Report) -> None:
+def test_expected_errors_are_scored_against_real_ones(report: EvaluationReport) -> None:
     truth = metrics.normalise(moving_case()[0].array)
     filled = baselines.linear(np.array(KEEP.indices), truth[::4], np.arange(9))
-    wanted = metrics.calibration_scores(truth[HIDDEN], filled[HIDDEN], EXPECTED[HIDDEN], BAND)
-    assert (row(report, "careful").band_68, row(report, "careful").rank_correlation) == (
-        wanted.band_68, wanted.rank_correlation)
-    assert row(report, "linear").band_68 is row(report, "linear").rank_correlation is None
+    wanted = all_scores(Comparison(ImagePair.of(truth[HIDDEN], filled[HIDDEN], EXPECTED[HIDDEN], BAND)))
+    for name in ("band_68", "rank_correlation"):
+        assert row(report, "careful").scores[name] == wanted[name]
+        assert name not in row(report, "linear").scores
 
 
-def test_another_axis_gives_the_same_scores(report: Report) -> None:
+def test_another_axis_gives_the_same_scores(report: EvaluationReport) -> None:
     image, _ = moving_case()
     turned = np.ascontiguousarray(image.array.transpose(1, 2, 0))
     along_i = evaluate(Image(turned, Grid(turned.shape)), None, "i", KEEP, ["linear"])
-    expected = row(report, "linear").image
-    scores = along_i.rows[0].image
-    assert expected is not None
-    assert scores is not None
-    assert (scores.psnr, scores.ssim) == pytest.approx((expected.psnr, expected.ssim), abs=1e-4)
+    for name in ("psnr", "ssim"):
+        assert along_i.rows[0].scores[name].value == pytest.approx(value(report, "linear", name), abs=1e-4)
 
 
-def test_methods_get_trusted_slices_only() -> None:
+def test_methods_get_observed_slices_only() -> None:
     image, segmentation = moving_case()
-    outcome = run(seen, in_unit_range(image), segmentation, "k", KEEP)
-    assert outcome.estimate.volume is not None
-    assert outcome.estimate.layers is not None
-    assert outcome.estimate.volume[::4].all()
-    assert not outcome.estimate.volume[HIDDEN].any()
-    assert not outcome.estimate.layers[:, HIDDEN].any()
-    np.testing.assert_array_equal(outcome.estimate.layers[:, ::4], segmentation.layers[:, ::4])
+    outcome = run_method(seen, in_unit_range(image), segmentation, "k", KEEP)
+    assert outcome.result.volume is not None
+    assert outcome.result.layers is not None
+    assert outcome.result.volume[::4].all()
+    assert not outcome.result.volume[HIDDEN].any()
+    assert not outcome.result.layers[:, HIDDEN].any()
+    np.testing.assert_array_equal(outcome.result.layers[:, ::4], segmentation.layers[:, ::4])
 
 
 @pytest.mark.parametrize("method", ["cubic", "label-shape"])
@@ -104,15 +103,15 @@ def test_noise_in_hidden_slices_changes_no_bit(method: str) -> None:
     noisy, noisy_layers = image.array.copy(), segmentation.layers.copy()
     noisy[HIDDEN] = generator.normal(size=noisy[HIDDEN].shape)
     noisy_layers[:, HIDDEN] = generator.integers(0, 9, noisy_layers[:, HIDDEN].shape)
-    first = run(CLASSICAL[method], image, segmentation, "k", KEEP).estimate
-    second = run(CLASSICAL[method], Image(noisy, image.grid),
-                 Segmentation(noisy_layers, segmentation.segments, image.grid), "k", KEEP).estimate
+    first = run_method(BASELINES[method], image, segmentation, "k", KEEP).result
+    second = run_method(BASELINES[method], Image(noisy, image.grid),
+                 Segmentation(noisy_layers, segmentation.segments, image.grid), "k", KEEP).result
     for one, other in ((first.volume, second.volume), (first.layers, second.layers)):
         assert (one is None) == (other is None)
         assert one is None or one.tobytes() == other.tobytes()  # type: ignore[union-attr]
 
 
-def test_failures_leave_their_rows_out(report: Report) -> None:
+def test_failures_leave_their_rows_out(report: EvaluationReport) -> None:
     assert [one.name for one in report.rows if one.failure] == ["failing", "crashing", "misshapen", "hollow", "unsure"]
     assert row(report, "failing").failure == "ValueError: no [such] thing"
     assert "exit code 3" in str(row(report, "crashing").failure)
@@ -124,19 +123,19 @@ def test_failures_leave_their_rows_out(report: Report) -> None:
 @POSIX
 def test_a_full_disk_is_told() -> None:
     image = in_unit_range(moving_case()[0])
-    trusted, whole = 3 * image.array[0].nbytes + 128, image.array.nbytes + 128
-    with room_for(trusted - 1), pytest.raises(OutputError, match="trusted.npy' was not written"):
-        run(CLASSICAL["linear"], image, None, "k", KEEP)
+    observed, whole = 3 * image.array[0].nbytes + 128, image.array.nbytes + 128
+    with room_for(observed - 1), pytest.raises(OutputError, match="observed.npy' was not written"):
+        run_method(BASELINES["linear"], image, None, "k", KEEP)
     with room_for(whole - 1):  # the method's process has that limit too
-        assert "volume.npy' was not written" in str(run(CLASSICAL["linear"], image, None, "k", KEEP).failure)
+        assert "volume.npy' was not written" in str(run_method(BASELINES["linear"], image, None, "k", KEEP).failure)
 
 
 def test_peak_memory_is_the_methods_own() -> None:
     image = in_unit_range(moving_case()[0])
     np.ones(LARGE, np.uint8)  # what this process once held must not count
-    modest = run(CLASSICAL["linear"], image, None, "k", KEEP)
-    large = run(partial(greedy, size=LARGE), image, None, "k", KEEP)
-    delegated = run(delegating, image, None, "k", KEEP)
+    modest = run_method(BASELINES["linear"], image, None, "k", KEEP)
+    large = run_method(partial(greedy, size=LARGE), image, None, "k", KEEP)
+    delegated = run_method(delegating, image, None, "k", KEEP)
     assert modest.seconds is not None
     assert modest.seconds < 1.0
     if peak_memory() is None:
@@ -149,17 +148,15 @@ def test_peak_memory_is_the_methods_own() -> None:
     assert sys.platform == "win32" or LARGE < delegated.peak_memory < 2 * LARGE
 
 
-def test_best_methods(report: Report) -> None:
-    best = {(peers, labels): report.best(classical_rows=peers, labels=labels)
-            for peers in (True, False) for labels in (True, False)}
-    assert best[False, False] is best[False, True] is row(report, "careful")
-    assert best[True, False] is row(report, "linear")
-    assert best[True, True] is row(report, "label-shape")
+def test_best_methods(report: EvaluationReport) -> None:
+    assert report.best("image", baselines=False) is report.best("labels", baselines=False) is row(report, "careful")
+    assert report.best("image", baselines=True) is row(report, "linear")
+    assert report.best("labels", baselines=True) is row(report, "label-shape")
 
 
-def test_default_methods_fit_the_case() -> None:
-    assert default_methods(labels=False) == ["nearest", "linear", "cubic", "pchip", "flow"]
-    assert set(default_methods(labels=True)) == set(CLASSICAL)
+def test_baselines_fit_the_case() -> None:
+    assert baseline_names(labels=False) == ["nearest", "linear", "cubic", "pchip", "flow"]
+    assert set(baseline_names(labels=True)) == set(BASELINES)
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -185,7 +182,7 @@ def test_truth_must_be_finite() -> None:
         evaluate(Image(array, image.grid), None, "k", KEEP, ["linear"])
 
 
-def test_samples_are_held_out_slices_of_the_truth(report: Report) -> None:
+def test_samples_are_held_out_slices_of_the_truth(report: EvaluationReport) -> None:
     image, segmentation = moving_case()
     assert report.sample_indices == (2, 3, 6)
     np.testing.assert_array_equal(report.samples, metrics.normalise(image.array)[[2, 3, 6]])

@@ -10,27 +10,28 @@ from matplotlib.image import imread
 
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.evaluation.evaluation import Report
 from TriplaneGaussianReconLib.evaluation.figure import figure, upright
+from TriplaneGaussianReconLib.evaluation.report import EvaluationReport
 
 
 @pytest.mark.parametrize("kept", [["careful", "linear", "label-shape"], ["linear"], ["careful"], ["label-shape"]])
-def test_figure_is_drawn_with_what_there_is(kept: list[str], report: Report, tmp_path: Path) -> None:
-    figure(Report(**{**vars(report), "rows": tuple(row(report, name) for name in kept)}), tmp_path / "figure.png")
+def test_figure_is_drawn_with_what_there_is(kept: list[str], report: EvaluationReport, tmp_path: Path) -> None:
+    rows = tuple(row(report, name) for name in kept)
+    figure(EvaluationReport(**{**vars(report), "rows": rows}), tmp_path / "figure.png")
     assert [file.name for file in tmp_path.iterdir()] == ["figure.png"]
     picture = imread(tmp_path / "figure.png")
     assert min(picture.shape[:2]) > 500
     assert picture[..., :3].std() > 0.1
 
 
-def test_no_figure_without_results(report: Report, tmp_path: Path) -> None:
+def test_no_figure_without_results(report: EvaluationReport, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No method succeeded"):
-        figure(Report(**{**vars(report), "rows": (row(report, "failing"),)}), tmp_path / "figure.png")
+        figure(EvaluationReport(**{**vars(report), "rows": (row(report, "failing"),)}), tmp_path / "figure.png")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["figure", "figure.magic"])
-def test_figure_needs_a_known_format(name: str, report: Report, tmp_path: Path) -> None:
+def test_figure_needs_a_known_format(name: str, report: EvaluationReport, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="png"):
         figure(report, tmp_path / name)
     assert not list(tmp_path.iterdir())

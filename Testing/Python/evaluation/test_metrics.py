@@ -1,4 +1,4 @@
-"""The figures of merit against values computed by hand, and at their edges."""
+"""Metrics against values computed by hand, and at their edges."""
 from __future__ import annotations
 
 import math
@@ -8,6 +8,8 @@ import pytest
 
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.evaluation.comparison import Comparison, ImagePair, LabelPair, SegmentScores
+from TriplaneGaussianReconLib.evaluation.scores import all_scores, image_scores
 
 SHAPE = (3, 16, 20)
 
@@ -53,21 +55,21 @@ def test_image_scores_leave_out_blank_slices_and_clip_the_estimate(truth: np.nda
     truth[1] = 0.009
     truth[2, :8] = 1.0
     estimate = truth + np.float32(0.1)
-    scores = metrics.image_scores(truth, estimate)
+    scores = image_scores(truth, estimate)
     values = [20.0, -10 * math.log10(np.mean((np.clip(estimate[2], 0, 1) - truth[2]) ** 2))]
-    assert scores.slices == 2
-    assert scores.psnr == pytest.approx(np.mean(values), abs=1e-4)
-    assert scores.psnr_sd == pytest.approx(np.std(values), abs=1e-4)
+    assert scores["slices"].value == 2
+    assert scores["psnr"].value == pytest.approx(np.mean(values), abs=1e-4)
+    assert scores["psnr"].sd == pytest.approx(np.std(values), abs=1e-4)
 
 
 def test_image_scores_of_blank_slices_only_are_undefined() -> None:
-    scores = metrics.image_scores(np.zeros(SHAPE), np.zeros(SHAPE))
-    assert scores.slices == 0
-    assert math.isnan(scores.psnr)
-    assert math.isnan(scores.ssim)
+    scores = image_scores(np.zeros(SHAPE), np.zeros(SHAPE))
+    assert scores["slices"].value == 0
+    assert math.isnan(scores["psnr"].value)
+    assert math.isnan(scores["ssim"].value)
 
 
-@pytest.mark.parametrize("score", [metrics.psnr, metrics.ssim, metrics.image_scores, metrics.label_scores])
+@pytest.mark.parametrize("score", [metrics.psnr, metrics.ssim, image_scores, ImagePair.of])
 def test_shapes_must_agree(score, truth: np.ndarray) -> None:
     with pytest.raises(InputError, match="Resample"):
         score(truth, truth[1:])
@@ -83,24 +85,33 @@ def test_dice_by_hand() -> None:
     assert metrics.dice(first, first) == 1.0
 
 
-def test_label_scores_count_only_labels_of_fifty_true_voxels() -> None:
+def mean_dice(truth: np.ndarray, estimate: np.ndarray) -> tuple[float, list[float]]:
+    """The mean over labels, and the Dice of each label of the truth."""
+    per_label = [metrics.dice_of_enough(truth == label, estimate == label) for label in np.unique(truth) if label]
+    segments = tuple(SegmentScores("", {"dice": one}) for one in per_label)
+    pair = LabelPair(truth, estimate, np.zeros((10, 3)), segments)
+    return all_scores(Comparison(labels=pair))["dice"].value, per_label
+
+
+def test_only_labels_of_fifty_true_voxels_count() -> None:
     truth = np.zeros((2, 10, 20), np.int16)
     truth[0, 0], truth[1, 0], truth[0, 1, :10] = 3, 3, 3  # 50 voxels
     truth[0, 5], truth[1, 5], truth[0, 6, :9] = 4, 4, 4  # 49
     truth[0, 8], truth[1, 8], truth[0, 9] = 7, 7, 7  # 60, and missing in the estimate
     estimate = np.where(truth == 3, 3, 0)
     estimate[1, 0] = 9  # 20 voxels lost to a label that the truth does not have
-    scores = metrics.label_scores(truth, estimate)
-    assert scores.per_label == {3: pytest.approx(2 * 30 / (50 + 30)), 7: 0.0}
-    assert scores.dice == pytest.approx(0.375)
-    assert math.isnan(metrics.label_scores(truth, truth, minimum_voxels=100).dice)
+    mean, per_label = mean_dice(truth, estimate)
+    assert per_label == pytest.approx([2 * 30 / (50 + 30), math.nan, 0.0], nan_ok=True)
+    assert mean == pytest.approx(0.375)
+    assert math.isnan(mean_dice(np.where(truth == 4, 4, 0), truth)[0])
 
 
 def test_segments_may_overlap() -> None:
     organ, tumour = np.zeros((2, 10, 10), bool), np.zeros((2, 10, 10), bool)
     organ[:, 1:9, 1:9], tumour[:, 2:8, 2:8] = True, True
-    scores = metrics.segment_scores([(0, organ, organ), (1, tumour, organ), (2, ~(organ | ~organ), organ)])
-    assert scores.per_label == {0: 1.0, 1: pytest.approx(2 * 72 / (72 + 128))}  # an empty segment never counts
+    assert metrics.dice_of_enough(organ, organ) == 1.0
+    assert metrics.dice_of_enough(tumour, organ) == pytest.approx(2 * 72 / (72 + 128))
+    assert math.isnan(metrics.dice_of_enough(~(organ | ~organ), organ))  # an empty segment never counts
 
 
 def test_surface_distance_between_two_voxels_in_millimetres() -> None:
@@ -146,15 +157,21 @@ def test_semantic_loss_by_hand() -> None:
     assert math.isnan(metrics.semantic_loss(truth[:0], estimate[:0], colors))
 
 
+def calibration(truth: np.ndarray, estimate: np.ndarray, expected: np.ndarray, band: float) -> tuple[float, float]:
+    """The share of voxels in the band, and the rank correlation."""
+    scores = all_scores(Comparison(ImagePair.of(truth, estimate, expected, band)))
+    return scores["band_68"].value, scores["rank_correlation"].value
+
+
 def test_share_inside_the_band() -> None:
     generator = np.random.default_rng(0)
     truth = np.full((40, 50, 60), 0.5)
     expected = generator.uniform(0.001, 0.02, truth.shape)
     estimate = truth + expected * generator.laplace(size=truth.shape)  # whose absolute values have a mean of 1
     for share in (0.5, 0.68, 0.9):
-        scores = metrics.calibration_scores(truth, estimate, expected, -math.log(1 - share))
-        assert scores.band_68 == pytest.approx(share, abs=0.005)
-    assert 0.3 < scores.rank_correlation < 0.8
+        found, correlation = calibration(truth, estimate, expected, -math.log(1 - share))
+        assert found == pytest.approx(share, abs=0.005)
+    assert 0.3 < correlation < 0.8
 
 
 def test_calibration_by_hand(truth: np.ndarray) -> None:
@@ -162,30 +179,27 @@ def test_calibration_by_hand(truth: np.ndarray) -> None:
     expected = np.tile(np.linspace(0.001, 0.05, 20), (3, 16, 1))
     estimate = truth + 2.0 * expected
     estimate[:, :4] = truth[:, :4] + 1.1 * expected[:, :4]
-    scores = metrics.calibration_scores(truth, estimate, expected, 1.14)
-    assert scores.band_68 == 0.25
+    share, correlation_of_both = calibration(truth, estimate, expected, 1.14)
+    assert share == 0.25
     for error, correlation in ((expected ** 2, 1.0), (0.1 - expected, -1.0)):  # equal ranks differ by rounding
-        ranked = metrics.calibration_scores(truth, truth + error, expected, 1.0).rank_correlation
+        ranked = calibration(truth, truth + error, expected, 1.0)[1]
         assert ranked == pytest.approx(correlation, abs=0.002)
-    doubled = metrics.calibration_scores(truth, estimate, 2.0 * expected, 1.14)
-    assert (doubled.band_68, doubled.rank_correlation) == (1.0, pytest.approx(scores.rank_correlation))
+    assert calibration(truth, estimate, 2.0 * expected, 1.14) == (1.0, pytest.approx(correlation_of_both))
 
 
 def test_calibration_that_is_undefined(truth: np.ndarray) -> None:
-    same = metrics.calibration_scores(truth, truth, np.full(SHAPE, 0.01), 1.0)
-    assert same.band_68 == 1.0
-    assert math.isnan(same.rank_correlation)
-    nothing = metrics.calibration_scores(np.zeros(SHAPE), truth, truth, 1.0)
-    assert math.isnan(nothing.band_68) and math.isnan(nothing.rank_correlation)
+    share, correlation = calibration(truth, truth, np.full(SHAPE, 0.01), 1.0)
+    assert share == 1.0
+    assert math.isnan(correlation)
+    assert all(math.isnan(value) for value in calibration(np.zeros(SHAPE), truth, truth, 1.0))
     with pytest.raises(InputError, match="one shape"):
-        metrics.calibration_scores(truth, truth, truth[:2], 1.0)
+        calibration(truth, truth, truth[:2], 1.0)
 
 
 def test_ranks_of_many_voxels_repeat() -> None:
     generator = np.random.default_rng(0)
     truth, expected = np.full((110, 100, 100), 0.5), generator.uniform(0.01, 0.1, (110, 100, 100))
     estimate = truth + expected * generator.laplace(size=truth.shape)
-    first, second = (metrics.calibration_scores(truth, estimate, expected, 1.0) for _ in range(2))
+    first, second = (calibration(truth, estimate, expected, 1.0) for _ in range(2))
     assert first == second
-    assert first.rank_correlation == pytest.approx(
-        metrics.calibration_scores(truth[::2], estimate[::2], expected[::2], 1.0).rank_correlation, abs=0.01)
+    assert first[1] == pytest.approx(calibration(truth[::2], estimate[::2], expected[::2], 1.0)[1], abs=0.01)

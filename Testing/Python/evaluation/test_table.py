@@ -12,20 +12,22 @@ from evaluation_case import HIDDEN, KEEP, moving_case, row
 from rich.console import Console
 
 from TriplaneGaussianReconLib.data.images import Segmentation
-from TriplaneGaussianReconLib.evaluation import metrics
-from TriplaneGaussianReconLib.evaluation.evaluation import Report, Row, evaluate
+from TriplaneGaussianReconLib.evaluation import scores
+from TriplaneGaussianReconLib.evaluation.comparison import Comparison, Score
+from TriplaneGaussianReconLib.evaluation.evaluate import evaluate
+from TriplaneGaussianReconLib.evaluation.report import EvaluationReport, MethodScores
+from TriplaneGaussianReconLib.evaluation.scores import Metric
 from TriplaneGaussianReconLib.evaluation.table import table, to_json
 
 
-def test_table_fits_a_terminal_and_names_failures(report: Report) -> None:
+def test_table_fits_a_terminal_and_names_failures(report: EvaluationReport) -> None:
     console = Console(file=io.StringIO(), width=80)
     console.print(table(report))
     text = console.file.getvalue()
     assert "…" not in text
     lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
-    linear = row(report, "linear").image
-    assert linear is not None
-    assert f"{linear.psnr:.2f} ± {linear.psnr_sd:.2f}" in lines["linear"]
+    psnr = row(report, "linear").scores["psnr"]
+    assert f"{psnr.value:.2f} ± {psnr.sd:.2f}" in lines["linear"]
     assert "linear *" in lines["linear"]
     assert "label-shape *" in lines["label-shape"]
     assert "*" not in lines["careful"]
@@ -46,7 +48,7 @@ def test_table_says_how_many_labels_are_too_small_to_count() -> None:
     assert "Labels that count: 1 of 2; the rest has fewer than 50 voxels on the hidden slices" in words
 
 
-def test_json_is_strict_and_complete(report: Report, tmp_path: Path) -> None:
+def test_json_is_strict_and_complete(report: EvaluationReport, tmp_path: Path) -> None:
     to_json(report, tmp_path / "scores.json")
     assert [file.name for file in tmp_path.iterdir()] == ["scores.json"]
 
@@ -59,30 +61,49 @@ def test_json_is_strict_and_complete(report: Report, tmp_path: Path) -> None:
     assert content["spacing_mm"] == [0.8, 0.8, 2.5]
     rows = {one["name"]: one for one in content["rows"]}
     assert list(rows) == [one.name for one in report.rows]
-    linear = row(report, "linear").image
-    assert linear is not None
-    assert rows["linear"]["image"]["psnr"] == linear.psnr
+    psnr = row(report, "linear").scores["psnr"]
+    assert rows["linear"]["image"] == {
+        "psnr": psnr.value, "psnr_sd": psnr.sd, "slices": len(HIDDEN),
+        "ssim": row(report, "linear").scores["ssim"].value, "ssim_sd": row(report, "linear").scores["ssim"].sd}
     assert [name for name, one in rows.items() if one["best_classical"]] == ["linear", "label-shape"]
     assert [segment["name"] for segment in rows["careful"]["segments"]] == ["ball", "core"]
     assert all(segment["dice"] > 0 and segment["surface"]["mean"] > 0 and segment["surface"]["percentile_95"] > 0
                for segment in rows["careful"]["segments"])
-    assert rows["careful"]["band_68"] == row(report, "careful").band_68
-    assert rows["careful"]["rank_correlation"] == row(report, "careful").rank_correlation
-    assert rows["linear"]["band_68"] is None
-    assert rows["careful"]["peak_memory_bytes"] == row(report, "careful").peak_memory
+    for name in ("band_68", "rank_correlation", "semantic_loss", "dice", "seconds", "peak_memory_bytes"):
+        assert rows["careful"][name] == row(report, "careful").scores[name].value
+    assert rows["linear"]["band_68"] is rows["linear"]["dice"] is rows["linear"]["semantic_loss"] is None
     assert rows["failing"]["failure"] == "ValueError: no [such] thing"
     assert rows["failing"]["image"] is None
 
 
-def test_undefined_scores_become_null(report: Report, tmp_path: Path) -> None:
-    bad = Row("bad", False, metrics.ImageScores(np.nan, np.nan, np.nan, np.nan, 0), dice=np.inf)
-    to_json(Report(**{**vars(report), "rows": (bad,)}), tmp_path / "scores.json")
+def test_a_metric_that_is_entered_shows_in_table_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def largest_error(case: Comparison) -> Score | None:
+        return Score(float(case.image.error.max())) if case.image is not None else None
+
+    entered = Metric("largest_error", largest_error, "Largest error", "%", decimals=1, factor=100.0)
+    monkeypatch.setattr(scores, "METRICS", (*scores.METRICS, entered))
+    image, segmentation = moving_case()
+    scored = evaluate(image, segmentation, "k", KEEP, ["linear", "label-nearest"])
+    value = row(scored, "linear").scores["largest_error"].value
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table(scored))
+    assert "Largest" in console.file.getvalue()
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert f"{100 * value:.1f}" in next(line for line in lines if line[:2] == ["linear", "*"])
+    to_json(scored, tmp_path / "scores.json")
+    saved = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["rows"]
+    assert [one["largest_error"] for one in saved] == [value, None]
+
+
+def test_undefined_scores_become_null(report: EvaluationReport, tmp_path: Path) -> None:
+    bad = MethodScores("bad", False, {"psnr": Score(np.nan, np.nan), "slices": Score(0), "dice": Score(np.inf)})
+    to_json(EvaluationReport(**{**vars(report), "rows": (bad,)}), tmp_path / "scores.json")
     saved = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))["rows"][0]
     assert saved["image"]["psnr"] is None
     assert saved["dice"] is None
 
 
-def test_a_write_that_fails_leaves_the_old_file(report: Report, tmp_path: Path,
+def test_a_write_that_fails_leaves_the_old_file(report: EvaluationReport, tmp_path: Path,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "scores.json"
     path.write_text("old", encoding="utf-8")

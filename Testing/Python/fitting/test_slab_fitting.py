@@ -155,14 +155,20 @@ def test_progress_never_goes_back(scan: Image, observations: Observations) -> No
     assert list(result.report.seconds) == list(STAGES)
 
 
+@pytest.fixture(scope="module")
+def stages(scan: Image, observations: Observations) -> list[str]:
+    """The stage of each report of progress, where nothing is stopped."""
+    told: list[str] = []
+    reconstruct(observations, scan.grid, preset="balanced", device="cpu",
+                memory=memory_for(observations, 3, keep_model=False), progress=lambda p: told.append(p.stage))
+    return told
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("visit", [0, 1])
-def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations, tmp_path: Path, stage: str,
-                                        visit: int) -> None:
+def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations, stages: list[str], tmp_path: Path,
+                                        stage: str, visit: int) -> None:
     """When each stage begins, and when it is nearly done."""
-    stages: list[str] = []
-    reconstruct(observations, scan.grid, preset="balanced", device="cpu",
-                memory=memory_for(observations, 3, keep_model=False), progress=lambda p: stages.append(p.stage))
     # Learning reports by the clock, everything else by what is done.
     enough = max(stages.count(stage) - 2, 1) if visit and stage != "learning" else 1
     seen: list[str] = []

@@ -11,7 +11,9 @@ from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation import metrics
-from TriplaneGaussianReconLib.evaluation.evaluation import CLASSICAL, MethodResult, Report, Row, evaluate
+from TriplaneGaussianReconLib.evaluation.evaluate import evaluate
+from TriplaneGaussianReconLib.evaluation.methods import BASELINES, MethodResult
+from TriplaneGaussianReconLib.evaluation.report import EvaluationReport, MethodScores
 
 LARGE = 256_000_000  # bytes
 SHAPE = (9, 24, 28)
@@ -23,8 +25,8 @@ EXPECTED = np.broadcast_to(np.linspace(0.001, 0.1, SHAPE[2], dtype=np.float32), 
 
 def careful(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> MethodResult:
     """A stand-in for a preset: fills image and labels, and expects errors that grow along i."""
-    volume = CLASSICAL["linear"](image, segmentation, axis, selection).volume
-    layers = CLASSICAL["label-shape"](image, segmentation, axis, selection).layers if segmentation else None
+    volume = BASELINES["linear"](image, segmentation, axis, selection).volume
+    layers = BASELINES["label-shape"](image, segmentation, axis, selection).layers if segmentation else None
     return MethodResult(volume, layers, EXPECTED, BAND)
 
 
@@ -79,7 +81,7 @@ def in_unit_range(image: Image) -> Image:
     return Image(metrics.normalise(image.array), image.grid)
 
 
-def evaluated() -> Report:
+def evaluated() -> EvaluationReport:
     """By methods of the library and by those of this file, most of which fail."""
     image, segmentation = moving_case()
     presets = {"careful": careful, "failing": failing, "crashing": crashing, "misshapen": misshapen, "hollow": hollow,
@@ -88,5 +90,5 @@ def evaluated() -> Report:
     return evaluate(image, segmentation, "k", KEEP, methods, presets)
 
 
-def row(report: Report, name: str) -> Row:
+def row(report: EvaluationReport, name: str) -> MethodScores:
     return next(row for row in report.rows if row.name == name)
