@@ -28,6 +28,7 @@ import numpy as np
 
 from ..data.observations import Observations
 from ..errors import Cancelled, MissingPackageError, OutputError, ReconstructionError, cause
+from ..runtime.memory import is_lack
 from ..runtime.stop_signals import stoppable
 from .protocol import MODEL, STOP, Job, Outcome, check_room, line, write_preview
 
@@ -202,17 +203,10 @@ def explained(error: Exception) -> tuple[str, str]:
         return "input", str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "input", "The disk is full. Free disk space, or choose another folder for temporary files."
-    if _is_lack_of_memory(error):
+    if is_lack(error):
         return "memory", ("There is not enough memory for this volume. Close other programs, crop the volume to the "
                           "part that matters, or choose a larger slice spacing or the preset Fast.")
     return "internal", f"Something unexpected went wrong: {type(error).__name__}: {cause(error)}."
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    memory = sys.modules.get(f"{__package__}.memory")  # not loaded: what knows of GPUs cannot have failed
-    return memory is not None and bool(memory.is_lack(error))
 
 
 def _outcome_bytes(job: Job, observations: Observations) -> float:

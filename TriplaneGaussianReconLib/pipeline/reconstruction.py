@@ -19,7 +19,9 @@ from ..data.model_space import ModelSpaceData
 from ..data.observations import Observations
 from ..data.slabs import Slab, plan
 from ..errors import InputError
-from ..fitting.slab_fitting import Fitting, Residual, Task
+from ..fitting.residual import Residual
+from ..fitting.slab_fitting import Fitting
+from ..fitting.task import Task
 from ..labels.segmentation import LabelChannels
 from ..model.model import IntensityScale, Model
 from ..model.shards import ShardStore
@@ -31,9 +33,9 @@ from ..prediction.predict import predict
 from ..rasterizer.modes import MODES
 from ..registration.optical_flow import Correspondence, correspond
 from ..rendering.preview import Preview, Previews
-from ..rendering.rendering import VolumeRenderer, expected_error_on_grid
+from ..rendering.volume import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
-from ..runtime.memory import budget, is_lack, release
+from ..runtime.memory import budget, release, with_less_memory
 from ..runtime.progress import STAGES, Progress, Run
 from ..runtime.threads import serial_opencv, serial_torch
 from ..self_supervised.label_super_resolution import LabelSuperResolution, LabelTrainer
@@ -98,7 +100,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     chosen, memory = choose(device), memory or Memory()
     run = Run(progress, should_stop, _skipped(preset, bool(observations.segments)))
     with serial_opencv():
-        trusted = ModelSpaceData.of(observations, output_grid)
+        trusted = ModelSpaceData.of(observations, output_grid, preset.model_space)
         previews = Previews(preview, trusted, output_grid) if preview else None
         task = _task(trusted, preset, chosen, seed, run, previews)
         fitting = Fitting(task, _slabs(task, chosen, memory), chosen, device == "auto", run)
@@ -132,14 +134,13 @@ def _task(trusted: ModelSpaceData, preset: Preset, chosen: SelectedDevice, seed:
     priors, ensemble = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
     if previews is not None:
         previews.predicted(found, ensemble, priors, chosen.device)
-    fusion = None
-    try:
-        fusion = _fusion(trusted, found, ensemble, priors, preset, seed, chosen.device, run)
-    except (MemoryError, RuntimeError) as error:
-        if not is_lack(error):
-            raise
+
+    def without_fusion() -> None:
         warnings.warn("Memory does not suffice to learn which prediction to believe where; went on without.",
                       RuntimeWarning, stacklevel=2)
+
+    fusion = with_less_memory(lambda: _fusion(trusted, found, ensemble, priors, preset, seed, chosen.device, run),
+                              without_fusion, chosen.device)
     release(chosen.device)
     label_priors = _on_device_or_cpu(lambda device: _label_priors(trusted, priors, preset, seed, device, run),
                                      chosen.device)
@@ -217,13 +218,9 @@ def _label_priors(trusted: ModelSpaceData, priors: Mapping[int, SuperResolution]
 
 def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -> T:
     """Work on the device, or on the CPU where a GPU has too little memory for it."""
-    try:
+    if device.type == "cpu":
         return work(device)
-    except (MemoryError, RuntimeError) as error:
-        if device.type == "cpu" or not is_lack(error):
-            raise
-    release(device)
-    return work(torch.device("cpu"))
+    return with_less_memory(lambda: work(device), lambda: work(torch.device("cpu")), device)
 
 
 def _slabs(task: Task, chosen: SelectedDevice, memory: Memory) -> list[Slab]:
@@ -248,17 +245,17 @@ def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting
         while fitted.clouds:  # the store is to be the only one that holds them
             store.add(fitted.clouds.pop(0))
         with run.stage("rendering", number, len(fitting.slabs)) as tick:
-            volume_renderer.advance(store.parts, fitted.complete_below, fitting.chosen.backend, fitting.chosen.device,
+            volume_renderer.advance(store.shards, fitted.complete_below, fitting.chosen.backend, fitting.chosen.device,
                                     tick)
         if previews is not None:
             previews.drawn(volume_renderer)
         if len(fitting.slabs) > 1:
-            store.retire(volume_renderer.needs)
+            store.evict(volume_renderer.needs)
     planes, intensity = task.trusted.planes, task.trusted.intensity
     report = {
         "product": "TriplaneGaussianRecon", "version": __version__, "preset": task.preset.name, "seed": task.seed,
         "device": fitting.chosen.backend, "device_note": fitting.chosen.note, "slabs": len(fitting.slabs),
-        "gaussians": sum(p.count for p in store.parts),
+        "gaussians": sum(shard.count for shard in store.shards),
         "trusted_slices": len(planes), "labels": len(observations.segments), "weights": task.ensemble.named_weights,
         "residual_on_trusted_slices": [_residual_report(residual, intensity) for residual in residuals],
         "self_check": _self_check(task.ensemble), "seconds": run.seconds, "loss": run.losses,
@@ -269,7 +266,7 @@ def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting
                                                residuals[0].absolute / residuals[0].pixels)
     provenance = {key: report[key] for key in ("product", "version", "preset", "seed", "device", "trusted_slices",
                                                "self_check", "note")}
-    model = replace(model, parts=store.finish(), expected_error=expected_error, provenance=provenance)
+    model = replace(model, shards=store.finish(), expected_error=expected_error, provenance=provenance)
     segmentation = None
     if volume_renderer.layers is not None:
         segmentation = Segmentation(volume_renderer.layers, observations.segments, output_grid)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from repository import ROOT, SAMPLES
+from rendered_grid import draw_grid
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
@@ -26,7 +27,7 @@ from TriplaneGaussianReconLib.fitting.slab_fitting import Fitting, Task
 from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 from TriplaneGaussianReconLib.pipeline import reconstruction
 from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Memory, Progress, Reconstruction, reconstruct
-from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
+from TriplaneGaussianReconLib.rendering.volume import expected_error_on_grid
 from TriplaneGaussianReconLib.runtime.devices import SelectedDevice
 
 SEAM = 2e-3  # largest difference from the result in one go, as a share of the intensity range

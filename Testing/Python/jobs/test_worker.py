@@ -18,6 +18,7 @@ import pytest
 import torch
 from posix_case import POSIX
 from repository import ROOT
+from rendered_grid import draw_grid
 
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
@@ -29,7 +30,6 @@ from TriplaneGaussianReconLib.jobs.protocol import MODEL, STOP, Job, Message, Ou
 from TriplaneGaussianReconLib.jobs.worker import ExitCode, Pace, explained, seconds_left
 from TriplaneGaussianReconLib.model.model_file import load_model
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
-from TriplaneGaussianReconLib.rendering.rendering import draw_grid
 from TriplaneGaussianReconLib.runtime.progress import Progress
 
 SHAPE = (9, 20, 22)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
+from rendered_grid import draw_grid
 
 from TriplaneGaussianReconLib.config.presets import PRESETS, Preset, preset_named
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
@@ -20,7 +21,7 @@ from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, Cancelled, InputError
 from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Progress, Reconstruction, reconstruct
-from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
+from TriplaneGaussianReconLib.rendering.volume import expected_error_on_grid
 
 SHAPE = (13, 28, 30)
 FAST = PRESETS["fast"]

@@ -42,7 +42,7 @@ def planes_at(*depths: float) -> PlaneStack:
     return PlaneStack([[0.0, 0.0, z] for z in depths], [0, 1, 0], [1, 0, 0], 8, 8)
 
 
-def views_of(dtype: torch.dtype = torch.float64, masks: int = 0) -> list[TargetPlanes]:
+def targets_of(dtype: torch.dtype = torch.float64, masks: int = 0) -> list[TargetPlanes]:
     """Two stacks: trusted pixels with weights of their own, and predicted ones of lower weight."""
     generator = torch.Generator().manual_seed(9)
 
@@ -71,14 +71,14 @@ def field_of(limits: dict | None = None, slots: int = 0, dtype: torch.dtype = to
                          hidden=6).to(dtype)
 
 
-def error(parameters: GaussianParameters, views: list[TargetPlanes], mode: str = "normalised") -> float:
+def error(parameters: GaussianParameters, targets: list[TargetPlanes], mode: str = "normalised") -> float:
     """Sum of weighted squared errors."""
     with torch.no_grad():
-        return sum(float((v.weight * (renderer(mode)(parameters.drawn(), v.planes)[:, 0] - v.target) ** 2).sum())
-                   for v in views)
+        return sum(float((target.weight * (renderer(mode)(parameters.drawn(), target.planes)[:, 0] - target.image) ** 2).sum())
+                   for target in targets)
 
 
-def dense_problem(parameters: GaussianParameters, views: list[TargetPlanes], mode: str
+def dense_problem(parameters: GaussianParameters, targets: list[TargetPlanes], mode: str
                   ) -> tuple[np.ndarray, np.ndarray]:
     """The linear problem, column by column: matrix of unit values and unit slopes times size, residual at the start."""
     count = len(parameters)
@@ -87,11 +87,11 @@ def dense_problem(parameters: GaussianParameters, views: list[TargetPlanes], mod
         unknowns = torch.from_numpy(vector.reshape(count, 4))
         slopes = unknowns[:, 1:] / size_of(parameters)
         drawn = replace(parameters.drawn(), values=unknowns[:, :1], slopes=slopes[:, None])
-        return np.concatenate([(v.weight.sqrt() * renderer(mode)(drawn, v.planes)[:, 0]).numpy().ravel()
-                               for v in views])
+        return np.concatenate([(target.weight.sqrt() * renderer(mode)(drawn, target.planes)[:, 0]).numpy().ravel()
+                               for target in targets])
 
     matrix = np.stack([weighted(row) for row in np.eye(4 * count)], axis=1)
-    target = np.concatenate([(v.weight.sqrt() * v.target).numpy().ravel() for v in views])
+    target = np.concatenate([(target.weight.sqrt() * target.image).numpy().ravel() for target in targets])
     return matrix, target - matrix @ unknowns_of(parameters)
 
 
@@ -110,8 +110,8 @@ def unknowns_of(parameters: GaussianParameters) -> np.ndarray:
 @pytest.mark.parametrize("mode", ["normalised", "additive"])
 def test_refinement_is_least_squares_with_a_ridge(mode: str) -> None:
     """Many steps come close to the solution of the dense problem, judged by what is minimised."""
-    parameters, views = cloud(), views_of()
-    matrix, residual = dense_problem(parameters, views, mode)
+    parameters, targets = cloud(), targets_of()
+    matrix, residual = dense_problem(parameters, targets, mode)
 
     def objective(change: np.ndarray) -> float:
         return float(((matrix @ change - residual) ** 2).sum() + RIDGE * (change ** 2).sum())
@@ -119,7 +119,7 @@ def test_refinement_is_least_squares_with_a_ridge(mode: str) -> None:
     ridge = np.sqrt(RIDGE) * np.eye(matrix.shape[1])
     best, *_ = np.linalg.lstsq(np.vstack([matrix, ridge]), np.append(residual, np.zeros(matrix.shape[1])), rcond=None)
     start, least = objective(np.zeros_like(best)), objective(best)
-    reached = [objective(unknowns_of(refine(parameters, views, renderer(mode), steps, quiet)) - unknowns_of(parameters))
+    reached = [objective(unknowns_of(refine(parameters, targets, renderer(mode), steps, quiet)) - unknowns_of(parameters))
                for steps in (4, 40, 400)]
     assert least < reached[2] < reached[1] < reached[0] < start
     assert reached[2] - least < 0.1 * (start - least)
@@ -128,25 +128,25 @@ def test_refinement_is_least_squares_with_a_ridge(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["normalised", "additive"])
 def test_the_curvature_is_bounded(mode: str) -> None:
     """What the refinement divides by is at least the curvature in every direction, and not much more."""
-    parameters, views = cloud(), views_of()
-    matrix, _ = dense_problem(parameters, views, mode)
-    bound = _curvature_bound(parameters.drawn(), size_of(parameters), views, renderer(mode)).numpy().ravel() ** -0.5
+    parameters, targets = cloud(), targets_of()
+    matrix, _ = dense_problem(parameters, targets, mode)
+    bound = _curvature_bound(parameters.drawn(), size_of(parameters), targets, renderer(mode)).numpy().ravel() ** -0.5
     largest = np.linalg.eigvalsh(bound[:, None] * (matrix.T @ matrix) * bound).max()
     assert 0.2 < largest <= 1.0
 
 
 @pytest.mark.parametrize("mode", ["normalised", "additive"])
 def test_few_refinement_steps_do_most_of_it(mode: str) -> None:
-    parameters, views = cloud(), views_of()
-    before = error(parameters, views, mode)
-    errors = [error(refine(parameters, views, renderer(mode), steps, quiet), views, mode) for steps in (0, 1, 2, 4, 8)]
+    parameters, targets = cloud(), targets_of()
+    before = error(parameters, targets, mode)
+    errors = [error(refine(parameters, targets, renderer(mode), steps, quiet), targets, mode) for steps in (0, 1, 2, 4, 8)]
     assert errors[0] == pytest.approx(before)
     assert errors == sorted(errors, reverse=True) and errors[3] < 0.7 * before
 
 
 def test_refinement_leaves_the_geometry_alone() -> None:
     parameters = cloud()
-    fitted = refine(parameters, views_of(), renderer(), 3, quiet)
+    fitted = refine(parameters, targets_of(), renderer(), 3, quiet)
     for name in NAMES:
         same = torch.equal(getattr(fitted, name), getattr(parameters, name))
         assert same == (name not in ("values", "slopes")), name
@@ -156,28 +156,28 @@ def test_refinement_leaves_the_geometry_alone() -> None:
 
 def test_refinement_of_an_exact_fit_changes_nothing() -> None:
     parameters = cloud()
-    views = [replace(v, target=renderer()(parameters.drawn(), v.planes)[:, 0]) for v in views_of()]
-    fitted = refine(parameters, views, renderer(), 5, quiet)
+    targets = [replace(target, image=renderer()(parameters.drawn(), target.planes)[:, 0]) for target in targets_of()]
+    fitted = refine(parameters, targets, renderer(), 5, quiet)
     torch.testing.assert_close(fitted.values, parameters.values)
     torch.testing.assert_close(fitted.slopes, parameters.slopes)
     assert torch.isfinite(fitted.slopes).all()
 
 
 def test_refinement_ignores_pixels_without_weight() -> None:
-    parameters, views = cloud(), views_of()
-    without = refine(parameters, views[:1], renderer(), 6, quiet)
-    nothing = replace(views[1], weight=torch.zeros(1, 1, 1).double())
-    torch.testing.assert_close(refine(parameters, [views[0], nothing], renderer(), 6, quiet).values, without.values)
+    parameters, targets = cloud(), targets_of()
+    without = refine(parameters, targets[:1], renderer(), 6, quiet)
+    nothing = replace(targets[1], weight=torch.zeros(1, 1, 1).double())
+    torch.testing.assert_close(refine(parameters, [targets[0], nothing], renderer(), 6, quiet).values, without.values)
 
 
 def test_refinement_tells_its_loss_and_can_be_stopped() -> None:
-    parameters, views, told = cloud(), views_of(), []
-    refine(parameters, views, renderer(), 4, lambda *about: told.append(about))
+    parameters, targets, told = cloud(), targets_of(), []
+    refine(parameters, targets, renderer(), 4, lambda *about: told.append(about))
     assert [t[:2] for t in told] == [(n, 4) for n in range(4)]
-    pixels = sum(v.target.numel() for v in views)
-    assert told[0][2] == pytest.approx(error(parameters, views) / pixels)
-    assert told[3][2] == pytest.approx(error(refine(parameters, views, renderer(), 3, quiet), views) / pixels)
-    stopped_at(lambda tick: refine(parameters, views, renderer(), 4, tick), 2)
+    pixels = sum(target.image.numel() for target in targets)
+    assert told[0][2] == pytest.approx(error(parameters, targets) / pixels)
+    assert told[3][2] == pytest.approx(error(refine(parameters, targets, renderer(), 3, quiet), targets) / pixels)
+    stopped_at(lambda tick: refine(parameters, targets, renderer(), 4, tick), 2)
 
 
 def stopped_at(work: Callable[[Callable[[int, int, float], None]], object], last: int) -> None:
@@ -202,21 +202,21 @@ RATES = {"centres": 0.02, "tilts": 0.02, "in_plane": 0.02, "log_depths": 0.02, "
 def test_training_lowers_the_loss(mode: str, image_loss: str) -> None:
     losses: list[float] = []
     training = Training(30, RATES, image_loss)  # type: ignore[arg-type]
-    parameters, views = cloud(), views_of()
-    trained = train(parameters, field_of(), views, renderer(mode), training, 1e-3, 1.0,
+    parameters, targets = cloud(), targets_of()
+    trained = train(parameters, field_of(), targets, renderer(mode), training, 1e-3, 1.0,
                     lambda step, steps, loss: losses.append(loss))
     assert len(losses) == 30 and np.isnan(losses[0])
     assert losses[-1] < 0.85 * losses[1]
-    assert error(trained, views, mode) < 0.95 * error(parameters, views, mode)
+    assert error(trained, targets, mode) < 0.95 * error(parameters, targets, mode)
 
 
 def test_threads_do_not_change_the_bits(keep_thread_counts: None) -> None:
     """The decoder's gradients are sums over many Gaussians."""
     parameters, results = cloud(count=100_000, dtype=torch.float32), []
-    views = [replace(view, target=view.target.float(), weight=view.weight.float()) for view in views_of()]
+    targets = [replace(target, image=target.image.float(), weight=target.weight.float()) for target in targets_of()]
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        results.append(train(parameters, field_of(dtype=torch.float32), views, Renderer("normalised", 12.0, "cpu"),
+        results.append(train(parameters, field_of(dtype=torch.float32), targets, Renderer("normalised", 12.0, "cpu"),
                              Training(2, {"field": 0.02}), 0.0, 1.0, quiet))
     for name in NAMES:
         assert all(torch.equal(getattr(results[0], name), getattr(other, name)) for other in results[1:]), name
@@ -225,7 +225,7 @@ def test_threads_do_not_change_the_bits(keep_thread_counts: None) -> None:
 def test_the_field_is_baked_in() -> None:
     """What training returns draws as the parameters with the field on top, and needs the field no more."""
     parameters, field = cloud(slots=2), field_of({"intensity": 0.3, "centres": 0.5})
-    trained = train(parameters, field, views_of(), renderer(channel_count=2), Training(8, {"field": 0.02}), 0.0, 1.0,
+    trained = train(parameters, field, targets_of(), renderer(channel_count=2), Training(8, {"field": 0.02}), 0.0, 1.0,
                     quiet)
     expected = field.applied_to(parameters)
     for name in NAMES:
@@ -241,7 +241,7 @@ def test_the_field_is_baked_in() -> None:
 def test_only_what_has_a_rate_is_trained(name: str) -> None:
     parameters = cloud()
     before = {n: t.clone() for n, t in parameters.tensors().items()}
-    trained = train(parameters, field_of(), views_of(), renderer(), Training(2, {name: 0.01}), 0.0, 1.0, quiet)
+    trained = train(parameters, field_of(), targets_of(), renderer(), Training(2, {name: 0.01}), 0.0, 1.0, quiet)
     for other in NAMES:
         assert torch.equal(getattr(trained, other), before[other]) == (other != name)
         assert torch.equal(getattr(parameters, other), before[other])  # the input is left alone
@@ -252,41 +252,41 @@ def test_rates_of_lengths_are_in_pixels() -> None:
     parameters = cloud()
     for name, rate, pixel, step in (("centres", 0.02, 0.5, 0.01), ("tilts", 0.02, 0.5, 0.02),
                                     ("values", 0.05, 0.5, 0.05)):
-        trained = train(parameters, field_of(), views_of(), renderer(), Training(1, {name: rate}), 0.0, pixel, quiet)
+        trained = train(parameters, field_of(), targets_of(), renderer(), Training(1, {name: rate}), 0.0, pixel, quiet)
         change = (getattr(trained, name) - getattr(parameters, name)).abs()
         assert float(change.max()) == pytest.approx(step, rel=1e-3), name
 
 
 def test_no_steps_change_nothing() -> None:
     parameters = cloud()
-    trained = train(parameters, field_of(), views_of(), renderer(), Training(0, RATES), 0.0, 1.0, quiet)
+    trained = train(parameters, field_of(), targets_of(), renderer(), Training(0, RATES), 0.0, 1.0, quiet)
     for name in NAMES:
         assert torch.equal(getattr(trained, name), getattr(parameters, name))
 
 
-def loss_at_start(parameters: GaussianParameters, views: list[TargetPlanes], training: Training, field: TriplaneField,
+def loss_at_start(parameters: GaussianParameters, targets: list[TargetPlanes], training: Training, field: TriplaneField,
                   total_variation: float = 0.0, channel_count: int = 1) -> float:
     """The second tick tells the loss of the first step."""
     losses: list[float] = []
-    train(parameters, field, views, renderer(channel_count=channel_count), training, total_variation, 1.0,
+    train(parameters, field, targets, renderer(channel_count=channel_count), training, total_variation, 1.0,
           lambda step, steps, loss: losses.append(loss))
     return losses[1]
 
 
 def test_the_loss_is_what_it_says() -> None:
-    parameters, views = cloud(slots=3), views_of(masks=2)
-    drawn = [rasterize(parameters.drawn(), v.planes, mode="normalised", channel_count=3, backend="reference").channels
-             for v in views]
-    images, targets, weights = [d[:, 0] for d in drawn], [v.target for v in views], [v.weight for v in views]
+    parameters, targets = cloud(slots=3), targets_of(masks=2)
+    drawn = [rasterize(parameters.drawn(), target.planes, mode="normalised", channel_count=3, backend="reference").channels
+             for target in targets]
+    images, targets, weights = [d[:, 0] for d in drawn], [target.image for target in targets], [target.weight for target in targets]
     squared = sum(float((w * (i - t) ** 2).mean()) for w, i, t in zip(weights, images, targets, strict=True))
     mixed = sum(0.8 * float((w * (i - t).abs()).mean()) + 0.4 * float(structural_dissimilarity(i, t))
                 for w, i, t in zip(weights, images, targets, strict=True))
-    masks = views[0].occupancies
+    masks = targets[0].occupancies
     assert masks is not None
     semantic = float(((drawn[0][:, 1:] - masks) ** 2).mean())
 
     def told(training: Training, total_variation: float = 0.0) -> float:
-        return loss_at_start(parameters, views, training, field_of(), total_variation, 3)
+        return loss_at_start(parameters, targets, training, field_of(), total_variation, 3)
 
     assert told(Training(2, RATES)) == pytest.approx(squared)
     assert told(Training(2, RATES, "l1_ssim")) == pytest.approx(mixed)
@@ -296,17 +296,17 @@ def test_the_loss_is_what_it_says() -> None:
 
 
 def test_labels_are_learnt_with_the_semantic_loss_alone() -> None:
-    parameters, views = cloud(slots=3), views_of(masks=2)
+    parameters, targets = cloud(slots=3), targets_of(masks=2)
     field = {"semantics": 0.5}
 
     def trained(weight: float) -> GaussianParameters:
-        return train(parameters, field_of(field, slots=2), views, renderer(channel_count=3),
+        return train(parameters, field_of(field, slots=2), targets, renderer(channel_count=3),
                      Training(25, {"values": 0.05, "field": 0.01}, semantic_loss=weight), 0.0, 1.0, quiet)
 
     def mismatch(p: GaussianParameters) -> float:
-        masks = views[0].occupancies
+        masks = targets[0].occupancies
         assert masks is not None
-        return float(((renderer(channel_count=3)(p.drawn(), views[0].planes)[:, 1:] - masks) ** 2).mean())
+        return float(((renderer(channel_count=3)(p.drawn(), targets[0].planes)[:, 1:] - masks) ** 2).mean())
 
     assert mismatch(trained(1.0)) < 0.8 * mismatch(parameters)
     assert torch.equal(trained(0.0).values[:, 1:], parameters.values[:, 1:])
@@ -318,7 +318,7 @@ def test_label_slots_that_are_not_used_stay_empty() -> None:
     parameters.channels[:, 2] = 0
     parameters.values[:, 2] = 0
     parameters.slopes[:, 2] = 0
-    trained = train(parameters, field_of({"intensity": 0.1, "semantics": 0.5}, slots=2), views_of(masks=2),
+    trained = train(parameters, field_of({"intensity": 0.1, "semantics": 0.5}, slots=2), targets_of(masks=2),
                     renderer(channel_count=3),
                     Training(4, {"values": 0.05, "field": 0.01}, semantic_loss=1.0), 0.0, 1.0,
                     quiet)
@@ -328,13 +328,13 @@ def test_label_slots_that_are_not_used_stay_empty() -> None:
 
 
 def test_training_can_be_stopped() -> None:
-    stopped_at(lambda tick: train(cloud(), field_of(), views_of(), renderer(), Training(9, RATES), 0.0, 1.0, tick), 3)
+    stopped_at(lambda tick: train(cloud(), field_of(), targets_of(), renderer(), Training(9, RATES), 0.0, 1.0, tick), 3)
 
 
 def test_rates_fall_where_the_loss_does_not() -> None:
     """Steps far too long make the loss rise: with little patience they become shorter."""
     def last_step(patience: int) -> float:
-        before, after = (train(cloud(), field_of(), views_of(), renderer(),
+        before, after = (train(cloud(), field_of(), targets_of(), renderer(),
                                Training(steps, {"values": 2.0}, patience=patience), 0.0, 1.0, quiet).values
                          for steps in (40, 41))
         return float((after - before).abs().max())
