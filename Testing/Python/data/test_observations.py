@@ -221,4 +221,5 @@ def test_slices_of_unknown_thickness_are_as_thick_as_a_pixel() -> None:
     stack = SliceStack(planes, np.random.default_rng(0).random(planes.shape).astype(np.float32))
     assert stack.thickness is None
     assert ModelSpaceData.of(Observations((stack,)), grid, ModelSpaceConfig()).thickness == pytest.approx(0.5)
-    assert ModelSpaceData.of(Observations((replace(stack, thickness=1.7),)), grid, ModelSpaceConfig()).thickness == pytest.approx(1.7)
+    thicker = Observations((replace(stack, thickness=1.7),))
+    assert ModelSpaceData.of(thicker, grid, ModelSpaceConfig()).thickness == pytest.approx(1.7)

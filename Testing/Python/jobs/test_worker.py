@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 from posix_case import POSIX
-from repository import ROOT
 from rendered_grid import draw_grid
+from repository import ROOT
 
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation

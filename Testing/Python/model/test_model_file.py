@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from posix_case import POSIX, SHORTFALLS, room_for
+from rendered_grid import draw_grid
 from safetensors import safe_open
 from safetensors.torch import save_file
 from sharded_model import in_shards
-from rendered_grid import draw_grid
 
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation

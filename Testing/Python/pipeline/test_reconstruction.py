@@ -11,8 +11,8 @@ import numba
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import map_coordinates
 from rendered_grid import draw_grid
+from scipy.ndimage import map_coordinates
 
 from TriplaneGaussianReconLib.config.presets import PRESETS, Preset, preset_named
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis

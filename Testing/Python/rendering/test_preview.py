@@ -74,7 +74,8 @@ def test_work_in_slabs_shows_the_slice_once(volume: np.ndarray) -> None:
     np.testing.assert_array_equal(shown[1].image, result.volume.array[shown[1].index])
 
 
-def test_without_memory_for_it_nothing_is_shown_before_the_result(volume: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_for_it_nothing_is_shown_before_the_result(volume: np.ndarray,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     def lack(*_: object) -> None:
         raise MemoryError
 

@@ -80,6 +80,7 @@ def test_the_size_of_parameters_is_what_they_take() -> None:
 
 
 def test_the_memory_model_needs_no_torch() -> None:
-    code = "import sys, TriplaneGaussianReconLib.runtime.memory as m; print('torch' in sys.modules, m.is_lack(MemoryError()))"
+    code = ("import sys, TriplaneGaussianReconLib.runtime.memory as memory; "
+            "print('torch' in sys.modules, memory.is_lack(MemoryError()))")
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert printed.split() == ["False", "True"]
