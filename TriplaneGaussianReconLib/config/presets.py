@@ -65,7 +65,7 @@ class Preset:
     initialization: `correspondence` places a Gaussian per pixel and gap, tilted along the displacement; `grid` places
         `grid_size` Gaussians along the longest side of the box, blind to the image.
     mode, cutoff: see `rasterizer`.
-    in_plane_sigma, depth_sigmas, opacity: see `initialization.along_displacement`.
+    in_plane_sigma, depth_sigmas, opacity: see `placement.along_displacement`.
     refinement_steps: steps of Chebyshev's iteration on values and slopes, after training.
     predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
         trusted slices alone.

@@ -15,6 +15,7 @@ from ..errors import InputError
 
 Axis = Literal["i", "j", "k"]
 AXES: tuple[Axis, Axis, Axis] = ("i", "j", "k")
+RAS_TO_LPS = np.array([-1.0, -1.0, 1.0])  # factors of a point's coordinates, and back
 _ANATOMICAL = {"sagittal": 0, "coronal": 1, "axial": 2}  # the LPS axis that the slice normal is closest to
 
 

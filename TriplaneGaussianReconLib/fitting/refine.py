@@ -75,7 +75,7 @@ class _Problem:
 
         unknowns: (N, 4), values, and slopes times size.
         """
-        values, slopes = (part.clone().requires_grad_() for part in (unknowns[:, :1], unknowns[:, None, 1:]))
+        values, slopes = (tensor.clone().requires_grad_() for tensor in (unknowns[:, :1], unknowns[:, None, 1:]))
         cloud = replace(self.gaussians, values=values, slopes=slopes / self.size[:, None])
         images = [self.renderer(cloud, target.planes)[:, 0] for target in self.targets]
         residuals = [target.image - image.detach() for target, image in zip(self.targets, images, strict=True)]

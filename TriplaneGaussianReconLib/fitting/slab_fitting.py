@@ -66,6 +66,7 @@ class Fitting:
             return True
 
         def make_room() -> bool:
+            self._trained = None  # of no use in halves, or on another device
             self._make_room(number)
             return False
 

@@ -48,7 +48,7 @@ def train(parameters: GaussianParameters, field: TriplaneField, targets: Sequenc
         plateau.follow(loss.detach())
         return loss.detach()
 
-    # The decoder's gradients are sums over all Gaussians, which torch cuts up by the number of its threads.
+    # The decoder's gradients are sums over all Gaussians, which torch splits by the number of its threads.
     with serial_torch():
         repeat(step, training.steps, parameters.centres.device,
                lambda number, loss: tick(number, training.steps, loss))
@@ -59,7 +59,7 @@ def train(parameters: GaussianParameters, field: TriplaneField, targets: Sequenc
 
 def _trainable(parameters: GaussianParameters, field: TriplaneField, training: Training, pixel: float
                ) -> tuple[GaussianParameters, list[tuple[list[Tensor], float]]]:
-    """Leaf tensors and optimiser groups of everything that has a learning rate."""
+    """Return leaf tensors and optimizer groups of everything that has a learning rate."""
     leaves: dict[str, Tensor] = {}
     by_rate: dict[float, list[Tensor]] = {}
     for name, rate in training.learning_rates.items():
@@ -67,7 +67,7 @@ def _trainable(parameters: GaussianParameters, field: TriplaneField, training: T
             by_rate.setdefault(rate, []).extend(field.parameters())
             continue
         leaves[name] = getattr(parameters, name).clone().requires_grad_()
-        if name == "values":  # label slots that a Gaussian does not use stay empty
+        if name == "values":  # empty label slots stay empty
             leaves[name].register_hook(_used_slots(parameters.channels).mul)
         by_rate.setdefault(rate * (pixel if name == "centres" else 1.0), []).append(leaves[name])
     return dataclasses.replace(parameters, **leaves), [(tensors, rate) for rate, tensors in by_rate.items()]

@@ -166,7 +166,7 @@ class _Source:
         return cls(gaps, config, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated(), numbers,
                    {count: prior.on(device) for count, prior in gaps.label_priors.items()})
 
-    def learnt(self, gap: int, outlines: Boxed) -> Tensor | None:
+    def network_distances(self, gap: int, outlines: Boxed) -> Tensor | None:
         """Signed distances [n, pixel] that a network finds in a gap; None where none was trained for that."""
         predicted, positions = self.gaps.predictions[gap], self.gaps.planes.offsets
         prior = self.label_priors.get(len(predicted))
@@ -220,7 +220,8 @@ class _Source:
         shift = on_layers(gated)
         rise = warped(after, shift, step) - warped(before, shift, -step)
         labels = [label for gap, boxes in zip(numbers, outlines, strict=True) if boxes is not None
-                  for label in between(boxes, self.full[gap], self.gated[gap], inner, self.learnt(int(gap), boxes))]
+                  for label in between(boxes, self.full[gap], self.gated[gap], inner,
+                                        self.network_distances(int(gap), boxes))]
         channels, values, label_trends = self._slots(labels, len(here))
         return _Layers(
             constants((planes.origins[numbers, None] + fractions * across[:, None]).reshape(-1, 3), device),

@@ -13,14 +13,14 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from ..data.geometry import Grid
+from ..data.geometry import RAS_TO_LPS, Grid
 from ..data.images import value_type
 from ..errors import InputError, MissingPackageError, cause
 
 _EXTENSIONS = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 _GZIP = b"\x1f\x8b"
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # of the codes of length in xyzt_units that are not mm
-_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's world is RAS
+_TO_LPS = np.diag([*RAS_TO_LPS, 1.0])  # NIfTI's world is RAS
 _TOLERANCE = 0.01  # voxels that rounding in a header may move a corner of the volume
 
 

@@ -1,6 +1,6 @@
 """The definition of truth: every Gaussian at every pixel, in plain torch, differentiated by autograd.
 
-Memory and time grow with Gaussians x pixels of one plane; meant for tests and small examples.
+Memory and time grow with Gaussians x pixels of one plane, so this is for tests and small examples.
 """
 from __future__ import annotations
 

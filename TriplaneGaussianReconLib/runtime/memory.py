@@ -37,12 +37,12 @@ EXPECTED_ERROR_PER_POINT = 200
 
 
 def parameter_bytes(gaussians: int, slots: int) -> int:
-    """Size of `GaussianParameters`: ten numbers per Gaussian, and value, slope and channel of each slot."""
+    """Return the size of `GaussianParameters`: ten numbers per Gaussian, and value, slope and channel of each slot."""
     return gaussians * (40 + 20 * slots)
 
 
 def fitting_bytes(pixels: int, layers: np.ndarray, planes: np.ndarray, label_slots: int) -> np.ndarray:
-    """(gap,) peak of fitting each gap.
+    """Return (gap,), the peak of fitting each gap.
 
     Args:
         pixels: Pixels of one plane.
@@ -56,12 +56,12 @@ def fitting_bytes(pixels: int, layers: np.ndarray, planes: np.ndarray, label_slo
 
 
 def placement_bytes(pixels: int, layers: int, has_labels: bool) -> int:
-    """Peak of placing Gaussians on the `pixels` of one observed slice and of the `layers` in the gap after it."""
+    """Return the peak of placing Gaussians on one observed slice and on the layers in the gap after it."""
     return (_PLACEMENT_PER_LABELLED_PIXEL if has_labels else _PLACEMENT_PER_PIXEL) * (1 + layers) * pixels
 
 
 def budget(device: torch.device) -> int:
-    """Bytes that may be planned with on `device`.
+    """Return the bytes that may be planned with on `device`.
 
     On a GPU, a limit set by `torch.cuda.set_per_process_memory_fraction` is kept.
     """
