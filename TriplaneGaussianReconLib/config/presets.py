@@ -39,6 +39,8 @@ class Triplane:
     hidden: int
     fusion: FeatureFusion
     total_variation: float  # weight in the loss
+    initial_spread: float = 0.1
+    fewest_texels: int = 4
 
 
 @dataclass(frozen=True)

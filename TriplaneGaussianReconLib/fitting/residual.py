@@ -10,6 +10,7 @@ from torch import Tensor
 from ..data.intensity import IntensityScale
 from ..data.model_space import ModelSpaceStack, depth_of_pixels
 from ..labels.segmentation import LabelChannels
+from ..rendering.planes import image_of
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ def residual_of(rasters: Iterable[tuple[slice, Tensor]], stack: ModelSpaceStack,
     for indices, raster in rasters:
         depths = depth_of_pixels(stack.planes.subset(indices))
         inside = (depths >= span[0]) & (depths < span[1])
-        rendered = scale.to_input(raster[:, 0].cpu().numpy() + np.float32(scale.background))
-        difference = np.abs(rendered - scale.to_input(stack.image[indices]))[inside]
+        difference = np.abs(image_of(raster, scale) - scale.to_input(stack.image[indices]))[inside]
         labels = agreeing = 0
         if stack.layers is not None and channels.segments:
             layers = stack.layers[:1 + max(s.layer for s in channels.segments), indices]

@@ -18,7 +18,7 @@ from ..model.shards import Shard, by_labels
 from ..prediction.expected_error import coarsened
 from ..prediction.predict import Prediction, corrected, predict
 from ..registration.optical_flow import Correspondence
-from ..rendering.planes import rasters
+from ..rendering.planes import image_of, rasters
 from ..rendering.renderer import Renderer
 from ..runtime.progress import Tick
 from .residual import Residual, residual_of
@@ -167,10 +167,10 @@ class PreparedSlab:
                           origins=np.stack([p.planes.origins[len(p.planes) // 2] for p in core]))
         errors = []
         for indices, raster in _rasters(fitted.image_only(), middles, renderer, 1):
-            rendered = scale.to_input(raster[:, 0].cpu().numpy() + np.float32(scale.background))
             predicted = torch.stack([p.images[len(p.images) // 2] for p in core[indices]]).cpu().numpy()
             expected = torch.stack([p.expected_error for p in core[indices]]).cpu().numpy()
-            errors.append(coarsened(expected * np.float32(scale.scale) + np.abs(rendered - scale.to_input(predicted))))
+            apart = np.abs(image_of(raster, scale) - scale.to_input(predicted))
+            errors.append(coarsened(expected * np.float32(scale.scale) + apart))
         return np.concatenate(errors)
 
 

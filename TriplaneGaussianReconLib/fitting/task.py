@@ -86,4 +86,5 @@ class Task:
             return TriplaneField(torch.from_numpy(self.trusted.box), triplane.residual_limits,
                                  label_channels=self.channels.count - 1 if self.is_semantic else 0,
                                  resolution=triplane.resolution, features=triplane.features, hidden=triplane.hidden,
-                                 fusion=triplane.fusion)
+                                 fusion=triplane.fusion, initial_spread=triplane.initial_spread,
+                                 fewest_texels=triplane.fewest_texels)

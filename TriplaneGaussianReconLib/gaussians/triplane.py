@@ -23,7 +23,7 @@ class TriplaneField(nn.Module):
 
     def __init__(self, box: Tensor, residual_limits: Mapping[Attribute, float], *, label_channels: int = 0,
                  resolution: int = 48, features: int = 8, hidden: int = 16,
-                 fusion: FeatureFusion = "concatenate") -> None:
+                 fusion: FeatureFusion = "concatenate", initial_spread: float = 0.1, fewest_texels: int = 4) -> None:
         """Start with random planes whose residuals are 0.
 
         Args:
@@ -35,6 +35,8 @@ class TriplaneField(nn.Module):
             features: Features of a texel.
             hidden: Width of the decoder's hidden layer.
             fusion: How the samples of the three planes become one feature.
+            initial_spread: Standard deviation of the texels before training.
+            fewest_texels: Texels along each side of the box, at least.
         """
         super().__init__()
         sizes = {"centres": 3, "tilts": 2, "scales": 3, "weights": 1, "intensity": 1, "semantics": label_channels}
@@ -46,8 +48,8 @@ class TriplaneField(nn.Module):
         limits = [limit for name, limit in residual_limits.items() for _ in range(sizes[name])]
         self.register_buffer("limits", torch.tensor(limits))
         extent = (box[1] - box[0]).clamp_min(1e-6)
-        texels = [max(4, round(float(resolution * side / extent.max()))) for side in extent]
-        self.planes = nn.ParameterList(nn.Parameter(0.1 * torch.randn(1, features, texels[b], texels[a]))
+        texels = [max(fewest_texels, round(float(resolution * side / extent.max()))) for side in extent]
+        self.planes = nn.ParameterList(nn.Parameter(initial_spread * torch.randn(1, features, texels[b], texels[a]))
                                        for a, b in _PLANES)
         self.plane_weights = nn.Parameter(torch.full((3, features), 1 / 3)) if fusion == "weighted_sum" else None
         last = nn.Linear(hidden, sum(self.widths.values()))

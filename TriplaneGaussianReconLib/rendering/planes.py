@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..config.names import Backend
 from ..data.geometry import PlaneStack
+from ..data.intensity import IntensityScale
 from ..data.model_space import depth_range
 from ..gaussians.cloud import Gaussians
 from ..labels.segmentation import LabelChannels
@@ -53,7 +54,7 @@ def draw(model: Model, planes: PlaneStack, backend: Backend, tick: Callable[[int
     for indices, raster in rasters(renderer, model.shards, model.local(planes), device):
         if tick is not None:
             tick(indices.start, len(planes))
-        image[indices] = image_of(raster, model)
+        image[indices] = image_of(raster, model.intensity)
         if layers is not None:
             layers[:, indices] = channels.decode(raster, len(layers), layers.dtype)
     return RenderedPlanes(image, layers)
@@ -91,9 +92,9 @@ def rasters(renderer: Renderer, shards: Sequence[Shard], planes: PlaneStack, dev
                 yield indices, _in_turn(renderer, groups, clouds, chunk, depths[indices])
 
 
-def image_of(raster: Tensor, model: Model) -> np.ndarray:
+def image_of(raster: Tensor, scale: IntensityScale) -> np.ndarray:
     """Return the image channel of `raster` in input units, [plane, row, column]."""
-    return model.intensity.to_input(raster[:, 0].cpu().numpy() + np.float32(model.intensity.background))
+    return scale.to_input(raster[:, 0].cpu().numpy() + np.float32(scale.background))
 
 
 def empty_layers(model: Model, shape: tuple[int, int, int]) -> np.ndarray | None:

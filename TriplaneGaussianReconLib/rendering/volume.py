@@ -83,7 +83,8 @@ class VolumeRenderer:
 
     def _put(self, numbers: np.ndarray, raster: Tensor) -> None:
         """Take over the planes `numbers`."""
-        np.moveaxis(self.volume, self._across, 0)[numbers] = as_type(image_of(raster, self._model), self.volume.dtype)
+        image = image_of(raster, self._model.intensity)
+        np.moveaxis(self.volume, self._across, 0)[numbers] = as_type(image, self.volume.dtype)
         if self.layers is not None:
             np.moveaxis(self.layers, self._across + 1, 1)[:, numbers] = self._channels.decode(
                 raster, len(self.layers), self.layers.dtype)
