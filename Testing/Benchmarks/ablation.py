@@ -26,7 +26,8 @@ from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation import metrics
 from TriplaneGaussianReconLib.evaluation.scores import image_scores
-from TriplaneGaussianReconLib.fitting.slab_fitting import Fitting, Task
+from TriplaneGaussianReconLib.fitting.slab_fitting import Fitting
+from TriplaneGaussianReconLib.fitting.task import Task
 from TriplaneGaussianReconLib.gaussians.triplane import Attribute
 from TriplaneGaussianReconLib.io.readers import read_image
 from TriplaneGaussianReconLib.model.shards import ShardStore
@@ -73,7 +74,7 @@ class Case:
         image = Image(metrics.normalise(image.array), image.grid)
         selection = Selection.every(image.grid.count("k"), step)
         observations = Observations.from_volume(image, {"k": selection})
-        trusted = ModelSpaceData.of(observations, image.grid)
+        trusted = ModelSpaceData.of(observations, image.grid, preset.model_space)
         task = reconstruction._learn(trusted, preset, choose(device), 0, StageMonitor())
         return cls(image, selection, observations, task, device)
 

@@ -10,9 +10,11 @@ from gpu_bench import CUTOFF, GAP, LABELS, Bench, cloud, cube, drawing_of, pairs
 from torch import Tensor, nn
 
 from TriplaneGaussianReconLib.config.presets import Training
-from TriplaneGaussianReconLib.fitting.training import Renderer, TargetPlanes, train
+from TriplaneGaussianReconLib.fitting.targets import TargetPlanes
+from TriplaneGaussianReconLib.fitting.train import train
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
 from TriplaneGaussianReconLib.gaussians.triplane import Attribute, TriplaneField
+from TriplaneGaussianReconLib.rendering.renderer import Renderer
 from TriplaneGaussianReconLib.self_supervised.optimizers import RECORD_AFTER
 
 # Quadratic form, exponential, weight and one channel with its slope; their derivatives.
@@ -50,8 +52,9 @@ class Case:
         planes, torch_random = slices(bench), torch.Generator().manual_seed(1)
         channel_count = 1 + (LABELS if slots > 1 else 0)
         images = torch.rand(len(planes), channel_count, *planes.shape[1:], generator=torch_random).to(bench.device)
-        self.view = TargetPlanes(planes, images[:, 0].contiguous(), torch.ones(len(planes), 1, 1, device=bench.device),
-                         images[:, 1:].contiguous() if slots > 1 else None)
+        self.target = TargetPlanes(planes, images[:, 0].contiguous(),
+                                   torch.ones(len(planes), 1, 1, device=bench.device),
+                                   images[:, 1:].contiguous() if slots > 1 else None)
         self.renderer = Renderer("normalised", CUTOFF, bench.backend, channel_count)
         self.limits = limits
         self.rates = dict.fromkeys((*TRAINED, "field") if limits else TRAINED, 1e-3)
@@ -62,14 +65,14 @@ class Case:
             return NoField().to(self.bench.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            planes = self.view.planes
+            planes = self.target.planes
             far = [planes.columns - 1.0, planes.rows - 1.0, GAP * (len(planes) - 1)]
             return TriplaneField(torch.tensor([[0.0, 0.0, 0.0], far]), self.limits,
                                  resolution=self.bench.size.texels, features=8, hidden=16).to(self.bench.device)
 
     def trained(self, steps: int) -> GaussianParameters:
-        """Return the result of `steps` steps of `training.train`."""
-        result = train(self.parameters, self.field(), [self.view], self.renderer,
+        """The result of `steps` steps of `train.train`."""
+        result = train(self.parameters, self.field(), [self.target], self.renderer,
                        Training(steps=steps, learning_rates=self.rates, semantic_loss=1.0), 1e-3, 1.0,
                        lambda *_: None)
         self.bench.synchronize()
@@ -90,13 +93,13 @@ class Case:
     def pieces(self) -> tuple[float, float, float]:
         """Time forward (field, activations, drawing, loss), backward, and Adam, each replayed by itself."""
         leaves = {name: getattr(self.parameters, name).clone().requires_grad_() for name in TRAINED}
-        parameters, field, view = replace(self.parameters, **leaves), self.field(), self.view
+        parameters, field, target = replace(self.parameters, **leaves), self.field(), self.target
         everything = [*leaves.values(), *field.parameters()]
 
         def loss() -> Tensor:
-            drawn = self.renderer(field.applied_to(parameters).drawn(), view.planes)
-            total = 1e-3 * field.total_variation() + (view.weight * (drawn[:, 0] - view.target) ** 2).mean()
-            return total if view.occupancies is None else total + ((drawn[:, 1:] - view.occupancies) ** 2).mean()
+            drawn = self.renderer(field.applied_to(parameters).drawn(), target.planes)
+            total = 1e-3 * field.total_variation() + (target.weight * (drawn[:, 0] - target.image) ** 2).mean()
+            return total if target.occupancies is None else total + ((drawn[:, 1:] - target.occupancies) ** 2).mean()
 
         forward = self.bench.milliseconds(self.bench.recorded(loss))
         both = self.bench.milliseconds(self.bench.recorded(lambda: torch.autograd.grad(loss(), everything)))
@@ -114,7 +117,7 @@ class Case:
         written and read: 5 times.  The sum of weights is written and read: twice.
         """
         trained = sum(getattr(self.parameters, name).nbytes for name in TRAINED)
-        sums = 4 * self.view.target.numel()
+        sums = 4 * self.target.image.numel()
         return 8 * trained + self.parameters.channels.nbytes + (5 * self.renderer.channel_count + 2) * sums
 
 
@@ -145,8 +148,8 @@ def report_steps(bench: Bench, rate: float, operations: float, with_cpu: bool) -
 
 
 def report_floor(bench: Bench, case: Case, step: float, rate: float, operations: float) -> None:
-    """Print the number of pairs, the speed of drawing alone, and how far `step` (ms) is from its lower bound."""
-    planes = case.view.planes
+    """Print how many pairs there are, how fast drawing alone is, and how far `step` (ms) is from its floor."""
+    planes = case.target.planes
     counted = pairs(case.parameters, planes, CUTOFF)
     number = int(counted.sum())
     draw, both = drawing_of(bench, case.parameters, planes, "normalised")
@@ -199,10 +202,10 @@ def report_repeats(bench: Bench) -> None:
     first, second = case.trained(20), case.trained(20)
     equal = all(torch.equal(a, b) for a, b in zip(first.tensors().values(), second.tensors().values(), strict=True))
     with torch.no_grad():
-        once, again = (case.renderer(run.drawn(), case.view.planes) for run in (first, second))
+        once, again = (case.renderer(run.drawn(), case.target.planes) for run in (first, second))
         start = Case(replace(bench, device=torch.device("cpu")), ALL_ATTRIBUTES)
-        on_cpu = start.renderer(start.parameters.drawn(), start.view.planes)
-        here = case.renderer(case.parameters.drawn(), case.view.planes).cpu()
+        on_cpu = start.renderer(start.parameters.drawn(), start.target.planes)
+        here = case.renderer(case.parameters.drawn(), case.target.planes).cpu()
     print_table(["largest difference / range", ""], [
         ["two trainings of 20 steps with one seed, as drawn", f"{_difference(once, again):.1e}"],
         ["their parameters", "equal bit for bit" if equal else "not equal bit for bit"],

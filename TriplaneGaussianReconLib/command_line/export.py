@@ -5,7 +5,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from ..io.atomic import check_output
-from ..model.model_file import export_ply, load_model
+from ..model.model_file import load_model
+from ..model.ply import export_ply
 
 
 def run(arguments: Namespace) -> None:

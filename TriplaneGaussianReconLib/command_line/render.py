@@ -13,7 +13,7 @@ from ..io.atomic import check_output, whole_file
 from ..io.writers import check_writable, write_image, write_segmentation
 from ..model.model import IntensityScale, Model
 from ..model.model_file import load_model
-from ..rendering.rendering import draw
+from ..rendering.planes import draw
 from .saved_model import corners_of, pixel_of
 
 _MOST_PIXELS = 2 ** 26  # of a picture

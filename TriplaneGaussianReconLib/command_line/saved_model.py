@@ -21,8 +21,8 @@ def box_of(model: Model) -> np.ndarray:
     """
     error = model.expected_error
     cells = np.array([error.middle.shape[2], error.middle.shape[1]])
-    lowest = min(error.offsets.min(), *(part.lowest for part in model.parts))
-    highest = max(error.offsets.max(), *(part.highest for part in model.parts))
+    lowest = min(error.offsets.min(), *(shard.lowest for shard in model.shards))
+    highest = max(error.offsets.max(), *(shard.highest for shard in model.shards))
     return np.array([[0.0, 0.0, lowest], [*(cells * error.step - pixel_of(model)), highest]])
 
 

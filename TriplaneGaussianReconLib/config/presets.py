@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import InputError
+from .gaussians import ModelSpaceConfig, PlacementConfig, RefinementConfig
 
 FeatureFusion = Literal["concatenate", "weighted_sum"]  # of the samples of three planes
 Attribute = Literal["centres", "tilts", "scales", "weights", "intensity", "semantics"]  # that a field may change
@@ -38,6 +39,8 @@ class Triplane:
     hidden: int
     fusion: FeatureFusion
     total_variation: float  # weight in the loss
+    initial_spread: float = 0.1
+    fewest_texels: int = 4
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,14 @@ class Preset:
     initialization: `correspondence` places a Gaussian per pixel and gap, tilted along the displacement; `grid` places
         `grid_size` Gaussians along the longest side of the box, blind to the image.
     mode, cutoff: see `rasterizer`.
-    in_plane_sigma, depth_sigmas, opacity: see `initialization.along_displacement`.
-    refinement_steps: conjugate-gradient steps on intensities and slopes after training and baking.
+    in_plane_sigma, depth_sigmas, opacity: see `placement.along_displacement`.
+    refinement_steps: steps of Chebyshev's iteration on values and slopes, after training.
     predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
         trusted slices alone.
     prior: how much is learnt from lines within the slices; None leaves that candidate out.
     fusion: how much is learnt about which prediction to believe pixel by pixel; None takes the prior as it is.
     labels: how much is learnt from labels on lines within the slices, if there are any and there is a prior.
+    model_space, placement, refinement: see each class.
     """
 
     name: str
@@ -88,6 +92,9 @@ class Preset:
     prior: NetworkConfig | None = None
     fusion: NetworkConfig | None = None
     labels: NetworkConfig | None = None
+    model_space: ModelSpaceConfig = ModelSpaceConfig()
+    placement: PlacementConfig = PlacementConfig()
+    refinement: RefinementConfig = RefinementConfig()
 
 
 # Gaussians along the displacement, in the mixture that hidden slices ask for.  For everyday use.

@@ -5,10 +5,10 @@ World coordinates are LPS millimetres, as in SimpleITK.  Arrays are indexed [k, 
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -81,6 +81,21 @@ class PlaneStack:
     def offsets(self) -> np.ndarray:
         """(P,) mm, signed position of each plane along `normal`."""
         return self.origins @ self.normal
+
+    def points(self, as_array: Callable[[np.ndarray], Any] = np.asarray) -> Any:
+        """Return (P, rows, columns, 3) mm, the centres of all pixels, float64.
+
+        Args:
+            as_array: Converts an array to that of another library, or moves it to another device, where the points
+                are then computed.  The default leaves it as it is.
+
+        Example:
+            >>> PlaneStack([[5, 0, 0]], row_step=[0, 2, 0], column_step=[1, 0, 0], rows=2, columns=3).points()[0, 1, 2]
+            array([7., 2., 0.])
+        """
+        rows = np.arange(self.rows)[:, None] * self.row_step
+        columns = np.arange(self.columns)[:, None] * self.column_step
+        return as_array(self.origins)[:, None, None] + as_array(rows)[:, None] + as_array(columns)
 
     def subset(self, indices: np.ndarray | slice) -> PlaneStack:
         """Return the planes at `indices`."""

@@ -1,4 +1,4 @@
-"""Between the units of the input and those of the model."""
+"""Conversion between the units of the input and those of the model."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,10 +10,21 @@ from .voxel_types import value_type
 
 @dataclass(frozen=True)
 class IntensityScale:
-    """Input units <-> the model's units: trusted minimum -> 0, robust maximum -> 1, linear, not clipped.
+    """Linear scale from input units to the model's: trusted minimum to 0, robust maximum to 1, not clipped.
 
-    background: the model's value where no Gaussian is, in the model's units.
-    lowest, highest: range of the trusted pixels, input units; what is drawn is clipped to it.
+    Attributes:
+        offset: What becomes 0, input units.
+        scale: What becomes 1, less `offset`, input units.
+        background: Value where no Gaussian is, model units.
+        lowest: Smallest trusted pixel, input units.
+        highest: Largest trusted pixel, input units.  What is drawn is clipped to this range.
+
+    Example:
+        >>> scale = IntensityScale.of([np.float32([[[0, 0, 0], [0, 100, 200], [0, 0, 0]]])], percentile=100.0)
+        >>> scale.to_model(np.float32([50, 200])).tolist()
+        [0.25, 1.0]
+        >>> scale.to_input(np.float32([0.25, 1.5])).tolist()
+        [50.0, 200.0]
     """
 
     offset: float
@@ -23,10 +34,15 @@ class IntensityScale:
     highest: float
 
     @classmethod
-    def of(cls, pixels: list[np.ndarray]) -> IntensityScale:
-        """Derive the scale from the trusted pixels (input units)."""
+    def of(cls, pixels: list[np.ndarray], percentile: float) -> IntensityScale:
+        """Derive the scale from trusted pixels.
+
+        Args:
+            pixels: [plane, row, column] of each stack, input units.
+            percentile: Of the pixels of a stack, up to which they count for the robust maximum.
+        """
         lowest, highest = float(min(p.min() for p in pixels)), float(max(p.max() for p in pixels))
-        robust = float(max(np.percentile(p, 99.9) for p in pixels))
+        robust = float(max(np.percentile(p, percentile) for p in pixels))
         scale = robust - lowest if robust > lowest else highest - lowest
         return cls(lowest, scale, (_padding_value(pixels) - lowest) / scale, lowest, highest)
 
@@ -36,13 +52,13 @@ class IntensityScale:
         return value_type(self.lowest, self.highest)
 
     def to_model(self, pixels: np.ndarray) -> np.ndarray:
-        """Input units (float32 or float64) -> model units, float32."""
+        """Convert input units (float32 or float64) to model units, float32."""
         scaled: np.ndarray = (pixels - pixels.dtype.type(self.offset)).astype(np.float32, copy=False)
         scaled /= np.float32(self.scale)
         return scaled
 
     def to_input(self, values: np.ndarray) -> np.ndarray:
-        """Model units (float32) -> input units of type `dtype`, clipped to the range of the trusted pixels."""
+        """Convert model units (float32) to input units of type `dtype`, clipped to the range of the trusted pixels."""
         number = self.dtype.type
         return np.clip(values * number(self.scale) + number(self.offset), number(self.lowest), number(self.highest))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..config.gaussians import ModelSpaceConfig
 from ..errors import InputError
 from .gap_sampling import plane_counts
 from .geometry import Grid, PlaneStack
@@ -13,20 +14,23 @@ from .intensity import IntensityScale
 from .observations import Observations
 from .slabs import Slab
 
-# Output slices count as lying on the trusted ones up to this share of their distance, over all of their extent.
-ASIDE = 0.02
-
 
 @dataclass(frozen=True)
 class ModelSpaceStack:
-    """Trusted slices.  image: [plane, row, column] float32.  layers: [layer, plane, row, column] labels, or None."""
+    """Trusted slices of one stack.
+
+    Attributes:
+        planes: Where they lie, in the model's frame.
+        image: [plane, row, column] float32, model units.
+        layers: [layer, plane, row, column] label values, or None.
+    """
 
     planes: PlaneStack
     image: np.ndarray
     layers: np.ndarray | None
 
     def cut(self, planes: slice, rows: slice = slice(None), columns: slice = slice(None)) -> ModelSpaceStack:
-        """Return a view of the part at these indices."""
+        """Return what lies at these indices; pixels are shared, not copied."""
         stack, image = self.planes, self.image[planes, rows, columns]
         first = np.array([rows.start or 0, columns.start or 0]) @ np.stack([stack.row_step, stack.column_step])
         return ModelSpaceStack(replace(stack, origins=stack.origins[planes] + first, rows=image.shape[1],
@@ -34,24 +38,31 @@ class ModelSpaceStack:
                           image, None if self.layers is None else self.layers[:, planes, rows, columns])
 
     def between(self, low: float, high: float) -> ModelSpaceStack:
-        """Return the smallest part that holds all pixels at depths (mm) `low` to `high`; it may be empty."""
-        courses = _courses(self.planes)
-        ends = [(course.min(), course.max()) for course in courses]
-        parts = []
-        for number, course in enumerate(courses):
+        """Return the smallest box of pixels that holds all at depths (mm) `low` to `high`; it may be empty."""
+        depths = _depths_along(self.planes)
+        ends = [(along.min(), along.max()) for along in depths]
+        ranges = []
+        for number, along in enumerate(depths):
             least, most = (sum(end[side] for n, end in enumerate(ends) if n != number) for side in (0, 1))
-            within = np.flatnonzero((course + most >= low) & (course + least <= high))
-            parts.append(slice(within[0], within[-1] + 1) if len(within) else slice(0, 0))
-        return self.cut(*parts)
+            within = np.flatnonzero((along + most >= low) & (along + least <= high))
+            ranges.append(slice(within[0], within[-1] + 1) if len(within) else slice(0, 0))
+        return self.cut(*ranges)
 
 
 @dataclass(frozen=True)
 class ModelSpaceData:
     """The trusted slices of a reconstruction.
 
-    stacks[0]: the primary stack, ascending along z.  box: (2, 3) mm, corners of everything that is to be filled.
-    pixel: mm, the smaller side of a pixel of the primary stack.  thickness: mm, of its slices.  step: mm, from one
-    slice of the output to the next; a pixel where the output's slices do not lie on those of the primary stack.
+    Attributes:
+        frame: (4, 4) rigid matrix from the model's frame to LPS mm, see `frame_of`.
+        intensity: Between the model's units and those of the input.
+        stacks: The first is the primary stack, ascending along z.
+        segments: One per label; empty without labels.
+        box: (2, 3) mm, lowest and highest corner of everything that is to be filled.
+        pixel: mm, the smaller side of a pixel of the primary stack.
+        thickness: mm, of the slices of the primary stack.
+        step: mm, from one slice of the output to the next; a pixel where the output's slices do not lie on those of
+            the primary stack.
     """
 
     frame: np.ndarray
@@ -65,12 +76,12 @@ class ModelSpaceData:
 
     @property
     def plane_counts(self) -> np.ndarray:
-        """(gap,) on how many planes each gap is predicted."""
+        """(gap,) number of planes on which each gap is predicted."""
         return plane_counts(np.diff(self.planes.offsets), self.pixel, self.step)
 
     @property
     def pitches(self) -> tuple[float, float]:
-        """Mm between rows, and between columns, of the primary stack."""
+        """Distance (mm) between rows, and between columns, of the primary stack."""
         return float(np.linalg.norm(self.planes.row_step)), float(np.linalg.norm(self.planes.column_step))
 
     @property
@@ -84,15 +95,21 @@ class ModelSpaceData:
         return self.stacks[0].image
 
     @classmethod
-    def of(cls, observations: Observations, output_grid: Grid) -> ModelSpaceData:
+    def of(cls, observations: Observations, output_grid: Grid, config: ModelSpaceConfig) -> ModelSpaceData:
         """Bring `observations` into the model's frame and units.
 
-        Raises InputError if two slices of the primary stack coincide.
+        Args:
+            observations: What was seen.
+            output_grid: Where the result is wanted.
+            config: What decides about units and output slices.
+
+        Raises:
+            InputError: If two slices of the primary stack coincide.
         """
         primary = observations.stacks[0].planes
         frame = frame_of(primary)
         to_local = np.linalg.inv(frame)
-        intensity = IntensityScale.of([stack.pixels for stack in observations.stacks])
+        intensity = IntensityScale.of([stack.pixels for stack in observations.stacks], config.robust_percentile)
         stacks = tuple(ModelSpaceStack(stack.planes.transformed(to_local), intensity.to_model(stack.pixels),
                                        stack.layers) for stack in observations.stacks)
         planes = stacks[0].planes
@@ -108,10 +125,10 @@ class ModelSpaceData:
         return cls(frame, intensity, stacks, observations.segments,
                    np.stack([everything.min(axis=0), everything.max(axis=0)]), pixel,
                    observations.stacks[0].thickness or pixel,
-                   _output_step(output_grid, to_local, float(planes.offsets[0])) or pixel)
+                   _output_step(output_grid, to_local, float(planes.offsets[0]), config.slice_tolerance) or pixel)
 
     def near(self, slab: Slab) -> ModelSpaceData:
-        """Return what concerns `slab` and its halo; beyond the stack's own ends the box stays as it is."""
+        """Return the data of `slab` and its halo; at the stack's own ends the box stays as it is."""
         if slab.near == (0, slab.count):
             return self
         first, last = slab.near
@@ -123,7 +140,10 @@ class ModelSpaceData:
 
 
 def frame_of(planes: PlaneStack) -> np.ndarray:
-    """(4, 4) rigid frame of a stack: x along the columns, z along the normal, origin at pixel [0, 0] of plane 0."""
+    """Return the (4, 4) rigid frame of a stack.
+
+    x runs along the columns, z along the normal; the origin is pixel [0, 0] of plane 0.
+    """
     x = planes.column_step / np.linalg.norm(planes.column_step)
     frame = np.eye(4)
     frame[:3, :3] = np.stack([x, np.cross(planes.normal, x), planes.normal], axis=1)
@@ -131,10 +151,10 @@ def frame_of(planes: PlaneStack) -> np.ndarray:
     return frame
 
 
-def _output_step(grid: Grid, to_local: np.ndarray, depth: float) -> float | None:
+def _output_step(grid: Grid, to_local: np.ndarray, depth: float, tolerance: float) -> float | None:
     """Mm from one slice of `grid` to the next; None unless these lie on the model's planes, one of them at `depth`.
 
-    to_local: (4, 4), from world coordinates to the model's frame.
+    to_local: (4, 4), from world coordinates to the model's frame.  tolerance: share of the step.
     """
     depths = to_local[2, :3] @ (np.asarray(grid.direction) * np.asarray(grid.spacing))  # of a step along each axis
     number = int(np.abs(depths).argmax())
@@ -142,22 +162,22 @@ def _output_step(grid: Grid, to_local: np.ndarray, depth: float) -> float | None
     first = float(to_local[2, :3] @ np.asarray(grid.origin) + to_local[2, 3])
     off = abs((depth - first) / step - round((depth - first) / step))
     slant = np.abs(np.delete(depths * (np.array(grid.shape[::-1]) - 1), number)).sum() / step
-    return step if off + slant < ASIDE else None
+    return step if off + slant < tolerance else None
 
 
 def depth_range(planes: PlaneStack) -> np.ndarray:
-    """(P, 2) mm: lowest and highest depth of each plane's pixels, of planes in the model's frame."""
-    origins, rows, columns = _courses(planes)
+    """Return (P, 2) mm, lowest and highest depth of each plane's pixels, for planes in the model's frame."""
+    origins, rows, columns = _depths_along(planes)
     return np.stack([origins + rows.min() + columns.min(), origins + rows.max() + columns.max()], axis=1)
 
 
 def depth_of_pixels(planes: PlaneStack) -> np.ndarray:
-    """[plane, row, column] mm: depth of every pixel, of planes in the model's frame."""
-    origins, rows, columns = _courses(planes)
+    """Return [plane, row, column] mm, the depth of every pixel, for planes in the model's frame."""
+    origins, rows, columns = _depths_along(planes)
     return origins[:, None, None] + rows[:, None] + columns
 
 
-def _courses(planes: PlaneStack) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _depths_along(planes: PlaneStack) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(P,), (rows,), (columns,) mm: what plane, row and column add to a pixel's depth."""
     return (planes.origins[:, 2], np.arange(planes.rows) * planes.row_step[2],
             np.arange(planes.columns) * planes.column_step[2])

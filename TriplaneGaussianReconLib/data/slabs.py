@@ -1,7 +1,7 @@
 """Cutting the gaps between the trusted slices into slabs that fit into memory.
 
-A slab is worked on as if it were all there is: its core, whose Gaussians and planes are kept, and a halo of gaps on
-either side, so that the core comes out as it would without the cut.
+A slab has a core, whose Gaussians and planes are kept, and a halo of gaps on either side.  It is worked on as if it
+were the whole.  Thanks to the halo, the core comes out as it would without the cut.
 """
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Gaps on either side of a core.  Gaussians reach less than one gap; each step of the refinement carries what they
-# know as far again, ever weaker.
+# Gaps on either side of a core.  The support of a Gaussian is less than one gap.  Each step of the refinement carries
+# information as far again, ever weaker.
 HALO = 2
 
 
@@ -18,7 +18,10 @@ HALO = 2
 class Slab:
     """Consecutive gaps of the primary stack; gap g lies between the trusted slices g and g + 1.
 
-    first, stop: the core's gaps, half-open.  count: how many gaps there are altogether.
+    Attributes:
+        first: First gap of the core.
+        stop: The gap after the last of the core.
+        count: Number of gaps of the whole stack.
     """
 
     first: int
@@ -36,10 +39,13 @@ class Slab:
         return (self.first, self.stop) == (0, self.count)
 
     def span(self, offsets: np.ndarray) -> tuple[float, float]:
-        """The depths (mm) of the core, half-open; without end where the stack ends.
+        """Return the depths (mm) of the core, half-open; infinite where the stack ends.
 
-        offsets: (plane,) mm, the trusted slices.  A slice belongs to the gap after it; the borders lie a little before
-        the slices, so that rounding moves nothing across.
+        A slice belongs to the gap after it.  Borders lie a little before the slices, so that rounding moves nothing
+        across.
+
+        Args:
+            offsets: (plane,) mm, depths of the trusted slices.
         """
         widths = np.diff(offsets)
         low, high = (float(offsets[n] - 0.1 * widths[n - 1]) if 0 < n < self.count else np.inf
@@ -47,11 +53,11 @@ class Slab:
         return -low if self.first == 0 else low, high
 
     def borders(self, offsets: np.ndarray) -> list[float]:
-        """Depths (mm) between one gap of the core and the next."""
+        """Return the depths (mm) between one gap of the core and the next."""
         return [Slab(gap, gap + 1, self.count).span(offsets)[0] for gap in range(self.first + 1, self.stop)]
 
     def halves(self) -> list[Slab]:
-        """The slab in two; itself if its core is a single gap."""
+        """Return the slab in two halves; itself if its core is a single gap."""
         middle = (self.first + self.stop) // 2
         if middle == self.first:
             return [self]
@@ -59,9 +65,15 @@ class Slab:
 
 
 def plan(gap_bytes: np.ndarray, budget: float) -> list[Slab]:
-    """Cut the gaps into as few slabs as `budget` bytes allow, about equally costly.
+    """Cut the gaps into as few slabs as memory allows, about equally costly.
 
-    gap_bytes: (gap,) what working on each gap takes.  Where even single gaps do not fit they are planned all the same.
+    Args:
+        gap_bytes: (gap,) bytes that working on each gap takes.
+        budget: Bytes that a slab may take, its halo included.  Where even single gaps do not fit, each is a slab.
+
+    Example:
+        >>> [(slab.first, slab.stop) for slab in plan(np.full(12, 100.0), budget=900.0)]
+        [(0, 6), (6, 12)]
     """
     count, total = len(gap_bytes), np.concatenate([[0.0], np.cumsum(gap_bytes)])
     for number in range(1, count + 1):

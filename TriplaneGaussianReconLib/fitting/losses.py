@@ -6,7 +6,14 @@ from torch import Tensor
 
 
 def structural_dissimilarity(image: Tensor, target: Tensor, window: int = 11, sigma: float = 1.5) -> Tensor:
-    """1 - SSIM (Wang et al. 2004), mean over (P, rows, columns) images of range 1, Gaussian window."""
+    """Return 1 - SSIM, mean over all pixels, with a Gaussian window (Wang et al. 2004, Image quality assessment).
+
+    Args:
+        image: (P, rows, columns), of range 1.
+        target: What it should be, likewise.
+        window: Side of the window, pixels.
+        sigma: Standard deviation of the window, pixels.
+    """
     offsets = torch.arange(window, device=image.device, dtype=image.dtype) - window // 2
     kernel = torch.exp(-offsets ** 2 / (2 * sigma ** 2))
     kernel = kernel / kernel.sum()

@@ -15,14 +15,15 @@ from torch import Tensor
 class Gaussians:
     """N Gaussians, ready to be drawn; `G(x) = exp(-1/2 (x - centre)' precision (x - centre))`.
 
-    centres: (N, 3) mm.
-    precisions: (N, 6) 1/mm^2, the inverse covariance packed as xx, xy, xz, yy, yz, zz.
-    weights: (N,) non-negative; the opacity in mode `alpha` (at most 1).
-    values: (N, S) value at the centre, one per slot.
-    slopes: (N, S, 3) 1/mm; a slot's value at x is `value + slope . (x - centre)`.
-    channels: (N, S) int32, the channel that each slot contributes to.  Slot 0 is the image (channel 0); labels fill
-        the further slots, so that the cost follows the labels that touch a Gaussian and not those that exist.  A slot
-        that is not needed has value and slope 0 (and any valid channel).
+    Attributes:
+        centres: (N, 3) mm.
+        precisions: (N, 6) 1/mm^2, the inverse covariance packed as xx, xy, xz, yy, yz, zz.
+        weights: (N,) non-negative; the opacity in ordered modes (at most 1).
+        values: (N, S) value at the centre, one per slot.
+        slopes: (N, S, 3) 1/mm; a slot's value at x is `value + slope . (x - centre)`.
+        channels: (N, S) int32, the channel that each slot contributes to.  Slot 0 is the image (channel 0).  Labels
+            fill the further slots, so the cost follows the labels that touch a Gaussian and not those that exist.  An
+            empty slot has value and slope 0 (and any valid channel).
     """
 
     centres: Tensor
@@ -46,13 +47,16 @@ class Gaussians:
 class GaussianParameters:
     """N Gaussians as they are stored and trained; every real number is a valid value.
 
-    centres: (N, 3) mm.
-    tilts: (N, 2) shear, in-plane mm (x, y) that the cross-section moves per mm of depth.
-    in_plane: (N, 3) `log l_xx, l_yx, log l_yy` of the lower-triangular Cholesky factor L (1/mm) of the in-plane
-        precision `P = L L'`, that is the precision of the cross-section with a slice.
-    log_depths: (N,) logarithm of the standard deviation along the depth axis, mm.
-    raw_weights: (N,) logit of the weight.
-    values, slopes, channels: as in `Gaussians`.
+    Attributes:
+        centres: (N, 3) mm.
+        tilts: (N, 2) shear, in-plane mm (x, y) that the cross-section moves per mm of depth.
+        in_plane: (N, 3) `log l_xx, l_yx, log l_yy` of the lower-triangular Cholesky factor L (1/mm) of the in-plane
+            precision `P = L L'`, which is the precision of the cross-section with a slice.
+        log_depths: (N,) logarithm of the standard deviation along the depth axis, mm.
+        raw_weights: (N,) logit of the weight.
+        values: (N, S), as in `Gaussians`.
+        slopes: (N, S, 3), as in `Gaussians`.
+        channels: (N, S) int32, as in `Gaussians`.
     """
 
     centres: Tensor
@@ -68,7 +72,7 @@ class GaussianParameters:
         return len(self.centres)
 
     def precisions(self) -> Tensor:
-        """(N, 6) packed inverse covariance.
+        """Return (N, 6), the packed inverse covariance.
 
         With depth z ~ N(0, s^2) and in-plane position y | z ~ N(tilt z, P^-1), the joint precision is
         [[P, -P tilt], [., 1 / s^2 + tilt' P tilt]]: the exact split into depth and cross-section, read backwards.
@@ -92,12 +96,12 @@ class GaussianParameters:
         return Gaussians(self.centres, precisions, weights, self.values, self.slopes, self.channels)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Name -> tensor of every field, in a fixed order."""
+        """Return field name -> tensor, in a fixed order."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    def subset(self, chosen: Tensor) -> GaussianParameters:
-        """Return the Gaussians at `chosen` (mask or indices)."""
-        return GaussianParameters(**{name: tensor[chosen] for name, tensor in self.tensors().items()})
+    def subset(self, indices: Tensor) -> GaussianParameters:
+        """Return the Gaussians at `indices`, which may be a mask."""
+        return GaussianParameters(**{name: tensor[indices] for name, tensor in self.tensors().items()})
 
     def to(self, device: str | torch.device) -> GaussianParameters:
         """Move all tensors to `device`."""

@@ -11,41 +11,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..config.gaussians import PlacementConfig
 from ..data.gap_sampling import evenly, layer_count, layer_stride
 from ..data.geometry import PlaneStack
 from ..labels.segmentation import Boxed, LabelChannels, Occupancies, between, boxed, on_slice
 from ..registration.optical_flow import Correspondence
 from ..runtime.image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
+from ..runtime.memory import placement_bytes
 from ..runtime.threads import serial_opencv, serial_torch, shares, workers
 from ..self_supervised.label_super_resolution import LabelSuperResolution
 from ..self_supervised.slice_context import SliceContext
 from .cloud import GaussianParameters
-
-# Gaussians are placed so many pixels beyond the image, so that structures that move inwards leave no hole.
-MARGIN = 2
-# A pixel counts as background when it differs by less than this (model units) from it.
-FLAT = 1e-3
-# Background closer than this (pixels) to anything else keeps its Gaussians.
-REACH = 3
-# Bytes per pixel of a layer that are needed while Gaussians are placed there, without labels and with them.
-WORKING_MEMORY, WORKING_MEMORY_LABELLED = 240, 600
 
 
 @dataclass(frozen=True)
 class Gaps:
     """What is known about the space between the trusted slices, in the model's frame and units.
 
-    planes: the trusted slices, ascending along z.  slices: [plane, row, column].
-    found: the displacement across each gap.
-    predictions: per gap [n, row, column], evenly spaced; `gap_layout` tells which of them carry Gaussians.
-    background: the value where nothing is.
-    layers: [layer, plane, row, column] label values, or None; channels: what they mean.
-    label_priors: by the number of predictions in a gap, those that have learnt to find labels in such gaps.
+    Attributes:
+        planes: The trusted slices, ascending along z.
+        slices: [plane, row, column], their pixels.
+        correspondence: Displacement across each gap.
+        predictions: Per gap [n, row, column], evenly spaced; `data.gap_sampling` tells which of them carry Gaussians.
+        background: Value where nothing is.
+        layers: [layer, plane, row, column] label values, or None.
+        channels: Which channel is which label, or None.
+        label_priors: Number of predictions in a gap -> network that finds labels in such gaps.
     """
 
     planes: PlaneStack
     slices: np.ndarray
-    found: Correspondence
+    correspondence: Correspondence
     predictions: tuple[Tensor, ...]
     background: float
     layers: np.ndarray | None = None
@@ -54,16 +50,25 @@ class Gaps:
 
 
 def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float], opacity: float,
-                       depth_range: tuple[float, float], device: torch.device = CPU) -> GaussianParameters:
-    """Place layers of Gaussians, one per pixel, in each gap, tilted along the displacement, and on each trusted slice,
-    so that what was seen and what was predicted do not compete.
+                       depth_range: tuple[float, float], config: PlacementConfig, device: torch.device = CPU
+                       ) -> GaussianParameters:
+    """Place a Gaussian on every pixel of each trusted slice and of some planes in each gap.
 
-    in_plane_sigma: pixels.  depth_sigmas: distances between one predicted plane and the next, for gaps of which every
-    plane carries Gaussians, and of which every other does.  opacity: weight of every Gaussian, between 0 and 1.
-    depth_range: (lowest, highest) z in mm to cover; beyond the outermost trusted slices these are repeated.  Where
-    everything is background no Gaussian is placed.  device: where the work is done and the Gaussians stay.
+    Those in gaps are tilted along the displacement.  As both carry Gaussians of their own, what was seen and what was
+    predicted do not compete.  Where everything is background, no Gaussian is placed.
 
-    The Gaussians are in the order of their layers along z, within a layer row by row: neighbours are near each other.
+    Args:
+        gaps: What is known.
+        in_plane_sigma: Standard deviation in the plane, pixels.
+        depth_sigmas: Standard deviation along the depth axis, as a multiple of the distance between predicted planes:
+            in gaps of which every plane carries Gaussians, and in those of which every other does.
+        opacity: Weight of every Gaussian, between 0 and 1.
+        depth_range: (lowest, highest) z in mm to cover; beyond the outermost trusted slices these are repeated.
+        config: What else decides about the result.
+        device: Where to work and to keep the Gaussians.
+
+    Returns:
+        Gaussians in the order of their layers along z, within a layer row by row: neighbours are near each other.
     """
     offsets, widths = gaps.planes.offsets, np.diff(gaps.planes.offsets)
     counts = np.array([len(p) for p in gaps.predictions])
@@ -71,40 +76,45 @@ def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[fl
     apart = np.array([count > layer_count(count) for count in counts])
     sigmas = np.where(apart, depth_sigmas[1], depth_sigmas[0]) * (widths / (counts + 1))
     copies = [[(0.0, float(sigmas[max(plane - 1, 0):plane + 1].min()))] for plane in range(len(offsets))]
-    copies[0] = [(-shift, sigma) for shift, sigma in _repeats(offsets[0] - depth_range[0], widths[0])][::-1] + copies[0]
-    copies[-1] += _repeats(depth_range[1] - offsets[-1], widths[-1])
-    known = _Known.of(gaps, device)
+    below = _repeats(offsets[0] - depth_range[0], widths[0], config)
+    copies[0] = [(-shift, sigma) for shift, sigma in below][::-1] + copies[0]
+    copies[-1] += _repeats(depth_range[1] - offsets[-1], widths[-1], config)
+    source = _Source.of(gaps, config, device)
 
-    def place(some: np.ndarray) -> dict[str, Tensor]:
+    def place(numbers: np.ndarray) -> dict[str, Tensor]:
         """The Gaussians of several trusted slices, one after another, and of the gaps after them."""
-        on_planes, in_gaps = zip(*(outlines[plane].result() for plane in some), strict=True)
-        layers = [known.copied(some, [copies[plane] for plane in some], on_planes)]
-        gap_numbers = some[some < len(widths)]
+        on_planes, in_gaps = zip(*(outlines[plane].result() for plane in numbers), strict=True)
+        layers = [source.copied(numbers, [copies[plane] for plane in numbers], on_planes)]
+        gap_numbers = numbers[numbers < len(widths)]
         for count in np.unique(counts[gap_numbers]):
             alike = gap_numbers[counts[gap_numbers] == count]
-            layers.append(known.between(alike, sigmas[alike], [in_gaps[gap - some[0]] for gap in alike]))
-        return _placed(_joined(layers), gaps, in_plane_sigma)
+            layers.append(source.between(alike, sigmas[alike], [in_gaps[gap - numbers[0]] for gap in alike]))
+        return _placed(_joined(layers), gaps, in_plane_sigma, config)
 
-    per_pixel = WORKING_MEMORY if gaps.layers is None else WORKING_MEMORY_LABELLED
-    size = per_pixel * (1 + max(map(layer_count, counts))) * gaps.slices[0].size
+    size = placement_bytes(gaps.slices[0].size, max(map(layer_count, counts)), gaps.layers is not None)
     with (serial_opencv(), serial_torch(), ThreadPoolExecutor(os.cpu_count()) as host,
           ThreadPoolExecutor(workers(device)) as pool):
-        outlines = [host.submit(known.outlines, plane) for plane in range(len(offsets))]
+        outlines = [host.submit(source.outlines, plane) for plane in range(len(offsets))]
         placed = list(pool.map(place, shares(np.arange(len(offsets)), size, device)))
-    # A slot that no Gaussian uses is left out.
-    used = torch.stack([(each["channels"] != 0).any(dim=0) for each in placed]).any(dim=0).tolist()
-    slots = [0, *(number for number, any_ in enumerate(used) if any_)]
-    if len(slots) < len(used):
-        for each in placed:
-            each.update({name: each[name][:, slots] for name in ("values", "slopes", "channels")})
-    tensors = {name: torch.cat([each.pop(name) for each in placed]) for name in list(placed[0])}
+    tensors = _concatenated(placed)
     weights = torch.full((len(tensors["centres"]),), float(np.log(opacity / (1.0 - opacity))), device=device)
     return GaussianParameters(raw_weights=weights, **tensors)
 
 
-def _repeats(beyond: float, width: float) -> list[tuple[float, float]]:
+def _repeats(beyond: float, width: float, config: PlacementConfig) -> list[tuple[float, float]]:
     """(distance, depth sigma) in mm of the copies of an outermost slice that cover what lies `beyond` it."""
-    return [((number + 0.5) * width, 0.25 * width) for number in range(int(np.ceil(beyond / width - 1e-3)))]
+    return [((number + 0.5) * width, config.repeated_depth_sigma * width)
+            for number in range(int(np.ceil(beyond / width - 1e-3)))]
+
+
+def _concatenated(clouds: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Concatenate the fields of several clouds, which are emptied; a slot that no Gaussian uses is left out."""
+    used = torch.stack([(cloud["channels"] != 0).any(dim=0) for cloud in clouds]).any(dim=0).tolist()
+    slots = [0, *(number for number, is_used in enumerate(used) if is_used)]
+    if len(slots) < len(used):
+        for cloud in clouds:
+            cloud.update({name: cloud[name][:, slots] for name in ("values", "slopes", "channels")})
+    return {name: torch.cat([cloud.pop(name) for cloud in clouds]) for name in list(clouds[0])}
 
 
 @dataclass(frozen=True)
@@ -112,8 +122,8 @@ class _Layers:
     """What the Gaussians on some planes start from; the first axis of everything is the layer, in any order.
 
     origins: (3,) mm of pixel [0, 0].  log_depths: of the Gaussians.  images: [row, column].  tilts: [row, column, 2]
-    shear.  trends: [row, column] change per mm along the tilt.  wanted: [row, column] bool, where the image is not
-    background.  channels, values, label_trends: [pixel, slot], as of `Occupancies.slots`, trends per mm; no slots
+    shear.  trends: [row, column] change per mm along the tilt.  foreground: [row, column] bool, where the image is not
+    background.  channels, values, label_trends: [pixel, slot] as of `Occupancies.slots`, trends per mm; no slots
     without labels.
     """
 
@@ -122,22 +132,26 @@ class _Layers:
     images: Tensor
     tilts: Tensor
     trends: Tensor
-    wanted: Tensor
+    foreground: Tensor
     channels: Tensor
     values: Tensor
     label_trends: Tensor
 
 
 def _joined(layers: list[_Layers]) -> _Layers:
-    return _Layers(*(torch.cat([getattr(each, f.name) for each in layers]) for f in fields(_Layers)))
+    return _Layers(*(torch.cat([getattr(some, f.name) for some in layers]) for f in fields(_Layers)))
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Gaps on a device.  slices: [plane, row, column].  full, gated: [gap, row, column, 2] displacement in pixels.
-    numbers: [layer, plane, row, column] as of `LabelChannels.numbered`, where there are label priors."""
+class _Source:
+    """Gaps on a device, and the layers that they make.
+
+    slices: [plane, row, column].  full, gated: [gap, row, column, 2] displacement in pixels.  numbers: [layer, plane,
+    row, column] as of `LabelChannels.numbered`, where there are label priors.
+    """
 
     gaps: Gaps
+    config: PlacementConfig
     slices: Tensor
     full: Tensor
     gated: Tensor
@@ -145,21 +159,21 @@ class _Known:
     label_priors: Mapping[int, LabelSuperResolution]
 
     @classmethod
-    def of(cls, gaps: Gaps, device: torch.device) -> _Known:
-        motion, numbers = gaps.found.on(device), None
+    def of(cls, gaps: Gaps, config: PlacementConfig, device: torch.device) -> _Source:
+        motion, numbers = gaps.correspondence.on(device), None
         if gaps.label_priors and gaps.layers is not None and gaps.channels is not None:
             numbers = torch.from_numpy(gaps.channels.numbered(gaps.layers)).to(device)
-        return cls(gaps, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated(), numbers,
+        return cls(gaps, config, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated(), numbers,
                    {count: prior.on(device) for count, prior in gaps.label_priors.items()})
 
-    def learnt(self, gap: int, outlines: Boxed) -> Tensor | None:
-        """Signed distances [n, pixel] that a prior finds in a gap; None where none has learnt that."""
+    def network_distances(self, gap: int, outlines: Boxed) -> Tensor | None:
+        """Signed distances [n, pixel] that a network finds in a gap; None where none was trained for that."""
         predicted, positions = self.gaps.predictions[gap], self.gaps.planes.offsets
         prior = self.label_priors.get(len(predicted))
         if self.numbers is None or prior is None or not prior.bridges(positions[gap + 1] - positions[gap]):
             return None
-        stencil = SliceContext.around(np.array([gap]), positions, evenly(len(predicted)), prior.size)
-        return prior.distances(self.slices, self.numbers, predicted, stencil, outlines)
+        context = SliceContext.around(np.array([gap]), positions, evenly(len(predicted)), prior.size)
+        return prior.distances(self.slices, self.numbers, predicted, context, outlines)
 
     def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
         """Where labels are on one trusted slice, and in the gap after it."""
@@ -176,10 +190,10 @@ class _Known:
     def copied(self, planes: np.ndarray, copies: Sequence[Sequence[tuple[float, float]]],
                outlines: Sequence[Boxed | None]) -> _Layers:
         """Layers of trusted slices; copies: (shift along z, depth sigma) mm, for each slice one or several."""
-        device, source = self.slices.device, np.repeat(np.arange(len(planes)), [len(each) for each in copies])
+        device, source = self.slices.device, np.repeat(np.arange(len(planes)), [len(copy) for copy in copies])
         shifts, sigmas = np.concatenate(copies).T
         images = self.slices[transferred(planes[source], device)]
-        slots = self._slots([on_slice(each, device) for each in outlines if each is not None], len(planes))
+        slots = self._slots([on_slice(boxes, device) for boxes in outlines if boxes is not None], len(planes))
         return _Layers(
             constants(self.gaps.planes.origins[planes[source]] + np.outer(shifts, [0.0, 0.0, 1.0]), device),
             constants(np.log(sigmas), device), images, images.new_zeros(()).expand(*images.shape, 2),
@@ -187,7 +201,7 @@ class _Known:
             *(table[transferred(source, device)] for table in slots))
 
     def between(self, numbers: np.ndarray, depth_sigmas: np.ndarray, outlines: Sequence[Boxed | None]) -> _Layers:
-        """The layers of Gaussians in gaps that are all predicted on as many planes."""
+        """The layers of Gaussians in gaps that are all predicted on the same number of planes."""
         planes, device = self.gaps.planes, self.slices.device
         first, second = self.slices[transferred(np.stack([numbers, numbers + 1]), device)][:, :, None]
         course = torch.cat([first, torch.stack([self.gaps.predictions[gap] for gap in numbers]), second], dim=1)
@@ -205,8 +219,9 @@ class _Known:
         tilts = _combined(gated / widths[..., None], _in_plane_steps(planes)) + leans
         shift = on_layers(gated)
         rise = warped(after, shift, step) - warped(before, shift, -step)
-        labels = [label for gap, each in zip(numbers, outlines, strict=True) if each is not None
-                  for label in between(each, self.full[gap], self.gated[gap], inner, self.learnt(int(gap), each))]
+        labels = [label for gap, boxes in zip(numbers, outlines, strict=True) if boxes is not None
+                  for label in between(boxes, self.full[gap], self.gated[gap], inner,
+                                        self.network_distances(int(gap), boxes))]
         channels, values, label_trends = self._slots(labels, len(here))
         return _Layers(
             constants((planes.origins[numbers, None] + fractions * across[:, None]).reshape(-1, 3), device),
@@ -215,7 +230,7 @@ class _Known:
             channels, values, label_trends / on_layers(widths))
 
     def _differs(self, images: Tensor) -> Tensor:
-        return (images - self.gaps.background).abs() > FLAT
+        return (images - self.gaps.background).abs() > self.config.background_tolerance
 
     def _slots(self, labels: Sequence[Occupancies], layers: int) -> tuple[Tensor, Tensor, Tensor]:
         """Channels, values and trends (per gap) [layer, pixel, slot] of `labels` on each layer; no slots without any.
@@ -228,14 +243,14 @@ class _Known:
         return torch.stack(channels), torch.stack(values), torch.stack(trends)
 
 
-def _placed(layers: _Layers, gaps: Gaps, in_plane_sigma: float) -> dict[str, Tensor]:
+def _placed(layers: _Layers, gaps: Gaps, in_plane_sigma: float, config: PlacementConfig) -> dict[str, Tensor]:
     """Put Gaussians on the pixels of `layers`; return the fields of GaussianParameters but the weights.
 
     A mean weighted by Gaussians flattens peaks by half the second derivative, and a full linear term overshoots by as
     much: half the in-plane gradient cancels both.
     """
     planes, device = gaps.planes, layers.images.device
-    layer, row, column = _occupied(layers)
+    layer, row, column = _occupied(layers, config)
     pixel = (layer * planes.rows + row.clamp(0, planes.rows - 1)) * planes.columns + column.clamp(0, planes.columns - 1)
     to_mm = _in_plane_steps(planes)
     in_mm = _combined(0.5 * gradient(layers.images).flatten(0, 2)[pixel], np.linalg.inv(to_mm).T)
@@ -262,13 +277,14 @@ def _placed(layers: _Layers, gaps: Gaps, in_plane_sigma: float) -> dict[str, Ten
     }
 
 
-def _occupied(layers: _Layers) -> tuple[Tensor, ...]:
-    """Layer, row and column of the pixels that get a Gaussian, layer by layer along z; those of the margin lie outside
-    the image."""
-    wanted = layers.wanted | (layers.channels != 0).any(dim=-1).reshape(layers.wanted.shape)
+def _occupied(layers: _Layers, config: PlacementConfig) -> tuple[Tensor, ...]:
+    """Layer, row and column of the pixels that get a Gaussian, layer by layer along z; the margin is outside the image.
+    """
+    foreground = layers.foreground | (layers.channels != 0).any(dim=-1).reshape(layers.foreground.shape)
     along_z = layers.origins[:, 2].argsort(stable=True)
-    layer, row, column = dilated(bordered(wanted[along_z].float(), MARGIN) > 0, REACH).nonzero(as_tuple=True)
-    return along_z[layer], row - MARGIN, column - MARGIN
+    within_margin = bordered(foreground[along_z].float(), config.margin) > 0
+    layer, row, column = dilated(within_margin, config.background_border).nonzero(as_tuple=True)
+    return along_z[layer], row - config.margin, column - config.margin
 
 
 def _in_plane_steps(planes: PlaneStack) -> np.ndarray:
@@ -282,25 +298,31 @@ def _combined(pairs: Tensor, matrix: np.ndarray) -> Tensor:
     return torch.stack([first * a + second * b for a, b in matrix.T.tolist()], dim=-1)
 
 
-def on_grid(box: np.ndarray, size: int, channel_count: int, seed: int, device: torch.device = CPU
-            ) -> GaussianParameters:
-    """Place `size` Gaussians along the longest side of `box` (2, 3) mm, blind to the image, as InnerGS does.
+def on_grid(box: np.ndarray, size: int, channel_count: int, seed: int, config: PlacementConfig,
+            device: torch.device = CPU) -> GaussianParameters:
+    """Place Gaussians on a grid, blind to the image, as InnerGS does.
 
-    Standard deviation 1/100 of the longest side, opacity 0.55, intensity 0.8 and all label channels 0.  The same seed
-    gives the same Gaussians on every `device`.
+    Args:
+        box: (2, 3) mm, lowest and highest corner.
+        size: Gaussians along the longest side.
+        channel_count: Channels, the image included; those of labels start at 0.
+        seed: Of the tilts, which are the same on every device.
+        config: Size, tilt, weight and intensity of the Gaussians.
+        device: Where to keep the Gaussians.
     """
     extent = box[1] - box[0]
     step = extent.max() / size
     counts = np.maximum(np.round(extent / step).astype(int), 1)
     axes = [low + (np.arange(n) + 0.5) * side / n for low, side, n in zip(box[0], extent, counts, strict=True)]
     centres = torch.from_numpy(np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)).float()
-    count, sigma = len(centres), float(extent.max()) / 100
+    count, sigma = len(centres), float(extent.max()) / config.grid_sigmas
     generator = torch.Generator().manual_seed(seed)
     values = torch.zeros(count, channel_count)
-    values[:, 0] = 0.8
+    values[:, 0] = config.grid_intensity
     return GaussianParameters(
-        centres=centres, tilts=0.05 * torch.randn(count, 2, generator=generator),
+        centres=centres, tilts=config.grid_tilt * torch.randn(count, 2, generator=generator),
         in_plane=torch.tensor([-np.log(sigma), 0.0, -np.log(sigma)]).float().repeat(count, 1),
-        log_depths=torch.full((count,), float(np.log(sigma))), raw_weights=torch.full((count,), 0.2), values=values,
+        log_depths=torch.full((count,), float(np.log(sigma))),
+        raw_weights=torch.full((count,), config.grid_raw_weight), values=values,
         slopes=torch.zeros(count, channel_count, 3),
         channels=torch.arange(channel_count, dtype=torch.int32).repeat(count, 1)).to(device)

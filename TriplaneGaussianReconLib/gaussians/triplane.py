@@ -19,18 +19,25 @@ _PLANES = ((0, 1), (1, 2), (0, 2))  # xy, yz, xz
 
 
 class TriplaneField(nn.Module):
-    """Feature planes, fusion and decoder.
-
-    box: (2, 3) mm, lowest and highest corner in the model's frame.
-    residual_limits: attribute -> largest residual that may be decoded, in the attribute's own unit (mm, shear, log
-        scale, logit, intensity, label occupancy).
-    label_channels: how many label channels there are (for the attribute `semantics`).
-    resolution: texels along the longest side of the box; the other sides get texels of the same size.
-    """
+    """Feature planes, fusion and decoder."""
 
     def __init__(self, box: Tensor, residual_limits: Mapping[Attribute, float], *, label_channels: int = 0,
                  resolution: int = 48, features: int = 8, hidden: int = 16,
-                 fusion: FeatureFusion = "concatenate") -> None:
+                 fusion: FeatureFusion = "concatenate", initial_spread: float = 0.1, fewest_texels: int = 4) -> None:
+        """Start with random planes whose residuals are 0.
+
+        Args:
+            box: (2, 3) mm, lowest and highest corner in the model's frame.
+            residual_limits: Attribute -> largest residual that may be decoded, in the attribute's own unit (mm, shear,
+                log scale, logit, intensity, label occupancy).
+            label_channels: Number of label channels, for the attribute `semantics`.
+            resolution: Texels along the longest side of the box; the other sides get texels of the same size.
+            features: Features of a texel.
+            hidden: Width of the decoder's hidden layer.
+            fusion: How the samples of the three planes become one feature.
+            initial_spread: Standard deviation of the texels before training.
+            fewest_texels: Texels along each side of the box, at least.
+        """
         super().__init__()
         sizes = {"centres": 3, "tilts": 2, "scales": 3, "weights": 1, "intensity": 1, "semantics": label_channels}
         self.widths = {name: sizes[name] for name in residual_limits if sizes[name]}
@@ -41,12 +48,12 @@ class TriplaneField(nn.Module):
         limits = [limit for name, limit in residual_limits.items() for _ in range(sizes[name])]
         self.register_buffer("limits", torch.tensor(limits))
         extent = (box[1] - box[0]).clamp_min(SMALLEST_EXTENT)
-        texels = [max(4, round(float(resolution * side / extent.max()))) for side in extent]
-        self.planes = nn.ParameterList(nn.Parameter(0.1 * torch.randn(1, features, texels[b], texels[a]))
+        texels = [max(fewest_texels, round(float(resolution * side / extent.max()))) for side in extent]
+        self.planes = nn.ParameterList(nn.Parameter(initial_spread * torch.randn(1, features, texels[b], texels[a]))
                                        for a, b in _PLANES)
         self.plane_weights = nn.Parameter(torch.full((3, features), 1 / 3)) if fusion == "weighted_sum" else None
         last = nn.Linear(hidden, sum(self.widths.values()))
-        nn.init.zeros_(last.weight)  # training starts from the initialisation, residuals at zero
+        nn.init.zeros_(last.weight)  # residuals start at 0
         nn.init.zeros_(last.bias)
         self.decoder = nn.Sequential(nn.Linear(features * (3 if fusion == "concatenate" else 1), hidden), nn.ReLU(),
                                      last)
@@ -98,7 +105,7 @@ class TriplaneField(nn.Module):
             if "intensity" in residuals:
                 slots[:, :1] = residuals["intensity"]
             if "semantics" in residuals:
-                # Each slot takes its own label's residual; unused slots (channel 0) take none.
+                # Each slot takes its own label's residual; empty slots (channel 0) take none.
                 channels = parameters.channels[:, 1:].long()
                 slots[:, 1:] = residuals["semantics"].gather(1, (channels - 1).clamp_min(0)) * (channels > 0)
             changed["values"] = parameters.values + slots

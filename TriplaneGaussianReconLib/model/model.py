@@ -19,14 +19,19 @@ from .shards import Shard, joined
 class Model:
     """A trained cloud of Gaussians, the tri-plane's residuals baked in.
 
-    parts: the Gaussians, in memory or on disk.
-    frame: (4, 4) rigid matrix from the model's frame (x along columns, y along rows, z along the slice normal; mm) to
-        LPS mm.
-    segments: one per label; empty without labels.  Channels: 0 is the image, see `segmentation.LabelChannels`.
-    provenance: how the model was made (JSON-compatible).
+    Attributes:
+        shards: The Gaussians, in memory or on disk.
+        frame: (4, 4) rigid matrix from the model's frame (x along columns, y along rows, z along the slice normal; mm)
+            to LPS mm.
+        mode: Name of the compositing mode, see `rasterizer.modes`.
+        cutoff: Squared Mahalanobis distance beyond which a Gaussian is 0.
+        intensity: Between the model's units and those of the input.
+        expected_error: How far the image is to be trusted, anywhere.
+        segments: One per label; empty without labels.  `LabelChannels` tells their channels; channel 0 is the image.
+        provenance: How the model was made (JSON-compatible).
     """
 
-    parts: tuple[Shard, ...]
+    shards: tuple[Shard, ...]
     frame: np.ndarray
     mode: str
     cutoff: float
@@ -38,13 +43,13 @@ class Model:
     @property
     def count(self) -> int:
         """Number of Gaussians."""
-        return sum(part.count for part in self.parts)
+        return sum(shard.count for shard in self.shards)
 
     @property
     def parameters(self) -> GaussianParameters:
-        """All Gaussians, brought into memory."""
-        return joined([part.load() for part in self.parts])
+        """All Gaussians, loaded into memory."""
+        return joined([shard.load() for shard in self.shards])
 
     def local(self, planes: PlaneStack) -> PlaneStack:
-        """Bring planes from LPS into the model's frame."""
+        """Return planes (LPS mm) in the model's frame."""
         return planes.transformed(np.linalg.inv(self.frame))

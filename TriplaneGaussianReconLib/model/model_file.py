@@ -1,9 +1,9 @@
-"""Models on disk: the program's own file, and .ply for viewers of Gaussian splats.
+"""The model file: a model on disk, in the program's own format.
 
 A model file is a safetensors file, which holds numbers and text and cannot carry code.  Its tensors are the fields of
-`GaussianParameters` of each part under `parts.0.`, `parts.1.` and so on, the arrays of `ExpectedError` under
-`expected_error.`, and `frame`; everything else is one JSON text in the metadata field `model`.  Format 1 had one part,
-under `gaussians.`.
+`GaussianParameters` of each shard under `parts.0.`, `parts.1.` and so on, the arrays of `ExpectedError` under
+`expected_error.`, and `frame`.  Everything else is one JSON text in the metadata field `model`.  Format 1 had one
+shard, under `gaussians.`.
 """
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..data.images import Segment
 from ..data.intensity import IntensityScale
-from ..errors import InputError, MissingPackageError, cause
+from ..errors import InputError, cause
 from ..gaussians.cloud import GaussianParameters
 from ..io.atomic import PathLike, check_output, whole_file
 from ..prediction.expected_error import ExpectedError
@@ -33,8 +32,8 @@ MODEL_EXTENSION = ".safetensors"
 _FORMAT = "TriplaneGaussianRecon model"
 _VERSION = 2  # raised when an older program would misread the file
 _ERROR_ARRAYS = ("middle", "offsets", "origin", "step")  # of ExpectedError
-_PART_NUMBERS = ("count", "slots", "lowest", "highest", "reach")  # of Part
-_SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
+# Name in the file -> field of Shard.
+_SHARD_NUMBERS = {"count": "count", "slots": "slots", "lowest": "lowest", "highest": "highest", "reach": "support"}
 
 
 def save_model(path: PathLike, model: Model) -> None:
@@ -42,7 +41,7 @@ def save_model(path: PathLike, model: Model) -> None:
 
     Args:
         path: a file name that ends in .safetensors.
-        model: as in `Reconstruction.model`.  One part of its Gaussians is in memory at a time.
+        model: as in `Reconstruction.model`.  One shard is in memory at a time.
 
     Raises:
         InputError: the name does not end in .safetensors.
@@ -52,16 +51,17 @@ def save_model(path: PathLike, model: Model) -> None:
     check_output(path, MODEL_EXTENSION)
     description = {"format": _FORMAT, "version": _VERSION, "mode": model.mode, "cutoff": model.cutoff,
                    "intensity": asdict(model.intensity), "error_at_trusted": model.expected_error.at_trusted,
-                   "parts": [{name: getattr(part, name) for name in _PART_NUMBERS} for part in model.parts],
+                   "parts": [{key: getattr(shard, name) for key, name in _SHARD_NUMBERS.items()}
+                             for shard in model.shards],
                    "segments": [segment.to_json() for segment in model.segments],
                    "provenance": dict(model.provenance)}
     arrays = {"frame": np.asarray(model.frame), **{f"expected_error.{name}": np.asarray(getattr(
         model.expected_error, name)) for name in _ERROR_ARRAYS}}
     with whole_file(path) as file_path, file_path.open("wb") as file:
-        header = _header(model.parts, arrays, json.dumps(description))
+        header = _header(model.shards, arrays, json.dumps(description))
         file.write(len(header).to_bytes(8, "little") + header)
-        for part in model.parts:
-            for tensor in part.load().tensors().values():
+        for shard in model.shards:
+            for tensor in shard.load().tensors().values():
                 file.write(_bytes(tensor.detach().cpu().numpy()))
         for array in arrays.values():
             file.write(_bytes(array))
@@ -102,55 +102,10 @@ def load_model(path: PathLike) -> Model:
                          "save the model again.") from error
 
 
-def export_ply(path: PathLike, model: Model) -> None:
-    """Write the Gaussians as a .ply for viewers of Gaussian splats; the file appears whole or stays as it was.
-
-    Centres are LPS mm.  Scales (logarithms of mm) and rotations (quaternions w, x, y, z) are the principal axes of the
-    covariances in LPS.  Opacities are the logits of the weights.  The colour is the intensity at the centre as grey, 0
-    and 1 at the trusted minimum and robust maximum, in the constant spherical harmonic.
-
-    Viewers project and blend all Gaussians along the line of sight, so what they show is no slice of the volume.
-    Intensity slopes and labels have no place in the format and are left out.
-    Raises InputError unless the name ends in .ply, MissingPackageError without gsplat, OutputError if the file cannot
-    be written.
-    """
-    path = Path(path)
-    check_output(path, ".ply")
-    try:
-        from gsplat.exporter import export_splats
-    except ImportError as error:
-        raise MissingPackageError("The export to .ply needs gsplat. Install it with 'pip install gsplat'.") from error
-    # In double precision: the covariance is an inverse, and flat Gaussians would lose digits.
-    exact = GaussianParameters(**{name: tensor.detach().cpu().double()
-                                  for name, tensor in model.parameters.tensors().items()})
-    centres = exact.centres.numpy() @ model.frame[:3, :3].T + model.frame[:3, 3]
-    scales, quaternions = _principal_axes(exact.precisions().numpy(), model.frame[:3, :3])
-    grey = torch.clamp(exact.values[:, 0] + model.intensity.background, 0.0, 1.0)
-    color = ((grey - 0.5) / _SH_C0)[:, None, None].expand(-1, 1, 3)
-    with whole_file(path) as part:
-        export_splats(means=torch.from_numpy(centres), scales=torch.from_numpy(np.log(scales)),
-                      quats=torch.from_numpy(quaternions), opacities=exact.raw_weights, sh0=color,
-                      shN=torch.zeros(len(exact), 0, 3), format="ply", save_to=str(part))
-
-
-def _principal_axes(precisions: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviations (N, 3) mm along the principal axes, and these as quaternions (N, 4) w, x, y, z.
-
-    precisions: (N, 6), packed as in `Gaussians`.  rotation: (3, 3), from the frame of the precisions to the wanted one.
-    """
-    from scipy.spatial.transform import Rotation
-
-    matrices = precisions[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
-    eigenvalues, axes = np.linalg.eigh(matrices)
-    axes = rotation @ axes
-    axes[:, :, 0] *= np.sign(np.linalg.det(axes))[:, None]  # a reflection is no rotation
-    return eigenvalues ** -0.5, np.roll(Rotation.from_matrix(axes).as_quat(), 1, axis=1)
-
-
-def _header(parts: Sequence[Shard], arrays: Mapping[str, np.ndarray], description: str) -> bytes:
+def _header(shards: Sequence[Shard], arrays: Mapping[str, np.ndarray], description: str) -> bytes:
     """The header of a safetensors file: where each tensor lies, in the order in which they are written."""
     entries = [(f"parts.{n}.{name}", "I32" if name == "channels" else "F32", shape)
-               for n, part in enumerate(parts) for name, shape in _shapes(part).items()]
+               for n, shard in enumerate(shards) for name, shape in _shapes(shard).items()]
     entries += [(name, f"F{8 * array.itemsize}", array.shape) for name, array in arrays.items()]
     header, offset = dict[str, Any]({"__metadata__": {"model": description}}), 0
     for name, dtype, shape in entries:
@@ -165,9 +120,9 @@ def _bytes(array: np.ndarray) -> memoryview:
     return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).data.cast("B")
 
 
-def _shapes(part: Shard) -> dict[str, tuple[int, ...]]:
-    """The fields of a part's GaussianParameters in order, with their shapes."""
-    count, slots = part.count, part.slots
+def _shapes(shard: Shard) -> dict[str, tuple[int, ...]]:
+    """Return the fields of a shard's GaussianParameters in order, with their shapes."""
+    count, slots = shard.count, shard.slots
     return {"centres": (count, 3), "tilts": (count, 2), "in_plane": (count, 3), "log_depths": (count,),
             "raw_weights": (count,), "values": (count, slots), "slopes": (count, slots, 3), "channels": (count, slots)}
 
@@ -207,33 +162,34 @@ def _model(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[
     wrong += [] if description["mode"] in MODES else ["mode"]
     if wrong:
         raise ValueError(f"{wrong[0]} does not fit")
-    return Model(_parts(path, shapes, description, cutoff), frame, description["mode"], cutoff,
+    return Model(_shards(path, shapes, description, cutoff), frame, description["mode"], cutoff,
                  IntensityScale(**description["intensity"]),
                  ExpectedError(**arrays, at_trusted=float(description["error_at_trusted"])), segments,
                  description["provenance"])
 
 
-def _parts(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[str, Any], cutoff: float
-           ) -> tuple[Shard, ...]:
-    """Describe the parts of a file; their Gaussians are read when they are wanted."""
+def _shards(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[str, Any], cutoff: float
+            ) -> tuple[Shard, ...]:
+    """Describe the shards of a file; their Gaussians are read when they are wanted."""
     def load(prefix: str) -> GaussianParameters:
         names = {f.name: f"{prefix}.{f.name}" for f in fields(GaussianParameters)}
         tensors = _tensors(path, names.values())
         return GaussianParameters(**{name: tensors[there] for name, there in names.items()})
 
-    if int(description["version"]) == 1:
-        numbers: list[dict[str, Any]] = [dict.fromkeys(_PART_NUMBERS, 0)]
-        numbers[0]["count"], numbers[0]["slots"] = shapes["gaussians.values"]
+    is_first_format = int(description["version"]) == 1
+    if is_first_format:
+        entries: list[dict[str, Any]] = [dict.fromkeys(_SHARD_NUMBERS, 0)]
+        entries[0]["count"], entries[0]["slots"] = shapes["gaussians.values"]
     else:
-        numbers = description["parts"]
-    parts = []
-    for n, those in enumerate(numbers):
-        prefix = "gaussians" if int(description["version"]) == 1 else f"parts.{n}"
-        part = Shard(**{name: those[name] for name in _PART_NUMBERS}, load=partial(load, prefix))
-        for name, shape in _shapes(part).items():
+        entries = description["parts"]
+    shards = []
+    for n, entry in enumerate(entries):
+        prefix = "gaussians" if is_first_format else f"parts.{n}"
+        shard = Shard(**{name: entry[key] for key, name in _SHARD_NUMBERS.items()}, load=partial(load, prefix))
+        for name, shape in _shapes(shard).items():
             if shapes[f"{prefix}.{name}"] != shape:
                 raise ValueError(f"{prefix}.{name} does not fit")
-        parts.append(part)
-    if int(description["version"]) == 1:  # which does not say where its Gaussians are
-        return (Shard.of(parts[0].load(), cutoff, parts[0].load),)
-    return tuple(parts)
+        shards.append(shard)
+    if is_first_format:  # which does not say where its Gaussians are
+        return (Shard.of(shards[0].load(), cutoff, shards[0].load),)
+    return tuple(shards)

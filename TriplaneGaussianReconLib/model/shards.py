@@ -1,4 +1,4 @@
-"""A model's Gaussians in parts along the depth axis, in memory or out of it."""
+"""Shards: a model's Gaussians in pieces along the depth axis, in memory or out of it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -11,45 +11,62 @@ from torch.nn.functional import pad
 from ..errors import InputError, OutputError, cause
 from ..gaussians.cloud import GaussianParameters
 from ..io.temporary_folders import TemporaryFolder
+from ..runtime.memory import parameter_bytes
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Some of a model's Gaussians.
+    """Some of a model's Gaussians, described so that they need not be in memory.
 
-    count, slots: N and S of `GaussianParameters`.  lowest, highest: depth of their centres, mm in the model's frame.
-    reach: how much farther (mm) they are felt along the depth axis.  load: returns them, from wherever they are.
+    Attributes:
+        count: Number of Gaussians, N in `GaussianParameters`.
+        slots: Slots of each, S in `GaussianParameters`.
+        lowest: Smallest depth of their centres, mm in the model's frame.
+        highest: Largest depth of their centres, mm.
+        support: mm along the depth axis, from a centre to where its Gaussian is cut off, at most.
+        load: Returns the Gaussians from wherever they are.
     """
 
     count: int
     slots: int
     lowest: float
     highest: float
-    reach: float
+    support: float
     load: Callable[[], GaussianParameters]
 
     @classmethod
     def of(cls, parameters: GaussianParameters, cutoff: float, load: Callable[[], GaussianParameters] | None = None
            ) -> Shard:
-        """Describe `parameters`, which are at least one Gaussian; `load` returns them by default."""
+        """Describe at least one Gaussian.
+
+        Args:
+            parameters: The Gaussians.
+            cutoff: Squared Mahalanobis distance beyond which a Gaussian is 0.
+            load: Returns `parameters`; by default they are kept in memory.
+        """
         # The squared Mahalanobis distance is at least (depth / standard deviation along the depth axis)^2.
         lowest, highest = (float(bound) for bound in torch.aminmax(parameters.centres[:, 2]))
-        reach = cutoff ** 0.5 * float(parameters.log_depths.max().exp())
+        support = cutoff ** 0.5 * float(parameters.log_depths.max().exp())
         count, slots = parameters.values.shape
-        return cls(count, slots, lowest, highest, reach, load or (lambda: parameters))
+        return cls(count, slots, lowest, highest, support, load or (lambda: parameters))
 
     @property
     def size(self) -> int:
         """Bytes of the parameters."""
-        return self.count * (40 + 20 * self.slots)
+        return parameter_bytes(self.count, self.slots)
 
-    def reaches(self, low: float, high: float) -> bool:
-        """Whether it may be felt at depths (mm) between `low` and `high`."""
-        return self.lowest - self.reach <= high and low <= self.highest + self.reach
+    @property
+    def end(self) -> float:
+        """Depth (mm) at which the support ends."""
+        return self.highest + self.support
+
+    def touches(self, low: float, high: float) -> bool:
+        """Whether the support reaches into depths (mm) between `low` and `high`."""
+        return self.lowest - self.support <= high and low <= self.end
 
 
 def joined(clouds: Sequence[GaussianParameters]) -> GaussianParameters:
-    """All Gaussians of `clouds`, in their order; those with fewer slots get empty ones."""
+    """Return all Gaussians of `clouds`, in their order; those with fewer slots get empty ones."""
     if len(clouds) == 1:
         return clouds[0]
     slots = max(cloud.values.shape[1] for cloud in clouds)
@@ -65,7 +82,10 @@ def joined(clouds: Sequence[GaussianParameters]) -> GaussianParameters:
 
 
 def by_labels(parameters: GaussianParameters) -> list[GaussianParameters]:
-    """Gaussians without labels, in one slot, and those with labels, in as many as they need; neither is empty."""
+    """Split Gaussians into those without labels, in one slot, and those with labels, in as many slots as they need.
+
+    An empty cloud is left out.
+    """
     labelled = (parameters.channels[:, 1:] > 0).any(dim=1)
     plain, rich = parameters.subset(~labelled).image_only(), parameters.subset(labelled)
     used = 1 + int((rich.channels > 0).any(dim=0).sum())
@@ -76,71 +96,81 @@ def by_labels(parameters: GaussianParameters) -> list[GaussianParameters]:
 
 
 class ShardStore:
-    """The parts of a model while it is made: those in use in memory, the others in a folder of their own or nowhere.
+    """The shards of a model while it is made: in memory, or evicted to a folder of their own, or evicted for good.
 
-    The folder is deleted with the last part that lies in it, or by `close`.
+    The folder is deleted with the last shard that lies in it, or by `close`.
+
+    Attributes:
+        shards: What was added so far.
     """
 
     def __init__(self, cutoff: float, *, keep: bool, folder: Path | None) -> None:
-        """keep: what leaves memory goes to a new folder inside `folder` (None: the system's for temporary files);
-        otherwise it is gone."""
+        """Start without shards.
+
+        Args:
+            cutoff: Squared Mahalanobis distance beyond which a Gaussian is 0.
+            keep: Whether evicted shards can be loaded again.
+            folder: Where the new folder for evicted shards is made; None is the system's for temporary files.
+        """
         self._cutoff, self._keep, self._where = cutoff, keep, folder
         self._folder: TemporaryFolder | None = None
-        self._held: list[_Held] = []
-        self.parts: tuple[Shard, ...] = ()
+        self._places: list[_Place] = []
+        self.shards: tuple[Shard, ...] = ()
 
     def add(self, parameters: GaussianParameters) -> None:
-        """Take up at least one Gaussian."""
-        held = _Held(parameters)
-        self._held.append(held)
-        self.parts += (Shard.of(parameters, self._cutoff, held.load),)
+        """Take up at least one Gaussian as a new shard."""
+        place = _Place(parameters)
+        self._places.append(place)
+        self.shards += (Shard.of(parameters, self._cutoff, place.load),)
 
-    def retire(self, depth: float) -> None:
-        """Let go of the parts that are not felt at `depth` (mm) or beyond.
+    def evict(self, depth: float) -> None:
+        """Evict the shards whose support ends before `depth` (mm).
 
-        Raises OutputError if there is no room for them on disk.
+        Raises:
+            OutputError: If there is no room for them on disk.
         """
-        for part, held in zip(self.parts, self._held, strict=True):
-            if held.parameters is not None and part.highest + part.reach < depth:
-                self._let_go(held)
+        for shard, place in zip(self.shards, self._places, strict=True):
+            if place.parameters is not None and shard.end < depth:
+                self._evict(place)
 
     def finish(self) -> tuple[Shard, ...]:
-        """Bring the parts to where they stay: the host's memory, unless some have left it already; returns them."""
-        for held in self._held:
-            if held.parameters is None:
+        """Bring the shards to where they stay: the host's memory or, if any was evicted, where that is; return them."""
+        for place in self._places:
+            if place.parameters is None:
                 continue
             if self._keep and self._folder is None:
-                held.parameters = held.parameters.to("cpu")
+                place.parameters = place.parameters.to("cpu")
             else:
-                self._let_go(held)
-        return self.parts
+                self._evict(place)
+        return self.shards
 
     def close(self) -> None:
         """Forget everything, on disk too."""
-        for held in self._held:
-            held.parameters = held.path = None
+        for place in self._places:
+            place.parameters = place.path = None
         if self._folder is not None:
             self._folder.close()
 
-    def _let_go(self, held: _Held) -> None:
+    def _evict(self, place: _Place) -> None:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        if self._keep and held.parameters is not None:
+        if self._keep and place.parameters is not None:
             if self._folder is None:
                 self._folder = TemporaryFolder(self._where)
-            path = self._folder.path / f"{self._held.index(held):05d}.safetensors"
+            path = self._folder.path / f"{self._places.index(place):05d}.safetensors"
+            tensors = {name: tensor.cpu().contiguous() for name, tensor in place.parameters.tensors().items()}
             try:
-                save_file({name: tensor.cpu().contiguous() for name, tensor in held.parameters.tensors().items()}, path)
+                save_file(tensors, path)
             except (OSError, SafetensorError) as error:
                 raise OutputError(f"The model's Gaussians cannot be put aside on disk: {cause(error)}. Free disk "
                                   "space, or do not keep the model.") from error
-            held.path, held.folder = path, self._folder
-        held.parameters = None
+            place.path, place.folder = path, self._folder
+        place.parameters = None
 
 
-class _Held:
-    """Where one part's Gaussians are."""
+class _Place:
+    """Where the Gaussians of one shard are."""
 
     def __init__(self, parameters: GaussianParameters) -> None:
         self.parameters: GaussianParameters | None = parameters

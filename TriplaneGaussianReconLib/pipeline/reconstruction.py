@@ -23,7 +23,10 @@ from ..data.model_space import ModelSpaceData
 from ..data.observations import Observations
 from ..data.slabs import Slab, plan
 from ..errors import InputError
-from ..fitting.slab_fitting import Fitted, Fitting, Residual, Task
+from ..fitting.residual import Residual
+from ..fitting.slab import FittedSlab
+from ..fitting.slab_fitting import Fitting
+from ..fitting.task import Task
 from ..labels.segmentation import LabelChannels
 from ..model.model import IntensityScale, Model
 from ..model.shards import ShardStore
@@ -35,9 +38,9 @@ from ..prediction.predict import predict
 from ..rasterizer.modes import MODES
 from ..registration.optical_flow import Correspondence, correspond
 from ..rendering.preview import Preview, Previews
-from ..rendering.rendering import VolumeRenderer, expected_error_on_grid
+from ..rendering.volume import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
-from ..runtime.memory import budget, is_lack, release
+from ..runtime.memory import budget, release, with_less_memory
 from ..runtime.progress import Progress, StageMonitor
 from ..runtime.threads import serial_opencv, serial_torch
 from ..self_supervised.label_super_resolution import LabelSuperResolution, LabelTrainer
@@ -123,7 +126,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     selected, memory = choose(device), memory or Memory()
     monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments)))
     with serial_opencv():
-        trusted = ModelSpaceData.of(observations, output_grid)
+        trusted = ModelSpaceData.of(observations, output_grid, preset.model_space)
         previews = Previews(preview, trusted, output_grid) if preview else None
         task = _learn(trusted, preset, selected, seed, monitor, previews)
         fitting = Fitting(task, _slabs(task, selected, memory), selected, device == "auto", monitor)
@@ -143,14 +146,14 @@ def _learn(trusted: ModelSpaceData, preset: Preset, selected: SelectedDevice, se
                                          selected.device)
     if previews is not None:
         previews.predicted(correspondence, ensemble, priors, selected.device)
-    fusion = None
-    try:
-        fusion = _fusion(trusted, correspondence, ensemble, priors, preset, seed, selected.device, monitor)
-    except (MemoryError, RuntimeError) as error:
-        if not is_lack(error):
-            raise
+
+    def without_fusion() -> None:
         warnings.warn("Memory does not suffice to learn which prediction to believe where; went on without.",
                       RuntimeWarning, stacklevel=2)
+
+    fusion = with_less_memory(
+        lambda: _fusion(trusted, correspondence, ensemble, priors, preset, seed, selected.device, monitor),
+        without_fusion, selected.device)
     release(selected.device)
     label_priors = _on_device_or_cpu(lambda device: _label_priors(trusted, priors, preset, seed, device, monitor),
                                      selected.device)
@@ -241,14 +244,10 @@ def _label_priors(trusted: ModelSpaceData, priors: Mapping[int, SuperResolution]
 
 
 def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -> T:
-    """Work on the device, or on the CPU where a GPU has too little memory."""
-    try:
+    """Work on the device, or on the CPU where a GPU has too little memory for it."""
+    if device.type == "cpu":
         return work(device)
-    except (MemoryError, RuntimeError) as error:
-        if device.type == "cpu" or not is_lack(error):
-            raise
-    release(device)
-    return work(torch.device("cpu"))
+    return with_less_memory(lambda: work(device), lambda: work(torch.device("cpu")), device)
 
 
 def _slabs(task: Task, selected: SelectedDevice, memory: Memory) -> list[Slab]:
@@ -274,9 +273,9 @@ def _fit_and_draw(observations: Observations, output_grid: Grid, fitting: Fittin
         if previews is not None:
             previews.drawn(volume_renderer)
         if len(fitting.slabs) > 1:
-            store.retire(volume_renderer.needs)
-    report = _report(fitting, observations, sum(part.count for part in store.parts), residuals, monitor)
-    model = replace(model, parts=store.finish(), expected_error=_expected_error(task, errors, residuals[0]),
+            store.evict(volume_renderer.needs)
+    report = _report(fitting, observations, sum(shard.count for shard in store.shards), residuals, monitor)
+    model = replace(model, shards=store.finish(), expected_error=_expected_error(task, errors, residuals[0]),
                     provenance=report.provenance.to_json())
     segmentation = None
     if volume_renderer.layers is not None:
@@ -285,13 +284,14 @@ def _fit_and_draw(observations: Observations, output_grid: Grid, fitting: Fittin
     return Reconstruction(Image(volume_renderer.volume, output_grid), confidence, segmentation, model, report)
 
 
-def _draw(fitted: Fitted, number: int, volume_renderer: VolumeRenderer, fitting: Fitting, store: ShardStore,
+def _draw(fitted: FittedSlab, number: int, volume_renderer: VolumeRenderer, fitting: Fitting, store: ShardStore,
           monitor: StageMonitor) -> None:
     """Store the Gaussians of slab `number`, and draw the planes that no later slab reaches."""
     while fitted.clouds:  # the store is to be the only one that holds them
         store.add(fitted.clouds.pop(0))
     with monitor.stage("rendering", number, len(fitting.slabs)) as tick:
-        volume_renderer.advance(store.parts, fitted.complete_below, fitting.chosen.backend, fitting.chosen.device, tick)
+        volume_renderer.advance(store.shards, fitted.complete_below, fitting.chosen.backend, fitting.chosen.device,
+                                tick)
 
 
 def _blank_model(observations: Observations, task: Task) -> Model:

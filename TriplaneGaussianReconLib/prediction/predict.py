@@ -90,7 +90,7 @@ def corrected(predictions: list[Prediction], crossing: Sequence[tuple[PlaneStack
     crossing: (planes, pixels [plane, row, column]) per further stack.  On a crossed pixel the observed value replaces
     the prediction; around it the residual fades (normalised convolution).
     """
-    points = np.concatenate([_points(planes) for planes, _ in crossing])
+    points = np.concatenate([planes.points().reshape(-1, 3) for planes, _ in crossing])
     values = np.concatenate([pixels.ravel() for _, pixels in crossing])
     order = np.argsort(points[:, 2], kind="stable")
     points, values = points[order], values[order]
@@ -114,10 +114,3 @@ def _corrected(prediction: Prediction, points: np.ndarray, values: np.ndarray) -
         correction = blurred(residual, CORRECTION_REACH) / (blurred(count, CORRECTION_REACH) + 0.05)
         images[number] = torch.where(count > 0, total / count.clamp(min=1.0), images[number] + correction)
     return replace(prediction, images=images)
-
-
-def _points(planes: PlaneStack) -> np.ndarray:
-    """(n, 3) mm, all pixel centres of a stack."""
-    rows = np.arange(planes.rows)[:, None, None] * planes.row_step
-    columns = np.arange(planes.columns)[None, :, None] * planes.column_step
-    return (planes.origins[:, None, None] + rows + columns).reshape(-1, 3)

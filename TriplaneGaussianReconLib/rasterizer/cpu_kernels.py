@@ -1,4 +1,4 @@
-"""The compiled inner loops of the `cpu` rasterizer; `cpu` holds what surrounds them.
+"""Compiled inner loops of the rasterizer for CPUs; `cpu` calls them.
 
 Geometry.  On a stack of parallel planes, with t the signed distance of a plane from a centre, the quadratic form is
 diagonal in the coordinates (u, v, t) of
@@ -7,15 +7,15 @@ diagonal in the coordinates (u, v, t) of
 
 where B_u is the column step, B_v the row step sheared along the columns, and B_t the path that the conditional 2D
 Gaussian follows from plane to plane.  Hence the planes, the rows of a plane and the columns of a row that a Gaussian
-reaches are exact intervals, and moments in (u, v, t) carry everything that the gradients need.  All of this is done in
-float64, relative to the Gaussian, because pixel indices cancel badly in float32; only what is done for every pixel is
+reaches are exact intervals, and moments in (u, v, t) carry everything that the gradients need.  This is done in
+float64, relative to the Gaussian, because pixel indices cancel badly in float32.  Only what is done for every pixel is
 in the type of the data.
 
-Rows are short (2 to 20 pixels); they are handled in blocks of LANES pixels, whose surplus lanes have the weight 0.
+Rows are short (2 to 20 pixels).  They are handled in blocks of LANES pixels, whose surplus lanes have the weight 0.
 Arrays that are addressed by block therefore have LANES spare elements at their end.
 
-The functions without underscore do the items `begin` to before `end` of their work, whose items do not touch each
-other's memory; they release the interpreter lock, so that plain threads run them side by side.
+The functions without underscore do the items `begin` to before `end` of their work.  Items do not touch each other's
+memory, and the functions release the interpreter lock, so plain threads can run them in parallel.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .simd import LANES, exponential, load, ramp, splat, store, total, where_les
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Mark a part of a kernel that is never compiled by itself: doing so would optimise it twice."""
+    """Mark a piece of a kernel that is not compiled by itself, which would optimise it twice."""
     return numba.njit(inline="always")(function)
 
 
@@ -68,14 +68,14 @@ class Tiling(NamedTuple):
 # ---- geometry
 
 @compiled
-def _split(cloud, sheets, i):  # type: ignore[no-untyped-def]
+def _split(cloud, stack, i):  # type: ignore[no-untyped-def]
     """Return the diagonal form of Gaussian `i` and where it lies.
 
     across, along (1/pixel^2), through (1/mm^2): see the module's text; all 0 unless the precision is positive definite.
     shear: columns by which B_v moves per row.  column_drift, row_drift: pixels by which B_t moves per mm of depth.
-    depth (mm), column, row: the centre, columns and rows in the sense of `Sheets`.
+    depth (mm), column, row: the centre, columns and rows in the sense of `SortedPlanes`.
     """
-    frame = sheets.frame
+    frame = stack.frame
     x, y, z = float(cloud.centres[i, 0]), float(cloud.centres[i, 1]), float(cloud.centres[i, 2])
     xx, xy, xz = float(cloud.precisions[i, 0]), float(cloud.precisions[i, 1]), float(cloud.precisions[i, 2])
     yy, yz, zz = float(cloud.precisions[i, 3]), float(cloud.precisions[i, 4]), float(cloud.precisions[i, 5])
@@ -118,14 +118,14 @@ def _first_at_or_above(sorted_depths, depth):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _reached_planes(sheets, depth, through, cutoff):  # type: ignore[no-untyped-def]
+def _reached_planes(stack, depth, through, cutoff):  # type: ignore[no-untyped-def]
     """Return the first plane that a Gaussian may reach and the one after the last; exact but for rounding."""
     if not through > 0.0:
         return 0, 0
-    reach = math.sqrt(cutoff / through) * (1.0 + 1e-12)
-    first = _first_at_or_above(sheets.depths, depth - reach)
+    radius = math.sqrt(cutoff / through) * (1.0 + 1e-12)
+    first = _first_at_or_above(stack.depths, depth - radius)
     last = first
-    while last < len(sheets.depths) and sheets.depths[last] <= depth + reach:
+    while last < len(stack.depths) and stack.depths[last] <= depth + radius:
         last += 1
     return first, last
 
@@ -142,7 +142,7 @@ def _interval(first, last, count):  # type: ignore[no-untyped-def]
 # ---- lists of tiles
 
 @compiled
-def list_tiles(begin, end, cloud, sheets, tiling, cutoff, share, cursors, serials, ids, places, starts):  # type: ignore
+def list_tiles(begin, end, cloud, stack, tiling, cutoff, share, cursors, serials, ids, places, starts):  # type: ignore
     """Count, or write, which Gaussians reach which tile; an entry is one Gaussian in one tile.
 
     share: Gaussians per chunk.  cursors: (chunks, tiles) int64, goes up by one for each entry.  With empty `ids` that
@@ -155,18 +155,18 @@ def list_tiles(begin, end, cloud, sheets, tiling, cutoff, share, cursors, serial
     for chunk in range(begin, end):
         serial = serials[chunk]
         for i in range(chunk * share, min((chunk + 1) * share, count)):
-            _, along, through, _, _, row_drift, depth, _, row = _split(cloud, sheets, i)
-            plane, plane_end = _reached_planes(sheets, depth, through, cutoff)
-            reach = math.sqrt(cutoff / along)  # on the plane where it is largest
+            _, along, through, _, _, row_drift, depth, _, row = _split(cloud, stack, i)
+            plane, plane_end = _reached_planes(stack, depth, through, cutoff)
+            radius = math.sqrt(cutoff / along)  # on the plane where it is largest
             while plane < plane_end:
                 slab = plane // tiling.slab
                 slab_end = min(plane_end, (slab + 1) * tiling.slab)
                 lowest, highest = math.inf, -math.inf
                 while plane < slab_end:
-                    middle = row + (sheets.depths[plane] - depth) * row_drift - sheets.rows[plane]
+                    middle = row + (stack.depths[plane] - depth) * row_drift - stack.rows[plane]
                     lowest, highest = min(lowest, middle), max(highest, middle)
                     plane += 1
-                first, last = _interval(lowest - reach, highest + reach, tiling.height)
+                first, last = _interval(lowest - radius, highest + radius, tiling.height)
                 if first > last:
                     continue
                 for band in range(first // tiling.band, last // tiling.band + 1):
@@ -182,7 +182,7 @@ def list_tiles(begin, end, cloud, sheets, tiling, cutoff, share, cursors, serial
 
 @compiled
 def _stable_order(keys):  # type: ignore[no-untyped-def]
-    """Return what `np.argsort(keys, kind="stable")` does; a plain merge sort, which compiles seven times faster."""
+    """Return `np.argsort(keys, kind="stable")`, by a plain merge sort, which compiles seven times faster."""
     count = len(keys)
     order, merged = np.empty(count, np.int64), np.empty(count, np.int64)
     for n in range(count):
@@ -205,14 +205,14 @@ def _stable_order(keys):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def sort_tiles(begin, end, tile_starts, depths, sheets, bands, ids, places):  # type: ignore[no-untyped-def]
+def sort_tiles(begin, end, tile_starts, depths, stack, bands, ids, places):  # type: ignore[no-untyped-def]
     """Sort the entries of each tile (one plane high) by the distance of their Gaussian to the plane, stably."""
     for tile in range(begin, end):
         first, count = tile_starts[tile], tile_starts[tile + 1] - tile_starts[tile]
         distances, old_ids, old_places = np.empty(count), np.empty(count, np.int32), np.empty(count, np.int64)
         for n in range(count):
             old_ids[n], old_places[n] = ids[first + n], places[first + n]
-            distances[n] = abs(depths[old_ids[n]] - sheets.depths[tile // bands])
+            distances[n] = abs(depths[old_ids[n]] - stack.depths[tile // bands])
         order = _stable_order(distances)
         for n in range(count):
             ids[first + n], places[first + n] = old_ids[order[n]], old_places[order[n]]
@@ -234,9 +234,9 @@ def _add(array, start, lanes):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _fill_lines(cloud, sheets, i, shear, column_drift, row_drift, lines):  # type: ignore[no-untyped-def]
+def _fill_lines(cloud, stack, i, shear, column_drift, row_drift, lines):  # type: ignore[no-untyped-def]
     """Write to `lines` (S, 4) each slot's value at the centre and its change per unit of u, v and t."""
-    frame = sheets.frame
+    frame = stack.frame
     for s in range(lines.shape[0]):
         column, row, normal = 0.0, 0.0, 0.0
         for a in range(3):
@@ -259,15 +259,15 @@ def _level(lines, s, v, t):  # type: ignore[no-untyped-def]
 # ---- forward
 
 @inlined
-def _finish_tile(pixels, sheets, tiling, tile, normalised, channels, weight_sum):  # type: ignore[no-untyped-def]
+def _finish_tile(pixels, stack, tiling, tile, normalised, channels, weight_sum):  # type: ignore[no-untyped-def]
     """Write the sums of one tile, or the quotients, to where they belong."""
     real = weight_sum.dtype.type
     count = channels.shape[1]
     low_plane, low_row = (tile // tiling.bands) * tiling.slab, (tile % tiling.bands) * tiling.band
-    planes, rows = min(tiling.slab, len(sheets.depths) - low_plane), min(tiling.band, tiling.height - low_row)
+    planes, rows = min(tiling.slab, len(stack.depths) - low_plane), min(tiling.band, tiling.height - low_row)
     pitch = tiling.width + LANES
     for plane in range(planes):
-        place = sheets.places[low_plane + plane]
+        place = stack.places[low_plane + plane]
         for r in range(rows):
             start = (plane * rows + r) * (count + 2) * pitch
             for k in range(tiling.width):
@@ -281,13 +281,13 @@ def _finish_tile(pixels, sheets, tiling, tile, normalised, channels, weight_sum)
 
 
 @inlined
-def _draw_tile(cloud, sheets, tiling, cutoff, ids, tile, alpha, normalised, channels, weight_sum):  # type: ignore
+def _draw_tile(cloud, stack, tiling, cutoff, ids, tile, alpha, normalised, channels, weight_sum):  # type: ignore
     """Draw the Gaussians `ids` on one tile and write its pixels."""
     real = cloud.weights.dtype.type
     none, ceiling = splat(real(0)), splat(real(MAX_ALPHA))
     count, slots = channels.shape[1], cloud.values.shape[1]
     low_plane, low_row = (tile // tiling.bands) * tiling.slab, (tile % tiling.bands) * tiling.band
-    planes, rows = min(tiling.slab, len(sheets.depths) - low_plane), min(tiling.band, tiling.height - low_row)
+    planes, rows = min(tiling.slab, len(stack.depths) - low_plane), min(tiling.band, tiling.height - low_row)
     # Per row of pixels: all channels, the weight sum, the transmittance.
     pitch = tiling.width + LANES
     stride = (count + 2) * pitch
@@ -298,26 +298,26 @@ def _draw_tile(cloud, sheets, tiling, cutoff, ids, tile, alpha, normalised, chan
                 pixels[line * stride + k] = 1
     lines = np.empty((slots, 4))
     for i in ids:
-        across, along, through, shear, column_drift, row_drift, depth, column, row = _split(cloud, sheets, i)
-        _fill_lines(cloud, sheets, i, shear, column_drift, row_drift, lines)
+        across, along, through, shear, column_drift, row_drift, depth, column, row = _split(cloud, stack, i)
+        _fill_lines(cloud, stack, i, shear, column_drift, row_drift, lines)
         wide, high = 1.0 / across, 1.0 / along
         weight = splat(cloud.weights[i])
         curve = real(-0.5 * across)
         for plane in range(planes):
-            t = sheets.depths[low_plane + plane] - depth
+            t = stack.depths[low_plane + plane] - depth
             room = cutoff - t * t * through
             if not room >= 0.0:
                 continue
-            centre_row = row + t * row_drift - sheets.rows[low_plane + plane] - low_row
-            centre_column = column + t * column_drift - sheets.columns[low_plane + plane]
-            reach = math.sqrt(room * high)
-            first_row, last_row = _interval(centre_row - reach, centre_row + reach, rows)
+            centre_row = row + t * row_drift - stack.rows[low_plane + plane] - low_row
+            centre_column = column + t * column_drift - stack.columns[low_plane + plane]
+            radius = math.sqrt(room * high)
+            first_row, last_row = _interval(centre_row - radius, centre_row + radius, rows)
             for r in range(first_row, last_row + 1):
                 v = r - centre_row
                 row_room = max(room - along * v * v, 0.0)
                 middle = centre_column - shear * v
-                reach = math.sqrt(row_room * wide)
-                first, last = _interval(middle - reach, middle + reach, tiling.width)
+                radius = math.sqrt(row_room * wide)
+                first, last = _interval(middle - radius, middle + radius, tiling.width)
                 peak = real(0.5 * (row_room - cutoff))
                 for begin in range(first, last + 1, LANES):
                     u = ramp(real(begin - middle))
@@ -331,14 +331,14 @@ def _draw_tile(cloud, sheets, tiling, cutoff, ids, tile, alpha, normalised, chan
                     for s in range(slots):
                         value = splat(real(_level(lines, s, v, t))) + splat(real(lines[s, 1])) * u
                         _add(pixels, at + cloud.channels[i, s] * pitch, share * value)
-    _finish_tile(pixels, sheets, tiling, tile, normalised, channels, weight_sum)
+    _finish_tile(pixels, stack, tiling, tile, normalised, channels, weight_sum)
 
 
 @compiled
-def draw(begin, end, cloud, sheets, tiling, cutoff, ids, tile_starts, alpha, normalised, channels, weight_sum):  # type: ignore
+def draw(begin, end, cloud, stack, tiling, cutoff, ids, tile_starts, alpha, normalised, channels, weight_sum):  # type: ignore
     """Fill `channels` (P, C, rows, columns) and `weight_sum` (P, rows, columns), tile by tile."""
     for tile in range(begin, end):
-        _draw_tile(cloud, sheets, tiling, cutoff, ids[tile_starts[tile]:tile_starts[tile + 1]], tile, alpha,
+        _draw_tile(cloud, stack, tiling, cutoff, ids[tile_starts[tile]:tile_starts[tile + 1]], tile, alpha,
                    normalised, channels, weight_sum)
 
 
@@ -346,7 +346,7 @@ def draw(begin, end, cloud, sheets, tiling, cutoff, ids, tile_starts, alpha, nor
 
 @compiled
 def prepare(begin, end, channels, weight_sum, channel_gradient, sum_gradient, alpha, normalised, source):  # type: ignore
-    """Fill `source` (P * rows * (C + 2) * columns + LANES,) with what the pixels hand back, row by row of a plane.
+    """Fill `source` (P * rows * (C + 2) * columns + LANES,) with the gradients of the pixels, row by row of a plane.
 
     For each row: the gradient of each channel's sum and of the weight sum, and in mode alpha the gradient times the
     result, summed over everything that was composited.
@@ -398,7 +398,7 @@ def _add_slot_moments(sums, s, slot_moments, lanes, u, v, t):  # type: ignore[no
 
 
 @inlined
-def _gather(cloud, sheets, tiling, cutoff, i, source, count, form, lines, sums, moments):  # type: ignore
+def _gather(cloud, stack, tiling, cutoff, i, source, count, form, lines, sums, moments):  # type: ignore
     """Add up Gaussian `i`'s shape moments in `moments` (SHAPE_MOMENTS,) and slot moments in the blocks of `sums`.
 
     form: what `_split` returns.  The shape moments weigh pixels by dL / d(w G) * G, the slots' by dL / d(value).
@@ -409,34 +409,34 @@ def _gather(cloud, sheets, tiling, cutoff, i, source, count, form, lines, sums, 
     none, weight, curve = splat(real(0)), splat(cloud.weights[i]), real(-0.5 * across)
     slots = cloud.values.shape[1]
     full, slot_moments = len(moments) > 1, len(sums) // max(slots * LANES, 1)
-    first_plane, end_plane = _reached_planes(sheets, depth, through, cutoff)
+    first_plane, end_plane = _reached_planes(stack, depth, through, cutoff)
     for plane in range(first_plane, end_plane):
-        t = sheets.depths[plane] - depth
+        t = stack.depths[plane] - depth
         room = cutoff - t * t * through
         if not room >= 0.0:
             continue
-        centre_row = row + t * row_drift - sheets.rows[plane]
-        centre_column = column + t * column_drift - sheets.columns[plane]
-        reach = math.sqrt(room * high)
-        first_row, last_row = _interval(centre_row - reach, centre_row + reach, tiling.height)
+        centre_row = row + t * row_drift - stack.rows[plane]
+        centre_column = column + t * column_drift - stack.columns[plane]
+        radius = math.sqrt(room * high)
+        first_row, last_row = _interval(centre_row - radius, centre_row + radius, tiling.height)
         one, one_u, one_v, one_uu, one_uv, one_vv = none, none, none, none, none, none
         for r in range(first_row, last_row + 1):
             v = r - centre_row
             row_room = max(room - along * v * v, 0.0)
             middle = centre_column - shear * v
-            reach = math.sqrt(row_room * wide)
-            first, last = _interval(middle - reach, middle + reach, tiling.width)
+            radius = math.sqrt(row_room * wide)
+            first, last = _interval(middle - radius, middle + radius, tiling.width)
             peak = real(0.5 * (row_room - cutoff))
             for begin in range(first, last + 1, LANES):
                 u = ramp(real(begin - middle))
                 shape = _shape(u, last + 1 - begin, peak, curve)
-                at = (sheets.places[plane] * tiling.height + r) * (count + 2) * tiling.width + begin
+                at = (stack.places[plane] * tiling.height + r) * (count + 2) * tiling.width + begin
                 pull = load(source, at + count * tiling.width)
                 for s in range(slots):
-                    wanted = load(source, at + cloud.channels[i, s] * tiling.width)
+                    gradient = load(source, at + cloud.channels[i, s] * tiling.width)
                     value = splat(real(_level(lines, s, v, t))) + splat(real(lines[s, 1])) * u
-                    pull = pull + wanted * value
-                    _add_slot_moments(sums, s, slot_moments, weight * shape * wanted, u, real(v), real(t))
+                    pull = pull + gradient * value
+                    _add_slot_moments(sums, s, slot_moments, weight * shape * gradient, u, real(v), real(t))
                 pull = pull * shape
                 one = one + pull
                 if full:
@@ -451,14 +451,14 @@ def _gather(cloud, sheets, tiling, cutoff, i, source, count, form, lines, sums, 
 
 
 @compiled
-def _finish(cloud, sheets, i, form, moments, slot_sums, slot_moments, gradients):  # type: ignore[no-untyped-def]
+def _finish(cloud, stack, i, form, moments, slot_sums, slot_moments, gradients):  # type: ignore[no-untyped-def]
     """Turn the moments of Gaussian `i` into its gradients.
 
     slot_sums: (S * slot_moments,).  Where only the first moment was taken the gradients of slopes, or of centre and
     precision, are left alone.
     """
     _, _, _, shear, column_drift, row_drift, _, _, _ = form
-    frame = sheets.frame
+    frame = stack.frame
     basis = np.empty((3, 3))  # B_u, B_v, B_t
     for a in range(3):
         basis[0, a] = frame[0, a]
@@ -503,10 +503,10 @@ def _finish(cloud, sheets, i, form, moments, slot_sums, slot_moments, gradients)
 
 
 @compiled
-def gather(begin, end, cloud, sheets, tiling, cutoff, source, count, full, sloped, gradients):  # type: ignore
-    """Fill `gradients` in the modes that are sums: every Gaussian collects from the pixels that it reaches.
+def gather(begin, end, cloud, stack, tiling, cutoff, source, count, full, sloped, gradients):  # type: ignore
+    """Fill `gradients` in the modes that are sums: every Gaussian gathers from the pixels that it reaches.
 
-    full: whether centres and precisions are wanted; sloped: whether slopes are.
+    full: whether gradients of centres and precisions are needed; sloped: whether those of slopes are.
     """
     slots = cloud.values.shape[1]
     slot_moments = SLOT_MOMENTS if sloped else 1
@@ -515,21 +515,21 @@ def gather(begin, end, cloud, sheets, tiling, cutoff, source, count, full, slope
     sums = np.empty(slots * slot_moments * LANES, cloud.weights.dtype)
     slot_sums = np.empty(slots * slot_moments)
     for i in range(begin, end):
-        form = _split(cloud, sheets, i)
-        _fill_lines(cloud, sheets, i, form[3], form[4], form[5], lines)
+        form = _split(cloud, stack, i)
+        _fill_lines(cloud, stack, i, form[3], form[4], form[5], lines)
         moments[:] = 0
         sums[:] = 0
-        _gather(cloud, sheets, tiling, cutoff, i, source, count, form, lines, sums, moments)
+        _gather(cloud, stack, tiling, cutoff, i, source, count, form, lines, sums, moments)
         for n in range(len(slot_sums)):
             slot_sums[n] = total(load(sums, n * LANES))
-        _finish(cloud, sheets, i, form, moments, slot_sums, slot_moments, gradients)
+        _finish(cloud, stack, i, form, moments, slot_sums, slot_moments, gradients)
 
 
 @inlined
-def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, full, sloped, entries):  # type: ignore
+def _peel_tile(cloud, stack, tiling, cutoff, ids, places, tile, source, count, full, sloped, entries):  # type: ignore
     """Go through one tile front to back and write the moments of each entry to `entries` (entries, moments).
 
-    What is composited behind a Gaussian is everything less what has been passed, so that the tile is visited once.
+    What is composited behind a Gaussian is everything less what has been passed, so one pass over the tile is enough.
     """
     real = cloud.weights.dtype.type
     slots = cloud.values.shape[1]
@@ -540,7 +540,7 @@ def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, 
     pitch = tiling.width + LANES
     passing = np.ones(rows * pitch, cloud.weights.dtype)
     behind = np.zeros(rows * pitch, cloud.weights.dtype)
-    base = (sheets.places[plane] * tiling.height + low_row) * (count + 2) * tiling.width
+    base = (stack.places[plane] * tiling.height + low_row) * (count + 2) * tiling.width
     for r in range(rows):
         start = base + (r * (count + 2) + count + 1) * tiling.width
         for k in range(tiling.width):
@@ -550,24 +550,24 @@ def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, 
     moments = np.empty(SHAPE_MOMENTS)
     for number in range(len(ids)):
         i = ids[number]
-        across, along, through, shear, column_drift, row_drift, depth, column, row = _split(cloud, sheets, i)
-        _fill_lines(cloud, sheets, i, shear, column_drift, row_drift, lines)
+        across, along, through, shear, column_drift, row_drift, depth, column, row = _split(cloud, stack, i)
+        _fill_lines(cloud, stack, i, shear, column_drift, row_drift, lines)
         wide, high = 1.0 / across, 1.0 / along
         weight, curve = splat(cloud.weights[i]), real(-0.5 * across)
-        t = sheets.depths[plane] - depth
+        t = stack.depths[plane] - depth
         room = max(cutoff - t * t * through, 0.0)
-        centre_row = row + t * row_drift - sheets.rows[plane] - low_row
-        centre_column = column + t * column_drift - sheets.columns[plane]
-        reach = math.sqrt(room * high)
-        first_row, last_row = _interval(centre_row - reach, centre_row + reach, rows)
+        centre_row = row + t * row_drift - stack.rows[plane] - low_row
+        centre_column = column + t * column_drift - stack.columns[plane]
+        radius = math.sqrt(room * high)
+        first_row, last_row = _interval(centre_row - radius, centre_row + radius, rows)
         sums[:] = 0
         one, one_u, one_v, one_uu, one_uv, one_vv = none, none, none, none, none, none
         for r in range(first_row, last_row + 1):
             v = r - centre_row
             row_room = max(room - along * v * v, 0.0)
             middle = centre_column - shear * v
-            reach = math.sqrt(row_room * wide)
-            first, last = _interval(middle - reach, middle + reach, tiling.width)
+            radius = math.sqrt(row_room * wide)
+            first, last = _interval(middle - radius, middle + radius, tiling.width)
             peak = real(0.5 * (row_room - cutoff))
             for begin in range(first, last + 1, LANES):
                 u = ramp(real(begin - middle))
@@ -579,10 +579,10 @@ def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, 
                 share = opacity * light
                 gain = load(source, at + count * tiling.width)
                 for s in range(slots):
-                    wanted = load(source, at + cloud.channels[i, s] * tiling.width)
+                    gradient = load(source, at + cloud.channels[i, s] * tiling.width)
                     value = splat(real(_level(lines, s, v, t))) + splat(real(lines[s, 1])) * u
-                    gain = gain + wanted * value
-                    _add_slot_moments(sums, s, slot_moments, share * wanted, u, real(v), real(t))
+                    gain = gain + gradient * value
+                    _add_slot_moments(sums, s, slot_moments, share * gradient, u, real(v), real(t))
                 later = load(behind, here) - share * gain
                 store(behind, here, later)
                 store(passing, here, light - share)
@@ -603,15 +603,15 @@ def _peel_tile(cloud, sheets, tiling, cutoff, ids, places, tile, source, count, 
 
 
 @compiled
-def peel(begin, end, cloud, sheets, tiling, cutoff, ids, places, tile_starts, source, count, full, sloped, entries):  # type: ignore
+def peel(begin, end, cloud, stack, tiling, cutoff, ids, places, tile_starts, source, count, full, sloped, entries):  # type: ignore
     """Fill `entries` in mode alpha, tile by tile; `collect` follows."""
     for tile in range(begin, end):
         own = slice(tile_starts[tile], tile_starts[tile + 1])
-        _peel_tile(cloud, sheets, tiling, cutoff, ids[own], places[own], tile, source, count, full, sloped, entries)
+        _peel_tile(cloud, stack, tiling, cutoff, ids[own], places[own], tile, source, count, full, sloped, entries)
 
 
 @compiled
-def collect(begin, end, cloud, sheets, starts, entries, full, sloped, gradients):  # type: ignore[no-untyped-def]
+def collect(begin, end, cloud, stack, starts, entries, full, sloped, gradients):  # type: ignore[no-untyped-def]
     """Fill `gradients` from the `entries` of each Gaussian, which stand together from `starts` on."""
     shape_moments, slot_moments = SHAPE_MOMENTS if full else 1, SLOT_MOMENTS if sloped else 1
     for i in range(begin, end):
@@ -619,5 +619,5 @@ def collect(begin, end, cloud, sheets, starts, entries, full, sloped, gradients)
         for n in range(starts[i], starts[i + 1]):
             for m in range(len(moments)):
                 moments[m] += entries[n, m]
-        _finish(cloud, sheets, i, _split(cloud, sheets, i), moments[:shape_moments], moments[shape_moments:],
+        _finish(cloud, stack, i, _split(cloud, stack, i), moments[:shape_moments], moments[shape_moments:],
                 slot_moments, gradients)

@@ -1,4 +1,4 @@
-"""What all implementations of the rasterizer share, so that they mean exactly the same."""
+"""Definitions that all implementations of the rasterizer share."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -24,10 +24,13 @@ SLOT_MOMENTS = 4
 class SortedPlanes(NamedTuple):
     """A `PlaneStack` with its planes sorted by depth, as compiled kernels want it; all float64 but `places`.
 
-    depths: (P,) mm along the normal, ascending.
-    columns, rows: (P,) what to subtract from a point's coordinates in `frame` to get its column and row.
-    places: (P,) int64, where each plane stands in the stack.
-    frame: (5, 3) column step, row step, normal (mm), and the dual vectors (1/mm) that give a point's column and row.
+    Attributes:
+        depths: (P,) mm along the normal, ascending.
+        columns: (P,) what to subtract from a point's coordinate along the first dual vector to get its column.
+        rows: (P,) likewise, along the second dual vector, to get its row.
+        places: (P,) int64, index of each plane in the stack.
+        frame: (5, 3) column step, row step, normal (mm), and the dual vectors (1/mm) that give a point's column and
+            row.
     """
 
     depths: np.ndarray
@@ -50,7 +53,8 @@ def sorted_planes(planes: PlaneStack) -> SortedPlanes:
 def depths(centres: Tensor, planes: PlaneStack) -> Tensor:
     """Return (N,) float64 mm, the position of each centre along the normal of `planes`, on the centres' device.
 
-    Written out element by element: the order of `alpha` depends on the last bit where Gaussians lie on layers.
+    It is written out element by element, because the order of `alpha` depends on the last bit where Gaussians lie on
+    layers.
     """
     x, y, z = centres.detach().double().unbind(1)
     along_x, along_y, along_z = planes.normal.tolist()

@@ -1,6 +1,7 @@
-"""How Gaussians are composited: what a mode is called, and what may be done with what it draws.
+"""The compositing modes: their names, and what may be done with what they draw.
 
-Imports nothing, so that a preset's mode can be told anywhere.  `rasterize` defines the formulas.
+Imports nothing, so that names can be checked anywhere.  `rasterize` defines the formulas, `sums` what the modes that
+need no order make of plain sums.
 """
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 class Mode:
     """One way of compositing.
 
-    is_linear: what is drawn is linear in values and slopes, so that it can be fitted by least squares.
-    is_ordered: nearer Gaussians hide others, so that all of them have to be drawn at once.
-    is_normalised: sums of values are divided by sums of weights.
+    Attributes:
+        is_linear: What is drawn is linear in values and slopes, so that these can be fitted by least squares.
+        is_ordered: Nearer Gaussians hide others, so that all of them have to be drawn at once.
+        is_normalised: Sums of values are divided by sums of weights.
     """
 
     is_linear: bool
@@ -26,3 +28,6 @@ MODES: dict[str, Mode] = {
     "additive": Mode(is_linear=True, is_ordered=False, is_normalised=False),
     "alpha": Mode(is_linear=False, is_ordered=True, is_normalised=False),
 }
+
+PLAIN_SUMS = "additive"
+"""The mode that draws the sums themselves."""

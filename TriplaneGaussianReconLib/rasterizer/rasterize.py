@@ -45,8 +45,9 @@ _channel_ranges = WeakTensorKeyDictionary()
 class Raster:
     """What `rasterize` draws on P planes.
 
-    channels: (P, channel_count, rows, columns), 0 where no Gaussian reaches.
-    weight_sum: (P, rows, columns), the sum of `w_i G_i`; in mode `alpha` the accumulated opacity, sum of `a_i T_i`.
+    Attributes:
+        channels: (P, channel_count, rows, columns), 0 where no Gaussian reaches.
+        weight_sum: (P, rows, columns), the sum of `w_i G_i`; in mode `alpha` the accumulated opacity, sum of `a_i T_i`.
     """
 
     channels: Tensor
@@ -55,13 +56,22 @@ class Raster:
 
 def rasterize(gaussians: Gaussians, planes: PlaneStack, *, mode: str, channel_count: int, backend: Backend = "cpu",
               cutoff: float = 12.0) -> Raster:
-    """Draw `gaussians` on `planes` (both in the model's frame, mm); see the module's text for the formulas.
+    """Draw Gaussians on planes; the module's text has the formulas.
 
-    cutoff: squared Mahalanobis distance beyond which a Gaussian is 0; 12 drops what is below exp(-6) = 0.25 %.
-    `cpu` and `cuda` draw only Gaussians whose precision is positive definite, and repeat bit by bit: the one whatever
-    the number of threads, the other on cards of one kind.  `cuda` takes tensors on a GPU, the others on the CPU.
+    `cpu` and `cuda` draw only Gaussians whose precision is positive definite.  Both repeat bit by bit: `cpu` whatever
+    the number of threads, `cuda` on GPUs of one kind.
 
-    Raises InputError for input that does not fit together, BackendUnavailableError where `cuda` cannot run.
+    Args:
+        gaussians: What to draw, in the model's frame: on a GPU for `cuda`, on the CPU for the others.
+        planes: Where to draw, in the model's frame.
+        mode: Name of the compositing mode.
+        channel_count: Number of channels, the image included.
+        backend: Which implementation.
+        cutoff: Squared Mahalanobis distance beyond which a Gaussian is 0; 12 drops what is below exp(-6) = 0.25 %.
+
+    Raises:
+        InputError: For input that does not fit together.
+        BackendUnavailableError: Where `cuda` cannot run.
     """
     implementation = _implementation(backend)
     _check(gaussians, mode, channel_count, cutoff, "cuda" if backend == "cuda" else "cpu")
@@ -71,7 +81,7 @@ def rasterize(gaussians: Gaussians, planes: PlaneStack, *, mode: str, channel_co
 
 def _implementation(backend: str) -> _Implementation:
     if backend not in _MODULES:
-        raise InputError(f"Unknown rasterizer backend '{backend}'. Choose one of reference, cpu, cuda.")
+        raise InputError(f"Unknown rasterizer backend '{backend}'. Choose one of {', '.join(_MODULES)}.")
     implementation: _Implementation = import_module(_MODULES[backend], __package__).rasterize
     return implementation
 
@@ -79,7 +89,7 @@ def _implementation(backend: str) -> _Implementation:
 def _check(gaussians: Gaussians, mode: str, channel_count: int, cutoff: float, device: str) -> None:
     """Raise InputError unless shapes, types, devices and channel numbers fit together."""
     if mode not in MODES:
-        raise InputError(f"Unknown compositing mode '{mode}'. Choose one of normalised, additive, alpha.")
+        raise InputError(f"Unknown compositing mode '{mode}'. Choose one of {', '.join(MODES)}.")
     if channel_count < 1:
         raise InputError(f"At least one channel is needed, not {channel_count}.")
     if not 0 < cutoff < float("inf"):
@@ -107,7 +117,7 @@ def _check(gaussians: Gaussians, mode: str, channel_count: int, cutoff: float, d
 
 
 def _channel_range(channels: Tensor) -> tuple[int, int]:
-    """Return the lowest and the highest channel; looked up once per tensor, since asking a GPU means to wait for it."""
+    """Return the lowest and the highest channel; looked up once per tensor, because reading them waits for a GPU."""
     version, lowest, highest = _channel_ranges.get(channels, (-1, 0, 0))
     if version != channels._version:
         if channels.numel():

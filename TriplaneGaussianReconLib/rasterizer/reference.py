@@ -1,6 +1,6 @@
 """The definition of truth: every Gaussian at every pixel, in plain torch, differentiated by autograd.
 
-Memory and time grow with Gaussians x pixels of one plane; meant for tests and small examples.
+Memory and time grow with Gaussians x pixels of one plane, so this is for tests and small examples.
 """
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: str, channel_count
     """Return channels (P, channel_count, rows, columns) and weight sum (P, rows, columns) of checked input."""
     dtype = gaussians.centres.dtype
     distances = (depths(gaussians.centres, planes)[None] - torch.from_numpy(planes.offsets)[:, None]).abs()
+    points = planes.points(torch.from_numpy).flatten(1, 2).to(dtype)
     channels, weight_sums = [], []
     for plane in range(len(planes)):
-        offsets = _pixels(planes, plane).to(dtype)[None] - gaussians.centres[:, None]
+        offsets = points[plane][None] - gaussians.centres[:, None]
         contributions = _contributions(gaussians, offsets, cutoff)
         if MODES[mode].is_ordered:
             contributions = _composite(contributions, torch.argsort(distances[plane], stable=True))
@@ -35,13 +36,6 @@ def rasterize(gaussians: Gaussians, planes: PlaneStack, mode: str, channel_count
         return empty[:, None].repeat(1, channel_count, 1, 1), empty
     return (torch.stack(channels).reshape(len(planes), channel_count, planes.rows, planes.columns),
             torch.stack(weight_sums).reshape(planes.shape))
-
-
-def _pixels(planes: PlaneStack, plane: int) -> Tensor:
-    """Return (rows * columns, 3) float64 mm, the pixel centres of one plane."""
-    rows = torch.arange(planes.rows, dtype=torch.float64)[:, None, None] * torch.from_numpy(planes.row_step)
-    columns = torch.arange(planes.columns, dtype=torch.float64)[None, :, None] * torch.from_numpy(planes.column_step)
-    return (torch.from_numpy(planes.origins[plane]) + rows + columns).reshape(-1, 3)
 
 
 def _contributions(gaussians: Gaussians, offsets: Tensor, cutoff: float) -> Tensor:

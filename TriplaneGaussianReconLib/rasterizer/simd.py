@@ -1,8 +1,8 @@
 """Blocks of LANES numbers as a numba type, so that kernels for short rows of pixels do use vector instructions.
 
-LLVM does not vectorise loops over a handful of pixels by itself (it cannot exclude that arrays overlap, and the
-remainder loops would do all the work).  Everything is emitted as portable LLVM vectors, which every processor gets in
-the width that it has.  Sums are taken in a fixed order.
+LLVM does not vectorise loops over a handful of pixels by itself: arrays might overlap, and the remainder loops would do
+all the work.  So everything is emitted as portable LLVM vectors, which become instructions of whatever width the
+processor has.  Sums are taken in a fixed order.
 """
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def ramp(typing_context, scalar):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def load(typing_context, array, start):  # type: ignore[no-untyped-def]
-    """load(array, start): LANES elements of a contiguous 1D array; the caller sees to it that they exist."""
+    """load(array, start): LANES elements of a contiguous 1D array, which must exist."""
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         address = _address(context, builder, signature.args[0], *arguments)
         return builder.load(address, align=array.dtype.bitwidth // 8)

@@ -1,4 +1,4 @@
-"""A slice in the middle of the result, to be looked at while the rest is under way."""
+"""A slice in the middle of the result, to look at while the rest is under way."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -13,29 +13,40 @@ from ..data.slabs import Slab
 from ..prediction.ensemble import EnsembleWeights
 from ..prediction.predict import predict
 from ..registration.optical_flow import Correspondence
-from ..runtime.memory import is_lack
+from ..runtime.memory import with_less_memory
 from ..self_supervised.super_resolution import SuperResolution
-from .rendering import VolumeRenderer, slicing_axis
+from .volume import VolumeRenderer, slicing_axis
 
 
 @dataclass(frozen=True)
 class Preview:
     """A slice of the output grid.
 
-    image: [row, column] float32, input units.  axis, index: which slice it is.  is_final: whether it is what the result
-    shows there; if not, it is what is expected there before any Gaussian is placed.
+    Attributes:
+        image: [row, column] float32, input units.
+        axis: Axis of the output grid that the slice lies across.
+        index: Number of the slice along that axis.
     """
 
     image: np.ndarray
     axis: Axis
     index: int
-    is_final: bool
 
 
 class Previews:
-    """Shows the slice of the output that lies nearest to the middle of the middle gap, as soon as there is one."""
+    """Shows the slice of the output that lies nearest to the middle of the middle gap.
+
+    It is shown twice: as expected, before any Gaussian is placed, and as it is in the result.
+    """
 
     def __init__(self, show: Callable[[Preview], None], trusted: ModelSpaceData, grid: Grid) -> None:
+        """Choose the slice.
+
+        Args:
+            show: Called with each preview.
+            trusted: The trusted slices, all of them.
+            grid: Where the result is wanted.
+        """
         offsets = trusted.planes.offsets
         self._show, self._trusted, self._gap = show, trusted, (len(offsets) - 1) // 2
         self._axis = slicing_axis(trusted.frame, grid)
@@ -45,34 +56,42 @@ class Previews:
         self._is_drawn = False
         self._same_pixels = _same_pixels(planes, trusted.planes)
 
-    def predicted(self, found: Correspondence, ensemble: EnsembleWeights, priors: Mapping[int, SuperResolution],
-                  device: torch.device) -> None:
-        """Show what is expected there, unless the output has other pixels than the trusted slices.
+    def predicted(self, correspondence: Correspondence, ensemble: EnsembleWeights,
+                  priors: Mapping[int, SuperResolution], device: torch.device) -> None:
+        """Show what is expected.
 
-        Where memory does not suffice nothing is shown.
+        Nothing is shown if the output has other pixels than the trusted slices, or if memory does not suffice.
+
+        Args:
+            correspondence: Displacement across all gaps.
+            ensemble: How the predictions of the interpolators are mixed.
+            priors: Number of planes in a gap -> network that fills such gaps.
+            device: Where to compute.
         """
         if not self._same_pixels:
             return
-        slab = Slab(self._gap, self._gap + 1, len(self._trusted.planes) - 1)
-        trusted, (first, last) = self._trusted.near(slab), slab.near
-        near = Correspondence(found.displacement[first:last], found.confidence[first:last])
-        try:
-            gap = predict(trusted.planes, trusted.slices, trusted.plane_counts, near, ensemble, lambda done: None,
-                          device, priors)[self._gap - first]
-            nearest = int(np.abs(gap.planes.offsets - self._depths[self._index]).argmin())
-            image = gap.images[nearest].cpu().numpy()
-        except (MemoryError, RuntimeError) as error:
-            if not is_lack(error):
-                raise
-            return
-        self._show(Preview(trusted.intensity.to_input(image), self._axis, self._index, False))
+        image = with_less_memory(lambda: self._expected(correspondence, ensemble, priors, device), lambda: None, device)
+        if image is not None:
+            self._show(Preview(self._trusted.intensity.to_input(image), self._axis, self._index))
 
     def drawn(self, volume_renderer: VolumeRenderer) -> None:
-        """Show what the result shows there, once, if `volume_renderer` has it."""
+        """Show what the result shows, once, if it is drawn yet."""
         image = volume_renderer.plane(self._index)
         if image is not None and not self._is_drawn:
             self._is_drawn = True
-            self._show(Preview(image.astype(np.float32), self._axis, self._index, True))
+            self._show(Preview(image.astype(np.float32), self._axis, self._index))
+
+    def _expected(self, correspondence: Correspondence, ensemble: EnsembleWeights,
+                  priors: Mapping[int, SuperResolution], device: torch.device) -> np.ndarray | None:
+        """[row, column] of the predicted plane nearest to the slice, model units."""
+        slab = Slab(self._gap, self._gap + 1, len(self._trusted.planes) - 1)
+        trusted, (first, last) = self._trusted.near(slab), slab.near
+        near = Correspondence(correspondence.displacement[first:last], correspondence.confidence[first:last])
+        gap = predict(trusted.planes, trusted.slices, trusted.plane_counts, near, ensemble, lambda done: None,
+                      device, priors)[self._gap - first]
+        nearest = int(np.abs(gap.planes.offsets - self._depths[self._index]).argmin())
+        image: np.ndarray = gap.images[nearest].cpu().numpy()
+        return image
 
 
 def _same_pixels(planes: PlaneStack, others: PlaneStack) -> bool:

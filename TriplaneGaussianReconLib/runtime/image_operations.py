@@ -1,8 +1,8 @@
-"""Sampling and filtering of many images at once, on whatever device they lie.
+"""Sampling and filtering of many images at once, on any device.
 
-Images are float32 [..., row, column] unless said otherwise, and their border pixels go on for ever.  Every sum is
-written out in a fixed order and no multiplication is fused with an addition here, so that the bits depend neither on
-the number of threads nor on how the work is split among them.
+Images are float32 [..., row, column] unless stated otherwise.  Beyond the border, its pixels are repeated.  Every sum
+is written out in a fixed order and no multiplication is fused with an addition, so the bits depend neither on the
+number of threads nor on how work is split among them.
 """
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ CPU = torch.device("cpu")
 
 
 def transferred(values: np.ndarray, device: torch.device) -> Tensor:
-    """A few numbers on `device`, without waiting for what it is busy with."""
+    """Return a few numbers on `device`, without waiting for the work in its queue."""
     return torch.from_numpy(values.copy()).to(device, non_blocking=True)
 
 
 def constants(values: np.ndarray | list[float], device: torch.device) -> Tensor:
-    """A few float32 numbers on `device`, likewise."""
+    """Return a few float32 numbers on `device`, likewise."""
     return transferred(np.asarray(values, np.float32), device)
 
 
 def pixel_centres(rows: int, columns: int, device: torch.device) -> Tensor:
-    """[row, column, 2]: where every pixel lies (along columns, along rows), as `sampled` wants it.
+    """Return [row, column, 2], the position of every pixel (along columns, along rows) for `sampled`.
 
-    Lengths are in half images: the first pixel's centre lies at -1 and the last one's at 1.
+    The first pixel's centre lies at -1 and the last one's at 1.
     """
     x, y = (torch.linspace(-1.0, 1.0, n, device=device) if n > 1 else torch.zeros(1, device=device)
             for n in (columns, rows))
@@ -37,7 +37,7 @@ def pixel_centres(rows: int, columns: int, device: torch.device) -> Tensor:
 
 
 def as_shift(displacement: Tensor) -> Tensor:
-    """[..., row, column, 2] pixels (along columns, along rows) in the unit of `pixel_centres`."""
+    """Convert [..., row, column, 2] pixels (along columns, along rows) to the unit of `pixel_centres`."""
     rows, columns = displacement.shape[-3:-1]
     return displacement * constants([2.0 / max(columns - 1, 1), 2.0 / max(rows - 1, 1)], displacement.device)
 
@@ -48,7 +48,7 @@ def sampled(images: Tensor, at: Tensor, mode: str = "bicubic") -> Tensor:
 
 
 def warped(images: Tensor, displacement: Tensor, amount: float) -> Tensor:
-    """`images` [n, row, column] sampled at `x + amount * displacement(x)`; displacement: [n, row, column, 2] pixels."""
+    """Sample `images` [n, row, column] at `x + amount * displacement(x)`; displacement: [n, row, column, 2] pixels."""
     rows, columns = images.shape[-2:]
     at = pixel_centres(rows, columns, images.device) + amount * as_shift(displacement)
     return sampled(images[:, None], at)[:, 0]
@@ -70,7 +70,7 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
 
 
 def gradient(images: Tensor) -> Tensor:
-    """[..., row, column, 2]: change per pixel along columns and rows (Scharr's operator)."""
+    """Return [..., row, column, 2], the change per pixel along columns and rows (Scharr's operator)."""
     source = bordered(images, 1)
 
     def across(image: Tensor, axis: int) -> Tensor:
@@ -86,19 +86,19 @@ def gradient(images: Tensor) -> Tensor:
 
 
 def bordered(images: Tensor, margin: int) -> Tensor:
-    """`images` with `margin` more pixels on every side, which repeat the border."""
+    """Return `images` with `margin` more pixels on every side, which repeat the border."""
     flat = images.reshape(1, -1, *images.shape[-2:])
     padded = functional.pad(flat, (margin, margin, margin, margin), mode="replicate")
     return padded.reshape(*images.shape[:-2], *padded.shape[-2:])
 
 
-def dilated(masks: Tensor, reach: int) -> Tensor:
-    """Boolean `masks`, true wherever a true pixel lies within a square of `reach` pixels on every side."""
-    grown = functional.pad(masks, (reach, reach, reach, reach))
+def dilated(masks: Tensor, radius: int) -> Tensor:
+    """Dilate boolean `masks` by a square of `radius` pixels on every side."""
+    grown = functional.pad(masks, (radius, radius, radius, radius))
     for axis in (-1, -2):
         width = 1
-        while width < 2 * reach + 1:  # what `width` neighbours have in common: doubled until it spans the square
-            step = min(width, 2 * reach + 1 - width)
+        while width < 2 * radius + 1:  # `grown` covers `width` neighbours, which doubles until it spans the square
+            step = min(width, 2 * radius + 1 - width)
             size = grown.shape[axis] - step
             grown = grown.narrow(axis, 0, size) | grown.narrow(axis, step, size)
             width += step

@@ -5,6 +5,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, PlaneStack, array_axis
 from TriplaneGaussianReconLib.errors import InputError
@@ -93,6 +94,15 @@ def test_normal_and_offsets(oblique_grid: Grid, axis: Axis) -> None:
     assert np.linalg.det([planes.column_step, planes.row_step, planes.normal]) > 0
     spacing = SPACING[AXES.index(axis)]
     np.testing.assert_allclose(np.abs(np.diff(planes.offsets)), [spacing, 2 * spacing])
+
+
+def test_points_are_the_centres_of_all_pixels(oblique_grid: Grid) -> None:
+    planes = oblique_grid.planes("j", np.array([0.0, 2.5]))
+    points = planes.points()
+    assert points.shape == (*planes.shape, 3)
+    expected = planes.origins[1] + 2 * planes.row_step + 3 * planes.column_step
+    np.testing.assert_allclose(points[1, 2, 3], expected)
+    np.testing.assert_array_equal(planes.points(torch.from_numpy).numpy(), points)  # as torch computes them
 
 
 def test_subset_and_transformed(oblique_grid: Grid) -> None:

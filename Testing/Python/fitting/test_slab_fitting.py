@@ -12,21 +12,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rendered_grid import draw_grid
 from repository import ROOT, SAMPLES
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation, aligned_to
+from TriplaneGaussianReconLib.data.model_space import ModelSpaceData
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.data.slabs import HALO
 from TriplaneGaussianReconLib.errors import Cancelled, InputError
-from TriplaneGaussianReconLib.fitting import slab_fitting as fitting
-from TriplaneGaussianReconLib.fitting.slab_fitting import Fitting, Task
+from TriplaneGaussianReconLib.fitting import slab_fitting
+from TriplaneGaussianReconLib.fitting.slab_fitting import Fitting
+from TriplaneGaussianReconLib.fitting.task import Task
 from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 from TriplaneGaussianReconLib.pipeline import reconstruction
 from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Memory, Progress, Reconstruction, reconstruct
-from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
+from TriplaneGaussianReconLib.rendering.volume import expected_error_on_grid
 from TriplaneGaussianReconLib.runtime.devices import SelectedDevice
 
 SEAM = 2e-3  # largest difference from the result in one go, as a share of the intensity range
@@ -48,7 +51,7 @@ def cropped(name: str, part: tuple[slice, slice, slice]) -> tuple[Image, Segment
 def memory_for(observations: Observations, slabs: int, **options: Any) -> Memory:
     """A budget for about so many slabs."""
     gaps = len(observations.stacks[0].planes) - 1
-    trusted = reconstruction.ModelSpaceData.of(observations, Grid((1, 1, 1)))
+    trusted = ModelSpaceData.of(observations, Grid((1, 1, 1)), PRESETS["fast"].model_space)
     task = Task(trusted, None, None, {}, None, {}, PRESETS["fast"], 0)  # type: ignore[arg-type]
     each = float(task.gap_bytes().mean())
     return Memory(budget=int(each * (gaps / slabs + 2 * HALO + 0.2)), **options)
@@ -102,7 +105,7 @@ def test_slabs_with_labels(scan: Image, observations: Observations, whole: Recon
     """The model is put aside on disk, is what the output shows, and goes with the last who holds it."""
     result = reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 4, folder=tmp_path))
     assert_seamless(result, whole)
-    assert len(result.model.parts) >= 12 and len(list(tmp_path.iterdir())) == 1
+    assert len(result.model.shards) >= 12 and len(list(tmp_path.iterdir())) == 1
     np.testing.assert_allclose(draw_grid(result.model, scan.grid, "cpu").image, result.volume.array, atol=2e-3)
     np.testing.assert_array_equal(expected_error_on_grid(result.model, scan.grid), result.confidence.array)
     del result
@@ -231,7 +234,7 @@ def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
             raise torch.OutOfMemoryError("stand-in")
         return fit_ensemble(slices, offsets, tick, device)
 
-    monkeypatch.setattr(reconstruction, "arbitrate", stand_in)
+    monkeypatch.setattr(reconstruction, "fit_ensemble", stand_in)
     monkeypatch.setattr(reconstruction, "release", lambda device: None)
     running_out(monkeypatch, "_prepared", lambda self, _: self.chosen.device.type == "cuda")
     with pytest.warns(RuntimeWarning):
@@ -250,7 +253,7 @@ def test_other_errors_are_not_taken_for_lack_of_memory(scan: Image, observations
     def broken(*_: object) -> None:
         raise RuntimeError("an illegal memory access")
 
-    monkeypatch.setattr(fitting, "refine", broken)
+    monkeypatch.setattr(slab_fitting, "refine", broken)
     with pytest.raises(RuntimeError, match="illegal"):
         reconstruct(observations, scan.grid, device="cpu", memory=PLENTY)
 
@@ -260,13 +263,12 @@ import sys, threading
 from dataclasses import replace
 import numpy as np, psutil
 sys.path.insert(0, sys.argv[1])
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image
-from TriplaneGaussianReconLib.observations import Observations
-from TriplaneGaussianReconLib.presets import PRESETS
-from TriplaneGaussianReconLib.reconstruction import Memory, reconstruct
-from TriplaneGaussianReconLib.selection import Selection
-from TriplaneGaussianReconLib.slabs import HALO
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.pipeline.reconstruction import Memory, reconstruct
+from TriplaneGaussianReconLib.data.selection import Selection
 
 def run(count):
     j, i = np.mgrid[:96, :96]

@@ -12,15 +12,16 @@ from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.gap_sampling import evenly
 from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.data.images import Segment
-from TriplaneGaussianReconLib.gaussians import placement as initialization
+from TriplaneGaussianReconLib.gaussians import placement
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
-from TriplaneGaussianReconLib.gaussians.placement import MARGIN, REACH, Gaps, along_displacement, on_grid
+from TriplaneGaussianReconLib.gaussians.placement import Gaps, along_displacement, on_grid
 from TriplaneGaussianReconLib.labels.segmentation import LabelChannels
 from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
 from TriplaneGaussianReconLib.registration.optical_flow import Correspondence, correspond
 
 FAST = PRESETS["fast"]
 SHAPE = (28, 32)
+MARGIN, BORDER = FAST.placement.margin, FAST.placement.background_border
 
 
 def stack(depths: np.ndarray | list[float], shape: tuple[int, int] = SHAPE, pixel: tuple[float, float] = (1.0, 1.0)
@@ -32,15 +33,16 @@ def stack(depths: np.ndarray | list[float], shape: tuple[int, int] = SHAPE, pixe
 
 
 def gaps_of(slices: np.ndarray, depths: list[float], between: tuple[np.ndarray, ...], background: float = -1.0,
-            pixel: tuple[float, float] = (1.0, 1.0), found: Correspondence | None = None) -> Gaps:
+            pixel: tuple[float, float] = (1.0, 1.0), correspondence: Correspondence | None = None) -> Gaps:
     predictions = tuple(torch.from_numpy(images) for images in between)
-    return Gaps(stack(depths, slices.shape[1:], pixel), slices, found or correspond(slices), predictions, background)
+    return Gaps(stack(depths, slices.shape[1:], pixel), slices, correspondence or correspond(slices), predictions,
+                background)
 
 
 def placed(gaps: Gaps, depth_range: tuple[float, float] | None = None) -> GaussianParameters:
     offsets = gaps.planes.offsets
     return along_displacement(gaps, FAST.in_plane_sigma, FAST.depth_sigmas, FAST.opacity,
-                              depth_range or (float(offsets[0]), float(offsets[-1])))
+                              depth_range or (float(offsets[0]), float(offsets[-1])), FAST.placement)
 
 
 def drawn(parameters: GaussianParameters, gaps: Gaps, depths: list[float], channel_count: int = 1) -> np.ndarray:
@@ -100,7 +102,7 @@ def test_half_the_gradient_keeps_peaks_sharp(textured: Callable[..., np.ndarray]
     """A weighted mean flattens, a full linear term overshoots; half of it is nearer to the slices than either."""
     slices = textured((2, *SHAPE), (0.0, 0.0), seed=3)
     still = Correspondence(np.zeros((1, *SHAPE, 2), np.float32), np.ones((1, *SHAPE), np.float32))
-    gaps = gaps_of(slices, [0.0, 2.0], (slices[:1],), found=still)
+    gaps = gaps_of(slices, [0.0, 2.0], (slices[:1],), correspondence=still)
     parameters = placed(gaps)
     found = [psnr(drawn(replace(parameters, slopes=factor * parameters.slopes), gaps, [0.0, 2.0])[:, 0], slices)
              for factor in (0.0, 1.0, 2.0)]
@@ -136,7 +138,7 @@ def test_neighbours_in_space_are_neighbours_in_memory(textured: Callable[..., np
 def test_depths_scale_with_the_gap() -> None:
     slices = np.random.default_rng(0).random((3, *SHAPE)).astype(np.float32)
     still = Correspondence(np.zeros((2, *SHAPE, 2), np.float32), np.ones((2, *SHAPE), np.float32))
-    gaps = gaps_of(slices, [0.0, 2.0, 8.0], (slices[:1], np.repeat(slices[:1], 3, 0)), found=still)
+    gaps = gaps_of(slices, [0.0, 2.0, 8.0], (slices[:1], np.repeat(slices[:1], 3, 0)), correspondence=still)
     parameters = placed(gaps)
     z, sigma = parameters.centres[:, 2].numpy(), parameters.log_depths.exp().numpy()
     depth = {float(at): float(sigma[z == at].mean()) for at in np.unique(z)}
@@ -152,7 +154,7 @@ def test_tilts_are_in_mm_per_mm() -> None:
     slices = np.random.default_rng(0).random((2, *SHAPE)).astype(np.float32)
     found = Correspondence(np.broadcast_to(np.float32([2, -3]), (1, *SHAPE, 2)).copy(),
                            np.full((1, *SHAPE), 0.5, np.float32))
-    gaps = gaps_of(slices, [0.0, 4.0], (slices[:1],), pixel=(0.5, 0.8), found=found)
+    gaps = gaps_of(slices, [0.0, 4.0], (slices[:1],), pixel=(0.5, 0.8), correspondence=found)
     parameters = placed(gaps)
     inside = parameters.centres[:, 2] == 2.0
     expected = np.broadcast_to([0.5 * 2 * 0.5 / 4, -0.5 * 3 * 0.8 / 4], (int(inside.sum()), 2))
@@ -166,7 +168,7 @@ def test_tilts_are_in_mm_per_mm() -> None:
 @pytest.mark.parametrize("opacity", [0.5, 0.95])
 def test_opacity(textured: Callable[..., np.ndarray], opacity: float) -> None:
     gaps, _ = moving(textured, [0.0, 2.0], [1])
-    parameters = along_displacement(gaps, FAST.in_plane_sigma, FAST.depth_sigmas, opacity, (0.0, 2.0))
+    parameters = along_displacement(gaps, FAST.in_plane_sigma, FAST.depth_sigmas, opacity, (0.0, 2.0), FAST.placement)
     torch.testing.assert_close(parameters.drawn().weights, torch.full((len(parameters),), opacity))
 
 
@@ -189,12 +191,12 @@ def test_background_gets_no_gaussians() -> None:
     gaps = gaps_of(slices, [0.0, 2.0], (slices.mean(axis=0, keepdims=True),), background=0.0)
     parameters = placed(gaps)
     x, y = parameters.centres[:, 0].numpy(), parameters.centres[:, 1].numpy()
-    side = 6 + 2 * REACH
+    side = 6 + 2 * BORDER
     assert len(parameters) == 3 * side * side
-    assert (x.min(), x.max()) == (12 - REACH, 17 + REACH) and (y.min(), y.max()) == (10 - REACH, 15 + REACH)
+    assert (x.min(), x.max()) == (12 - BORDER, 17 + BORDER) and (y.min(), y.max()) == (10 - BORDER, 15 + BORDER)
     image = drawn(parameters, gaps, [0.0, 1.0, 2.0])[:, 0]
     outside = np.ones(SHAPE, bool)
-    outside[10 - 2 * REACH:16 + 2 * REACH, 12 - 2 * REACH:18 + 2 * REACH] = False
+    outside[10 - 2 * BORDER:16 + 2 * BORDER, 12 - 2 * BORDER:18 + 2 * BORDER] = False
     assert not image[:, outside].any()
     assert psnr(image[[0, 2]], slices) > 30
 
@@ -273,7 +275,7 @@ def test_how_many_layers_are_worked_on_at_a_time_does_not_matter(textured: Calla
         with monkeypatch.context() as patch:
             alone = placed(known, (-5.0, 17.0)).tensors()
             for calls in (1, 2):
-                patch.setattr(initialization, "shares", lambda pieces, *_, calls=calls: np.array_split(pieces, calls))
+                patch.setattr(placement, "shares", lambda items, *_, calls=calls: np.array_split(items, calls))
                 together = placed(known, (-5.0, 17.0)).tensors()
                 assert all(torch.equal(together[name], tensor) for name, tensor in alone.items())
 
@@ -302,7 +304,7 @@ def test_slots_that_nobody_uses_are_left_out(textured: Callable[..., np.ndarray]
 def test_on_grid() -> None:
     box = np.array([[-2.0, 0, 10], [8, 5, 12]])
     before = torch.random.get_rng_state()
-    parameters = on_grid(box, 20, 4, seed=3)
+    parameters = on_grid(box, 20, 4, 3, FAST.placement)
     assert torch.equal(torch.random.get_rng_state(), before)  # draws from its own generator
     centres = parameters.centres.numpy()
     assert len(parameters) == 20 * 10 * 4
@@ -315,6 +317,6 @@ def test_on_grid() -> None:
     np.testing.assert_allclose(torch.sigmoid(parameters.raw_weights), 0.55, atol=0.001)
     assert (parameters.values[:, 0] == 0.8).all() and not parameters.values[:, 1:].any()
     assert parameters.channels.tolist()[0] == [0, 1, 2, 3] and parameters.channels.dtype == torch.int32
-    again, other = on_grid(box, 20, 4, seed=3), on_grid(box, 20, 4, seed=4)
+    again, other = on_grid(box, 20, 4, 3, FAST.placement), on_grid(box, 20, 4, 4, FAST.placement)
     assert torch.equal(again.tilts, parameters.tilts) and not torch.equal(other.tilts, parameters.tilts)
-    assert len(on_grid(np.array([[0.0, 0, 0], [10, 10, 0]]), 5, 1, 0)) == 25  # a flat box has one layer
+    assert len(on_grid(np.array([[0.0, 0, 0], [10, 10, 0]]), 5, 1, 0, FAST.placement)) == 25  # a flat box has one layer

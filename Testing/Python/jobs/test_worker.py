@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from posix_case import POSIX
+from rendered_grid import draw_grid
 from repository import ROOT
 
 from TriplaneGaussianReconLib.data.geometry import Grid
@@ -27,7 +28,6 @@ from TriplaneGaussianReconLib.jobs.protocol import MODEL, STOP, Job, Message, Ou
 from TriplaneGaussianReconLib.jobs.worker import Pace, WorkerExit, seconds_left
 from TriplaneGaussianReconLib.model.model_file import load_model
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
-from TriplaneGaussianReconLib.rendering.rendering import draw_grid
 from TriplaneGaussianReconLib.runtime.progress import Progress
 
 SHAPE = (9, 20, 22)

@@ -1,10 +1,8 @@
-"""Model files keep every bit and refuse what is none; the .ply holds the same Gaussians."""
+"""Model files keep every bit and refuse what is none."""
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,21 @@ import numpy as np
 import pytest
 import torch
 from posix_case import POSIX, SHORTFALLS, room_for
+from rendered_grid import draw_grid
 from safetensors import safe_open
 from safetensors.torch import save_file
+from sharded_model import in_shards
 
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
-from TriplaneGaussianReconLib.errors import InputError, MissingPackageError, OutputError
+from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
-from TriplaneGaussianReconLib.model.model import Model
-from TriplaneGaussianReconLib.model.model_file import export_ply, load_model, save_model
-from TriplaneGaussianReconLib.model.shards import Shard, by_labels
+from TriplaneGaussianReconLib.model.model_file import load_model, save_model
+from TriplaneGaussianReconLib.model.shards import Shard
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction, reconstruct
-from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
+from TriplaneGaussianReconLib.rendering.volume import expected_error_on_grid
 
 SHAPE = (9, 20, 24)
 
@@ -91,20 +90,12 @@ def test_gaussians_of_a_file_that_changed_are_refused(saved: Path) -> None:
         draw_grid(loaded, Grid((1, 4, 4)), "cpu")
 
 
-def cut(model: Model, *depths: float) -> Model:
-    """The model in parts by depth (mm), each with as many slots as it needs."""
-    z = model.parameters.centres[:, 2]
-    edges = (-np.inf, *depths, np.inf)
-    clouds = [model.parameters.subset((z >= low) & (z < high)) for low, high in pairwise(edges)]
-    return replace(model, parts=tuple(Shard.of(part, model.cutoff) for cloud in clouds for part in by_labels(cloud)))
-
-
-def test_parts_survive(result: Reconstruction, tmp_path: Path) -> None:
-    model = cut(result.model, 4.0, 9.0)
+def test_shards_survive(result: Reconstruction, tmp_path: Path) -> None:
+    model = in_shards(result.model, 4.0, 9.0)
     save_model(tmp_path / "m.safetensors", model)
     loaded = load_model(tmp_path / "m.safetensors")
-    assert len(loaded.parts) == 3
-    for ours, theirs in zip(loaded.parts, model.parts, strict=True):
+    assert len(loaded.shards) == 3
+    for ours, theirs in zip(loaded.shards, model.shards, strict=True):
         assert replace(ours, load=theirs.load) == theirs
         for name, tensor in theirs.load().tensors().items():
             assert torch.equal(getattr(ours.load(), name), tensor), name
@@ -118,16 +109,16 @@ def test_any_program_can_read_the_tensors(result: Reconstruction, saved: Path) -
 
 
 def test_the_former_format_is_read(result: Reconstruction, saved: Path) -> None:
-    """Format 1 had all Gaussians under one name, and said nothing about parts."""
+    """Format 1 had all Gaussians under one name, and said nothing about shards."""
     tensors = {f"gaussians.{name}": tensor for name, tensor in result.model.parameters.tensors().items()}
     former = load_model(rewritten(saved, {"version": 1}, "parts", tensors))
-    assert former.parts[0].reach == result.model.parts[0].reach and len(former.parts) == 1
+    assert former.shards[0].support == result.model.shards[0].support and len(former.shards) == 1
     ours, theirs = (draw_grid(model, result.volume.grid, "cpu") for model in (former, result.model))
     assert ours.image.tobytes() == theirs.image.tobytes()
 
 
 def test_a_model_without_labels_survives(result: Reconstruction, tmp_path: Path) -> None:
-    model = replace(result.model, parts=(Shard.of(result.model.parameters.image_only(), 12.0),), segments=())
+    model = replace(result.model, shards=(Shard.of(result.model.parameters.image_only(), 12.0),), segments=())
     save_model(tmp_path / "m.safetensors", model)
     assert load_model(tmp_path / "m.safetensors").segments == ()
 
@@ -137,7 +128,7 @@ def test_a_model_without_labels_survives(result: Reconstruction, tmp_path: Path)
 
 def rewritten(path: Path, change: dict[str, Any], drop: str = "",
               tensors: dict[str, torch.Tensor] | None = None) -> Path:
-    """Write the model file `path` again with parts of its description or tensors changed."""
+    """Write the model file `path` again with some of its description or tensors changed."""
     with safe_open(path, framework="pt") as file:
         content = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         description = {**json.loads(file.metadata()["model"]), **change}
@@ -202,7 +193,7 @@ def test_a_failed_write_leaves_the_old_file(result: Reconstruction, saved: Path)
     def fail() -> GaussianParameters:
         raise OSError(28, "No space left on device")
 
-    lost = replace(result.model, parts=(*result.model.parts, replace(result.model.parts[0], load=fail)))
+    lost = replace(result.model, shards=(*result.model.shards, replace(result.model.shards[0], load=fail)))
     with pytest.raises(OutputError, match="was not written: No space left on device"):
         save_model(saved, lost)
     assert saved.read_bytes() == before
@@ -223,74 +214,3 @@ def test_unusable_model_names_are_refused(result: Reconstruction, tmp_path: Path
                                           error: type[Exception]) -> None:
     with pytest.raises(error):
         save_model(tmp_path / name, result.model)
-
-
-# ---------------------------------------------------------------------------------------------------------------- ply
-
-
-def parsed_ply(path: Path) -> dict[str, np.ndarray]:
-    """Read a binary .ply of float properties: property -> (N,)."""
-    header, _, body = path.read_bytes().partition(b"end_header\n")
-    names = [line.split()[-1].decode() for line in header.splitlines() if line.startswith(b"property float")]
-    values = np.frombuffer(body, "<f4").reshape(-1, len(names))
-    assert f"element vertex {len(values)}".encode() in header
-    return {name: values[:, n] for n, name in enumerate(names)}
-
-
-def test_the_ply_holds_the_same_gaussians(result: Reconstruction, tmp_path: Path) -> None:
-    model = tilted(result.model)
-    export_ply(tmp_path / "m.ply", model)
-    ply = parsed_ply(tmp_path / "m.ply")
-    parameters, rotation = model.parameters, model.frame[:3, :3]
-    centres = parameters.centres.numpy() @ rotation.T + model.frame[:3, 3]
-    np.testing.assert_allclose(np.stack([ply[n] for n in "xyz"], axis=1), centres, atol=1e-4)
-    np.testing.assert_allclose(covariances(ply), world_covariances(model), rtol=2e-4, atol=2e-5)
-    np.testing.assert_allclose(ply["opacity"], parameters.raw_weights.numpy(), rtol=1e-6)
-    grey = np.clip(parameters.values[:, 0].numpy() + model.intensity.background, 0.0, 1.0)
-    for n in range(3):
-        np.testing.assert_allclose(0.5 + 0.28209479177387814 * ply[f"f_dc_{n}"], grey, atol=1e-6)
-    assert not any(name.startswith("f_rest") for name in ply)
-
-
-def tilted(model: Model) -> Model:
-    """The model with stronger, different tilts and shapes."""
-    parameters, generator = model.parameters, torch.Generator().manual_seed(0)
-    noise = torch.randn(len(parameters), 6, generator=generator)
-    changed = replace(parameters, tilts=noise[:, :2], in_plane=parameters.in_plane + 0.3 * noise[:, 2:5],
-                      log_depths=parameters.log_depths + 0.3 * noise[:, 5])
-    return replace(model, parts=(Shard.of(changed, model.cutoff),))
-
-
-def covariances(ply: dict[str, np.ndarray]) -> np.ndarray:
-    """(N, 3, 3) mm^2, as a viewer of splats computes them."""
-    w, x, y, z = (ply[f"rot_{n}"].astype(np.float64) for n in range(4))
-    np.testing.assert_allclose(w * w + x * x + y * y + z * z, 1.0, atol=1e-5)
-    axes = np.array([[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-                     [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-                     [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]]).transpose(2, 0, 1)
-    scaled = axes * np.exp(np.stack([ply[f"scale_{n}"] for n in range(3)], axis=1).astype(np.float64))[:, None, :]
-    return scaled @ scaled.transpose(0, 2, 1)
-
-
-def world_covariances(model: Model) -> np.ndarray:
-    """(N, 3, 3) mm^2 in LPS, from depth, tilt and cross-section rather than from the precision."""
-    parameters = model.parameters
-    a, b, c = (parameters.in_plane[:, n].double().numpy() for n in range(3))
-    factor = np.zeros((len(a), 2, 2))
-    factor[:, 0, 0], factor[:, 1, 0], factor[:, 1, 1] = np.exp(a), b, np.exp(c)
-    section = np.linalg.inv(factor @ factor.transpose(0, 2, 1))
-    variance = np.exp(2.0 * parameters.log_depths.double().numpy())[:, None, None]
-    tilt = np.concatenate([parameters.tilts.double().numpy(), np.ones((len(a), 1))], axis=1)
-    covariance = variance * tilt[:, :, None] * tilt[:, None, :]
-    covariance[:, :2, :2] += section
-    rotation = model.frame[:3, :3]
-    return rotation @ covariance @ rotation.T
-
-
-def test_export_needs_gsplat_and_ply(result: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"Use \.ply"):
-        export_ply(tmp_path / "m.obj", result.model)
-    monkeypatch.setitem(sys.modules, "gsplat.exporter", None)
-    with pytest.raises(MissingPackageError, match="pip install gsplat"):
-        export_ply(tmp_path / "m.ply", result.model)
-    assert not list(tmp_path.iterdir())

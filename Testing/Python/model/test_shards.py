@@ -1,4 +1,4 @@
-"""Parts of a model: joined, in memory, on disk, or gone."""
+"""Shards of a model: joined, in memory, on disk, or gone."""
 from __future__ import annotations
 
 import gc
@@ -14,7 +14,7 @@ from TriplaneGaussianReconLib.model.shards import Shard, ShardStore, by_labels, 
 
 
 def cloud(count: int, slots: int = 1, depth: float = 0.0) -> GaussianParameters:
-    """Gaussians at `depth`, with a reach of 3 mm at a cutoff of 9; every other one carries labels."""
+    """Gaussians at `depth`, with a support of 3 mm at a cutoff of 9; every other one carries labels."""
     generator = torch.Generator().manual_seed(count)
     centres = torch.rand(count, 3, generator=generator)
     centres[:, 2] = depth
@@ -49,12 +49,12 @@ def test_unlabelled_gaussians_have_one_slot() -> None:
     assert_same(alone, cloud(4, 1))
 
 
-def test_a_part_knows_where_it_is_felt() -> None:
-    part = Shard.of(cloud(5, 2, depth=10.0), cutoff=9.0)
-    assert (part.count, part.slots, part.lowest, part.highest, part.reach) == (5, 2, 10.0, 10.0, 3.0)
-    assert part.reaches(12.9, 20.0) and part.reaches(0.0, 7.1) and part.reaches(9.0, 9.5)
-    assert not part.reaches(13.1, 20.0) and not part.reaches(0.0, 6.9)
-    assert part.size == sum(tensor.nbytes for tensor in part.load().tensors().values())
+def test_a_shard_knows_its_support() -> None:
+    shard = Shard.of(cloud(5, 2, depth=10.0), cutoff=9.0)
+    assert (shard.count, shard.slots, shard.lowest, shard.highest, shard.support) == (5, 2, 10.0, 10.0, 3.0)
+    assert shard.touches(12.9, 20.0) and shard.touches(0.0, 7.1) and shard.touches(9.0, 9.5)
+    assert not shard.touches(13.1, 20.0) and not shard.touches(0.0, 6.9)
+    assert shard.size == sum(tensor.nbytes for tensor in shard.load().tensors().values())
 
 
 def filled(folder: Path, keep: bool = True) -> ShardStore:
@@ -64,45 +64,45 @@ def filled(folder: Path, keep: bool = True) -> ShardStore:
     return store
 
 
-def test_parts_go_to_disk_and_come_back(tmp_path: Path) -> None:
+def test_shards_go_to_disk_and_come_back(tmp_path: Path) -> None:
     store = filled(tmp_path)
-    store.retire(13.5)
+    store.evict(13.5)
     assert len(list(tmp_path.rglob("*.safetensors"))) == 2
-    parts = store.finish()
+    shards = store.finish()
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3
-    for part, depth in zip(parts, (0.0, 10.0, 20.0), strict=True):
-        assert_same(part.load(), cloud(6, 2, depth))
-    del store, parts, part
+    for shard, depth in zip(shards, (0.0, 10.0, 20.0), strict=True):
+        assert_same(shard.load(), cloud(6, 2, depth))
+    del store, shards, shard
     gc.collect()
     assert not list(tmp_path.iterdir())
 
 
 def test_what_never_had_to_leave_memory_stays_there(tmp_path: Path) -> None:
-    parts = filled(tmp_path).finish()
+    shards = filled(tmp_path).finish()
     assert not list(tmp_path.iterdir())
-    assert_same(parts[2].load(), cloud(6, 2, 20.0))
+    assert_same(shards[2].load(), cloud(6, 2, 20.0))
 
 
 def test_a_model_that_is_not_kept_is_nowhere(tmp_path: Path) -> None:
     store = filled(tmp_path, keep=False)
-    store.retire(5.0)
-    assert_same(store.parts[1].load(), cloud(6, 2, 10.0))
-    for part in (store.parts[0], store.finish()[2]):
+    store.evict(5.0)
+    assert_same(store.shards[1].load(), cloud(6, 2, 10.0))
+    for shard in (store.shards[0], store.finish()[2]):
         with pytest.raises(InputError, match="were not kept.*keep_model=True"):
-            part.load()
+            shard.load()
     assert not list(tmp_path.iterdir())
 
 
 def test_closing_leaves_nothing(tmp_path: Path) -> None:
     store = filled(tmp_path)
-    store.retire(100.0)
+    store.evict(100.0)
     store.close()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Nothing can be written to the folder '.*missing': No such file"):
-        filled(tmp_path / "missing").retire(100.0)
+        filled(tmp_path / "missing").evict(100.0)
 
 
 @POSIX
@@ -110,6 +110,6 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     for size in (0, 500, 1000):
         store = filled(tmp_path)
         with room_for(size), pytest.raises(OutputError, match="cannot be put aside.*(os error|large).*do not keep the"):
-            store.retire(100.0)
+            store.evict(100.0)
         store.close()
         assert not list(tmp_path.iterdir())

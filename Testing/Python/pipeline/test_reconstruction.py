@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 import torch
+from rendered_grid import draw_grid
 from scipy.ndimage import map_coordinates
 
 from TriplaneGaussianReconLib.config.presets import PRESETS, Preset, preset_named
@@ -21,7 +22,7 @@ from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, Cancelled, InputError
 from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Progress, Reconstruction, reconstruct
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report
-from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
+from TriplaneGaussianReconLib.rendering.volume import expected_error_on_grid
 
 SHAPE = (13, 28, 30)
 FAST = PRESETS["fast"]

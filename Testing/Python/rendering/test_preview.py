@@ -37,7 +37,6 @@ def test_a_slice_in_the_middle_is_shown_as_expected_and_then_as_it_is(volume: np
     dimension = array_axis(axis)
     array = np.ascontiguousarray(np.moveaxis(volume, 0, dimension))
     result, (expected, final) = previewed(array, axis)
-    assert not expected.is_final and final.is_final
     assert expected.axis == final.axis == axis and expected.index == final.index and final.index in (4, 5, 7, 8)
     drawn = result.volume.array.take(final.index, dimension)
     assert final.image.dtype == expected.image.dtype == np.float32
@@ -66,19 +65,20 @@ def test_finer_slices_are_shown_at_their_own_places(volume: np.ndarray) -> None:
 def test_an_output_with_other_pixels_is_shown_once_drawn(volume: np.ndarray) -> None:
     coarser = replace(Grid(SHAPE).resampled("i", 2.0), origin=(0.5, 0.0, 0.0))
     result, (final,) = previewed(volume, "k", coarser)
-    assert final.is_final
     np.testing.assert_array_equal(final.image, result.volume.array[final.index])
 
 
 def test_work_in_slabs_shows_the_slice_once(volume: np.ndarray) -> None:
     result, shown = previewed(volume, "k", memory=Memory(budget=1))
-    assert result.report.slabs > 1 and [preview.is_final for preview in shown] == [False, True]
+    assert result.report.slabs > 1 and len(shown) == 2
+    np.testing.assert_array_equal(shown[1].image, result.volume.array[shown[1].index])
 
 
-def test_without_memory_for_it_nothing_is_shown(volume: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_for_it_nothing_is_shown_before_the_result(volume: np.ndarray,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     def lack(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr("TriplaneGaussianReconLib.rendering.preview.predict", lack)
-    _, (final,) = previewed(volume, "k")
-    assert final.is_final
+    result, (final,) = previewed(volume, "k")
+    np.testing.assert_array_equal(final.image, result.volume.array[final.index])

@@ -1,6 +1,9 @@
-"""How much memory may be planned with, and what counts as too little."""
+"""How much memory may be planned with, what counts as too little, and what is done then."""
 from __future__ import annotations
 
+import subprocess
+import sys
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,8 +11,10 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from repository import ROOT
 
-from TriplaneGaussianReconLib.runtime.memory import budget, is_lack
+from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
+from TriplaneGaussianReconLib.runtime.memory import budget, is_lack, parameter_bytes, with_less_memory
 
 GIGABYTE = 10 ** 9
 
@@ -41,3 +46,41 @@ def test_lack_of_memory_is_told_from_other_errors() -> None:
         assert is_lack(raised.value)
     assert is_lack(torch.OutOfMemoryError("CUDA out of memory."))
     assert not is_lack(RuntimeError("CUDA error: an illegal memory access")) and not is_lack(ValueError("no"))
+
+
+def test_the_other_way_is_gone_only_where_memory_does_not_suffice() -> None:
+    def fail(error: Exception) -> str:
+        raise error
+
+    cpu = torch.device("cpu")
+    assert with_less_memory(lambda: "whole", lambda: "less", cpu) == "whole"
+    for error in (MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")):
+        assert with_less_memory(lambda e=error: fail(e), lambda: "less", cpu) == "less"  # type: ignore[misc]
+    for other in (RuntimeError("an illegal memory access"), ValueError("no")):
+        with pytest.raises(type(other)):
+            with_less_memory(lambda e=other: fail(e), lambda: "less", cpu)  # type: ignore[misc]
+
+
+def test_what_was_worked_on_is_gone_before_less_is_tried() -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def work() -> bool:
+        large = torch.zeros(1000)
+        alive.append(weakref.ref(large))
+        raise MemoryError
+
+    assert with_less_memory(work, lambda: alive[0]() is None, torch.device("cpu"))
+
+
+def test_the_size_of_parameters_is_what_they_take() -> None:
+    parameters = GaussianParameters(torch.zeros(7, 3), torch.zeros(7, 2), torch.zeros(7, 3), torch.zeros(7),
+                                    torch.zeros(7), torch.zeros(7, 2), torch.zeros(7, 2, 3),
+                                    torch.zeros(7, 2, dtype=torch.int32))
+    assert parameter_bytes(7, 2) == sum(tensor.nbytes for tensor in parameters.tensors().values())
+
+
+def test_the_memory_model_needs_no_torch() -> None:
+    code = ("import sys, TriplaneGaussianReconLib.runtime.memory as memory; "
+            "print('torch' in sys.modules, memory.is_lack(MemoryError()))")
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert printed.split() == ["False", "True"]

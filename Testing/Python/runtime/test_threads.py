@@ -1,4 +1,4 @@
-"""One thread per call, many calls at a time."""
+"""Single-threaded library calls in a thread pool."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.runtime.threads import (
-    MOST_BYTES,
-    MOST_WORKERS,
-    serial_opencv,
-    serial_torch,
-    shares,
-    workers,
-)
+from TriplaneGaussianReconLib.runtime.memory import CALL_BYTES
+from TriplaneGaussianReconLib.runtime.threads import MOST_WORKERS, serial_opencv, serial_torch, shares, workers
 
 
 @pytest.fixture(autouse=True)
@@ -40,17 +34,17 @@ def test_one_thread_inside_and_as_before_outside(serial: Callable[[], AbstractCo
     assert count() == 3
 
 
-def test_workers() -> None:
+def test_one_call_at_a_time_on_a_gpu() -> None:
     assert 1 <= workers(torch.device("cpu")) <= MOST_WORKERS
     assert workers(torch.device("cuda")) == 1
 
 
-def test_shares() -> None:
-    """In order and about equal: one piece a call on the CPU, on a GPU as many as memory allows."""
-    pieces, gpu = np.array([3, 1, 4, 1, 5]), torch.device("cuda")
-    sizes = {"cpu": [1] * 5, 1: [5], MOST_BYTES // 5: [5], MOST_BYTES // 2: [2, 2, 1], 2 * MOST_BYTES: [1] * 5}
+def test_calls_get_one_item_on_the_cpu_and_as_many_as_memory_allows_on_a_gpu() -> None:
+    """In order and about equal."""
+    items, gpu = np.array([3, 1, 4, 1, 5]), torch.device("cuda")
+    sizes = {"cpu": [1] * 5, 1: [5], CALL_BYTES // 5: [5], CALL_BYTES // 2: [2, 2, 1], 2 * CALL_BYTES: [1] * 5}
     for size, expected in sizes.items():
-        found = shares(pieces, 1 if size == "cpu" else int(size), torch.device("cpu") if size == "cpu" else gpu)
+        found = shares(items, 1 if size == "cpu" else int(size), torch.device("cpu") if size == "cpu" else gpu)
         assert [len(share) for share in found] == expected
-        np.testing.assert_array_equal(np.concatenate(found), pieces)
-    assert shares(pieces[:0], 1, gpu) == [] == shares(pieces[:0], 1, torch.device("cpu"))
+        np.testing.assert_array_equal(np.concatenate(found), items)
+    assert shares(items[:0], 1, gpu) == [] == shares(items[:0], 1, torch.device("cpu"))

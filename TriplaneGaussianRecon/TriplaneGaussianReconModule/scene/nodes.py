@@ -15,14 +15,14 @@ import vtk
 import vtk.util.numpy_support
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.geometry import RAS_TO_LPS, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation, voxel_offset
 from TriplaneGaussianReconLib.errors import InputError
 
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 Box = tuple[slice, ...]  # a part of an array
 _VOXELS_AT_A_TIME = 2 ** 20  # looked at before the user interface has its turn
-_TO_LPS = np.diag([-1.0, -1.0, 1.0])  # from RAS, and back
+_TO_LPS = np.diag(RAS_TO_LPS)
 
 
 def gridOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:

@@ -1,0 +1,30 @@
+"""How exactly observed slices are reproduced, as sums that can be added up."""
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from TriplaneGaussianReconLib.data.geometry import PlaneStack
+from TriplaneGaussianReconLib.data.intensity import IntensityScale
+from TriplaneGaussianReconLib.data.model_space import ModelSpaceStack
+from TriplaneGaussianReconLib.fitting.residual import Residual, residual_of
+from TriplaneGaussianReconLib.labels.segmentation import LabelChannels
+
+SCALE = IntensityScale(offset=0.0, scale=100.0, background=0.0, lowest=0.0, highest=100.0)
+PLANES = PlaneStack([[0, 0, 0], [0, 0, 2]], [0, 1, 0], [1, 0, 0], 2, 3)
+
+
+def test_differences_are_summed_in_input_units() -> None:
+    stack = ModelSpaceStack(PLANES, np.full((2, 2, 3), 0.5, np.float32), None)
+    raster = torch.full((2, 1, 2, 3), 0.5)
+    raster[1, 0, 0, 0] = 0.9
+    residual = residual_of([(slice(0, 2), raster)], stack, (-np.inf, np.inf), SCALE, LabelChannels(()))
+    assert (residual.pixels, residual.labels) == (12, 0)
+    np.testing.assert_allclose((residual.absolute, residual.squared, residual.largest), (40.0, 1600.0, 40.0), rtol=1e-5)
+    near = residual_of([(slice(0, 2), raster)], stack, (-np.inf, 1.0), SCALE, LabelChannels(()))
+    assert (near.pixels, near.largest) == (6, 0.0)
+
+
+def test_residuals_add_up() -> None:
+    assert Residual(1, 2.0, 3.0, 4.0, 5, 6) + Residual(10, 20.0, 30.0, 1.0, 50, 60) == Residual(
+        11, 22.0, 33.0, 4.0, 55, 66)

@@ -1,0 +1,180 @@
+"""One slab: what is predicted there, where its Gaussians start, what they are fitted to, and what comes out."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.geometry import PlaneStack
+from ..data.model_space import ModelSpaceData
+from ..data.slabs import Slab
+from ..gaussians.cloud import GaussianParameters
+from ..gaussians.placement import Gaps, along_displacement, on_grid
+from ..model.shards import Shard, by_labels
+from ..prediction.expected_error import coarsened
+from ..prediction.predict import Prediction, corrected, predict
+from ..registration.optical_flow import Correspondence
+from ..rendering.planes import image_of, rasters
+from ..rendering.renderer import Renderer
+from ..runtime.progress import Tick
+from .residual import Residual, residual_of
+from .targets import TargetPlanes
+from .task import Task
+
+Stage = Callable[[str], AbstractContextManager[Tick]]  # enters the stage of that name
+
+
+@dataclass(frozen=True)
+class FittedSlab:
+    """The core of a slab.
+
+    Attributes:
+        clouds: Its Gaussians, none of them empty.
+        complete_below: Depth (mm) that the support of no Gaussian of a later slab reaches.
+        error: [gap, coarse row, coarse column] expected half-way through each gap, input units.
+        residuals: One per observed stack.
+    """
+
+    clouds: list[GaussianParameters]
+    complete_below: float
+    error: np.ndarray
+    residuals: list[Residual]
+
+
+@dataclass(frozen=True)
+class PreparedSlab:
+    """A slab before it is fitted.
+
+    Attributes:
+        task: What is the same for all slabs.
+        slab: Which gaps.
+        trusted: The observed slices of core and halo.
+        predictions: One per gap of core and halo.
+        start: The Gaussians to begin with.
+    """
+
+    task: Task
+    slab: Slab
+    trusted: ModelSpaceData
+    predictions: list[Prediction]
+    start: GaussianParameters
+
+    @classmethod
+    def of(cls, task: Task, slab: Slab, device: torch.device, stage: Stage, has_labels: bool = True) -> PreparedSlab:
+        """Predict the gaps of a slab, and place its Gaussians.
+
+        Args:
+            task: What is the same for all slabs.
+            slab: Which gaps.
+            device: Where to work and to keep the result.
+            stage: Enters a stage of the reconstruction.
+            has_labels: Whether the Gaussians get their labels; it is quicker without.
+        """
+        trusted, (first, last) = task.trusted.near(slab), slab.near
+        correspondence = Correspondence(task.correspondence.displacement[first:last],
+                                        task.correspondence.confidence[first:last])
+        with stage("prediction") as tick:
+            predictions = predict(trusted.planes, trusted.slices, trusted.plane_counts, correspondence, task.ensemble,
+                                  lambda done: tick(round(100 * done), 100), device, task.priors, task.fusion)
+            if len(trusted.stacks) > 1:
+                predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]])
+        preset = task.preset
+        with stage("initialization"):
+            if preset.initialization == "grid":
+                channel_count = task.channels.count if preset.training.semantic_loss else 1
+                start = on_grid(trusted.box, preset.grid_size, channel_count, task.seed, preset.placement, device)
+            else:
+                layers = trusted.stacks[0].layers if has_labels else None
+                gaps = Gaps(trusted.planes, trusted.slices, correspondence, tuple(p.images for p in predictions),
+                            trusted.intensity.background, layers, task.channels, task.label_priors)
+                start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
+                                           (float(trusted.box[0, 2]), float(trusted.box[1, 2])), preset.placement,
+                                           device)
+        return cls(task, slab, trusted, predictions, start)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The depths (mm) of the core."""
+        return self.slab.span(self.task.trusted.planes.offsets)
+
+    def targets(self, of_core: bool = False) -> list[TargetPlanes]:
+        """What the Gaussians are fitted to: observed slices, and predicted planes of lower weight.
+
+        Args:
+            of_core: Whether pixels of the halo weigh nothing, and the means over all slabs add up to that of the whole.
+        """
+        task, background, device = self.task, self.trusted.intensity.background, self.start.centres.device
+        targets = []
+        for stack, whole in zip(self.trusted.stacks, task.trusted.stacks, strict=True):
+            image = torch.from_numpy(stack.image - background).to(device)
+            if of_core:
+                targets.append(TargetPlanes.between(self.span, stack.planes, image, 1.0, whole.image.size))
+                continue
+            masks = None
+            if stack.layers is not None and task.is_semantic:
+                masks = torch.from_numpy(task.channels.one_hot(stack.layers)).to(device)
+            targets.append(TargetPlanes.uniform(stack.planes, image, 1.0, masks))
+        weight = task.preset.predicted_weight
+        if weight:
+            planes = replace(self.trusted.planes, origins=np.concatenate([p.planes.origins for p in self.predictions]))
+            image = torch.cat([p.images for p in self.predictions]) - background
+            targets.append(TargetPlanes.between(self.span, planes, image, weight, task.predicted_pixels) if of_core
+                           else TargetPlanes.uniform(planes, image, weight))
+        return [target for target in targets if len(target.planes)]
+
+    def finished(self, fitted: GaussianParameters, renderer: Renderer) -> FittedSlab:
+        """Return what the fitted Gaussians contribute to the result."""
+        return FittedSlab(self._core(fitted), self._complete_below(fitted), self._expected_error(fitted, renderer),
+                          self._residuals(fitted, renderer))
+
+    def _residuals(self, fitted: GaussianParameters, renderer: Renderer) -> list[Residual]:
+        """How exactly each observed stack is reproduced within the core."""
+        task, stacks = self.task, [stack.between(*self.span) for stack in self.trusted.stacks]
+        return [residual_of(_rasters(fitted, stack.planes, renderer, task.channels.count), stack, self.span,
+                            task.trusted.intensity, task.channels) for stack in stacks]
+
+    def _core(self, fitted: GaussianParameters) -> list[GaussianParameters]:
+        """The Gaussians that the slab contributes to the model: all as they are, or gap by gap, labelled ones apart."""
+        if self.slab.is_everything:
+            return [fitted]
+        low, high = self.span
+        borders = torch.tensor([low, *self.slab.borders(self.task.trusted.planes.offsets), high],
+                               device=fitted.centres.device)
+        gap = torch.bucketize(self.start.centres[:, 2].contiguous(), borders, right=True)
+        clouds = (fitted.subset(torch.nonzero(gap == n)[:, 0]) for n in range(1, len(borders)))
+        return [shard for cloud in clouds for shard in by_labels(cloud)]
+
+    def _complete_below(self, fitted: GaussianParameters) -> float:
+        """Where the support of Gaussians beyond the core begins (mm), judged by those of the halo."""
+        _, end = self.span
+        beyond = fitted.centres[:, 2] >= end
+        support = self.task.preset.cutoff ** 0.5 * fitted.log_depths.exp()
+        lowest = torch.where(beyond, fitted.centres[:, 2] - support, torch.inf).min()
+        return min(float(lowest), end)
+
+    def _expected_error(self, fitted: GaussianParameters, renderer: Renderer) -> np.ndarray:
+        """Expected error half-way through each gap of the core, coarse, input units.
+
+        |model - truth| <= |model - prediction| + |prediction - truth|.
+        """
+        slab, scale = self.slab, self.task.trusted.intensity
+        core = self.predictions[slab.first - slab.near[0]:slab.stop - slab.near[0]]
+        middles = replace(self.trusted.planes,
+                          origins=np.stack([p.planes.origins[len(p.planes) // 2] for p in core]))
+        errors = []
+        for indices, raster in _rasters(fitted.image_only(), middles, renderer, 1):
+            predicted = torch.stack([p.images[len(p.images) // 2] for p in core[indices]]).cpu().numpy()
+            expected = torch.stack([p.expected_error for p in core[indices]]).cpu().numpy()
+            apart = np.abs(image_of(raster, scale) - scale.to_input(predicted))
+            errors.append(coarsened(expected * np.float32(scale.scale) + apart))
+        return np.concatenate(errors)
+
+
+def _rasters(fitted: GaussianParameters, planes: PlaneStack, renderer: Renderer, channel_count: int
+             ) -> Iterator[tuple[slice, Tensor]]:
+    return rasters(replace(renderer, channel_count=channel_count), [Shard.of(fitted, renderer.cutoff)], planes,
+                   fitted.centres.device)

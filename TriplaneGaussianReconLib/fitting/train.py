@@ -1,0 +1,99 @@
+"""Training with Adam, the tri-plane field included."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..config.presets import Training
+from ..gaussians.cloud import GaussianParameters
+from ..gaussians.triplane import TriplaneField
+from ..rendering.renderer import Renderer
+from ..runtime.progress import Tick
+from ..runtime.threads import serial_torch
+from ..self_supervised.optimizers import Adam, Plateau, repeat
+from .losses import structural_dissimilarity
+from .targets import TargetPlanes
+
+
+def train(parameters: GaussianParameters, field: TriplaneField, targets: Sequence[TargetPlanes], renderer: Renderer,
+          training: Training, total_variation: float, pixel: float, tick: Tick) -> GaussianParameters:
+    """Train with Adam, all planes in every step.
+
+    Args:
+        parameters: The Gaussians to begin with; they are left as they are.
+        field: The tri-plane field, which is trained in place.
+        targets: What the Gaussians are to reproduce.
+        renderer: How to draw.
+        training: Learning rates, losses and number of steps.
+        total_variation: Weight of the field's total variation in the loss.
+        pixel: mm; learning rates of lengths are in pixels.
+        tick: Called before every step with the latest known loss; may raise to stop.
+
+    Returns:
+        The trained Gaussians, with the field's residuals baked in.
+    """
+    trained, groups = _trainable(parameters, field, training, pixel)
+    optimizer = Adam(groups)
+    plateau = Plateau(optimizer.rates, training.patience)
+
+    def step() -> Tensor:
+        gaussians = field.applied_to(trained).drawn()
+        loss = total_variation * field.total_variation()
+        for target in targets:
+            loss = loss + planes_loss(renderer(gaussians, target.planes), target, training)
+        optimizer.step(torch.autograd.grad(loss, optimizer.parameters, allow_unused=True))
+        plateau.follow(loss.detach())
+        return loss.detach()
+
+    # The decoder's gradients are sums over all Gaussians, which torch splits by the number of its threads.
+    with serial_torch():
+        repeat(step, training.steps, parameters.centres.device,
+               lambda number, loss: tick(number, training.steps, loss))
+        with torch.no_grad():
+            baked = field.applied_to(trained)
+    return GaussianParameters(**{name: tensor.detach() for name, tensor in baked.tensors().items()})
+
+
+def _trainable(parameters: GaussianParameters, field: TriplaneField, training: Training, pixel: float
+               ) -> tuple[GaussianParameters, list[tuple[list[Tensor], float]]]:
+    """Return leaf tensors and optimizer groups of everything that has a learning rate."""
+    leaves: dict[str, Tensor] = {}
+    by_rate: dict[float, list[Tensor]] = {}
+    for name, rate in training.learning_rates.items():
+        if name == "field":
+            by_rate.setdefault(rate, []).extend(field.parameters())
+            continue
+        leaves[name] = getattr(parameters, name).clone().requires_grad_()
+        if name == "values":  # empty label slots stay empty
+            leaves[name].register_hook(_used_slots(parameters.channels).mul)
+        by_rate.setdefault(rate * (pixel if name == "centres" else 1.0), []).append(leaves[name])
+    return dataclasses.replace(parameters, **leaves), [(tensors, rate) for rate, tensors in by_rate.items()]
+
+
+def _used_slots(channels: Tensor) -> Tensor:
+    """(N, S) 1 for the image's slot and for label slots in use, else 0."""
+    used = (channels > 0).float()
+    used[:, 0] = 1.0
+    return used
+
+
+def planes_loss(rendered: Tensor, target: TargetPlanes, training: Training) -> Tensor:
+    """Return the loss of a target: weighted image loss and, with labels, mean squared error of the occupancies.
+
+    Args:
+        rendered: (P, channel_count, rows, columns).
+        target: What it should be.
+        training: Which image loss, and the weight of the labels.
+    """
+    image = rendered[:, 0]
+    if training.image_loss == "squared":
+        loss = (target.weight * (image - target.image) ** 2).mean()
+    else:  # as InnerGS: 0.8 L1 + 0.4 (1 - SSIM)
+        loss = (0.8 * (target.weight * (image - target.image).abs()).mean()
+                + 0.4 * structural_dissimilarity(image, target.image))
+    if target.occupancies is not None and training.semantic_loss:
+        loss = loss + training.semantic_loss * torch.nn.functional.mse_loss(rendered[:, 1:], target.occupancies)
+    return loss
