@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,9 +14,8 @@ from ..errors import (
     ReconstructionError,
     cause,
 )
+from ..runtime.memory import is_lack
 from .sentences import Sentence
-
-_MEMORY = __package__.rpartition(".")[0] + ".runtime.memory"
 
 
 class FailureKind(Enum):
@@ -69,16 +67,9 @@ def explained(error: BaseException) -> Failure:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Failure(FailureKind.OUTPUT, Sentence(
             "The disk is full. Free disk space, or choose another folder for results and temporary files."))
-    if _is_lack_of_memory(error):
+    if is_lack(error):
         return Failure(FailureKind.MEMORY, Sentence(
             "There is not enough memory for this volume. Close other programs, crop the volume to the part that "
             "matters, or choose a larger slice spacing or the preset Fast."))
     return Failure(FailureKind.INTERNAL, Sentence(
         "Something unexpected went wrong: {kind}: {cause}.", kind=type(error).__name__, cause=cause(error)))
-
-
-def _is_lack_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    memory = sys.modules.get(_MEMORY)  # not loaded: torch is not either, and cannot have run out of memory
-    return memory is not None and bool(memory.is_lack(error))
