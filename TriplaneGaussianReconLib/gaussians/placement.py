@@ -221,7 +221,7 @@ class _Source:
         rise = warped(after, shift, step) - warped(before, shift, -step)
         labels = [label for gap, boxes in zip(numbers, outlines, strict=True) if boxes is not None
                   for label in between(boxes, self.full[gap], self.gated[gap], inner,
-                                        self.network_distances(int(gap), boxes))]
+                                       self.network_distances(int(gap), boxes))]
         channels, values, label_trends = self._slots(labels, len(here))
         return _Layers(
             constants((planes.origins[numbers, None] + fractions * across[:, None]).reshape(-1, 3), device),
