@@ -72,7 +72,7 @@ class Case:
         image = Image(metrics.normalise(image.array), image.grid)
         selection = Selection.every(image.grid.count("k"), step)
         observations = Observations.from_volume(image, {"k": selection})
-        trusted = ModelSpaceData.of(observations, image.grid)
+        trusted = ModelSpaceData.of(observations, image.grid, preset.gap_sampling)
         task = reconstruction._task(trusted, preset, choose(device), 0, Run(None, None))
         return cls(image, selection, observations, task, device)
 

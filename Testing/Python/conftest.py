@@ -27,15 +27,15 @@ Direction = tuple[tuple[float, float, float], ...]
 
 
 def pytest_configure() -> None:
-    """The presets learn for a few steps only in this process: what they would learn is tested by itself, and in
+    """In this process networks are trained for a few steps only: whole trainings are tested by themselves, and in
     programs that tests start.  This comes before test modules are imported, so that none holds an unshortened preset.
     """
-    def brief(effort: Any) -> Any:
-        return effort and replace(effort, steps=min(effort.steps, 20), width=8, blocks=1, batch=8, views=1)
+    def brief(config: Any) -> Any:
+        return config and replace(config, steps=min(config.steps, 20), width=8, blocks=1, batch=8, augmentations=1)
 
     for name, preset in PRESETS.items():
-        PRESETS[name] = replace(preset, prior=brief(preset.prior), fusion=brief(preset.fusion),
-                                labels=brief(preset.labels))
+        PRESETS[name] = replace(preset, super_resolution=brief(preset.super_resolution), fusion=brief(preset.fusion),
+                                label_super_resolution=brief(preset.label_super_resolution))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..config.data import GapSamplingConfig
 from ..errors import InputError
 from .gap_sampling import plane_counts
 from .geometry import Grid, PlaneStack
@@ -52,6 +53,7 @@ class ModelSpaceData:
     stacks[0]: the primary stack, ascending along z.  box: (2, 3) mm, corners of everything that is to be filled.
     pixel: mm, the smaller side of a pixel of the primary stack.  thickness: mm, of its slices.  step: mm, from one
     slice of the output to the next; a pixel where the output's slices do not lie on those of the primary stack.
+    gap_sampling: on how many planes gaps are predicted.
     """
 
     frame: np.ndarray
@@ -62,11 +64,12 @@ class ModelSpaceData:
     pixel: float
     thickness: float
     step: float
+    gap_sampling: GapSamplingConfig
 
     @property
     def plane_counts(self) -> np.ndarray:
         """(gap,) on how many planes each gap is predicted."""
-        return plane_counts(np.diff(self.planes.offsets), self.pixel, self.step)
+        return plane_counts(np.diff(self.planes.offsets), self.pixel, self.step, self.gap_sampling)
 
     @property
     def pitches(self) -> tuple[float, float]:
@@ -84,7 +87,7 @@ class ModelSpaceData:
         return self.stacks[0].image
 
     @classmethod
-    def of(cls, observations: Observations, output_grid: Grid) -> ModelSpaceData:
+    def of(cls, observations: Observations, output_grid: Grid, gap_sampling: GapSamplingConfig) -> ModelSpaceData:
         """Bring `observations` into the model's frame and units.
 
         Raises InputError if two slices of the primary stack coincide.
@@ -108,7 +111,7 @@ class ModelSpaceData:
         return cls(frame, intensity, stacks, observations.segments,
                    np.stack([everything.min(axis=0), everything.max(axis=0)]), pixel,
                    observations.stacks[0].thickness or pixel,
-                   _output_step(output_grid, to_local, float(planes.offsets[0])) or pixel)
+                   _output_step(output_grid, to_local, float(planes.offsets[0])) or pixel, gap_sampling)
 
     def near(self, slab: Slab) -> ModelSpaceData:
         """Return what concerns `slab` and its halo; beyond the stack's own ends the box stays as it is."""

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..gaussians.cloud import GaussianParameters
 from ..gaussians.placement import Gaps, along_displacement, on_grid
 from ..gaussians.triplane import TriplaneField
-from ..labels.segmentation import MOST_SLOTS, LabelChannels
+from ..labels.channels import LabelChannels
 from ..model.shards import Shard, by_labels
 from ..prediction.ensemble import EnsembleWeights
 from ..prediction.expected_error import coarsened
@@ -79,7 +79,7 @@ class Task:
         planes = self.trusted.planes
         counts = self.trusted.plane_counts
         layers = np.array([layer_count(count) for count in counts])
-        slots = MOST_SLOTS if self.trusted.segments else 0
+        slots = self.preset.labels.most_slots if self.trusted.segments else 0
         gaussians = (1 + layers) * (BYTES_PER_GAUSSIAN + slots * BYTES_PER_SLOT)
         pixels: np.ndarray = planes.rows * planes.columns * (gaussians + (counts + 1) * BYTES_PER_PIXEL)
         return pixels
@@ -259,7 +259,8 @@ class Fitting:
             predictions = predict(trusted.planes, trusted.slices, trusted.plane_counts, found, task.ensemble,
                                   lambda done: tick(round(100 * done), 100), device, task.priors, task.fusion)
             if len(trusted.stacks) > 1:
-                predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]])
+                predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]],
+                                        self.task.preset.crossing)
         preset = task.preset
         with self._run.stage("initialization", part, of):
             if preset.initialization == "grid":
@@ -268,7 +269,8 @@ class Fitting:
             else:
                 layers = trusted.stacks[0].layers if labelled else None
                 gaps = Gaps(trusted.planes, trusted.slices, found, tuple(p.images for p in predictions),
-                            trusted.intensity.background, layers, task.channels, task.label_priors)
+                            trusted.intensity.background, layers, task.channels, task.label_priors, preset.labels,
+                            preset.flow)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                            (float(trusted.box[0, 2]), float(trusted.box[1, 2])), device)
         return _Prepared(slab, trusted, predictions, start)
@@ -330,7 +332,8 @@ class Fitting:
             drawn = scale.to_input(raster[:, 0].cpu().numpy() + np.float32(scale.background))
             predicted = torch.stack([p.images[len(p.images) // 2] for p in core[some]]).cpu().numpy()
             expected = torch.stack([p.expected_error for p in core[some]]).cpu().numpy()
-            result.append(coarsened(expected * np.float32(scale.scale) + np.abs(drawn - scale.to_input(predicted))))
+            result.append(coarsened(expected * np.float32(scale.scale) + np.abs(drawn - scale.to_input(predicted)),
+                                    self.task.preset.expected_error))
         return np.concatenate(result)
 
     def _residual(self, stack: ModelSpaceStack, span: tuple[float, float], fitted: GaussianParameters) -> Residual:

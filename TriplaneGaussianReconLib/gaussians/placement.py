@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..config.labels import LabelConfig
+from ..config.registration import FlowConfig
 from ..data.gap_sampling import evenly, layer_count, layer_stride
 from ..data.geometry import PlaneStack
-from ..labels.segmentation import Boxed, LabelChannels, Occupancies, between, boxed, on_slice
+from ..labels.channels import LabelChannels
+from ..labels.occupancy import Occupancies
+from ..labels.shape_interpolation import between, on_slice
+from ..labels.signed_distance import Boxed, boxed
 from ..registration.optical_flow import Correspondence
 from ..runtime.image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
 from ..runtime.threads import serial_opencv, serial_torch, shares, workers
@@ -40,7 +45,8 @@ class Gaps:
     predictions: per gap [n, row, column], evenly spaced; `gap_layout` tells which of them carry Gaussians.
     background: the value where nothing is.
     layers: [layer, plane, row, column] label values, or None; channels: what they mean.
-    label_priors: by the number of predictions in a gap, those that have learnt to find labels in such gaps.
+    label_priors: by the number of predictions in a gap, the networks trained to find labels in such gaps.
+    label_config, flow_config: of the preset.
     """
 
     planes: PlaneStack
@@ -51,6 +57,8 @@ class Gaps:
     layers: np.ndarray | None = None
     channels: LabelChannels | None = None
     label_priors: Mapping[int, LabelSuperResolution] = field(default_factory=dict)
+    label_config: LabelConfig = LabelConfig()
+    flow_config: FlowConfig = FlowConfig()
 
 
 def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float], opacity: float,
@@ -149,7 +157,7 @@ class _Known:
         motion, numbers = gaps.found.on(device), None
         if gaps.label_priors and gaps.layers is not None and gaps.channels is not None:
             numbers = torch.from_numpy(gaps.channels.numbered(gaps.layers)).to(device)
-        return cls(gaps, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated(), numbers,
+        return cls(gaps, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated(gaps.flow_config), numbers,
                    {count: prior.on(device) for count, prior in gaps.label_priors.items()})
 
     def learnt(self, gap: int, outlines: Boxed) -> Tensor | None:
@@ -163,15 +171,15 @@ class _Known:
 
     def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
         """Where labels are on one trusted slice, and in the gap after it."""
-        layers, channels, planes = self.gaps.layers, self.gaps.channels, self.gaps.planes
+        layers, channels, planes, config = self.gaps.layers, self.gaps.channels, self.gaps.planes, self.gaps.label_config
         if layers is None or channels is None:
             return None, None
-        on_plane = boxed(channels, [layers[:, plane]])
+        on_plane = boxed(channels, [layers[:, plane]], config)
         if plane + 1 == len(planes):
             return on_plane, None
         pixel = min(np.linalg.norm(planes.column_step[:2]), np.linalg.norm(planes.row_step[:2]))
         width = float((planes.offsets[plane + 1] - planes.offsets[plane]) / pixel)
-        return on_plane, boxed(channels, [layers[:, plane], layers[:, plane + 1]], width)
+        return on_plane, boxed(channels, [layers[:, plane], layers[:, plane + 1]], config, width)
 
     def copied(self, planes: np.ndarray, copies: Sequence[Sequence[tuple[float, float]]],
                outlines: Sequence[Boxed | None]) -> _Layers:
@@ -179,7 +187,7 @@ class _Known:
         device, source = self.slices.device, np.repeat(np.arange(len(planes)), [len(each) for each in copies])
         shifts, sigmas = np.concatenate(copies).T
         images = self.slices[transferred(planes[source], device)]
-        slots = self._slots([on_slice(each, device) for each in outlines if each is not None], len(planes))
+        slots = self._slots([on_slice(each, self.gaps.label_config, device) for each in outlines if each is not None], len(planes))
         return _Layers(
             constants(self.gaps.planes.origins[planes[source]] + np.outer(shifts, [0.0, 0.0, 1.0]), device),
             constants(np.log(sigmas), device), images, images.new_zeros(()).expand(*images.shape, 2),
@@ -206,7 +214,8 @@ class _Known:
         shift = on_layers(gated)
         rise = warped(after, shift, step) - warped(before, shift, -step)
         labels = [label for gap, each in zip(numbers, outlines, strict=True) if each is not None
-                  for label in between(each, self.full[gap], self.gated[gap], inner, self.learnt(int(gap), each))]
+                  for label in between(each, self.full[gap], self.gated[gap], inner, self.gaps.label_config,
+                                       self.learnt(int(gap), each))]
         channels, values, label_trends = self._slots(labels, len(here))
         return _Layers(
             constants((planes.origins[numbers, None] + fractions * across[:, None]).reshape(-1, 3), device),
@@ -224,7 +233,8 @@ class _Known:
         if not labels:
             none = self.slices.new_zeros(layers, pixels, 0)
             return none.int(), none, none
-        channels, values, trends = zip(*(on_layer.slots(pixels) for on_layer in labels), strict=True)
+        channels, values, trends = zip(*(
+            on_layer.slots(pixels, self.gaps.label_config.most_slots) for on_layer in labels), strict=True)
         return torch.stack(channels), torch.stack(values), torch.stack(trends)
 
 

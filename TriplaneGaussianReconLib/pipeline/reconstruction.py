@@ -20,7 +20,7 @@ from ..data.observations import Observations
 from ..data.slabs import Slab, plan
 from ..errors import InputError
 from ..fitting.slab_fitting import Fitting, Residual, Task
-from ..labels.segmentation import LabelChannels
+from ..labels.channels import LabelChannels
 from ..model.model import IntensityScale, Model
 from ..model.shards import ShardStore
 from ..prediction.ensemble import EnsembleWeights, fit_ensemble, hidden_slice_task
@@ -98,7 +98,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     chosen, memory = choose(device), memory or Memory()
     run = Run(progress, should_stop, _skipped(preset, bool(observations.segments)))
     with serial_opencv():
-        trusted = ModelSpaceData.of(observations, output_grid)
+        trusted = ModelSpaceData.of(observations, output_grid, preset.gap_sampling)
         previews = Previews(preview, trusted, output_grid) if preview else None
         task = _task(trusted, preset, chosen, seed, run, previews)
         fitting = Fitting(task, _slabs(task, chosen, memory), chosen, device == "auto", run)
@@ -112,8 +112,8 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
 
 def _skipped(preset: Preset, has_labels: bool) -> set[str]:
     """The stages that do without."""
-    unwanted = {"learning": preset.prior is None, "fusion": preset.fusion is None,
-                "labels": preset.labels is None or not has_labels}
+    unwanted = {"learning": preset.super_resolution is None, "fusion": preset.fusion is None,
+                "labels": preset.label_super_resolution is None or not has_labels}
     return {stage for stage, is_unwanted in unwanted.items() if is_unwanted}
 
 
@@ -126,7 +126,7 @@ def _task(trusted: ModelSpaceData, preset: Preset, chosen: SelectedDevice, seed:
     with run.stage("correspondence") as tick:
         for first in range(0, len(slices) - 1, _GAPS_AT_A_TIME):
             tick(first, len(slices) - 1)
-            some = correspond(np.clip(slices[first:first + _GAPS_AT_A_TIME + 1], 0.0, 1.0))
+            some = correspond(np.clip(slices[first:first + _GAPS_AT_A_TIME + 1], 0.0, 1.0), preset.flow)
             found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
             found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
     priors, ensemble = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
@@ -152,20 +152,20 @@ def _learnt(trusted: ModelSpaceData, preset: Preset, seed: int, device: torch.de
     """What lines within the slices teach, by the number of planes in a gap, and which candidate to believe."""
     slices, offsets = trusted.slices, trusted.planes.offsets
     trainer, hidden, priors = None, None, dict[int, SuperResolution]()
-    if preset.prior is not None:
+    if preset.super_resolution is not None:
         counts = trusted.plane_counts
         different = np.unique(counts).tolist()
         trainer = Trainer(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
-                          preset.prior, seed)
+                          preset.super_resolution, seed)
         training_tasks = [(trainer.context(np.flatnonzero(counts == count), evenly(count)), 1.0) for count in different]
         if any(len(trainer.only_trainable(context).planes) for context, _ in training_tasks):
-            training_tasks.append(hidden_slice_task(trainer))  # else there is nothing to judge
+            training_tasks.append(hidden_slice_task(trainer, preset.ensemble))  # else there is nothing to judge
         with run.stage("learning") as tick:
-            taught = train_all(trainer, training_tasks, tick)
-        hidden = taught[-1]
-        priors = {count: prior for count, prior in zip(different, taught, strict=False) if prior is not None}
+            trained = train_all(trainer, training_tasks, tick)
+        hidden = trained[-1]
+        priors = {count: prior for count, prior in zip(different, trained, strict=False) if prior is not None}
     with run.stage("arbitration") as tick:
-        ensemble = fit_ensemble(slices, offsets, lambda done: tick(round(100 * done), 100), device,
+        ensemble = fit_ensemble(slices, offsets, preset.ensemble, preset.flow, lambda done: tick(round(100 * done), 100), device,
                                 trainer if priors else None, hidden if priors else None)
     return priors, ensemble
 
@@ -180,7 +180,7 @@ def _fusion(trusted: ModelSpaceData, found: Correspondence, ensemble: EnsembleWe
     with run.stage("fusion") as tick:
         counts = np.unique(trusted.plane_counts).tolist()
         if counts != list(priors) or len(counts) > 1 or not fusion_applies(
-                planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness):
+                planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness, preset.fusion, preset.flow):
             return None
         (count, prior), = priors.items()
         predictions = predict(planes, trusted.slices, trusted.plane_counts, found, ensemble,
@@ -189,29 +189,30 @@ def _fusion(trusted: ModelSpaceData, found: Correspondence, ensemble: EnsembleWe
         dense = torch.cat([slices[:-1, None], torch.stack([p.images for p in predictions])], dim=1).flatten(0, 1)
         pitch = float(np.diff(planes.offsets).mean()) / (count + 1)
         return learn_fusion(torch.cat([dense, slices[-1:]]), count + 1, (pitch, *trusted.pitches), prior.on(device),
-                            preset.fusion, seed, lambda step, steps, loss: tick(steps + 9 * step, 10 * steps, loss))
+                            preset.fusion, preset.flow, preset.ensemble.smoothing, seed,
+                            lambda step, steps, loss: tick(steps + 9 * step, 10 * steps, loss))
 
 
 def _label_priors(trusted: ModelSpaceData, priors: Mapping[int, SuperResolution], preset: Preset, seed: int,
                   device: torch.device, run: Run) -> dict[int, LabelSuperResolution]:
     """What lines within the slices teach about labels, by the number of planes in a gap."""
     layers, offsets, learnt = trusted.stacks[0].layers, trusted.planes.offsets, dict[int, LabelSuperResolution]()
-    if preset.labels is None or layers is None:
+    if preset.label_super_resolution is None or layers is None:
         return learnt
     with run.stage("labels") as tick, serial_torch():
         if not priors:
             return learnt
         counts = trusted.plane_counts
         trainer = LabelTrainer(torch.from_numpy(trusted.slices).to(device), layers, LabelChannels(trusted.segments),
-                               trusted.pitches, trusted.thickness, preset.labels, seed)
+                               trusted.pitches, trusted.thickness, preset.label_super_resolution, seed)
         for number, (count, prior) in enumerate(priors.items()):
             def note(step: int, steps: int, loss: float, done: int = number) -> None:
                 tick(done * steps + step, len(priors) * steps, loss)
 
             context = SliceContext.around(np.flatnonzero(counts == count), offsets, evenly(count), prior.size)
-            taught = trainer.teach(context, prior.on(device), note)
-            if taught is not None:
-                learnt[count] = taught
+            network = trainer.train(context, prior.on(device), note)
+            if network is not None:
+                learnt[count] = network
     return learnt
 
 

@@ -12,7 +12,7 @@ from ..config.names import Backend
 from ..data.geometry import AXES, Axis, Grid, PlaneStack, array_axis
 from ..data.model_space import depth_range
 from ..gaussians.cloud import Gaussians
-from ..labels.segmentation import LabelChannels
+from ..labels.channels import LabelChannels
 from ..model.model import Model
 from ..model.shards import Shard, joined
 from ..rasterizer.modes import MODES
