@@ -67,7 +67,7 @@ class Preset:
         `grid_size` Gaussians along the longest side of the box, blind to the image.
     mode, cutoff: see `rasterizer`.
     in_plane_sigma, depth_sigmas, opacity: see `placement.along_displacement`.
-    refinement_steps: Chebyshev steps on intensities and slopes after training and baking, see `fitting.training.refine`.
+    refinement_steps: Chebyshev steps on intensities and slopes after training and baking, see `training.refine`.
     predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
         trusted slices alone.
     super_resolution: network trained on lines within the slices; None leaves it out of the ensemble.
@@ -118,7 +118,8 @@ _FAST = Preset(
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,
     # Larger networks, trained for longer: what two cores do in some minutes.
-    replace(_FAST, name="balanced", description="Larger networks, trained for longer: some minutes on two cores, seconds on a GPU.",
+    replace(_FAST, name="balanced",
+            description="Larger networks, trained for longer: some minutes on two cores, seconds on a GPU.",
             super_resolution=SuperResolutionConfig(32, 6, steps=3000, batch=128, rate=5e-3, augmentations=2),
             fusion=FusionConfig(24, 2, steps=600, batch=24, rate=2e-3, augmentations=2),
             label_super_resolution=LabelSuperResolutionConfig(32, 4, steps=2000, batch=96, rate=3e-3,

@@ -157,7 +157,8 @@ class _Known:
         motion, numbers = gaps.found.on(device), None
         if gaps.label_priors and gaps.layers is not None and gaps.channels is not None:
             numbers = torch.from_numpy(gaps.channels.numbered(gaps.layers)).to(device)
-        return cls(gaps, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated(gaps.flow_config), numbers,
+        return cls(gaps, torch.from_numpy(gaps.slices).to(device), motion.displacement,
+                   motion.gated(gaps.flow_config), numbers,
                    {count: prior.on(device) for count, prior in gaps.label_priors.items()})
 
     def learnt(self, gap: int, outlines: Boxed) -> Tensor | None:
@@ -171,7 +172,8 @@ class _Known:
 
     def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
         """Where labels are on one trusted slice, and in the gap after it."""
-        layers, channels, planes, config = self.gaps.layers, self.gaps.channels, self.gaps.planes, self.gaps.label_config
+        layers, channels, planes = self.gaps.layers, self.gaps.channels, self.gaps.planes
+        config = self.gaps.label_config
         if layers is None or channels is None:
             return None, None
         on_plane = boxed(channels, [layers[:, plane]], config)
@@ -187,7 +189,8 @@ class _Known:
         device, source = self.slices.device, np.repeat(np.arange(len(planes)), [len(each) for each in copies])
         shifts, sigmas = np.concatenate(copies).T
         images = self.slices[transferred(planes[source], device)]
-        slots = self._slots([on_slice(each, self.gaps.label_config, device) for each in outlines if each is not None], len(planes))
+        slots = self._slots([on_slice(each, self.gaps.label_config, device)
+                             for each in outlines if each is not None], len(planes))
         return _Layers(
             constants(self.gaps.planes.origins[planes[source]] + np.outer(shifts, [0.0, 0.0, 1.0]), device),
             constants(np.log(sigmas), device), images, images.new_zeros(()).expand(*images.shape, 2),

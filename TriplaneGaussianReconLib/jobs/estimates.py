@@ -10,7 +10,7 @@ is empty there are fewer, and it takes less.
   how much was not measured.
 - GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s) with the growth from there to
   512 x 512 x 400, and the share of labels of fifteen real volumes.  Other GPUs are slower.
-- A preset that was not measured is guessed to take as many times as long as `fast` as its networks have more to compute.
+- A preset that was not measured is guessed from the default preset, by how much more its networks compute.
 """
 from __future__ import annotations
 

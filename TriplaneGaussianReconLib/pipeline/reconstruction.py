@@ -165,8 +165,9 @@ def _learnt(trusted: ModelSpaceData, preset: Preset, seed: int, device: torch.de
         hidden = trained[-1]
         priors = {count: prior for count, prior in zip(different, trained, strict=False) if prior is not None}
     with run.stage("arbitration") as tick:
-        ensemble = fit_ensemble(slices, offsets, preset.ensemble, preset.flow, lambda done: tick(round(100 * done), 100), device,
-                                trainer if priors else None, hidden if priors else None)
+        ensemble = fit_ensemble(slices, offsets, preset.ensemble, preset.flow,
+                                lambda done: tick(round(100 * done), 100), device, trainer if priors else None,
+                                hidden if priors else None)
     return priors, ensemble
 
 
@@ -180,7 +181,8 @@ def _fusion(trusted: ModelSpaceData, found: Correspondence, ensemble: EnsembleWe
     with run.stage("fusion") as tick:
         counts = np.unique(trusted.plane_counts).tolist()
         if counts != list(priors) or len(counts) > 1 or not fusion_applies(
-                planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness, preset.fusion, preset.flow):
+                planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness,
+                preset.fusion, preset.flow):
             return None
         (count, prior), = priors.items()
         predictions = predict(planes, trusted.slices, trusted.plane_counts, found, ensemble,

@@ -122,7 +122,7 @@ def mixed(weights: np.ndarray, predictions: Tensor) -> Tensor:
 
 
 def disagreement(predictions: Tensor, neighbourhood: float) -> Tensor:
-    """Spread of predictions [member, ..., row, column] -> [..., row, column], averaged over a neighbourhood (pixels)."""
+    """Spread of predictions [member, ..., row, column], averaged over a neighbourhood (pixels): [..., row, column]."""
     return blurred(predictions.amax(dim=0) - predictions.amin(dim=0), neighbourhood)
 
 

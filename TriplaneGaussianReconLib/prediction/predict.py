@@ -67,7 +67,8 @@ def predict(planes: PlaneStack, slices: np.ndarray, counts: np.ndarray, found: C
     bridged = np.array([count in work.super_resolutions and work.super_resolutions[count].bridges(width)
                         for count, width in zip(counts.tolist(), np.diff(planes.offsets), strict=True)])
     calls = [call for count, is_bridged in np.unique(np.stack([counts, bridged], axis=1), axis=0).tolist()
-             for call in shares(np.flatnonzero((counts == count) & (bridged == is_bridged)), work.memory(count), device)]
+             for call in shares(np.flatnonzero((counts == count) & (bridged == is_bridged)), work.memory(count),
+                                device)]
     result: dict[int, Prediction] = {}
     with serial_torch(), ThreadPoolExecutor(workers(device)) as pool:
         done = pool.map(lambda gaps: work.predictions(gaps, int(counts[gaps[0]]), bool(bridged[gaps[0]])), calls)

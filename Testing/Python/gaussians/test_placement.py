@@ -34,7 +34,8 @@ def stack(depths: np.ndarray | list[float], shape: tuple[int, int] = SHAPE, pixe
 def gaps_of(slices: np.ndarray, depths: list[float], between: tuple[np.ndarray, ...], background: float = -1.0,
             pixel: tuple[float, float] = (1.0, 1.0), found: Correspondence | None = None) -> Gaps:
     predictions = tuple(torch.from_numpy(images) for images in between)
-    return Gaps(stack(depths, slices.shape[1:], pixel), slices, found or correspond(slices, FAST.flow), predictions, background)
+    found = found or correspond(slices, FAST.flow)
+    return Gaps(stack(depths, slices.shape[1:], pixel), slices, found, predictions, background)
 
 
 def placed(gaps: Gaps, depth_range: tuple[float, float] | None = None) -> GaussianParameters:

@@ -9,7 +9,8 @@ from TriplaneGaussianReconLib.labels.occupancy import Occupancies, occupancy
 
 
 def test_occupancy() -> None:
-    np.testing.assert_allclose(occupancy(torch.tensor([-9, -CONFIG.band, 0, CONFIG.band / 2, CONFIG.band, 9]), CONFIG.band), [0, 0, 0.5, 0.75, 1, 1])
+    distances = torch.tensor([-9, -CONFIG.band, 0, CONFIG.band / 2, CONFIG.band, 9])
+    np.testing.assert_allclose(occupancy(distances, CONFIG.band), [0, 0, 0.5, 0.75, 1, 1])
 
 
 def test_slots_are_ordered_and_capped() -> None:

@@ -27,8 +27,8 @@ FAST = PRESETS["fast"]
 PAPER = replace(PRESETS["paper"], training=replace(PRESETS["paper"].training, steps=5))
 # As published: started on a grid that is blind to the image.
 BLIND = replace(PAPER, name="blind", initialization="grid", grid_size=10)
-# Turned or mirrored, slices are read in another order, so a network trained for a few steps is another one from them; where
-# two labels are as good as each other, the other one may win.
+# Turned or mirrored, slices are read in another order, so a network trained for a few steps is another one; where two
+# labels are as good as each other, the other one may win.
 LEARNT_OTHERWISE = 3e-3
 CHEAP = {"fast": FAST, "paper": PAPER, "blind": BLIND}
 # Three labels, the last one in a layer of its own because it overlaps the others.
