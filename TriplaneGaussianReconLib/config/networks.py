@@ -8,11 +8,12 @@ from dataclasses import dataclass
 class OptimizerConfig:
     """Adam and Muon with a rate that rises and then falls along a cosine; see `self_supervised.optimizers`.
 
-    warm_up: share of the steps in which the rate rises to its peak.
-    second_moment: Adam's decay of squared gradients.
-    momentum: Muon's decay of gradients.
-    step_length: of Muon, so that a step changes a number as much as one of Adam's does (Liu et al., 2025).
-    rounds: of the iteration that makes Muon's matrices orthogonal.
+    Attributes:
+        warm_up: share of the steps in which the rate rises to its peak.
+        second_moment: Adam's decay of squared gradients.
+        momentum: Muon's decay of gradients.
+        step_length: of Muon, so that a step changes a number as much as one of Adam's does (Liu et al., 2025).
+        rounds: of the iteration that makes Muon's matrices orthogonal.
     """
 
     warm_up: float = 0.03
@@ -26,12 +27,13 @@ class OptimizerConfig:
 class NetworkConfig:
     """How large a network is, how it is trained and how it is used.
 
-    width, blocks: channels and residual blocks, see `ResidualNetwork`.
-    steps, batch: of the training; a batch has so many patches.
-    rate: the peak rate, see `OptimizerConfig`.
-    augmentations: how many mirrored and transposed copies of its input a trained network is applied to; the result is
-        their mean.  See each kind of `TrainedNetwork`.
-    small_error: errors below this (intensities in [0, 1]) count squared, larger ones by their size (Charbonnier).
+    Attributes:
+        width, blocks: channels and residual blocks, see `ResidualNetwork`.
+        steps, batch: of the training; a batch has so many patches.
+        rate: the peak rate, see `OptimizerConfig`.
+        augmentations: how many mirrored and transposed copies of its input a trained network is applied to; the result
+            is their mean.  See each kind of `TrainedNetwork`.
+        small_error: errors below this (intensities in [0, 1]) count squared, larger ones by their size (Charbonnier).
     """
 
     width: int

@@ -42,10 +42,11 @@ class Triplane:
 class Training:
     """Adam on everything that has a learning rate, all planes in every step.
 
-    learning_rates: field of GaussianParameters -> rate in the field's unit (lengths in pixels), or `field` for the
-        tri-plane.
-    image_loss: `squared`, or `l1_ssim` for 0.8 L1 + 0.4 (1 - SSIM).
-    semantic_loss: weight of the mean squared error of the label occupancies.
+    Attributes:
+        learning_rates: field of GaussianParameters -> rate in the field's unit (lengths in pixels), or `field` for the
+            tri-plane.
+        image_loss: `squared`, or `l1_ssim` for 0.8 L1 + 0.4 (1 - SSIM).
+        semantic_loss: weight of the mean squared error of the label occupancies.
     """
 
     steps: int
@@ -62,20 +63,22 @@ class Preset:
     Each stage gets its part of a preset as an argument.  What a stage's own configuration holds is explained there;
     today's presets differ in little of it.
 
-    name: what users choose.  description: a sentence for them.
-    initialization: `correspondence` places a Gaussian per pixel and gap, tilted along the displacement; `grid` places
-        `grid_size` Gaussians along the longest side of the box, blind to the image.
-    mode, cutoff: see `rasterizer`.
-    in_plane_sigma, depth_sigmas, opacity: see `placement.along_displacement`.
-    refinement_steps: Chebyshev steps on intensities and slopes after training and baking, see `training.refine`.
-    predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
-        trusted slices alone.
-    super_resolution: network trained on lines within the slices; None leaves it out of the ensemble.
-    fusion: network that fuses the predictions pixel by pixel; None takes the super-resolution as it is.
-    label_super_resolution: network trained on labels on lines within the slices, if there are any and there is a
-        super-resolution of the image; None leaves it out.
-    for_comparison: whether it is there to be compared with rather than for use; the panel does not offer it.
-    gap_sampling, flow, labels, ensemble, crossing, expected_error: the configuration of these stages.
+    Attributes:
+        name: what users choose.
+        description: a sentence for them.
+        initialization: `correspondence` places a Gaussian per pixel and gap, tilted along the displacement; `grid`
+            places `grid_size` Gaussians along the longest side of the box, blind to the image.
+        mode, cutoff: see `rasterizer`.
+        in_plane_sigma, depth_sigmas, opacity: see `placement.along_displacement`.
+        refinement_steps: Chebyshev steps on intensities and slopes after training and baking, see `training.refine`.
+        predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
+            trusted slices alone.
+        super_resolution: network trained on lines within the slices; None leaves it out of the ensemble.
+        fusion: network that fuses the predictions pixel by pixel; None takes the super-resolution as it is.
+        label_super_resolution: network trained on labels on lines within the slices, if there are any and there is a
+            super-resolution of the image; None leaves it out.
+        for_comparison: whether it is there to be compared with rather than for use; the panel does not offer it.
+        gap_sampling, flow, labels, ensemble, crossing, expected_error: the configuration of these stages.
     """
 
     name: str

@@ -88,10 +88,10 @@ def estimate(grid: Grid, trusted: Mapping[Axis, Selection], has_labels: bool, pr
 def _cost(preset: Preset, kind: DeviceKind) -> _Cost:
     """Measured, or guessed from that of the default preset."""
     known = _MEASURED[kind]
-    return known[preset.name] if preset.name in known else guessed(preset, known[DEFAULT_PRESET])
+    return known[preset.name] if preset.name in known else _guessed(preset, known[DEFAULT_PRESET])
 
 
-def guessed(preset: Preset, reference: _Cost) -> _Cost:
+def _guessed(preset: Preset, reference: _Cost) -> _Cost:
     """Cost of a preset that was not measured, from that of the default preset."""
     default = preset_named(DEFAULT_PRESET)
     image = (_operations(preset.super_resolution) + _operations(preset.fusion)) / _operations(default.super_resolution)

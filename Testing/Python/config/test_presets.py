@@ -6,16 +6,20 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import FrozenInstanceError, fields, is_dataclass
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from typing import Any
 
 import pytest
 from repository import ROOT
 
+from TriplaneGaussianReconLib.command_line.arguments import build_parser
 from TriplaneGaussianReconLib.config.baseline_presets import INNERGS_STYLE, from_grid
 from TriplaneGaussianReconLib.config.networks import NetworkConfig
 from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS, Preset, preset_named
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.jobs.estimates import estimate
 from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATORS, MEMBERS
 
 EVERY_PRESET = (*PRESETS.values(), INNERGS_STYLE, from_grid())
@@ -50,6 +54,20 @@ def test_each_preset_has_its_own_name_and_description() -> None:
     assert {name: preset.name for name, preset in PRESETS.items()} == {name: name for name in PRESETS}
     assert len({preset.description for preset in EVERY_PRESET}) == len(EVERY_PRESET)
     assert all(name == name.lower() and name.isidentifier() for name in PRESETS)  # the panel makes members of them
+
+
+def test_a_new_preset_can_be_chosen_and_is_explained(monkeypatch: pytest.MonkeyPatch,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    """An entry in PRESETS is all that the command line and the estimate need."""
+    new = replace(PRESETS[DEFAULT_PRESET], name="new", description="For this test alone.")
+    monkeypatch.setitem(PRESETS, "new", new)
+    parser = build_parser()
+    assert parser.parse_args(["reconstruct", "v.nrrd", "--output", "o.nrrd", "--preset", "new"]).preset == "new"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["reconstruct", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(f"{name}: {preset.description}" in shown for name, preset in PRESETS.items())
+    assert not estimate(Grid((64, 64, 64)), {"k": Selection.every(64, 4)}, True, "new", "cpu").is_measured
 
 
 def test_the_default_is_for_use() -> None:
