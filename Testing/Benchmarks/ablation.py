@@ -74,7 +74,7 @@ class Case:
         image = Image(metrics.normalise(image.array), image.grid)
         selection = Selection.every(image.grid.count("k"), step)
         observations = Observations.from_volume(image, {"k": selection})
-        trusted = ModelSpaceData.of(observations, image.grid, preset.model_space)
+        trusted = ModelSpaceData.of(observations, image.grid, preset.model_space, preset.gap_sampling)
         task = reconstruction._learn(trusted, preset, choose(device), 0, StageMonitor())
         return cls(image, selection, observations, task, device)
 

@@ -25,16 +25,21 @@ import cv2
 import numpy as np
 import torch
 
+from TriplaneGaussianReconLib.config.prediction import EnsembleConfig
+from TriplaneGaussianReconLib.config.registration import FlowConfig
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation import metrics
 from TriplaneGaussianReconLib.evaluation.scores import image_scores
 from TriplaneGaussianReconLib.io.readers import read_image
-from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATIONS, Neighbours, candidates
-from TriplaneGaussianReconLib.registration.optical_flow import SMOOTHNESS, correspond, warp
+from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATORS, SLICES_AROUND, member_predictions
+from TriplaneGaussianReconLib.registration.optical_flow import correspond, warp
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
 
 # first, second [row, column] float32 in [0, 1] -> [row, column, 2] pixels (along columns, along rows) such that what
 # lies at x on the first slice lies at x + d on the second.
 OneWay = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+FLOW = FlowConfig()
 
 _NOTHING: Any = None  # the output, which OpenCV is to allocate; its type information does not know that
 _GATE_SHOWN = ("linear", "pchip", "flow", "gated", "flow_cubic", "gated_cubic")
@@ -106,8 +111,8 @@ METHODS: dict[str, OneWay] = {
        for name, preset, smoothness in (("ultrafast", cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST, 20.0),
                                         ("fast", cv2.DISOPTICAL_FLOW_PRESET_FAST, 20.0),
                                         ("medium", cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, 20.0),
-                                        ("medium", cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, SMOOTHNESS),
-                                        ("medium", cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, 2 * SMOOTHNESS))},
+                                        ("medium", cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, FLOW.smoothness),
+                                        ("medium", cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, 2 * FLOW.smoothness))},
     "Farneback, window 15": partial(farneback, levels=3, window=15),
     "Farneback, window 31": partial(farneback, levels=4, window=31),
     "ILK, radius 7": partial(ilk, radius=7),
@@ -131,15 +136,15 @@ def flow_score(case: Case, method: OneWay) -> tuple[float, float]:
 
 
 def gate_scores(case: Case) -> dict[str, float]:
-    """PSNR (dB) of the library's candidates: with and without its confidence."""
+    """PSNR (dB) of the library's interpolators: with and without its confidence."""
     slices, positions = case.slices[case.kept], case.kept.astype(np.float64)
-    found, trusted = correspond(slices).on(torch.device("cpu")), torch.from_numpy(slices)
+    found, trusted = correspond(slices, FLOW).on(torch.device("cpu")), torch.from_numpy(slices)
 
-    def candidate(gap: int, fraction: float, number: int) -> np.ndarray:
-        around = Neighbours.around(np.array([gap]), len(slices))
-        return candidates(trusted, positions, found, around, np.array([fraction]))[number, 0, 0].numpy()
+    def interpolated(gap: int, fraction: float, number: int) -> np.ndarray:
+        context = SliceContext.around(np.array([gap]), positions, np.array([fraction]), SLICES_AROUND)
+        return member_predictions(trusted, found, context, EnsembleConfig().smoothing)[number, 0, 0].numpy()
 
-    return {name: case.psnr(partial(candidate, number=INTERPOLATIONS.index(name))) for name in _GATE_SHOWN}
+    return {name: case.psnr(partial(interpolated, number=INTERPOLATORS.index(name))) for name in _GATE_SHOWN}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -169,8 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\nBlended along the displacement, one slice in {options.keep_every} kept; PSNR in dB\n")
     print(table(["displacement", *names, "mean", "seconds"], rows))
     gate = [gate_scores(case) for case in cases]
-    print("\nCandidates of the library (see `interpolation`), PSNR in dB\n")
-    print(table(["candidate", *names, "mean"],
+    print("\nInterpolators of the library (see `prediction.interpolators`), PSNR in dB\n")
+    print(table(["interpolator", *names, "mean"],
                 [[name, *(f"{scores[name]:.2f}" for scores in gate), f"{np.mean([s[name] for s in gate]):.2f}"]
                  for name in _GATE_SHOWN]))
 

@@ -54,12 +54,12 @@ def shorten_presets() -> None:
 
     What they would learn is tested by itself, and in programs that tests start.
     """
-    def brief(effort: Any) -> Any:
-        return effort and replace(effort, steps=min(effort.steps, 20), width=8, blocks=1, batch=8, views=1)
+    def brief(config: Any) -> Any:
+        return config and replace(config, steps=min(config.steps, 20), width=8, blocks=1, batch=8, augmentations=1)
 
     for name, preset in PRESETS.items():
-        PRESETS[name] = replace(preset, prior=brief(preset.prior), fusion=brief(preset.fusion),
-                                labels=brief(preset.labels))
+        PRESETS[name] = replace(preset, super_resolution=brief(preset.super_resolution), fusion=brief(preset.fusion),
+                                label_super_resolution=brief(preset.label_super_resolution))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

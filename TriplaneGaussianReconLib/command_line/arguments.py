@@ -177,9 +177,8 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
                         "were, instead of as the model shows them; the model itself stays as it is")
     how = parser.add_argument_group("how")
     how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
-                     help="how much is learnt from the slices: "
-                     "fast, under a minute on two cores; balanced, some minutes there and seconds on a GPU; best, half "
-                     "a minute on a GPU, not for a CPU; paper: the method as it was published; default: %(default)s")
+                     help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
+                     + " Default: %(default)s")
     _add_device(how)
 
 

@@ -27,7 +27,7 @@ from ..pipeline.reconstruction import Memory, reconstruct
 from ..runtime.devices import choose
 from .console import note
 
-Effort = TypeVar("Effort", Training, NetworkConfig)
+Effort = TypeVar("Effort", bound=Training | NetworkConfig)
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class PresetMethod:
     def prepare(self) -> None:
         """Import and compile, by reconstructing a tiny volume in few steps, with labels and without."""
         few = replace(self.preset, grid_size=min(self.preset.grid_size, 4), training=_brief(self.preset.training),
-                      prior=self.preset.prior and _brief(self.preset.prior),
+                      super_resolution=self.preset.super_resolution and _brief(self.preset.super_resolution),
                       fusion=self.preset.fusion and _brief(self.preset.fusion),
-                      labels=self.preset.labels and _brief(self.preset.labels))
+                      label_super_resolution=self.preset.label_super_resolution and _brief(
+                          self.preset.label_super_resolution))
         grid = Grid((7, 24, 24))
         random = np.random.default_rng(0).random(grid.shape, np.float32)
         labels = Segmentation.from_labelmap((random > 0.5).astype(np.uint8), grid)

@@ -1,4 +1,4 @@
-"""Variants of the preset `paper` that nobody would use but to compare with; data, as in `presets`."""
+"""Variants of the preset `paper` that serve comparisons alone; data, as in `presets`."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -19,13 +19,15 @@ def without_field(preset: Preset) -> Preset:
 
 
 def from_grid(steps: int = GRID_STEPS) -> Preset:
-    """`paper` from a grid of 42 Gaussians a side that knows nothing of the image, as InnerGS starts."""
+    """`paper` from a grid of 42 Gaussians a side, blind to the image, as InnerGS starts."""
     paper = PRESETS["paper"]
-    return replace(paper, name="grid", initialization="grid", grid_size=42,
+    return replace(paper, name="grid", description="The published method, started from a blind grid.",
+                   initialization="grid", grid_size=42,
                    triplane=replace(paper.triplane, residual_limits=_GRID_LIMITS),
                    training=replace(paper.training, steps=steps, learning_rates=_GRID_RATES))
 
 
 # How InnerGS optimises, in this library's terms: blind start, alpha compositing, trusted slices alone, no tri-plane.
 # It is not their code, whose figures differ (docs/results/paper.md has both).
-INNERGS_STYLE = replace(without_field(from_grid()), name="innergs-style")
+INNERGS_STYLE = replace(without_field(from_grid()), name="innergs-style",
+                        description="The preset paper without its tri-plane, from a blind grid: how InnerGS optimises.")

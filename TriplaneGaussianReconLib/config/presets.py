@@ -1,4 +1,7 @@
-"""Presets are data: what a name such as `fast` stands for, the same on every device."""
+"""Presets are data: what a name such as `fast` stands for, the same on every device.
+
+A new preset is one more entry in `PRESETS`: command line and panel list it with its description.
+"""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -6,27 +9,23 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import InputError
+from .data import GapSamplingConfig
 from .gaussians import ModelSpaceConfig, PlacementConfig, RefinementConfig
+from .labels import LabelConfig
+from .networks import NetworkConfig, OptimizerConfig
+from .prediction import CrossingConfig, EnsembleConfig, ExpectedErrorConfig, FusionConfig
+from .registration import FlowConfig
+from .self_supervised import LabelSuperResolutionConfig, SuperResolutionConfig
+
+__all__ = [
+    "DEFAULT_PRESET", "PRESETS", "Attribute", "CrossingConfig", "EnsembleConfig", "ExpectedErrorConfig",
+    "FeatureFusion", "FlowConfig", "FusionConfig", "GapSamplingConfig", "LabelConfig", "LabelSuperResolutionConfig",
+    "ModelSpaceConfig", "NetworkConfig", "OptimizerConfig", "PlacementConfig", "Preset", "RefinementConfig",
+    "SuperResolutionConfig", "Training", "Triplane", "preset_named",
+]
 
 FeatureFusion = Literal["concatenate", "weighted_sum"]  # of the samples of three planes
 Attribute = Literal["centres", "tilts", "scales", "weights", "intensity", "semantics"]  # that a field may change
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """How large a network is and how long it learns.
-
-    width, blocks: see `ResidualNetwork`.  batch: pieces of the volume per step.  rate: the peak rate, see
-    `optimizers.learn`.  views: how often it looks, each time from another side, to take the mean; see each kind of
-    `TrainedNetwork`.
-    """
-
-    width: int
-    blocks: int
-    steps: int
-    batch: int
-    rate: float
-    views: int = 1
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,11 @@ class Triplane:
 class Training:
     """Adam on everything that has a learning rate, all planes in every step.
 
-    learning_rates: field of GaussianParameters -> rate in the field's unit (lengths in pixels), or `field` for the
-        tri-plane.
-    image_loss: `squared`, or `l1_ssim` for 0.8 L1 + 0.4 (1 - SSIM).
-    semantic_loss: weight of the mean squared error of the label occupancies.
+    Attributes:
+        learning_rates: field of GaussianParameters -> rate in the field's unit (lengths in pixels), or `field` for the
+            tri-plane.
+        image_loss: `squared`, or `l1_ssim` for 0.8 L1 + 0.4 (1 - SSIM).
+        semantic_loss: weight of the mean squared error of the label occupancies.
     """
 
     steps: int
@@ -62,22 +62,32 @@ class Training:
 
 @dataclass(frozen=True)
 class Preset:
-    """Everything that decides about a reconstruction but the observations.
+    """Everything that decides about a reconstruction but the observations, the output grid and the seed.
 
-    initialization: `correspondence` places a Gaussian per pixel and gap, tilted along the displacement; `grid` places
-        `grid_size` Gaussians along the longest side of the box, blind to the image.
-    mode, cutoff: see `rasterizer`.
-    in_plane_sigma, depth_sigmas, opacity: see `placement.along_displacement`.
-    refinement_steps: steps of Chebyshev's iteration on values and slopes, after training.
-    predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
-        trusted slices alone.
-    prior: how much is learnt from lines within the slices; None leaves that candidate out.
-    fusion: how much is learnt about which prediction to believe pixel by pixel; None takes the prior as it is.
-    labels: how much is learnt from labels on lines within the slices, if there are any and there is a prior.
-    model_space, placement, refinement: see each class.
+    Each stage gets its part of a preset as an argument.  What a stage's own configuration holds is explained there;
+    today's presets differ in little of it.
+
+    Attributes:
+        name: what users choose.
+        description: a sentence for them.
+        initialization: `correspondence` places a Gaussian per pixel and gap, tilted along the displacement; `grid`
+            places `grid_size` Gaussians along the longest side of the box, blind to the image.
+        mode, cutoff: see `rasterizer`.
+        in_plane_sigma, depth_sigmas, opacity: see `placement.along_displacement`.
+        refinement_steps: Chebyshev steps on intensities and slopes after training and baking, see `fitting.refine`.
+        predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
+            trusted slices alone.
+        super_resolution: network trained on lines within the slices; None leaves it out of the ensemble.
+        fusion: network that fuses the predictions pixel by pixel; None takes the super-resolution as it is.
+        label_super_resolution: network trained on labels on lines within the slices, if there are any and there is a
+            super-resolution of the image; None leaves it out.
+        for_comparison: whether it is there to be compared with rather than for use; the panel does not offer it.
+        gap_sampling, flow, labels, ensemble, crossing, expected_error, model_space, placement, refinement: the
+            configuration of these stages.
     """
 
     name: str
+    description: str
     initialization: Literal["correspondence", "grid"]
     mode: str
     cutoff: float
@@ -89,38 +99,52 @@ class Preset:
     refinement_steps: int = 0
     predicted_weight: float = 0.0
     grid_size: int = 0
-    prior: NetworkConfig | None = None
-    fusion: NetworkConfig | None = None
-    labels: NetworkConfig | None = None
     model_space: ModelSpaceConfig = ModelSpaceConfig()
     placement: PlacementConfig = PlacementConfig()
     refinement: RefinementConfig = RefinementConfig()
+    super_resolution: SuperResolutionConfig | None = None
+    fusion: FusionConfig | None = None
+    label_super_resolution: LabelSuperResolutionConfig | None = None
+    for_comparison: bool = False
+    gap_sampling: GapSamplingConfig = GapSamplingConfig()
+    flow: FlowConfig = FlowConfig()
+    labels: LabelConfig = LabelConfig()
+    ensemble: EnsembleConfig = EnsembleConfig()
+    crossing: CrossingConfig = CrossingConfig()
+    expected_error: ExpectedErrorConfig = ExpectedErrorConfig()
 
 
 # Gaussians along the displacement, in the mixture that hidden slices ask for.  For everyday use.
 _FAST = Preset(
-    name="fast", initialization="correspondence", mode="normalised", cutoff=12.0,
+    name="fast", description="For everyday use: under a minute on two cores.",
+    initialization="correspondence", mode="normalised", cutoff=12.0,
     in_plane_sigma=0.38, depth_sigmas=(0.3, 0.4),
     triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
                       fusion="concatenate", total_variation=1e-3),
     training=Training(steps=1, learning_rates={"field": 1e-2}),
     refinement_steps=4, predicted_weight=0.5,
-    prior=NetworkConfig(width=24, blocks=4, steps=800, batch=128, rate=5e-3, views=2),
-    labels=NetworkConfig(width=24, blocks=4, steps=1000, batch=96, rate=3e-3))
+    super_resolution=SuperResolutionConfig(width=24, blocks=4, steps=800, batch=128, rate=5e-3, augmentations=2),
+    label_super_resolution=LabelSuperResolutionConfig(width=24, blocks=4, steps=1000, batch=96, rate=3e-3))
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,
-    # More is learnt from the slices: what two cores do in some minutes.
-    replace(_FAST, name="balanced", prior=NetworkConfig(32, 6, steps=3000, batch=128, rate=5e-3, views=2),
-            fusion=NetworkConfig(24, 2, steps=600, batch=24, rate=2e-3, views=2),
-            labels=NetworkConfig(32, 4, steps=2000, batch=96, rate=3e-3, views=2)),
-    # For a GPU: more again.
-    replace(_FAST, name="best", prior=NetworkConfig(96, 8, steps=5000, batch=256, rate=2e-3, views=4),
-            fusion=NetworkConfig(48, 3, steps=2000, batch=48, rate=1e-3, views=8),
-            labels=NetworkConfig(64, 4, steps=4000, batch=128, rate=2e-3, views=4)),
-    # The published model and losses, trained on trusted slices alone.  For comparison; slow.
+    # Larger networks, trained for longer: what two cores do in some minutes.
+    replace(_FAST, name="balanced",
+            description="Larger networks, trained for longer: some minutes on two cores, seconds on a GPU.",
+            super_resolution=SuperResolutionConfig(32, 6, steps=3000, batch=128, rate=5e-3, augmentations=2),
+            fusion=FusionConfig(24, 2, steps=600, batch=24, rate=2e-3, augmentations=2),
+            label_super_resolution=LabelSuperResolutionConfig(32, 4, steps=2000, batch=96, rate=3e-3,
+                                                              augmentations=2)),
+    # For a GPU: larger again.
+    replace(_FAST, name="best", description="The largest networks: half a minute on a GPU, too slow for a CPU.",
+            super_resolution=SuperResolutionConfig(96, 8, steps=5000, batch=256, rate=2e-3, augmentations=4),
+            fusion=FusionConfig(48, 3, steps=2000, batch=48, rate=1e-3, augmentations=8),
+            label_super_resolution=LabelSuperResolutionConfig(64, 4, steps=4000, batch=128, rate=2e-3,
+                                                              augmentations=4)),
+    # The published model and losses, trained on trusted slices alone; slow.
     Preset(
-        name="paper", initialization="correspondence", mode="alpha", cutoff=12.0,
+        name="paper", description="The method as it was published, for comparison.", for_comparison=True,
+        initialization="correspondence", mode="alpha", cutoff=12.0,
         in_plane_sigma=0.5, depth_sigmas=(1.0, 1.2), opacity=0.95,
         triplane=Triplane(residual_limits={"tilts": 0.1, "scales": 0.3, "weights": 1.0, "intensity": 0.1,
                                            "semantics": 0.1},

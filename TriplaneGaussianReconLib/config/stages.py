@@ -53,6 +53,6 @@ def stages_of(preset: Preset, has_labels: bool) -> tuple[Stage, ...]:
         >>> [stage.name for stage in stages_of(PRESETS["paper"], has_labels=True)][:3]
         ['correspondence', 'arbitration', 'prediction']
     """
-    skipped = {"learning": preset.prior is None, "fusion": preset.fusion is None,
-               "labels": preset.labels is None or not has_labels}
+    skipped = {"learning": preset.super_resolution is None, "fusion": preset.fusion is None,
+               "labels": preset.label_super_resolution is None or not has_labels}
     return tuple(stage for stage in STAGES.values() if not skipped.get(stage.name, False))

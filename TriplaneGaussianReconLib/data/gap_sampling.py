@@ -1,48 +1,62 @@
-"""On how many planes a gap between two trusted slices is predicted, and which of them carry Gaussians."""
+"""On how many planes the gap between two trusted slices is predicted, and which of them carry Gaussians."""
 from __future__ import annotations
 
 import numpy as np
 
-# Gaps of fewer pixels than this are predicted half-way alone.
-TWO_LAYERS_FROM = 2.5
-# So many slices of the output in a gap are predicted where they lie.  Otherwise three planes do: four or six would all
-# have to carry Gaussians, one for every voxel of the output.
-PREDICTED = (2, 5, 7)
-# By what share of a gap's width they may miss the planes that are predicted for them.
-OFF = 0.01
-# Slices of the output closer than this (pixels) are finer than anything that could be predicted.
-FINE = 0.7
+from ..config.data import GapSamplingConfig
 
 
-def plane_counts(widths: np.ndarray, pixel: float, step: float) -> np.ndarray:
-    """(gap,) how many planes are predicted, evenly spaced, inside gaps of `widths` mm.
+def plane_counts(widths: np.ndarray, pixel: float, step: float, config: GapSamplingConfig) -> np.ndarray:
+    """Number of planes, evenly spaced, on which each gap is predicted.
 
-    One in narrow gaps and three in wide ones; where PREDICTED slices of the output lie in a gap, these.
+    One in narrow gaps and three in wide ones; where one of `config.exact_counts` slices of the output lie in a gap,
+    these.
 
-    pixel: mm.  step: mm, from one slice of the output to the next; a slice lies on the first trusted one.
+    Args:
+        widths: (gap,) mm.
+        pixel: mm, the smaller side of a pixel of the slices.
+        step: mm, from one slice of the output to the next; one of them lies on the first trusted slice.
+        config: what counts as narrow, and which counts are exact.
+
+    Returns:
+        (gap,) int.
+
+    Example:
+        >>> plane_counts(np.array([2.0, 3.0, 4.0]), 1.0, 1.0, GapSamplingConfig())
+        array([1, 2, 3])
     """
     # A gap of just so many pixels counts as wide on every computer, however its width is rounded.
-    counts = np.where(widths < (1.0 - 1e-6) * TWO_LAYERS_FROM * pixel, 1, 3)
-    for count in PREDICTED if step > FINE * pixel else ():
-        counts[np.abs(widths - (count + 1) * step) < OFF * widths] = count
+    counts = np.where(widths < (1.0 - 1e-6) * config.narrow_below * pixel, 1, 3)
+    for count in config.exact_counts if step > config.finest_step * pixel else ():
+        counts[np.abs(widths - (count + 1) * step) < config.tolerance * widths] = count
     return counts
 
 
 def evenly(planes: int) -> np.ndarray:
-    """(planes,) fractions of a gap's width at which so many planes lie."""
+    """Fractions of a gap's width at which `planes` evenly spaced planes lie: (planes,) in (0, 1).
+
+    Example:
+        >>> evenly(3)
+        array([0.25, 0.5 , 0.75])
+    """
     fractions: np.ndarray = np.arange(1, planes + 1) / (planes + 1)
     return fractions
 
 
 def layer_stride(planes: int) -> int:
-    """From one plane that carries Gaussians to the next, of so many planes; the first and the last do.
+    """Step from one plane that carries Gaussians to the next, of `planes` planes; the first and the last do.
 
-    A layer follows a linear course in depth, from the plane before it to the one after: every other plane suffices
+    Intensities of a layer are linear in depth, from the plane before it to the one after: every other plane suffices
     where their number is odd.
     """
     return 2 if planes % 2 else 1
 
 
 def layer_count(planes: int) -> int:
-    """How many of so many planes carry Gaussians."""
+    """Number of layers of Gaussians among `planes` planes.
+
+    Example:
+        >>> [layer_count(planes) for planes in (1, 2, 3, 5)]
+        [1, 2, 2, 3]
+    """
     return -(-planes // layer_stride(planes))

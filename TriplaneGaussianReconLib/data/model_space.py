@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..config.data import GapSamplingConfig
 from ..config.gaussians import ModelSpaceConfig
 from ..errors import InputError
 from .gap_sampling import plane_counts
@@ -63,6 +64,7 @@ class ModelSpaceData:
         thickness: mm, of the slices of the primary stack.
         step: mm, from one slice of the output to the next; a pixel where the output's slices do not lie on those of
             the primary stack.
+        gap_sampling: On how many planes gaps are predicted.
     """
 
     frame: np.ndarray
@@ -73,11 +75,12 @@ class ModelSpaceData:
     pixel: float
     thickness: float
     step: float
+    gap_sampling: GapSamplingConfig
 
     @property
     def plane_counts(self) -> np.ndarray:
-        """(gap,) number of planes on which each gap is predicted."""
-        return plane_counts(np.diff(self.planes.offsets), self.pixel, self.step)
+        """(gap,) on how many planes each gap is predicted."""
+        return plane_counts(np.diff(self.planes.offsets), self.pixel, self.step, self.gap_sampling)
 
     @property
     def pitches(self) -> tuple[float, float]:
@@ -95,13 +98,15 @@ class ModelSpaceData:
         return self.stacks[0].image
 
     @classmethod
-    def of(cls, observations: Observations, output_grid: Grid, config: ModelSpaceConfig) -> ModelSpaceData:
+    def of(cls, observations: Observations, output_grid: Grid, config: ModelSpaceConfig,
+           gap_sampling: GapSamplingConfig) -> ModelSpaceData:
         """Bring `observations` into the model's frame and units.
 
         Args:
             observations: What was seen.
             output_grid: Where the result is wanted.
             config: What decides about units and output slices.
+            gap_sampling: On how many planes gaps are predicted.
 
         Raises:
             InputError: If two slices of the primary stack coincide.
@@ -125,7 +130,8 @@ class ModelSpaceData:
         return cls(frame, intensity, stacks, observations.segments,
                    np.stack([everything.min(axis=0), everything.max(axis=0)]), pixel,
                    observations.stacks[0].thickness or pixel,
-                   _output_step(output_grid, to_local, float(planes.offsets[0]), config.slice_tolerance) or pixel)
+                   _output_step(output_grid, to_local, float(planes.offsets[0]), config.slice_tolerance) or pixel,
+                   gap_sampling)
 
     def near(self, slab: Slab) -> ModelSpaceData:
         """Return the data of `slab` and its halo; at the stack's own ends the box stays as it is."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..data.intensity import IntensityScale
 from ..data.model_space import ModelSpaceStack, depth_of_pixels
-from ..labels.segmentation import LabelChannels
+from ..labels.channels import LabelChannels
 from ..rendering.planes import image_of
 
 

@@ -81,7 +81,8 @@ class PreparedSlab:
             predictions = predict(trusted.planes, trusted.slices, trusted.plane_counts, correspondence, task.ensemble,
                                   lambda done: tick(round(100 * done), 100), device, task.priors, task.fusion)
             if len(trusted.stacks) > 1:
-                predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]])
+                predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]],
+                                        task.preset.crossing)
         preset = task.preset
         with stage("initialization"):
             if preset.initialization == "grid":
@@ -90,7 +91,8 @@ class PreparedSlab:
             else:
                 layers = trusted.stacks[0].layers if has_labels else None
                 gaps = Gaps(trusted.planes, trusted.slices, correspondence, tuple(p.images for p in predictions),
-                            trusted.intensity.background, layers, task.channels, task.label_priors)
+                            trusted.intensity.background, layers, task.channels, task.label_priors, preset.labels,
+                            preset.flow)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                            (float(trusted.box[0, 2]), float(trusted.box[1, 2])), preset.placement,
                                            device)
@@ -170,7 +172,7 @@ class PreparedSlab:
             predicted = torch.stack([p.images[len(p.images) // 2] for p in core[indices]]).cpu().numpy()
             expected = torch.stack([p.expected_error for p in core[indices]]).cpu().numpy()
             apart = np.abs(image_of(raster, scale) - scale.to_input(predicted))
-            errors.append(coarsened(expected * np.float32(scale.scale) + apart))
+            errors.append(coarsened(expected * np.float32(scale.scale) + apart, self.task.preset.expected_error))
         return np.concatenate(errors)
 
 

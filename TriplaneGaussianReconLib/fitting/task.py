@@ -11,7 +11,7 @@ from ..config.presets import Preset
 from ..data.gap_sampling import layer_count
 from ..data.model_space import ModelSpaceData
 from ..gaussians.triplane import TriplaneField
-from ..labels.segmentation import MOST_SLOTS, LabelChannels
+from ..labels.channels import LabelChannels
 from ..prediction.ensemble import EnsembleWeights
 from ..prediction.fusion import LearnedFusion
 from ..rasterizer.modes import MODES
@@ -76,7 +76,8 @@ class Task:
         """(gap,) memory that fitting takes for each gap, with a Gaussian on every pixel."""
         planes, counts = self.trusted.planes, self.trusted.plane_counts
         layers = np.array([layer_count(count) for count in counts])
-        return fitting_bytes(planes.rows * planes.columns, layers, counts, MOST_SLOTS if self.trusted.segments else 0)
+        return fitting_bytes(planes.rows * planes.columns, layers, counts,
+                             self.preset.labels.most_slots if self.trusted.segments else 0)
 
     def initial_field(self) -> TriplaneField:
         """Return the tri-plane field before training, on the CPU; the same for the same seed."""

@@ -12,9 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..config.gaussians import PlacementConfig
+from ..config.labels import LabelConfig
+from ..config.registration import FlowConfig
 from ..data.gap_sampling import evenly, layer_count, layer_stride
 from ..data.geometry import PlaneStack
-from ..labels.segmentation import Boxed, LabelChannels, Occupancies, between, boxed, on_slice
+from ..labels.channels import LabelChannels
+from ..labels.occupancy import Occupancies
+from ..labels.shape_interpolation import between, on_slice
+from ..labels.signed_distance import Boxed, boxed
 from ..registration.optical_flow import Correspondence
 from ..runtime.image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
 from ..runtime.memory import placement_bytes
@@ -37,6 +42,7 @@ class Gaps:
         layers: [layer, plane, row, column] label values, or None.
         channels: Which channel is which label, or None.
         label_priors: Number of predictions in a gap -> network that finds labels in such gaps.
+        label_config, flow_config: Of the preset.
     """
 
     planes: PlaneStack
@@ -47,6 +53,8 @@ class Gaps:
     layers: np.ndarray | None = None
     channels: LabelChannels | None = None
     label_priors: Mapping[int, LabelSuperResolution] = field(default_factory=dict)
+    label_config: LabelConfig = LabelConfig()
+    flow_config: FlowConfig = FlowConfig()
 
 
 def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float], opacity: float,
@@ -163,7 +171,8 @@ class _Source:
         motion, numbers = gaps.correspondence.on(device), None
         if gaps.label_priors and gaps.layers is not None and gaps.channels is not None:
             numbers = torch.from_numpy(gaps.channels.numbered(gaps.layers)).to(device)
-        return cls(gaps, config, torch.from_numpy(gaps.slices).to(device), motion.displacement, motion.gated(), numbers,
+        return cls(gaps, config, torch.from_numpy(gaps.slices).to(device), motion.displacement,
+                   motion.gated(gaps.flow_config), numbers,
                    {count: prior.on(device) for count, prior in gaps.label_priors.items()})
 
     def network_distances(self, gap: int, outlines: Boxed) -> Tensor | None:
@@ -178,14 +187,15 @@ class _Source:
     def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
         """Where labels are on one trusted slice, and in the gap after it."""
         layers, channels, planes = self.gaps.layers, self.gaps.channels, self.gaps.planes
+        config = self.gaps.label_config
         if layers is None or channels is None:
             return None, None
-        on_plane = boxed(channels, [layers[:, plane]])
+        on_plane = boxed(channels, [layers[:, plane]], config)
         if plane + 1 == len(planes):
             return on_plane, None
         pixel = min(np.linalg.norm(planes.column_step[:2]), np.linalg.norm(planes.row_step[:2]))
         width = float((planes.offsets[plane + 1] - planes.offsets[plane]) / pixel)
-        return on_plane, boxed(channels, [layers[:, plane], layers[:, plane + 1]], width)
+        return on_plane, boxed(channels, [layers[:, plane], layers[:, plane + 1]], config, width)
 
     def copied(self, planes: np.ndarray, copies: Sequence[Sequence[tuple[float, float]]],
                outlines: Sequence[Boxed | None]) -> _Layers:
@@ -193,7 +203,8 @@ class _Source:
         device, source = self.slices.device, np.repeat(np.arange(len(planes)), [len(copy) for copy in copies])
         shifts, sigmas = np.concatenate(copies).T
         images = self.slices[transferred(planes[source], device)]
-        slots = self._slots([on_slice(boxes, device) for boxes in outlines if boxes is not None], len(planes))
+        slots = self._slots([on_slice(boxes, self.gaps.label_config, device)
+                              for boxes in outlines if boxes is not None], len(planes))
         return _Layers(
             constants(self.gaps.planes.origins[planes[source]] + np.outer(shifts, [0.0, 0.0, 1.0]), device),
             constants(np.log(sigmas), device), images, images.new_zeros(()).expand(*images.shape, 2),
@@ -220,7 +231,7 @@ class _Source:
         shift = on_layers(gated)
         rise = warped(after, shift, step) - warped(before, shift, -step)
         labels = [label for gap, boxes in zip(numbers, outlines, strict=True) if boxes is not None
-                  for label in between(boxes, self.full[gap], self.gated[gap], inner,
+                  for label in between(boxes, self.full[gap], self.gated[gap], inner, self.gaps.label_config,
                                        self.network_distances(int(gap), boxes))]
         channels, values, label_trends = self._slots(labels, len(here))
         return _Layers(
@@ -239,7 +250,8 @@ class _Source:
         if not labels:
             none = self.slices.new_zeros(layers, pixels, 0)
             return none.int(), none, none
-        channels, values, trends = zip(*(on_layer.slots(pixels) for on_layer in labels), strict=True)
+        channels, values, trends = zip(*(
+            on_layer.slots(pixels, self.gaps.label_config.most_slots) for on_layer in labels), strict=True)
         return torch.stack(channels), torch.stack(values), torch.stack(trends)
 
 

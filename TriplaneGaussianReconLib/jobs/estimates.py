@@ -4,12 +4,13 @@ Both estimates are straight lines: a constant, mostly for learning, and a part t
 There is about one Gaussian per pixel of each trusted slice and of each layer in a gap.  Empty regions have fewer, and
 take less.
 
-- CPU, two cores: `fast` was fitted to cubes of 64 to 160 voxels a side (0.2 to 3 million Gaussians, with labels and
-  without), which the line matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64
-  and 160) and one with two labels (64), `paper` through two cubes (64 and 96).  What labels add to `paper`, and all of
-  `best`, is a guess.  How much faster more cores are was not measured.
-- GPU, an NVIDIA H200: the line goes through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s), with the growth from
-  there to 512 x 512 x 400 and the share that labels took in fifteen real volumes.  Other GPUs are slower.
+- CPU, two cores: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million Gaussians, labels or none), which it
+  matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64 and 160 voxels) and one
+  with two labels (64), `paper` through two (64 and 96); what labels add to that is a guess.  More cores are faster, by
+  how much was not measured.
+- GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s) with the growth from there to
+  512 x 512 x 400, and the share of labels of fifteen real volumes.  Other GPUs are slower.
+- A preset that was not measured is guessed from the default preset, by how much more its networks compute.
 """
 from __future__ import annotations
 
@@ -19,11 +20,12 @@ from typing import Literal
 
 import numpy as np
 
+from ..config.data import GapSamplingConfig
+from ..config.presets import DEFAULT_PRESET, NetworkConfig, Preset, preset_named
 from ..data.gap_sampling import layer_count, plane_counts
 from ..data.geometry import AXES, Axis, Grid
 from ..data.observations import closest_first
 from ..data.selection import Selection
-from ..errors import InputError
 
 DeviceKind = Literal["cpu", "cuda"]
 
@@ -42,10 +44,10 @@ class _Cost:
     memory: float = 1.0
 
 
-_SECONDS: dict[DeviceKind, dict[str, _Cost]] = {
+_MEASURED: dict[DeviceKind, dict[str, _Cost]] = {
     "cpu": {"fast": _Cost(15.8, 19.8, 7.0), "balanced": _Cost(233.0, 64.0, 12.0),
-            # `balanced`, times how much more its networks have to compute.
-            "best": _Cost(9000.0, 900.0, 300.0, is_measured=False), "paper": _Cost(9.4, 5.0, 22.0, memory=2.2)},
+            "best": _Cost(9000.0, 900.0, 300.0, is_measured=False),  # a guess from what its networks compute
+            "paper": _Cost(9.4, 5.0, 22.0, memory=2.2)},
     "cuda": {"fast": _Cost(1.4, 1.2, 0.15), "balanced": _Cost(6.4, 1.3, 0.2), "best": _Cost(28.0, 4.0, 0.3),
              "paper": _Cost(0.5, 0.5, 0.6, memory=2.2)},
 }
@@ -85,21 +87,43 @@ def estimate(grid: Grid, trusted: Mapping[Axis, Selection], has_labels: bool, pr
     Raises:
         InputError: There is no such preset.
     """
-    if preset not in _SECONDS[kind]:
-        raise InputError(f"Unknown preset '{preset}'. Choose one of {', '.join(_SECONDS[kind])}.")
-    cost, millions = _SECONDS[kind][preset], gaussians(grid, trusted) / 1e6
+    chosen = preset_named(preset)
+    cost, millions = _cost(chosen, kind), gaussians(grid, trusted, chosen.gap_sampling) / 1e6
     seconds = cost.fixed + cost.labels * has_labels + cost.per_million * millions
     host, gpu = ((base + millions * 1e6 * cost.memory * (each + labelled * has_labels))
                  for base, each, labelled in (_HOST_BYTES[kind], _GPU_BYTES))
     return Estimate(seconds, int(host), int(gpu) if kind == "cuda" else 0, cost.is_measured)
 
 
-def gaussians(grid: Grid, trusted: Mapping[Axis, Selection]) -> int:
-    """Return how many Gaussians a volume without empty regions has."""
+def _cost(preset: Preset, kind: DeviceKind) -> _Cost:
+    """Measured, or guessed from that of the default preset."""
+    known = _MEASURED[kind]
+    return known[preset.name] if preset.name in known else _guessed(preset, known[DEFAULT_PRESET])
+
+
+def _guessed(preset: Preset, reference: _Cost) -> _Cost:
+    """Cost of a preset that was not measured, from that of the default preset."""
+    default = preset_named(DEFAULT_PRESET)
+    image = (_operations(preset.super_resolution) + _operations(preset.fusion)) / _operations(default.super_resolution)
+    labels = _operations(preset.label_super_resolution) / _operations(default.label_super_resolution)
+    drawn = (preset.training.steps + preset.refinement_steps) / (default.training.steps + default.refinement_steps)
+    return _Cost(max(image, 0.1) * reference.fixed, max(labels, 0.1) * reference.labels,
+                 max(drawn, 1.0) * reference.per_million, is_measured=False)
+
+
+def _operations(network: NetworkConfig | None) -> float:
+    """What training it takes, in proportion: multiplications in its blocks."""
+    if network is None:
+        return 0.0
+    return float(network.steps * network.batch * network.blocks * network.width ** 2)
+
+
+def gaussians(grid: Grid, trusted: Mapping[Axis, Selection], gap_sampling: GapSamplingConfig) -> int:
+    """Return how many Gaussians there are where nothing is empty."""
     axis = closest_first(grid, trusted)[0]
     number = AXES.index(axis)
     pixel = min(step for n, step in enumerate(grid.spacing) if n != number)
     step = grid.spacing[number]
-    counts = plane_counts(np.diff(trusted[axis].indices) * step, pixel, step)
+    counts = plane_counts(np.diff(trusted[axis].indices) * step, pixel, step, gap_sampling)
     layers = len(trusted[axis]) + sum(map(layer_count, counts.tolist()))
     return layers * (grid.shape[0] * grid.shape[1] * grid.shape[2] // grid.count(axis))

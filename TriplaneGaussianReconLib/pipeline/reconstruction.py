@@ -27,7 +27,7 @@ from ..fitting.residual import Residual
 from ..fitting.slab import FittedSlab
 from ..fitting.slab_fitting import Fitting
 from ..fitting.task import Task
-from ..labels.segmentation import LabelChannels
+from ..labels.channels import LabelChannels
 from ..model.model import IntensityScale, Model
 from ..model.shards import ShardStore
 from ..prediction.ensemble import EnsembleWeights, fit_ensemble, hidden_slice_task
@@ -126,7 +126,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     selected, memory = choose(device), memory or Memory()
     monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments)))
     with serial_opencv():
-        trusted = ModelSpaceData.of(observations, output_grid, preset.model_space)
+        trusted = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling)
         previews = Previews(preview, trusted, output_grid) if preview else None
         task = _learn(trusted, preset, selected, seed, monitor, previews)
         fitting = Fitting(task, _slabs(task, selected, memory), selected, device == "auto", monitor)
@@ -141,7 +141,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
 def _learn(trusted: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor,
            previews: Previews | None = None) -> Task:
     """Find what is the same for all slabs: displacements between slices, and networks that were trained on them."""
-    correspondence = _correspondence(trusted, monitor)
+    correspondence = _correspondence(trusted, preset, monitor)
     priors, ensemble = _on_device_or_cpu(lambda device: _ensemble(trusted, preset, seed, device, monitor),
                                          selected.device)
     if previews is not None:
@@ -161,7 +161,7 @@ def _learn(trusted: ModelSpaceData, preset: Preset, selected: SelectedDevice, se
                 label_priors, preset, seed)
 
 
-def _correspondence(trusted: ModelSpaceData, monitor: StageMonitor) -> Correspondence:
+def _correspondence(trusted: ModelSpaceData, preset: Preset, monitor: StageMonitor) -> Correspondence:
     """Find how structures move from each slice to the next."""
     slices = trusted.slices
     found = Correspondence(np.empty((len(slices) - 1, *slices.shape[1:], 2), np.float32),
@@ -169,7 +169,7 @@ def _correspondence(trusted: ModelSpaceData, monitor: StageMonitor) -> Correspon
     with monitor.stage("correspondence") as tick:
         for first in range(0, len(slices) - 1, _GAPS_AT_A_TIME):
             tick(first, len(slices) - 1)
-            some = correspond(np.clip(slices[first:first + _GAPS_AT_A_TIME + 1], 0.0, 1.0))
+            some = correspond(np.clip(slices[first:first + _GAPS_AT_A_TIME + 1], 0.0, 1.0), preset.flow)
             found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
             found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
     return found
@@ -180,21 +180,22 @@ def _ensemble(trusted: ModelSpaceData, preset: Preset, seed: int, device: torch.
     """Train a network for each number of planes in a gap on lines within the slices, and weigh the interpolators."""
     slices, offsets = trusted.slices, trusted.planes.offsets
     trainer, hidden, priors = None, None, dict[int, SuperResolution]()
-    if preset.prior is not None:
+    if preset.super_resolution is not None:
         counts = trusted.plane_counts
         different = np.unique(counts).tolist()
         trainer = Trainer(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
-                          preset.prior, seed)
+                          preset.super_resolution, seed)
         training_tasks = [(trainer.context(np.flatnonzero(counts == count), evenly(count)), 1.0) for count in different]
         if any(len(trainer.only_trainable(context).planes) for context, _ in training_tasks):
-            training_tasks.append(hidden_slice_task(trainer))  # else there is nothing to judge
+            training_tasks.append(hidden_slice_task(trainer, preset.ensemble))  # else there is nothing to judge
         with monitor.stage("learning") as tick:
-            taught = train_all(trainer, training_tasks, tick)
-        hidden = taught[-1]
-        priors = {count: prior for count, prior in zip(different, taught, strict=False) if prior is not None}
+            trained = train_all(trainer, training_tasks, tick)
+        hidden = trained[-1]
+        priors = {count: prior for count, prior in zip(different, trained, strict=False) if prior is not None}
     with monitor.stage("arbitration") as tick:
-        ensemble = fit_ensemble(slices, offsets, lambda done: tick(round(100 * done), 100), device,
-                                trainer if priors else None, hidden if priors else None)
+        ensemble = fit_ensemble(slices, offsets, preset.ensemble, preset.flow,
+                                lambda done: tick(round(100 * done), 100), device, trainer if priors else None,
+                                hidden if priors else None)
     return priors, ensemble
 
 
@@ -208,7 +209,8 @@ def _fusion(trusted: ModelSpaceData, correspondence: Correspondence, ensemble: E
     with monitor.stage("fusion") as tick:
         counts = np.unique(trusted.plane_counts).tolist()
         if counts != list(priors) or len(counts) > 1 or not fusion_applies(
-                planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness):
+                planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness,
+                preset.fusion, preset.flow):
             return None
         (count, prior), = priors.items()
         predictions = predict(planes, trusted.slices, trusted.plane_counts, correspondence, ensemble,
@@ -217,29 +219,30 @@ def _fusion(trusted: ModelSpaceData, correspondence: Correspondence, ensemble: E
         dense = torch.cat([slices[:-1, None], torch.stack([p.images for p in predictions])], dim=1).flatten(0, 1)
         pitch = float(np.diff(planes.offsets).mean()) / (count + 1)
         return learn_fusion(torch.cat([dense, slices[-1:]]), count + 1, (pitch, *trusted.pitches), prior.on(device),
-                            preset.fusion, seed, lambda step, steps, loss: tick(steps + 9 * step, 10 * steps, loss))
+                            preset.fusion, preset.flow, preset.ensemble.smoothing, seed,
+                            lambda step, steps, loss: tick(steps + 9 * step, 10 * steps, loss))
 
 
 def _label_priors(trusted: ModelSpaceData, priors: Mapping[int, SuperResolution], preset: Preset, seed: int,
                   device: torch.device, monitor: StageMonitor) -> dict[int, LabelSuperResolution]:
     """Train networks on the labels of lines within the slices, one for each number of planes in a gap."""
     layers, offsets, learnt = trusted.stacks[0].layers, trusted.planes.offsets, dict[int, LabelSuperResolution]()
-    if preset.labels is None or layers is None:
+    if preset.label_super_resolution is None or layers is None:
         return learnt
     with monitor.stage("labels") as tick, serial_torch():
         if not priors:
             return learnt
         counts = trusted.plane_counts
         trainer = LabelTrainer(torch.from_numpy(trusted.slices).to(device), layers, LabelChannels(trusted.segments),
-                               trusted.pitches, trusted.thickness, preset.labels, seed)
+                               trusted.pitches, trusted.thickness, preset.label_super_resolution, seed)
         for number, (count, prior) in enumerate(priors.items()):
             def note(step: int, steps: int, loss: float, done: int = number) -> None:
                 tick(done * steps + step, len(priors) * steps, loss)
 
             context = SliceContext.around(np.flatnonzero(counts == count), offsets, evenly(count), prior.size)
-            taught = trainer.teach(context, prior.on(device), note)
-            if taught is not None:
-                learnt[count] = taught
+            network = trainer.train(context, prior.on(device), note)
+            if network is not None:
+                learnt[count] = network
     return learnt
 
 

@@ -1,4 +1,4 @@
-"""How far to trust the result: the expected absolute error anywhere between the trusted slices."""
+"""The expected absolute error of the result, anywhere between the trusted slices."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Errors vary slowly; one value per so many pixels keeps the model small.
-COARSENESS = 4
+from ..config.prediction import ExpectedErrorConfig
+
+# These two belong to the model file, as what the values in it mean: no preset changes them.
 # How steeply the error rises towards the middle of a gap: a quarter of the way through it is 0.81 of that in the
 # middle, measured on eight public volumes with every fourth slice kept.
 RISE = 0.3
@@ -22,10 +23,12 @@ FARTHEST = 4.0
 class ExpectedError:
     """Expected absolute error half-way through each gap, falling to `at_trusted` on the trusted slices.
 
-    middle: [gap, coarse row, coarse column] float32, input units.
-    offsets: (plane,) mm, the trusted slices along the model's depth axis, ascending.
-    origin: (2,) mm, the centre of the first coarse cell; step: (2,) mm between cells; both x (columns), y (rows).
-    at_trusted: mean absolute residual on the trusted slices, input units.
+    Attributes:
+        middle: [gap, coarse row, coarse column] float32, input units.
+        offsets: (plane,) mm, the trusted slices along the model's depth axis, ascending.
+        origin: (2,) mm, the centre of the first coarse cell, x (columns) and y (rows).
+        step: (2,) mm between cells, likewise.
+        at_trusted: mean absolute residual on the trusted slices, input units.
     """
 
     middle: np.ndarray
@@ -35,21 +38,30 @@ class ExpectedError:
     at_trusted: float
 
     @classmethod
-    def from_fine(cls, middle: np.ndarray, offsets: np.ndarray, pixel: np.ndarray, at_trusted: float) -> ExpectedError:
-        """Average [gap, row, column] errors with pixels of size `pixel` (2,) mm, the first centred on x = y = 0."""
-        return cls.from_coarse(coarsened(middle), middle.shape[1:], offsets, pixel, at_trusted)
-
-    @classmethod
     def from_coarse(cls, coarse: np.ndarray, shape: Sequence[int], offsets: np.ndarray, pixel: np.ndarray,
                     at_trusted: float) -> ExpectedError:
-        """As `from_fine`, from what `coarsened` made of errors of `shape` (rows, columns)."""
+        """From errors that were averaged by `coarsened`.
+
+        Args:
+            coarse: [gap, coarse row, coarse column] errors half-way through each gap, input units.
+            shape: (rows, columns) before they were averaged.
+            offsets: (plane,) mm.
+            pixel: (2,) mm, size of a pixel along x and y; the first is centred on x = y = 0.
+            at_trusted: input units.
+        """
         step = np.array([shape[1] / coarse.shape[2], shape[0] / coarse.shape[1]]) * pixel
         return cls(coarse, offsets, 0.5 * (step - pixel), step, at_trusted)
 
     def at(self, points: Tensor) -> Tensor:
-        """Expected absolute error at `points` (..., 3) mm in the model's frame; input units, float32, on their device.
+        """Expected absolute error at any points.
 
         Beyond the first and last trusted slice it keeps growing with the distance, from the value of the nearest gap.
+
+        Args:
+            points: (..., 3) mm in the model's frame.
+
+        Returns:
+            (...) float32 in input units, on the device of `points`.
         """
         depth, offsets = points[..., 2].contiguous(), torch.from_numpy(self.offsets).to(points)
         gap = (torch.searchsorted(offsets, depth, right=True) - 1).clamp(0, len(self.middle) - 1)
@@ -74,7 +86,7 @@ class ExpectedError:
                 + y * ((1 - x) * flat[next_line + column] + x * flat[next_line + beside]))
 
 
-def coarsened(errors: np.ndarray) -> np.ndarray:
-    """Average [gap, row, column] errors over COARSENESS x COARSENESS pixels, or nearly."""
-    rows, columns = (max(1, round(n / COARSENESS)) for n in errors.shape[1:])
+def coarsened(errors: np.ndarray, config: ExpectedErrorConfig) -> np.ndarray:
+    """Average errors [gap, row, column] over squares of about `config.coarseness` pixels a side."""
+    rows, columns = (max(1, round(n / config.coarseness)) for n in errors.shape[1:])
     return np.stack([cv2.resize(error, (columns, rows), interpolation=cv2.INTER_AREA) for error in errors])

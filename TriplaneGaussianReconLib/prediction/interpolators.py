@@ -1,13 +1,12 @@
-"""Candidate predictions of what lies between two trusted slices.
+"""The members of the ensemble: what each predicts between two trusted slices.
 
-Most candidates are a simple, well-understood way to fill a gap: straight through or along the displacement, from two
-or from four slices, gated by confidence or not, sharp or smoothed; the last one is what `line_prior` learnt.  None wins
-on every volume; `ensemble` finds out which to believe on the volume at hand.
+Most are simple, well-understood interpolators: straight through or along the displacement, from two or from four
+slices, gated by confidence or not, sharp or smoothed.  The last member is the super-resolution network.  None is best
+on every volume; `ensemble` weights them for the volume at hand.
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -16,82 +15,59 @@ from torch import Tensor
 
 from ..registration.optical_flow import Motion
 from ..runtime.image_operations import as_shift, blurred, constants, pixel_centres, sampled, transferred
+from ..self_supervised.slice_context import SliceContext
 
-INTERPOLATIONS = ("linear", "pchip", "cubic", "flow", "flow_cubic", "gated", "gated_cubic", "straight_smooth",
-                  "gated_smooth")
-CANDIDATES = (*INTERPOLATIONS, "prior")
-# Standard deviation (pixels) of the smoothed candidates.  Where detail cannot be predicted, smooth is nearer the truth.
-SMOOTHING = 0.7
-# A slice that is missing counts as so many gap widths away, where it has no say in any spline.
+INTERPOLATORS = ("linear", "pchip", "cubic", "flow", "flow_cubic", "gated", "gated_cubic", "straight_smooth",
+                 "gated_smooth")
+MEMBERS = (*INTERPOLATORS, "super_resolution")
+# Number of slices around a gap that the interpolators use.
+SLICES_AROUND = 4
+# A missing slice counts as so many gap widths away, where it has no influence on any spline.
 FAR = 1e9
 
 
-@dataclass(frozen=True)
-class Neighbours:
-    """The slices that the candidates look at, for several gaps: two on either side of each.
-
-    planes: (gap, 4) numbers of slices; where there is no outer one the inner one stands twice.
-    motions: (gap, 3) numbers of the displacements between each two of them; the gap's own where one is missing.
-    """
-
-    planes: np.ndarray
-    motions: np.ndarray
-
-    @classmethod
-    def around(cls, gaps: np.ndarray, count: int, step: int = 1) -> Neighbours:
-        """The neighbours of gaps, each between slices gap and gap + step of `count`, at multiples of `step`.
-
-        A displacement has the number of the slice before it.
-        """
-        planes = gaps[:, None] + step * np.arange(-1, 3)
-        inner = planes[:, [1, 1, 2, 2]]
-        planes = np.where((planes >= 0) & (planes < count), planes, inner)
-        return cls(planes, np.where(planes[:, :3] < planes[:, 1:], planes[:, :3], inner[:, :1]))
-
-    @property
-    def known(self) -> np.ndarray:
-        """(gap, 2) bool: whether there is an outer slice, before the gap and after it."""
-        return self.planes[:, ::2] < self.planes[:, 1::2]
-
-
 def working_memory(planes: int, pixels: int) -> int:
-    """Bytes that `candidates` and those who judge them need per gap, predicted on `planes` planes of `pixels`."""
+    """Bytes that `member_predictions` and its callers need per gap, predicted on `planes` planes of `pixels`."""
     return (90 * planes + 100) * pixels
 
 
-def candidates(slices: Tensor, positions: np.ndarray, found: Motion, around: Neighbours, fractions: np.ndarray,
-               learnt: Tensor | None = None) -> Tensor:
-    """Predict gaps at `fractions` of their widths by every candidate.
+def member_predictions(slices: Tensor, found: Motion, context: SliceContext, smoothing: float,
+                       super_resolved: Tensor | None = None) -> Tensor:
+    """Predict gaps by every member of the ensemble.
 
-    slices: [plane, row, column] float32 in [0, 1], on the same device as `found`.  positions: (plane,) mm, ascending.
-    around: the gaps, as numbers of `slices` and of the displacements in `found`.  fractions: (gap, n), or (n,) for all.
-    learnt: [gap, n, row, column], what the prior says, if there is one.
-    Returns [candidate, gap, n, row, column] float32 in the order of CANDIDATES, on that device; without a prior it has
-    the INTERPOLATIONS alone.
+    Args:
+        slices: [plane, row, column] float32 in [0, 1], on the same device as `found`.
+        found: displacement and confidence; `context.motions` are numbers of its gaps.
+        context: the gaps, the four slices around each, and the planes wanted.
+        smoothing: standard deviation of the smoothed interpolators, pixels.
+        super_resolved: [gap, T, row, column], what the super-resolution network predicts, if there is one.
+
+    Returns:
+        [member, gap, T, row, column] float32 in the order of `MEMBERS`, on that device; without `super_resolved` it has
+        the `INTERPOLATORS` alone.
     """
-    fractions = np.broadcast_to(fractions, (len(around.planes), np.shape(fractions)[-1]))
-    knots = _knots(positions, around)
+    fractions, knots, has_outer = context.fractions, _knots(context), context.has_outer
     linear = np.stack([1.0 - fractions, fractions], axis=1)
     weights = constants(np.concatenate([linear, _hermite(fractions), _cubic_spline(knots, fractions),
-                                        _along_motion(knots, around.known, fractions)], axis=1), slices.device)
+                                        _along_motion(knots, has_outer, fractions)], axis=1), slices.device)
     of_linear, of_pchip, of_cubic, of_flow_cubic = weights[..., None, None].split([2, 4, 4, 4], dim=1)
 
-    values = slices[transferred(around.planes, slices.device)]
+    values = slices[transferred(context.planes, slices.device)]
     still = values[:, :, None].unbind(1)
-    moved = _displaced(values, found, around, fractions)
-    count = len(INTERPOLATIONS) if learnt is None else len(CANDIDATES)
+    moved = _displaced(values, found, context)
+    count = len(INTERPOLATORS) if super_resolved is None else len(MEMBERS)
     result = slices.new_empty(count, *fractions.shape, *slices.shape[1:])
     straight, displaced, gated, smooth = result[:2], result[3:5], result[5:7], result[7:9]
     _mix(of_linear, still[1:3], straight[0])
-    _mix(of_pchip, (still[1], *_pchip_slopes(values, knots, around.known), still[2]), straight[1])
+    _mix(of_pchip, (still[1], *_pchip_slopes(values, knots, has_outer), still[2]), straight[1])
     _mix(of_cubic, still, result[2])
     _mix(of_linear, moved[1:3], displaced[0])
     _mix(of_flow_cubic, moved, displaced[1])
-    gate = found.confidence[transferred(around.motions[:, 1], slices.device)][:, None]
+    gate = found.confidence[transferred(context.motions[:, 1], slices.device)][:, None]
     torch.add(gate * displaced, (1 - gate) * straight, out=gated)
-    smooth[:] = blurred(torch.stack([straight[0], gated[0]]), SMOOTHING)
-    if learnt is not None:
-        result[-1] = learnt
+    smooth[:] = blurred(torch.stack([straight[0], gated[0]]), smoothing)
+    if super_resolved is not None:
+        result[-1] = super_resolved
     return result
 
 
@@ -102,11 +78,11 @@ def _mix(weights: Tensor, images: Sequence[Tensor], out: Tensor) -> None:
         out += weights[:, number] * image
 
 
-def _knots(positions: np.ndarray, around: Neighbours) -> np.ndarray:
+def _knots(context: SliceContext) -> np.ndarray:
     """(gap, 4) where the slices lie, on a scale on which the gap goes from 0 to 1."""
-    where = positions[around.planes]
+    where = context.positions
     knots: np.ndarray = (where - where[:, 1:2]) / (where[:, 2:3] - where[:, 1:2])
-    knots[:, ::3] = np.where(around.known, knots[:, ::3], [-FAR, FAR])
+    knots[:, ::3] = np.where(context.has_outer, knots[:, ::3], [-FAR, FAR])
     return knots
 
 
@@ -127,28 +103,29 @@ def _hermite(fractions: np.ndarray) -> np.ndarray:
     return np.stack([(2 * t - 3) * t ** 2 + 1, ((t - 2) * t + 1) * t, (t - 1) * t ** 2, (3 - 2 * t) * t ** 2], axis=1)
 
 
-def _along_motion(knots: np.ndarray, known: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+def _along_motion(knots: np.ndarray, has_outer: np.ndarray, fractions: np.ndarray) -> np.ndarray:
     """(gap, 4, n): weights of four slices, followed along the displacement, in a cubic with central slopes.
 
     Where a slice is missing the slope is that across the gap.
     """
     farther_before, first, second, farther_after = np.eye(4)
-    at_first = np.where(known[:, :1], (second - farther_before) / (1.0 - knots[:, :1]), second - first)
-    at_second = np.where(known[:, 1:], (farther_after - first) / knots[:, 3:], second - first)
+    at_first = np.where(has_outer[:, :1], (second - farther_before) / (1.0 - knots[:, :1]), second - first)
+    at_second = np.where(has_outer[:, 1:], (farther_after - first) / knots[:, 3:], second - first)
     ends = np.broadcast_to([[first], [second]], (2, *at_first.shape))
     weights: np.ndarray = np.einsum("gkn,kgs->gsn", _hermite(fractions),
                                     np.stack([ends[0], at_first, at_second, ends[1]]))
     return weights
 
 
-def _pchip_slopes(values: Tensor, knots: np.ndarray, known: np.ndarray) -> tuple[Tensor, ...]:
+def _pchip_slopes(values: Tensor, knots: np.ndarray, has_outer: np.ndarray) -> tuple[Tensor, ...]:
     """Slopes per gap width [gap, 1, row, column] at either end of each gap of the monotone cubic (Fritsch and Butland)
     through `values` [gap, 4, row, column]."""
     widths = np.diff(knots)
     rises = values.diff(dim=1) / constants(widths, values.device)[..., None, None]
     slopes = _slopes_inside(rises, widths)
-    if not known.all():
-        slopes = torch.where(transferred(known, values.device)[..., None, None], slopes, _slopes_at_ends(rises, widths))
+    if not has_outer.all():
+        is_inside = transferred(has_outer, values.device)[..., None, None]
+        slopes = torch.where(is_inside, slopes, _slopes_at_ends(rises, widths))
     return slopes[:, :, None].unbind(1)
 
 
@@ -170,21 +147,21 @@ def _slopes_at_ends(rises: Tensor, widths: np.ndarray) -> Tensor:
     return torch.where(slopes * inner > 0, torch.where(steep, 3 * inner, slopes), 0.0)
 
 
-def _displaced(values: Tensor, found: Motion, around: Neighbours, fractions: np.ndarray) -> tuple[Tensor, ...]:
-    """Follow the displacement from every pixel of the planes at `fractions` to the four slices of `values` [gap, 4,
-    row, column]: what is found there, four times [gap, n, row, column]."""
+def _displaced(values: Tensor, found: Motion, context: SliceContext) -> tuple[Tensor, ...]:
+    """Follow the displacement from every pixel of the wanted planes to the four slices of `values` [gap, 4, row,
+    column]: what is found there, four times [gap, T, row, column]."""
     device = values.device
 
     def shifts(motions: np.ndarray) -> Tensor:
         return as_shift(found.displacement[transferred(motions, device)])
 
     rows, columns = values.shape[-2:]
-    shift = shifts(around.motions[:, 1])[:, None]
-    before = pixel_centres(rows, columns, device) - constants(fractions, device)[..., None, None, None] * shift
+    shift = shifts(context.motions[:, 1])[:, None]
+    before = pixel_centres(rows, columns, device) - constants(context.fractions, device)[..., None, None, None] * shift
     at = torch.stack([before, before + shift], dim=1)
     first, second = _sampled(values[:, 1:3, None], at)[:, :, 0].unbind(1)
     # Outside of the gap the displacement of the next gap is followed on.
-    onwards = shifts(around.motions[:, ::2]) * constants([-1.0, 1.0], device)[:, None, None, None]
+    onwards = shifts(context.motions[:, ::2]) * constants([-1.0, 1.0], device)[:, None, None, None]
     at += _sampled(onwards.movedim(-1, 2), at, "bilinear").movedim(2, -1)
     farther_before, farther_after = _sampled(values[:, ::3, None], at)[:, :, 0].unbind(1)
     return farther_before, first, second, farther_after

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..config.prediction import CrossingConfig
 from ..data.gap_sampling import evenly
 from ..data.geometry import PlaneStack
-from ..registration.optical_flow import Correspondence
+from ..registration.optical_flow import Correspondence, Motion
 from ..runtime.image_operations import CPU, blurred, constants
 from ..runtime.threads import serial_torch, shares, workers
 from ..self_supervised.slice_context import SliceContext
@@ -20,19 +21,19 @@ from ..self_supervised.super_resolution import SuperResolution
 from .ensemble import EnsembleWeights
 from .fusion import LearnedFusion, features
 from .fusion import working_memory as fusion_memory
-from .interpolators import Neighbours, candidates, working_memory
+from .interpolators import SLICES_AROUND, member_predictions, working_memory
 
 NONE: Mapping[int, SuperResolution] = MappingProxyType({})
-# How far (pixels, standard deviation) a correction by a crossing slice reaches.
-CORRECTION_REACH = 1.0
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The space between two trusted slices.
+    """What is expected between two trusted slices, in the model's frame and units, on one device.
 
-    planes: where the n images lie, evenly spaced inside the gap.  images: [n, row, column].
-    expected_error: [row, column], half-way through the gap.  All in the model's frame and units, on one device.
+    Attributes:
+        planes: where the n images lie, evenly spaced inside the gap.
+        images: [n, row, column].
+        expected_error: [row, column], half-way through the gap.
     """
 
     planes: PlaneStack
@@ -42,62 +43,100 @@ class Prediction:
 
 def predict(planes: PlaneStack, slices: np.ndarray, counts: np.ndarray, found: Correspondence,
             ensemble: EnsembleWeights, tick: Callable[[float], None], device: torch.device = CPU,
-            priors: Mapping[int, SuperResolution] = NONE, fusion: LearnedFusion | None = None) -> list[Prediction]:
-    """Predict every gap of `slices` [plane, row, column].
+            super_resolutions: Mapping[int, SuperResolution] = NONE, fusion: LearnedFusion | None = None
+            ) -> list[Prediction]:
+    """Predict every gap of a stack.
 
-    counts: (gap,) on how many planes, evenly spaced.  priors: by the number of planes in a gap, those that have learnt
-    to bridge such gaps.  fusion: what takes their place, if that was learnt.  device: where the work is done and the
-    predictions stay.  Many gaps are worked on at a time; the result depends on how many by rounding alone (1e-6 of the
-    range, with a prior on the CPU).
+    Many gaps are worked on at a time; the result depends on how many by rounding alone (1e-6 of the range, with a
+    network on the CPU).
+
+    Args:
+        planes: of the stack.
+        slices: [plane, row, column] float32 in [0, 1].
+        counts: (gap,) on how many planes each is predicted, evenly spaced.
+        found: displacement across the gaps.
+        ensemble: how the members are mixed.
+        tick: called with the fraction done, may raise to stop.
+        device: where the work is done and the predictions stay.
+        super_resolutions: by the number of planes in a gap, the networks trained for such gaps.
+        fusion: what takes their place, if that was trained.
     """
-    positions = planes.offsets
-    trusted, motion = torch.from_numpy(slices).to(device), found.on(device)
-    priors, fusion = {count: prior.on(device) for count, prior in priors.items()}, fusion and fusion.on(device)
-    bridged = np.array([count in priors and priors[count].bridges(width)
-                        for count, width in zip(counts.tolist(), np.diff(positions), strict=True)])
-
-    def learnt(gaps: np.ndarray, fractions: np.ndarray, prior: SuperResolution) -> Tensor:
-        if fusion is None:
-            return prior.predict(trusted, SliceContext.around(gaps, positions, fractions, prior.size))
-        return fusion.fuse(features(trusted, positions, motion, gaps, fractions, prior))
-
-    def several(gaps: np.ndarray) -> list[Prediction]:
-        """Those of gaps that all have the same number of planes, and all a prior or none."""
-        count = int(counts[gaps[0]])
-        fractions = evenly(count)
-        taught = learnt(gaps, fractions, priors[count]) if bridged[gaps[0]] else None
-        by_candidate = candidates(trusted, positions, motion, Neighbours.around(gaps, len(slices)), fractions, taught)
-        errors = ensemble.expected_error(by_candidate[:, :, count // 2])
-        ways = fractions[:, None] * (planes.origins[gaps + 1] - planes.origins[gaps])[:, None]
-        return [Prediction(replace(planes, origins=origins), *each) for origins, *each in zip(
-            planes.origins[gaps, None] + ways, ensemble.mixture(by_candidate), errors, strict=True)]
-
-    needed = working_memory if fusion is None else fusion_memory
-    calls = [call for count, taught in np.unique(np.stack([counts, bridged], axis=1), axis=0).tolist()
-             for call in shares(np.flatnonzero((counts == count) & (bridged == taught)),
-                                needed(count, slices[0].size), device)]
+    work = _Work(planes, torch.from_numpy(slices).to(device), found.on(device), ensemble,
+                 {count: network.on(device) for count, network in super_resolutions.items()},
+                 fusion.on(device) if fusion is not None else None)
+    bridged = np.array([count in work.super_resolutions and work.super_resolutions[count].bridges(width)
+                        for count, width in zip(counts.tolist(), np.diff(planes.offsets), strict=True)])
+    calls = [call for count, is_bridged in np.unique(np.stack([counts, bridged], axis=1), axis=0).tolist()
+             for call in shares(np.flatnonzero((counts == count) & (bridged == is_bridged)), work.memory(count),
+                                device)]
     result: dict[int, Prediction] = {}
     with serial_torch(), ThreadPoolExecutor(workers(device)) as pool:
-        for gaps, predictions in zip(calls, pool.map(several, calls), strict=True):
+        done = pool.map(lambda gaps: work.predictions(gaps, int(counts[gaps[0]]), bool(bridged[gaps[0]])), calls)
+        for gaps, predictions in zip(calls, done, strict=True):
             tick(len(result) / len(counts))
             result.update(zip(gaps.tolist(), predictions, strict=True))
     return [result[gap] for gap in range(len(counts))]
 
 
-def corrected(predictions: list[Prediction], crossing: Sequence[tuple[PlaneStack, np.ndarray]]) -> list[Prediction]:
-    """Correct the predictions where trusted slices of other orientations cross them.
+@dataclass(frozen=True)
+class _Work:
+    """A stack on a device, and all that predicts its gaps; as the arguments of `predict`."""
 
-    crossing: (planes, pixels [plane, row, column]) per further stack.  On a crossed pixel the observed value replaces
-    the prediction; around it the residual fades (normalised convolution).
+    planes: PlaneStack
+    slices: Tensor
+    motion: Motion
+    ensemble: EnsembleWeights
+    super_resolutions: Mapping[int, SuperResolution]
+    fusion: LearnedFusion | None
+
+    def memory(self, count: int) -> int:
+        """Bytes needed per gap that is predicted on `count` planes."""
+        pixels = self.slices[0].numel()
+        return (working_memory(count, pixels) if self.fusion is None
+                else fusion_memory(count, pixels, self.fusion.config))
+
+    def predictions(self, gaps: np.ndarray, count: int, is_bridged: bool) -> list[Prediction]:
+        """Those of gaps that all have `count` planes, and that networks bridge or do not bridge."""
+        planes, fractions = self.planes, evenly(count)
+        super_resolved = self._super_resolved(gaps, fractions, self.super_resolutions[count]) if is_bridged else None
+        context = SliceContext.around(gaps, planes.offsets, fractions, SLICES_AROUND)
+        by_member = member_predictions(self.slices, self.motion, context, self.ensemble.config.smoothing,
+                                       super_resolved)
+        errors = self.ensemble.expected_error(by_member[:, :, count // 2])
+        ways = fractions[:, None] * (planes.origins[gaps + 1] - planes.origins[gaps])[:, None]
+        return [Prediction(replace(planes, origins=origins), *each) for origins, *each in zip(
+            planes.origins[gaps, None] + ways, self.ensemble.mixture(by_member), errors, strict=True)]
+
+    def _super_resolved(self, gaps: np.ndarray, fractions: np.ndarray, network: SuperResolution) -> Tensor:
+        """[gap, T, row, column]: super-resolution, or the fusion of it with the interpolators."""
+        positions = self.planes.offsets
+        if self.fusion is None:
+            return network.predict(self.slices, SliceContext.around(gaps, positions, fractions, network.size))
+        return self.fusion.fuse(features(self.slices, positions, self.motion, gaps, fractions, network,
+                                         self.fusion.config, self.ensemble.config.smoothing))
+
+
+def corrected(predictions: list[Prediction], crossing: Sequence[tuple[PlaneStack, np.ndarray]],
+              config: CrossingConfig) -> list[Prediction]:
+    """Correct predictions where trusted slices of other orientations cross them.
+
+    On a crossed pixel the observed value replaces the prediction; around it the residual fades (normalised
+    convolution).
+
+    Args:
+        predictions: of all gaps.
+        crossing: (planes, pixels [plane, row, column]) per further stack.
+        config: how far a correction reaches.
     """
     points = np.concatenate([planes.points().reshape(-1, 3) for planes, _ in crossing])
     values = np.concatenate([pixels.ravel() for _, pixels in crossing])
     order = np.argsort(points[:, 2], kind="stable")
     points, values = points[order], values[order]
-    return [_corrected(prediction, points, values) for prediction in predictions]
+    return [_corrected(prediction, points, values, config) for prediction in predictions]
 
 
-def _corrected(prediction: Prediction, points: np.ndarray, values: np.ndarray) -> Prediction:
+def _corrected(prediction: Prediction, points: np.ndarray, values: np.ndarray, config: CrossingConfig) -> Prediction:
+    """Correct one prediction by the `values` observed at `points` (n, 3) mm, ascending in z."""
     planes, images = prediction.planes, prediction.images.clone()
     half = 0.5 * (planes.offsets[1] - planes.offsets[0]) if len(planes) > 1 else 0.5 * float(
         np.linalg.norm(planes.column_step))
@@ -111,6 +150,6 @@ def _corrected(prediction: Prediction, points: np.ndarray, values: np.ndarray) -
         sums = [np.bincount(pixels, weights, minlength=size) for weights in (None, values[near][inside])]
         count, total = constants(np.reshape(sums, (2, planes.rows, planes.columns)), images.device)
         residual = total - count * images[number]
-        correction = blurred(residual, CORRECTION_REACH) / (blurred(count, CORRECTION_REACH) + 0.05)
+        correction = blurred(residual, config.reach) / (blurred(count, config.reach) + config.fading)
         images[number] = torch.where(count > 0, total / count.clamp(min=1.0), images[number] + correction)
     return replace(prediction, images=images)

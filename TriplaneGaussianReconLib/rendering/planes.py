@@ -13,7 +13,7 @@ from ..data.geometry import PlaneStack
 from ..data.intensity import IntensityScale
 from ..data.model_space import depth_range
 from ..gaussians.cloud import Gaussians
-from ..labels.segmentation import LabelChannels
+from ..labels.channels import LabelChannels
 from ..model.model import Model
 from ..model.shards import Shard, joined
 from ..rasterizer.modes import MODES

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..config.names import Backend
 from ..data.geometry import AXES, Axis, Grid, array_axis
 from ..data.model_space import depth_range
-from ..labels.segmentation import LabelChannels
+from ..labels.channels import LabelChannels
 from ..model.model import Model
 from ..model.shards import Shard
 from ..runtime import memory

@@ -1,4 +1,4 @@
-"""Pieces of neighbouring lines across borders of labels, drawn at random: what a network learns from to find labels."""
+"""Patches of neighbouring lines across borders of labels, on which a network is trained to find labels in gaps."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,23 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.presets import NetworkConfig
+from ..config.self_supervised import LabelSuperResolutionConfig
 from .patches import Lines
-from .super_resolution import MOST_SLICES, SuperResolution, bridged
-
-# Labels are learnt from as often as this power of the number of their border pixels says: large ones need not be seen
-# as often, and all count the same in the end.
-FREQUENCY = 0.5
-# Borders that teach lie between the two lines on either side of the gap, or so many gap widths beyond.
-BEYOND = 0.1
+from .super_resolution import SuperResolution, filled
 
 
 @dataclass(frozen=True)
 class Borders:
     """Pixels that have another label beside them, those of one channel after those of another.
 
-    numbers: [layer, plane, row, column] as of `LabelChannels.numbered`.  places: (pixel, 4) layer, plane, row, column.
-    counts: (channel,) how many pixels; channels without any are left out.
+    Attributes:
+        numbers: [layer, plane, row, column] as of `LabelChannels.numbered`.
+        places: (pixel, 4) layer, plane, row, column.
+        counts: (channel,) how many pixels; channels without any are left out.
     """
 
     numbers: np.ndarray
@@ -32,8 +28,8 @@ class Borders:
     counts: np.ndarray
 
     @classmethod
-    def of(cls, numbers: np.ndarray) -> Borders:
-        """All borders in at most MOST_SLICES slices."""
+    def of(cls, numbers: np.ndarray, most_slices: int) -> Borders:
+        """All borders in at most `most_slices` slices."""
         border = np.zeros(numbers.shape, bool)
         for axis in (-2, -1):
             first, second = (np.moveaxis(border, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
@@ -41,24 +37,30 @@ class Borders:
             first |= differ
             second |= differ
         planes = np.flatnonzero(border.any(axis=(0, 2, 3)))
-        if len(planes) > MOST_SLICES:
-            planes = planes[np.linspace(0, len(planes) - 1, MOST_SLICES).round().astype(int)]
+        if len(planes) > most_slices:
+            planes = planes[np.linspace(0, len(planes) - 1, most_slices).round().astype(int)]
         places = np.argwhere(border[:, planes])
         places[:, 1] = planes[places[:, 1]]
         channel = numbers[tuple(places.T)]
         return cls(numbers, places[np.argsort(channel, kind="stable")], np.unique(channel, return_counts=True)[1])
 
-    def drawn(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """[*shape, 4] places, of all channels by FREQUENCY."""
+    def draw(self, shape: tuple[int, ...], frequency: float, generator: torch.Generator) -> Tensor:
+        """[*shape, 4] random places; channels are drawn in proportion to a power `frequency` of their counts."""
         counts = torch.from_numpy(self.counts)
-        which = torch.multinomial(counts.double() ** FREQUENCY, int(np.prod(shape)), True, generator=generator)
+        which = torch.multinomial(counts.double() ** frequency, int(np.prod(shape)), True, generator=generator)
         within = torch.rand(len(which), generator=generator, dtype=torch.float64) * counts[which]
         return torch.from_numpy(self.places)[(counts.cumsum(0) - counts)[which] + within.long()].reshape(*shape, 4)
 
 
-class Drawn(NamedTuple):
-    """What is read in every step, [step, piece] each: which gap and channel; places (S + T) of the lines, pixels; first
-    pixel of the image and of the labels; pixels along and across lines."""
+class LabelPatches(NamedTuple):
+    """Where the patches of every step lie, [step, patch] each.
+
+    Attributes:
+        gap, channel: which ones.
+        places: [.., S + T] of the lines, pixels.
+        image, labels: number of the first pixel of either.
+        along, across: steps in pixels along a line, and from line to line.
+    """
 
     gap: Tensor
     channel: Tensor
@@ -70,19 +72,29 @@ class Drawn(NamedTuple):
 
 
 class LabelPatchSampler:
-    """Pieces of neighbouring lines across borders of labels, drawn at random before learning begins: the same on every
-    device.  `prior` predicts the image on the lines wanted."""
+    """Patches of neighbouring lines across borders of labels, drawn at random before training begins: the same on every
+    device.
+    """
 
-    def __init__(self, lines: Lines, borders: Borders, prior: SuperResolution, effort: NetworkConfig,
-                 generator: torch.Generator) -> None:
-        self.lines, self.prior = lines, prior.network
+    def __init__(self, lines: Lines, borders: Borders, super_resolution: SuperResolution,
+                 config: LabelSuperResolutionConfig, generator: torch.Generator) -> None:
+        """Draw all patches of a training.
+
+        Args:
+            lines: from which they are taken.
+            borders: on which they lie.
+            super_resolution: predicts the image on the lines wanted.
+            config: number of steps, patches per step, how often each label is drawn.
+            generator: of random numbers, on the CPU.
+        """
+        self.lines, self.super_resolution = lines, super_resolution.network
         self.numbers = torch.from_numpy(borders.numbers).to(lines.device).flatten()
-        self.drawn = self._drawn(borders, (effort.steps, effort.batch), generator)
+        self.patches = self._draw(borders, config, generator)
 
-    def _drawn(self, borders: Borders, shape: tuple[int, int], generator: torch.Generator) -> Drawn:
-        """Draw where the pieces of every step lie, and in which directions they are read."""
-        lines, length = self.lines, len(self.lines.pixel)
-        places = borders.drawn(shape, generator).to(lines.device)
+    def _draw(self, borders: Borders, config: LabelSuperResolutionConfig, generator: torch.Generator) -> LabelPatches:
+        """Where the patches of every step lie, and in which directions they are read."""
+        lines, length, shape = self.lines, len(self.lines.pixel), (config.steps, config.batch)
+        places = borders.draw(shape, config.frequency, generator).to(lines.device)
         layer, plane, row, column = places.unbind(dim=-1)
         random = torch.rand(5, *shape, generator=generator).to(lines.device)
         axis, gap, turns = ((count * share).long()
@@ -91,7 +103,7 @@ class LabelPatchSampler:
         on, beside = torch.where(axis == 0, torch.stack([row, column]), torch.stack([column, row]))
         width, most = lines.widths[axis, gap], lines.counts[axis] - 1
         # The first of the two lines on either side of the gap, rounded: labels are not defined between pixels.
-        first = on - ((1.0 + 2.0 * BEYOND) * random[3] - BEYOND) * width
+        first = on - ((1.0 + 2.0 * config.beyond) * random[3] - config.beyond) * width
         first = first.clamp(min=0.0).minimum((most - width).clamp(min=0.0)).round()
         at = lines.places(axis, gap, first + 0.5 * width, backwards)
         at = at.clamp(min=0.0).minimum(most[..., None].float())
@@ -101,12 +113,19 @@ class LabelPatchSampler:
         planes, rows, columns = lines.shape
         image, labels = ((stack * planes + plane) * rows * columns + start for stack in (axis, layer))
         channel = self.numbers[((layer * planes + plane) * rows + row) * columns + column]
-        return Drawn(gap, channel, at, image, labels, torch.where(mirrored, -along, along), across)
+        return LabelPatches(gap, channel, at, image, labels, torch.where(mirrored, -along, along), across)
 
     def at(self, step: Tensor) -> tuple[Tensor, ...]:
-        """Of a step (1,): masks and images of lines [piece, S, pixel], predicted images and true masks of those wanted
-        [piece, T, pixel], fractions [piece, T, 1], conditions (piece, S + T) and channels (piece,)."""
-        gap, channel, places, image, labels, along, across = (column[step][0] for column in self.drawn)
+        """The patches of one step.
+
+        Args:
+            step: (1,) its number.
+
+        Returns:
+            Masks and images of lines [patch, S, pixel], predicted images and true masks of those wanted [patch, T,
+            pixel], fractions [patch, T, 1], conditions (patch, S + T) and channels (patch,).
+        """
+        gap, channel, places, image, labels, along, across = (column[step][0] for column in self.patches)
         lines, size = self.lines, self.lines.size
         inside = along[:, None, None] * lines.pixel
         lower, upper, nearest = ((across[:, None] * each.long())[:, :, None] + inside
@@ -116,5 +135,5 @@ class LabelPatchSampler:
         images = torch.lerp(before, after, places.frac()[:, :size, None])
         fractions, conditions = lines.fractions[gap][:, :, None], lines.conditions[gap]
         with torch.no_grad():
-            predicted = bridged(self.prior, images, fractions, conditions)
+            predicted = filled(self.super_resolution, images, fractions, conditions)
         return masks[:, :size], images, predicted, masks[:, size:], fractions, conditions, channel

@@ -1,13 +1,13 @@
-"""What a volume's own labels teach about labels between the trusted slices: a prior learnt along lines.
+"""Self-supervised super-resolution of labels, trained on labels along lines within the slices.
 
-As `line_prior` does for the image: a small network learns, within the trusted slices, to restore the labels of in-plane
-lines from lines as far apart as the slices are, and then does the same through-plane.  It sees one label at a time, as
-a mask, with the image on the same lines and the predicted image in between.  All labels share it, told apart by one
-offset each: the borders of many teach more than those of each, thin ones included, and segments may overlap.
+As `super_resolution` does for the image: a small network is trained to restore the labels of in-plane lines from lines
+as far apart as the slices are, and is then applied through-plane.  It sees one label at a time, as a mask, with the
+image on the same lines and the predicted image in between.  All labels share it, told apart by one offset each: many
+borders train it better than the few of one label, thin labels included, and segments may overlap.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,49 +15,52 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..config.presets import NetworkConfig
-from ..labels.segmentation import Boxed, LabelChannels
+from ..config.self_supervised import LabelSuperResolutionConfig
+from ..labels.channels import LabelChannels
+from ..labels.signed_distance import Boxed
 from ..runtime.image_operations import constants, transferred
+from .augmentation import of_lines
 from .label_patches import Borders, LabelPatchSampler
 from .networks import BridgingNetwork, ResidualNetwork
-from .optimizers import learn
+from .optimizers import minimise
 from .patches import Lines
-from .slice_context import SliceContext, turned
-from .super_resolution import KERNEL, SuperResolution
+from .slice_context import SliceContext, reversed_conditions
+from .super_resolution import SuperResolution, Tick
 
-# Slices thicker than this (pixels) are averages; labels within them say too little about labels across them.
-THICKEST = 2.0
-# Signed distance (pixels) where the slices on either side of a gap agree, before anything is learnt.
-AGREED = 4.0
-# Odds grow by this factor, as a natural logarithm, with every pixel of signed distance.
-STEEPNESS = 1.5
-# Intensities in [0, 1] are stretched and shifted to about [-1, 3], as far apart as masks of -1 and 1.
-STRETCH, SHIFT = 4.0, -1.0
-# Pixels that the network looks at in one call.
+# Pixels that the network is applied to in one call.
 PIXELS_AT_A_TIME = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSuperResolution(BridgingNetwork):
-    """A network that has learnt to find labels in gaps.
+    """A network trained to find labels in gaps; for its augmentations see `augmentation.of_lines`.
 
-    views: as those of `SuperResolution`.  channels: how many there are, see `LabelChannels.count`.
+    Attributes:
+        channels: number of channels, see `LabelChannels.count`.
     """
 
+    config: LabelSuperResolutionConfig
     channels: int
 
-    def distances(self, slices: Tensor, numbers: Tensor, predicted: Tensor, stencil: SliceContext, outlines: Boxed
+    def distances(self, slices: Tensor, numbers: Tensor, predicted: Tensor, context: SliceContext, outlines: Boxed
                   ) -> Tensor:
-        """[T, pixel] signed distances (pixels) on the wanted planes of a gap, at the pixels of the boxes of `outlines`.
+        """Signed distances to labels on the wanted planes of a gap.
 
-        slices: [plane, row, column] on the network's device.  numbers: [layer, plane, row, column] there, see
-        `numbered`.  predicted: [T, row, column], the image on the wanted planes.  stencil: of this gap alone.
+        Args:
+            slices: [plane, row, column] on the network's device.
+            numbers: [layer, plane, row, column] there, see `LabelChannels.numbered`.
+            predicted: [T, row, column], the image on the wanted planes.
+            context: of this gap alone.
+            outlines: in whose boxes distances are wanted.
+
+        Returns:
+            [T, pixel] pixels, positive inside; all boxes one after another.
         """
         device, columns = slices.device, slices.shape[-1]
-        planes = transferred(stencil.planes[0], device)
-        seen = _stretched(torch.cat([slices[planes], predicted])).flatten(1)
+        planes = transferred(context.planes[0], device)
+        images = _stretched(torch.cat([slices[planes], predicted]), self.config).flatten(1)
         labels = numbers[:, planes].flatten(2)
-        weighing = constants(stencil.fractions, device), constants(stencil.conditions(), device)
+        steering = constants(context.fractions, device), constants(context.conditions(), device)
         result = slices.new_empty(len(predicted), int(outlines.sizes.sum()))
         starts, heights = np.cumsum(outlines.sizes) - outlines.sizes, outlines.sizes // outlines.boxes[:, -1]
         shapes = np.column_stack([heights, outlines.boxes[:, -1]])
@@ -68,40 +71,40 @@ class LabelSuperResolution(BridgingNetwork):
                 row, column = torch.meshgrid(*(torch.arange(n, device=device) for n in (height, width)), indexing="ij")
                 pixels = (top + row) * columns + left + column
                 masks = (labels[:, :, pixels] == channel).any(dim=0).movedim(1, 0).float()
-                found = self._seen(masks, seen[:, pixels].movedim(1, 0), channel[:, 0, 0], *weighing)
+                found = self._mean(masks, images[:, pixels].movedim(1, 0), channel[:, 0, 0], *steering)
                 places = transferred(starts[some], device)[:, None] + torch.arange(height * width, device=device)
                 result[:, places] = found.flatten(2).movedim(0, 1)
         return result
 
-    def _seen(self, masks: Tensor, images: Tensor, channels: Tensor, fractions: Tensor, conditions: Tensor) -> Tensor:
-        """Mean over both in-plane axes and all views, [n, T, row, column]; masks: [n, S, row, column]; images: [n,
-        S + T, row, column]; channels: (n,)."""
+    def _mean(self, masks: Tensor, images: Tensor, channels: Tensor, fractions: Tensor, conditions: Tensor) -> Tensor:
+        """Mean over both in-plane axes and all augmentations, [n, T, row, column]; masks: [n, S, row, column]; images:
+        [n, S + T, row, column]; channels: (n,)."""
         result, size = images.new_zeros(len(masks), fractions.shape[1], *masks.shape[2:]), self.size
+        by_axis = [of_lines(self.config.augmentations, along_rows) for along_rows in (False, True)]
         with torch.no_grad():
-            for view in range(self.views):
-                backwards, mirrored = view % 2 == 1, view >= 2
-                looked_at = [masks, images[:, :size], images[:, size:]]
-                looked_at = [each.flip(1) for each in looked_at] if backwards else looked_at
+            for augmentation in (each for pair in zip(*by_axis, strict=True) for each in pair):
+                lines = [augmentation.applied(each) for each in (masks, images[:, :size], images[:, size:])]
                 shares, steering = fractions, conditions
-                if backwards:
-                    shares, steering = 1.0 - fractions.flip(1), turned(conditions, size)
-                for axis in (2, 3):
-                    lines = [each.transpose(axis, 3) for each in looked_at]
-                    lines = [each.flip(3) for each in lines] if mirrored else lines
-                    found = _bridged(self.network, lines, shares[:, :, None, None],
-                                     _steering(steering.expand(len(masks), -1), channels, self.channels))
-                    found = (found.flip(3) if mirrored else found).transpose(axis, 3)
-                    result += found.flip(1) if backwards else found
-        return result / (2 * self.views)
+                if augmentation.is_reversed:
+                    shares, steering = 1.0 - fractions.flip(1), reversed_conditions(conditions, size)
+                steering = _with_channels(steering.expand(len(masks), -1), channels, self.channels)
+                result += augmentation.undone(_found(self.network, lines, shares[:, :, None, None], steering,
+                                                     self.config.agreed))
+        return result / (2 * self.config.augmentations)
 
 
 @dataclass(frozen=True)
 class LabelTrainer:
-    """What there is to learn from.
+    """What a network for labels is trained on, and how.
 
-    slices: [plane, row, column] on the device where the work is to be done.  layers: [layer, plane, row, column] label
-    values on them; channels: what they mean.  pitches: mm between rows and between columns.  thickness: mm, of the
-    slices.
+    Attributes:
+        slices: [plane, row, column] on the device where the work is to be done.
+        layers: [layer, plane, row, column] label values on them.
+        channels: which value is which label.
+        pitches: mm between rows and between columns.
+        thickness: mm, of the slices.
+        config: of the network and its training.
+        seed: the same one gives the same network, on the CPU to the last bit.
     """
 
     slices: Tensor
@@ -109,55 +112,65 @@ class LabelTrainer:
     channels: LabelChannels
     pitches: tuple[float, float]
     thickness: float
-    effort: NetworkConfig
+    config: LabelSuperResolutionConfig
     seed: int
 
-    def teach(self, context: SliceContext, prior: SuperResolution, tick: Callable[[int, int, float], None]
+    def train(self, context: SliceContext, super_resolution: SuperResolution, tick: Tick
               ) -> LabelSuperResolution | None:
-        """Learn to find labels in the gaps of `context`, whose image `prior` predicts.
+        """Train a network to find labels in the gaps of `context`.
 
-        tick: called with step, steps and loss before every step, may raise to stop.
-        Returns None where labels cannot teach that: slices are thick, there are no borders, or no gap is of a width
-        that `prior` bridges.
+        Args:
+            context: gaps, and the planes wanted in them.
+            super_resolution: predicts the image there.
+            tick: called with step, steps and loss before every step, may raise to stop.
+
+        Returns:
+            The network, or None if labels cannot train it for that: slices are thick, there are no borders, or no gap
+            is of a width that `super_resolution` bridges.
         """
-        context = context.only(np.array([prior.bridges(width) for width in context.widths], bool))
-        borders = Borders.of(self.channels.numbered(self.layers))
-        if self.thickness > THICKEST * min(self.pitches) or not len(context.planes) or not len(borders.places):
+        config = self.config
+        context = context.only(np.array([super_resolution.bridges(width) for width in context.widths], bool))
+        borders = Borders.of(self.channels.numbered(self.layers), config.most_slices)
+        is_thick = self.thickness > config.thickest * min(self.pitches)
+        if is_thick or not len(context.planes) or not len(borders.places):
             return None
-        generator = torch.Generator().manual_seed(self.seed)
-        size, wanted, effort = context.planes.shape[1], context.fractions.shape[1], self.effort
-        lines = Lines(self.slices, self.pitches, self.thickness, context)
-        pieces = LabelPatchSampler(lines, borders, prior, effort, generator)
-        network = ResidualNetwork(2 * size + wanted, wanted, effort.width, effort.blocks, (1, KERNEL), generator,
-                                  size + wanted + self.channels.count)
+        generator, count = torch.Generator().manual_seed(self.seed), self.channels.count
+        size, wanted = context.size, context.fractions.shape[1]
+        lines = Lines(self.slices, self.pitches, self.thickness, context, config)
+        sampler = LabelPatchSampler(lines, borders, super_resolution, config, generator)
+        network = ResidualNetwork(2 * size + wanted, wanted, config.width, config.blocks, (1, config.kernel), generator,
+                                  size + wanted + count)
         network = network.to(self.slices.device)
 
         def loss_at(step: Tensor) -> Tensor:
-            masks, images, predicted, truth, fractions, conditions, channel = pieces.at(step)
-            lines = [each[:, :, None] for each in (masks, _stretched(images), _stretched(predicted))]
-            steering = _steering(conditions, channel, self.channels.count)
-            found = _bridged(network, lines, fractions[..., None], steering)[:, :, 0]
-            return functional.binary_cross_entropy_with_logits(STEEPNESS * found, truth)
+            masks, images, predicted, truth, fractions, conditions, channel = sampler.at(step)
+            images, predicted = _stretched(images, config), _stretched(predicted, config)
+            lines = [each[:, :, None] for each in (masks, images, predicted)]
+            steering = _with_channels(conditions, channel, count)
+            found = _found(network, lines, fractions[..., None], steering, config.agreed)[:, :, 0]
+            return functional.binary_cross_entropy_with_logits(config.steepness * found, truth)
 
-        learn(network.others, loss_at, effort.steps, effort.rate,
-              lambda step, loss: tick(step, effort.steps, loss), network.inner)
-        return LabelSuperResolution(network, effort.views, size=size, widths=prior.widths, channels=self.channels.count)
+        minimise(loss_at, network.others, config, tick, network.inner)
+        return LabelSuperResolution(network=network, config=config, size=size, widths=super_resolution.widths,
+                                    channels=count)
 
 
-def _steering(conditions: Tensor, channels: Tensor, count: int) -> Tensor:
+def _with_channels(conditions: Tensor, channels: Tensor, count: int) -> Tensor:
     """(n, S + T + count) what steers the network: conditions (n, S + T), and which of `count` channels (n,) it is."""
     which = (channels[:, None] == torch.arange(count, device=channels.device)).to(conditions.dtype)
     return torch.cat([conditions, which], dim=1)
 
 
-def _stretched(images: Tensor) -> Tensor:
-    return STRETCH * images + SHIFT
+def _stretched(images: Tensor, config: LabelSuperResolutionConfig) -> Tensor:
+    """Intensities as the network sees them."""
+    return config.stretch * images + config.shift
 
 
-def _bridged(network: ResidualNetwork, lines: Sequence[Tensor], fractions: Tensor, conditions: Tensor) -> Tensor:
+def _found(network: ResidualNetwork, lines: Sequence[Tensor], fractions: Tensor, conditions: Tensor, agreed: float
+           ) -> Tensor:
     """Signed distance [n, T, row, column] along `lines`: masks and images [n, S, row, column], predicted images [n, T,
-    row, column], images stretched; fractions: [n or 1, T, 1, 1]."""
+    row, column], images stretched; fractions: [n or 1, T, 1, 1]; agreed: where the slices agree."""
     signs, half = 2.0 * lines[0] - 1.0, lines[0].shape[1] // 2
-    agreed = torch.lerp(signs[:, half - 1, None], signs[:, half, None], fractions)
+    between = torch.lerp(signs[:, half - 1, None], signs[:, half, None], fractions)
     corrections: Tensor = network(torch.cat([signs, *lines[1:]], dim=1), conditions)
-    return AGREED * agreed + corrections
+    return agreed * between + corrections

@@ -1,4 +1,4 @@
-"""The small residual convolution network that is learnt anew on every volume, and what has been learnt."""
+"""The small residual convolution network that is trained anew on every volume, and a network once it is trained."""
 from __future__ import annotations
 
 import copy
@@ -9,21 +9,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..config.networks import NetworkConfig
+
 L = TypeVar("L", bound="TrainedNetwork")
 
 
 class ResidualNetwork(nn.Module):
     """Convolution, residual blocks of two convolutions each, convolution; images in, images of the same size out.
 
-    Before training it returns zeros: it learns what is to be added to a simple estimate.
-
-    inputs, outputs, width: channels at the ends and in between.  kernel: (rows, columns), odd.
-    conditions: how many numbers per image steer it, by an offset of the first layer.
-    generator: the same state gives the same network.
+    Before training it returns zeros: it is trained to return what is to be added to a simple estimate.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int, blocks: int, kernel: tuple[int, int],
                  generator: torch.Generator, conditions: int = 0) -> None:
+        """Create an untrained network.
+
+        Args:
+            inputs: channels of the images.
+            outputs: channels of the result.
+            width: channels in between.
+            blocks: number of residual blocks.
+            kernel: (rows, columns) of every convolution, odd.
+            generator: the same state gives the same network.
+            conditions: how many numbers per image steer it, by an offset of the first layer.
+        """
         super().__init__()
         padding = kernel[0] // 2, kernel[1] // 2
 
@@ -45,7 +54,7 @@ class ResidualNetwork(nn.Module):
 
     @property
     def inner(self) -> list[Tensor]:
-        """Weights of the blocks' convolutions, all of one shape: what `descent.Muon` is for."""
+        """Weights of the blocks' convolutions, all of one shape: what `optimizers.Muon` is for."""
         return [layer.weight for layer in (*self.firsts, *self.seconds)]
 
     @property
@@ -55,7 +64,7 @@ class ResidualNetwork(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in inner]
 
     def forward(self, images: Tensor, conditions: Tensor | None = None) -> Tensor:
-        """images: [n, inputs, rows, columns]; conditions: (n, conditions) -> [n, outputs, rows, columns]."""
+        """Images [n, inputs, rows, columns], conditions (n, conditions) -> [n, outputs, rows, columns]."""
         hidden = self.first(images.contiguous(memory_format=torch.channels_last))
         if self.steering is not None and conditions is not None:
             hidden = hidden + (conditions @ self.steering)[:, :, None, None]
@@ -68,26 +77,33 @@ class ResidualNetwork(nn.Module):
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """What a network has learnt.  views: how often it looks, see `NetworkConfig`."""
+    """A network after its training.
+
+    Attributes:
+        network: with its weights.
+        config: how it was trained, and how it is applied.
+    """
 
     network: ResidualNetwork
-    views: int
+    config: NetworkConfig
 
     def on(self: L, device: torch.device) -> L:
-        """The same on another device."""
+        """Copy to another device."""
         return replace(self, network=copy.deepcopy(self.network).to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
 class BridgingNetwork(TrainedNetwork):
-    """What it has learnt is to bridge gaps between slices.
+    """A network trained to fill gaps between slices.
 
-    size: how many slices it looks at.  widths: least and largest width (mm) of the gaps that it can bridge.
+    Attributes:
+        size: number of slices that it sees around a gap.
+        widths: (least, largest) width in mm of the gaps that it can fill.
     """
 
     size: int
     widths: tuple[float, float]
 
     def bridges(self, width: float) -> bool:
-        """Whether it can bridge a gap of `width` mm."""
+        """Whether it can fill a gap of `width` mm."""
         return self.widths[0] <= width <= self.widths[1]

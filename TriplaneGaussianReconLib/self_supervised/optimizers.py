@@ -1,4 +1,4 @@
-"""Descending along gradients: Adam, Muon, rates that follow a plateau or a cosine, and steps that a GPU replays.
+"""Adam, Muon, learning rates that follow a plateau or a cosine, and steps that a GPU records and replays.
 
 Nothing here waits for a device: rates, losses and step numbers stay where the work is done.
 """
@@ -12,16 +12,13 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from ..config.networks import NetworkConfig, OptimizerConfig
 from ..runtime.memory import budget
 
-# On a GPU so many steps are made one operation after another; further ones are recorded once and replayed.
+# On a GPU the first steps are made one operation after another; the next is recorded once, and replayed from then on.
 RECORD_AFTER = 3
-# Share of the steps in which the rate rises to its peak, from which it falls along a cosine.
-WARM_UP = 0.03
-# Muon: share of the momentum that is kept; length of a step, so that it changes a number as much as one of Adam's does.
-MOMENTUM, LENGTH = 0.95, 0.2
-# The iteration that makes singular values about 1: how often, and the coefficients of its odd polynomial.
-ROUNDS, QUINTIC = 5, (3.4445, -4.7750, 2.0315)
+# Coefficients of the odd polynomial that takes singular values to about 1 (Jordan et al., 2024).
+QUINTIC = 3.4445, -4.7750, 2.0315
 
 
 class Adam:
@@ -29,11 +26,15 @@ class Adam:
 
     The steps are torch's own (`torch.optim.adam.adam`); its optimiser classes would load torch's compiler, which takes
     seconds.
-
-    groups: (leaves, rate) each, all on one device.
     """
 
     def __init__(self, groups: Sequence[tuple[Sequence[Tensor], float]], second_moment: float = 0.999) -> None:
+        """Start without any momentum.
+
+        Args:
+            groups: (leaves, rate) each, all on one device.
+            second_moment: decay of the squared gradients.
+        """
         self.parameters = [leaf for leaves, _ in groups for leaf in leaves]
         device = self.parameters[0].device if self.parameters else torch.device("cpu")
         self.rates = [torch.tensor(rate, device=device) for _, rate in groups]
@@ -57,34 +58,42 @@ class Adam:
 
 
 class Muon:
-    """Momentum whose matrices are made orthogonal, so that no direction is learnt before the others (Jordan et al.,
+    """Momentum whose matrices are made orthogonal, so that no direction is favoured (Jordan et al.,
     https://kellerjordan.github.io/posts/muon, 2024), with steps as long as those of Adam (Liu et al., 2025,
     arXiv:2502.16982).  All matrices are worked on at once, in single precision: torch's own takes one after another.
-
-    matrices: of one shape, what follows the first axis counts as columns.  rate: lies on their device, may be changed.
     """
 
-    def __init__(self, matrices: Sequence[Tensor], rate: Tensor) -> None:
-        self.matrices, self.rate = list(matrices), rate
+    def __init__(self, matrices: Sequence[Tensor], rate: Tensor, config: OptimizerConfig) -> None:
+        """Start without any momentum.
+
+        Args:
+            matrices: of one shape; all axes after the first count as columns.
+            rate: lies on their device, may be changed.
+            config: momentum, length of a step, rounds of the iteration.
+        """
+        self.matrices, self.rate, self.config = list(matrices), rate, config
         self.momenta = [torch.zeros_like(matrix) for matrix in self.matrices]
 
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Make a step along `gradients` of the matrices."""
         with torch.no_grad():
-            torch._foreach_lerp_(self.momenta, [*gradients], 1.0 - MOMENTUM)
-            ahead = torch._foreach_lerp([*gradients], self.momenta, MOMENTUM)
-            ways = orthogonal(torch.stack([way.flatten(1) for way in ahead]))
-            ways = ways * (-LENGTH * math.sqrt(max(ways.shape[1:])) * self.rate)
+            torch._foreach_lerp_(self.momenta, [*gradients], 1.0 - self.config.momentum)
+            ahead = torch._foreach_lerp([*gradients], self.momenta, self.config.momentum)
+            ways = orthogonal(torch.stack([way.flatten(1) for way in ahead]), self.config.rounds)
+            ways = ways * (-self.config.step_length * math.sqrt(max(ways.shape[1:])) * self.rate)
             torch._foreach_add_(self.matrices, [way.view(m.shape) for way, m in zip(ways, self.matrices, strict=True)])
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
-    """Make all singular values of matrices [n, row, column] lie between about 0.7 and 1.2; those that are 0 stay."""
+def orthogonal(matrices: Tensor, rounds: int) -> Tensor:
+    """Make all singular values of matrices [n, row, column] lie between about 0.7 and 1.2; those that are 0 stay.
+
+    rounds: of the iteration.
+    """
     if matrices.shape[1] > matrices.shape[2]:
-        return orthogonal(matrices.mT).mT
+        return orthogonal(matrices.mT, rounds).mT
     first, third, fifth = QUINTIC
     result = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         square = result @ result.mT
         result = first * result + (third * square + fifth * square @ square) @ result
     return result
@@ -92,7 +101,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 class Plateau:
     """Halves rates when the loss has not fallen for more than `patience` steps: torch's ReduceLROnPlateau, but on the
-    device."""
+    device.
+    """
 
     def __init__(self, rates: list[Tensor], patience: int) -> None:
         self.rates, self.patience = rates, patience
@@ -100,7 +110,7 @@ class Plateau:
         self.best, self.bad = torch.full((), float("inf"), device=device), torch.zeros((), device=device)
 
     def follow(self, loss: Tensor) -> None:
-        """Take in the loss of another step."""
+        """Note the loss of another step."""
         with torch.no_grad():
             better = loss < self.best * (1.0 - 1e-4)
             self.best.copy_(torch.where(better, loss, self.best))
@@ -112,7 +122,7 @@ class Plateau:
 
 
 class LatestKnown:
-    """A number that is computed now and then, read without waiting: on the CPU the latest, on a GPU an older one."""
+    """A number that a device computes, read without waiting for it: on a GPU it may be an older one."""
 
     def __init__(self, device: torch.device) -> None:
         self.on_gpu = device.type == "cuda"
@@ -121,7 +131,7 @@ class LatestKnown:
         self.known = float("nan")
 
     def note(self, number: Tensor) -> None:
-        """Take in a new number."""
+        """Note a new number."""
         if self.copied is not None and not self.copied.query():
             return  # the one before is still on its way
         self.value()
@@ -130,19 +140,23 @@ class LatestKnown:
             self.copied.record()
 
     def value(self) -> float:
-        """The latest number that is there."""
+        """The latest number that has arrived."""
         if self.copied is None or self.copied.query():
             self.known = float(self.number)
         return self.known
 
 
 def repeat(step: Callable[[], Tensor], steps: int, device: torch.device, tick: Callable[[int, float], None]) -> None:
-    """Call `step`, which returns a loss, `steps` times.
+    """Call `step` several times.
 
-    On a GPU all that a call starts is recorded once and replayed, without the cost of starting each piece: what `step`
-    reads that changes must then lie on the GPU.
+    On a GPU the operations of one call are recorded in a CUDA graph and replayed, which saves launching each of them:
+    whatever changes from step to step must lie on the GPU.
 
-    tick: called before every step with its number and the latest loss known, may raise to stop.
+    Args:
+        step: returns a loss, a scalar tensor.
+        steps: how often it is called.
+        device: on which it works.
+        tick: called before every step with its number and the latest loss known; may raise to stop.
     """
     loss, replay, on_gpu = LatestKnown(device), None, device.type == "cuda"
     held = torch.cuda.memory_allocated(device) if on_gpu else 0
@@ -156,7 +170,7 @@ def repeat(step: Callable[[], Tensor], steps: int, device: torch.device, tick: C
 
 
 def _has_room(device: torch.device, held: int) -> bool:
-    """Whether what is recorded finds memory of its own: running out of it in the middle of that ends the process.
+    """Whether there is memory for what is recorded: running out of it while recording ends the process.
 
     held: bytes that were allocated before the first step.
     """
@@ -164,7 +178,7 @@ def _has_room(device: torch.device, held: int) -> bool:
 
 
 def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """Record all that `step` starts on the GPU; return what does it again."""
+    """Record the operations that `step` starts on the GPU; return a function that replays them."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = step()
@@ -178,8 +192,10 @@ def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """Let convolutions on a GPU give the same bits every time.  The setting is the whole process's: left alone on the
-    CPU, where several learn at a time."""
+    """Let convolutions on a GPU give the same bits every time.
+
+    The setting is the whole process's.  It is left alone on the CPU, where several networks are trained at a time.
+    """
     if device.type != "cuda":
         yield
         return
@@ -187,18 +203,24 @@ def repeatable(device: torch.device) -> Iterator[None]:
         yield
 
 
-def learn(parameters: Sequence[Tensor], loss_at: Callable[[Tensor], Tensor], steps: int, rate: float,
-          tick: Callable[[int, float], None], matrices: Sequence[Tensor] = ()) -> None:
-    """Adam on `parameters` and Muon on `matrices`, in place; the rate rises for some steps and then falls to 0 along a
-    cosine.
+def minimise(loss_at: Callable[[Tensor], Tensor], parameters: Sequence[Tensor], config: NetworkConfig,
+             tick: Callable[[int, int, float], None], matrices: Sequence[Tensor] = ()) -> None:
+    """Minimise a loss in place, with Adam and Muon.
 
-    loss_at: step number, an int64 tensor (1,) on the device -> loss, a scalar tensor.  tick: as of `repeat`.
-    matrices: as of `Muon`.
+    The rate rises for some steps and then falls to 0 along a cosine.
+
+    Args:
+        loss_at: step number, an int64 tensor (1,) on the device -> loss, a scalar tensor.
+        parameters: what Adam changes.
+        config: steps, peak rate and optimisers.
+        tick: called with step, steps and loss before every step, may raise to stop.
+        matrices: what Muon changes, of one shape.
     """
-    device = parameters[0].device
-    adam = Adam([(parameters, rate)], second_moment=0.99)
-    muon = Muon(matrices, adam.rates[0])
-    rates = torch.tensor([rate * _cosine(number, steps) for number in range(steps)], device=device)
+    device, steps = parameters[0].device, config.steps
+    adam = Adam([(parameters, config.rate)], config.optimizer.second_moment)
+    muon = Muon(matrices, adam.rates[0], config.optimizer)
+    shares = [_warm_up_and_cosine(number, steps, config.optimizer.warm_up) for number in range(steps)]
+    rates = torch.tensor([config.rate * share for share in shares], device=device)
     number = torch.zeros(1, dtype=torch.int64, device=device)
 
     def step() -> Tensor:
@@ -212,9 +234,9 @@ def learn(parameters: Sequence[Tensor], loss_at: Callable[[Tensor], Tensor], ste
         return loss.detach()
 
     with repeatable(device):
-        repeat(step, steps, device, tick)
+        repeat(step, steps, device, lambda done, loss: tick(done, steps, loss))
 
 
-def _cosine(number: int, steps: int) -> float:
+def _warm_up_and_cosine(number: int, steps: int, warm_up: float) -> float:
     """Share of the peak rate at a step."""
-    return min(1.0, (number + 1) / (WARM_UP * steps + 1.0)) * 0.5 * (1.0 + math.cos(math.pi * number / steps))
+    return min(1.0, (number + 1) / (warm_up * steps + 1.0)) * 0.5 * (1.0 + math.cos(math.pi * number / steps))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from TriplaneGaussianReconLib.config.data import GapSamplingConfig
 from TriplaneGaussianReconLib.config.gaussians import ModelSpaceConfig
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image
@@ -21,7 +22,8 @@ SCAN = Grid((13, 20, 24), origin=(5.0, -3.0, 40.0), spacing=(0.8, 0.9, 1.0), dir
 def trusted(output: Grid, axis: Axis = "k", every: int = 3) -> ModelSpaceData:
     image = Image(np.random.default_rng(0).random(SCAN.shape).astype(np.float32), SCAN)
     selection = Selection.every(SCAN.count(axis), every)
-    return ModelSpaceData.of(Observations.from_volume(image, {axis: selection}), output, ModelSpaceConfig())
+    return ModelSpaceData.of(Observations.from_volume(image, {axis: selection}), output, ModelSpaceConfig(),
+                             GapSamplingConfig())
 
 
 @pytest.mark.parametrize(("axis", "step"), [("i", 0.8), ("j", 0.9), ("k", 1.0)])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from TriplaneGaussianReconLib.config.data import GapSamplingConfig
 from TriplaneGaussianReconLib.config.gaussians import ModelSpaceConfig
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
@@ -208,7 +209,7 @@ def test_slices_are_as_thick_as_they_lie_apart(rotation: tuple, name: str, axis:
         grid = replace(grid, spacing=(0.5, 0.7, 2.0))
     observations = Observations.from_volume(image_on(grid), {axis: Selection((0, 1, 4), grid.count(axis))})
     assert observations.stacks[0].thickness == pytest.approx(thickness)
-    trusted = ModelSpaceData.of(observations, grid, ModelSpaceConfig())
+    trusted = ModelSpaceData.of(observations, grid, ModelSpaceConfig(), GapSamplingConfig())
     assert trusted.thickness == pytest.approx(thickness)
     assert sorted(trusted.pitches) == pytest.approx(sorted(pitches)) and trusted.pixel == pytest.approx(min(pitches))
     planes = observations.stacks[0].planes
@@ -220,9 +221,9 @@ def test_slices_of_unknown_thickness_are_as_thick_as_a_pixel() -> None:
     planes = grid.planes("k", np.arange(0, 6, 2))
     stack = SliceStack(planes, np.random.default_rng(0).random(planes.shape).astype(np.float32))
     assert stack.thickness is None
-    assert ModelSpaceData.of(Observations((stack,)), grid, ModelSpaceConfig()).thickness == pytest.approx(0.5)
-    thicker = Observations((replace(stack, thickness=1.7),))
-    assert ModelSpaceData.of(thicker, grid, ModelSpaceConfig()).thickness == pytest.approx(1.7)
+    for one, thickness in ((stack, 0.5), (replace(stack, thickness=1.7), 1.7)):
+        trusted = ModelSpaceData.of(Observations((one,)), grid, ModelSpaceConfig(), GapSamplingConfig())
+        assert trusted.thickness == pytest.approx(thickness)
 
 
 def test_short_texts_have_columns_before_rows() -> None:

@@ -34,7 +34,7 @@ from TriplaneGaussianReconLib.runtime.devices import SelectedDevice
 
 SEAM = 2e-3  # largest difference from the result in one go, as a share of the intensity range
 PLENTY = Memory(budget=10 ** 15)
-UNTAUGHT = replace(PRESETS["fast"], prior=None)
+UNTAUGHT = replace(PRESETS["fast"], super_resolution=None)
 
 
 def cropped(name: str, part: tuple[slice, slice, slice]) -> tuple[Image, Segmentation]:
@@ -51,7 +51,8 @@ def cropped(name: str, part: tuple[slice, slice, slice]) -> tuple[Image, Segment
 def memory_for(observations: Observations, slabs: int, **options: Any) -> Memory:
     """A budget for about so many slabs."""
     gaps = len(observations.stacks[0].planes) - 1
-    trusted = ModelSpaceData.of(observations, Grid((1, 1, 1)), PRESETS["fast"].model_space)
+    trusted = ModelSpaceData.of(observations, Grid((1, 1, 1)), PRESETS["fast"].model_space,
+                                PRESETS["fast"].gap_sampling)
     task = Task(trusted, None, None, {}, None, {}, PRESETS["fast"], 0)  # type: ignore[arg-type]
     each = float(task.gap_bytes().mean())
     return Memory(budget=int(each * (gaps / slabs + 2 * HALO + 0.2)), **options)
@@ -228,11 +229,12 @@ def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
     monkeypatch.setattr(reconstruction, "choose", lambda _: SelectedDevice("cuda", torch.device("cuda"), "A GPU."))
     fit_ensemble, tried = reconstruction.fit_ensemble, list[str]()
 
-    def stand_in(slices: np.ndarray, offsets: np.ndarray, tick: Any, device: torch.device, *_: None) -> object:
+    def stand_in(slices: np.ndarray, offsets: np.ndarray, config: Any, flow: Any, tick: Any, device: torch.device,
+                 *_: None) -> object:
         tried.append(device.type)
         if device.type == "cuda":
             raise torch.OutOfMemoryError("stand-in")
-        return fit_ensemble(slices, offsets, tick, device)
+        return fit_ensemble(slices, offsets, config, flow, tick, device)
 
     monkeypatch.setattr(reconstruction, "fit_ensemble", stand_in)
     monkeypatch.setattr(reconstruction, "release", lambda device: None)
@@ -275,7 +277,7 @@ def run(count):
     volume = np.stack([(500 + 400 * np.sin((i + k) / 7) * np.cos(j / 9)) for k in range(count)]).astype(np.int16)
     image = Image(volume, Grid(volume.shape))
     observations = Observations.from_volume(image, {"k": Selection.every(count, 2)})
-    return reconstruct(observations, image.grid, preset=replace(PRESETS["fast"], prior=None), device="cpu",
+    return reconstruct(observations, image.grid, preset=replace(PRESETS["fast"], super_resolution=None), device="cpu",
                        memory=Memory(int(sys.argv[3]), keep_model=False))
 
 run(9)  # whatever is loaded or compiled at first use

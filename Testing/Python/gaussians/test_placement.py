@@ -15,7 +15,7 @@ from TriplaneGaussianReconLib.data.images import Segment
 from TriplaneGaussianReconLib.gaussians import placement
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
 from TriplaneGaussianReconLib.gaussians.placement import Gaps, along_displacement, on_grid
-from TriplaneGaussianReconLib.labels.segmentation import LabelChannels
+from TriplaneGaussianReconLib.labels.channels import LabelChannels
 from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
 from TriplaneGaussianReconLib.registration.optical_flow import Correspondence, correspond
 
@@ -35,8 +35,8 @@ def stack(depths: np.ndarray | list[float], shape: tuple[int, int] = SHAPE, pixe
 def gaps_of(slices: np.ndarray, depths: list[float], between: tuple[np.ndarray, ...], background: float = -1.0,
             pixel: tuple[float, float] = (1.0, 1.0), correspondence: Correspondence | None = None) -> Gaps:
     predictions = tuple(torch.from_numpy(images) for images in between)
-    return Gaps(stack(depths, slices.shape[1:], pixel), slices, correspondence or correspond(slices), predictions,
-                background)
+    return Gaps(stack(depths, slices.shape[1:], pixel), slices, correspondence or correspond(slices, FAST.flow),
+                predictions, background)
 
 
 def placed(gaps: Gaps, depth_range: tuple[float, float] | None = None) -> GaussianParameters:

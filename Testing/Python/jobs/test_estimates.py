@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from repository import ROOT
 
+from TriplaneGaussianReconLib.config.data import GapSamplingConfig
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.gap_sampling import layer_count, plane_counts
 from TriplaneGaussianReconLib.data.geometry import Grid
@@ -15,8 +17,11 @@ from TriplaneGaussianReconLib.data.images import Image
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.jobs import estimates
 from TriplaneGaussianReconLib.jobs.estimates import DeviceKind, estimate, gaussians
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
+
+GAPS = GapSamplingConfig()
 
 
 def cube(size: int, step: int) -> tuple[Grid, dict]:
@@ -59,6 +64,21 @@ def test_more_work_takes_longer_and_more_memory(preset: str, kind: DeviceKind) -
         assert more.seconds > least.seconds and more.memory_bytes > least.memory_bytes
 
 
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_a_preset_that_was_not_measured_is_guessed(kind: DeviceKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From how much more its networks compute than those of the default preset; the same preset takes the same."""
+    fast = PRESETS["fast"]
+    assert fast.super_resolution is not None
+    longer = replace(fast.super_resolution, steps=10 * fast.super_resolution.steps)
+    for preset in (replace(fast, name="twin"), replace(fast, name="longer", super_resolution=longer)):
+        monkeypatch.setitem(PRESETS, preset.name, preset)
+    known, twin, more = (estimate(*cube(64, 4), True, name, kind) for name in ("fast", "twin", "longer"))
+    assert known.is_measured and not twin.is_measured and not more.is_measured
+    assert twin.seconds == pytest.approx(known.seconds) and twin.memory_bytes == known.memory_bytes
+    fixed = estimates._MEASURED[kind]["fast"].fixed
+    assert more.seconds - known.seconds == pytest.approx(9 * fixed, rel=0.01)
+
+
 def test_unknown_presets_are_refused() -> None:
     with pytest.raises(InputError, match="Unknown preset 'worst'. Choose one of fast, "):
         estimate(*cube(64, 4), False, "worst", "cpu")
@@ -68,21 +88,21 @@ def test_unknown_presets_are_refused() -> None:
 @pytest.mark.parametrize("width", [1.0, 2.0, 2.49, 2.5, 3.0, 6.0])
 def test_gaps_have_as_many_layers_as_in_the_reconstruction(width: float, every: int) -> None:
     grid = Grid((1 + every, 10, 12), spacing=(0.5, 0.7, width * 0.5 / every))
-    count, = plane_counts(np.array([width * 0.5]), 0.5, width * 0.5 / every).tolist()
-    assert gaussians(grid, {"k": Selection((0, every), every + 1)}) == 120 * (2 + layer_count(count))
+    count, = plane_counts(np.array([width * 0.5]), 0.5, width * 0.5 / every, GAPS).tolist()
+    assert gaussians(grid, {"k": Selection((0, every), every + 1)}, GAPS) == 120 * (2 + layer_count(count))
 
 
 def test_the_axis_whose_trusted_slices_lie_closest_counts() -> None:
     grid = Grid((40, 30, 20))
     both = {"k": Selection.every(40, 4), "i": Selection.every(20, 2)}
-    assert gaussians(grid, both) == gaussians(grid, {"i": both["i"]}) == 40 * 30 * (10 + 9)
+    assert gaussians(grid, both, GAPS) == gaussians(grid, {"i": both["i"]}, GAPS) == 40 * 30 * (10 + 9)
 
 
 def test_there_are_about_as_many_gaussians() -> None:
     array = np.random.default_rng(0).integers(0, 1000, (21, 40, 40)).astype(np.int16)  # nothing of it empty
     grid, trusted = Grid(array.shape), {"k": Selection.every(21, 4)}
     result = reconstruct(Observations.from_volume(Image(array, grid), trusted), grid, device="cpu")
-    assert result.report.gaussians == pytest.approx(gaussians(grid, trusted), rel=0.25)
+    assert result.report.gaussians == pytest.approx(gaussians(grid, trusted, GAPS), rel=0.25)
 
 
 def test_expecting_loads_nothing_heavy() -> None:

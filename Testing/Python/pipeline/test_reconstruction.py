@@ -29,8 +29,8 @@ FAST = PRESETS["fast"]
 PAPER = replace(PRESETS["paper"], training=replace(PRESETS["paper"].training, steps=5))
 # As published: started on a grid that is blind to the image.
 BLIND = replace(PAPER, name="blind", initialization="grid", grid_size=10)
-# Turned or mirrored, slices are read in another order, so a prior of a few steps learns something else from them; where
-# two labels are as good as each other, the other one may win.
+# Turned or mirrored, slices are read in another order, so a network trained for a few steps is another one; where two
+# labels are as good as each other, the other one may win.
 LEARNT_OTHERWISE = 3e-3
 CHEAP = {"fast": FAST, "paper": PAPER, "blind": BLIND}
 # Three labels, the last one in a layer of its own because it overlaps the others.
@@ -233,7 +233,7 @@ def test_the_ends_of_an_integer_type_do_not_wrap_around(truth: np.ndarray, dtype
 
 def test_labels(case: Case) -> None:
     """Three labels in two overlapping layers: kept on trusted slices, followed between them, without any learning."""
-    base = case.reconstructed(replace(PRESETS["fast"], labels=None))
+    base = case.reconstructed(replace(PRESETS["fast"], label_super_resolution=None))
     assert base.segmentation is not None
     layers = base.segmentation.layers
     assert base.segmentation.segments == SEGMENTS and base.segmentation.grid is case.grid

@@ -1,4 +1,4 @@
-"""Which candidate to believe, found out on hidden trusted slices."""
+"""Weights of the ensemble's members, found on hidden trusted slices."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.config.presets import NetworkConfig
+from TriplaneGaussianReconLib.config.prediction import EnsembleConfig
+from TriplaneGaussianReconLib.config.registration import FlowConfig
+from TriplaneGaussianReconLib.config.self_supervised import SuperResolutionConfig
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.prediction import ensemble as ensemble
+from TriplaneGaussianReconLib.prediction import ensemble
 from TriplaneGaussianReconLib.prediction.ensemble import (
-    NARROWER,
-    USUAL,
-    USUAL_SHARE,
-    USUAL_SHARE_WITH_PRIOR,
-    USUAL_WITH_PRIOR,
     EnsembleWeights,
     disagreement,
     fit_ensemble,
     hidden_slice_task,
 )
-from TriplaneGaussianReconLib.prediction.interpolators import CANDIDATES, INTERPOLATIONS, Neighbours, candidates
+from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATORS, MEMBERS, member_predictions
 from TriplaneGaussianReconLib.registration.optical_flow import correspond
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
 from TriplaneGaussianReconLib.self_supervised.super_resolution import Trainer
 
+CONFIG, FLOW = EnsembleConfig(), FlowConfig()
+USUALLY = CONFIG.usual_with_super_resolution
 MOVING = ("flow", "flow_cubic", "gated", "gated_cubic", "gated_smooth")
 STRAIGHT = ("linear", "pchip", "cubic", "straight_smooth")
-BRIEF = NetworkConfig(width=6, blocks=1, steps=10, batch=16, rate=5e-3)
+BRIEF = SuperResolutionConfig(width=6, blocks=1, steps=10, batch=16, rate=5e-3)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def keep_thread_count() -> Iterator[None]:
 
 def quietly(slices: np.ndarray, positions: np.ndarray | None = None) -> EnsembleWeights:
     positions = np.arange(len(slices)) * 3.0 if positions is None else positions
-    return fit_ensemble(slices, positions, lambda done: None)
+    return fit_ensemble(slices, positions, CONFIG, FLOW, lambda done: None)
 
 
 def share(result: EnsembleWeights, names: tuple[str, ...]) -> float:
@@ -50,11 +50,11 @@ def share(result: EnsembleWeights, names: tuple[str, ...]) -> float:
 
 
 def check(result: EnsembleWeights) -> None:
-    """What holds for every arbitration."""
-    assert result.weights.shape == (len(INTERPOLATIONS),)
+    """What holds for every ensemble."""
+    assert result.weights.shape == (len(INTERPOLATORS),)
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
-    for name, weight in USUAL.items():
-        assert result.weights[INTERPOLATIONS.index(name)] >= USUAL_SHARE * weight - 1e-9
+    for name, weight in CONFIG.usual.items():
+        assert result.weights[INTERPOLATORS.index(name)] >= CONFIG.usual_share * weight - 1e-9
     assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
     assert result.band > 0
     assert all(np.isfinite(hidden.psnr) for hidden in result.hidden)
@@ -88,7 +88,7 @@ def test_straight_wins_where_nothing_moves(textured: Callable[..., np.ndarray]) 
 
 
 def test_smoothing_wins_on_noise() -> None:
-    """Where nothing but noise differs, the smoothest candidates are nearest to the truth."""
+    """Where nothing but noise differs, the smoothest members are nearest to the truth."""
     generator = np.random.default_rng(0)
     slices = (0.5 + 0.1 * generator.standard_normal((9, 32, 36))).astype(np.float32)
     result = quietly(slices)
@@ -108,7 +108,7 @@ def test_uneven_positions_are_taken_into_account(textured: Callable[..., np.ndar
 def test_fewer_than_three_slices_get_the_usual_mixture(textured: Callable[..., np.ndarray]) -> None:
     result = quietly(textured((2, 32, 36), (2.0, -1.5)))
     assert result.weights.sum() == pytest.approx(1) and result.hidden == ()
-    assert {name: weight for name, weight in result.named_weights.items() if weight} == USUAL
+    assert {name: weight for name, weight in result.named_weights.items() if weight} == CONFIG.usual
     assert result.error_model == (0.0, 1.0)
 
 
@@ -119,7 +119,7 @@ def test_few_slices(textured: Callable[..., np.ndarray], count: int) -> None:
     assert [hidden.plane for hidden in result.hidden] == list(range(1, count - 1))
 
 
-def test_blank_slices_teach_nothing(textured: Callable[..., np.ndarray]) -> None:
+def test_blank_slices_tell_nothing(textured: Callable[..., np.ndarray]) -> None:
     slices = textured((7, 32, 36), (2.0, -1.5))
     slices[[1, 3]] = 0.0
     result = quietly(slices)
@@ -127,7 +127,7 @@ def test_blank_slices_teach_nothing(textured: Callable[..., np.ndarray]) -> None
     assert [hidden.plane for hidden in result.hidden] == [2, 4, 5]
     slices[1:-1] = 0.0
     blank = quietly(slices)
-    assert blank.hidden == () and {n for n, w in blank.named_weights.items() if w} == set(USUAL)
+    assert blank.hidden == () and {n for n, w in blank.named_weights.items() if w} == set(CONFIG.usual)
 
 
 def test_many_slices_are_sampled(textured: Callable[..., np.ndarray]) -> None:
@@ -166,35 +166,35 @@ def test_how_many_slices_are_looked_at_at_a_time_does_not_matter(textured: Calla
         assert a.psnr == pytest.approx(b.psnr, abs=1e-3)
 
 
-def test_candidates_are_mixed_by_weight() -> None:
-    predictions = torch.rand(len(INTERPOLATIONS), 2, 12, 14, generator=torch.Generator().manual_seed(0))
-    weights = np.zeros(len(INTERPOLATIONS))
+def test_members_are_mixed_by_weight() -> None:
+    predictions = torch.rand(len(INTERPOLATORS), 2, 12, 14, generator=torch.Generator().manual_seed(0))
+    weights = np.zeros(len(INTERPOLATORS))
     weights[[1, 4]] = 0.25, 0.75
     result = EnsembleWeights(weights, (0.1, 0.5), 1.0, ())
     mixture, error = result.mixture(predictions), result.expected_error(predictions)
     torch.testing.assert_close(mixture, 0.25 * predictions[1] + 0.75 * predictions[4])
-    torch.testing.assert_close(error, NARROWER * (0.1 + 0.5 * disagreement(predictions)))
+    torch.testing.assert_close(error, CONFIG.narrower * (0.1 + 0.5 * disagreement(predictions, CONFIG.neighbourhood)))
     assert mixture.dtype == torch.float32 and error.shape == (2, 12, 14)
 
 
-def test_disagreement_is_the_spread_of_the_candidates() -> None:
+def test_disagreement_is_the_spread_of_the_members() -> None:
     predictions = torch.zeros(3, 1, 20, 20)
     predictions[1], predictions[2] = 0.25, -0.5
-    torch.testing.assert_close(disagreement(predictions), torch.full((1, 20, 20), 0.75))
+    torch.testing.assert_close(disagreement(predictions, CONFIG.neighbourhood), torch.full((1, 20, 20), 0.75))
     predictions[:] = 0.3
-    assert not disagreement(predictions).any()
+    assert not disagreement(predictions, CONFIG.neighbourhood).any()
 
 
 def test_the_expected_error_is_about_right(textured: Callable[..., np.ndarray]) -> None:
-    """On slices that arbitration never saw, the mean expected error is within a factor of 2 of the mean error."""
+    """On slices that were never seen, the mean expected error is within a factor of 2 of the mean error."""
     volume = textured((17, 32, 36), (1.2, -0.9), noise=0.02, count=80)
     kept, positions = volume[::2], np.arange(0, 17, 2.0)
     result = quietly(kept, positions)
-    found, trusted = correspond(kept).on(torch.device("cpu")), torch.from_numpy(kept)
+    found, trusted = correspond(kept, FLOW).on(torch.device("cpu")), torch.from_numpy(kept)
     errors, expected = [], []
     for gap in range(8):
-        around = Neighbours.around(np.array([gap]), len(kept))
-        predictions = candidates(trusted, positions, found, around, np.array([0.5]))[:, 0, 0]
+        context = SliceContext.around(np.array([gap]), positions, np.array([0.5]), 4)
+        predictions = member_predictions(trusted, found, context, CONFIG.smoothing)[:, 0, 0]
         errors.append(np.abs(result.mixture(predictions).numpy() - volume[2 * gap + 1]).mean())
         expected.append(float(result.expected_error(predictions).mean()))
     assert 0.5 < np.mean(expected) / np.mean(errors) < 2.0
@@ -206,9 +206,9 @@ def test_the_band_holds_68_percent_of_what_is_hidden(textured: Callable[..., np.
     slices[:, :, :20] = 0.0  # where nothing can be wrong
     kept, hidden = slices[::2], slices[1::2]
     result = quietly(kept, 2.0 * np.arange(13.0))
-    found, gaps = correspond(kept), np.arange(12)
-    predictions = candidates(torch.from_numpy(kept), 2.0 * np.arange(13.0), found.on(torch.device("cpu")),
-                             Neighbours.around(gaps, 13), np.array([0.5]))[:, :, 0]
+    context = SliceContext.around(np.arange(12), 2.0 * np.arange(13.0), np.array([0.5]), 4)
+    predictions = member_predictions(torch.from_numpy(kept), correspond(kept, FLOW).on(torch.device("cpu")), context,
+                                     CONFIG.smoothing)[:, :, 0]
     wrong = (result.mixture(predictions) - torch.from_numpy(hidden)).abs()
     inside = (wrong <= result.band * result.expected_error(predictions)).float().mean()
     assert 0.6 < inside < 0.78
@@ -217,14 +217,14 @@ def test_the_band_holds_68_percent_of_what_is_hidden(textured: Callable[..., np.
 def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]) -> None:
     slices = textured((7, 32, 36))
     told: list[float] = []
-    fit_ensemble(slices, np.arange(7.0), told.append)
+    fit_ensemble(slices, np.arange(7.0), CONFIG, FLOW, told.append)
     assert told == sorted(told) and told[0] >= 0 and told[-1] <= 1 and max(told) > 0.6
 
     def stop(done: float) -> None:
         raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        fit_ensemble(slices, np.arange(7.0), stop)
+        fit_ensemble(slices, np.arange(7.0), CONFIG, FLOW, stop)
 
 
 def waves(planes: int, gap: float, rows: int = 40, columns: int = 44, shortest: float = 18.0) -> np.ndarray:
@@ -239,12 +239,12 @@ def waves(planes: int, gap: float, rows: int = 40, columns: int = 44, shortest: 
     return (0.5 + 0.4 * np.tanh(0.12 * result)).astype(np.float32)
 
 
-def taught(slices: np.ndarray, positions: np.ndarray, effort: NetworkConfig = BRIEF) -> EnsembleWeights:
-    trainer = Trainer(torch.from_numpy(slices), positions, (1.0, 1.0), 1.0, effort, 0)
-    context, share_of_effort = hidden_slice_task(trainer)
-    prior = trainer.teach(context, lambda step, steps, loss: None, share_of_effort)
-    result = fit_ensemble(slices, positions, lambda done: None, trainer=trainer, prior=prior)
-    assert result.weights.shape == (len(CANDIDATES),) and set(result.named_weights) == set(CANDIDATES)
+def with_network(slices: np.ndarray, positions: np.ndarray, config: SuperResolutionConfig = BRIEF) -> EnsembleWeights:
+    trainer = Trainer(torch.from_numpy(slices), positions, (1.0, 1.0), 1.0, config, 0)
+    context, share_of_steps = hidden_slice_task(trainer, CONFIG)
+    network = trainer.train(context, lambda step, steps, loss: None, share_of_steps)
+    result = fit_ensemble(slices, positions, CONFIG, FLOW, lambda done: None, trainer=trainer, super_resolution=network)
+    assert result.weights.shape == (len(MEMBERS),) and set(result.named_weights) == set(MEMBERS)
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
     assert sum(result.named_weights.values()) == pytest.approx(1, abs=1e-3)
     assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
@@ -252,92 +252,103 @@ def taught(slices: np.ndarray, positions: np.ndarray, effort: NetworkConfig = BR
     return result
 
 
-def test_what_a_prior_must_learn_to_be_judged() -> None:
+def test_what_a_network_must_be_trained_for_to_be_judged() -> None:
     """Each inner slice, where it lies between its neighbours, at uneven positions too; nothing between two slices."""
     positions = np.array([0.0, 3.0, 4.0, 8.0, 14.0])
     trainer = Trainer(torch.zeros(5, 40, 40), positions, (1.0, 1.0), 1.0, BRIEF, 0)
-    context, share_of_effort = hidden_slice_task(trainer)
-    assert context.planes.tolist() == [[0, 0, 2, 4], [1, 1, 3, 3], [0, 2, 4, 4]] and 0.0 < share_of_effort <= 1.0
+    context, share_of_steps = hidden_slice_task(trainer, CONFIG)
+    assert context.planes.tolist() == [[0, 0, 2, 4], [1, 1, 3, 3], [0, 2, 4, 4]] and 0.0 < share_of_steps <= 1.0
     np.testing.assert_allclose(context.widths, [4.0, 5.0, 10.0])
     np.testing.assert_allclose(context.fractions, [[0.75], [0.2], [0.4]])
-    context, _ = hidden_slice_task(replace(trainer, slices=trainer.slices[:2], positions=positions[:2]))
+    two = replace(trainer, slices=trainer.slices[:2], positions=positions[:2])
+    context, _ = hidden_slice_task(two, CONFIG)
     assert not len(context.planes)
 
 
-def test_a_prior_that_is_much_better_gets_most_of_the_weight() -> None:
+def test_a_network_that_is_much_better_gets_most_of_the_weight() -> None:
     slices, positions = waves(9, 4.0, 56, 56, shortest=16.0), np.arange(9) * 4.0
-    result, without = taught(slices, positions, NetworkConfig(12, 1, 400, 32, 7e-3)), quietly(slices, positions)
-    assert result.named_weights["prior"] > 0.6
+    config = SuperResolutionConfig(12, 1, 400, 32, 7e-3)
+    result, without = with_network(slices, positions, config), quietly(slices, positions)
+    assert result.named_weights["super_resolution"] > 0.6
     assert [hidden.plane for hidden in result.hidden] == [hidden.plane for hidden in without.hidden]
     assert np.mean([hidden.psnr for hidden in result.hidden]) > 1.0 + np.mean(
         [hidden.psnr for hidden in without.hidden])
 
 
-def test_a_prior_that_has_learnt_nothing_gets_no_more_than_is_usual(textured: Callable[..., np.ndarray]) -> None:
+def test_an_untrained_network_gets_no_more_than_is_usual(textured: Callable[..., np.ndarray]) -> None:
     """It says what linear says, which is bad where a pattern moves."""
-    result = taught(textured((7, 32, 36), (2.0, -1.5), count=80), np.arange(7) * 3.0, NetworkConfig(6, 1, 2, 8, 0.0))
-    assert result.named_weights["prior"] == pytest.approx(USUAL_SHARE_WITH_PRIOR * USUAL_WITH_PRIOR["prior"], abs=0.06)
+    slices, config = textured((7, 32, 36), (2.0, -1.5), count=80), SuperResolutionConfig(6, 1, 2, 8, 0.0)
+    result = with_network(slices, np.arange(7) * 3.0, config)
+    usual = CONFIG.usual_share_with_super_resolution * USUALLY["super_resolution"]
+    assert result.named_weights["super_resolution"] == pytest.approx(usual, abs=0.06)
     assert share(result, MOVING) > 0.7
 
 
-def test_a_prior_that_cannot_be_judged_gets_what_is_usual() -> None:
-    """Twice the gap is wider than the slices; the other candidates are weighed as if there were none."""
+def test_a_network_that_cannot_be_judged_gets_what_is_usual() -> None:
+    """Twice the gap is wider than the slices; the other members are weighted as if there were none."""
     slices, positions = waves(7, 8.0, 14, 15), np.arange(7) * 8.0
-    result, without = taught(slices, positions), quietly(slices, positions)
-    usual, none = (np.array([mixture.get(name, 0.0) for name in CANDIDATES]) for mixture in (USUAL_WITH_PRIOR, USUAL))
-    np.testing.assert_allclose(result.weights - USUAL_SHARE * usual,
-                               np.append(without.weights, 0.0) - USUAL_SHARE * none, atol=1e-9)
-    assert result.weights[-1] == pytest.approx(USUAL_SHARE * USUAL_WITH_PRIOR["prior"])
+    result, without = with_network(slices, positions), quietly(slices, positions)
+    usual, none = (np.array([mixture.get(name, 0.0) for name in MEMBERS]) for mixture in (USUALLY, CONFIG.usual))
+    np.testing.assert_allclose(result.weights - CONFIG.usual_share * usual,
+                               np.append(without.weights, 0.0) - CONFIG.usual_share * none, atol=1e-9)
+    assert result.weights[-1] == pytest.approx(CONFIG.usual_share * USUALLY["super_resolution"])
     assert [hidden.plane for hidden in result.hidden] == [hidden.plane for hidden in without.hidden]
 
 
-def test_a_prior_is_judged_where_it_bridges_the_gap() -> None:
+def test_a_network_is_judged_where_it_bridges_the_gap() -> None:
     """Slices whose neighbours are too far apart are not hidden."""
     positions = np.array([0.0, 4.0, 8.0, 12.0, 52.0, 56.0, 60.0])
-    assert [hidden.plane for hidden in taught(waves(7, 4.0), positions).hidden] == [1, 2, 5]
+    assert [hidden.plane for hidden in with_network(waves(7, 4.0), positions).hidden] == [1, 2, 5]
 
 
 @pytest.mark.parametrize("slices", [waves(2, 4.0), np.repeat(np.float32([0, 1, 0, 1]), 400).reshape(4, 20, 20)])
-def test_with_a_prior_but_nothing_to_hide_the_usual_mixture_is_taken(slices: np.ndarray) -> None:
-    result = taught(slices, np.arange(len(slices)) * 4.0)
-    assert {name: weight for name, weight in result.named_weights.items() if weight} == USUAL_WITH_PRIOR
+def test_with_a_network_but_nothing_to_hide_the_usual_mixture_is_taken(slices: np.ndarray) -> None:
+    result = with_network(slices, np.arange(len(slices)) * 4.0)
+    assert {name: weight for name, weight in result.named_weights.items() if weight} == USUALLY
     assert result.hidden == () and result.error_model == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("count", [3, 4, 5])
-def test_few_slices_with_a_prior(count: int) -> None:
-    result = taught(waves(count, 4.0), np.arange(count) * 4.0)
+def test_few_slices_with_a_network(count: int) -> None:
+    result = with_network(waves(count, 4.0), np.arange(count) * 4.0)
     assert [hidden.plane for hidden in result.hidden] == list(range(1, count - 1))
 
 
-def test_with_a_prior_it_repeats_bit_by_bit() -> None:
-    first, again = (taught(waves(6, 4.0), np.arange(6) * 4.0) for _ in range(2))
+def test_with_a_network_it_repeats_bit_by_bit() -> None:
+    first, again = (with_network(waves(6, 4.0), np.arange(6) * 4.0) for _ in range(2))
     np.testing.assert_array_equal(first.weights, again.weights)
     assert first.hidden == again.hidden and first.error_model == again.error_model
 
 
-def test_where_the_prior_is_silent_the_usual_mixture_takes_its_place() -> None:
-    predictions = torch.rand(len(CANDIDATES), 2, 12, 14, generator=torch.Generator().manual_seed(0))
-    weights = np.zeros(len(CANDIDATES))
+def test_where_the_super_resolution_is_missing_the_usual_mixture_takes_its_place() -> None:
+    predictions = torch.rand(len(MEMBERS), 2, 12, 14, generator=torch.Generator().manual_seed(0))
+    weights = np.zeros(len(MEMBERS))
     weights[[0, -1]] = 0.2, 0.8
     result = EnsembleWeights(weights, (0.1, 0.5), 1.0, ())
     torch.testing.assert_close(result.mixture(predictions), 0.2 * predictions[0] + 0.8 * predictions[-1])
-    usual = sum(weight * predictions[INTERPOLATIONS.index(name)] for name, weight in USUAL.items())
+    usual = sum(weight * predictions[INTERPOLATORS.index(name)] for name, weight in CONFIG.usual.items())
     torch.testing.assert_close(result.mixture(predictions[:-1]), 0.2 * predictions[0] + 0.8 * usual)
 
 
-@pytest.mark.parametrize(("believed", "expected"), [
+@pytest.mark.parametrize(("own", "expected"), [
     (0.8, 16 / 17), (0.6, 9 / 13), (0.5, 0.5), (0.3, 0.3), (1.0, 1.0), (0.0, 0.0)])
-def test_what_is_fused_is_believed_more_if_the_prior_is(believed: float, expected: float) -> None:
-    """Its odds count twice, the others keep their proportions."""
-    weights = np.zeros(len(CANDIDATES))
-    weights[[0, 3, -1]] = 0.25 * (1 - believed), 0.75 * (1 - believed), believed
-    ensemble = EnsembleWeights(weights, (0.01, 0.5), 1.0, ())
-    raised = ensemble.with_fusion().weights
+def test_fusion_gets_more_weight_if_the_super_resolution_has_most(own: float, expected: float) -> None:
+    """Its odds are squared, the others keep their proportions."""
+    weights = np.zeros(len(MEMBERS))
+    weights[[0, 3, -1]] = 0.25 * (1 - own), 0.75 * (1 - own), own
+    weighted = EnsembleWeights(weights, (0.01, 0.5), 1.0, ())
+    raised = weighted.with_fusion().weights
     np.testing.assert_allclose(raised[[0, 3, -1]], [0.25 * (1 - expected), 0.75 * (1 - expected), expected])
-    assert raised.sum() == pytest.approx(1.0) and ensemble.weights[-1] == believed
+    assert raised.sum() == pytest.approx(1.0) and weighted.weights[-1] == own
 
 
-def test_without_a_prior_there_is_nothing_to_raise() -> None:
-    ensemble = EnsembleWeights(np.eye(len(INTERPOLATIONS))[3], (0.01, 0.5), 1.0, ())
-    assert ensemble.with_fusion() is ensemble
+def test_without_a_super_resolution_there_is_nothing_to_raise() -> None:
+    weighted = EnsembleWeights(np.eye(len(INTERPOLATORS))[3], (0.01, 0.5), 1.0, ())
+    assert weighted.with_fusion() is weighted
+
+
+def test_members_that_the_preset_calls_usual_get_its_share(textured: Callable[..., np.ndarray]) -> None:
+    config = EnsembleConfig(usual={"cubic": 1.0}, usual_share=1.0, most_hidden=2)
+    slices = textured((7, 32, 36), (2.0, -1.5))
+    result = fit_ensemble(slices, np.arange(7.0), config, FLOW, lambda done: None)
+    assert result.named_weights["cubic"] == 1.0 and len(result.hidden) == 2 and result.config is config

@@ -5,9 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.prediction.expected_error import COARSENESS, RISE, ExpectedError
+from TriplaneGaussianReconLib.config.prediction import ExpectedErrorConfig
+from TriplaneGaussianReconLib.prediction.expected_error import RISE, ExpectedError, coarsened
 
 OFFSETS = np.array([0.0, 4.0, 5.0, 11.0])
+CONFIG = ExpectedErrorConfig()
+
+
+def of_fine(middle: np.ndarray, offsets: np.ndarray, pixel: np.ndarray, at_trusted: float,
+            config: ExpectedErrorConfig = CONFIG) -> ExpectedError:
+    """From errors [gap, row, column] with pixels of size `pixel` (2,) mm."""
+    return ExpectedError.from_coarse(coarsened(middle, config), middle.shape[1:], offsets, pixel, at_trusted)
 
 
 def along_depth(error: ExpectedError, depths: np.ndarray, x: float = 5.0, y: float = 5.0) -> np.ndarray:
@@ -17,7 +25,7 @@ def along_depth(error: ExpectedError, depths: np.ndarray, x: float = 5.0, y: flo
 
 def uniform(values: tuple[float, ...] = (2.0, 3.0, 4.0), at_trusted: float = 0.25) -> ExpectedError:
     middle = np.broadcast_to(np.float32(values)[:, None, None], (3, 16, 20)).copy()
-    return ExpectedError.from_fine(middle, OFFSETS, np.array([0.5, 0.5]), at_trusted)
+    return of_fine(middle, OFFSETS, np.array([0.5, 0.5]), at_trusted)
 
 
 def test_smallest_on_trusted_slices_and_largest_half_way() -> None:
@@ -47,7 +55,7 @@ def test_continuous_in_depth() -> None:
 
 def test_continuous_within_a_slice() -> None:
     middle = np.random.default_rng(0).random((1, 40, 48)).astype(np.float32)
-    error = ExpectedError.from_fine(middle, np.array([0.0, 2.0]), np.array([0.5, 0.5]), 0.0)
+    error = of_fine(middle, np.array([0.0, 2.0]), np.array([0.5, 0.5]), 0.0)
     x = np.linspace(-2, 26, 3001)
     points = np.stack([x, np.full_like(x, 7.3), np.full_like(x, 1.0)], axis=-1)
     values = error.at(torch.from_numpy(points[None])).numpy()
@@ -75,9 +83,9 @@ def test_coarse_cells_lie_where_their_pixels_are(shape: tuple[int, int]) -> None
     pixel = np.array([0.5, 0.8])
     y, x = np.meshgrid(np.arange(shape[0]) * pixel[1], np.arange(shape[1]) * pixel[0], indexing="ij")
     fine = (1.0 + 0.3 * x + 0.2 * y).astype(np.float32)
-    error = ExpectedError.from_fine(fine[None], np.array([0.0, 2.0]), pixel, 0.0)
+    error = of_fine(fine[None], np.array([0.0, 2.0]), pixel, 0.0)
     cells = error.middle.shape[1:]
-    assert cells == tuple(max(1, round(n / COARSENESS)) for n in shape)
+    assert cells == tuple(max(1, round(n / CONFIG.coarseness)) for n in shape)
     # The cells tile the same rectangle as the pixels.
     for n, (count, cell) in enumerate(zip(shape[::-1], cells[::-1], strict=True)):
         assert error.step[n] * cell == pytest.approx(count * pixel[n])
@@ -94,6 +102,12 @@ def test_each_gap_has_its_own_map() -> None:
     middle = np.ones((2, 16, 16), np.float32)
     middle[0, :, 8:] = 5.0
     middle[1, 8:] = 3.0
-    error = ExpectedError.from_fine(middle, np.array([0.0, 2.0, 4.0]), np.ones(2), 0.0)
+    error = of_fine(middle, np.array([0.0, 2.0, 4.0]), np.ones(2), 0.0)
     for (x, y, z), expected in {(14, 2, 1): 5.0, (1, 2, 1): 1.0, (2, 14, 3): 3.0, (14, 1, 3): 1.0}.items():
         assert along_depth(error, np.array([float(z)]), x, y).item() == pytest.approx(expected)
+
+
+def test_a_cell_has_as_many_pixels_as_configured() -> None:
+    for coarseness, shape in ((1, (1, 16, 20)), (2, (1, 8, 10)), (8, (1, 2, 2))):
+        error = of_fine(np.ones((1, 16, 20), np.float32), OFFSETS[:2], np.ones(2), 0.0, ExpectedErrorConfig(coarseness))
+        assert error.middle.shape == shape

@@ -1,4 +1,4 @@
-"""Candidate predictions between two trusted slices."""
+"""What the members of the ensemble predict between two trusted slices."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,16 +9,14 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from TriplaneGaussianReconLib.prediction.interpolators import (
-    CANDIDATES,
-    INTERPOLATIONS,
-    SMOOTHING,
-    Neighbours,
-    candidates,
-)
+from TriplaneGaussianReconLib.config.prediction import EnsembleConfig
+from TriplaneGaussianReconLib.config.registration import FlowConfig
+from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATORS, MEMBERS, member_predictions
 from TriplaneGaussianReconLib.registration.optical_flow import Correspondence, correspond
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
 
 CPU = torch.device("cpu")
+FLOW, SMOOTHING = FlowConfig(), EnsembleConfig().smoothing
 
 UNEVEN = np.array([0.0, 2.0, 3.0, 7.0, 8.5])
 EVEN = np.arange(5) * 2.0
@@ -40,14 +38,14 @@ def polynomial(positions: np.ndarray, degree: int, seed: int = 0) -> np.ndarray:
 
 def predicted(slices: np.ndarray, positions: np.ndarray, found: Correspondence, gap: int,
               fractions: list[float] | np.ndarray) -> np.ndarray:
-    result = candidates(torch.from_numpy(slices), positions, found.on(CPU),
-                        Neighbours.around(np.array([gap]), len(slices)), np.array(fractions))
-    assert result.shape == (len(INTERPOLATIONS), 1, len(fractions), *slices.shape[1:]) and result.dtype == torch.float32
+    context = SliceContext.around(np.array([gap]), positions, np.array(fractions), 4)
+    result = member_predictions(torch.from_numpy(slices), found.on(CPU), context, SMOOTHING)
+    assert result.shape == (len(INTERPOLATORS), 1, len(fractions), *slices.shape[1:]) and result.dtype == torch.float32
     return result[:, 0].numpy()
 
 
 def named(predictions: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(zip(INTERPOLATIONS, predictions, strict=True))
+    return dict(zip(INTERPOLATORS, predictions, strict=True))
 
 
 @pytest.mark.parametrize("gap", range(4))
@@ -83,22 +81,12 @@ def test_splines_are_scipys(planes: int, gap: int) -> None:
         np.testing.assert_allclose(by_name[name], expected, atol=2e-6, err_msg=name)
 
 
-def test_neighbours() -> None:
-    """Where there is no outer slice the inner one stands twice, and the displacement is that across the gap."""
-    around = Neighbours.around(np.array([0, 2, 4]), 6)
-    assert around.planes.tolist() == [[0, 0, 1, 2], [1, 2, 3, 4], [3, 4, 5, 5]]
-    assert around.motions.tolist() == [[0, 0, 1], [1, 2, 3], [3, 4, 4]]
-    assert around.known.tolist() == [[False, True], [True, True], [True, False]]
-    wide = Neighbours.around(np.array([1, 2]), 6, 2)
-    assert wide.planes.tolist() == [[1, 1, 3, 5], [0, 2, 4, 4]]
-    assert wide.motions.tolist() == [[1, 1, 3], [0, 2, 2]]
-
-
 def test_many_gaps_at_a_time_are_what_each_is_alone(textured: Callable[..., np.ndarray]) -> None:
     """Ends and inner gaps, of unequal widths, each at its own fractions, in any order."""
     slices, gaps = textured((5, 40, 44), (1.5, -1.0), noise=0.05), np.array([2, 0, 3, 1])
-    found, fractions = correspond(slices), np.random.default_rng(0).uniform(0.1, 0.9, (4, 3))
-    together = candidates(torch.from_numpy(slices), UNEVEN, found.on(CPU), Neighbours.around(gaps, 5), fractions)
+    found, fractions = correspond(slices, FLOW), np.random.default_rng(0).uniform(0.1, 0.9, (4, 3))
+    context = SliceContext.around(gaps, UNEVEN, fractions, 4)
+    together = member_predictions(torch.from_numpy(slices), found.on(CPU), context, SMOOTHING)
     for n, gap in enumerate(gaps):
         np.testing.assert_array_equal(together[:, n], predicted(slices, UNEVEN, found, gap, fractions[n]))
 
@@ -125,7 +113,7 @@ def test_a_moving_pattern_is_followed(textured: Callable[..., np.ndarray], gap: 
     """Also at the ends of the stack; every other slice is kept."""
     volume = textured((9, 40, 44), (2.0, -1.5), count=120)
     kept = volume[::2]
-    by_name = named(predicted(kept, EVEN, correspond(kept), gap, [0.5]))
+    by_name = named(predicted(kept, EVEN, correspond(kept, FLOW), gap, [0.5]))
     error = {name: float(np.sqrt(((p[0] - volume[2 * gap + 1])[INNER] ** 2).mean())) for name, p in by_name.items()}
     for name in ("flow", "flow_cubic", "gated", "gated_cubic"):
         assert error[name] < 0.1 * error["linear"], name
@@ -135,7 +123,7 @@ def test_a_moving_pattern_is_followed(textured: Callable[..., np.ndarray], gap: 
 def test_a_moving_pattern_at_uneven_positions(textured: Callable[..., np.ndarray]) -> None:
     """Slices 0, 3, 5, 9 are kept; what lies between them is asked for at its own fraction of the gap."""
     volume, kept = textured((10, 40, 44), (1.0, -0.8), count=120), np.array([0, 3, 5, 9])
-    found = correspond(volume[kept])
+    found = correspond(volume[kept], FLOW)
     for gap, (low, high) in enumerate(zip(kept[:-1], kept[1:], strict=True)):
         between = np.arange(low + 1, high)
         by_name = named(predicted(volume[kept], kept * 2.0, found, gap, (between - low) / (high - low)))
@@ -149,7 +137,7 @@ def test_intensities_that_change_along_the_motion(textured: Callable[..., np.nda
     volume = textured((9, 40, 44), (1.0, -0.5), count=120)
     volume = volume * (0.4 + 0.6 * ((np.arange(9) - 4) / 4) ** 2).astype(np.float32)[:, None, None]
     kept = volume[::2]
-    found = correspond(textured((9, 40, 44), (1.0, -0.5), count=120)[::2])
+    found = correspond(textured((9, 40, 44), (1.0, -0.5), count=120)[::2], FLOW)
     for gap in (1, 2):
         by_name = named(predicted(kept, EVEN, found, gap, [0.5]))
         error = {n: np.abs(p[0] - volume[2 * gap + 1])[INNER].mean() for n, p in by_name.items()}
@@ -159,7 +147,7 @@ def test_intensities_that_change_along_the_motion(textured: Callable[..., np.nda
 @pytest.mark.parametrize("moving", [False, True])
 def test_two_slices_only(textured: Callable[..., np.ndarray], moving: bool) -> None:
     slices = textured((2, 40, 44), (1.5, 0.0) if moving else (0.0, 0.0), noise=0.05)
-    found = correspond(slices) if moving else still(2, (40, 44))
+    found = correspond(slices, FLOW) if moving else still(2, (40, 44))
     by_name = named(predicted(slices, np.array([1.0, 4.0]), found, 0, [0.25, 0.5]))
     expected = np.stack([0.75 * slices[0] + 0.25 * slices[1], 0.5 * slices[0] + 0.5 * slices[1]])
     for name in ("linear", "pchip", "cubic"):
@@ -172,7 +160,7 @@ def test_two_slices_only(textured: Callable[..., np.ndarray], moving: bool) -> N
 @pytest.mark.parametrize("confidence", [0.0, 0.25, 1.0])
 def test_confidence_gates_the_displacement(textured: Callable[..., np.ndarray], confidence: float) -> None:
     volume = textured((4, 40, 44), (1.5, -1.0))
-    found = correspond(volume)
+    found = correspond(volume, FLOW)
     gated = Correspondence(found.displacement, np.full_like(found.confidence, confidence))
     by_name = named(predicted(volume, EVEN[:4], gated, 1, [0.4]))
     np.testing.assert_allclose(by_name["gated"], confidence * by_name["flow"] + (1 - confidence) * by_name["linear"],
@@ -182,20 +170,20 @@ def test_confidence_gates_the_displacement(textured: Callable[..., np.ndarray], 
     assert np.abs(by_name["flow"] - by_name["linear"]).max() > 0.01
 
 
-def test_smoothed_candidates(textured: Callable[..., np.ndarray]) -> None:
+def test_smoothed_interpolators(textured: Callable[..., np.ndarray]) -> None:
     volume = textured((4, 40, 44), (1.5, -1.0), noise=0.1)
-    by_name = named(predicted(volume, EVEN[:4], correspond(volume), 1, [0.4]))
+    by_name = named(predicted(volume, EVEN[:4], correspond(volume, FLOW), 1, [0.4]))
     for name, smooth in (("linear", "straight_smooth"), ("gated", "gated_smooth")):
         expected = cv2.GaussianBlur(by_name[name][0], (0, 0), SMOOTHING, borderType=cv2.BORDER_REPLICATE)
         np.testing.assert_allclose(by_name[smooth][0], expected, atol=1e-6)
 
 
-def test_what_was_learnt_comes_last(textured: Callable[..., np.ndarray]) -> None:
+def test_the_super_resolution_comes_last(textured: Callable[..., np.ndarray]) -> None:
     """And leaves the others as they are."""
     slices, gaps, fractions = torch.from_numpy(textured((5, 40, 44))), np.array([0, 2]), np.array([0.25, 0.5, 0.8])
-    found, around = correspond(slices.numpy()).on(CPU), Neighbours.around(gaps, 5)
-    learnt = torch.rand(2, 3, 40, 44, generator=torch.Generator().manual_seed(0))
-    without = candidates(slices, UNEVEN, found, around, fractions)
-    result = candidates(slices, UNEVEN, found, around, fractions, learnt)
-    assert result.shape == (len(CANDIDATES), 2, 3, 40, 44) and (*INTERPOLATIONS, "prior") == CANDIDATES
-    assert torch.equal(result[:-1], without) and torch.equal(result[-1], learnt)
+    found, context = correspond(slices.numpy(), FLOW).on(CPU), SliceContext.around(gaps, UNEVEN, fractions, 4)
+    super_resolved = torch.rand(2, 3, 40, 44, generator=torch.Generator().manual_seed(0))
+    without = member_predictions(slices, found, context, SMOOTHING)
+    result = member_predictions(slices, found, context, SMOOTHING, super_resolved)
+    assert result.shape == (len(MEMBERS), 2, 3, 40, 44) and (*INTERPOLATORS, "super_resolution") == MEMBERS
+    assert torch.equal(result[:-1], without) and torch.equal(result[-1], super_resolved)

@@ -1,4 +1,4 @@
-"""Labels between trusted slices, learnt from labels within them."""
+"""Super-resolution of labels, trained on labels within the slices."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -8,21 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib.config.presets import NetworkConfig
+from TriplaneGaussianReconLib.config.labels import LabelConfig
+from TriplaneGaussianReconLib.config.self_supervised import LabelSuperResolutionConfig, SuperResolutionConfig
 from TriplaneGaussianReconLib.data.images import Segment
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.labels.segmentation import Boxed, LabelChannels, boxed
-from TriplaneGaussianReconLib.self_supervised.label_super_resolution import (
-    AGREED,
-    THICKEST,
-    LabelSuperResolution,
-    LabelTrainer,
-)
+from TriplaneGaussianReconLib.labels.channels import LabelChannels
+from TriplaneGaussianReconLib.labels.signed_distance import Boxed, boxed
+from TriplaneGaussianReconLib.self_supervised.label_super_resolution import LabelSuperResolution, LabelTrainer
 from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
 from TriplaneGaussianReconLib.self_supervised.super_resolution import SuperResolution, Trainer
 
-FEW_STEPS = NetworkConfig(width=6, blocks=1, steps=8, batch=4, rate=1e-3)
-NOT_LEARNING = replace(FEW_STEPS, rate=0.0)
+OF_IMAGE = SuperResolutionConfig(width=6, blocks=1, steps=8, batch=4, rate=1e-3)
+FEW_STEPS = LabelSuperResolutionConfig(width=6, blocks=1, steps=8, batch=4, rate=1e-3)
+UNTRAINED = replace(FEW_STEPS, rate=0.0)
 TWO = LabelChannels((Segment("dark", 1), Segment("bright", 2)))
 EVERY = 4
 FRACTIONS = np.array([0.25, 0.5, 0.75])
@@ -45,38 +43,39 @@ def picture(labels: np.ndarray) -> np.ndarray:
     return np.array([0.5, 0.2, 0.8], np.float32)[labels]
 
 
-def taught(labels: np.ndarray, channels: LabelChannels, effort: NetworkConfig = FEW_STEPS, *, pitch: float = 1.0,
-           thickness: float = 1.0, positions: np.ndarray | None = None, image: np.ndarray | None = None, seed: int = 0
-           ) -> tuple[LabelSuperResolution | None, SliceContext, SuperResolution]:
-    """What slices `labels` [layer, plane, row, column] teach, EVERY mm apart unless said otherwise."""
+def trained(labels: np.ndarray, channels: LabelChannels, config: LabelSuperResolutionConfig = FEW_STEPS, *,
+            pitch: float = 1.0, thickness: float = 1.0, positions: np.ndarray | None = None,
+            image: np.ndarray | None = None, seed: int = 0
+            ) -> tuple[LabelSuperResolution | None, SliceContext, SuperResolution]:
+    """Trained on slices `labels` [layer, plane, row, column], EVERY mm apart unless said otherwise."""
     slices = torch.from_numpy(picture(labels[0]) if image is None else image)
     places = EVERY * np.arange(len(slices), dtype=float) if positions is None else positions
-    trainer = Trainer(slices, places, (pitch, pitch), thickness, FEW_STEPS, 0)
+    trainer = Trainer(slices, places, (pitch, pitch), thickness, OF_IMAGE, 0)
     context = trainer.context(np.arange(len(slices) - 1), FRACTIONS)
-    prior = trainer.teach(context, lambda *_: None)
-    assert prior is not None
-    labels_teacher = LabelTrainer(slices, labels, channels, (pitch, pitch), thickness, effort, seed)
-    return labels_teacher.teach(context, prior, lambda *_: None), context, prior
+    network = trainer.train(context, lambda *_: None)
+    assert network is not None
+    labels_trainer = LabelTrainer(slices, labels, channels, (pitch, pitch), thickness, config, seed)
+    return labels_trainer.train(context, network, lambda *_: None), context, network
 
 
-def learnt(labels: np.ndarray, channels: LabelChannels, effort: NetworkConfig = FEW_STEPS
-           ) -> tuple[LabelSuperResolution, SliceContext]:
-    found, context, _ = taught(labels, channels, effort)
+def network_of(labels: np.ndarray, channels: LabelChannels, config: LabelSuperResolutionConfig = FEW_STEPS
+               ) -> tuple[LabelSuperResolution, SliceContext]:
+    found, context, _ = trained(labels, channels, config)
     assert found is not None
     return found, context
 
 
 def around(labels: np.ndarray, channels: LabelChannels, gap: int) -> Boxed:
-    return boxed(channels, [labels[:, gap], labels[:, gap + 1]], EVERY)
+    return boxed(channels, [labels[:, gap], labels[:, gap + 1]], LabelConfig(), EVERY)
 
 
-def distances(prior: LabelSuperResolution, labels: np.ndarray, channels: LabelChannels, context: SliceContext, gap: int,
-              predicted: Tensor | None = None) -> tuple[Boxed, Tensor]:
+def distances(network: LabelSuperResolution, labels: np.ndarray, channels: LabelChannels, context: SliceContext,
+              gap: int, predicted: Tensor | None = None) -> tuple[Boxed, Tensor]:
     slices, outlines = torch.from_numpy(picture(labels[0])), around(labels, channels, gap)
     if predicted is None:
         predicted = slices[gap].expand(len(FRACTIONS), -1, -1)
     numbers = torch.from_numpy(channels.numbered(labels))
-    return outlines, prior.distances(slices, numbers, predicted, context.only(np.array([gap])), outlines)
+    return outlines, network.distances(slices, numbers, predicted, context.only(np.array([gap])), outlines)
 
 
 def dense(outlines: Boxed, found: Tensor, shape: tuple[int, int]) -> dict[int, Tensor]:
@@ -96,68 +95,68 @@ def error(found: np.ndarray, truth: np.ndarray) -> float:
     return float(1 - 2 * (found & truth).sum() / (found.sum() + truth.sum()))
 
 
-def test_what_was_learnt_is_closer_than_what_both_slices_agree_on() -> None:
+def test_a_trained_network_is_closer_than_what_both_slices_agree_on() -> None:
     volume = balls(41, 90)
     labels = volume[None, ::EVERY]
-    effort = NetworkConfig(width=12, blocks=1, steps=500, batch=32, rate=5e-3)
+    config = LabelSuperResolutionConfig(width=12, blocks=1, steps=500, batch=32, rate=5e-3)
     wrong = {}
-    for name, each in (("learnt", effort), ("agreed", replace(effort, steps=1, rate=0.0))):
-        prior, context = learnt(labels, TWO, each)
+    for name, each in (("trained", config), ("agreed", replace(config, steps=1, rate=0.0))):
+        network, context = network_of(labels, TWO, each)
         found, truth = [], []
         for gap in range(labels.shape[1] - 1):
             planes = volume[EVERY * gap + 1:EVERY * (gap + 1)]
-            outlines, values = distances(prior, labels, TWO, context, gap, torch.from_numpy(picture(planes)))
+            outlines, values = distances(network, labels, TWO, context, gap, torch.from_numpy(picture(planes)))
             for channel, image in dense(outlines, values, volume.shape[1:]).items():
                 found.append((image > 0).numpy())
                 truth.append(planes == TWO.table[channel - 1][1])
         wrong[name] = error(np.concatenate(found), np.concatenate(truth))
-    assert wrong["learnt"] < 0.65 * wrong["agreed"]
+    assert wrong["trained"] < 0.65 * wrong["agreed"]
 
 
-def test_before_learning_it_is_what_the_slices_on_either_side_agree_on() -> None:
+def test_before_training_it_is_what_the_slices_on_either_side_agree_on() -> None:
     labels = np.zeros((1, 6, 60, 60), np.uint8)
     labels[:, :3, 20:30, 20:30], labels[:, 2:, 24:34, 20:30] = 1, 1
     channels = LabelChannels((Segment("a", 1),))
-    prior, context = learnt(labels, channels, NOT_LEARNING)
+    network, context = network_of(labels, channels, UNTRAINED)
     for gap in (1, 2):  # in the second the label is on both sides, somewhere else
-        outlines, values = distances(prior, labels, channels, context, gap)
+        outlines, values = distances(network, labels, channels, context, gap)
         found = dense(outlines, values, (60, 60))[2]
         before, after = (torch.from_numpy(labels[0, plane] == 1).float() * 2 - 1 for plane in (gap, gap + 1))
         for number, fraction in enumerate(FRACTIONS):
-            expected = AGREED * torch.lerp(before, after, fraction)
+            expected = FEW_STEPS.agreed * torch.lerp(before, after, fraction)
             inside = ~found[number].isnan()
             torch.testing.assert_close(found[number][inside], expected[inside])
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    (first, context), (second, _) = learnt(labels, TWO), learnt(labels, TWO)
-    other, _, _ = taught(labels, TWO, seed=1)
+    (first, context), (second, _) = network_of(labels, TWO), network_of(labels, TWO)
+    other, _, _ = trained(labels, TWO, seed=1)
     assert other is not None
-    one, two, three = (distances(prior, labels, TWO, context, 2)[1] for prior in (first, second, other))
+    one, two, three = (distances(network, labels, TWO, context, 2)[1] for network in (first, second, other))
     assert torch.equal(one, two)
     assert not torch.equal(one, three)
 
 
-@pytest.mark.parametrize("views", [2, 4])
-def test_it_does_not_matter_from_which_side_it_is_looked_at(views: int) -> None:
+@pytest.mark.parametrize("augmentations", [2, 4])
+def test_turned_slices_give_turned_labels(augmentations: int) -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    prior, context = learnt(labels, TWO, replace(FEW_STEPS, views=views))
-    upright = dense(*distances(prior, labels, TWO, context, 2), (25, 25))
-    backwards = dense(*distances(prior, labels[:, ::-1].copy(), TWO, context, labels.shape[1] - 2 - 2,
+    network, context = network_of(labels, TWO, replace(FEW_STEPS, augmentations=augmentations))
+    upright = dense(*distances(network, labels, TWO, context, 2), (25, 25))
+    backwards = dense(*distances(network, labels[:, ::-1].copy(), TWO, context, labels.shape[1] - 2 - 2,
                                  torch.from_numpy(picture(labels[0, 2])).expand(3, -1, -1)), (25, 25))
-    turned = dense(*distances(prior, labels.swapaxes(2, 3).copy(), TWO, context, 2), (25, 25))
+    turned = dense(*distances(network, labels.swapaxes(2, 3).copy(), TWO, context, 2), (25, 25))
     assert set(upright) == set(backwards) == set(turned) == {1, 2, 3}
     for channel, values in upright.items():
         torch.testing.assert_close(backwards[channel].flip(0), values, equal_nan=True)
         torch.testing.assert_close(turned[channel].transpose(1, 2), values, equal_nan=True)
 
 
-def test_mirrored_lines_give_mirrored_labels_in_four_views() -> None:
+def test_mirrored_lines_give_mirrored_labels_with_four_augmentations() -> None:
     labels = balls(24, 20)[None, ::EVERY]
-    prior, context = learnt(labels, TWO, replace(FEW_STEPS, views=4))
-    upright = dense(*distances(prior, labels, TWO, context, 2), (24, 24))
-    mirrored = dense(*distances(prior, labels[..., ::-1].copy(), TWO, context, 2), (24, 24))
+    network, context = network_of(labels, TWO, replace(FEW_STEPS, augmentations=4))
+    upright = dense(*distances(network, labels, TWO, context, 2), (24, 24))
+    mirrored = dense(*distances(network, labels[..., ::-1].copy(), TWO, context, 2), (24, 24))
     for channel, values in upright.items():
         torch.testing.assert_close(mirrored[channel].flip(2), values, equal_nan=True)
 
@@ -165,43 +164,43 @@ def test_mirrored_lines_give_mirrored_labels_in_four_views() -> None:
 def test_labels_do_not_see_each_other() -> None:
     labels = np.zeros((1, 5, 70, 80), np.uint8)
     labels[:, :, 5:12, 6:14], labels[:, :, 50:60, 40:70] = 1, 2  # far from each other
-    prior, context = learnt(labels, TWO)
-    both = dense(*distances(prior, labels, TWO, context, 1), (70, 80))
+    network, context = network_of(labels, TWO)
+    both = dense(*distances(network, labels, TWO, context, 1), (70, 80))
     alone = labels * (labels == 1)
     outlines = around(alone, TWO, 1)
     slices, numbers = torch.from_numpy(picture(labels[0])), torch.from_numpy(TWO.numbered(alone))
-    values = prior.distances(slices, numbers, slices[1].expand(3, -1, -1), context.only(np.array([1])), outlines)
+    values = network.distances(slices, numbers, slices[1].expand(3, -1, -1), context.only(np.array([1])), outlines)
     torch.testing.assert_close(dense(outlines, values, (70, 80))[2], both[2], rtol=0, atol=1e-6, equal_nan=True)
 
 
 def test_segments_that_overlap_are_found_alike() -> None:
     """The same label on two layers, one of which is shared with another label elsewhere.
 
-    Nothing is learnt, since each label learns an offset of its own.
+    Without training, in which each label would get an offset of its own.
     """
     channels = LabelChannels((Segment("a", 1, 0), Segment("b", 1, 2), Segment("c", 2, 2)))
     labels = np.zeros((3, 5, 60, 60), np.uint8)
     for plane in range(5):
         labels[:, plane, 10 + plane:20, 10:20 + 2 * plane] = 1
     labels[2, :, 40:50, 40:50] = 2
-    prior, context = learnt(labels, channels, NOT_LEARNING)
-    found = dense(*distances(prior, labels, channels, context, 2), (60, 60))
+    network, context = network_of(labels, channels, UNTRAINED)
+    found = dense(*distances(network, labels, channels, context, 2), (60, 60))
     assert set(found) == {1, 2, 3, 4, 5}
     torch.testing.assert_close(found[2], found[4], rtol=0, atol=0, equal_nan=True)
     assert (found[2].nan_to_num(-1.0) > 0).any()
 
 
-def test_many_labels_teach_and_are_found() -> None:
-    """Sixty, each on a few slices only; before much is learnt they are where both slices have them."""
+def test_many_labels_are_trained_on_and_found() -> None:
+    """Sixty, each on a few slices only; after few steps they are where both slices have them."""
     tiles = (1 + np.arange(6)[:, None] * 10 + np.arange(10)).repeat(8, axis=0).repeat(6, axis=1).astype(np.uint8)
     labels = np.stack([np.where(abs(tiles // 3 - 4 * plane) < 4, tiles, 0) for plane in range(6)])[None]
     image = labels[0] / np.float32(60.0)
     channels = LabelChannels(tuple(Segment(str(n), n) for n in range(1, 61)))
-    prior, context, _ = taught(labels, channels, image=image)
-    assert prior is not None
+    network, context, _ = trained(labels, channels, image=image)
+    assert network is not None
     slices, numbers = torch.from_numpy(image), torch.from_numpy(channels.numbered(labels))
     outlines = around(labels, channels, 2)
-    values = prior.distances(slices, numbers, slices[2].expand(3, -1, -1), context.only(np.array([2])), outlines)
+    values = network.distances(slices, numbers, slices[2].expand(3, -1, -1), context.only(np.array([2])), outlines)
     assert set(outlines.boxes[1:, 0].tolist()) == {n + 1 for n in np.unique(labels[0, 2:4]) if n}
     for channel, found in dense(outlines, values, tiles.shape).items():
         inside = torch.from_numpy((labels[0, 2:4] == channels.table[channel - 1][1]).all(axis=0))
@@ -211,58 +210,58 @@ def test_many_labels_teach_and_are_found() -> None:
 def test_gaps_of_different_widths_and_pixels_between_which_lines_fall() -> None:
     labels = balls(25, 20)[None, ::EVERY]
     positions = np.cumsum([0.0, 3.0, 5.0, 3.3, 4.1, 6.0, 3.0])
-    prior, context, _ = taught(labels, TWO, pitch=0.7, positions=positions)
-    assert prior is not None
-    narrow, wide = (distances(prior, labels, TWO, context, gap)[1] for gap in (0, 4))
+    network, context, _ = trained(labels, TWO, pitch=0.7, positions=positions)
+    assert network is not None
+    narrow, wide = (distances(network, labels, TWO, context, gap)[1] for gap in (0, 4))
     assert narrow.isfinite().all() and wide.isfinite().all()
 
 
 def test_an_image_without_any_contrast_is_no_obstacle() -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    _, context, of_image = taught(labels, TWO)
+    _, context, of_image = trained(labels, TWO)
     slices = torch.full(labels[0].shape, 0.5)
-    prior = LabelTrainer(slices, labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0).teach(context, of_image, lambda *_: None)
-    assert prior is not None
-    assert distances(prior, labels, TWO, context, 1)[1].isfinite().all()
+    network = LabelTrainer(slices, labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0).train(context, of_image, lambda *_: None)
+    assert network is not None
+    assert distances(network, labels, TWO, context, 1)[1].isfinite().all()
 
 
 def test_a_gap_without_labels_has_no_distances() -> None:
     labels = np.zeros((1, 6, 40, 40), np.uint8)
     labels[:, 4:, 10:20, 10:20] = 1
-    prior, context = learnt(labels, TWO)
-    assert distances(prior, labels, TWO, context, 1)[1].shape == (3, 0)
+    network, context = network_of(labels, TWO)
+    assert distances(network, labels, TWO, context, 1)[1].shape == (3, 0)
 
 
-def test_thick_slices_teach_nothing() -> None:
+def test_thick_slices_are_not_trained_on() -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    assert taught(labels, TWO, thickness=THICKEST)[0] is not None
-    assert taught(labels, TWO, thickness=THICKEST + 0.1)[0] is None
+    assert trained(labels, TWO, thickness=FEW_STEPS.thickest)[0] is not None
+    assert trained(labels, TWO, thickness=FEW_STEPS.thickest + 0.1)[0] is None
 
 
-def test_without_borders_there_is_nothing_to_learn() -> None:
+def test_without_borders_there_is_nothing_to_train_on() -> None:
     image = picture(balls(25, 20)[::EVERY])
     empty = np.zeros((1, 7, 25, 25), np.uint8)
     slices = torch.from_numpy(image)
-    trainer = Trainer(slices, EVERY * np.arange(7.0), (1.0, 1.0), 1.0, FEW_STEPS, 0)
+    trainer = Trainer(slices, EVERY * np.arange(7.0), (1.0, 1.0), 1.0, OF_IMAGE, 0)
     context = trainer.context(np.arange(6), FRACTIONS)
-    prior = trainer.teach(context, lambda *_: None)
-    assert prior is not None
+    network = trainer.train(context, lambda *_: None)
+    assert network is not None
     for labels in (empty, empty + 1):
         of_labels = LabelTrainer(slices, labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
-        assert of_labels.teach(context, prior, lambda *_: None) is None
+        assert of_labels.train(context, network, lambda *_: None) is None
 
 
-def test_only_gaps_that_the_image_prior_bridges_are_learnt() -> None:
+def test_only_gaps_that_the_networks_of_the_image_bridge_are_trained_for() -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    found, context, prior = taught(labels, TWO)
+    found, context, of_image = trained(labels, TWO)
     assert found is not None and found.bridges(EVERY) and not found.bridges(100.0)
     trainer = LabelTrainer(torch.from_numpy(picture(labels[0])), labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
-    assert trainer.teach(context, replace(prior, widths=(10.0, 20.0)), lambda *_: None) is None
+    assert trainer.train(context, replace(of_image, widths=(10.0, 20.0)), lambda *_: None) is None
 
 
-def test_learning_can_be_cancelled() -> None:
+def test_training_can_be_cancelled() -> None:
     labels = balls(25, 20)[None, ::EVERY]
-    _, context, prior = taught(labels, TWO)
+    _, context, of_image = trained(labels, TWO)
 
     def cancel(step: int, steps: int, loss: float) -> None:
         assert steps == FEW_STEPS.steps
@@ -271,4 +270,4 @@ def test_learning_can_be_cancelled() -> None:
 
     trainer = LabelTrainer(torch.from_numpy(picture(labels[0])), labels, TWO, (1.0, 1.0), 1.0, FEW_STEPS, 0)
     with pytest.raises(Cancelled):
-        trainer.teach(context, prior, cancel)
+        trainer.train(context, of_image, cancel)

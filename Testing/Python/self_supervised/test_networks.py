@@ -16,7 +16,7 @@ def network_of(kernel: tuple[int, int], conditions: int = 0, seed: int = 0, bloc
 
 
 def randomised(network: ResidualNetwork) -> ResidualNetwork:
-    """As after some learning: no layer is 0."""
+    """As after some training: no layer is 0."""
     generator = torch.Generator().manual_seed(1)
     for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
@@ -29,7 +29,7 @@ def images_of(rows: int, columns: int, count: int = 2) -> Tensor:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("conditions", [0, 6])
-def test_before_learning_it_returns_zeros(kernel: tuple[int, int], conditions: int) -> None:
+def test_before_training_it_returns_zeros(kernel: tuple[int, int], conditions: int) -> None:
     steering = torch.randn(2, conditions) if conditions else None
     result = network_of(kernel, conditions)(images_of(7, 9), steering)
     assert result.shape == (2, 3, 7, 9) and not result.any()

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from TriplaneGaussianReconLib.config.networks import NetworkConfig, OptimizerConfig
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.self_supervised import optimizers as descent
+from TriplaneGaussianReconLib.self_supervised import optimizers
 from TriplaneGaussianReconLib.self_supervised.optimizers import (
     Adam,
     LatestKnown,
     Muon,
     Plateau,
-    learn,
+    minimise,
     orthogonal,
     repeat,
 )
@@ -23,6 +24,7 @@ from TriplaneGaussianReconLib.self_supervised.optimizers import (
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 DEVICES = (CPU, pytest.param(GPU, marks=pytest.mark.gpu))
 TARGET = (0.5, -2.0, 3.0)
+OPTIMIZER = OptimizerConfig()
 
 
 def leaves_of(dtype: torch.dtype, device: torch.device = CPU) -> list[Tensor]:
@@ -37,8 +39,12 @@ def slopes_of(leaves: list[Tensor]) -> tuple[Tensor, ...]:
     return torch.autograd.grad(loss, leaves)
 
 
-def nothing(step: int, loss: float) -> None:
+def nothing(step: int, steps: int, loss: float) -> None:
     pass
+
+
+def config_of(steps: int, rate: float, optimizer: OptimizerConfig = OPTIMIZER) -> NetworkConfig:
+    return NetworkConfig(width=1, blocks=0, steps=steps, batch=1, rate=rate, optimizer=optimizer)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -75,7 +81,7 @@ def test_matrices_are_made_orthogonal(device: torch.device, shape: tuple[int, ..
     random = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     left, values, right = torch.linalg.svd(random, full_matrices=False)
     spread = torch.logspace(-1, 0, values.shape[1], dtype=torch.float64)
-    found = orthogonal((left * spread @ right).float().to(device)).double().cpu()
+    found = orthogonal((left * spread @ right).float().to(device), OPTIMIZER.rounds).double().cpu()
     projected = left.mT @ found @ right.mT
     values = projected.diagonal(dim1=1, dim2=2)
     assert float(values.min()) > 0.6 and float(values.max()) < 1.3
@@ -84,7 +90,7 @@ def test_matrices_are_made_orthogonal(device: torch.device, shape: tuple[int, ..
 
 def test_matrices_without_any_slope_stay() -> None:
     matrices = [torch.ones(3, 5)]
-    Muon(matrices, torch.tensor(0.1)).step([torch.zeros(3, 5)])
+    Muon(matrices, torch.tensor(0.1), OPTIMIZER).step([torch.zeros(3, 5)])
     assert torch.equal(matrices[0], torch.ones(3, 5))
 
 
@@ -97,7 +103,7 @@ def test_steps_along_matrices_are_those_of_torch(device: torch.device) -> None:
     theirs = [torch.nn.Parameter(each.flatten(1).clone()) for each in ours]
     before = [each.detach().clone() for each in theirs]
     optimizer = torch.optim.Muon(theirs, lr=0.125, weight_decay=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw")
-    muon = Muon(ours, torch.tensor(0.125, device=device))
+    muon = Muon(ours, torch.tensor(0.125, device=device), OPTIMIZER)
     for _ in range(4):
         slopes = [torch.randn(each.shape, generator=generator).to(device) for each in ours]
         for leaf, slope in zip(theirs, slopes, strict=True):
@@ -134,12 +140,20 @@ def test_without_rates_nothing_falls() -> None:
 def test_the_rate_rises_and_falls_along_a_cosine() -> None:
     """Adam's steps along a constant slope are as long as the rate."""
     parameter, courses = torch.zeros(1, requires_grad=True), []
-    learn([parameter], lambda step: parameter.sum(), 100, 0.5,
-          lambda step, loss: courses.append(float(parameter.detach())))
+    minimise(lambda step: parameter.sum(), [parameter], config_of(100, 0.5),
+             lambda *_: courses.append(float(parameter.detach())))
     rates = -torch.tensor([*courses, float(parameter.detach())]).diff()
     for step, share in {0: 0.25, 1: 0.5, 2: 0.75, 3: 1.0, 25: 1.0, 50: 1.0, 75: 1.0, 99: 1.0}.items():
         assert float(rates[step]) == pytest.approx(0.25 * share * (1.0 + math.cos(0.01 * math.pi * step)), abs=1e-5)
     assert int(rates.argmax()) == 3 and (rates[4:] < rates[3:-1]).all() and rates[-1] < 2e-4
+
+
+def test_the_warm_up_is_configured() -> None:
+    parameter, courses = torch.zeros(1, requires_grad=True), []
+    minimise(lambda step: parameter.sum(), [parameter], config_of(20, 0.5, OptimizerConfig(warm_up=0.5)),
+             lambda *_: courses.append(float(parameter.detach())))
+    rates = -torch.tensor(courses).diff()
+    assert int(rates.argmax()) > 4 and float(rates[0]) < 0.1
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -152,7 +166,7 @@ def test_the_minimum_of_a_quadratic_is_found(device: torch.device) -> None:
         numbers.scatter_(0, step, step)
         return ((leaves[0] - target) ** 2).sum() + 30.0 * ((leaves[1] + target) ** 2).sum()
 
-    learn(leaves, loss_at, 400, 0.1, nothing)
+    minimise(loss_at, leaves, config_of(400, 0.1), nothing)
     assert torch.equal(numbers.cpu(), torch.arange(400))
     torch.testing.assert_close(leaves[0].detach(), target, atol=1e-3, rtol=0.0)
     torch.testing.assert_close(leaves[1].detach(), -target, atol=1e-3, rtol=0.0)
@@ -170,7 +184,7 @@ def test_a_map_is_found_with_matrices(device: torch.device) -> None:
     def loss(step: Tensor | None = None) -> Tensor:
         return ((inputs @ matrix.T + bias - wanted) ** 2).mean()
 
-    learn([bias], loss, 600, 0.1, nothing, [matrix])
+    minimise(loss, [bias], config_of(600, 0.1), nothing, [matrix])
     assert float(loss().detach()) < 1e-3 * float((wanted ** 2).mean())
 
 
@@ -190,19 +204,20 @@ def test_the_tick_comes_before_every_step(device: torch.device) -> None:
 def test_the_tick_may_stop(device: torch.device, last: int) -> None:
     parameter = torch.zeros(1, device=device, requires_grad=True)
 
-    def tick(step: int, loss: float) -> None:
+    def tick(step: int, steps: int, loss: float) -> None:
+        assert steps == 12
         if step == last:
             raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        learn([parameter], lambda step: parameter.sum(), 12, 0.5, tick)
+        minimise(lambda step: parameter.sum(), [parameter], config_of(12, 0.5), tick)
     stopped = float(parameter.detach())
     assert stopped == 0.0 if last == 0 else -0.5 * last < stopped < 0.0
 
 
 def test_no_steps_change_nothing() -> None:
     parameter = torch.ones(2, requires_grad=True)
-    learn([parameter], lambda step: parameter.sum(), 0, 0.5, nothing)
+    minimise(lambda step: parameter.sum(), [parameter], config_of(0, 0.5), nothing)
     assert torch.equal(parameter.detach(), torch.ones(2))
 
 
@@ -231,7 +246,7 @@ def test_replayed_steps_are_those_made_one_by_one(steps: int, monkeypatch: pytes
     """Recorded from more than six steps on."""
     recorded: list[Callable[[], Tensor]] = []
 
-    def learnt() -> tuple[list[Tensor], Tensor]:
+    def trained() -> tuple[list[Tensor], Tensor]:
         leaves, losses = leaves_of(torch.float32, GPU), torch.zeros(steps, device=GPU)
 
         def loss_at(step: Tensor) -> Tensor:
@@ -239,15 +254,15 @@ def test_replayed_steps_are_those_made_one_by_one(steps: int, monkeypatch: pytes
             losses.scatter_(0, step, loss.detach()[None])
             return loss * (1.0 + 0.01 * step[0])
 
-        learn(leaves, loss_at, steps, 0.1, nothing)
+        minimise(loss_at, leaves, config_of(steps, 0.1), nothing)
         return [leaf.detach() for leaf in leaves], losses
 
-    plain = descent._recorded
-    monkeypatch.setattr(descent, "_recorded", lambda step: recorded.append(step) or plain(step))
-    replayed, losses = learnt()
+    plain = optimizers._recorded
+    monkeypatch.setattr(optimizers, "_recorded", lambda step: recorded.append(step) or plain(step))
+    replayed, losses = trained()
     assert len(recorded) == int(steps > 6)
-    monkeypatch.setattr(descent, "budget", lambda device: 0)  # no memory to record anything in
-    one_by_one, expected = learnt()
+    monkeypatch.setattr(optimizers, "budget", lambda device: 0)  # no memory to record anything in
+    one_by_one, expected = trained()
     assert len(recorded) == int(steps > 6)
     assert torch.equal(losses, expected) and all(map(torch.equal, replayed, one_by_one))
 

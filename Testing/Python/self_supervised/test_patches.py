@@ -1,4 +1,4 @@
-"""Pieces of lines: where they lie, how they are read, and what slices of some thickness make of them."""
+"""Patches of lines: where they lie, how they are read, and how thick slices average them."""
 from __future__ import annotations
 
 from itertools import product
@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib.config.presets import NetworkConfig
-from TriplaneGaussianReconLib.self_supervised import patches as line_pieces
+from TriplaneGaussianReconLib.config.self_supervised import SuperResolutionConfig
 from TriplaneGaussianReconLib.self_supervised.patches import Lines, PatchSampler, averaged, cubic_weight
 from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
 
@@ -22,10 +21,10 @@ BROKEN = SliceContext.around(np.arange(4), np.array([0.0, 2.3, 6.0, 9.1, 14.0]),
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def pieces_of(slices: Tensor, pitches: tuple[float, float], context: SliceContext, steps: int, thickness: float = 0.0
-              ) -> PatchSampler:
-    effort = NetworkConfig(width=1, blocks=0, steps=steps, batch=64, rate=0.0)
-    return PatchSampler(Lines(slices, pitches, thickness, context), effort, torch.Generator().manual_seed(0))
+def sampler_of(slices: Tensor, pitches: tuple[float, float], context: SliceContext, steps: int, thickness: float = 0.0,
+               draws: int = 1) -> PatchSampler:
+    config = SuperResolutionConfig(width=1, blocks=0, steps=steps, batch=64, rate=0.0, draws=draws)
+    return PatchSampler(Lines(slices, pitches, thickness, context, config), config, torch.Generator().manual_seed(0))
 
 
 # ---- thick lines
@@ -45,37 +44,37 @@ def test_lines_are_averaged_over_the_thickness(axis: int, width: float) -> None:
         return np.apply_along_axis(lambda course: np.interp(edges, np.arange(len(course)), course), 2, integral)
 
     expected = np.moveaxis((until(centres + 0.5 * width) - until(centres - 0.5 * width)) / width, 2, axis)
-    result = averaged(torch.from_numpy(slices), width, axis)
+    result = averaged(torch.from_numpy(slices), width, axis, 1.2)
     assert result.shape == slices.shape
     np.testing.assert_allclose(result.numpy(), expected, atol=1e-6)
-    np.testing.assert_allclose(averaged(torch.full((1, 9, 9), 0.7), width, axis).numpy(), 0.7, rtol=1e-6)
+    np.testing.assert_allclose(averaged(torch.full((1, 9, 9), 0.7), width, axis, 1.2).numpy(), 0.7, rtol=1e-6)
 
 
 def test_thin_slices_are_taken_as_they_are() -> None:
     slices = torch.rand(2, 12, 15)
     for axis, width in product((1, 2), (0.0, 0.5, 1.0, 1.2)):
-        assert torch.equal(averaged(slices, width, axis), slices)
+        assert torch.equal(averaged(slices, width, axis, 1.2), slices)
 
 
-# ---- pieces of lines
+# ---- patches of lines
 
 
 class Seen:
-    """All pieces of lines that are learnt from, told by images whose pixels are their own coordinates.
+    """All patches of a training, told by images whose pixels are their own coordinates.
 
-    gap, directions, places [step, piece, ...]; coordinates [step, piece, 3 (image, row, column), line, pixel].
+    gap, directions, places [step, patch, ...]; coordinates [step, patch, 3 (image, row, column), line, pixel].
     """
 
     def __init__(self, context: SliceContext, shape: tuple[int, int, int] = (3, 30, 70),
                  pitches: tuple[float, float] = (1.0, 1.0), steps: int = 12) -> None:
         images = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"))
-        read = [pieces_of(image, pitches, context, steps) for image in images]
-        self.shape, self.pitches, self.drawn = shape, np.array(pitches), read[0].drawn
-        pieces = [[each.at(torch.tensor([step])) for each in read] for step in range(steps)]
+        read = [sampler_of(image, pitches, context, steps) for image in images]
+        self.shape, self.pitches, self.patches = shape, np.array(pitches), read[0].patches
+        patches = [[each.at(torch.tensor([step])) for each in read] for step in range(steps)]
         self.coordinates = torch.stack([torch.stack([torch.cat(each[:2], dim=1) for each in step], dim=1)
-                                        for step in pieces]).double().numpy()
-        self.fractions, self.conditions = (torch.stack([step[0][n] for step in pieces]).numpy() for n in (2, 3))
-        self.gap = self.drawn.gap.numpy()
+                                        for step in patches]).double().numpy()
+        self.fractions, self.conditions = (torch.stack([step[0][n] for step in patches]).numpy() for n in (2, 3))
+        self.gap = self.patches.gap.numpy()
         # Lines that neighbour each other across rows (0) or columns (1).
         self.axis = (np.ptp(self.coordinates[:, :, 1], axis=-1).max(axis=-1) > 0).astype(int)
 
@@ -84,7 +83,7 @@ class Seen:
 
     @property
     def across(self) -> np.ndarray:
-        """[step, piece, line, pixel] coordinate that differs from line to line."""
+        """[step, patch, line, pixel] coordinate that differs from line to line."""
         return self._chosen(self.axis)
 
     @property
@@ -92,16 +91,9 @@ class Seen:
         return self._chosen(1 - self.axis)
 
 
-@pytest.fixture(autouse=True)
-def first_draw_counts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is drawn must not depend on the image where several images are to be read alike."""
-    if "pieces" in request.node.name:
-        monkeypatch.setattr(line_pieces, "DRAWS", 1)
-
-
-@pytest.mark.parametrize(("stencils", "pitches"), [(WHOLE, (1.0, 1.0)), (WHOLE, (1.0, 0.5)), (WHOLE_OF_SIX, (1.0, 0.5)),
+@pytest.mark.parametrize(("context", "pitches"), [(WHOLE, (1.0, 1.0)), (WHOLE, (1.0, 0.5)), (WHOLE_OF_SIX, (1.0, 0.5)),
                                                    (WHOLE_OF_SIX, (0.5, 1.0))])
-def test_pieces_are_lines_of_one_image_as_they_are(context: SliceContext, pitches: tuple[float, float]) -> None:
+def test_patches_are_lines_of_one_image_as_they_are(context: SliceContext, pitches: tuple[float, float]) -> None:
     """As far apart as slices and planes are; where the image ends the last line stands again."""
     seen = Seen(context, pitches=pitches)
     coordinates, size = seen.coordinates, context.planes.shape[1]
@@ -126,8 +118,8 @@ def test_pieces_are_lines_of_one_image_as_they_are(context: SliceContext, pitche
     np.testing.assert_allclose(across, expected, atol=1e-9)
 
 
-@pytest.mark.parametrize("stencils", [WHOLE, BROKEN])
-def test_pieces_are_read_in_all_directions(context: SliceContext) -> None:
+@pytest.mark.parametrize("context", [WHOLE, BROKEN])
+def test_patches_are_read_in_all_directions(context: SliceContext) -> None:
     """Rows and columns, backwards and mirrored, about as often; what steers the network is the gap's own."""
     seen = Seen(context)
     backwards = seen.across[:, :, 2, 0] < seen.across[:, :, 1, 0]
@@ -139,7 +131,7 @@ def test_pieces_are_read_in_all_directions(context: SliceContext) -> None:
     np.testing.assert_allclose(seen.conditions, context.conditions()[seen.gap], rtol=1e-6)
 
 
-def test_pieces_read_backwards_are_of_the_mirrored_gap() -> None:
+def test_patches_read_backwards_are_of_the_mirrored_gap() -> None:
     """A gap whose neighbours lie unevenly, and the same seen from behind: the same lines in the other order, if the
     one is read forwards and the other backwards."""
     positions, fractions = np.array([0.0, 1.0, 4.0, 10.0]), np.array([[1.0, 2.0]]) / 3.0
@@ -153,48 +145,48 @@ def test_pieces_read_backwards_are_of_the_mirrored_gap() -> None:
                                               strict=True):
             key = (int(axis), int(image), int(along[0, 0]), int(along[0, 1]), int(across[1]), int(across[2]))
             np.testing.assert_array_equal(lines.setdefault(key, across), across)
-    pieces = seen.gap.size + other.gap.size
-    assert len(lines) < pieces - 20  # many of them were seen both ways
+    patches = seen.gap.size + other.gap.size
+    assert len(lines) < patches - 20  # many of them were seen both ways
 
 
-def test_pieces_between_pixels_are_read_by_cubic_convolution() -> None:
+def test_patches_between_pixels_are_read_by_cubic_convolution() -> None:
     """Also at the borders, whose pixels go on for ever."""
     image, reference = torch.rand(2, 14, 17, generator=torch.Generator().manual_seed(0)), []
-    pieces = pieces_of(image, (1.0, 0.7), BROKEN, 6)
-    assert not pieces.lines.is_whole
-    drawn = pieces.drawn
-    for step, piece in np.ndindex(6, 64):
-        first, along, across = (int(column[step, piece]) for column in (drawn.first, drawn.along, drawn.across))
-        most = int(drawn.most[step, piece])
-        for place in drawn.places[step, piece].double().tolist():
+    sampler = sampler_of(image, (1.0, 0.7), BROKEN, 6)
+    assert not sampler.lines.is_whole
+    patches = sampler.patches
+    for step, patch in np.ndindex(6, 64):
+        first, along, across = (int(column[step, patch]) for column in (patches.first, patches.along, patches.across))
+        most = int(patches.most[step, patch])
+        for place in patches.places[step, patch].double().tolist():
             lower = int(np.floor(place))
             taps = np.arange(lower - 1, lower + 3)
             d = np.abs(place - taps)
             weights = np.where(d <= 1, 1.5 * d ** 3 - 2.5 * d ** 2 + 1, -0.5 * d ** 3 + 2.5 * d ** 2 - 4 * d + 2)
             numbers = first + across * taps.clip(0, most)[:, None] + along * np.arange(14)
             reference.append(weights @ torch.cat([image.flatten()] * 2).double().numpy()[numbers])
-    found = torch.stack([torch.cat(pieces.at(torch.tensor([step]))[:2], dim=1) for step in range(6)])
+    found = torch.stack([torch.cat(sampler.at(torch.tensor([step]))[:2], dim=1) for step in range(6)])
     np.testing.assert_allclose(found.reshape(-1, 14).numpy(), reference, atol=2e-5)
 
 
-def test_pieces_of_thick_slices_are_averaged_along_the_gap() -> None:
+def test_patches_of_thick_slices_are_averaged_along_the_gap() -> None:
     """Over rows where rows neighbour each other, over columns where columns do, by thickness in mm."""
     image, pitches, area = torch.rand(2, 20, 24, generator=torch.Generator().manual_seed(0)), (1.0, 0.5), 2 * 20 * 24
 
     def read(image: Tensor, thickness: float) -> tuple[Tensor, Tensor]:
-        pieces = pieces_of(image, pitches, WHOLE_OF_SIX, 1, thickness)
-        return torch.cat(pieces.at(torch.tensor([0]))[:2], dim=1), pieces.drawn.first[0] >= area
+        sampler = sampler_of(image, pitches, WHOLE_OF_SIX, 1, thickness)
+        return torch.cat(sampler.at(torch.tensor([0]))[:2], dim=1), sampler.patches.first[0] >= area
 
     thick, axis = read(image, 2.0)
     assert axis.any() and not axis.all()
     for number, width in enumerate((2.0, 4.0)):
-        expected, _ = read(averaged(image, width, number + 1), 0.0)
+        expected, _ = read(averaged(image, width, number + 1, 1.2), 0.0)
         assert torch.equal(thick[axis == number], expected[axis == number])
         assert not torch.equal(thick[axis != number], expected[axis != number])
 
 
 @pytest.mark.parametrize(("shape", "pitches"), [((1, 19, 40), (1.0, 1.0)), ((2, 40, 38), (1.0, 0.5))])
-def test_pieces_of_gaps_as_wide_as_the_image_stay_inside(shape: tuple[int, int, int], pitches: tuple[float, float]
+def test_patches_of_gaps_as_wide_as_the_image_stay_inside(shape: tuple[int, int, int], pitches: tuple[float, float]
                                                          ) -> None:
     seen = Seen(SliceContext.around(np.arange(3), np.arange(4) * 18.0, np.array([0.5]), 4), shape, pitches)
     assert (seen.coordinates >= 0).all() and (seen.coordinates.max(axis=(0, 1, 3, 4)) < np.array(shape)).all()
@@ -211,27 +203,26 @@ def test_cubic_convolution_reproduces_what_is_quadratic(degree: int) -> None:
     assert (weights != 0).sum(dim=1).max() <= 4
 
 
-def test_detail_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of the image is blank, half is not: of two pieces both lie in the blank half a quarter of the time."""
+def test_detail_is_preferred() -> None:
+    """Half of the image is blank, half is not: of two patches both lie in the blank half a quarter of the time."""
     image = torch.zeros(1, 64, 160)
     image[:, :, 80:] = torch.rand(1, 64, 80, generator=torch.Generator().manual_seed(0))
     blank = {}
     for draws in (1, 2, 4):
-        monkeypatch.setattr(line_pieces, "DRAWS", draws)
-        pieces = pieces_of(image, (1.0, 1.0), WHOLE, 20)
-        blank[draws] = float(np.mean([(pieces.at(torch.tensor([step]))[1].std(dim=(1, 2)) == 0).float().mean()
+        sampler = sampler_of(image, (1.0, 1.0), WHOLE, 20, draws=draws)
+        blank[draws] = float(np.mean([(sampler.at(torch.tensor([step]))[1].std(dim=(1, 2)) == 0).float().mean()
                                       for step in range(20)]))
     assert blank[1] > blank[2] + 0.1 > blank[4] + 0.15
 
 
 @pytest.mark.gpu
-def test_a_gpu_draws_the_same_pieces() -> None:
+def test_a_gpu_draws_the_same_patches() -> None:
     image = torch.rand(3, 30, 40, generator=torch.Generator().manual_seed(0))
     for context in (WHOLE, BROKEN):
-        here, there = (pieces_of(image.to(device), (1.0, 0.5), context, 150, 2.0) for device in (CPU, GPU))
+        here, there = (sampler_of(image.to(device), (1.0, 0.5), context, 150, 2.0) for device in (CPU, GPU))
         for name in ("gap", "first", "along", "across", "most"):
-            assert torch.equal(getattr(here.drawn, name), getattr(there.drawn, name).cpu()), name
-        torch.testing.assert_close(here.drawn.places, there.drawn.places.cpu(), atol=1e-4, rtol=0.0)
+            assert torch.equal(getattr(here.patches, name), getattr(there.patches, name).cpu()), name
+        torch.testing.assert_close(here.patches.places, there.patches.places.cpu(), atol=1e-4, rtol=0.0)
         for step in (0, 70, 149):
             for ours, theirs in zip(here.at(torch.tensor([step])), there.at(torch.tensor([step], device=GPU)),
                                     strict=True):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext, turned
+from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext, reversed_conditions
 
 UNEVEN = np.array([0.0, 2.0, 3.0, 7.0, 8.5, 12.0])
 QUARTERS = np.array([0.25, 0.5, 0.75])
@@ -17,11 +17,12 @@ QUARTERS = np.array([0.25, 0.5, 0.75])
     (4, 2, [0, 1, 3], [[0, 0, 2, 4], [1, 1, 3, 5], [1, 3, 5, 5]]),
     (6, 2, [0, 1, 2], [[0, 0, 0, 2, 4, 4], [1, 1, 1, 3, 5, 5], [0, 0, 2, 4, 4, 4]])])
 def test_slices_around_a_gap(size: int, step: int, gaps: list[int], planes: list[list[int]]) -> None:
-    """Where there are none left the last one stands again; knots are where they lie, from the middle of the gap."""
+    """Where the stack ends its last slice is repeated; knots are where they lie, from the middle of the gap."""
     context = SliceContext.around(np.array(gaps), UNEVEN, QUARTERS, size, step)
     assert context.planes.tolist() == planes
     low, high = UNEVEN[gaps], UNEVEN[np.array(gaps) + step]
     np.testing.assert_allclose(context.knots, UNEVEN[planes] - 0.5 * (low + high)[:, None])
+    np.testing.assert_array_equal(context.positions, UNEVEN[planes])
     np.testing.assert_allclose(context.widths, high - low)
     np.testing.assert_array_equal(context.fractions, np.tile(QUARTERS, (len(gaps), 1)))
 
@@ -45,10 +46,29 @@ def test_conditions_tell_where_slices_and_planes_lie() -> None:
     assert only.planes.tolist() == [[1, 2, 3, 4]]
 
 
-def test_turned_conditions_are_those_of_the_stack_in_the_other_order() -> None:
+def test_reversed_conditions_are_those_of_the_stack_in_the_other_order() -> None:
     fractions = np.array([0.2, 0.3, 0.9])
     for size in (4, 6):
         ahead = SliceContext.around(np.arange(5), UNEVEN, fractions, size)
         behind = SliceContext.around(np.arange(5), 12.0 - UNEVEN[::-1], 1.0 - fractions[::-1], size)
         conditions = torch.from_numpy(ahead.conditions())
-        np.testing.assert_allclose(turned(conditions, size).numpy(), behind.conditions()[::-1], atol=1e-12)
+        np.testing.assert_allclose(reversed_conditions(conditions, size).numpy(), behind.conditions()[::-1], atol=1e-12)
+
+
+def test_displacements_around_a_gap() -> None:
+    """Where a slice is repeated there is none: that of the gap itself stands there."""
+    context = SliceContext.around(np.array([0, 2, 4]), UNEVEN, QUARTERS, 4)
+    assert context.motions.tolist() == [[0, 0, 1], [1, 2, 3], [3, 4, 4]]
+    assert context.has_outer.tolist() == [[False, True], [True, True], [True, False]]
+    wide = SliceContext.around(np.array([1, 2]), UNEVEN, QUARTERS, 4, 2)
+    assert wide.motions.tolist() == [[1, 1, 3], [0, 2, 2]]
+
+
+def test_compact_contexts_are_of_the_slices_and_displacements_that_are_used() -> None:
+    context = SliceContext.around(np.array([1, 3]), np.arange(9.0), np.array([0.5]), 4, 2)
+    compact, slices, displacements = context.compact()
+    assert slices.tolist() == [1, 3, 5, 7] and displacements.tolist() == [1, 3, 5]
+    np.testing.assert_array_equal(slices[compact.planes], context.planes)
+    np.testing.assert_array_equal(displacements[compact.motions], context.motions)
+    np.testing.assert_array_equal(compact.positions, context.positions)
+    np.testing.assert_array_equal(compact.has_outer, context.has_outer)

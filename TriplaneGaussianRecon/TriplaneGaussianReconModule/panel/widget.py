@@ -17,7 +17,7 @@ from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
 from .. import wording
 from ..installation import dependencies
 from ..run.logic import TriplaneGaussianReconLogic
-from ..run.parameters import TriplaneGaussianReconParameterNode, Trust, keywords, requestOf, segmentIDs
+from ..run.parameters import PresetChoice, TriplaneGaussianReconParameterNode, Trust, keywords, requestOf, segmentIDs
 from ..scene import sample_data
 from ..scene.nodes import gridOf
 from ..scene.results import Results
@@ -59,6 +59,7 @@ class Panel:
         ui.reconstructButton.connect("clicked()", self._onReconstructOrCancel)
         ui.excludeButton.connect("clicked()", self._onExclude)
         ui.message.setVisible(False)
+        ui.preset.setToolTip(PresetChoice.explained())
         logic.observers.add(self._showRunButton)  # scripts may use the same logic
 
     def setParameters(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:

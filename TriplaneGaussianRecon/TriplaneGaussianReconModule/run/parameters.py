@@ -9,6 +9,7 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTabl
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
+from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
 from TriplaneGaussianReconLib.jobs.request import SEGMENTED, Request
 
 from .request import requestFrom
@@ -53,15 +54,21 @@ class Trust(Enum):
 
 
 class PresetChoice(Enum):
-    """The library's presets for everyday use."""
+    """The presets that the library has for use; scenes keep the name of the member."""
 
-    FAST = "fast"
-    BALANCED = "balanced"
-    BEST = "best"
+    _ignore_ = ["each"]
+    for each in PRESETS.values():
+        if not each.for_comparison:
+            vars()[each.name.upper()] = each.name
 
     def label(self) -> str:
         """What the panel calls it."""
-        return {PresetChoice.FAST: _("Fast"), PresetChoice.BALANCED: _("Balanced"), PresetChoice.BEST: _("Best")}[self]
+        return _(self.value.capitalize())
+
+    @classmethod
+    def explained(cls) -> str:
+        """What each of them is for, a line each."""
+        return "\n".join(f"{preset.label()}: {_(PRESETS[preset.value].description)}" for preset in cls)
 
 
 @parameterNodeWrapper
@@ -88,7 +95,7 @@ class TriplaneGaussianReconParameterNode:
     sliceList: str
     excludedSlices: str
     outputSpacing: Annotated[float, WithinRange(0.0, 1000.0)] = 0.0
-    preset: PresetChoice = PresetChoice.FAST
+    preset: PresetChoice = PresetChoice[DEFAULT_PRESET.upper()]
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, 2 ** 31 - 1)] = 0
     keepModel: bool = False

@@ -1,54 +1,30 @@
-"""Labels as occupancies, on trusted slices and between them."""
+"""Labels on trusted slices and between them."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from label_case import COLUMNS, CONFIG, ONE, ROWS, boxes, disc
 
 from TriplaneGaussianReconLib.data.gap_sampling import evenly, layer_stride
 from TriplaneGaussianReconLib.data.images import Segment
-from TriplaneGaussianReconLib.labels.segmentation import (
-    ABSENT,
-    BAND,
-    LEARNT_SHARE,
-    MOST_SLOTS,
-    SEARCH,
-    Boxed,
-    LabelChannels,
-    Occupancies,
-    between,
-    boxed,
-    occupancy,
-    on_slice,
-    signed_distance,
-)
+from TriplaneGaussianReconLib.labels.channels import LabelChannels
+from TriplaneGaussianReconLib.labels.occupancy import Occupancies
+from TriplaneGaussianReconLib.labels.shape_interpolation import between, on_slice
+from TriplaneGaussianReconLib.labels.signed_distance import boxed, signed_distance
 
 CPU = torch.device("cpu")
-ROWS, COLUMNS = 48, 56
-ONE = LabelChannels((Segment("a", 1),))
-
-
-def disc(x: float, y: float, radius: float, shape: tuple[int, int] = (ROWS, COLUMNS)) -> np.ndarray:
-    rows, columns = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
-    return np.hypot(columns - x, rows - y) <= radius
 
 
 def on_one(channels: LabelChannels, layers: np.ndarray) -> Occupancies:
-    return on_slice(boxed(channels, [layers]), CPU)
+    return on_slice(boxed(channels, [layers], CONFIG), CONFIG, CPU)
 
 
 def filled(channels: LabelChannels, first: np.ndarray, second: np.ndarray, move: tuple[float, float], planes: int = 1,
-           width: float = 1.0, believed: float = 1.0) -> list[Occupancies]:
+           width: float = 1.0, confidence: float = 1.0) -> list[Occupancies]:
     """Between two slices of label values with the same displacement everywhere."""
     full = torch.tensor(move).expand(*first.shape[1:], 2)
-    return between(boxed(channels, [first, second], width), full, believed * full, planes)
-
-
-def boxes(outlines: Boxed) -> list[tuple[slice, slice]]:
-    """Rows and columns of each box."""
-    heights = outlines.sizes // outlines.boxes[:, 3]
-    return [(slice(top, top + rows), slice(left, left + columns)) for (_, top, left, columns), rows in zip(
-        outlines.boxes.tolist(), heights.tolist(), strict=True)]
+    return between(boxed(channels, [first, second], CONFIG, width), full, confidence * full, planes, CONFIG)
 
 
 def dense(found: Occupancies, channels: LabelChannels, shape: tuple[int, int] = (ROWS, COLUMNS)) -> np.ndarray:
@@ -66,118 +42,6 @@ def decoded(found: Occupancies, channels: LabelChannels = ONE) -> np.ndarray:
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
-
-
-@pytest.mark.parametrize("radius", [5.0, 9.5, 16.0])
-def test_signed_distance_of_a_disc(radius: float) -> None:
-    distance = signed_distance(disc(27.0, 23.0, radius))
-    rows, columns = np.meshgrid(np.arange(ROWS), np.arange(COLUMNS), indexing="ij")
-    truth = radius - np.hypot(columns - 27.0, rows - 23.0)
-    assert np.abs(distance - truth).max() < 1.0  # the mask knows the outline to within a pixel
-    near = np.abs(truth) < 2 * BAND
-    assert np.abs(distance - truth)[near].max() < 0.75
-    assert abs(float((distance - truth)[near].mean())) < 0.25
-    np.testing.assert_array_equal(distance > 0, disc(27.0, 23.0, radius))
-
-
-def test_the_border_lies_between_two_pixels() -> None:
-    mask = np.zeros((20, 20), bool)
-    mask[:, 8:] = True
-    expected = np.broadcast_to(np.arange(20) - 7.5, (20, 20))
-    np.testing.assert_allclose(signed_distance(mask), expected, atol=0.02)
-    np.testing.assert_allclose(signed_distance(~mask), -expected, atol=0.02)
-    np.testing.assert_allclose(signed_distance(mask.T), expected.T, atol=0.02)
-
-
-def test_full_and_empty_masks() -> None:
-    full, empty = signed_distance(np.ones((10, 16), bool)), signed_distance(np.zeros((10, 16), bool))
-    assert (full >= BAND).all() and np.isfinite(full).all() and full.dtype == np.float32
-    assert (empty == ABSENT).all() and empty.dtype == np.float32
-    single = np.zeros((9, 9), bool)
-    single[4, 4] = True
-    distance = signed_distance(single)
-    assert distance[4, 4] == pytest.approx(0.5, abs=0.02) and distance[4, 6] == pytest.approx(-1.5, abs=0.02)
-
-
-def test_the_image_border_is_no_outline() -> None:
-    """A label that touches the border of the image goes on beyond it."""
-    mask = np.zeros((30, 30), bool)
-    mask[:, :10] = True
-    assert signed_distance(mask)[15, 0] == pytest.approx(9.5, abs=0.05)
-    assert signed_distance(mask)[0, 0] == pytest.approx(9.5, abs=0.05)
-
-
-def test_occupancy() -> None:
-    np.testing.assert_allclose(occupancy(torch.tensor([-9, -BAND, 0, BAND / 2, BAND, 9])), [0, 0, 0.5, 0.75, 1, 1])
-
-
-SEGMENTS = (Segment("a", 1, 0), Segment("b", 7, 0), Segment("c", 300, 0), Segment("d", 2, 2), Segment("e", 1, 2))
-
-
-def test_channels() -> None:
-    channels = LabelChannels(SEGMENTS)
-    assert channels.table == [(0, 0), (0, 1), (0, 7), (0, 300), (2, 0), (2, 2), (2, 1)]
-    assert channels.count == 8
-    assert [channels.is_background(n) for n in range(1, 8)] == [True, False, False, False, True, False, False]
-    assert LabelChannels(()).count == 1
-
-
-def overlapping() -> np.ndarray:
-    """[layer, plane, row, column] random labels of SEGMENTS; layer 1 holds none, and 99 is no segment's value."""
-    generator = np.random.default_rng(0)
-    layers = np.zeros((3, 4, 6, 5), np.uint16)
-    layers[0] = generator.choice([0, 1, 7, 300], (4, 6, 5))
-    layers[2] = generator.choice([0, 1, 2], (4, 6, 5))
-    return layers
-
-
-def test_one_hot_and_back() -> None:
-    channels, layers = LabelChannels(SEGMENTS), overlapping()
-    masks = channels.one_hot(layers)
-    assert masks.shape == (4, 7, 6, 5) and masks.dtype == np.float32
-    np.testing.assert_array_equal(masks[:, 2], layers[0] == 7)
-    np.testing.assert_array_equal(masks[:, 5], layers[2] == 2)
-    np.testing.assert_array_equal(masks[:, :4].sum(axis=1), 1)  # a layer's channels divide every pixel
-    np.testing.assert_array_equal(masks[:, 4:].sum(axis=1), 1)
-    occupancies = np.concatenate([np.full((4, 1, 6, 5), 50, np.float32), masks], axis=1)
-    back = channels.decode(occupancies, 3, np.dtype(np.uint16))
-    np.testing.assert_array_equal(back, layers)
-    assert back.dtype == np.uint16
-
-
-def test_values_without_a_segment_are_background() -> None:
-    channels = LabelChannels(SEGMENTS)
-    layers = overlapping()
-    layers[0, 0, 0, 0] = 99
-    assert channels.mask(layers, 1)[0, 0, 0]
-    assert channels.one_hot(layers)[0, 0, 0, 0] == 1
-
-
-def test_every_pixel_has_the_number_of_its_channel() -> None:
-    channels = LabelChannels(SEGMENTS)
-    layers = overlapping()
-    layers[0, 0, 0, 0] = 99  # without a segment: background
-    numbers = channels.numbered(layers)
-    masks = channels.one_hot(layers)
-    present = sorted({segment.layer for segment in SEGMENTS})
-    for number, (layer, _) in enumerate(channels.table, start=1):
-        np.testing.assert_array_equal(numbers[present.index(layer)] == number, masks[:, number - 1] == 1)
-
-
-def test_the_largest_occupancy_wins_and_the_background_on_a_tie() -> None:
-    channels = LabelChannels((Segment("a", 1), Segment("b", 2)))
-    occupancies = np.zeros((1, 4, 1, 4), np.float32)
-    occupancies[0, 1:, 0] = np.array([[0.5, 0.5, 0], [0.2, 0.3, 0.4], [0, 0, 0], [0.1, 0.6, 0.6]]).T
-    assert channels.decode(occupancies, 1, np.dtype(np.uint8)).ravel().tolist() == [0, 2, 0, 1]
-
-
-def test_tensors_decode_as_arrays_do() -> None:
-    """Also where a label's number does not fit into a byte."""
-    channels = LabelChannels(tuple(Segment(str(n), 2 * n) for n in range(1, 301)))
-    occupancies = np.random.default_rng(0).random((2, channels.count, 3, 4)).astype(np.float32)
-    decoded_ = channels.decode(torch.from_numpy(occupancies), 1, np.dtype(np.uint16))
-    np.testing.assert_array_equal(decoded_, channels.decode(occupancies, 1, np.dtype(np.uint16)))
-    np.testing.assert_array_equal(decoded_[0], 2 * occupancies[:, 1:].argmax(axis=1))
 
 
 def test_labels_in_small_boxes_do_not_see_each_other() -> None:
@@ -213,8 +77,8 @@ def test_an_empty_slice_has_no_entries() -> None:
     assert len(on_one(ONE, empty).pixels) == 0
     for found in filled(ONE, empty, empty, (0.0, 0.0), 2):
         assert len(found.pixels) == 0
-        slots, values, trends = found.slots(ROWS * COLUMNS)
-        assert slots.shape == values.shape == trends.shape == (ROWS * COLUMNS, MOST_SLOTS)
+        slots, values, trends = found.slots(ROWS * COLUMNS, CONFIG.most_slots)
+        assert slots.shape == values.shape == trends.shape == (ROWS * COLUMNS, CONFIG.most_slots)
         assert not slots.any() and not values.any() and not trends.any()
 
 
@@ -260,9 +124,9 @@ def test_a_label_that_ends_shrinks() -> None:
     fractions = [0.1, 0.3, 0.5, 0.7, 0.9]
     forwards = filled(ONE, first, second, (0.0, 0.0), 9)
     areas = [int((decoded(found) == 1).sum()) for found in forwards]
-    # The outline lies where (1 - f) (9 - r) + f ABSENT = 0; the label ends at f = 9 / 13.
+    # The outline lies where (1 - f) (9 - r) + f CONFIG.absent = 0; the label ends at f = 9 / 13.
     for fraction, area in zip(fractions, areas, strict=True):
-        radius = max(9 + ABSENT * fraction / (1 - fraction), 0)
+        radius = max(9 + CONFIG.absent * fraction / (1 - fraction), 0)
         assert area == pytest.approx(np.pi * radius ** 2, rel=0.2, abs=25), fraction
     assert areas == sorted(areas, reverse=True) and areas[-1] == 0
     mirrored = filled(ONE, second, first, (0.0, 0.0), 9)[::-1]
@@ -277,30 +141,17 @@ def test_a_label_ends_sooner_in_a_wide_gap() -> None:
     assert not (decoded(wide) == 1).any()
 
 
-def test_what_was_learnt_moves_the_border() -> None:
+def test_the_networks_distances_move_the_border() -> None:
     first, second = (disc(27, 24, radius)[None].astype(np.uint8) for radius in (6, 10))
-    outlines = boxed(ONE, [first, second], 4.0)
+    outlines = boxed(ONE, [first, second], CONFIG, 4.0)
     still = torch.zeros(ROWS, COLUMNS, 2)
-    larger = torch.cat([torch.from_numpy(signed_distance(disc(27, 24, 13)[rows, columns])).flatten() * sign
+    larger = torch.cat([torch.from_numpy(signed_distance(disc(27, 24, 13)[rows, columns], CONFIG)).flatten() * sign
                         for (rows, columns), sign in zip(boxes(outlines), (-1, 1), strict=True)])
-    found, = between(outlines, still, still, 1, larger[None])
-    alone, = between(outlines, still, still, 1)
+    found, = between(outlines, still, still, 1, CONFIG, larger[None])
+    alone, = between(outlines, still, still, 1, CONFIG)
     assert (decoded(alone) == 1).sum() == pytest.approx(np.pi * 8.0 ** 2, rel=0.1)
-    radius = (1 - LEARNT_SHARE) * 8.0 + LEARNT_SHARE * 13.0
+    radius = (1 - CONFIG.trained_share) * 8.0 + CONFIG.trained_share * 13.0
     assert (decoded(found) == 1).sum() == pytest.approx(np.pi * radius ** 2, rel=0.1)
-
-
-def test_the_box_of_the_background_holds_all_others() -> None:
-    labels = np.zeros((1, 90, 100), np.uint8)
-    labels[0, 30:37, 41:55], labels[0, 50:71, 13:20] = 1, 2
-    boxes_ = dict(zip((1, 2, 3), boxes(boxed(LabelChannels((Segment("a", 1), Segment("b", 2))), [labels])),
-                      strict=True))
-    for channel, number in ((2, 1), (3, 2)):
-        for axis in (0, 1):
-            inner, outer = boxes_[channel][axis], boxes_[1][axis]
-            assert outer.start <= inner.start and inner.stop <= outer.stop
-            touched = np.flatnonzero((labels[0] == number).any(axis=1 - axis))
-            assert inner.start <= touched[0] - SEARCH and inner.stop > touched[-1] + SEARCH
 
 
 def test_the_background_is_what_the_only_label_leaves() -> None:
@@ -318,7 +169,7 @@ def test_trends_tell_the_change_across_the_gap() -> None:
     first[:, :, :20], second[:, :, :24] = 1, 1
     found, = filled(ONE, first, second, (0.0, 0.0))
     at_border = (found.pixels == 24 * COLUMNS + 21) & (found.channels == 2)
-    assert found.trends[at_border].item() == pytest.approx(4.0 / (2 * BAND), rel=0.05)
+    assert found.trends[at_border].item() == pytest.approx(4.0 / (2 * CONFIG.band), rel=0.05)
     still, = filled(ONE, first, first, (0.0, 0.0))
     assert float(still.trends.abs().max()) < 1e-5
 
@@ -332,25 +183,6 @@ def test_overlapping_layers_are_independent() -> None:
     both, = filled(channels, first, second, (4.0, 0.0))
     np.testing.assert_array_equal(decoded(both, channels)[0], decoded(alone)[0])
     assert ((decoded(both, channels) == 1).all(axis=0)).sum() > 50
-
-
-def test_slots_are_ordered_and_capped() -> None:
-    """Pixel 3 has more entries than there are slots, pixel 8 two, pixel 5 none."""
-    count = MOST_SLOTS + 2
-    values = np.concatenate([np.linspace(0.1, 0.9, count), [0.25, 0.75]]).astype(np.float32)
-    pixels = np.array([3] * count + [8, 8])
-    numbers = np.array([*range(1, count + 1), 4, 2], np.int32)
-    shuffled = np.random.default_rng(0).permutation(len(pixels))
-    pixels, numbers, values = (torch.from_numpy(each[shuffled]) for each in (pixels, numbers, values))
-    channels, kept, trends = Occupancies(pixels, numbers, values, -values).slots(10)
-    assert channels.shape == kept.shape == trends.shape == (10, MOST_SLOTS)
-    assert channels[8].tolist() == [2, 4] + [0] * (MOST_SLOTS - 2)
-    np.testing.assert_allclose(kept[8, :2], [0.75, 0.25])
-    assert channels[3].tolist() == list(range(count, 2, -1))
-    assert (np.diff(kept[3]) < 0).all()
-    for pixel in (0, 5, 9):
-        assert not channels[pixel].any() and not kept[pixel].any() and not trends[pixel].any()
-    assert torch.equal(trends, -kept)
 
 
 def test_labels_at_the_border_of_the_image() -> None:

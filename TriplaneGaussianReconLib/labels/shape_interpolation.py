@@ -1,0 +1,122 @@
+"""Labels between two trusted slices: their signed distances are interpolated, straight and along the displacement.
+
+Interpolating signed distances is known as shape-based interpolation (Raya and Udupa, IEEE TMI 1990).
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..config.labels import LabelConfig
+from ..data.gap_sampling import evenly, layer_stride
+from ..runtime.image_operations import constants, sampled
+from .occupancy import Occupancies, occupancy
+from .signed_distance import Boxed
+
+
+def on_slice(outlines: Boxed, config: LabelConfig, device: torch.device) -> Occupancies:
+    """Occupancies of one trusted slice, on `device`."""
+    pixels = _Pixels.of(outlines, device)
+    values = occupancy(torch.from_numpy(outlines.distances[0]).to(device), config.band)
+    return pixels.occupied(values, torch.zeros_like(values))
+
+
+def between(outlines: Boxed, full: Tensor, gated: Tensor, planes: int, config: LabelConfig,
+            from_network: Tensor | None = None) -> list[Occupancies]:
+    """Occupancies between two slices, on those of the planes in the gap that carry Gaussians.
+
+    Signed distances are interpolated straight through, along the displacement, and along the gated displacement; their
+    mean follows what moves, without being misled where the image does not show the border.  The network's signed
+    distances correct that.
+
+    Args:
+        outlines: of the two slices.
+        full: [row, column, 2] displacement across the gap, pixels; on the device where the work is done.
+        gated: the same, shortened where its confidence is low.
+        planes: number of planes in the gap, see `data.gap_sampling`.
+        config: of labels.
+        from_network: [plane, pixel] signed distances on all planes, see `LabelSuperResolution`, or None.
+
+    Returns:
+        One per layer of Gaussians.  Trends are per whole gap, along the gated displacement, from the plane before to
+        the one after.
+    """
+    pixels = _Pixels.of(outlines, full.device)
+    ends = torch.from_numpy(outlines.distances).to(full.device)
+    moves = torch.stack([full, gated]).flatten(1, 2)[:, pixels.numbers] * pixels.unit
+    steps = planes + 1
+    inner = [pixels.interpolated(ends, moves, fraction) for fraction in evenly(planes).tolist()]
+    if from_network is not None:
+        inner = [_corrected(*each, config) for each in zip(inner, from_network, strict=True)]
+    course = occupancy(torch.stack([ends[0], *inner, ends[1]]), config.band)
+    backwards_and_forwards = constants([-1 / steps, 1 / steps], full.device)[:, None, None, None] * moves[1:]
+    result = []
+    for n in range(1, steps, layer_stride(planes)):
+        before, after = pixels.sampled(course[n - 1::2][:2], backwards_and_forwards)[:, 0]
+        result.append(pixels.occupied(course[n], (after - before) * (0.5 * steps)))
+    return result
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """All pixels of all boxes, one box after another, so that many small labels are worked on together.
+
+    numbers: flat index in the slice.  channels: of the box.  centres: (pixel, 2), where each lies in its box, and
+    unit: (pixel, 2), how long one pixel is, both as for `image_operations.sampled`.  boxes: (rows, columns) of each.
+    """
+
+    numbers: Tensor
+    channels: Tensor
+    centres: Tensor
+    unit: Tensor
+    boxes: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, outlines: Boxed, device: torch.device) -> _Pixels:
+        """The pixels of `outlines`, on `device`."""
+        boxes, sizes = outlines.boxes, outlines.sizes
+        height = sizes // boxes[:, 3]
+        table = np.column_stack([boxes, height, np.cumsum(sizes) - sizes]).astype(np.int32)
+        on_device, lengths = (torch.from_numpy(a).to(device, non_blocking=True) for a in (table, sizes))
+        channel, top, left, columns, rows, first = (
+            each.repeat_interleave(lengths, output_size=int(sizes.sum())) for each in on_device.T.contiguous())
+        inside = torch.arange(len(first), dtype=torch.int32, device=device) - first
+        row = torch.div(inside, columns, rounding_mode="floor")
+        column = inside - row * columns
+        unit = 2.0 / (torch.stack([columns, rows], dim=1) - 1).clamp(min=1)
+        return cls((top + row) * outlines.columns + left + column, channel,
+                   torch.stack([column, row], dim=1) * unit - 1.0, unit,
+                   list(zip(height.tolist(), boxes[:, 3].tolist(), strict=True)))
+
+    def interpolated(self, ends: Tensor, moves: Tensor, fraction: float) -> Tensor:
+        """Signed distance at `fraction`: mean of straight and along the displacements `moves` [move, pixel, 2]."""
+        shares = constants([1.0 - fraction, fraction], ends.device)[:, None]
+        along = self.sampled(ends, torch.stack([-fraction * moves, (1.0 - fraction) * moves]))
+        first, second = (ends + along[:, 0] + along[:, 1]) * shares
+        return (first + second) / 3.0
+
+    def sampled(self, values: Tensor, moves: Tensor) -> Tensor:
+        """Bilinear samples [n, move, pixel] of `values` [n, pixel] where `moves` [n, move, pixel, 2] lead from each
+        pixel, in each box apart; its border pixels are repeated."""
+        at, samples, first = self.centres + moves, [values.new_zeros(*moves.shape[:2], 0)], 0
+        for rows, columns in self.boxes:
+            here = slice(first, first + rows * columns)
+            images = values[:, None, here].expand(-1, moves.shape[1], -1).reshape(-1, 1, rows, columns)
+            found = sampled(images, at[:, :, here].reshape(-1, rows, columns, 2), "bilinear")
+            samples.append(found.reshape(*moves.shape[:2], -1))
+            first = here.stop
+        return torch.cat(samples, dim=2)
+
+    def occupied(self, values: Tensor, trends: Tensor) -> Occupancies:
+        """The entries that are not 0."""
+        kept = ((values > 0) | (trends != 0)).nonzero()[:, 0]
+        return Occupancies(self.numbers[kept], self.channels[kept], values[kept], trends[kept])
+
+
+def _corrected(distance: Tensor, from_network: Tensor, config: LabelConfig) -> Tensor:
+    """Both signed distances mixed, as far as they matter."""
+    most = config.largest
+    return torch.lerp(distance.clamp(-most, most), from_network.clamp(-most, most), config.trained_share)
