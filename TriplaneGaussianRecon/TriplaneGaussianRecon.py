@@ -1,4 +1,4 @@
-"""Module file of 3D Slicer: what the application loads at start.  Whatever takes time is imported when it is needed."""
+"""Module file of 3D Slicer, loaded when the application starts.  Slow imports wait until they are needed."""
 from __future__ import annotations
 
 import sys
@@ -12,8 +12,7 @@ from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-# Installed, the library lies beside this file.  Where the module runs from its source it is one folder up, which
-# Slicer does not know.
+# Installed, the library lies beside this file.  In the source it is one folder up, which Slicer does not search.
 _SOURCE = Path(__file__).resolve().parents[1]
 if (_SOURCE / "TriplaneGaussianReconLib").is_dir() and str(_SOURCE) not in sys.path:
     sys.path.append(str(_SOURCE))
@@ -29,7 +28,7 @@ __all__ = ["TriplaneGaussianRecon", "TriplaneGaussianReconLogic", "TriplaneGauss
 
 
 class TriplaneGaussianRecon(ScriptedLoadableModule):
-    """What Slicer knows of the module."""
+    """What Slicer shows about the module."""
 
     def __init__(self, parent: Any) -> None:
         super().__init__(parent)
@@ -47,7 +46,7 @@ class TriplaneGaussianRecon(ScriptedLoadableModule):
 
 
 class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's panel: what `widget.Panel` shows, from Slicer's calls and the scene's events."""
+    """Connects `widget.Panel` to Slicer's calls and to the scene's events."""
 
     def __init__(self, parent: Any = None) -> None:
         VTKObservationMixin.__init__(self)
@@ -73,7 +72,7 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
-        """Let go of everything; called when the module is unloaded or Slicer closes."""
+        """Drop everything; called when the module is unloaded or Slicer closes."""
         self.setParameterNode(None)
         self.removeObservers()
         self.panel.close()
@@ -89,23 +88,23 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self._isEntered = False
 
     def onSceneStartClose(self, caller: Any, event: str) -> None:
-        """The scene is about to be closed: let go of its nodes."""
+        """The scene is about to be closed: drop its nodes."""
         self.setParameterNode(None)
 
     def onSceneEndClose(self, caller: Any, event: str) -> None:
-        """The scene has been closed; whoever is looking at the panel gets new choices."""
+        """The scene has been closed: show new choices if the panel is open."""
         if self._isEntered:
             self.initializeParameterNode()
 
     def onSceneEndImport(self, caller: Any, event: str) -> None:
-        """A scene has been loaded: show the choices that were saved with it, as soon as somebody is looking.
+        """A scene has been loaded: show the choices that were saved with it, if the panel is open.
 
-        What showed them so far has kept that their nodes were not there yet.
+        They are shown anew, since widgets that were shown earlier did not find their nodes yet.
         """
         self.setParameterNode(self.logic.getParameterNode() if self._isEntered else None)
 
     def initializeParameterNode(self) -> None:
-        """Show the choices in the scene, which are made if there are none; if no volume is chosen, take the first."""
+        """Show the choices in the scene, making them if need be; if no volume is chosen, take the first."""
         parameters = self._parameterNode
         if parameters is None or parameters.parameterNode.GetScene() is None:
             parameters = self.logic.getParameterNode()

@@ -1,5 +1,13 @@
 """Dense volumes and segmentations from sparse slices, with 3D Gaussians tied together by a tri-plane field.
 
+    import TriplaneGaussianReconLib as tgr
+
+    result = tgr.reconstruct("thick.nii.gz", spacing="isotropic")
+    tgr.write_image("isotropic.nii.gz", result.volume)
+
+What `__all__` names is public.  It is imported when it is first used, so that importing this package takes no time and
+needs no other package.
+
 The packages stand in the order in which data passes through them.  Each uses only those above it:
 
     errors           what a user can act on
@@ -20,7 +28,72 @@ The packages stand in the order in which data passes through them.  Each uses on
     pipeline         the stages in order
     jobs             a reconstruction in a process of its own
     evaluation       hides slices, lets methods fill them, scores them
+    api              `reconstruct` for Python programs, from a path or an image in memory
     command_line     `python -m TriplaneGaussianReconLib`
 """
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import reconstruct
+    from .config.presets import DEFAULT_PRESET, PRESETS, Preset
+    from .data.geometry import Grid
+    from .data.images import Image, Segment, Segmentation
+    from .data.observations import Observations, SliceStack
+    from .data.selection import Selection
+    from .errors import (
+        BackendUnavailableError,
+        Cancelled,
+        InputError,
+        MissingPackageError,
+        OutputError,
+        ReconstructionError,
+    )
+    from .io.readers import read_image, read_segmentation
+    from .io.writers import write_image, write_segmentation
+    from .model.model import Model
+    from .model.model_file import load_model, save_model
+    from .pipeline.reconstruction import Reconstruction
+    from .runtime.progress import Progress
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DEFAULT_PRESET", "PRESETS", "BackendUnavailableError", "Cancelled", "Grid", "Image", "InputError",
+    "MissingPackageError", "Model", "Observations", "OutputError", "Preset", "Progress", "Reconstruction",
+    "ReconstructionError", "Segment", "Segmentation", "Selection", "SliceStack", "__version__", "load_model",
+    "read_image", "read_segmentation", "reconstruct", "save_model", "write_image", "write_segmentation",
+]
+
+_MODULES = {  # where each public name is
+    "api": ("reconstruct",),
+    "config.presets": ("DEFAULT_PRESET", "PRESETS", "Preset"),
+    "data.geometry": ("Grid",),
+    "data.images": ("Image", "Segment", "Segmentation"),
+    "data.observations": ("Observations", "SliceStack"),
+    "data.selection": ("Selection",),
+    "errors": ("BackendUnavailableError", "Cancelled", "InputError", "MissingPackageError", "OutputError",
+               "ReconstructionError"),
+    "io.readers": ("read_image", "read_segmentation"),
+    "io.writers": ("write_image", "write_segmentation"),
+    "model.model": ("Model",),
+    "model.model_file": ("load_model", "save_model"),
+    "pipeline.reconstruction": ("Reconstruction",),
+    "runtime.progress": ("Progress",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

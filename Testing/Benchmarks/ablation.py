@@ -32,7 +32,7 @@ from TriplaneGaussianReconLib.io.readers import read_image
 from TriplaneGaussianReconLib.model.shards import ShardStore
 from TriplaneGaussianReconLib.pipeline import reconstruction
 from TriplaneGaussianReconLib.runtime.devices import choose
-from TriplaneGaussianReconLib.runtime.progress import Run
+from TriplaneGaussianReconLib.runtime.progress import StageMonitor
 
 # Largest residual of each attribute, in its own unit; see `triplane.TriplaneField`.
 LIMITS: dict[Attribute, float] = {"intensity": 0.05, "tilts": 0.1, "scales": 0.3, "weights": 1.0, "centres": 0.2}
@@ -74,16 +74,17 @@ class Case:
         selection = Selection.every(image.grid.count("k"), step)
         observations = Observations.from_volume(image, {"k": selection})
         trusted = ModelSpaceData.of(observations, image.grid)
-        task = reconstruction._task(trusted, preset, choose(device), 0, Run(None, None))
+        task = reconstruction._learn(trusted, preset, choose(device), 0, StageMonitor())
         return cls(image, selection, observations, task, device)
 
     def score(self, preset: Preset) -> dict[str, float]:
         """Fit and draw with `preset`; return PSNR (dB), seconds, and the factor that the expected error lacks."""
-        chosen, run, start = choose(self.device), Run(None, None), time.perf_counter()
+        chosen, monitor, start = choose(self.device), StageMonitor(), time.perf_counter()
         task = replace(self.task, preset=preset)
-        fitting = Fitting(task, reconstruction._slabs(task, chosen, reconstruction.Memory()), chosen, False, run)
-        result = reconstruction._reconstruct(self.observations, self.image.grid, fitting,
-                                             ShardStore(preset.cutoff, keep=False, folder=None), run)
+        fitting = Fitting(task, reconstruction._slabs(task, chosen, reconstruction.Memory()), chosen, False,
+                          monitor)
+        result = reconstruction._fit_and_draw(self.observations, self.image.grid, fitting,
+                                              ShardStore(preset.cutoff, keep=False, folder=None), monitor)
         seconds = time.perf_counter() - start
         trusted = self.selection.indices
         hidden = np.setdiff1d(np.arange(trusted[0], trusted[-1]), trusted)

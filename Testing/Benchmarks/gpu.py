@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
-"""How fast the CUDA rasterizer is on the GPU at hand, what it could be at best, and how that compares.
+"""Measure the CUDA rasterizer on this computer's GPU, and compare with what the card could do at best.
 
     gpu.py [VOLUME] [--parts steps,labels,alpha,repeats,stages,memory,gsplat] [--with-cpu] [--slices 400]
 
-Prints Markdown: what the card can do; a training step in pieces, against what it has to move and compute; many label
-channels; mode `alpha`; whether runs repeat; seconds and memory of whole reconstructions by preset and stage, start-up
-and compilation apart; a large volume under a cap on the GPU's memory; and gsplat's projective rasterizer.
+Prints Markdown tables:
+    what the card can do;
+    steps: a training step in pieces, beside the bytes and operations that it needs at least;
+    labels: the same with many label channels;
+    alpha: drawing in mode `alpha`;
+    repeats: whether two runs are equal;
+    stages: seconds and memory of whole reconstructions by preset and stage, start-up and compilation apart;
+    memory: a large volume with a limit on the GPU's memory;
+    gsplat: gsplat's projective rasterizer.
 
-VOLUME is what `stages` and `memory` reconstruct (every 4th slice kept); without it, a synthetic one of 160^3 voxels.
---with-cpu adds the CPU to `steps` and `stages`, which takes some minutes.  `--device cpu --small` tries the program out
-where there is no GPU.
+VOLUME is what `stages` and `memory` reconstruct, from every 4th slice.  The default is synthetic, 160^3 voxels.
+--with-cpu adds the CPU to `steps` and `stages`, which takes some minutes.  To try the program without a GPU, give
+`--device cpu --small`.
 """
 from __future__ import annotations
 
@@ -31,6 +37,7 @@ PARTS = ("steps", "labels", "alpha", "repeats", "stages", "memory", "gsplat")
 
 
 def driver_version() -> str:
+    """Return the version of the NVIDIA driver."""
     try:
         return subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], check=True,
                               capture_output=True, text=True).stdout.split("\n")[0]
@@ -39,7 +46,7 @@ def driver_version() -> str:
 
 
 def speeds(bench: Bench) -> tuple[float, float]:
-    """Measured bytes/s of a copy (read and written) and float32 operations/s of a matrix product, without TF32."""
+    """Measure bytes/s of a copy, read and written, and float32 operations/s of a matrix product, without TF32."""
     torch.set_float32_matmul_precision("highest")
     source = torch.zeros(bench.size.copied // 4, device=bench.device)
     target = torch.empty_like(source)
@@ -50,7 +57,7 @@ def speeds(bench: Bench) -> tuple[float, float]:
 
 
 def report_card(bench: Bench) -> tuple[float, float]:
-    """Print what is measured on; return `speeds`."""
+    """Print what card and software are measured; return `speeds`."""
     rate, operations = speeds(bench)
     try:
         nvrtc = nvrtc_version()

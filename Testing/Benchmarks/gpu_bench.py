@@ -1,4 +1,4 @@
-"""Where and how much `gpu.py` measures, its clock, and the Gaussians and slices that it draws."""
+"""The parts that the `gpu_*.py` share: sizes, a clock, tables, and the Gaussians and slices that are drawn."""
 from __future__ import annotations
 
 import math
@@ -22,10 +22,18 @@ LABELS = 45  # label channels that exist
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured.  layers, side: slices, and pixels along their sides, with a Gaussian on each pixel.
+    """How much is measured.
 
-    alpha: Gaussians along each side of the cube of mode `alpha`.  texels: resolution of the field.  copied: bytes.
-    matrix: its side.  view: columns and rows of gsplat's image.  cube, large: sides (voxels) of synthetic volumes.
+    Attributes:
+        layers: Slices; each pixel has a Gaussian.
+        side: Pixels along the sides of a slice.
+        alpha: Gaussians along each side of the cube that mode `alpha` draws.
+        texels: Resolution of the tri-plane field.
+        copied: Bytes that are copied to measure the card.
+        matrix: Side of the matrices that are multiplied to measure the card.
+        view: Columns and rows of gsplat's image.
+        cube: Side of the synthetic volume, voxels.
+        large: Side of the large synthetic volume, voxels.
     """
 
     layers: int = 40
@@ -40,7 +48,7 @@ class Size:
 
     @property
     def gaussians(self) -> int:
-        """Of the cloud that training steps and gsplat draw."""
+        """How many Gaussians training steps and gsplat draw."""
         return self.layers * self.side ** 2
 
 
@@ -67,7 +75,7 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     def milliseconds(self, work: Callable[[], object]) -> float:
-        """Median time of `work` after warming up: of 20 by the GPU's clock, or of 3 on the CPU."""
+        """Return the median time of `work` after warming up: of 20 by the GPU's clock, or of 3 on the CPU."""
         for _ in range(3 if self.on_gpu else 1):
             work()
         self.synchronize()
@@ -82,7 +90,7 @@ class Bench:
         return statistics.median(a.elapsed_time(b) for a, b in zip(events, events[1:], strict=False))
 
     def recorded(self, work: Callable[[], object]) -> Callable[[], object]:
-        """What does `work` again without the host's part in it: a CUDA graph.  On the CPU, `work` itself."""
+        """Return a CUDA graph of `work`, which repeats it without the host's part; on the CPU `work` itself."""
         if not self.on_gpu:
             return work
         side = torch.cuda.Stream(self.device)
@@ -98,30 +106,32 @@ class Bench:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """How long `work` takes."""
+    """Return how long `work` takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table in Markdown: the first column on the left, the others on the right."""
+    """Print a table in Markdown, the first column aligned left, the others right."""
     print()
     for row in (header, ["---", *["---:"] * (len(header) - 1)], *rows):
         print(f"| {' | '.join(row)} |", flush=True)
 
 
 def slices(bench: Bench) -> PlaneStack:
-    """The slices that are drawn: pixels of 1 mm, `GAP` apart."""
+    """Return the slices that are drawn: pixels of 1 mm, `GAP` apart."""
     origins = np.zeros((bench.size.layers, 3))
     origins[:, 2] = GAP * np.arange(len(origins))
     return PlaneStack(origins, np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0]), bench.size.side, bench.size.side)
 
 
 def cloud(bench: Bench, slots: int = 1) -> GaussianParameters:
-    """A Gaussian on each pixel, half-way between the slices, a little off; each sees the slices on either side of it.
+    """Return a Gaussian for each pixel, about half-way between slices, which reaches the slices on both sides.
 
-    slots: 1, or more for labels, whose channels are drawn by lot.
+    Args:
+        bench: Where and how many.
+        slots: 1, or more for labels, whose channels are random.
     """
     size, generator = bench.size, torch.Generator().manual_seed(0)
     z, y, x = torch.meshgrid(GAP * (torch.arange(size.layers) + 0.5), *[torch.arange(float(size.side))] * 2,
@@ -140,7 +150,7 @@ def cloud(bench: Bench, slots: int = 1) -> GaussianParameters:
 
 
 def cube(bench: Bench) -> GaussianParameters:
-    """Round Gaussians on a regular grid, for mode `alpha`."""
+    """Return round Gaussians on a regular grid, for mode `alpha`."""
     side = bench.size.alpha
     axis = GAP * (torch.arange(side) + 0.5)
     count, spread = side ** 3, math.log(1.6)
@@ -153,9 +163,15 @@ def cube(bench: Bench) -> GaussianParameters:
 
 
 def pairs(parameters: GaussianParameters, planes: PlaneStack, cutoff: float) -> Tensor:
-    """(N,) how many pixels each Gaussian reaches, counted pixel by pixel without the rasterizer.
+    """Count how many pixels each Gaussian reaches, without the rasterizer.
 
-    planes: at the depths `origins[:, 2]`, pixels of 1 mm from (0, 0) on.  cutoff: squared Mahalanobis distance.
+    Args:
+        parameters: N Gaussians.
+        planes: At the depths `origins[:, 2]`, with pixels of 1 mm from (0, 0) on.
+        cutoff: Squared Mahalanobis distance.
+
+    Returns:
+        (N,) int64.
     """
     widest = float((-parameters.in_plane[:, ::2]).exp().max()) * math.sqrt(cutoff)
     offsets = torch.arange(-math.ceil(widest) - 1, math.ceil(widest) + 2, device=parameters.centres.device)
@@ -179,7 +195,7 @@ def pairs(parameters: GaussianParameters, planes: PlaneStack, cutoff: float) -> 
 
 
 def leaves_of(drawn: Gaussians) -> tuple[Gaussians, list[Tensor]]:
-    """The Gaussians as leaves, and those of their tensors that have a gradient."""
+    """Return the Gaussians as leaves, and those of their tensors that have a gradient."""
     leaves = {name: getattr(drawn, name).detach().clone().requires_grad_()
               for name in ("centres", "precisions", "weights", "values", "slopes")}
     return replace(drawn, **leaves), list(leaves.values())
@@ -187,7 +203,7 @@ def leaves_of(drawn: Gaussians) -> tuple[Gaussians, list[Tensor]]:
 
 def drawing_of(bench: Bench, parameters: GaussianParameters, planes: PlaneStack, mode: str
                ) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Drawing alone, image only: forward; and forward and backward."""
+    """Return what draws one channel: forward alone, and forward and backward."""
     gaussians, leaves = leaves_of(parameters.drawn())
 
     def draw() -> Tensor:

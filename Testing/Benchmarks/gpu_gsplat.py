@@ -1,4 +1,4 @@
-"""gsplat's projective rasterizer beside drawing on slices; part of `gpu.py`."""
+"""Part of `gpu.py`: gsplat's projective rasterizer beside drawing on slices."""
 from __future__ import annotations
 
 import math
@@ -16,7 +16,7 @@ from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
 
 
 def report_gsplat(bench: Bench) -> None:
-    """Print gsplat's projective rasterizer beside drawing on slices, with as many Gaussians and pixels."""
+    """Print times of gsplat's projective rasterizer and of drawing on slices, for equally many Gaussians."""
     columns, rows = bench.size.view
     number, pixels = bench.size.gaussians, columns * rows
     print(f"\n## gsplat: {number:,} Gaussians in one orthographic view of {columns} x {rows} = {pixels:,} pixels, "
@@ -45,7 +45,10 @@ def report_gsplat(bench: Bench) -> None:
 
 
 def projected_with_gsplat(bench: Bench) -> tuple[Callable[[], object], Callable[[], object], float]:
-    """gsplat's forward, its forward and backward, and how many pairs there are: where opacity x G is 1/255 or more."""
+    """Return gsplat's forward pass, its forward and backward pass, and how many pairs of Gaussian and pixel it has.
+
+    A pair counts where opacity times G is 1/255 or more.
+    """
     from gsplat import rasterization
 
     (columns, rows), number, device = bench.size.view, bench.size.gaussians, bench.device

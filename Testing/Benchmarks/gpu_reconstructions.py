@@ -1,4 +1,4 @@
-"""Whole reconstructions on a GPU, each in a process of its own: seconds and memory; part of `gpu.py`."""
+"""Part of `gpu.py`: seconds and memory of whole reconstructions, each in a process of its own."""
 from __future__ import annotations
 
 import dataclasses
@@ -18,26 +18,36 @@ import torch
 from gpu_bench import Bench, print_table
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.config.stages import STAGES
 from TriplaneGaussianReconLib.cuda.cache import FOLDER_VARIABLE
+from TriplaneGaussianReconLib.cuda.program import kernels
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.evaluation.peak_memory import peak_memory
+from TriplaneGaussianReconLib.gaussians.activation_cuda import ACTIVATION
 from TriplaneGaussianReconLib.io.readers import read_image
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
+from TriplaneGaussianReconLib.rasterizer.cuda import SUMS
 from TriplaneGaussianReconLib.runtime.devices import choose
-from TriplaneGaussianReconLib.runtime.progress import STAGES
 
 CAP = 8e9  # bytes of GPU memory that the large volume may take
 
 
 @dataclass(frozen=True)
 class Job:
-    """Reconstructions in a process of their own, one after another.
+    """Reconstructions in one process, one after another.
 
-    shape: (slices, side) of a synthetic volume with four labels, where no file `volume` is given.  runs: how many
-    after the first.  cap: bytes of GPU memory that it may have, or None.
+    Attributes:
+        device: To compute on.
+        preset: Its name.
+        keep_every: Of how many slices one is kept.
+        volume: A file; empty for a synthetic volume.
+        shape: (slices, side) of the synthetic volume.
+        with_labels: Whether the synthetic volume has four labels.
+        runs: How many reconstructions after the first.
+        cap: Bytes of GPU memory that it may use, or None.
     """
 
     device: str
@@ -52,9 +62,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a Job took.  imports, context, kernels: seconds of start-up, context and kernels of the GPU.
+    """What a Job took.
 
-    seconds, stages: of each run.  allocated, reserved: bytes of GPU memory at most.  host: bytes, at most.
+    Attributes:
+        imports: Seconds until all modules are imported.
+        context: Seconds until torch has started the GPU.
+        kernels: Seconds until the rasterizer is compiled and loaded.
+        seconds: Of each run.
+        stages: Seconds by stage, of each run.
+        slabs: Of the last run.
+        gaussians: Of the last run.
+        voxels: Of the volume.
+        allocated: Most bytes of GPU memory in use.
+        reserved: Most bytes of GPU memory that torch held.
+        host: Most bytes of host memory.
     """
 
     imports: float
@@ -71,16 +92,16 @@ class Outcome:
 
     @property
     def typical(self) -> float:
-        """Median seconds of the runs after the first, or of the first if that is all."""
+        """Median seconds of the runs after the first, or of the first if there is only one."""
         return statistics.median(self.seconds[1:] or self.seconds)
 
     def stage(self, name: str) -> float:
-        """The same of one stage."""
+        """Return the same for one stage."""
         return statistics.median(stage[name] for stage in self.stages[1:] or self.stages)
 
 
 def perform(job: Job) -> dict[str, Any]:
-    """Do a Job in this process; return an Outcome's fields, and instead of `imports` the time of day after these."""
+    """Do a Job in this process; return the fields of its Outcome, with `imports` as a time of day."""
     imported = time.time()
     device = torch.device(job.device)
     on_gpu = device.type == "cuda"
@@ -89,6 +110,9 @@ def perform(job: Job) -> dict[str, Any]:
         torch.cuda.synchronize()
     context = time.time()
     choose(job.device)
+    if on_gpu:
+        for program in (SUMS, ACTIVATION):  # which draw in the modes that are sums
+            kernels(device, program, torch.float32)
     ready = time.time()
     if on_gpu and job.cap:
         total = torch.cuda.get_device_properties(device).total_memory
@@ -105,14 +129,17 @@ def perform(job: Job) -> dict[str, Any]:
         reports.append(reconstruct(observations, image.grid, preset=job.preset, device=job.device).report)
         seconds.append(time.perf_counter() - start)
     return {"imports": imported, "context": context - imported, "kernels": ready - context, "seconds": seconds,
-            "stages": [report["seconds"] for report in reports], "slabs": reports[-1]["slabs"],
-            "gaussians": reports[-1]["gaussians"], "voxels": image.array.size, "host": peak_memory() or 0,
+            "stages": [dict(report.seconds) for report in reports], "slabs": reports[-1].slabs,
+            "gaussians": reports[-1].gaussians, "voxels": image.array.size, "host": peak_memory() or 0,
             "allocated": torch.cuda.max_memory_allocated(device) if on_gpu else 0,
             "reserved": torch.cuda.max_memory_reserved(device) if on_gpu else 0}
 
 
 def performed(job: Job, cache: str | None = None) -> Outcome | None:
-    """Do a Job in a process of its own, with compiled code kept in folder `cache`; None, with a line, if it fails."""
+    """Do a Job in a process of its own, with compiled code in the folder `cache`.
+
+    If it fails, print a line and return None.
+    """
     environment = {**os.environ, **({FOLDER_VARIABLE: cache, "NUMBA_CACHE_DIR": cache} if cache else {})}
     start = time.time()
     process = subprocess.run([sys.executable, __file__, json.dumps(dataclasses.asdict(job))],
@@ -126,9 +153,9 @@ def performed(job: Job, cache: str | None = None) -> Outcome | None:
 
 
 def synthetic(count: int, side: int, with_labels: bool) -> tuple[Image, Segmentation | None]:
-    """A volume of `count` slices of `side` x `side`: smooth blobs, of four kinds, and noise everywhere.
+    """Return a volume of `count` slices of `side` x `side`: smooth blobs of four kinds, and noise everywhere.
 
-    Made slice by slice, so that nothing but the volume itself takes memory.  Noise leaves no empty background.
+    It is made slice by slice, so that little takes memory but the volume itself.  Noise leaves no empty background.
     """
     random, blobs = np.random.default_rng(0), 32
     kind, brightness = np.arange(blobs) % 4, np.array([300, 500, 700, 900], np.float32)
@@ -146,7 +173,7 @@ def synthetic(count: int, side: int, with_labels: bool) -> tuple[Image, Segmenta
 
 
 def report_stages(bench: Bench, volume: str, with_cpu: bool) -> None:
-    """Print seconds of each preset and stage, of starting up and of compiling, and memory."""
+    """Print memory, and seconds of each preset and stage, of start-up and of compilation."""
     print(f"\n## Whole reconstructions of {os.path.basename(volume) or 'a synthetic volume'}, every 4th slice kept")
     devices = [bench.device.type, *(["cpu"] if with_cpu and bench.on_gpu else [])]
     starts: list[list[str]] = []
@@ -172,7 +199,7 @@ def report_stages(bench: Bench, volume: str, with_cpu: bool) -> None:
 
 
 def _start(job: Job, outcome: Outcome | None, compiled: str) -> list[list[str]]:
-    """The row of a process that starts, if it did not fail."""
+    """The table row for the start of a process; none if it failed."""
     if outcome is None:
         return []
     seconds = (outcome.imports, outcome.context, outcome.kernels, outcome.seconds[0])
@@ -180,7 +207,7 @@ def _start(job: Job, outcome: Outcome | None, compiled: str) -> list[list[str]]:
 
 
 def report_memory(bench: Bench, volume: str, count: int) -> None:
-    """Print a large volume with four labels under a cap on the GPU's memory, against small ones without a cap."""
+    """Print a large volume with four labels and a limit on the GPU's memory, beside small ones without a limit."""
     side, edge, device = bench.size.large, bench.size.cube, bench.device.type
     print(f"\n## Memory: {side} x {side} x {count} voxels, preset fast" + (
         f", GPU memory capped at {CAP / 1e9:.0f} GB" if bench.on_gpu else ""))

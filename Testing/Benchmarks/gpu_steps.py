@@ -1,4 +1,4 @@
-"""Training steps on a GPU, whole and in pieces, against what they have to move and compute; part of `gpu.py`."""
+"""Part of `gpu.py`: training steps, whole and in pieces, beside the bytes and operations that they need at least."""
 from __future__ import annotations
 
 import os
@@ -39,7 +39,10 @@ class NoField(TriplaneField):
 class Case:
     """What one training step works on.
 
-    limits: residuals of the tri-plane field; empty for none.  slots: of each Gaussian; more than 1 for labels.
+    Args:
+        bench: Where and how much.
+        limits: Largest residuals of the tri-plane field; empty for no field.
+        slots: Of each Gaussian; more than 1 for labels.
     """
 
     def __init__(self, bench: Bench, limits: dict[Attribute, float], slots: int = 1) -> None:
@@ -54,7 +57,7 @@ class Case:
         self.rates = dict.fromkeys((*TRAINED, "field") if limits else TRAINED, 1e-3)
 
     def field(self) -> TriplaneField:
-        """A new field, the same every time."""
+        """Return a new field, with the same numbers every time."""
         if not self.limits:
             return NoField().to(self.bench.device)
         with torch.random.fork_rng(devices=[]):
@@ -65,7 +68,7 @@ class Case:
                                  resolution=self.bench.size.texels, features=8, hidden=16).to(self.bench.device)
 
     def trained(self, steps: int) -> GaussianParameters:
-        """The result of `steps` steps of `training.train`."""
+        """Return the result of `steps` steps of `training.train`."""
         result = train(self.parameters, self.field(), [self.view], self.renderer,
                        Training(steps=steps, learning_rates=self.rates, semantic_loss=1.0), 1e-3, 1.0,
                        lambda *_: None)
@@ -73,19 +76,19 @@ class Case:
         return result
 
     def step_milliseconds(self) -> tuple[float, float | None]:
-        """A whole step, started piece by piece and replayed from a CUDA graph (None on the CPU)."""
+        """Time a whole step, launched kernel by kernel, and replayed from a CUDA graph (None on the CPU)."""
         if not self.bench.on_gpu:
             return self._per_step(1, 3, 1), None
         return self._per_step(2, 2 * RECORD_AFTER, 20), self._per_step(20, 120, 5)
 
     def _per_step(self, few: int, many: int, repeats: int) -> float:
-        """Milliseconds that each further step takes; what is done once, recording for instance, cancels out."""
+        """Milliseconds of each further step.  What happens only once, such as recording, cancels out."""
         self.trained(many)
         return statistics.median(seconds_of(lambda: self.trained(many)) - seconds_of(lambda: self.trained(few))
                                  for _ in range(repeats)) / (many - few) * 1e3
 
     def pieces(self) -> tuple[float, float, float]:
-        """Milliseconds of forward (field, activations, drawing, loss), backward, and Adam, each replayed by itself."""
+        """Time forward (field, activations, drawing, loss), backward, and Adam, each replayed by itself."""
         leaves = {name: getattr(self.parameters, name).clone().requires_grad_() for name in TRAINED}
         parameters, field, view = replace(self.parameters, **leaves), self.field(), self.view
         everything = [*leaves.values(), *field.parameters()]
@@ -104,11 +107,11 @@ class Case:
         return forward, both - forward, self.bench.milliseconds(self.bench.recorded(adam.step))
 
     def bytes_of_a_step(self) -> int:
-        """What has to be moved at least, without the field.
+        """Count the bytes that a step must move at least, without the field.
 
         Trained parameters and Adam's two moments are read and written, their gradients written and read: 8 times.
-        Channel numbers are read.  Of each pixel the target is read; what is drawn, and its gradient, is written and
-        read: 5 times; so is the sum of the weights, without target and gradient: twice.
+        Channel numbers are read.  For each pixel and channel the target is read, and what is drawn and its gradient are
+        written and read: 5 times.  The sum of weights is written and read: twice.
         """
         trained = sum(getattr(self.parameters, name).nbytes for name in TRAINED)
         sums = 4 * self.view.target.numel()
@@ -123,7 +126,7 @@ _STEP_HEADER = ["ms", "forward", "backward", "Adam", "whole step, eager", "whole
 
 
 def report_steps(bench: Bench, rate: float, operations: float, with_cpu: bool) -> None:
-    """Print a training step with and without the tri-plane field, and what it could be at best."""
+    """Print a training step with and without the tri-plane field, and its lower bound."""
     print(f"\n## A training step: {bench.size.gaussians:,} Gaussians, {bench.size.layers} slices of "
           f"{bench.size.side} x {bench.size.side}, image only")
     case, rows = Case(bench, NO_FIELD), []
@@ -142,7 +145,7 @@ def report_steps(bench: Bench, rate: float, operations: float, with_cpu: bool) -
 
 
 def report_floor(bench: Bench, case: Case, step: float, rate: float, operations: float) -> None:
-    """Print how many pairs there are, how fast drawing alone is, and how far `step` (ms) is from its floor."""
+    """Print the number of pairs, the speed of drawing alone, and how far `step` (ms) is from its lower bound."""
     planes = case.view.planes
     counted = pairs(case.parameters, planes, CUTOFF)
     number = int(counted.sum())
@@ -190,7 +193,7 @@ def report_alpha(bench: Bench) -> None:
 
 
 def report_repeats(bench: Bench) -> None:
-    """Print how far two runs with one seed, and the implementations, are from each other."""
+    """Print how much two runs with one seed differ, and how much the GPU differs from the CPU."""
     print("\n## Repeated")
     case = Case(bench, ALL_ATTRIBUTES)
     first, second = case.trained(20), case.trained(20)

@@ -64,7 +64,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         scores = image_scores(image.array[held_out], result.volume.array[held_out])
         print(f"| {name} | {scores['psnr'].value:.2f} | {scores['ssim'].value:.4f} | "
-              f"{result.report['residual_on_trusted_slices'][0]['psnr']:.1f} | {result.report['gaussians']} | "
+              f"{result.report.residuals[0].psnr:.1f} | {result.report.gaussians} | "
               f"{seconds:.0f} |", flush=True)
 
 

@@ -147,7 +147,8 @@ def volume_of(case: Case, args: argparse.Namespace) -> Path:
         return whole
     from paper import centred
 
-    from TriplaneGaussianReconLib.io.readers import read_image, write_image
+    from TriplaneGaussianReconLib.io.readers import read_image
+    from TriplaneGaussianReconLib.io.writers import write_image
 
     cube: Path = args.work / f"{case.volume}.npz"
     write_image(cube, centred(read_image(whole), case.side))

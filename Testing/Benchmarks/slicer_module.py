@@ -126,7 +126,7 @@ def measure_cancel(bench: Bench, volume: Any, segmentation: Any, trusted: str, p
     """Print how soon runs that are cancelled in each stage have ended, and whether the scene is as it was."""
     import mrml
 
-    from TriplaneGaussianReconLib.runtime.progress import STAGES
+    from TriplaneGaussianReconLib.config.stages import STAGES
 
     before, worst, unchanged = mrml.fingerprint(bench.scene), (0.0, ""), True
     for stage in STAGES:

@@ -131,7 +131,7 @@ def main() -> None:
               f"{(run['memory'] or 0) / 2 ** 20:.0f} MB at most")
     result, seconds = timed(image, args.keep_every, args.preset)
     print("\n| stage | s | share |\n|---|---|---|")
-    for stage, taken in result.report["seconds"].items():
+    for stage, taken in result.report.seconds.items():
         print(f"| {stage} | {taken:.2f} | {taken / seconds:.0%} |")
     report_floor(result, image.grid)
     print("\n| slices | voxels | s | µs per voxel |\n|---|---|---|---|")

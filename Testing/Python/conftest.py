@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numba
 import numpy as np
 import pytest
 import torch
-from cuda_on_host import IS_LINUX, HostKernels
+from cuda_on_host import IS_LINUX, HostKernels, Order
 from evaluation_case import evaluated
 
 import TriplaneGaussianReconLib.rasterizer
@@ -71,28 +72,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cuda_on_host() -> Iterator[Callable[[str | int], None]]:
-    """Stand-in for a GPU: a rasterizer backend of this name, the kernels of `cuda` run on the processor.
+def cuda_on_host() -> Iterator[Callable[[Order], None]]:
+    """Stand-in for a GPU: a rasterizer backend of this name, whose kernels run on the processor.
 
     Yields a function that sets the order in which their threads run ("forward", "reverse", or a seed).
     """
     if not IS_LINUX:
         pytest.skip("CUDA kernels run on the CPU on Linux only")
-    from TriplaneGaussianReconLib.cuda import compiler, program
+    from TriplaneGaussianReconLib.cuda import program
+    from TriplaneGaussianReconLib.cuda.source import Source
     from TriplaneGaussianReconLib.gaussians import activation_cuda as activation
     from TriplaneGaussianReconLib.gaussians import triplane_cuda as field
     from TriplaneGaussianReconLib.rasterizer import cuda
 
-    order: list[str | int] = ["forward"]
-    made: dict[object, HostKernels] = {}
+    order: list[Order] = ["forward"]
 
-    def kernels(device: torch.device, defines: tuple[tuple[str, str], ...]) -> object:
+    @cache
+    def compiled(source: str, order: Order) -> HostKernels:
+        return HostKernels(source, order=order, sanitize=True)
+
+    def kernels(device: torch.device, source: Source, dtype: torch.dtype,
+                sizes: Mapping[str, int] | None = None) -> object:
         if device.type != "cpu":
-            return program.kernels(device, defines)
-        key = (defines, order[0])
-        if key not in made:
-            made[key] = HostKernels(compiler.SOURCE, defines, order=order[0], sanitize=True)
-        return made[key]
+            return program.kernels(device, source, dtype, sizes)
+        return compiled(source.text(dtype, sizes), order[0])
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (cuda, activation, field):

@@ -1,12 +1,11 @@
-"""What stands between 3D Slicer and the library.  Imports neither torch nor numba, and the library's packages without
-them only.
+"""The 3D Slicer module.  It imports neither torch nor numba, and of the library only what does without them.
 
 Each package uses only those above it:
 
-    wording       sentences of the panel
-    installation  which packages are missing; installing them with consent
-    scene         MRML nodes <-> the library's images and segmentations; what a run leaves in the scene
-    run           a request, the worker's process, one reconstruction from nodes to nodes, the logic
+    wording       sentences of the panel, and the library's sentences translated
+    installation  which Python packages are missing; installing them with consent
+    scene         MRML nodes <-> the library's images and segmentations; the nodes that a run adds
+    run           the worker's process, one reconstruction from nodes to nodes, the logic
     panel         what the user sees
-    selftest      the tests that run inside the application
+    selftest      tests that run inside the application
 """

@@ -1,11 +1,17 @@
-"""Words for what the panel shows: durations, sizes, stages, directions, quality."""
+"""Words for what the panel shows: durations, sizes, stages, directions, quality; and the library's words translated."""
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.config.stages import STAGES
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid
+from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.estimates import Estimate
+from TriplaneGaussianReconLib.jobs.sentences import Sentence
 
 _OBLIQUE = 0.99  # cosine of the angle to the nearest anatomical axis below which slices are called oblique
 _HIGH, _MODERATE = 32.0, 26.0  # dB on slices that were hidden, across twice the real gap
@@ -25,30 +31,36 @@ def size(number: float) -> str:
     return _("{number} GB").format(number=f"{number / 1e9:.1f}")
 
 
+def translated(text: str) -> str:
+    """A sentence of the library in the language of the application; any other text as it is."""
+    return _(text.template).format(**text.values) if isinstance(text, Sentence) else text
+
+
+@contextmanager
+def translatedErrors() -> Iterator[None]:
+    """Let an InputError of the library speak the language of the application."""
+    try:
+        yield
+    except InputError as error:
+        if error.args and isinstance(error.args[0], Sentence):
+            raise InputError(translated(error.args[0])) from error
+        raise
+
+
 def withinSlicer(text: str) -> str:
-    """A text of the library about devices, with the way to another torch that Slicer has instead of PyTorch's own."""
+    """A text of the library about devices, with Slicer's way to another torch instead of PyTorch's own."""
     return text.replace("https://pytorch.org/get-started tells how", _(
         "use the module PyTorch Utils, as the guide explains"))
 
 
-def stage(name: str) -> str:
-    """What happens in a stage of a reconstruction; the library's name for one that is not known here."""
-    return {
-        "correspondence": _("Finding how structures move from slice to slice"),
-        "learning": _("Learning from the slices"),
-        "arbitration": _("Hiding slices to see which prediction is best"),
-        "fusion": _("Learning which prediction to believe where"),
-        "labels": _("Learning from the segmentation"),
-        "prediction": _("Predicting what lies between the slices"),
-        "initialization": _("Placing Gaussians"),
-        "training": _("Training Gaussians"),
-        "refinement": _("Fitting Gaussians to the slices"),
-        "rendering": _("Drawing the volume"),
-    }.get(name, name)
+def stage(name: str, number: int, count: int) -> str:
+    """What is going on in a reconstruction: its stage `name`, which is number `number` of `count`."""
+    sentence = _(STAGES[name].sentence) if name in STAGES else name
+    return _("Stage {number} of {count}: {sentence}").format(number=number, count=count, sentence=sentence)
 
 
 def axisMeaning(grid: Grid, axis: Axis) -> str:
-    """What slices along `axis` are to a radiologist: their plane, number, distance and order; `grid` in world space."""
+    """Slices along `axis` as a radiologist calls them: plane, number, distance and order; `grid` is in world space."""
     number = AXES.index(axis)
     direction = np.array(grid.direction)[:, number]
     nearest = int(np.abs(direction).argmax())
@@ -80,7 +92,7 @@ def voxels(grid: Grid) -> str:
 
 
 def expectation(found: Estimate, isBound: bool) -> str:
-    """How long it will take and how much memory; isBound: whether it takes no longer than that."""
+    """How long a reconstruction takes and how much memory; isBound: whether that is an upper bound."""
     text = _("Expected: {time}, {memory} of memory.")
     if isBound:
         text = _("Expected: at most {time}, {memory} of memory.")
@@ -92,7 +104,7 @@ def expectation(found: Estimate, isBound: bool) -> str:
 
 
 def quality(psnr: float) -> str:
-    """How good slices that were hidden came out, in a word or two."""
+    """The quality of slices that were hidden, in a word."""
     if psnr >= _HIGH:
         return _("high")
     return _("moderate") if psnr >= _MODERATE else _("low")

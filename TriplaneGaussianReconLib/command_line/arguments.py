@@ -1,18 +1,18 @@
-"""What can be asked for on the command line.  Imports nothing that takes long, so that `--help` is quick."""
+"""The options of the command line.  Imports nothing that takes long, so that `--help` is quick."""
 from __future__ import annotations
 
 import argparse
 from enum import IntEnum
 
 from .. import __version__
-from ..config.names import DEVICES
+from ..config.names import DEVICES, LARGEST_SEED
 from ..config.presets import DEFAULT_PRESET, PRESETS
 
 AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis knows
 
 
 class ExitCode(IntEnum):
-    """What the program ends with."""
+    """What the program returns; `jobs.worker` has codes of its own."""
 
     SUCCESS = 0
     FAILED = 1
@@ -78,7 +78,7 @@ the slices between trusted ones: PSNR and SSIM of the image (normalised to its 9
 Dice of the labels; higher is better but for the semantic loss. LPIPS is left out: it needs the weights of a network,
 which would have to be downloaded.
 
-Besides the classical methods and the presets there are
+Besides the classical methods and the presets there are:
   innergs-style  the preset paper without its tri-plane, from a blind grid: how InnerGS optimises, not its code; slow
   eclare         self-supervised super-resolution, where every 3rd (5th, ...) slice of cubic voxels is kept; needs
                  --eclare-python, and in practice a GPU
@@ -122,7 +122,7 @@ sight; what it shows looks like the object from outside and is no slice of the v
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; the parsed arguments hold `command`, the module of this package that runs it."""
+    """Return the parser; `command` of the parsed arguments is the name of the module here that runs it."""
     parser = argparse.ArgumentParser(
         prog="triplane-gaussian-recon", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Dense volumes and segmentations from sparse slices, with 3D Gaussians.\n"
@@ -156,7 +156,8 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument("--hide-every", type=int, metavar="K", help="trust all but every Kth slice; the first and last "
                         "are always trusted")
     chosen.add_argument("--keep-percent", type=float, metavar="P", help="trust P %% of the slices, spread evenly")
-    chosen.add_argument("--slices", metavar="LIST", help="trust these, for example 0,4,8-20")
+    chosen.add_argument("--slices", metavar="LIST", help="trust these, for example 0,4,8-20; or segmented: those "
+                        "that carry a label")
     chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="trust slices across AXIS; repeat it to "
                         "combine axes. SPEC is a list as for --slices, every:K, hide:K, P%% or all; for example "
                         "k:every:4")
@@ -264,6 +265,6 @@ def _vector(text: str) -> tuple[float, ...]:
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2 ** 63:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 to 9223372036854775807")
+    if not text.isdecimal() or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 to {LARGEST_SEED}")
     return int(text)

@@ -61,7 +61,7 @@ class PresetMethod:
             layers = np.zeros_like(segmentation.layers)  # may have further layers, without any segment
             layers[:len(result.segmentation.layers)] = result.segmentation.layers
         return MethodResult(result.volume.array, layers, result.confidence.array,
-                            result.report["self_check"]["band_68"])
+                            result.report.self_check.band_68)
 
 
 def _brief(training: Effort) -> Effort:

@@ -1,11 +1,9 @@
-"""The command line: `arguments` says what can be asked for, one further module per task does it.
+"""The command line: `arguments` says what can be asked for, one further module per command does it.
 
 Nothing that takes long to import is imported before the arguments have been read.
 """
 from __future__ import annotations
 
-import argparse
-import errno
 import sys
 import traceback
 import warnings
@@ -14,22 +12,22 @@ from importlib import import_module
 from typing import TextIO
 
 from .. import __version__
-from ..errors import (
-    BackendUnavailableError,
-    Cancelled,
-    InputError,
-    MissingPackageError,
-    OutputError,
-    ReconstructionError,
-)
+from ..jobs.failures import FailureKind, explained
 from ..runtime.stop_signals import interruptible
 from .arguments import ExitCode, build_parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (default: that of the process); returns an `ExitCode`.
+    """Run the program.
 
-    As usual for argparse, `--help`, `--version` and wrong usage raise SystemExit.
+    Args:
+        argv: The arguments; those of the process if None.
+
+    Returns:
+        An `ExitCode`.
+
+    Raises:
+        SystemExit: After `--help`, `--version` and wrong usage, as usual with argparse.
     """
     arguments = build_parser().parse_args(argv)
     with warnings.catch_warnings():
@@ -38,39 +36,32 @@ def main(argv: Sequence[str] | None = None) -> int:
             with interruptible():
                 import_module(f".{arguments.command}", __package__).run(arguments)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each kind is explained
-            return _explained(error, arguments)
+            return _tell(error, arguments.command)
     return ExitCode.SUCCESS
 
 
-def _explained(error: BaseException, arguments: argparse.Namespace) -> ExitCode:
-    """Tell the user what went wrong; returns the exit code for it."""
-    if isinstance(error, (Cancelled, KeyboardInterrupt)):
-        print(str(error) or "Stopped; nothing was written.", file=sys.stderr)
-        return ExitCode.STOPPED
-    if isinstance(error, ReconstructionError):
-        print(f"error: {error}", file=sys.stderr)
-        if isinstance(error, InputError):
-            return ExitCode.BAD_INPUT
-        if isinstance(error, (BackendUnavailableError, MissingPackageError)):
-            return ExitCode.MISSING
-        return ExitCode.NOT_WRITTEN if isinstance(error, OutputError) else ExitCode.FAILED
-    from ..runtime.memory import is_lack
+_EXIT_CODES = {
+    FailureKind.STOPPED: ExitCode.STOPPED, FailureKind.INPUT: ExitCode.BAD_INPUT, FailureKind.DEVICE: ExitCode.MISSING,
+    FailureKind.PACKAGE: ExitCode.MISSING, FailureKind.OUTPUT: ExitCode.NOT_WRITTEN,
+    FailureKind.MEMORY: ExitCode.NO_MEMORY, FailureKind.OTHER: ExitCode.FAILED, FailureKind.INTERNAL: ExitCode.FAILED}
 
-    if is_lack(error):
-        print("error: There is not enough memory for this. Close other programs, crop the volume to the part that "
-              "matters, or choose a coarser output (--output-spacing input, or a larger number of mm).",
-              file=sys.stderr)
-        return ExitCode.NO_MEMORY
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        print(f"error: The disk is full ({error}). Free disk space and try again.", file=sys.stderr)
-        return ExitCode.NOT_WRITTEN
-    traceback.print_exception(error)
-    print(f"error: This should not have happened. Please report it with the text above, the command that you ran "
-          f"('{arguments.command}') and the version, {__version__}.", file=sys.stderr)
-    return ExitCode.FAILED
+
+def _tell(error: BaseException, command: str) -> ExitCode:
+    """Tell the user why `command` failed; returns the exit code for it."""
+    failure = explained(error)
+    if failure.kind is FailureKind.STOPPED:
+        print(failure.message, file=sys.stderr)
+        return ExitCode.STOPPED
+    if failure.kind is FailureKind.INTERNAL:
+        traceback.print_exception(error)
+    print(f"error: {failure.message}", file=sys.stderr)
+    if failure.kind is FailureKind.INTERNAL:
+        print(f"Please report it with the text above, the command that you ran ('{command}') and the version, "
+              f"{__version__}.", file=sys.stderr)
+    return _EXIT_CODES[failure.kind]
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
                   file: TextIO | None = None, line: str | None = None) -> None:
-    """As `warnings.showwarning`, without the place in the program, which tells a user nothing."""
+    """As `warnings.showwarning`, without the place in the program: it tells a user nothing."""
     print(f"warning: {message}", file=sys.stderr)

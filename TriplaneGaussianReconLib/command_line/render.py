@@ -10,7 +10,7 @@ from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
 from ..io.atomic import check_output, whole_file
-from ..io.readers import check_writable, write_image, write_segmentation
+from ..io.writers import check_writable, write_image, write_segmentation
 from ..model.model import IntensityScale, Model
 from ..model.model_file import load_model
 from ..rendering.rendering import draw

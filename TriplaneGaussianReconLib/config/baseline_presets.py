@@ -27,5 +27,5 @@ def from_grid(steps: int = GRID_STEPS) -> Preset:
 
 
 # How InnerGS optimises, in this library's terms: blind start, alpha compositing, trusted slices alone, no tri-plane.
-# It is not their code, whose figures differ (docs/paper.md has both).
+# It is not their code, whose figures differ (docs/results/paper.md has both).
 INNERGS_STYLE = replace(without_field(from_grid()), name="innergs-style")

@@ -6,3 +6,4 @@ from typing import Literal
 Backend = Literal["reference", "cpu", "cuda"]  # implementations of the rasterizer
 
 DEVICES = ("auto", "cpu", "cuda")  # and cuda:1 and so on, for one of several GPUs
+LARGEST_SEED = 2 ** 63 - 1  # what the random generators of torch take

@@ -1,7 +1,7 @@
 """Compiled kernels on disk, so that only the first run on a computer compiles them.
 
-A file is named after the hash of all that its content was made from, and begins with the hash of its content: what is
-damaged counts as missing.  The cache is a convenience, so a folder that cannot be written to is no error.
+A file's name is the hash of all that its content was made from.  The file begins with the hash of the content, so that
+a damaged file counts as missing.  Runs need no cache, so a folder that cannot be written to is no error.
 """
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDER_VARIABLE = "TRIPLANE_GAUSSIAN_RECON_CACHE"  # an environment variable wit
 
 
 def folder() -> Path:
-    """Return the folder of the cache, which need not exist: of this user, and where the platform wants such files."""
+    """Return this user's folder for the cache, where the platform keeps such files.  It need not exist."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
         return Path(chosen)
@@ -31,7 +31,11 @@ def folder() -> Path:
 
 
 def load(origin: str) -> bytes | None:
-    """Return what was saved for `origin`, or None where there is nothing, or nothing whole."""
+    """Return what was saved for `origin`; None if nothing was, or if the file is damaged.
+
+    Args:
+        origin: As for `save`.
+    """
     try:
         stored = _path(origin).read_bytes()
     except (OSError, RuntimeError):  # RuntimeError: there is no home folder
@@ -43,7 +47,9 @@ def load(origin: str) -> bytes | None:
 def save(origin: str, content: bytes) -> None:
     """Keep `content` for `load(origin)`, if the folder can be written to.
 
-    origin: everything that `content` depends on, as text.
+    Args:
+        origin: Everything that the content depends on, as text.
+        content: What to keep.
     """
     with suppress(OSError, RuntimeError):
         path = _path(origin)

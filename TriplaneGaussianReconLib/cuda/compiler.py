@@ -1,8 +1,7 @@
-"""The bundled CUDA source, compiled by NVRTC: the compiler as a library, which needs neither a GPU nor a driver."""
+"""CUDA source text compiled by NVRTC, the compiler as a library.  It needs neither a GPU nor a driver."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TextIO
 
 import torch  # imported before NVRTC is looked for: on Windows, torch loads the one that comes with it
@@ -10,17 +9,18 @@ import torch  # imported before NVRTC is looked for: on Windows, torch loads the
 from ..errors import BackendUnavailableError, cause
 from . import cache
 
-Defines = tuple[tuple[str, str], ...]  # macros that the source leaves open, and their values
-
-SOURCE = Path(__file__).with_name("kernels.cu")
 OLDEST = (7, 5)  # compute capability: Turing, of 2018; CUDA 13 knows nothing older
 
 
 def require_packages(torch_cuda: str | None = torch.version.cuda) -> None:
-    """Raise BackendUnavailableError unless cuda-core is there, and cuda-bindings for the same CUDA as torch.
+    """Check that the packages are there which compile and launch kernels.
 
-    torch_cuda: the version of CUDA that torch was built for, such as 13.0; None for a torch without CUDA, beside which
-    any bindings can compile.
+    Args:
+        torch_cuda: The version of CUDA that torch was built for, such as 13.0.  None for a torch without CUDA, beside
+            which any version of cuda-bindings can compile.
+
+    Raises:
+        BackendUnavailableError: cuda-core is missing, or cuda-bindings for the same CUDA as torch.
     """
     remedy = f'Install what fits: pip install cuda-core "cuda-bindings=={_major(torch_cuda)}.*"'
     try:
@@ -36,7 +36,11 @@ def require_packages(torch_cuda: str | None = torch.version.cuda) -> None:
 
 
 def version() -> str:
-    """Return the version of NVRTC, such as 13.0.  Raises BackendUnavailableError where it is missing."""
+    """Return the version of NVRTC, such as 13.0.
+
+    Raises:
+        BackendUnavailableError: NVRTC is missing.
+    """
     nvrtc = _nvrtc()
     try:
         answer = nvrtc.nvrtcVersion()
@@ -49,19 +53,34 @@ def version() -> str:
 
 
 def architectures() -> list[int]:
-    """Return the architectures that NVRTC compiles for, ascending: 75 for compute capability 7.5, and so on."""
+    """Return the architectures that NVRTC compiles for, ascending: 75 is compute capability 7.5, and so on.
+
+    Raises:
+        BackendUnavailableError: NVRTC is missing.
+    """
     version()
     (known,) = _checked(_nvrtc().nvrtcGetSupportedArchs())
     return sorted(known)
 
 
 def architecture_for(capability: tuple[int, int], known: Sequence[int]) -> str:
-    """Return what to compile for, for a GPU of compute capability `capability`.
+    """Return the architecture to compile for.
 
-    `sm_..` is machine code for this very GPU.  Where NVRTC does not know it, `compute_..` is the newest intermediate
-    code (PTX) for an older one, which the driver translates.  known: as from `architectures`.
+    `sm_..` is machine code for this very GPU.  If NVRTC does not know the GPU, `compute_..` is intermediate code (PTX)
+    for the newest older one that it knows; the driver translates it.
 
-    Raises BackendUnavailableError for a GPU that is too old.
+    Args:
+        capability: The compute capability of the GPU.
+        known: What NVRTC compiles for, from `architectures`.
+
+    Raises:
+        BackendUnavailableError: The GPU is too old.
+
+    Example:
+        >>> architecture_for((9, 0), [75, 80, 90])
+        'sm_90'
+        >>> architecture_for((12, 0), [75, 80, 90])
+        'compute_90'
     """
     wanted = 10 * capability[0] + capability[1]
     older = [number for number in known if number <= wanted]
@@ -71,34 +90,44 @@ def architecture_for(capability: tuple[int, int], known: Sequence[int]) -> str:
     return f"sm_{wanted}" if wanted in older else f"compute_{max(older)}"
 
 
-def binary(architecture: str, defines: Defines) -> bytes:
-    """Return the compiled source, from the disk if it was compiled here before; arguments as of `compile_source`."""
-    origin = repr((SOURCE.read_text(encoding="utf-8"), _options(architecture, defines), version()))
+def binary(source: str, architecture: str) -> bytes:
+    """Return the compiled text, from the disk if it was compiled on this computer before.
+
+    Arguments and errors are those of `compile_source`.
+    """
+    origin = repr((source, _options(architecture), version()))
     content = cache.load(origin)
     if content is None:
-        content = compile_source(architecture, defines)
+        content = compile_source(source, architecture)
         cache.save(origin, content)
     return content
 
 
-def compile_source(architecture: str, defines: Defines, log: TextIO | None = None) -> bytes:
-    """Compile the bundled source for `architecture`: a cubin for `sm_..`, PTX for `compute_..`.
+def compile_source(source: str, architecture: str, log: TextIO | None = None) -> bytes:
+    """Compile CUDA source.
 
-    log: gets what the compiler says: registers, stack and spills of each kernel of a cubin, and warnings.
+    Args:
+        source: The text, as from `Source.text`.
+        architecture: As from `architecture_for`.
+        log: Gets what the compiler says: warnings, and registers, stack and spills of each kernel of a cubin.
 
-    Raises BackendUnavailableError if NVRTC is missing, or with its log if it cannot compile the source.
+    Returns:
+        A cubin for `sm_..`, PTX for `compute_..`.
+
+    Raises:
+        BackendUnavailableError: NVRTC is missing, or it cannot compile the source; then with its log.
     """
     compiler = f"NVRTC {version()}"
     nvrtc = _nvrtc()
-    options = [option.encode() for option in _options(architecture, defines)]
-    program = _checked(nvrtc.nvrtcCreateProgram(SOURCE.read_bytes(), SOURCE.name.encode(), 0, [], []))[0]
+    options = [option.encode() for option in _options(architecture)]
+    program = _checked(nvrtc.nvrtcCreateProgram(source.encode(), b"macros", 0, [], []))[0]
     try:
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
         said = _fetched(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program).decode(errors="replace")
         if log:
             log.write(said.rstrip("\0"))
         if int(status):
-            raise BackendUnavailableError(f"{compiler} cannot compile {SOURCE.name} for {architecture}. Please report "
+            raise BackendUnavailableError(f"{compiler} cannot compile the kernels for {architecture}. Please report "
                                           f"this with what it says:\n{said}")
         if architecture.startswith("sm_"):
             return _fetched(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
@@ -107,9 +136,8 @@ def compile_source(architecture: str, defines: Defines, log: TextIO | None = Non
         nvrtc.nvrtcDestroyProgram(program)
 
 
-def _options(architecture: str, defines: Defines) -> list[str]:
-    return [f"--gpu-architecture={architecture}", "--std=c++17", "--ptxas-options=-v",
-            *(f"--define-macro={name}={value}" for name, value in defines)]
+def _options(architecture: str) -> list[str]:
+    return [f"--gpu-architecture={architecture}", "--std=c++17", "--ptxas-options=-v"]
 
 
 def _nvrtc() -> Any:
@@ -120,7 +148,7 @@ def _nvrtc() -> Any:
 
 
 def _checked(answer: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what NVRTC returned beside its status."""
+    """Return what NVRTC returned beside its status; raise an error if that is not success."""
     status, *results = answer
     if int(status):
         raise BackendUnavailableError(f"NVRTC failed ({status.name}). Use device 'cpu'.")

@@ -1,20 +1,27 @@
 """The compiled kernels on one GPU, launched on torch's stream."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import BackendUnavailableError, cause
-from .compiler import Defines, architecture_for, architectures, binary, require_packages
+from .compiler import architecture_for, architectures, binary, require_packages
+from .source import Source
+
+PROBE = Source(Path(__file__).parent, ("probe.cu",), {})
 
 
 class Kernels:
-    """The kernels of `kernels.cu`, compiled with one set of macros, on one GPU.
+    """The kernels of one program on one GPU.
 
-    index: the number of the GPU in torch.  code: the compiled source, of type cuda.core.ObjectCode.
+    Args:
+        index: The number of the GPU in torch.
+        code: The compiled program, of type cuda.core.ObjectCode.
     """
 
     def __init__(self, index: int, code: Any) -> None:
@@ -26,11 +33,16 @@ class Kernels:
 
     def launch(self, name: str, blocks: int | tuple[int, int, int], threads: int,
                *arguments: Tensor | int | float | None) -> None:
-        """Start the kernel `name` on torch's current stream of this GPU, without waiting for it.
+        """Start a kernel on torch's current stream of this GPU, without waiting for it.
 
-        The kernel sees a tensor as a pointer to its first element, None as a null pointer, an int or bool as `long
-        long`, a float as `double`.  Tensors have to be contiguous and on this GPU, arguments as many and of the types
-        that the kernel declares: nothing checks it.
+        Nothing checks the arguments: there must be as many as the kernel declares, of the same types.
+
+        Args:
+            name: Of the kernel.
+            blocks: How many blocks.
+            threads: How many threads in a block.
+            arguments: The kernel sees a tensor, which must be contiguous and on this GPU, as a pointer to its first
+                element; None as a null pointer; an int or bool as `long long`; a float as `double`.
         """
         handle, core = torch.cuda.current_stream(self._index).cuda_stream, self._core
         stream = self._streams.get(handle) or self._streams.setdefault(handle, core.Stream.from_handle(handle))
@@ -40,26 +52,39 @@ class Kernels:
             core.launch(stream, core.LaunchConfig(grid=blocks, block=threads), kernel, *map(_parameter, arguments))
 
 
-def macros(dtype: torch.dtype, part: Literal["SUMS", "ALPHA", "FIELD"] = "SUMS") -> Defines:
-    """Return the macros with which a part of `kernels.cu` is compiled for tensors of `dtype`, float32 or float64."""
-    return ("REAL", "double" if dtype == torch.float64 else "float"), ("PART", part)
+def kernels(device: torch.device, source: Source, dtype: torch.dtype,
+            sizes: Mapping[str, int] | None = None) -> Kernels:
+    """Return the kernels of a program; the first call with the same arguments compiles them or reads the cache.
 
+    Args:
+        device: The GPU to run on.
+        source: The program.
+        dtype: As for `Source.text`.
+        sizes: As for `Source.text`.
 
-def kernels(device: torch.device, defines: Defines) -> Kernels:
-    """Return the kernels for a GPU; the first call for a device and its `defines` compiles them or reads the cache.
-
-    Raises BackendUnavailableError where that is impossible, saying what is missing.
+    Raises:
+        BackendUnavailableError: The kernels cannot be compiled or loaded; the message says why.
     """
-    return _kernels(torch.cuda.current_device() if device.index is None else device.index, defines)
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return _kernels(index, source, dtype, tuple((sizes or {}).items()))
+
+
+def try_out(device: torch.device) -> None:
+    """Compile and load the smallest program there is.
+
+    Raises:
+        BackendUnavailableError: Programs cannot be compiled for this GPU, or not be loaded; the message says why.
+    """
+    kernels(device, PROBE, torch.float32)
 
 
 @cache
-def _kernels(index: int, defines: Defines) -> Kernels:
+def _kernels(index: int, source: Source, dtype: torch.dtype, sizes: tuple[tuple[str, int], ...]) -> Kernels:
     require_packages()
     from cuda.core import Device, ObjectCode
 
     architecture = architecture_for(torch.cuda.get_device_capability(index), architectures())
-    content = binary(architecture, defines)
+    content = binary(source.text(dtype, dict(sizes)), architecture)
     with torch.cuda.device(index):
         try:
             Device(index).set_current()

@@ -5,16 +5,22 @@ World coordinates are LPS millimetres, as in SimpleITK.  Arrays are indexed [k, 
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import InputError
 
 Axis = Literal["i", "j", "k"]
 AXES: tuple[Axis, Axis, Axis] = ("i", "j", "k")
 _ANATOMICAL = {"sagittal": 0, "coronal": 1, "axial": 2}  # the LPS axis that the slice normal is closest to
+_LETTERS = ("RL", "AP", "IS")  # of each LPS axis: where its negative and its positive direction lead
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # and back: NIfTI and 3D Slicer work in RAS
+_MOST_MOVED = 0.01  # voxels by which rounding in an affine matrix may have moved a corner of the volume
 
 
 def array_axis(axis: Axis) -> int:
@@ -22,13 +28,26 @@ def array_axis(axis: Axis) -> int:
     return 2 - AXES.index(axis)
 
 
+def by(values: Sequence[float]) -> str:
+    """Return sizes or spacings as people write them, `24 x 24 x 8`."""
+    return " x ".join(f"{value:.6g}" for value in values)
+
+
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity, so that what is derived from it can be kept
 class PlaneStack:
     """Parallel planes of equal size, each sampled on a regular raster of rows x columns pixels.
 
-    origins: (P, 3) mm, centre of pixel [0, 0] of each plane; any order, any gaps.
-    row_step, column_step: (3,) mm, from a pixel to its neighbour in the next row / next column.
     Pixel [r, c] of plane p lies at `origins[p] + r * row_step + c * column_step`.
+
+    Attributes:
+        origins: (P, 3) mm, centre of pixel [0, 0] of each plane.  Any order, any gaps.
+        row_step: (3,) mm, from a pixel to its neighbour in the next row.
+        column_step: (3,) mm, from a pixel to its neighbour in the next column.
+        rows: how many rows each plane has.
+        columns: how many columns each plane has.
+
+    Raises:
+        InputError: the step vectors have the same direction, or one of them has no length.
     """
 
     origins: np.ndarray
@@ -78,8 +97,24 @@ class PlaneStack:
 class Grid:
     """A regular voxel grid in world space.
 
-    shape: (K, J, I) voxels.  origin: (3,) mm LPS, centre of voxel [0, 0, 0].  spacing: (3,) mm along i, j, k.
-    direction: (3, 3), column n is the unit direction of index axis n (i, j, k) in LPS.
+    `shape` follows arrays, [k, j, i]; `spacing`, `origin` and the columns of `direction` follow SimpleITK, that is
+    i, j, k.  The short text of a grid gives sizes and spacings as i x j x k, then the letters of the directions that
+    i, j and k lead to (L or R, P or A, S or I; the nearest ones where the grid is oblique) and the centre of the first
+    voxel in LPS mm.
+
+    Attributes:
+        shape: (K, J, I) voxels.
+        origin: (3,) mm LPS, centre of voxel [0, 0, 0].
+        spacing: (3,) mm along i, j, k.
+        direction: (3, 3), column n is the unit direction of index axis n (i, j, k) in LPS.
+
+    Raises:
+        InputError: a size below one voxel, a spacing that is not positive, or an unusable origin or direction.
+
+    Example:
+        >>> from TriplaneGaussianReconLib import Grid
+        >>> Grid(shape=(8, 24, 20), spacing=(1, 1, 4))
+        Grid(20 x 24 x 8, 1 x 1 x 4 mm, LPS from (0, 0, 0))
     """
 
     shape: tuple[int, int, int]
@@ -101,52 +136,129 @@ class Grid:
         if not finite or abs(np.linalg.det(direction)) <= 1e-6:
             raise InputError("The volume's origin or direction is not usable. Correct the header.")
 
+    def __repr__(self) -> str:
+        return f"Grid({by(self.size)}, {self.place})"
+
+    @classmethod
+    def from_affine(cls, affine: ArrayLike, shape: Sequence[int], sides: ArrayLike | None = None) -> Grid:
+        """Return the grid of an affine matrix as NIfTI files and nibabel have it.
+
+        Axes that rounding has tilted by a hair are brought back to right angles.
+
+        Args:
+            affine: (4, 4), from voxel index (i, j, k, 1) to RAS mm.
+            shape: (K, J, I) voxels: the reverse of the shape of nibabel's array.
+            sides: (3,) mm along i, j, k, as a header states them beside the matrix.  They are taken where the matrix
+                says the same but for rounding.
+
+        Raises:
+            InputError: the axes are not at right angles, or the matrix has no usable spacing or direction.
+
+        Example:
+            >>> import numpy as np
+            >>> from TriplaneGaussianReconLib import Grid
+            >>> Grid.from_affine(np.diag([1.0, 1.0, 4.0, 1.0]), shape=(8, 24, 20))
+            Grid(20 x 24 x 8, 1 x 1 x 4 mm, RAS from (0, 0, 0))
+        """
+        matrix = RAS_TO_LPS @ np.asarray(affine, np.float64).reshape(4, 4)
+        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
+            raise InputError("The affine matrix gives no usable voxel spacing or direction. Correct it.")
+        spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+        axes = matrix[:3, :3] / spacing
+        if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-6:
+            left, _, right = np.linalg.svd(axes)
+            axes = left @ right  # the nearest at right angles
+        if sides is not None:  # they were rounded once, the columns of the matrix thrice
+            spacing = np.where(np.isclose(spacing, sides, rtol=1e-5, atol=0.0), sides, spacing)
+        planes, rows, columns = shape
+        grid = cls((planes, rows, columns), tuple(matrix[:3, 3]), tuple(spacing), tuple(map(tuple, axes)))
+        moved = grid.corners @ (grid.ijk_to_lps - matrix)[:3, :3].T  # the origin is that of the matrix
+        if np.linalg.norm(moved, axis=1).max() > _MOST_MOVED * spacing.min():
+            raise InputError("The axes are not at right angles (sheared voxels). Resample the volume onto a grid with "
+                             "perpendicular axes first.")
+        return grid
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(I, J, K) voxels, in SimpleITK's order: the reverse of `shape`."""
+        return self.shape[2], self.shape[1], self.shape[0]
+
+    @property
+    def place(self) -> str:
+        """Spacing, axes and first voxel in a few words, as the short text has them."""
+        direction, axes = np.asarray(self.direction), _nearest_axes(self.direction)
+        letters = "".join(_LETTERS[lps][int(direction[lps, n] > 0)] for n, lps in enumerate(axes))
+        is_straight = min(abs(direction[lps, n]) for n, lps in enumerate(axes)) > 0.9999
+        first = ", ".join(f"{x:.5g}" for x in np.array(self.origin) + 0.0)  # no minus before 0
+        return f"{by(self.spacing)} mm, {'' if is_straight else 'oblique '}{letters} from ({first})"
+
     @property
     def ijk_to_lps(self) -> np.ndarray:
-        """(4, 4) matrix from voxel index (i, j, k) to LPS mm."""
+        """(4, 4) matrix from voxel index (i, j, k, 1) to LPS mm."""
         matrix = np.eye(4)
         matrix[:3, :3] = np.asarray(self.direction) * np.asarray(self.spacing)
         matrix[:3, 3] = self.origin
         return matrix
 
-    def index_to_physical(self, ijk: np.ndarray) -> np.ndarray:
-        """Map (..., 3) indices (i, j, k) to (..., 3) LPS mm."""
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4) matrix from voxel index (i, j, k, 1) to RAS mm, as nibabel and 3D Slicer have it."""
+        return RAS_TO_LPS @ self.ijk_to_lps
+
+    @property
+    def is_sheared(self) -> bool:
+        """Whether the axes are not at right angles."""
+        axes = np.asarray(self.direction)
+        return bool(np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3)
+
+    @property
+    def corners(self) -> np.ndarray:
+        """(8, 3) indices (i, j, k) of the outermost voxels, voxel (0, 0, 0) first."""
+        last = np.subtract(self.size, 1)
+        return np.array(np.meshgrid(*([0, n] for n in last), indexing="ij"), np.float64).reshape(3, -1).T
+
+    def index_to_physical(self, ijk: ArrayLike) -> np.ndarray:
+        """Map (..., 3) indices (i, j, k), which may be fractional, to (..., 3) LPS mm."""
         matrix = self.ijk_to_lps
         return np.asarray(ijk, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
 
-    def physical_to_index(self, points: np.ndarray) -> np.ndarray:
+    def physical_to_index(self, points: ArrayLike) -> np.ndarray:
         """Map (..., 3) LPS mm to (..., 3) continuous indices (i, j, k)."""
         matrix = np.linalg.inv(self.ijk_to_lps)
         return np.asarray(points, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
 
     def count(self, axis: Axis) -> int:
-        """Number of slices along `axis`."""
+        """Return the number of slices along `axis`."""
         return self.shape[array_axis(axis)]
 
     def thickest_axis(self) -> Axis:
-        """The axis of largest spacing; `k` unless another is larger by more than a per mille."""
+        """Return the axis of largest spacing; `k` unless another is larger by more than a per mille."""
         largest = int(np.argmax(self.spacing))
         return AXES[largest] if self.spacing[largest] > self.spacing[2] * 1.001 else "k"
 
     def named_axis(self, name: str) -> Axis:
-        """Return the index axis called `name`: i, j, k, or axial, coronal, sagittal (nearest to that LPS axis); K is k.
+        """Return the index axis that a name means.
 
-        Raises InputError for any other name.
+        Args:
+            name: i, j, k, or axial, coronal, sagittal for slices that lie about so; in capitals or not.
+
+        Raises:
+            InputError: any other name.
+
+        Example:
+            >>> from TriplaneGaussianReconLib import Grid
+            >>> Grid((8, 24, 20)).named_axis("axial")
+            'k'
         """
         known = name.lower()
         if known in AXES:
             return AXES[AXES.index(known)]
         if known not in _ANATOMICAL:
             raise InputError(f"Unknown slice axis '{name}'. Choose one of i, j, k, axial, coronal, sagittal.")
-        # Each index axis gets the anatomical axis that it alone is closest to, also in oblique volumes.
-        from itertools import permutations
+        return AXES[_nearest_axes(self.direction).index(_ANATOMICAL[known])]
 
-        cosines = np.abs(np.asarray(self.direction))
-        best = max(permutations(range(3)), key=lambda lps: sum(cosines[lps[n], n] for n in range(3)))
-        return AXES[best.index(_ANATOMICAL[known])]
-
-    def planes(self, axis: Axis, indices: np.ndarray) -> PlaneStack:
-        """Return the slices at `indices` (may be fractional) along `axis`.
+    def planes(self, axis: Axis, indices: ArrayLike) -> PlaneStack:
+        """Return the slices at `indices`, which may be fractional, along `axis`.
 
         Rows and columns are the two other array axes in the order of [k, j, i], so that
         `np.take(array, n, array_axis(axis))` is the pixel array of slice n.
@@ -161,10 +273,22 @@ class Grid:
                           rows=self.shape[2 - rows], columns=self.shape[2 - columns])
 
     def resampled(self, axis: Axis, spacing: float) -> Grid:
-        """Return the grid with another `spacing` (mm) along `axis`, covering the same slice centres.
+        """Return the grid with another spacing along `axis`, covering the same slice centres.
 
-        The first slice stays where it is; the last lies at or just before the last one of this grid, or a thousandth
-        of `spacing` behind it: files keep spacings in single precision.
+        The first slice stays where it is.  The last one lies at or just before the last one of this grid, or a
+        thousandth of `spacing` behind it, since files keep spacings in single precision.
+
+        Args:
+            axis: i, j or k.
+            spacing: mm.
+
+        Raises:
+            InputError: the spacing is not a positive number.
+
+        Example:
+            >>> from TriplaneGaussianReconLib import Grid
+            >>> Grid((8, 24, 20), spacing=(1, 1, 4)).resampled("k", 1.0)
+            Grid(20 x 24 x 29, 1 x 1 x 1 mm, LPS from (0, 0, 0))
         """
         if not (np.isfinite(spacing) and spacing > 0):
             raise InputError(f"The slice spacing must be a positive number of millimetres, not {spacing}.")
@@ -175,9 +299,19 @@ class Grid:
         return replace(self, shape=(shape[0], shape[1], shape[2]), spacing=(steps[0], steps[1], steps[2]))
 
     def matches(self, other: Grid, tolerance: float = 1e-3) -> bool:
-        """Whether both grids have the same shape and place every voxel within `tolerance` voxels of each other."""
+        """Tell whether both grids have the same shape and the same place.
+
+        Args:
+            other: the grid to compare with.
+            tolerance: by how many voxels each voxel of one may miss that of the other.
+        """
         if self.shape != other.shape:
             return False
-        corners = np.array([[i, j, k] for i in (0, self.shape[2] - 1) for j in (0, self.shape[1] - 1)
-                            for k in (0, self.shape[0] - 1)], np.float64)
+        corners = self.corners
         return bool(np.abs(self.physical_to_index(other.index_to_physical(corners)) - corners).max() <= tolerance)
+
+
+def _nearest_axes(direction: ArrayLike) -> tuple[int, ...]:
+    """(3,) which LPS axis each of i, j, k is closest to; each gets another one, in oblique volumes too."""
+    cosines = np.abs(np.asarray(direction))
+    return max(permutations(range(3)), key=lambda lps: sum(cosines[lps[n], n] for n in range(3)))

@@ -1,18 +1,43 @@
 """Images and segmentations in memory, with their place in physical space."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..errors import InputError
-from .geometry import Grid
+from . import conversions
+from .geometry import Grid, by
+from .voxel_types import smallest_label_type, whole_labels
+
+_NAMES_SHOWN = 4  # segments that the short text of a segmentation names
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no
 class Image:
-    """A scalar volume: `array` [k, j, i] of any real type, on `grid`."""
+    """A scalar volume and its place in space.
+
+    `numpy.asarray(image)` is `array`.  The short text has the size as i x j x k, the voxel type, and the place as
+    `Grid` has it.
+
+    Attributes:
+        array: [k, j, i], any real type, in units of the input.
+        grid: where the voxels lie.
+
+    Raises:
+        InputError: the array does not have three dimensions, or not the shape of the grid.
+
+    Example:
+        >>> import numpy as np
+        >>> from TriplaneGaussianReconLib import Grid, Image
+        >>> array = np.zeros((8, 24, 20), np.int16)
+        >>> Image(array, Grid(array.shape, spacing=(1, 1, 4)))
+        Image(20 x 24 x 8 int16, 1 x 1 x 4 mm, LPS from (0, 0, 0))
+    """
 
     array: np.ndarray
     grid: Grid
@@ -24,10 +49,72 @@ class Image:
         if self.array.shape != self.grid.shape:
             raise InputError(f"The voxels {self.array.shape} do not fit the grid {self.grid.shape}.")
 
+    def __repr__(self) -> str:
+        return f"Image({by(self.grid.size)} {self.array.dtype}, {self.grid.place})"
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        return _as_asked(self.array, dtype, copy)
+
+    @classmethod
+    def from_sitk(cls, image: Any) -> Image:
+        """Return an image with a copy of the voxels of a `SimpleITK.Image`.
+
+        Raises:
+            InputError: it is no volume of three dimensions, has several values per voxel, is complex, or sheared.
+
+        Example:
+            >>> import SimpleITK as sitk
+            >>> from TriplaneGaussianReconLib import Image
+            >>> Image.from_sitk(sitk.Image(20, 24, 8, sitk.sitkInt16))
+            Image(20 x 24 x 8 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))
+        """
+        return cls(*conversions.from_sitk(image))
+
+    def to_sitk(self) -> Any:
+        """Return a `SimpleITK.Image` with a copy of the voxels; bool and float16 become uint8 and float32.
+
+        Raises:
+            MissingPackageError: SimpleITK is not installed.
+        """
+        return conversions.to_sitk(self.array, self.grid)
+
+    @classmethod
+    def from_nibabel(cls, image: Any) -> Image:
+        """Return the image of a nibabel image, such as `nibabel.load` returns.
+
+        Axes are reversed to [k, j, i] and the place is turned from RAS to LPS.  The voxels may be shared with `image`.
+
+        Raises:
+            InputError: it is no volume of three dimensions, is in colour, or sheared.
+
+        Example:
+            >>> import nibabel, numpy as np
+            >>> from TriplaneGaussianReconLib import Image
+            >>> Image.from_nibabel(nibabel.Nifti1Image(np.zeros((20, 24, 8), np.int16), np.diag([1, 1, 4, 1])))
+            Image(20 x 24 x 8 int16, 1 x 1 x 4 mm, RAS from (0, 0, 0))
+        """
+        return cls(*conversions.from_nibabel(image))
+
+    def to_nibabel(self) -> Any:
+        """Return a `nibabel.Nifti1Image` that shares the voxels; bool and float16 become uint8 and float32.
+
+        Raises:
+            MissingPackageError: nibabel is not installed.
+        """
+        return conversions.to_nibabel(self.array, self.grid)
+
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment: the voxels of layer `layer` that equal `value`."""
+    """One segment: the voxels of layer `layer` that equal `value`.
+
+    Attributes:
+        name: what users see.
+        value: its label value, other than 0.
+        layer: in which layer of a `Segmentation` it lies.
+        identifier: what 3D Slicer knows it by; empty where it has none yet.
+        color: red, green, blue in [0, 1]; None where it has none of its own.
+    """
 
     name: str
     value: int
@@ -35,13 +122,40 @@ class Segment:
     identifier: str = ""
     color: tuple[float, float, float] | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return its fields as JSON can hold them."""
+        return {"name": self.name, "value": int(self.value), "layer": int(self.layer), "identifier": self.identifier,
+                "color": self.color and [float(part) for part in self.color]}
 
-@dataclass(frozen=True)
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Segment:
+        """Return what `to_json` wrote.  Raises KeyError or TypeError where that is damaged."""
+        color = content["color"]
+        return cls(content["name"], content["value"], content["layer"], content["identifier"], color and tuple(color))
+
+
+@dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no
 class Segmentation:
     """Segments that may overlap, stored as few layers of label values, as in a `.seg.nrrd`.
 
-    layers: [layer, k, j, i] integer; a plain label map has one layer.  Value 0 is background.
-    metadata: further header fields of the file, kept as they are.
+    `numpy.asarray(segmentation)` is its label map, see `to_labelmap`.
+
+    Attributes:
+        layers: [layer, k, j, i], integer.  0 is background.  A plain label map has one layer.
+        segments: which value in which layer is which segment.
+        grid: where the voxels lie.
+        metadata: further header fields of the file, kept as they are.
+
+    Raises:
+        InputError: the layers are not integers, or do not have the shape of the grid.
+
+    Example:
+        >>> import numpy as np
+        >>> from TriplaneGaussianReconLib import Grid, Segmentation
+        >>> labels = np.zeros((8, 24, 20), np.uint8)
+        >>> labels[2:5, 6:12, 6:12] = 3
+        >>> Segmentation.from_labelmap(labels, Grid(labels.shape))
+        Segmentation(1 segment: Label 3; 20 x 24 x 8 uint8, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
 
     layers: np.ndarray
@@ -55,9 +169,27 @@ class Segmentation:
         if not np.issubdtype(self.layers.dtype, np.integer):
             raise InputError("Labels must be whole numbers. Convert the label map to an integer type.")
 
+    def __repr__(self) -> str:
+        names = [segment.name for segment in self.segments]
+        listing = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+        layers = f" in {len(self.layers)} layers" if len(self.layers) > 1 else ""
+        return (f"Segmentation({len(names)} segment{'s' * (len(names) != 1)}{': ' * bool(names)}{listing}; "
+                f"{by(self.grid.size)} {self.layers.dtype}{layers}, {self.grid.place})")
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        return _as_asked(flattened(self, stacklevel=3), dtype, None)
+
     @classmethod
     def from_labelmap(cls, labels: np.ndarray, grid: Grid) -> Segmentation:
-        """Make one segment per non-zero value of `labels` [k, j, i]; raises InputError if there is none."""
+        """Make one segment of each value other than 0.
+
+        Args:
+            labels: [k, j, i], whole numbers of any type.
+            grid: where the voxels lie.
+
+        Raises:
+            InputError: there is no voxel other than 0, or the labels are not whole numbers of at most 32 bits.
+        """
         labels = whole_labels(labels)
         values = [int(v) for v in np.unique(labels) if v]
         if not values:
@@ -65,43 +197,83 @@ class Segmentation:
                              "segment at least one slice.")
         return cls(labels[None], tuple(Segment(f"Label {v}", v) for v in values), grid)
 
+    def to_labelmap(self) -> np.ndarray:
+        """Return one label map [k, j, i] of all segments, in the smallest integer type.
+
+        Where segments overlap the later one wins, and segments of equal value are numbered anew, both with a warning.
+        """
+        return flattened(self, stacklevel=3)
+
+    @classmethod
+    def from_sitk(cls, image: Any) -> Segmentation:
+        """Make one segment of each value other than 0 of a `SimpleITK.Image`.
+
+        Raises:
+            InputError: it is no label map, or empty.
+        """
+        return cls.from_labelmap(*conversions.from_sitk(image))
+
+    def to_sitk(self) -> Any:
+        """Return the label map, see `to_labelmap`, as a `SimpleITK.Image`.
+
+        Raises:
+            MissingPackageError: SimpleITK is not installed.
+        """
+        return conversions.to_sitk(flattened(self, stacklevel=3), self.grid)
+
+    @classmethod
+    def from_nibabel(cls, image: Any) -> Segmentation:
+        """Make one segment of each value other than 0 of an image of nibabel.
+
+        Raises:
+            InputError: it is no label map, or empty.
+        """
+        return cls.from_labelmap(*conversions.from_nibabel(image))
+
+    def to_nibabel(self) -> Any:
+        """Return the label map, see `to_labelmap`, as a `nibabel.Nifti1Image`.
+
+        Raises:
+            MissingPackageError: nibabel is not installed.
+        """
+        return conversions.to_nibabel(flattened(self, stacklevel=3), self.grid)
+
     def masks(self, slices: tuple[slice, ...] = ()) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (segment index, boolean mask [k, j, i]) one at a time, of the part `slices` of each layer."""
+        """Yield the segments one at a time, each as (index in `segments`, boolean mask [k, j, i]).
+
+        Args:
+            slices: which part of each layer is wanted; by default all of it.
+        """
         for number, segment in enumerate(self.segments):
             yield number, self.layers[segment.layer][slices] == segment.value
 
 
-def value_type(lowest: float, highest: float) -> np.dtype:
-    """float32, unless it tells fewer than 65 536 values between `lowest` and `highest` apart: then float64.
+def flattened(segmentation: Segmentation, stacklevel: int) -> np.ndarray:
+    """Return one label map [k, j, i] of all segments.  stacklevel: whose line warnings name, as in `warnings.warn`."""
+    segments = segmentation.segments
+    values = [segment.value for segment in segments]
+    if len(set(values)) < len(values):
+        values = list(range(1, len(values) + 1))
+        listing = ", ".join(f"{value} = {segment.name}" for value, segment in zip(values, segments, strict=True))
+        warnings.warn(f"Segments of different layers share a label value. The label map numbers them anew: {listing}. "
+                      "Use .seg.nrrd to keep them as they are.", stacklevel=stacklevel)
+    labels = np.zeros(segmentation.grid.shape, smallest_label_type(min(values, default=0), max(values, default=0)))
+    overlap = False
+    for number, mask in segmentation.masks():
+        overlap = overlap or bool(labels[mask].any())
+        labels[mask] = values[number]
+    if overlap:
+        warnings.warn("Segments overlap, which a label map cannot hold: the later segment wins. Use .seg.nrrd to keep "
+                      "them whole.", stacklevel=stacklevel)
+    return labels
 
-    Temperatures, times and phases may lie far from zero, and all that matters in a narrow range there.
-    """
-    step = float(np.spacing(np.float32(max(abs(lowest), abs(highest)))))
-    return np.dtype(np.float32 if step * 2 ** 16 <= highest - lowest else np.float64)
 
-
-def whole_labels(labels: np.ndarray) -> np.ndarray:
-    """Return `labels` of any shape as they are if their type is an integer of 32 bits at most, else in one that is.
-
-    Raises InputError for labels that are no whole numbers or need more than 32 bits, which no file of labels holds.
-    """
-    if np.issubdtype(labels.dtype, np.integer) and labels.dtype.itemsize <= 4:
-        return labels
-    if not (np.isfinite(labels).all() and np.array_equal(labels, np.round(labels))):
-        raise InputError("Labels must be whole numbers. Convert the label map to an integer type.")
-    return labels.astype(smallest_label_type(int(labels.min(initial=0)), int(labels.max(initial=0))))
-
-
-def smallest_label_type(lowest: int, highest: int) -> type[np.integer]:
-    """Return the smallest integer type that holds labels from `lowest` to `highest`.
-
-    Raises InputError if they need more than 32 bits.
-    """
-    candidates = (np.uint8, np.uint16, np.uint32) if lowest >= 0 else (np.int16, np.int32)
-    for candidate in candidates:
-        if np.iinfo(candidate).min <= lowest and highest <= np.iinfo(candidate).max:
-            return candidate
-    raise InputError(f"Label values from {lowest} to {highest} need more than 32 bits. Number the labels anew.")
+def _as_asked(array: np.ndarray, dtype: DTypeLike | None, copy: bool | None) -> np.ndarray:
+    """Answer NumPy's `__array__`: a copy only where one is asked for, or another type."""
+    is_other = dtype is not None and np.dtype(dtype) != array.dtype
+    if copy is False and is_other:
+        raise ValueError(f"Voxels of type {array.dtype} cannot become {np.dtype(dtype)} without a copy.")
+    return np.array(array, dtype) if copy or is_other else array
 
 
 def voxel_offset(grid: Grid, other: Grid) -> tuple[int, int, int] | None:
@@ -110,8 +282,7 @@ def voxel_offset(grid: Grid, other: Grid) -> tuple[int, int, int] | None:
     On one lattice every voxel of `other` falls within 0.001 voxels of a whole index of `grid`, inside it or not, and
     the axes agree.
     """
-    last = np.subtract(other.shape[::-1], 1)
-    corners = np.array(np.meshgrid(*([0, n] for n in last), indexing="ij"), np.float64).reshape(3, -1).T
+    corners = other.corners
     offsets = grid.physical_to_index(other.index_to_physical(corners)) - corners
     # One voxel tells nothing about the axes, so they are compared over one step as well.
     steps = np.linalg.solve(grid.ijk_to_lps[:3, :3], other.ijk_to_lps[:3, :3])
@@ -125,7 +296,9 @@ def aligned_to(segmentation: Segmentation, grid: Grid) -> Segmentation:
     """Return `segmentation` on `grid`, padded with background and cropped by whole voxels.
 
     A segmentation that 3D Slicer saved is cropped to its segments and is brought back to its volume this way.
-    Raises InputError if the voxels do not coincide, or the two do not overlap.
+
+    Raises:
+        InputError: the voxels do not coincide, or the two do not overlap.
     """
     offset = voxel_offset(segmentation.grid, grid)
     if offset is None:

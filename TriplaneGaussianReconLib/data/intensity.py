@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .images import value_type
+from .voxel_types import value_type
 
 
 @dataclass(frozen=True)

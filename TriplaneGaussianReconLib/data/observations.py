@@ -1,4 +1,4 @@
-"""What the reconstruction may see: planes with pixels, and nothing of any slice that is not trusted."""
+"""What a reconstruction sees: the planes and pixels of the observed slices, and nothing of any other slice."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -7,19 +7,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from .geometry import AXES, Axis, Grid, PlaneStack, array_axis
-from .images import Image, Segment, Segmentation, value_type
+from .geometry import AXES, Axis, Grid, PlaneStack, array_axis, by
+from .images import Image, Segment, Segmentation
 from .selection import Selection
+from .voxel_types import value_type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no
 class SliceStack:
-    """Parallel trusted slices, ordered along `planes.normal`.
+    """Parallel observed slices, ordered along `planes.normal`.
 
-    pixels: [plane, row, column] float32 or, where that is too coarse, float64; input units.
-    layers: [layer, plane, row, column] integer label values of the same pixels, or None.
-    weights: [plane, row, column] float32 in [0, 1], how far to trust each pixel; None trusts all fully.
-    thickness: mm along the normal that each slice averages over; None where it is not known to be more than a pixel.
+    The short text has the number of slices, then columns x rows, pixel type and pixel spacing in the same order, and
+    the depth from the first to the last slice.
+
+    Attributes:
+        planes: where the slices lie.
+        pixels: [plane, row, column], float32 or, where that is too coarse, float64; units of the input.
+        layers: [layer, plane, row, column], integer label values of the same pixels, or None.
+        weights: [plane, row, column], float32 in [0, 1], how far to trust each pixel; None trusts all fully.  It is
+            kept, but the pipeline does not use it yet: every pixel counts fully.
+        thickness: mm along the normal that each slice averages over; None where it is not known, and is taken to be a
+            pixel.  `Observations.from_volume` sets it to the slice spacing.  The pipeline uses that of the primary
+            stack.
+
+    Raises:
+        InputError: pixels or labels do not fit the planes, or pixels are NaN or infinite.
     """
 
     planes: PlaneStack
@@ -38,13 +50,38 @@ class SliceStack:
             raise InputError(f"Trusted slice number {bad} (counted from 0 among the trusted ones) holds NaN or "
                              "infinite voxels. Exclude that slice or replace these voxels.")
 
+    def __repr__(self) -> str:
+        planes = self.planes
+        pixel = [float(np.linalg.norm(step)) for step in (planes.column_step, planes.row_step)]
+        depth = float(np.ptp(planes.offsets)) if len(planes) else 0.0
+        layers = f", {len(self.layers)} label layer{'s' * (len(self.layers) != 1)}" if self.layers is not None else ""
+        return (f"SliceStack({len(planes)} slices of {by((planes.columns, planes.rows))} {self.pixels.dtype}, "
+                f"{by(pixel)} mm, over {depth:.5g} mm{layers})")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no
 class Observations:
-    """All trusted slices.  `stacks[0]` is the primary stack: its gaps are filled, the others correct what fills them.
+    """All observed slices.
 
-    segments: which value in which layer is which segment, of those that are on a trusted slice; empty without labels.
-    dtype: voxel type of the input, which the dense volume gets too.
+    Attributes:
+        stacks: `stacks[0]` is the primary stack, whose gaps are filled.  The others correct what fills them.
+        segments: which value in which layer is which segment, of those that are on an observed slice; empty without
+            labels.
+        dtype: voxel type of the input, which the dense volume gets too.
+
+    Raises:
+        InputError: the primary stack has fewer than two slices, or all pixels are equal.
+
+    Example:
+        >>> import numpy as np
+        >>> from TriplaneGaussianReconLib import Grid, Image, Observations, Selection
+        >>> array = np.arange(8 * 24 * 20, dtype=np.int16).reshape(8, 24, 20)
+        >>> image = Image(array, Grid(array.shape, spacing=(1, 1, 4)))
+        >>> observations = Observations.from_volume(image, {"k": Selection.every(8, 2)})
+        >>> observations
+        Observations(4 slices of 20 x 24, int16, no segments)
+        >>> observations.stacks[0]
+        SliceStack(4 slices of 20 x 24 float32, 1 x 1 mm, over 24 mm)
     """
 
     stacks: tuple[SliceStack, ...]
@@ -60,18 +97,32 @@ class Observations:
             raise InputError(f"All trusted voxels have the same value ({lowest:g}): there is nothing to reconstruct. "
                              "Check the volume and the selection.")
 
+    def __repr__(self) -> str:
+        stacks = " and ".join(f"{len(stack.planes)} slices of {by((stack.planes.columns, stack.planes.rows))}"
+                              for stack in self.stacks)
+        count = len(self.segments)
+        return f"Observations({stacks}, {self.dtype}, {count or 'no'} segment{'s' * (count != 1)})"
+
     @property
     def intensity_range(self) -> tuple[float, float]:
-        """Smallest and largest trusted pixel, input units."""
+        """Smallest and largest observed pixel, in units of the input."""
         return (float(min(s.pixels.min() for s in self.stacks)), float(max(s.pixels.max() for s in self.stacks)))
 
     @classmethod
     def from_volume(cls, image: Image, trusted: Mapping[Axis, Selection],
                     segmentation: Segmentation | None = None) -> Observations:
-        """Take the trusted slices of `image`; the axis along which they lie closest (mm) is the primary one.
+        """Take the selected slices of a volume.
 
-        trusted: selection per axis; axes that are left out contribute nothing.
-        Raises InputError if the segmentation lies on another grid, or nothing usable is left.
+        The axis along which they lie closest (mm) makes the primary stack.
+
+        Args:
+            image: the volume; what is not selected is not looked at.
+            trusted: the selection of each axis.  Axes that are left out contribute nothing.
+            segmentation: labels on the grid of `image`, see `aligned_to`.
+
+        Raises:
+            InputError: the segmentation lies on another grid, a selected slice holds NaN or infinity, or too little is
+                left.
         """
         if not np.isrealobj(image.array) or image.array.dtype == bool:
             raise InputError(f"Voxels of type {image.array.dtype} are not supported. Convert to a real scalar type.")
@@ -85,7 +136,7 @@ class Observations:
         order = closest_first(image.grid, trusted)
         stacks = tuple(_take(image, segmentation, axis, trusted[axis]) for axis in order)
         segments = segmentation.segments if segmentation is not None else ()
-        # A label that is on no trusted slice must not be known to exist: nothing may depend on what is not trusted.
+        # A label that is on no observed slice must not be known to exist: nothing may depend on what is not observed.
         segments = tuple(s for s in segments if any(_carries(stack.layers, s) for stack in stacks))
         if segmentation is not None and not segments:
             raise InputError("The segmentation is empty on every trusted slice. Leave it out, or trust slices that "
@@ -94,15 +145,15 @@ class Observations:
 
 
 def closest_first(grid: Grid, trusted: Mapping[Axis, Selection]) -> list[Axis]:
-    """The axes of `trusted`, the one along which the trusted slices lie closest (mm) first: the primary one.
+    """Return the axes of `trusted`, the primary one first: that along which the slices lie closest (mm).
 
-    What lies between the closest slices is easiest to fill; on a tie the order of `trusted` decides.
+    What lies between the closest slices is easiest to fill.  On a tie the order of `trusted` decides.
     """
     return sorted(trusted, key=lambda axis: _mean_gap(grid, axis, trusted[axis]))
 
 
 def _mean_gap(grid: Grid, axis: Axis, selection: Selection) -> float:
-    """Mean distance (mm) of the trusted slices along an axis, infinite for a lone slice."""
+    """Mean distance (mm) of the selected slices along an axis, infinite for a lone slice."""
     first, last = selection.indices[0], selection.indices[-1]
     spacing = grid.spacing[AXES.index(axis)]
     return spacing * (last - first) / (len(selection) - 1) if len(selection) > 1 else float("inf")

@@ -19,8 +19,9 @@ from ..data.images import Image, Segmentation
 from ..data.selection import Selection
 from ..errors import BackendUnavailableError, InputError, MissingPackageError, ReconstructionError
 from ..io.atomic import write_array
-from ..io.readers import read_image, write_image
+from ..io.readers import read_image
 from ..io.temporary_folders import TemporaryFolder
+from ..io.writers import write_image
 from ..runtime.devices import choose
 from .methods import MethodResult
 

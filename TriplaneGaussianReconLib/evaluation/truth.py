@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..data.colors import distinct_hue
 from ..data.geometry import Axis, array_axis
 from ..data.images import Image, Segment, Segmentation
 from ..data.selection import Selection
@@ -97,6 +98,6 @@ def segment_colors(segments: Sequence[Segment]) -> np.ndarray:
 
     colors = [(0.0, 0.0, 0.0)]
     for number, segment in enumerate(segments):
-        own = hsv_to_rgb(number * 0.618034 % 1.0, 0.45 if number % 3 == 2 else 0.85, 0.65 if number % 5 == 4 else 0.95)
+        own = hsv_to_rgb(distinct_hue(number), 0.45 if number % 3 == 2 else 0.85, 0.65 if number % 5 == 4 else 0.95)
         colors.append(segment.color if segment.color is not None else own)
     return np.clip(np.array(colors, np.float64), 0.0, 1.0)

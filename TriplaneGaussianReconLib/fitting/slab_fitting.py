@@ -30,7 +30,7 @@ from ..registration.optical_flow import Correspondence
 from ..rendering.rendering import rasters
 from ..runtime.devices import SelectedDevice
 from ..runtime.memory import is_lack, release
-from ..runtime.progress import Run
+from ..runtime.progress import StageMonitor
 from ..self_supervised.label_super_resolution import LabelSuperResolution
 from ..self_supervised.optimizers import Adam, Plateau
 from ..self_supervised.super_resolution import SuperResolution
@@ -128,9 +128,10 @@ class _Prepared:
 class Fitting:
     """Fits one slab after another.  A slab that does not fit into memory is halved; at last the CPU takes over."""
 
-    def __init__(self, task: Task, slabs: list[Slab], chosen: SelectedDevice, may_leave_device: bool, run: Run) -> None:
+    def __init__(self, task: Task, slabs: list[Slab], chosen: SelectedDevice, may_leave_device: bool,
+                 monitor: StageMonitor) -> None:
         self.task, self.slabs, self.chosen, self.notes = task, slabs, chosen, list[str]()
-        self._may_leave_device, self._run = may_leave_device, run
+        self._may_leave_device, self._monitor = may_leave_device, monitor
         self._field = _field(task)
         self._whole: tuple[_Prepared, GaussianParameters] | None = None  # trained, where there is one slab
         self._sweeps, self._sweep = 1, 0
@@ -190,7 +191,7 @@ class Fitting:
     def _train_whole(self, number: int) -> None:
         prepared = self._prepared(number)
         preset, start = self.task.preset, prepared.start
-        with self._run.stage("training") as tick:
+        with self._monitor.stage("training") as tick:
             self._field.to(self.chosen.device)
             trained = train(start if self.task.is_semantic else start.image_only(), self._field, self._views(prepared),
                             self.renderer, preset.training, preset.triplane.total_variation, self.task.trusted.pixel,
@@ -220,7 +221,7 @@ class Fitting:
     def _learn(self, number: int, loss_before: float) -> float:
         """Add the gradient of a slab to that of the field; returns the slab's share of the loss."""
         prepared, (part, of) = self._prepared(number, labelled=False), self._part(number, self._sweeps - 1)
-        with self._run.stage("training", part, of) as tick:
+        with self._monitor.stage("training", part, of) as tick:
             tick(0, 1, loss_before)
             field = copy.deepcopy(self._field).to(self.chosen.device)
             drawn = field.applied_to(prepared.start).drawn()
@@ -239,7 +240,7 @@ class Fitting:
             with torch.no_grad():
                 trained = self._field.to(self.chosen.device).applied_to(prepared.start.image_only())
         part, of = self._part(number, 1)
-        with self._run.stage("refinement", part, of) as tick:
+        with self._monitor.stage("refinement", part, of) as tick:
             if self.task.preset.refinement_steps:
                 trained = refine(trained, self._views(prepared), self.renderer, self.task.preset.refinement_steps, tick)
             if not self.task.is_semantic:
@@ -255,13 +256,13 @@ class Fitting:
         trusted, (first, last) = task.trusted.near(slab), slab.near
         found = Correspondence(task.found.displacement[first:last], task.found.confidence[first:last])
         part, of = self._part(number, self._sweeps)
-        with self._run.stage("prediction", part, of) as tick:
+        with self._monitor.stage("prediction", part, of) as tick:
             predictions = predict(trusted.planes, trusted.slices, trusted.plane_counts, found, task.ensemble,
                                   lambda done: tick(round(100 * done), 100), device, task.priors, task.fusion)
             if len(trusted.stacks) > 1:
                 predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]])
         preset = task.preset
-        with self._run.stage("initialization", part, of):
+        with self._monitor.stage("initialization", part, of):
             if preset.initialization == "grid":
                 start = on_grid(trusted.box, preset.grid_size,
                                 task.channels.count if preset.training.semantic_loss else 1, task.seed).to(device)

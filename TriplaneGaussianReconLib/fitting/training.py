@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +15,7 @@ from ..gaussians.triplane import TriplaneField
 from ..rasterizer.modes import MODES
 from ..rasterizer.rasterize import EPSILON
 from ..rendering.renderer import Renderer
+from ..runtime.progress import Tick
 from ..runtime.threads import serial_torch
 from ..self_supervised.optimizers import Adam, LatestKnown, Plateau, repeat
 from .losses import structural_dissimilarity
@@ -23,8 +24,6 @@ from .losses import structural_dissimilarity
 RIDGE = 1e-3
 # The refinement is quick for errors whose preconditioned eigenvalues lie between this and 1; others take more steps.
 LEAST_EIGENVALUE = 0.3
-
-Tick = Callable[[int, int, float], None]  # step, steps, loss (the latest known); raises to stop
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,19 @@
-"""`GaussianParameters.drawn` for tensors on a GPU: one kernel forward, one backward."""
+"""`GaussianParameters.drawn` on a GPU: one kernel forward, one backward (`activation.cu`)."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..cuda.program import kernels, macros
+from ..cuda.program import kernels
+from ..cuda.source import Source
 
-_THREADS = 256
+_THREADS = 256  # of a block
+
+ACTIVATION = Source(Path(__file__).parent, ("activation.cu",), {"THREADS": _THREADS})
 
 
 class _Activate(torch.autograd.Function):
@@ -35,11 +39,23 @@ class _Activate(torch.autograd.Function):
 
 def _launch(name: str, like: Tensor, *arguments: Tensor) -> None:
     if len(like):
-        kernels(like.device, macros(like.dtype)).launch(name, -(-len(like) // _THREADS), _THREADS, len(like),
-                                                         *arguments)
+        kernels(like.device, ACTIVATION, like.dtype).launch(name, -(-len(like) // _THREADS), _THREADS, len(like),
+                                                            *arguments)
 
 
 def activated(tilts: Tensor, in_plane: Tensor, log_depths: Tensor, raw_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return precisions (N, 6) and weights (N,) of the fields of `GaussianParameters`; differentiable."""
+    """Compute what is drawn from what is trained; differentiable.
+
+    The arguments are fields of `GaussianParameters`, the results fields of `Gaussians`.
+
+    Args:
+        tilts: (N, 2).
+        in_plane: (N, 3).
+        log_depths: (N,).
+        raw_weights: (N,).
+
+    Returns:
+        Precisions (N, 6) and weights (N,).
+    """
     precisions, weights = _Activate.apply(tilts, in_plane, log_depths, raw_weights)
     return precisions, weights

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..config.presets import Attribute, FeatureFusion
 from .cloud import GaussianParameters
-from .triplane_cuda import decode, fits
+from .triplane_cuda import SMALLEST_EXTENT, decode, fits
 
 _PLANES = ((0, 1), (1, 2), (0, 2))  # xy, yz, xz
 
@@ -40,7 +40,7 @@ class TriplaneField(nn.Module):
         self.register_buffer("box", box.float())
         limits = [limit for name, limit in residual_limits.items() for _ in range(sizes[name])]
         self.register_buffer("limits", torch.tensor(limits))
-        extent = (box[1] - box[0]).clamp_min(1e-6)
+        extent = (box[1] - box[0]).clamp_min(SMALLEST_EXTENT)
         texels = [max(4, round(float(resolution * side / extent.max()))) for side in extent]
         self.planes = nn.ParameterList(nn.Parameter(0.1 * torch.randn(1, features, texels[b], texels[a]))
                                        for a, b in _PLANES)
@@ -54,7 +54,7 @@ class TriplaneField(nn.Module):
     def features(self, points: Tensor) -> Tensor:
         """Return the fused features (N, F or 3F) of `points` (N, 3) mm."""
         low, high = self.box[0], self.box[1]
-        unit = 2.0 * (points - low) / (high - low).clamp_min(1e-6) - 1.0
+        unit = 2.0 * (points - low) / (high - low).clamp_min(SMALLEST_EXTENT) - 1.0
         samples = [nn.functional.grid_sample(plane, unit[None, None][..., [a, b]], mode="bilinear",
                                              padding_mode="border", align_corners=True)[0, :, 0].T
                    for plane, (a, b) in zip(self.planes, _PLANES, strict=True)]

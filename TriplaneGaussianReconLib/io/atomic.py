@@ -15,6 +15,8 @@ import numpy as np
 from ..errors import InputError, OutputError, ReconstructionError, cause
 from .temporary_folders import TemporaryFolder
 
+PathLike = str | os.PathLike[str]
+
 
 def check_output(path: Path, *extensions: str) -> None:
     """Find out before long work whether a file can be written at `path` later.

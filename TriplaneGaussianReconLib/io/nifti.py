@@ -13,15 +13,13 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from ..data.geometry import Grid
-from ..data.images import value_type
-from ..errors import InputError, MissingPackageError, cause
+from ..data.conversions import nibabel, unit_of
+from ..data.geometry import RAS_TO_LPS, Grid
+from ..data.voxel_types import rescaled
+from ..errors import InputError, cause
 
 _EXTENSIONS = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
 _GZIP = b"\x1f\x8b"
-_MILLIMETRES = {1: 1000.0, 3: 0.001}  # of the codes of length in xyzt_units that are not mm
-_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # NIfTI's world is RAS
-_TOLERANCE = 0.01  # voxels that rounding in a header may move a corner of the volume
 
 
 def is_nifti(path: Path) -> bool:
@@ -42,16 +40,13 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Grid]:
     The sform tells the place, if there is none the qform.  Voxels that are not scaled keep their type.
     Raises InputError for what is no volume of real numbers, ends early, or has sheared or unknown voxels.
     """
-    try:
-        import nibabel
-    except ImportError as error:
-        raise MissingPackageError("NIfTI files need nibabel. Install it with 'pip install nibabel'.") from error
+    package = nibabel()
     try:
         with ExitStack() as stack:
             file = stack.enter_context(_opened(_of_pair(path, ".hdr")))
             is_second = file.read(348)[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
             file.seek(0)
-            kind = nibabel.Nifti2Header if is_second else nibabel.Nifti1Header
+            kind = package.Nifti2Header if is_second else package.Nifti1Header
             header = kind.from_fileobj(file, check=False)  # which would invent a spacing where it is 0
             shape = _shape(header)
             dtype = header.get_data_dtype()
@@ -64,11 +59,11 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Grid]:
             raw = _voxels(file, int(header.get_data_offset()), dtype, shape)
             slope, intercept = header.get_slope_inter()
             grid = _grid(header, shape)
-    except (OSError, EOFError, zlib.error, nibabel.spatialimages.HeaderDataError) as error:
+    except (OSError, EOFError, zlib.error, package.spatialimages.HeaderDataError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{cause(error)}. Copy or export it again.") from error
-    return raw if slope is None else _scaled(raw, slope, intercept), grid
+    return raw if slope is None else rescaled(raw, slope, intercept), grid
 
 
 def _of_pair(path: Path, extension: str) -> Path:
@@ -113,17 +108,6 @@ def _voxels(file: IO[bytes], start: int, dtype: np.dtype, shape: tuple[int, int,
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _scaled(raw: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    """`slope * raw + intercept`; `raw` itself where that changes nothing."""
-    if (slope, intercept) == (1.0, 0.0):
-        return raw
-    array: np.ndarray = raw * np.float64(slope) + np.float64(intercept)
-    finite = array[np.isfinite(array)]
-    if raw.dtype == np.float64 or not len(finite):
-        return array
-    return array.astype(value_type(float(finite.min()), float(finite.max())), copy=False)
-
-
 def _grid(header: Any, shape: tuple[int, int, int]) -> Grid:
     """The place of the voxels, in LPS mm."""
     has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
@@ -132,46 +116,23 @@ def _grid(header: Any, shape: tuple[int, int, int]) -> Grid:
         raise InputError(f"its header gives no usable voxel spacing ({' x '.join(f'{x:g}' for x in sides)} mm). "
                          "Correct the header, or convert the original again.")
     if has_sform:
-        matrix = _TO_LPS @ header.get_sform()
+        affine = header.get_sform()
     else:
-        matrix = _TO_LPS @ header.get_qform() if has_qform else np.diag([*sides, 1.0])
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+        affine = header.get_qform() if has_qform else RAS_TO_LPS @ np.diag([*sides, 1.0])
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise InputError("its header gives no usable voxel spacing or direction. Correct the header, or convert the "
                          "original again.")
-    unit = np.diag([*[_MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0])
-    grid = _perpendicular(unit @ matrix, unit[0, 0] * sides, shape)
+    unit = np.diag([*[unit_of(header)] * 3, 1.0])
+    grid = Grid.from_affine(unit @ affine, shape, unit[0, 0] * sides)
     if has_sform and has_qform and sides.min() > 0:
-        _warn_of_two_places(unit @ matrix, unit @ _TO_LPS @ header.get_qform(), shape)
+        _warn_of_two_places(unit @ affine, unit @ header.get_qform(), grid)
     return grid
 
 
-def _warn_of_two_places(sform: np.ndarray, qform: np.ndarray, shape: tuple[int, int, int]) -> None:
-    apart = np.linalg.norm(_corners(shape) @ (sform - qform).T, axis=1).max()
+def _warn_of_two_places(sform: np.ndarray, qform: np.ndarray, grid: Grid) -> None:
+    corners = np.column_stack([grid.corners, np.ones(8)])
+    apart = np.linalg.norm(corners @ (sform - qform).T, axis=1).max()
     if apart > 0.1 * np.linalg.norm(sform[:3, :3], axis=0).min():
         warnings.warn(f"A NIfTI header tells two places, {apart:.3g} mm apart. The sform is used, as by FSL, SPM and "
                       "nibabel, whereas programs built on ITK take the qform. Correct the header if that is wrong.",
                       stacklevel=6)
-
-
-def _perpendicular(matrix: np.ndarray, sides: np.ndarray, shape: tuple[int, int, int]) -> Grid:
-    """Return the grid of a matrix from index to mm, its axes brought to right angles where rounding moved them.
-
-    matrix: (4, 4).  sides: (3,) mm, of a voxel as the header tells them beside the matrix.
-    """
-    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-    axes = matrix[:3, :3] / spacing
-    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-6:
-        left, _, right = np.linalg.svd(axes)
-        axes = left @ right  # the nearest at right angles
-    spacing = np.where(np.isclose(spacing, sides, rtol=1e-5, atol=0.0), sides, spacing)  # rounded once, not thrice
-    grid = Grid(shape, tuple(matrix[:3, 3]), tuple(spacing), tuple(map(tuple, axes)))
-    apart = np.linalg.norm(_corners(shape) @ (grid.ijk_to_lps - matrix).T, axis=1).max()
-    if apart > _TOLERANCE * spacing.min():
-        raise InputError("its axes are not at right angles (sheared voxels). Resample it onto a grid with "
-                         "perpendicular axes first.")
-    return grid
-
-
-def _corners(shape: tuple[int, int, int]) -> np.ndarray:
-    """(8, 4): indices i, j, k and 1 of the outermost voxels."""
-    return np.array([[i, j, k, 1] for i in (0, shape[2] - 1) for j in (0, shape[1] - 1) for k in (0, shape[0] - 1)])

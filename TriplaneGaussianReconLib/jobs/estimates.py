@@ -1,15 +1,15 @@
 """How long a reconstruction takes, and how much memory, before it starts.
 
-Both are straight lines: a part that is the same for all volumes, which is mostly learning, and a part that grows with
-the Gaussians, of which there is about one per pixel of each trusted slice and of each layer in a gap.  Where a volume
-is empty there are fewer, and it takes less.
+Both estimates are straight lines: a constant, mostly for learning, and a part that grows with the number of Gaussians.
+There is about one Gaussian per pixel of each trusted slice and of each layer in a gap.  Empty regions have fewer, and
+take less.
 
-- CPU, two cores: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million Gaussians, labels or none), which it
-  matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64 and 160 voxels) and one
-  with two labels (64), `paper` through two (64 and 96); what labels add to that, and all of `best`, is a guess.  More
-  cores are faster, by how much was not measured.
-- GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s) with the growth from there to
-  512 x 512 x 400, and the share of labels of fifteen real volumes.  Other GPUs are slower.
+- CPU, two cores: `fast` was fitted to cubes of 64 to 160 voxels a side (0.2 to 3 million Gaussians, with labels and
+  without), which the line matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64
+  and 160) and one with two labels (64), `paper` through two cubes (64 and 96).  What labels add to `paper`, and all of
+  `best`, is a guess.  How much faster more cores are was not measured.
+- GPU, an NVIDIA H200: the line goes through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s), with the growth from
+  there to 512 x 512 x 400 and the share that labels took in fifteen real volumes.  Other GPUs are slower.
 """
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ DeviceKind = Literal["cpu", "cuda"]
 
 @dataclass(frozen=True)
 class _Cost:
-    """Seconds: of what is the same for all volumes, of what labels add to that, and per million Gaussians.
+    """What a preset costs: seconds for any volume, further seconds with labels, and seconds per million Gaussians.
 
-    memory: how many times what a Gaussian takes in `fast` it takes.
+    memory: of a Gaussian, as a multiple of what it takes in `fast`.
     """
 
     fixed: float
@@ -44,22 +44,25 @@ class _Cost:
 
 _SECONDS: dict[DeviceKind, dict[str, _Cost]] = {
     "cpu": {"fast": _Cost(15.8, 19.8, 7.0), "balanced": _Cost(233.0, 64.0, 12.0),
-            # As many times `balanced` as its networks have more to compute.
+            # `balanced`, times how much more its networks have to compute.
             "best": _Cost(9000.0, 900.0, 300.0, is_measured=False), "paper": _Cost(9.4, 5.0, 22.0, memory=2.2)},
     "cuda": {"fast": _Cost(1.4, 1.2, 0.15), "balanced": _Cost(6.4, 1.3, 0.2), "best": _Cost(28.0, 4.0, 0.3),
              "paper": _Cost(0.5, 0.5, 0.6, memory=2.2)},
 }
-# Bytes: of the program itself, per Gaussian, per Gaussian with labels; on the host and on the GPU.
+# Bytes: for the program itself, for each Gaussian, and more for each Gaussian with labels; on the host and on the GPU.
 _HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.5e9, 520.0, 250.0), "cuda": (2.0e9, 85.0, 60.0)}
 _GPU_BYTES = (0.3e9, 300.0, 330.0)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is to be expected of a reconstruction on an otherwise idle computer.
+    """What a reconstruction is expected to take on an otherwise idle computer.
 
-    memory_bytes: of the host, at the peak, if so much is free; with less it is worked on in parts.  gpu_memory_bytes:
-    likewise on the GPU, 0 without one.  is_measured: whether such runs were measured; if not, it is a guess.
+    Attributes:
+        seconds: From start to end.
+        memory_bytes: Of the host, at the peak, if so much is free; with less the work is cut into slabs.
+        gpu_memory_bytes: Likewise on the GPU; 0 without one.
+        is_measured: Whether such runs were measured; if not, this is a guess.
     """
 
     seconds: float
@@ -72,8 +75,15 @@ def estimate(grid: Grid, trusted: Mapping[Axis, Selection], has_labels: bool, pr
              ) -> Estimate:
     """Return what to expect.
 
-    grid: of the volume.  trusted: selection per axis.  kind: `cpu`, or `cuda` for any GPU.
-    Raises InputError for a preset that does not exist.
+    Args:
+        grid: Of the volume.
+        trusted: Which slices are used, by axis.
+        has_labels: Whether there are labels.
+        preset: Its name.
+        kind: `cpu`, or `cuda` for any GPU.
+
+    Raises:
+        InputError: There is no such preset.
     """
     if preset not in _SECONDS[kind]:
         raise InputError(f"Unknown preset '{preset}'. Choose one of {', '.join(_SECONDS[kind])}.")
@@ -85,7 +95,7 @@ def estimate(grid: Grid, trusted: Mapping[Axis, Selection], has_labels: bool, pr
 
 
 def gaussians(grid: Grid, trusted: Mapping[Axis, Selection]) -> int:
-    """Return how many Gaussians there are where nothing is empty."""
+    """Return how many Gaussians a volume without empty regions has."""
     axis = closest_first(grid, trusted)[0]
     number = AXES.index(axis)
     pixel = min(step for n, step in enumerate(grid.spacing) if n != number)

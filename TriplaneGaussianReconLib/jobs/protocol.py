@@ -1,8 +1,8 @@
 """A reconstruction as a folder, so that another process can do it: job in, outcome out, messages in between.
 
 Arrays are `.npy` files, everything else is in one JSON file, which is written last: a folder with `job.json` holds a
-whole job, one with `outcome.json` a whole outcome.  Nothing here needs more than numpy, so that a program can hand out
-jobs without loading what computes them.
+whole job, a folder with `outcome.json` a whole outcome.  Nothing here needs more than numpy, so that a program can hand
+out jobs without loading what computes them.
 """
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from ..data.output_grid import output_grid
 from ..data.selection import Selection
 from ..errors import InputError, OutputError, cause
 from ..io.atomic import write_array, write_json
+from ..pipeline.report import Report, Scope
 
 FORMAT = 1  # raised when an older program would misread the files
 STOP = "stop"  # a file of this name in the folder asks the worker to stop
 MODEL = "model.safetensors"  # in the folder, if the model is kept
 _PREVIEW = "preview.npy"
 
-# A message is one JSON object a line.  What each kind holds beside its `event`:
+# A message is one JSON object on one line.  What each kind holds beside its `event`; `number`, `count`: of the stage.
 _NUMBER = (int, float)
 _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
     "started": {"device": (str,), "note": (str,)},
-    "progress": {"stage": (str,), "step": (int,), "steps": (int,), "done": _NUMBER,
+    "progress": {"stage": (str,), "number": (int,), "count": (int,), "step": (int,), "steps": (int,), "done": _NUMBER,
                  "seconds_left": (*_NUMBER, type(None))},
     "preview": {"file": (str,), "axis": (str,), "index": (int,)},
     "finished": {},
@@ -47,9 +48,16 @@ Message: TypeAlias = dict[str, Any]
 class Job:
     """What is to be reconstructed, and how.
 
-    volume: of any real voxel type; only its trusted slices are looked at.  trusted: selection per axis.
-    spacing: mm between the slices of the result along the axis on which the trusted slices lie closest; None keeps the
-    voxels of the input.  keep_model: whether the outcome is to hold the model.
+    Attributes:
+        volume: Of any real voxel type; only its trusted slices are looked at.
+        trusted: Which slices are used, by axis.
+        segmentation: On the grid of the volume, or None.
+        spacing: Mm between the slices of the result, along the axis on which the trusted slices lie closest; None
+            keeps the voxels of the input.
+        preset: A name from `config.presets.PRESETS`.
+        device: What `runtime.devices.choose` understands.
+        seed: Of the random numbers.
+        keep_model: Whether the outcome is to hold the model.
     """
 
     volume: Image
@@ -73,7 +81,7 @@ class Job:
         return grid if self.spacing is None else output_grid(grid, self.axis, self.spacing)
 
     def write(self, folder: Path) -> None:
-        """Write into `folder`, which must exist, whole or not at all.  Raises OutputError if that fails."""
+        """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""
         arrays = {"volume": self.volume.array}
         content = {"grid": _from_grid(self.volume.grid), "trusted": {
             axis: {"indices": list(selection.indices), "count": selection.count}
@@ -83,9 +91,10 @@ class Job:
 
     @classmethod
     def read(cls, folder: Path) -> Job:
-        """Read what `write` wrote; the arrays stay on disk and are read as they are needed.
+        """Read what `write` wrote; the arrays stay on the disk and are read when they are needed.
 
-        Raises InputError if it is missing, damaged or of another version.
+        Raises:
+            InputError: The job is missing, damaged or of another version.
         """
         return _read(folder, "job", cls._from)
 
@@ -100,33 +109,48 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a job; see `reconstruction.Reconstruction`.
+    """What came of a job.
 
-    model: the file `MODEL` in the outcome's folder, None if it was not kept.
+    Attributes:
+        volume: Dense image.
+        confidence: Expected absolute error of each voxel, float32, in units of the volume.
+        segmentation: Dense labels; None without labels.
+        report: What was done, how long it took, and how far to trust it.
+        model: The file `MODEL` in the outcome's folder; None if it was not kept.
     """
 
     volume: Image
     confidence: Image
     segmentation: Segmentation | None
-    report: dict[str, Any]
+    report: Report
     model: Path | None
+
+    @property
+    def scope(self) -> Scope:
+        """Which slices were used for which voxels; raises InputError for a report that does not tell."""
+        if self.report.scope is None:
+            raise InputError("The report does not tell which slices were used. Run the job again.")
+        return self.report.scope
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; `model` must be there already, if there is one.
 
-        Raises OutputError if that fails.
+        Raises:
+            OutputError: It cannot be written.
         """
         if self.model not in (None, folder / MODEL):
             raise ValueError(f"The model must be the file '{folder / MODEL}', not '{self.model}'.")
         arrays = {"volume": self.volume.array, "confidence": self.confidence.array}
-        content = {"grid": _from_grid(self.volume.grid), "report": self.report, "has_model": self.model is not None}
+        content = {"grid": _from_grid(self.volume.grid), "report": self.report.to_json(),
+                   "has_model": self.model is not None}
         _write(folder, "outcome", content, arrays, self.segmentation)
 
     @classmethod
     def read(cls, folder: Path) -> Outcome:
-        """Read what `write` wrote; the arrays stay on disk, so let go of them before the folder is deleted.
+        """Read what `write` wrote; the arrays stay on the disk: drop them before the folder is deleted.
 
-        Raises InputError if it is missing, damaged or of another version.
+        Raises:
+            InputError: The outcome is missing, damaged or of another version.
         """
         return _read(folder, "outcome", cls._from)
 
@@ -137,7 +161,8 @@ class Outcome:
             raise ValueError(f"{MODEL} is missing")
         segmentation = content["segmentation"] and _to_segmentation(folder, "outcome", content["segmentation"])
         return cls(Image(_array(folder, "outcome", "volume"), grid), Image(
-            _array(folder, "outcome", "confidence"), grid), segmentation, dict(content["report"]), model)
+            _array(folder, "outcome", "confidence"), grid), segmentation, Report.from_json(content["report"]),
+            model)
 
 
 def check_room(folder: Path, size: float) -> None:
@@ -159,9 +184,10 @@ def write_preview(folder: Path, image: np.ndarray) -> str:
 
 
 def read_preview(folder: Path, message: Message) -> np.ndarray:
-    """Return the slice [row, column] float32, input units, that a preview message tells of.
+    """Return the slice that a preview message is about: [row, column] float32, in units of the input.
 
-    Raises InputError if it is not there any more.
+    Raises:
+        InputError: It is not there any more.
     """
     try:
         image: np.ndarray = np.load(folder / Path(message["file"]).name, allow_pickle=False)
@@ -171,7 +197,7 @@ def read_preview(folder: Path, message: Message) -> np.ndarray:
 
 
 def line(event: str, **fields: Any) -> str:
-    """Return a message as a line of ASCII text, without its end.  Raises ValueError for what is no message."""
+    """Return a message as a line of ASCII text, without its end; raises ValueError for what is no message."""
     text = json.dumps({"event": event, **fields})
     if parse(text) is None:
         raise ValueError(f"This is no message: {text}")
@@ -255,13 +281,10 @@ def _to_grid(content: dict[str, Any]) -> Grid:
 
 
 def _from_segmentation(segmentation: Segmentation) -> dict[str, Any]:
-    return {"grid": _from_grid(segmentation.grid), "metadata": dict(segmentation.metadata), "segments": [{
-        "name": segment.name, "value": int(segment.value), "layer": int(segment.layer),
-        "identifier": segment.identifier, "color": segment.color and [float(part) for part in segment.color]}
-        for segment in segmentation.segments]}
+    return {"grid": _from_grid(segmentation.grid), "metadata": dict(segmentation.metadata),
+            "segments": [segment.to_json() for segment in segmentation.segments]}
 
 
 def _to_segmentation(folder: Path, kind: str, content: dict[str, Any]) -> Segmentation:
-    segments = tuple(Segment(segment["name"], segment["value"], segment["layer"], segment["identifier"],
-                             segment["color"] and tuple(segment["color"])) for segment in content["segments"])
+    segments = tuple(map(Segment.from_json, content["segments"]))
     return Segmentation(_array(folder, kind, "labels"), segments, _to_grid(content["grid"]), content["metadata"])

@@ -1,15 +1,14 @@
 """Does one job in a process of its own: `python -m TriplaneGaussianReconLib.jobs.worker FOLDER`.
 
 Whatever goes wrong here, the program that gave the job out lives on, and all memory is free again afterwards.  Standard
-output carries messages alone (see `jobs`); what libraries print goes to standard error.  The work stops when the file
-`jobs.STOP` appears in the folder, when a signal asks for it (Ctrl-C, SIGTERM, SIGHUP; a second one interrupts at once),
-and when the other end of standard input or standard output is gone.
+output carries messages alone (see `protocol`); what libraries print goes to standard error, and so does a line for each
+stage.  The work stops when the file `protocol.STOP` appears in the folder, when a signal asks for it (Ctrl-C, SIGTERM,
+SIGHUP; a second one interrupts at once), and when the other end of standard input or standard output is gone.
 
 `python -m TriplaneGaussianReconLib.jobs.worker --devices` prints what there is to compute on, as one line of JSON.
 """
 from __future__ import annotations
 
-import errno
 import faulthandler
 import json
 import os
@@ -19,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from enum import IntEnum
 from pathlib import Path
@@ -27,8 +27,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.observations import Observations
-from ..errors import Cancelled, MissingPackageError, OutputError, ReconstructionError, cause
+from ..errors import Cancelled, OutputError
+from ..pipeline.report import Scope
 from ..runtime.stop_signals import stoppable
+from .failures import FailureKind, explained
 from .protocol import MODEL, STOP, Job, Outcome, check_room, line, write_preview
 
 if TYPE_CHECKING:
@@ -37,12 +39,12 @@ if TYPE_CHECKING:
 
 _BETWEEN_MESSAGES = 0.1  # seconds between two messages about progress
 _BETWEEN_LOOKS = 0.05  # seconds between two looks for the file that asks to stop
-_ORPHAN_SECONDS = 2.0  # that are left to stop in, once nobody is there any more
-# The time left is told once so much of the whole is done, and so many seconds have passed.
+_ORPHAN_SECONDS = 2.0  # to stop in, once nobody waits for the result any more
+# The time left is told once this share of the whole is done, and this many seconds have passed.
 _TELLING_SHARE, _TELLING_SECONDS = 0.03, 1.0
 
 
-class ExitCode(IntEnum):
+class WorkerExit(IntEnum):
     """What the process returns."""
 
     FINISHED = 0
@@ -51,7 +53,11 @@ class ExitCode(IntEnum):
 
 
 class Messages:
-    """Standard output, for messages alone: from here on everybody else who writes to it reaches standard error."""
+    """Standard output, for messages alone: whatever else is written to it goes to standard error from here on.
+
+    Attributes:
+        is_heard: Whether somebody still reads the messages.
+    """
 
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
@@ -60,7 +66,7 @@ class Messages:
         self.is_heard = True
 
     def send(self, event: str, **fields: Any) -> None:
-        """Send a message; see `jobs` for what each holds."""
+        """Send a message; `protocol` says what each holds."""
         self.send_line(line(event, **fields))
 
     def send_line(self, text: str) -> None:
@@ -73,7 +79,7 @@ class Messages:
 
 
 class Stop:
-    """Tells whether to stop: because that was asked for, or because nobody waits for the result any more."""
+    """Tells whether to stop: because somebody asked for it, or because nobody waits for the result any more."""
 
     def __init__(self, folder: Path, messages: Messages, is_asked: Callable[[], bool]) -> None:
         """is_asked: whether a signal has asked for it."""
@@ -94,26 +100,31 @@ class Stop:
             pass
         self._is_alone.set()
         time.sleep(_ORPHAN_SECONDS)
-        os._exit(ExitCode.CANCELLED)  # it is in the middle of something that does not ask
+        os._exit(WorkerExit.CANCELLED)  # the work is in the middle of something that does not ask whether to stop
 
 
 class Pace:
-    """Messages about progress, not too many of them, and how long it will still take."""
+    """Sends messages about progress, not too many of them, with the time that is left; logs each stage once."""
 
     def __init__(self, messages: Messages) -> None:
         self._messages, self._start, self._sent = messages, time.monotonic(), -np.inf
+        self._logged = set[str]()
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
+        if progress.stage not in self._logged:
+            self._logged.add(progress.stage)
+            with suppress(OSError):  # nobody reads the log
+                print(progress.title, file=sys.stderr, flush=True)
         if now - self._sent >= _BETWEEN_MESSAGES:
             self._sent = now
-            self._messages.send("progress", stage=progress.stage, step=progress.step, steps=progress.steps,
-                                done=round(progress.done, 4), seconds_left=seconds_left(now - self._start,
-                                                                                        progress.done))
+            self._messages.send("progress", stage=progress.stage, number=progress.number, count=progress.count,
+                                step=progress.step, steps=progress.steps, done=round(progress.done, 4),
+                                seconds_left=seconds_left(now - self._start, progress.done))
 
 
 def seconds_left(seconds: float, done: float) -> float | None:
-    """How long it will still take if `done` of the whole took `seconds`; None while that says nothing."""
+    """Seconds that are left if the share `done` of the whole took `seconds`; None while it is too early to tell."""
     if done < _TELLING_SHARE or seconds < _TELLING_SECONDS:
         return None
     return round(max(seconds * (1.0 - done) / done, 0.0), 1)
@@ -124,17 +135,21 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
-        return ExitCode.FAILED
+        return WorkerExit.FAILED
     faulthandler.enable()  # a crash leaves on standard error where it happened
     messages = Messages()
     if arguments[0] == "--devices":
         from ..runtime.devices import available
 
         messages.send_line(json.dumps([asdict(device) for device in available()]))
-        return ExitCode.FINISHED
+        return WorkerExit.FINISHED
     folder = Path(arguments[0])
     with stoppable() as is_asked:
         return run(folder, messages, Stop(folder, messages, is_asked))
+
+
+# How messages call a failure; everything else is a matter of the input: the user can change it.
+_KINDS = {FailureKind.PACKAGE: "missing", FailureKind.MEMORY: "memory", FailureKind.INTERNAL: "internal"}
 
 
 def run(folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> int:
@@ -143,14 +158,16 @@ def run(folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> in
         reconstruct_job(folder, messages, should_stop)
     except (Cancelled, KeyboardInterrupt):
         messages.send("cancelled")
-        return ExitCode.CANCELLED
+        return WorkerExit.CANCELLED
     except Exception as error:  # noqa: BLE001 - whatever it is, the other process is to know
         traceback.print_exc()
-        kind, text = explained(error)
-        messages.send("failed", kind=kind, message=text, details=traceback.format_exc() if kind != "input" else "")
-        return ExitCode.FAILED
+        failure = explained(error)
+        kind = _KINDS.get(failure.kind, "input")
+        messages.send("failed", kind=kind, message=failure.message,
+                      details=traceback.format_exc() if kind != "input" else "")
+        return WorkerExit.FAILED
     messages.send("finished")
-    return ExitCode.FINISHED
+    return WorkerExit.FINISHED
 
 
 def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> None:
@@ -188,31 +205,8 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     segmentation = result.segmentation
     if segmentation is not None and job.segmentation is not None:
         segmentation = replace(segmentation, metadata=job.segmentation.metadata)
-    Outcome(result.volume, result.confidence, segmentation, {**result.report, **_of_job(job, observations)},
-            model).write(folder)
-
-
-def explained(error: Exception) -> tuple[str, str]:
-    """Return what kind of failure an error is, and what to tell the user: the cause and the remedy."""
-    if isinstance(error, MissingPackageError):
-        return "missing", str(error)
-    if isinstance(error, ImportError):
-        return "missing", f"A Python package is missing or damaged: {cause(error)}. Install the packages again."
-    if isinstance(error, ReconstructionError):
-        return "input", str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "input", "The disk is full. Free disk space, or choose another folder for temporary files."
-    if _is_lack_of_memory(error):
-        return "memory", ("There is not enough memory for this volume. Close other programs, crop the volume to the "
-                          "part that matters, or choose a larger slice spacing or the preset Fast.")
-    return "internal", f"Something unexpected went wrong: {type(error).__name__}: {cause(error)}."
-
-
-def _is_lack_of_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    memory = sys.modules.get(f"{__package__}.memory")  # not loaded: what knows of GPUs cannot have failed
-    return memory is not None and bool(memory.is_lack(error))
+    scope = Scope.of(job.axis, job.trusted, grid, job.segmentation, observations)
+    Outcome(result.volume, result.confidence, segmentation, result.report.about(scope), model).write(folder)
 
 
 def _outcome_bytes(job: Job, observations: Observations) -> float:
@@ -222,19 +216,11 @@ def _outcome_bytes(job: Job, observations: Observations) -> float:
     return float(np.prod(job.output_grid.shape, dtype=float)) * (job.volume.array.itemsize + 4 + layers * label)
 
 
-def _of_job(job: Job, observations: Observations) -> dict[str, Any]:
-    """What the report tells beyond what the pipeline knows."""
-    given = job.segmentation.segments if job.segmentation is not None else ()
-    grid = job.output_grid
-    return {"axis": job.axis, "trusted": {axis: list(selection.indices) for axis, selection in job.trusted.items()},
-            "output_shape_kji": grid.shape, "output_spacing_mm": grid.spacing,
-            "segments_left_out": [segment.name for segment in given if segment not in observations.segments]}
-
-
 def _pipe_at_standard_input() -> int | None:
-    """Return standard input if it is a pipe, whose end tells that the other process is gone.
+    """Return standard input if it is a pipe: its end tells that the other process is gone.
 
-    Standard input itself is then empty: on Windows, a library that asks about it while another thread reads it waits.
+    Standard input itself is empty from then on: on Windows, a library that asks about it would wait for the thread that
+    reads it.
     """
     try:
         mode = os.fstat(0).st_mode

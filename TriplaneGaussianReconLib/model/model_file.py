@@ -8,7 +8,6 @@ under `gaussians.`.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -24,7 +23,7 @@ from ..data.images import Segment
 from ..data.intensity import IntensityScale
 from ..errors import InputError, MissingPackageError, cause
 from ..gaussians.cloud import GaussianParameters
-from ..io.atomic import check_output, whole_file
+from ..io.atomic import PathLike, check_output, whole_file
 from ..prediction.expected_error import ExpectedError
 from ..rasterizer.modes import MODES
 from .model import Model
@@ -37,21 +36,24 @@ _ERROR_ARRAYS = ("middle", "offsets", "origin", "step")  # of ExpectedError
 _PART_NUMBERS = ("count", "slots", "lowest", "highest", "reach")  # of Part
 _SH_C0 = 0.28209479177387814  # the constant spherical harmonic, 1 / (2 sqrt(pi))
 
-PathLike = str | os.PathLike[str]
-
 
 def save_model(path: PathLike, model: Model) -> None:
-    """Write `model`; the file at `path` appears whole or stays as it was.
+    """Write a model; the file appears whole, or what was there stays as it was.
 
-    One part of the Gaussians is in memory at a time.
-    Raises InputError unless the name ends in .safetensors, OutputError if the file cannot be written.
+    Args:
+        path: a file name that ends in .safetensors.
+        model: as in `Reconstruction.model`.  One part of its Gaussians is in memory at a time.
+
+    Raises:
+        InputError: the name does not end in .safetensors.
+        OutputError: the file cannot be written.
     """
     path = Path(path)
     check_output(path, MODEL_EXTENSION)
     description = {"format": _FORMAT, "version": _VERSION, "mode": model.mode, "cutoff": model.cutoff,
                    "intensity": asdict(model.intensity), "error_at_trusted": model.expected_error.at_trusted,
                    "parts": [{name: getattr(part, name) for name in _PART_NUMBERS} for part in model.parts],
-                   "segments": [asdict(segment) for segment in model.segments],
+                   "segments": [segment.to_json() for segment in model.segments],
                    "provenance": dict(model.provenance)}
     arrays = {"frame": np.asarray(model.frame), **{f"expected_error.{name}": np.asarray(getattr(
         model.expected_error, name)) for name in _ERROR_ARRAYS}}
@@ -70,7 +72,11 @@ def load_model(path: PathLike) -> Model:
 
     Its Gaussians are read when they are drawn, as many as are needed, so the file must stay where it is.
 
-    Raises InputError if there is no such file, or if it is damaged, something else, or of a newer format.
+    Args:
+        path: a .safetensors file.
+
+    Raises:
+        InputError: there is no such file, or it is damaged, something else, or of a newer format.
     """
     path = Path(path)
     if not path.is_file():
@@ -195,8 +201,7 @@ def _model(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[
     small = _tensors(path, [name for name in shapes if not name.startswith(("parts.", "gaussians."))])
     arrays = {name: small[f"expected_error.{name}"].numpy() for name in _ERROR_ARRAYS}
     frame, cutoff = small["frame"].numpy(), float(description["cutoff"])
-    segments = tuple(Segment(**{**segment, "color": tuple(segment["color"]) if segment["color"] else None})
-                     for segment in description["segments"])
+    segments = tuple(map(Segment.from_json, description["segments"]))
     wrong = [] if frame.shape == (4, 4) else ["frame"]
     wrong += [] if arrays["middle"].shape[0] == len(arrays["offsets"]) - 1 else ["expected_error"]
     wrong += [] if description["mode"] in MODES else ["mode"]

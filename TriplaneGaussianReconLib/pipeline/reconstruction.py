@@ -1,17 +1,21 @@
-"""The pipeline: observations in, dense volume, labels, confidence and model out."""
+"""The pipeline: observations in; dense volume, labels, expected error, model and report out.
+
+The functions stand in the order of the stages, see `config.stages`.
+"""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from .. import __version__
 from ..config.presets import Preset, preset_named
+from ..config.stages import STAGES, stages_of
 from ..data.gap_sampling import evenly
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
@@ -19,7 +23,7 @@ from ..data.model_space import ModelSpaceData
 from ..data.observations import Observations
 from ..data.slabs import Slab, plan
 from ..errors import InputError
-from ..fitting.slab_fitting import Fitting, Residual, Task
+from ..fitting.slab_fitting import Fitted, Fitting, Residual, Task
 from ..labels.segmentation import LabelChannels
 from ..model.model import IntensityScale, Model
 from ..model.shards import ShardStore
@@ -34,15 +38,16 @@ from ..rendering.preview import Preview, Previews
 from ..rendering.rendering import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
 from ..runtime.memory import budget, is_lack, release
-from ..runtime.progress import STAGES, Progress, Run
+from ..runtime.progress import Progress, StageMonitor
 from ..runtime.threads import serial_opencv, serial_torch
 from ..self_supervised.label_super_resolution import LabelSuperResolution, LabelTrainer
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer, train_all
+from .report import Provenance, Report, SelfCheck, StackResidual
 
 T = TypeVar("T")
 
-__all__ = ["STAGES", "Progress", "Reconstruction", "reconstruct"]
+__all__ = ["STAGES", "Memory", "Progress", "Reconstruction", "reconstruct"]
 
 _GAPS_AT_A_TIME = 32  # of which the displacement is found before should_stop is asked again
 
@@ -51,25 +56,35 @@ _GAPS_AT_A_TIME = 32  # of which the displacement is found before should_stop is
 class Reconstruction:
     """What `reconstruct` returns.
 
-    volume: dense image, the input's voxel type.  confidence: expected absolute error, float32, input units.
-    segmentation: dense labels, None without labels.  model: draws any plane.  report: JSON-compatible.
+    Attributes:
+        volume: Dense image [k, j, i] of the input's voxel type.
+        confidence: Expected absolute error of each voxel, float32 [k, j, i], in units of the input.
+        segmentation: Dense labels; None without labels.
+        model: Draws any plane.
+        report: What was done, how long it took, and how far to trust it.
     """
 
     volume: Image
     confidence: Image
     segmentation: Segmentation | None
     model: Model
-    report: dict[str, Any]
+    report: Report
+
+    def __repr__(self) -> str:
+        count = 0 if self.segmentation is None else len(self.segmentation.segments)
+        return (f"Reconstruction({self.volume!r}, {count or 'no'} segment{'s' * (count != 1)}, "
+                f"{self.model.count} Gaussians)")
 
 
 @dataclass(frozen=True)
 class Memory:
     """What a reconstruction may hold in memory, and where the rest goes.
 
-    budget: bytes to plan with on the device; None asks the device.
-    keep_model: whether the model is wanted.  If not, its Gaussians are forgotten as soon as they have been drawn.
-    folder: where a model that is too large for memory is put aside; None is the system's folder for temporary files.
-        What was put aside is deleted with the model.
+    Attributes:
+        budget: Bytes to plan with on the device; None asks the device.
+        keep_model: Whether the model is wanted. If not, its Gaussians are dropped as soon as they have been drawn.
+        folder: Where the parts of a model that does not fit into memory are written; None is the system's folder for
+            temporary files. They are deleted with the model.
     """
 
     budget: int | None = None
@@ -83,73 +98,83 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
                 ) -> Reconstruction:
     """Reconstruct a dense volume, and dense labels if there are any, from trusted slices.
 
-    output_grid: where the result is wanted; the model itself does not depend on it beyond how far it must reach.
-    preset: a name from `presets.PRESETS`, or a Preset.  device: auto, cpu or cuda.  seed: the same seed gives the same
-    bits on the CPU.  progress: called often with a Progress.  should_stop: asked often; true raises Cancelled.
-    preview: called with a slice in the middle, first as it is expected, then as it is drawn; changes no bit.
-
     What does not fit into memory at once is worked on in slabs along the depth axis.
 
-    Raises InputError for what cannot be reconstructed, BackendUnavailableError for a device that is not there.
+    Args:
+        observations: The slices to use.
+        output_grid: Voxels of the result. The model does not depend on it, beyond how far it must reach.
+        preset: A name from `config.presets.PRESETS`, or a preset of your own.
+        device: `auto`, `cpu`, `cuda`, or `cuda:1` and so on; see `runtime.devices.choose`.
+        seed: Of the random numbers. The same seed gives the same bits on the CPU.
+        memory: What may be held in memory; the defaults of `Memory` if None.
+        progress: Called often.
+        should_stop: Asked often; true stops the reconstruction.
+        preview: Called with a slice in the middle, first as it is predicted, then as it is drawn. The result is the
+            same to the last bit with and without it.
+
+    Raises:
+        InputError: The observations cannot be reconstructed, or the preset is unknown or impossible.
+        BackendUnavailableError: The device is not there.
+        Cancelled: `should_stop` returned true.
     """
     preset = preset_named(preset) if isinstance(preset, str) else preset
     if preset.refinement_steps and not MODES[preset.mode].is_linear:
         raise InputError(f"Refinement needs a mode that is linear in the values, which '{preset.mode}' is not.")
-    chosen, memory = choose(device), memory or Memory()
-    run = Run(progress, should_stop, _skipped(preset, bool(observations.segments)))
+    selected, memory = choose(device), memory or Memory()
+    monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments)))
     with serial_opencv():
         trusted = ModelSpaceData.of(observations, output_grid)
         previews = Previews(preview, trusted, output_grid) if preview else None
-        task = _task(trusted, preset, chosen, seed, run, previews)
-        fitting = Fitting(task, _slabs(task, chosen, memory), chosen, device == "auto", run)
+        task = _learn(trusted, preset, selected, seed, monitor, previews)
+        fitting = Fitting(task, _slabs(task, selected, memory), selected, device == "auto", monitor)
         store = ShardStore(preset.cutoff, keep=memory.keep_model, folder=memory.folder)
         try:
-            return _reconstruct(observations, output_grid, fitting, store, run, previews)
+            return _fit_and_draw(observations, output_grid, fitting, store, monitor, previews)
         except BaseException:
             store.close()
             raise
 
 
-def _skipped(preset: Preset, has_labels: bool) -> set[str]:
-    """The stages that do without."""
-    unwanted = {"learning": preset.prior is None, "fusion": preset.fusion is None,
-                "labels": preset.labels is None or not has_labels}
-    return {stage for stage, is_unwanted in unwanted.items() if is_unwanted}
-
-
-def _task(trusted: ModelSpaceData, preset: Preset, chosen: SelectedDevice, seed: int, run: Run,
-          previews: Previews | None = None) -> Task:
-    """What all trusted slices together teach: how structures move between them, and which candidate to believe."""
-    slices = trusted.slices
-    found = Correspondence(np.empty((len(slices) - 1, *slices.shape[1:], 2), np.float32),
-                           np.empty((len(slices) - 1, *slices.shape[1:]), np.float32))
-    with run.stage("correspondence") as tick:
-        for first in range(0, len(slices) - 1, _GAPS_AT_A_TIME):
-            tick(first, len(slices) - 1)
-            some = correspond(np.clip(slices[first:first + _GAPS_AT_A_TIME + 1], 0.0, 1.0))
-            found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
-            found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
-    priors, ensemble = _on_device_or_cpu(lambda device: _learnt(trusted, preset, seed, device, run), chosen.device)
+def _learn(trusted: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor,
+           previews: Previews | None = None) -> Task:
+    """Find what is the same for all slabs: displacements between slices, and networks that were trained on them."""
+    correspondence = _correspondence(trusted, monitor)
+    priors, ensemble = _on_device_or_cpu(lambda device: _ensemble(trusted, preset, seed, device, monitor),
+                                         selected.device)
     if previews is not None:
-        previews.predicted(found, ensemble, priors, chosen.device)
+        previews.predicted(correspondence, ensemble, priors, selected.device)
     fusion = None
     try:
-        fusion = _fusion(trusted, found, ensemble, priors, preset, seed, chosen.device, run)
+        fusion = _fusion(trusted, correspondence, ensemble, priors, preset, seed, selected.device, monitor)
     except (MemoryError, RuntimeError) as error:
         if not is_lack(error):
             raise
         warnings.warn("Memory does not suffice to learn which prediction to believe where; went on without.",
                       RuntimeWarning, stacklevel=2)
-    release(chosen.device)
-    label_priors = _on_device_or_cpu(lambda device: _label_priors(trusted, priors, preset, seed, device, run),
-                                     chosen.device)
-    return Task(trusted, found, ensemble if fusion is None else ensemble.with_fusion(), priors, fusion,
+    release(selected.device)
+    label_priors = _on_device_or_cpu(lambda device: _label_priors(trusted, priors, preset, seed, device, monitor),
+                                     selected.device)
+    return Task(trusted, correspondence, ensemble if fusion is None else ensemble.with_fusion(), priors, fusion,
                 label_priors, preset, seed)
 
 
-def _learnt(trusted: ModelSpaceData, preset: Preset, seed: int, device: torch.device, run: Run
-            ) -> tuple[dict[int, SuperResolution], EnsembleWeights]:
-    """What lines within the slices teach, by the number of planes in a gap, and which candidate to believe."""
+def _correspondence(trusted: ModelSpaceData, monitor: StageMonitor) -> Correspondence:
+    """Find how structures move from each slice to the next."""
+    slices = trusted.slices
+    found = Correspondence(np.empty((len(slices) - 1, *slices.shape[1:], 2), np.float32),
+                           np.empty((len(slices) - 1, *slices.shape[1:]), np.float32))
+    with monitor.stage("correspondence") as tick:
+        for first in range(0, len(slices) - 1, _GAPS_AT_A_TIME):
+            tick(first, len(slices) - 1)
+            some = correspond(np.clip(slices[first:first + _GAPS_AT_A_TIME + 1], 0.0, 1.0))
+            found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
+            found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
+    return found
+
+
+def _ensemble(trusted: ModelSpaceData, preset: Preset, seed: int, device: torch.device, monitor: StageMonitor
+              ) -> tuple[dict[int, SuperResolution], EnsembleWeights]:
+    """Train a network for each number of planes in a gap on lines within the slices, and weigh the interpolators."""
     slices, offsets = trusted.slices, trusted.planes.offsets
     trainer, hidden, priors = None, None, dict[int, SuperResolution]()
     if preset.prior is not None:
@@ -160,30 +185,30 @@ def _learnt(trusted: ModelSpaceData, preset: Preset, seed: int, device: torch.de
         training_tasks = [(trainer.context(np.flatnonzero(counts == count), evenly(count)), 1.0) for count in different]
         if any(len(trainer.only_trainable(context).planes) for context, _ in training_tasks):
             training_tasks.append(hidden_slice_task(trainer))  # else there is nothing to judge
-        with run.stage("learning") as tick:
+        with monitor.stage("learning") as tick:
             taught = train_all(trainer, training_tasks, tick)
         hidden = taught[-1]
         priors = {count: prior for count, prior in zip(different, taught, strict=False) if prior is not None}
-    with run.stage("arbitration") as tick:
+    with monitor.stage("arbitration") as tick:
         ensemble = fit_ensemble(slices, offsets, lambda done: tick(round(100 * done), 100), device,
                                 trainer if priors else None, hidden if priors else None)
     return priors, ensemble
 
 
-def _fusion(trusted: ModelSpaceData, found: Correspondence, ensemble: EnsembleWeights,
-            priors: Mapping[int, SuperResolution], preset: Preset, seed: int, device: torch.device, run: Run
-            ) -> LearnedFusion | None:
-    """What virtual stacks teach about which prediction to believe where; None if nothing."""
+def _fusion(trusted: ModelSpaceData, correspondence: Correspondence, ensemble: EnsembleWeights,
+            priors: Mapping[int, SuperResolution], preset: Preset, seed: int, device: torch.device,
+            monitor: StageMonitor) -> LearnedFusion | None:
+    """Train a network that weighs the predictions pixel by pixel; None where the preset or the slices allow none."""
     planes = trusted.planes
     if preset.fusion is None:
         return None
-    with run.stage("fusion") as tick:
+    with monitor.stage("fusion") as tick:
         counts = np.unique(trusted.plane_counts).tolist()
         if counts != list(priors) or len(counts) > 1 or not fusion_applies(
                 planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness):
             return None
         (count, prior), = priors.items()
-        predictions = predict(planes, trusted.slices, trusted.plane_counts, found, ensemble,
+        predictions = predict(planes, trusted.slices, trusted.plane_counts, correspondence, ensemble,
                               lambda done: tick(round(10 * done), 100), device, priors)
         slices = torch.from_numpy(trusted.slices).to(device)
         dense = torch.cat([slices[:-1, None], torch.stack([p.images for p in predictions])], dim=1).flatten(0, 1)
@@ -193,12 +218,12 @@ def _fusion(trusted: ModelSpaceData, found: Correspondence, ensemble: EnsembleWe
 
 
 def _label_priors(trusted: ModelSpaceData, priors: Mapping[int, SuperResolution], preset: Preset, seed: int,
-                  device: torch.device, run: Run) -> dict[int, LabelSuperResolution]:
-    """What lines within the slices teach about labels, by the number of planes in a gap."""
+                  device: torch.device, monitor: StageMonitor) -> dict[int, LabelSuperResolution]:
+    """Train networks on the labels of lines within the slices, one for each number of planes in a gap."""
     layers, offsets, learnt = trusted.stacks[0].layers, trusted.planes.offsets, dict[int, LabelSuperResolution]()
     if preset.labels is None or layers is None:
         return learnt
-    with run.stage("labels") as tick, serial_torch():
+    with monitor.stage("labels") as tick, serial_torch():
         if not priors:
             return learnt
         counts = trusted.plane_counts
@@ -216,7 +241,7 @@ def _label_priors(trusted: ModelSpaceData, priors: Mapping[int, SuperResolution]
 
 
 def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -> T:
-    """Work on the device, or on the CPU where a GPU has too little memory for it."""
+    """Work on the device, or on the CPU where a GPU has too little memory."""
     try:
         return work(device)
     except (MemoryError, RuntimeError) as error:
@@ -226,17 +251,17 @@ def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -
     return work(torch.device("cpu"))
 
 
-def _slabs(task: Task, chosen: SelectedDevice, memory: Memory) -> list[Slab]:
-    """As many slabs as the memory at hand asks for."""
+def _slabs(task: Task, selected: SelectedDevice, memory: Memory) -> list[Slab]:
+    """Cut the gaps into as many slabs as fit into memory one by one."""
     gap_bytes = task.gap_bytes()
     if not task.can_be_cut:
         return [Slab(0, len(gap_bytes), len(gap_bytes))]
-    return plan(gap_bytes, budget(chosen.device) if memory.budget is None else memory.budget)
+    return plan(gap_bytes, budget(selected.device) if memory.budget is None else memory.budget)
 
 
-def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting, store: ShardStore, run: Run,
-                 previews: Previews | None = None) -> Reconstruction:
-    """Fit slab after slab, and draw each plane of the output as soon as everything that reaches it is known."""
+def _fit_and_draw(observations: Observations, output_grid: Grid, fitting: Fitting, store: ShardStore,
+                  monitor: StageMonitor, previews: Previews | None = None) -> Reconstruction:
+    """Fit slab after slab, and draw each plane of the output as soon as all Gaussians that reach it are known."""
     task = fitting.task
     model = _blank_model(observations, task)
     volume_renderer = VolumeRenderer(model, output_grid, observations.dtype)
@@ -245,36 +270,28 @@ def _reconstruct(observations: Observations, output_grid: Grid, fitting: Fitting
     for number, fitted in enumerate(fitting.fitted()):
         errors.append(fitted.error)
         residuals = [total + more for total, more in zip(residuals, fitted.residuals, strict=True)]
-        while fitted.clouds:  # the store is to be the only one that holds them
-            store.add(fitted.clouds.pop(0))
-        with run.stage("rendering", number, len(fitting.slabs)) as tick:
-            volume_renderer.advance(store.parts, fitted.complete_below, fitting.chosen.backend, fitting.chosen.device,
-                                    tick)
+        _draw(fitted, number, volume_renderer, fitting, store, monitor)
         if previews is not None:
             previews.drawn(volume_renderer)
         if len(fitting.slabs) > 1:
             store.retire(volume_renderer.needs)
-    planes, intensity = task.trusted.planes, task.trusted.intensity
-    report = {
-        "product": "TriplaneGaussianRecon", "version": __version__, "preset": task.preset.name, "seed": task.seed,
-        "device": fitting.chosen.backend, "device_note": fitting.chosen.note, "slabs": len(fitting.slabs),
-        "gaussians": sum(p.count for p in store.parts),
-        "trusted_slices": len(planes), "labels": len(observations.segments), "weights": task.ensemble.named_weights,
-        "residual_on_trusted_slices": [_residual_report(residual, intensity) for residual in residuals],
-        "self_check": _self_check(task.ensemble), "seconds": run.seconds, "loss": run.losses,
-        "notes": fitting.notes, "note": "Research software, not a medical device.",
-    }
-    pixel = np.array([np.linalg.norm(planes.column_step), np.linalg.norm(planes.row_step)])
-    expected_error = ExpectedError.from_coarse(np.concatenate(errors), planes.shape[1:], planes.offsets, pixel,
-                                               residuals[0].absolute / residuals[0].pixels)
-    provenance = {key: report[key] for key in ("product", "version", "preset", "seed", "device", "trusted_slices",
-                                               "self_check", "note")}
-    model = replace(model, parts=store.finish(), expected_error=expected_error, provenance=provenance)
+    report = _report(fitting, observations, sum(part.count for part in store.parts), residuals, monitor)
+    model = replace(model, parts=store.finish(), expected_error=_expected_error(task, errors, residuals[0]),
+                    provenance=report.provenance.to_json())
     segmentation = None
     if volume_renderer.layers is not None:
         segmentation = Segmentation(volume_renderer.layers, observations.segments, output_grid)
     confidence = Image(expected_error_on_grid(model, output_grid, fitting.chosen.device), output_grid)
     return Reconstruction(Image(volume_renderer.volume, output_grid), confidence, segmentation, model, report)
+
+
+def _draw(fitted: Fitted, number: int, volume_renderer: VolumeRenderer, fitting: Fitting, store: ShardStore,
+          monitor: StageMonitor) -> None:
+    """Store the Gaussians of slab `number`, and draw the planes that no later slab reaches."""
+    while fitted.clouds:  # the store is to be the only one that holds them
+        store.add(fitted.clouds.pop(0))
+    with monitor.stage("rendering", number, len(fitting.slabs)) as tick:
+        volume_renderer.advance(store.parts, fitted.complete_below, fitting.chosen.backend, fitting.chosen.device, tick)
 
 
 def _blank_model(observations: Observations, task: Task) -> Model:
@@ -285,23 +302,40 @@ def _blank_model(observations: Observations, task: Task) -> Model:
                  observations.segments)
 
 
-def _residual_report(residual: Residual, intensity: IntensityScale) -> dict[str, float]:
-    """How exactly the model reproduces a trusted stack, input units."""
+def _expected_error(task: Task, errors: Sequence[np.ndarray], residual: Residual) -> ExpectedError:
+    """Put together the expected errors [gap, coarse row, coarse column] of all slabs."""
+    planes = task.trusted.planes
+    pixel = np.array([np.linalg.norm(planes.column_step), np.linalg.norm(planes.row_step)])
+    return ExpectedError.from_coarse(np.concatenate(errors), planes.shape[1:], planes.offsets, pixel,
+                                     residual.absolute / residual.pixels)
+
+
+def _report(fitting: Fitting, observations: Observations, gaussians: int, residuals: Sequence[Residual],
+            monitor: StageMonitor) -> Report:
+    """What is to be told of a reconstruction that is done."""
+    task, selected = fitting.task, fitting.chosen
+    provenance = Provenance(__version__, task.preset.name, task.seed, selected.backend, len(task.trusted.planes),
+                            _self_check(task.ensemble))
+    return Report(provenance, selected.note, len(fitting.slabs), gaussians, len(observations.segments),
+                  task.ensemble.named_weights,
+                  tuple(_stack_residual(residual, task.trusted.intensity) for residual in residuals),
+                  monitor.seconds, monitor.losses, tuple(fitting.notes))
+
+
+def _stack_residual(residual: Residual, intensity: IntensityScale) -> StackResidual:
+    """Turn sums over the pixels of a stack into means."""
     squared = residual.squared / residual.pixels / intensity.scale ** 2
-    entry = {"mean_absolute": residual.absolute / residual.pixels, "largest": residual.largest,
-             "psnr": round(float(-10.0 * np.log10(max(squared, 1e-10))), 2)}
-    if residual.labels:
-        entry["label_agreement"] = residual.agreeing / residual.labels
-    return entry
+    return StackResidual(residual.absolute / residual.pixels, residual.largest,
+                         round(float(-10.0 * np.log10(max(squared, 1e-10))), 2),
+                         residual.agreeing / residual.labels if residual.labels else None)
 
 
-def _self_check(ensemble: EnsembleWeights) -> dict[str, Any]:
-    """Scores on trusted slices that were hidden and predicted across twice the real gap."""
-    if not ensemble.hidden:
-        return {"note": "Too few trusted slices to hide one and check.", "band_68": round(ensemble.band, 4)}
-    scores = [score.psnr for score in ensemble.hidden]
-    return {"psnr_at_twice_the_gap": round(float(np.mean(scores)), 2), "slices": len(scores),
-            "band_68": round(ensemble.band, 4),
-            "per_slice": {str(score.plane): round(score.psnr, 2) for score in ensemble.hidden},
-            "note": "Trusted slices hidden and predicted from their neighbours across twice the real gap: what lies "
-                    "between the trusted slices is usually better."}
+def _self_check(ensemble: EnsembleWeights) -> SelfCheck:
+    """Scores of trusted slices that were hidden and predicted across twice the real gap."""
+    band, scores = round(ensemble.band, 4), {score.plane: score.psnr for score in ensemble.hidden}
+    if not scores:
+        return SelfCheck(band, "Too few trusted slices to hide one and check.")
+    return SelfCheck(band, "Trusted slices hidden and predicted from their neighbours across twice the real gap: what "
+                     "lies between the trusted slices is usually better.",
+                     round(float(np.mean(list(scores.values()))), 2), len(scores),
+                     {plane: round(psnr, 2) for plane, psnr in scores.items()})

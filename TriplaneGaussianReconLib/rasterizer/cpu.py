@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from ..data.geometry import PlaneStack
 from ..gaussians.cloud import Gaussians
 from . import cpu_kernels as kernels
-from .definitions import SortedPlanes, depths, sorted_planes
+from .definitions import SHAPE_MOMENTS, SLOT_MOMENTS, SortedPlanes, depths, sorted_planes
 from .modes import MODES
 from .simd import LANES
 
@@ -140,8 +140,8 @@ class _Rasterize(torch.autograd.Function):
             _in_parallel(kernels.gather, len(cloud.weights), cloud, sheets, tiling, ctx.cutoff, source, count, full,
                          slopes, gradients)
         else:
-            moments = ((kernels.SHAPE_MOMENTS if full else 1)
-                       + cloud.values.shape[1] * (kernels.SLOT_MOMENTS if slopes else 1))
+            moments = ((SHAPE_MOMENTS if full else 1)
+                       + cloud.values.shape[1] * (SLOT_MOMENTS if slopes else 1))
             entries = np.empty((len(lists.ids), moments), cloud.weights.dtype)
             _in_parallel(kernels.peel, len(lists.tile_starts) - 1, cloud, sheets, tiling, ctx.cutoff, lists.ids,
                          lists.places, lists.tile_starts, source, count, full, slopes, entries)

@@ -26,11 +26,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from .definitions import EPSILON, MAX_ALPHA
+from .definitions import EPSILON, MAX_ALPHA, SHAPE_MOMENTS, SLOT_MOMENTS
 from .simd import LANES, exponential, load, ramp, splat, store, total, where_less
-
-SHAPE_MOMENTS = 10  # of 1, u, v, t, uu, uv, ut, vv, vt, tt; the first is all that the gradient of the weight needs
-SLOT_MOMENTS = 4  # of 1, u, v, t; the first is all that the gradient of the value needs
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -14,6 +14,12 @@ EPSILON = 1e-6
 MAX_ALPHA = 0.99
 """Ceiling of a single Gaussian's opacity in `alpha`: keeps the transmittance, and what is divided by it, above 0."""
 
+SHAPE_MOMENTS = 10
+"""Moments of 1, u, v, t, uu, uv, ut, vv, vt, tt; the gradient of a weight needs the first alone."""
+
+SLOT_MOMENTS = 4
+"""Moments of 1, u, v, t; the gradient of a value needs the first alone."""
+
 
 class SortedPlanes(NamedTuple):
     """A `PlaneStack` with its planes sorted by depth, as compiled kernels want it; all float64 but `places`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import re
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 import torch
 
 from ..config.names import DEVICES, Backend
-from ..cuda.program import kernels, macros
+from ..cuda.program import try_out
 from ..errors import BackendUnavailableError, InputError
+from .nvidia_driver import load_nvidia_driver
 
 _LEAST_FREE = 1e9  # bytes of GPU memory; with less, not even small volumes fit
 _TORCH_FOR = (12, 13)  # major versions of CUDA for which there are builds of torch
@@ -23,7 +23,13 @@ _PYTORCH = "https://pytorch.org/get-started tells how."
 
 @dataclass(frozen=True)
 class SelectedDevice:
-    """The device to compute on, the rasterizer's implementation there, and a note for the user: what, and why."""
+    """What to compute on.
+
+    Attributes:
+        backend: The rasterizer's implementation there.
+        device: What torch calls it.
+        note: For the user: which device it is, and why it is the CPU where a GPU could be expected.
+    """
 
     backend: Backend
     device: torch.device
@@ -32,7 +38,13 @@ class SelectedDevice:
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU as torch sees it.  Memory in bytes; what torch itself holds ready counts as free."""
+    """A GPU as torch sees it.
+
+    Attributes:
+        name: Of the model.
+        free: Bytes of memory; what torch itself holds ready counts as free.
+        total: Bytes of memory.
+    """
 
     name: str
     free: float
@@ -41,7 +53,14 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Device:
-    """Something to compute on.  device: what `choose` understands.  note: as that of `SelectedDevice`."""
+    """A device on offer.
+
+    Attributes:
+        device: What `choose` understands, for example `cuda:0`.
+        name: Of the processor or GPU.
+        memory_bytes: All of its memory.
+        note: As that of `SelectedDevice`.
+    """
 
     device: str
     name: str
@@ -50,21 +69,18 @@ class Device:
 
 
 class Computer:
-    """All that is asked about this computer here."""
+    """What this module asks about the computer; tests ask another one."""
 
     def torch_cuda(self) -> str | None:
-        """The version of CUDA that torch was built for, such as 13.0; None if for none."""
+        """The version of CUDA that torch was built for, for example 13.0; None for a torch without CUDA."""
         return torch.version.cuda
 
     def driver(self) -> Any:
-        """The NVIDIA driver as a library with the functions of the CUDA driver API; None where there is none."""
-        try:
-            return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-        except OSError:
-            return None
+        """The NVIDIA driver, see `load_nvidia_driver`."""
+        return load_nvidia_driver()
 
     def processor(self) -> str:
-        """The processor's name, as far as it can be had."""
+        """The processor's name, as far as it is known."""
         with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
                 if line.startswith("model name"):
@@ -78,28 +94,37 @@ class Computer:
         return int(psutil.virtual_memory().total)
 
     def gpu(self, index: int) -> Gpu:
-        """Describe a GPU.  Raises RuntimeError where torch cannot use it."""
+        """Describe a GPU; raises RuntimeError where torch cannot use it."""
         free, total = torch.cuda.mem_get_info(index)
         held = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
         return Gpu(torch.cuda.get_device_name(index), free + held, total)
 
     def try_out(self, device: torch.device) -> None:
-        """Make the rasterizer ready on a GPU, compiling it if need be, and compute something there with torch.
+        """Compile the rasterizer if need be, and compute something on a GPU with torch.
 
-        Raises BackendUnavailableError where the rasterizer cannot run, RuntimeError where torch cannot.
+        Raises:
+            BackendUnavailableError: The rasterizer cannot run.
+            RuntimeError: torch cannot run.
         """
-        kernels(device, macros(torch.float32))
+        try_out(device)
         torch.ones(1, device=device).add(1).cpu()
 
 
 def choose(device: str, computer: Computer | None = None) -> SelectedDevice:
-    """Return where to compute.
+    """Return what to compute on.
 
-    device: `auto` is the first GPU if that works, otherwise the CPU, with a note that says why; `cpu` does not ask for
-    GPUs at all; `cuda` is the first GPU, `cuda:1` the second and so on.
-    computer: what to ask instead of the computer at hand.
+    Args:
+        device: `auto` is the first GPU if it works, otherwise the CPU, with a note that says why. `cpu` does not look
+            for GPUs. `cuda` is the first GPU, `cuda:1` the second and so on.
+        computer: What to ask instead of the computer at hand.
 
-    Raises InputError for another name, BackendUnavailableError for a GPU that does not work, saying why.
+    Raises:
+        InputError: There is no device of this name.
+        BackendUnavailableError: The GPU does not work; the message says why.
+
+    Example:
+        >>> choose("cpu").note
+        'CPU.'
     """
     demanded = re.fullmatch(r"cuda(?::(\d+))?", device)
     if device not in DEVICES and not demanded:
@@ -117,9 +142,10 @@ def choose(device: str, computer: Computer | None = None) -> SelectedDevice:
 
 
 def available(computer: Computer | None = None) -> list[Device]:
-    """Return all that `choose` would accept: the GPUs that work, then the CPU, whose note says why if there are none.
+    """Return the GPUs that work, then the CPU, whose note says why there is no GPU.
 
-    computer: what to ask instead of the computer at hand.
+    Args:
+        computer: What to ask instead of the computer at hand.
     """
     computer = computer or Computer()
     found, reasons = list[Device](), list[str]()
@@ -134,7 +160,7 @@ def available(computer: Computer | None = None) -> list[Device]:
 
 
 def _numbers(computer: Computer) -> range:
-    """The numbers of all GPUs; where there are none the first, which `_gpu` tells why it does not work."""
+    """The numbers of all GPUs; number 0 where there is none, so that `_gpu` says why."""
     with suppress(BackendUnavailableError):
         if (driver := computer.driver()) is not None:
             return range(_gpu_count(driver))
@@ -209,7 +235,7 @@ def _check_memory(gpu: Gpu) -> None:
 
 
 def _torch_failed(index: int, text: str) -> str:
-    """Return what to say when torch fails on a GPU with the message `text`, whose further lines are for programmers."""
+    """Return what to tell the user when torch fails on a GPU; of its message `text` the first line is enough."""
     remedy = (f"This GPU needs another torch; {_PYTORCH}" if "no kernel image" in text
               else "Close other programs that use the GPU, or restart the computer.")
     reason = text.partition("\n")[0].rstrip(". ")

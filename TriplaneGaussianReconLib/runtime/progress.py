@@ -1,73 +1,108 @@
 """Progress, cancellation and timing of one reconstruction."""
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
+from ..config.stages import STAGES, Stage
 from ..errors import Cancelled
-
-# The stages of a reconstruction in order, with their usual share of the time.
-STAGES = {"correspondence": 0.03, "learning": 0.33, "arbitration": 0.05, "fusion": 0.12, "labels": 0.12,
-          "prediction": 0.05, "initialization": 0.06, "training": 0.06, "refinement": 0.1, "rendering": 0.08}
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a reconstruction is.
+    """How far a reconstruction is.
 
-    fraction: how much of the stage `stage` is done; work in several slabs comes back to a stage, whose fraction then
-    goes on from where it was.  done: how much of everything is.  loss: where there is one.
+    Attributes:
+        stage: Name of the stage that is going on, one of `config.stages.STAGES`.
+        number: Place of that stage among the stages of this reconstruction, counted from 1.
+        count: How many stages this reconstruction has.
+        step: How many steps of the stage are done. Work in several slabs comes back to a stage and counts anew.
+        steps: How many steps the stage has; 0 or 1 where it is not divided.
+        loss: The latest loss, where a stage has one.
+        done: Share of the whole that is done, from 0 to 1.
     """
 
     stage: str
-    fraction: float
+    number: int
+    count: int
     step: int = 0
     steps: int = 0
     loss: float | None = None
     done: float = 0.0
 
+    @property
+    def title(self) -> str:
+        """What users read, for example `stage 2 of 7: Learning from the scan's own slices`."""
+        return f"stage {self.number} of {self.count}: {STAGES[self.stage].sentence}"
+
 
 class Tick(Protocol):
-    """Reports step `step` of `steps`; raises Cancelled when asked to stop."""
+    """Reports that `step` of `steps` are done; raises Cancelled when asked to stop."""
 
     def __call__(self, step: int, steps: int, loss: float | None = None, /) -> None: ...
 
 
-class Run:
-    """Reports what is being done, stops when asked to, and notes how long each stage took."""
+class StageMonitor:
+    """Reports what is going on, stops when asked to, and notes how long each stage takes.
 
-    def __init__(self, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None,
-                 skipped: Collection[str] = ()) -> None:
+    Attributes:
+        losses: Stage name -> its last finite loss.
+    """
+
+    def __init__(self, progress: Callable[[Progress], None] | None = None,
+                 should_stop: Callable[[], bool] | None = None,
+                 stages: Sequence[Stage] = tuple(STAGES.values())) -> None:
+        """Prepare to watch.
+
+        Args:
+            progress: Called often.
+            should_stop: Asked often; true stops the reconstruction.
+            stages: Those that the reconstruction goes through, in order.
+        """
         self._progress, self._should_stop = progress or (lambda _: None), should_stop or (lambda: False)
-        self._shares = {stage: share for stage, share in STAGES.items() if stage not in skipped}
+        self._shares = {stage.name: stage.share for stage in stages}
+        self._numbers = {stage.name: number for number, stage in enumerate(stages, start=1)}
         self._fractions = dict.fromkeys(STAGES, 0.0)
         self._seconds = dict.fromkeys(STAGES, 0.0)
         self.losses: dict[str, float] = {}
 
     @property
     def seconds(self) -> dict[str, float]:
-        """What each stage has taken."""
+        """Stage name -> seconds it has taken, of all stages; 0 for those that are skipped."""
         return {name: round(seconds, 3) for name, seconds in self._seconds.items()}
 
     @contextmanager
     def stage(self, name: str, part: int = 0, of: int = 1) -> Iterator[Tick]:
-        """Work on a stage, or on one of several equal parts of it."""
+        """Watch a stage, or one of several equal parts of it.
+
+        Args:
+            name: Of the stage.
+            part: Number of the part, counted from 0.
+            of: How many parts the stage has.
+
+        Yields:
+            What to call after each step.
+
+        Raises:
+            Cancelled: When asked to stop.
+        """
         def report(fraction: float, step: int = 0, steps: int = 0, loss: float | None = None) -> None:
             self._fractions[name] = max(self._fractions[name], (part + fraction) / of)
             done = sum(share * self._fractions[stage] for stage, share in self._shares.items())
             done /= sum(self._shares.values())
-            self._progress(Progress(name, self._fractions[name], step, steps, loss, done))
+            self._progress(Progress(name, self._numbers[name], len(self._numbers), step, steps, loss, done))
 
         def tick(step: int, steps: int, loss: float | None = None, /) -> None:
             if self._should_stop():
                 raise Cancelled("Stopped on request; nothing was written.")
-            if loss is not None and np.isfinite(loss):
-                self.losses[name] = float(loss)
+            if loss is not None:
+                loss = float(loss) if math.isfinite(loss) else None
+            if loss is not None:
+                self.losses[name] = loss
             report(step / max(steps, 1), step, steps, loss)
 
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How the system and the user ask a process to stop: Ctrl-C, SIGTERM, and SIGHUP when a terminal is closed."""
+"""Signals that ask a process to stop: Ctrl-C, SIGTERM, and SIGHUP when a terminal is closed."""
 from __future__ import annotations
 
 import signal
@@ -14,16 +14,20 @@ STOP_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal,
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let all these signals raise KeyboardInterrupt, as Ctrl-C does."""
+    """Let each of `STOP_SIGNALS` raise KeyboardInterrupt, as Ctrl-C does."""
     with _handled(signal.default_int_handler):
         yield
 
 
 @contextmanager
 def stoppable(announce: Callable[[], object] = lambda: None) -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether a signal asked to stop; another one interrupts at once.
+    """Turn the first of `STOP_SIGNALS` into a request; a second one interrupts at once.
 
-    announce: called, in the middle of anything, when it does.
+    Args:
+        announce: Called from the signal's handler, so possibly in the middle of anything.
+
+    Yields:
+        A function that tells whether a signal has asked to stop.
     """
     stop = threading.Event()
 
@@ -52,7 +56,10 @@ def _handled(handler: Handler) -> Iterator[None]:
 
 
 def _handle(handler: Handler) -> None:
-    """Set the handler.  What the process was started to ignore, as nohup does with SIGHUP, stays so; not Ctrl-C."""
+    """Set the handler, except for signals that the process was started to ignore, as nohup does with SIGHUP.
+
+    Ctrl-C is always handled.
+    """
     for number in STOP_SIGNALS:
         former = signal.getsignal(number)
         if former is not None and (former != signal.SIG_IGN or number == signal.SIGINT):

@@ -11,7 +11,7 @@ import pytest
 from TriplaneGaussianReconLib.command_line.main import main
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.io.readers import write_image, write_segmentation
+from TriplaneGaussianReconLib.io.writers import write_image, write_segmentation
 
 SHAPE = (11, 30, 34)
 SPACING = (0.9, 0.9, 2.7)

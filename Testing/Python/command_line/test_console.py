@@ -27,11 +27,11 @@ def test_warnings_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert capsys.readouterr().err == f"{choose('auto').note}\nwarning: Mind the gap.\nerror: And the step.\n"
 
 
-def test_the_progress_bar_shows_stage_step_and_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_each_stage_in_words_and_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 
     from TriplaneGaussianReconLib.command_line.console import shown_progress
-    from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Progress
+    from TriplaneGaussianReconLib.runtime.progress import Progress
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -41,8 +41,11 @@ def test_the_progress_bar_shows_stage_step_and_loss(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
-    with shown_progress(STAGES) as show:
-        show(Progress("training", 0.5, 150, 300, 0.012, 0.48))
+    with shown_progress() as show:
+        show(Progress("training", 6, 8, 150, 300, 0.012, 0.48))
+        show(Progress("training", 6, 8, 151, 300, None, 0.48))
     printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
-    last = [line for line in re.split(r"[\r\n]", printed) if "training" in line][-1]
-    assert "step 150/300, loss 0.012" in last and "48%" in last and "left" in last
+    lines = [line for line in re.split(r"[\r\n]", printed) if "stage 6" in line]
+    assert re.fullmatch(r" +[\d.]+ s  stage 6 of 8: Training Gaussians *", lines[0])
+    assert "stage 6/8" in lines[-1] and "step 151/300" in lines[-1] and "48%" in lines[-1] and "left" in lines[-1]
+    assert "nan" not in printed

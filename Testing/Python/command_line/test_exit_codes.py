@@ -71,7 +71,7 @@ def failing(error: BaseException) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("error, code, message", [
-    (MemoryError(), 5, "not enough memory.*--output-spacing"),
+    (MemoryError(), 5, "not enough memory.*larger slice spacing"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 5, "not enough memory"),
     (OSError(28, "No space left on device"), 4, "disk is full"),
     (KeyboardInterrupt(), 130, "Stopped; nothing was written"),
@@ -108,7 +108,7 @@ def test_signals_stop_cleanly(files: Path, tmp_path: Path, name: str, times: int
     assert process.stderr is not None
     try:
         printed = ""
-        while "training" not in printed:
+        while "Training Gaussians" not in printed:
             line = process.stderr.readline()
             assert line, printed
             printed += line

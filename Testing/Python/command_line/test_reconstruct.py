@@ -14,9 +14,12 @@ import pytest
 from TriplaneGaussianReconLib.command_line import reconstruct as command
 from TriplaneGaussianReconLib.command_line.arguments import build_parser
 from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.config.stages import stages_of
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
-from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation, write_image, write_segmentation
+from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
+from TriplaneGaussianReconLib.io.writers import write_image, write_segmentation
 from TriplaneGaussianReconLib.runtime.devices import choose
 
 Run = Callable[..., int]
@@ -64,9 +67,9 @@ def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.Ca
     device, warning, *lines = printed.err.splitlines()
     assert device == choose("auto").note
     assert "6 slices lie beyond the outermost trusted ones along k (slices 0 and 4)" in warning
-    stages = [line.split(": ")[1] for line in lines]
-    assert stages == ["correspondence", "learning", "arbitration", "prediction", "initialization", "training",
-                      "refinement", "rendering"]
+    stages = stages_of(PRESETS["fast"], has_labels=False)
+    assert [line.partition("  stage ")[2] for line in lines] == [
+        f"{number} of {len(stages)}: {stage.sentence}" for number, stage in enumerate(stages, start=1)]
 
 
 def test_unsigned_bytes_and_a_label_map_made_isotropic(run: Run, files: Path, volume: Image, tmp_path: Path) -> None:
@@ -160,8 +163,8 @@ def case(files: Path, *options: object) -> command.Case:
     (["--axis", "axial", "--trust", "k:45%"], "k", [0, 2, 5, 8, 10]), (["--trust", "coronal:every:15"], "j", [0, 15])])
 def test_slices_that_options_choose(files: Path, options: list[object], axis: str, indices: list[int]) -> None:
     chosen = case(files, *options)
-    assert {axis: tuple(indices)} == {name: selection.indices for name, selection in chosen.trusted.items()}
-    assert chosen.output is chosen.image.grid  # with a subset the result has the voxels of the input
+    assert {axis: tuple(indices)} == {name: selection.indices for name, selection in chosen.plan.selections.items()}
+    assert chosen.plan.output is chosen.image.grid  # with a subset the result has the voxels of the input
 
 
 @pytest.mark.parametrize("options, spacing, count", [
@@ -169,21 +172,35 @@ def test_slices_that_options_choose(files: Path, options: list[object], axis: st
     (["--output-spacing", "2"], 2.0, 14), (["--output-spacing", "1.35", "--slices", "2-5"], 1.35, 21)])
 def test_output_spacing(files: Path, options: list[object], spacing: float, count: int) -> None:
     chosen = case(files, *options)
-    assert chosen.output.spacing == pytest.approx((0.9, 0.9, spacing))
-    assert chosen.output.shape == (count, 30, 34)
-    assert chosen.output.origin == chosen.image.grid.origin
+    assert chosen.plan.output.spacing == pytest.approx((0.9, 0.9, spacing))
+    assert chosen.plan.output.shape == (count, 30, 34)
+    assert chosen.plan.output.origin == chosen.image.grid.origin
 
 
-def test_nothing_to_gain_is_said(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = case(files, "--output-spacing", "input")
-    assert chosen.output is chosen.image.grid
-    assert "nothing is gained" in capsys.readouterr().err
-    chosen = case(files, "--axis", "i")  # as fine as the other axes already
-    assert chosen.output is chosen.image.grid
-    printed = capsys.readouterr().err
-    assert "0.9 mm apart, no more than the pixels" in printed and "nothing is gained" in printed
-    case(files, "--keep-every", 2)
-    assert not capsys.readouterr().err
+@pytest.mark.parametrize(("options", "texts"), [
+    (["--output-spacing", "input"], ["nothing is gained"]),
+    (["--axis", "i"], ["0.9 mm apart, no more than the pixels", "nothing is gained"]),  # as fine as the other axes
+    (["--keep-every", 2], [])])
+def test_nothing_to_gain_is_said(files: Path, capsys: pytest.CaptureFixture[str], options: list[object],
+                                 texts: list[str]) -> None:
+    argv = ["reconstruct", f"{files}/volume.nrrd", "--output", "o.nrrd", *map(str, options)]
+    arguments = build_parser().parse_args(argv)
+    chosen = command.read_case(arguments)
+    assert chosen.plan.output is chosen.image.grid
+    command._warn(chosen, arguments)
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == len(texts)
+    assert all(text in warning for text, warning in zip(texts, warnings, strict=True))
+
+
+def test_slices_that_carry_labels_can_be_asked_for(files: Path, segmentation: Segmentation, tmp_path: Path) -> None:
+    layers = segmentation.layers.copy()
+    layers[:, [0, 1, 3, 5, 6, 7]] = 0
+    write_segmentation(tmp_path / "some.seg.nrrd", replace(segmentation, layers=layers))
+    chosen = case(files, "--labels", tmp_path / "some.seg.nrrd", "--slices", "segmented")
+    assert chosen.plan.selections["k"].indices == tuple(np.flatnonzero(layers.any(axis=(0, 2, 3))).tolist())
+    with pytest.raises(InputError, match="there is no segmentation"):
+        case(files, "--slices", "segmented")
 
 
 def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmentation,
@@ -195,7 +212,7 @@ def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmen
     assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--trust", "k:all", "--trust", "i:8",
                "--output", "o.npz") == 0
     said = capsys.readouterr().err
-    assert "trusted slices between labelled ones carry no label" in said and "--slices " in said
+    assert "trusted slices between labelled ones carry no label" in said
     assert "the dense labels are not kept" in said
     assert "come from the slices along k" in said
 
@@ -205,16 +222,17 @@ def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmen
 
 @pytest.mark.parametrize("options, message", [
     (["--keep-every", 0], "needs a whole number of at least 1"), (["--keep-every", -3], "at least 1"),
-    (["--keep-every", 11], "At least two trusted slices"), (["--hide-every", 1], "at least 2"),
+    (["--keep-every", 11], "at least two are needed"), (["--hide-every", 1], "at least 2"),
     (["--keep-percent", 0], "between 0 and 100"), (["--keep-percent", 101], "between 0 and 100"),
-    (["--keep-percent", "nan"], "between 0 and 100"), (["--slices", "4"], "At least two trusted slices"),
+    (["--keep-percent", "nan"], "between 0 and 100"), (["--slices", "4"], "at least two are needed"),
     (["--slices", "0,11"], "Slice 11 does not exist: this axis has slices 0 to 10"),
     (["--slices", "a-b"], "Cannot read the slices 'a-b'"), (["--slices", ""], "Cannot read the slices"),
     (["--slices", "0-4", "--exclude", "0-10"], "No slice is left to trust"), (["--exclude", "99"], "Slice 99 does not"),
-    (["--exclude", "one"], "Cannot read the slices 'one'"), (["--trust", "every:4"], "Unknown slice axis 'every'"),
+    (["--exclude", "one"], "Cannot read the excluded slices 'one'"),
+    (["--trust", "every:4"], "Unknown slice axis 'every'"),
     (["--trust", "0-4"], "Write AXIS:SPEC"), (["--trust", "k:"], "Cannot read the slices ''"),
-    (["--trust", "k:all", "--trust", "axial:0,1"], "names axis k twice"),
-    (["--trust", "j:all", "--exclude", "3"], "--exclude is about slices of the slice axis, k"),
+    (["--trust", "k:all", "--trust", "axial:0,1"], "along axis k twice"),
+    (["--trust", "j:all", "--exclude", "3"], "slices of the slice axis, k"),
     (["--output-spacing", 0], "must be a positive number"), (["--output-spacing", -1], "must be a positive number"),
     (["--output-spacing", "nan"], "must be a positive number"), (["--output-spacing", "1e-12"], "more than"),
     (["--output-spacing", "1e-320"], "more than"), (["--paste-trusted"], "needs a result with the voxels of the input"),
@@ -251,7 +269,7 @@ def bad_volumes(volume: Image) -> dict[str, tuple[np.ndarray, str]]:
     return {"nan": (damaged, "hold NaN or infinite voxels: 4. Exclude them"),
             "infinite": (np.where(np.isnan(damaged), np.inf, damaged), "hold NaN or infinite"),
             "constant": (np.full_like(array, 3.0), "All trusted voxels have the same value (3)"),
-            "one slice": (array[:1], "At least two trusted slices"),
+            "one slice": (array[:1], "at least two are needed"),
             "colour": (np.stack([array] * 3, axis=-1), "3 values per voxel"),
             "complex": (array.astype(np.complex64), "complex")}
 

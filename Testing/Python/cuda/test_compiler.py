@@ -1,4 +1,4 @@
-"""NVRTC needs no GPU: what is bundled for GPUs can be compiled anywhere but on macOS, for which NVIDIA has nothing."""
+"""NVRTC needs no GPU: programs can be compiled anywhere but on macOS, for which NVIDIA has no compiler."""
 from __future__ import annotations
 
 import functools
@@ -15,7 +15,6 @@ import torch
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.cuda import cache, compiler
 from TriplaneGaussianReconLib.cuda.compiler import (
-    Defines,
     architecture_for,
     architectures,
     binary,
@@ -23,57 +22,53 @@ from TriplaneGaussianReconLib.cuda.compiler import (
     require_packages,
     version,
 )
-from TriplaneGaussianReconLib.cuda.program import macros
+from TriplaneGaussianReconLib.cuda.program import PROBE
 from TriplaneGaussianReconLib.errors import BackendUnavailableError
+from TriplaneGaussianReconLib.gaussians.activation_cuda import ACTIVATION
+from TriplaneGaussianReconLib.gaussians.triplane_cuda import TRIPLANE
+from TriplaneGaussianReconLib.rasterizer.cuda import ALPHA, SUMS
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="NVIDIA has no compiler for macOS")
 
 PROMISED = {75, 80, 86, 87, 89, 90, 100, 103, 120}  # Turing to Blackwell
 NUMBERS = [] if sys.platform == "darwin" else [number for number in architectures() if number >= 75]
 KNOWN = [f"sm_{number}" for number in NUMBERS]
-FLOAT, DOUBLE = macros(torch.float32), macros(torch.float64)
-SOURCE = compiler.SOURCE.read_text(encoding="utf-8")
-SECTION = re.compile(r"^#if PART (==|!=) (\w+).*?^#endif", re.DOTALL | re.MULTILINE)
-KERNEL = re.compile(r'extern "C" __global__\s+__launch_bounds__\([^)]*\)\s+void\s+(\w+)\(')
+KERNEL = re.compile(r'extern "C" __global__\s+(?:__launch_bounds__\([^)]*\)\s+)?void\s+(\w+)\(')
 USAGE = re.compile(r"Function properties for (\w+)\n\D*(\d+) bytes stack frame, (\d+) bytes spill stores")
 MOST_SPILLED = 256  # bytes for each thread, of float32: some numbers, for launch bounds limit registers on purpose
 
 
-def field(preset: str, outputs: int, fused: int = 3) -> Defines:
-    """The macros for the tri-plane field of a preset, which decodes `outputs` numbers from `fused` fused planes."""
+def field(preset: str, outputs: int, fused: int = 3) -> str:
+    """The program for the tri-plane field of a preset, which decodes `outputs` numbers from `fused` fused planes."""
     of = PRESETS[preset].triplane
-    sizes = {"FEATURES": of.features, "FUSED": fused * of.features, "HIDDEN": of.hidden, "OUTPUTS": outputs}
-    return *macros(torch.float32, "FIELD"), *((name, str(size)) for name, size in sizes.items())
+    return TRIPLANE.text(torch.float32, {"FEATURES": of.features, "FUSED": fused * of.features, "HIDDEN": of.hidden,
+                                         "OUTPUTS": outputs})
 
 
-# float is compiled for every architecture.  What else there is differs from it in nothing that depends on them, so that
-# the oldest and the newest are enough: with labels, 4 of them, the preset `paper` decodes 11 numbers.
-VARIANTS = {"double": DOUBLE, "alpha-double": macros(torch.float64, "ALPHA"), "fast": field("fast", 1),
-            "paper": field("paper", 11), "weighted": field("fast", 1, 1)}
-COMPILATIONS = [*(pytest.param(known, FLOAT, id=f"{known}-float") for known in KNOWN),
-                *(pytest.param(known, macros(torch.float32, "ALPHA"), id=f"{known}-alpha") for known in KNOWN),
-                *(pytest.param(known, defines, id=f"{known}-{name}") for known in KNOWN[:1] + KNOWN[-1:]
-                  for name, defines in VARIANTS.items())]
+# What draws in float32 is compiled for every architecture.  What else there is differs from it in nothing that depends
+# on them, so that the oldest and the newest are enough.  With 4 labels the preset `paper` decodes 11 numbers.
+EVERYWHERE = {"sums": SUMS.text(torch.float32), "alpha": ALPHA.text(torch.float32),
+              "activation": ACTIVATION.text(torch.float32)}
+DOUBLE = {f"{name}-double": source.text(torch.float64)
+          for name, source in (("sums", SUMS), ("alpha", ALPHA), ("activation", ACTIVATION))}
+PROGRAMS = {**EVERYWHERE, **DOUBLE, "fast": field("fast", 1), "paper": field("paper", 11),
+            "weighted": field("fast", 1, 1), "probe": PROBE.text(torch.float32)}
+COMPILATIONS = [(known, name) for known in KNOWN for name in PROGRAMS
+                if name in EVERYWHERE or known in (KNOWN[0], KNOWN[-1])]
 
-SMALL = 'extern "C" __global__ void fill(REAL* x) { x[threadIdx.x] = 1; }'
+SMALL = 'extern "C" __global__ void fill(float* x) { x[threadIdx.x] = 1; }'
 
 
 @pytest.fixture
-def small_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a quickly compiled source in the place of the bundled one, and an empty folder in that of the cache."""
-    source = tmp_path / "small.cu"
-    source.write_text(SMALL)
-    monkeypatch.setattr(compiler, "SOURCE", source)
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
-    return source
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put an empty folder in the place of the cache."""
+    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path))
+    return tmp_path
 
 
-def test_the_source_needs_no_header() -> None:
-    assert "#include" not in SOURCE
-
-
-def test_every_kernel_is_found_by_name() -> None:
-    assert len(KERNEL.findall(SOURCE)) == SOURCE.count("__global__") > 0
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_kernel_is_found_by_name(name: str) -> None:
+    assert len(kernels_of(PROGRAMS[name])) == PROGRAMS[name].count("__global__") > 0
 
 
 def test_the_compiler_knows_every_architecture_that_is_promised() -> None:
@@ -81,36 +76,35 @@ def test_the_compiler_knows_every_architecture_that_is_promised() -> None:
 
 
 @functools.cache
-def compiled(architecture: str, defines: Defines) -> tuple[bytes, str]:
-    """The bundled source, compiled once for all tests, and what the compiler said."""
+def compiled(architecture: str, name: str) -> tuple[bytes, str]:
+    """A program, compiled once for all tests, and what the compiler said."""
     log = io.StringIO()
-    return compile_source(architecture, defines, log), log.getvalue()
+    return compile_source(PROGRAMS[name], architecture, log), log.getvalue()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("architecture", "defines"), COMPILATIONS)
-def test_the_source_compiles_without_warnings(architecture: str, defines: Defines) -> None:
-    content, log = compiled(architecture, defines)
+@pytest.mark.parametrize(("architecture", "name"), COMPILATIONS)
+def test_programs_compile_without_warnings(architecture: str, name: str) -> None:
+    content, log = compiled(architecture, name)
     assert content.startswith(b"\x7fELF")
-    assert [name for name in kernels_of(defines) if f".text.{name}\0".encode() not in content] == []
+    assert [kernel for kernel in kernels_of(PROGRAMS[name]) if f".text.{kernel}\0".encode() not in content] == []
     assert "warning" not in log
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("architecture", "defines"),
-                         [one for one in COMPILATIONS if ("REAL", "float") in one.values[1]])  # type: ignore[operator]
-def test_hardly_anything_is_spilled_from_registers(architecture: str, defines: Defines) -> None:
-    _, log = compiled(architecture, defines)
-    usage = {name: (int(stack), int(spilled)) for name, stack, spilled in USAGE.findall(log)}
-    assert usage.keys() == kernels_of(defines)
-    assert {name: use for name, use in usage.items() if max(use) > MOST_SPILLED} == {}
+@pytest.mark.parametrize(("architecture", "name"), [one for one in COMPILATIONS if one[1] not in DOUBLE])
+def test_hardly_anything_is_spilled_from_registers(architecture: str, name: str) -> None:
+    _, log = compiled(architecture, name)
+    usage = {kernel: (int(stack), int(spilled)) for kernel, stack, spilled in USAGE.findall(log)}
+    assert usage.keys() == kernels_of(PROGRAMS[name])
+    assert {kernel: use for kernel, use in usage.items() if max(use) > MOST_SPILLED} == {}
 
 
 @pytest.mark.slow
-def test_the_source_compiles_for_gpus_that_the_compiler_does_not_know_yet() -> None:
-    content = compile_source(architecture_for((19, 3), NUMBERS), FLOAT).decode()
+def test_programs_compile_for_gpus_that_the_compiler_does_not_know_yet() -> None:
+    content = compile_source(PROGRAMS["sums"], architecture_for((19, 3), NUMBERS)).decode()
     assert f".target {KNOWN[-1]}" in content
-    assert [name for name in kernels_of(FLOAT) if f".entry {name}(" not in content] == []
+    assert [kernel for kernel in kernels_of(PROGRAMS["sums"]) if f".entry {kernel}(" not in content] == []
 
 
 @pytest.mark.parametrize(("capability", "expected"), [
@@ -127,37 +121,36 @@ def test_a_gpu_that_is_too_old_is_refused(capability: tuple[int, int], known: li
         architecture_for(capability, known)
 
 
-def test_what_does_not_compile_is_reported_with_the_log(small_source: Path) -> None:
-    small_source.write_text(SMALL.replace("threadIdx", "threadIndex"))
-    with pytest.raises(BackendUnavailableError, match=r'cannot compile small.cu for sm_75.*\n.*"threadIndex" is undef'):
-        compile_source("sm_75", FLOAT)
+def test_what_does_not_compile_is_reported_with_file_and_line() -> None:
+    wrong = '#line 7 "small.cu"\n' + SMALL.replace("threadIdx", "threadIndex")
+    with pytest.raises(BackendUnavailableError,
+                       match=r'cannot compile the kernels for sm_75.*\nsmall.cu\(7\): .*"threadIndex" is undefined'):
+        compile_source(wrong, "sm_75")
 
 
-def test_what_was_compiled_before_is_read_from_the_disk(small_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = binary("sm_75", FLOAT)
+@pytest.mark.usefixtures("empty_cache")
+def test_what_was_compiled_before_is_read_from_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = binary(SMALL, "sm_75")
     monkeypatch.setattr(compiler, "compile_source", fail)
-    assert binary("sm_75", FLOAT) == first
+    assert binary(SMALL, "sm_75") == first
 
 
-@pytest.mark.parametrize("change", ["source", "architecture", "defines", "compiler", "damage"])
-def test_anything_else_is_compiled_anew(change: str, small_source: Path, tmp_path: Path,
-                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    first, architecture, defines = binary("sm_75", FLOAT), "sm_75", FLOAT
+@pytest.mark.parametrize("change", ["source", "architecture", "compiler", "damage"])
+def test_anything_else_is_compiled_anew(change: str, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, architecture, source = binary(SMALL, "sm_75"), "sm_75", SMALL
     if change == "source":
-        small_source.write_text(SMALL.replace("= 1", "= 2"))
+        source = SMALL.replace("= 1", "= 2")
     elif change == "architecture":
         architecture = "sm_80"
-    elif change == "defines":
-        defines = DOUBLE
     elif change == "compiler":
         monkeypatch.setattr(compiler, "version", lambda: "99.0")
     else:
-        (file,) = (tmp_path / "cache").iterdir()
+        (file,) = empty_cache.iterdir()
         file.write_bytes(file.read_bytes()[:-1])
     compiled: list[str] = []
     monkeypatch.setattr(compiler, "compile_source",
                         lambda *arguments: compiled.append("again") or compile_source(*arguments))
-    second = binary(architecture, defines)
+    second = binary(source, architecture)
     assert compiled == ["again"]
     assert (second == first) == (change in ("compiler", "damage"))
 
@@ -188,14 +181,12 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cuda.bindings.nvrtc", stand_in)  # type: ignore[arg-type]
     monkeypatch.setattr(cuda.bindings, "nvrtc", stand_in)
     with pytest.raises(BackendUnavailableError, match="NVRTC.*not found.*pip install nvidia-cuda-nvrtc"):
-        compile_source("sm_75", FLOAT)
+        compile_source(SMALL, "sm_75")
 
 
-def kernels_of(defines: Defines) -> set[str]:
-    """The names of the kernels that the bundled source has with these macros."""
-    part = dict(defines)["PART"]
-    return set(KERNEL.findall(SECTION.sub(lambda found: found[0] if (found[2] == part) == (found[1] == "==") else "",
-                                          SOURCE)))
+def kernels_of(text: str) -> set[str]:
+    """The names of the kernels of a program."""
+    return set(KERNEL.findall(text))
 
 
 def fail(*_: Any) -> NoReturn:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -11,9 +10,9 @@ from repository import ROOT
 from torch import Tensor
 
 from TriplaneGaussianReconLib.cuda import compiler
-from TriplaneGaussianReconLib.cuda.program import Kernels, kernels, macros
+from TriplaneGaussianReconLib.cuda.program import Kernels, kernels
+from TriplaneGaussianReconLib.rasterizer.cuda import SUMS
 
-FLOAT = macros(torch.float32)
 ECHO = """
 extern "C" __global__ void echo(double* out, const float* tensor, const float* nothing, long long number, long long yes,
                                 double fraction)
@@ -32,20 +31,13 @@ extern "C" __global__ void echo(double* out, const float* tensor, const float* n
 HEARD = [7.0, 1.0, -float(2 ** 40), 1.0, 0.1]  # what `launch` says
 
 
-@pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a kernel that writes down its arguments in the place of the bundled source."""
-    monkeypatch.setattr(compiler, "SOURCE", tmp_path / "echo.cu")
-    compiler.SOURCE.write_text(ECHO)
-
-
 def echo(index: int = 0) -> Kernels:
     from cuda.core import ObjectCode
 
     capability = torch.cuda.get_device_capability(index)
     architecture = compiler.architecture_for(capability, compiler.architectures())
     assert architecture.startswith("sm_")
-    return Kernels(index, ObjectCode.from_cubin(compiler.compile_source(architecture, ())))
+    return Kernels(index, ObjectCode.from_cubin(compiler.compile_source(ECHO, architecture)))
 
 
 def launch(run: Kernels, out: Tensor, tensor: Tensor, blocks: int | tuple[int, int, int] = 1) -> None:
@@ -58,7 +50,6 @@ def tensors(index: int = 0, blocks: int = 1) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("source")
 @pytest.mark.parametrize(("blocks", "count", "rows"), [(3, 3, 1), ((2, 3, 4), 24, 3)])
 def test_kernels_get_what_they_are_given(blocks: int | tuple[int, int, int], count: int, rows: int) -> None:
     out, tensor = tensors(blocks=count)
@@ -67,7 +58,6 @@ def test_kernels_get_what_they_are_given(blocks: int | tuple[int, int, int], cou
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("source")
 def test_kernels_run_on_the_current_stream() -> None:
     out, tensor = tensors()
     run, stream = echo(), torch.cuda.Stream()
@@ -84,7 +74,6 @@ def test_kernels_run_on_the_current_stream() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("source")
 def test_kernels_run_in_a_thread_that_has_not_used_the_gpu() -> None:
     out, tensor = tensors()
     thread = Thread(target=launch, args=(echo(), out, tensor))
@@ -95,7 +84,6 @@ def test_kernels_run_in_a_thread_that_has_not_used_the_gpu() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("source")
 def test_kernels_run_on_every_gpu_and_leave_the_current_one_current() -> None:
     current = torch.cuda.current_device()
     for index in range(torch.cuda.device_count()):
@@ -106,8 +94,9 @@ def test_kernels_run_on_every_gpu_and_leave_the_current_one_current() -> None:
 
 
 @pytest.mark.gpu
-def test_the_source_is_loaded_once_for_each_gpu() -> None:
-    assert kernels(torch.device("cuda"), FLOAT) is kernels(torch.device("cuda", torch.cuda.current_device()), FLOAT)
+def test_a_program_is_loaded_once_for_each_gpu() -> None:
+    current = torch.device("cuda", torch.cuda.current_device())
+    assert kernels(torch.device("cuda"), SUMS, torch.float32) is kernels(current, SUMS, torch.float32)
 
 
 def test_importing_the_library_does_not_start_cuda() -> None:

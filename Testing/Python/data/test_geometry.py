@@ -216,3 +216,23 @@ def test_matches(oblique_grid: Grid) -> None:
 def test_unusable_grids_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Grid(**{"shape": (4, 5, 6), **arguments})
+
+
+@pytest.mark.parametrize("direction", ["rotation", "flipped"])
+def test_an_affine_matrix_gives_the_grid_back(direction: str, request: pytest.FixtureRequest) -> None:
+    grid = Grid((4, 5, 6), (10.0, -20.0, 30.0), (0.5, 2.0, 3.0), request.getfixturevalue(direction))
+    back = Grid.from_affine(grid.affine, grid.shape)
+    assert back.matches(grid, 1e-9)
+    np.testing.assert_allclose(back.spacing, grid.spacing)
+
+
+def test_the_short_text_names_where_the_axes_lead(oblique_grid: Grid) -> None:
+    turned = Grid((2, 3, 4), direction=((0, 0, -1), (1, 0, 0), (0, -1, 0)))
+    assert repr(turned) == "Grid(4 x 3 x 2, 1 x 1 x 1 mm, PIR from (0, 0, 0))"
+    assert repr(oblique_grid) == "Grid(6 x 5 x 4, 0.5 x 2 x 3 mm, oblique LPS from (10, -20, 30))"
+
+
+def test_corners_are_the_outermost_voxels() -> None:
+    corners = Grid((2, 3, 4)).corners
+    assert corners[0].tolist() == [0, 0, 0] and sorted(map(tuple, corners)) == sorted(
+        (i, j, k) for i in (0.0, 3.0) for j in (0.0, 2.0) for k in (0.0, 1.0))

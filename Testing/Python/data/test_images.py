@@ -1,11 +1,13 @@
 """Images and segmentations in memory."""
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation, aligned_to, value_type, voxel_offset
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation, aligned_to, voxel_offset
 from TriplaneGaussianReconLib.errors import InputError
 
 
@@ -62,13 +64,6 @@ def test_labels_beyond_32_bits_are_refused(dtype: type) -> None:
     labels[0, 1, 2] = 2 ** 40
     with pytest.raises(InputError, match="0 to 1099511627776 need more than 32 bits. Number the labels anew"):
         Segmentation.from_labelmap(labels, Grid((2, 3, 4)))
-
-
-@pytest.mark.parametrize(("lowest", "highest", "dtype"), [
-    (0.0, 1.0, np.float32), (-1024.0, 3071.0, np.float32), (1e6, 1e6 + 1.0, np.float64), (-1e6 - 1.0, -1e6, np.float64),
-    (5.0, 5.0, np.float64), (1e6, 2e6, np.float32)])
-def test_values_are_kept_as_finely_as_their_range_needs(lowest: float, highest: float, dtype: type) -> None:
-    assert value_type(lowest, highest) == dtype
 
 
 @pytest.mark.parametrize("value", [0.5, np.nan, np.inf])
@@ -147,3 +142,51 @@ def test_what_cannot_be_aligned(oblique_grid: Grid) -> None:
         aligned_to(source, Grid((4, 5, 6), (10.1, -20, 30), oblique_grid.spacing, oblique_grid.direction))
     with pytest.raises(InputError, match="outside the volume"):
         aligned_to(source, part_of(oblique_grid, (6, 0, 0), (4, 5, 6)))
+
+
+def test_short_texts_have_the_order_that_people_expect(oblique_grid: Grid) -> None:
+    image = Image(np.zeros((8, 24, 20), np.int16), Grid((8, 24, 20), (1.0, -2.0, -0.0), (1.0, 1.0, 4.0)))
+    assert repr(image) == "Image(20 x 24 x 8 int16, 1 x 1 x 4 mm, LPS from (1, -2, 0))"
+    layers = np.zeros((2, *oblique_grid.shape), np.uint8)
+    segments = tuple(Segment(name, number + 1) for number, name in enumerate("abcde"))
+    assert repr(Segmentation(layers, segments, oblique_grid)) == (
+        "Segmentation(5 segments: a, b, c, d, ...; 6 x 5 x 4 uint8 in 2 layers, "
+        "0.5 x 2 x 3 mm, oblique LPS from (10, -20, 30))")
+    assert repr(Segmentation(layers, (), oblique_grid)).startswith("Segmentation(0 segments; 6 x")
+
+
+def test_numpy_sees_the_voxels() -> None:
+    image = Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), Grid((2, 3, 4)))
+    assert np.asarray(image) is image.array and np.mean(image) == 11.5
+    assert np.asarray(image, np.float32).dtype == np.float32
+    assert np.array(image) is not image.array
+    with pytest.raises(ValueError, match="without a copy"):
+        image.__array__(np.float32, copy=False)
+
+
+def test_numpy_sees_a_segmentation_as_a_label_map() -> None:
+    layers = np.zeros((2, 2, 3, 4), np.int32)
+    layers[0, 0], layers[1, 1] = 300, 2
+    segmentation = Segmentation(layers, (Segment("a", 300, 0), Segment("b", 2, 1)), Grid((2, 3, 4)))
+    assert np.asarray(segmentation).dtype == np.uint16
+    np.testing.assert_array_equal(segmentation, layers[0] + layers[1])
+    assert np.asarray(segmentation, float).dtype == np.float64
+
+
+def test_a_label_map_says_what_it_cannot_hold() -> None:
+    layers = np.ones((2, 2, 3, 4), np.uint8)
+    segmentation = Segmentation(layers, (Segment("a", 1, 0), Segment("b", 1, 1)), Grid((2, 3, 4)))
+    with pytest.warns(UserWarning) as caught:
+        labels = segmentation.to_labelmap()
+    assert "numbers them anew: 1 = a, 2 = b" in str(caught[0].message) and "overlap" in str(caught[1].message)
+    assert all(warning.filename == __file__ for warning in caught) and (labels == 2).all()
+
+
+@pytest.mark.parametrize("segment", [Segment("a", 1), Segment("Leber", 3, 2, "liver", (0.5, 0.25, 1.0))])
+def test_a_segment_survives_json(segment: Segment) -> None:
+    assert Segment.from_json(json.loads(json.dumps(segment.to_json()))) == segment
+
+
+def test_images_are_compared_by_identity() -> None:
+    one, other = (Image(np.zeros((2, 3, 4)), Grid((2, 3, 4))) for _ in range(2))
+    assert one == one and one != other and len({one, other}) == 2

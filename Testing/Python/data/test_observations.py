@@ -221,3 +221,14 @@ def test_slices_of_unknown_thickness_are_as_thick_as_a_pixel() -> None:
     assert stack.thickness is None
     assert ModelSpaceData.of(Observations((stack,)), grid).thickness == pytest.approx(0.5)
     assert ModelSpaceData.of(Observations((replace(stack, thickness=1.7),)), grid).thickness == pytest.approx(1.7)
+
+
+def test_short_texts_have_columns_before_rows() -> None:
+    grid = Grid(SHAPE, spacing=(0.5, 1.0, 3.0))
+    labels = np.ones(SHAPE, np.uint8)
+    observations = Observations.from_volume(image_on(grid), {"k": Selection.every(6, 2), "i": Selection.every(8, 4)},
+                                            Segmentation.from_labelmap(labels, grid))
+    assert repr(observations).startswith("Observations(2 slices of 7 x 6 and 3 slices of 8 x 7, ")
+    assert repr(observations).endswith(", 1 segment)")
+    assert repr(observations.stacks[1]) == ("SliceStack(3 slices of 8 x 7 float32, 0.5 x 1 mm, over 12 mm, "
+                                            "1 label layer)")

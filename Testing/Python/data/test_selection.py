@@ -1,6 +1,10 @@
 """Which slices are trusted."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pytest
 
 from TriplaneGaussianReconLib.data.selection import Selection, parse_numbers
@@ -90,3 +94,32 @@ def test_parse_numbers() -> None:
     for text in ("", "x", "3-", "-", "5-2"):
         with pytest.raises(ValueError):
             parse_numbers(text)
+
+
+@pytest.mark.parametrize("slices", ["0,2,6", [6, 0, 2], range(0, 7, 2), np.array([2, 6]), Selection((1, 2), 7),
+                                    [True, False, True, False, False, False, False]])
+def test_slices_are_given_in_many_ways(slices: Any) -> None:
+    expected = {"0,2,6": (0, 2, 6), "[6, 0, 2]": (0, 2, 6), "range(0, 7, 2)": (0, 2, 4, 6), "[2 6]": (2, 6)}
+    selection = Selection.of(7, slices)
+    if isinstance(slices, Selection):
+        assert selection is slices
+    else:
+        assert selection.indices == expected.get(str(slices), (0, 2)) and selection.count == 7
+
+
+@pytest.mark.parametrize("slices", [3, [0.0, 1.0], [True, False], [[0, 1]], ["0", "1"]])
+def test_other_things_are_no_slices(slices: Any) -> None:
+    with pytest.raises(InputError, match="whole numbers from 0 to 6, or as 7 values True or False"):
+        Selection.of(7, slices)
+
+
+def test_no_slices_are_too_few() -> None:
+    with pytest.raises(InputError, match="Select at least two"):
+        Selection.of(7, [])
+
+
+@pytest.mark.parametrize(("indices", "text"), [
+    ((3,), "1 of 40 slices: 3"), (range(40), "40 of 40 slices: 0-39"), ((0, 1, 2, 7), "4 of 40 slices: 0-2,7"),
+    (range(0, 40, 2), "20 of 40 slices: 0,2,4,6,...,38")])
+def test_the_short_text_lists_runs(indices: Sequence[int], text: str) -> None:
+    assert repr(Selection(tuple(indices), 40)) == f"Selection({text})"

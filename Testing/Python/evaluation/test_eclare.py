@@ -35,7 +35,7 @@ from TriplaneGaussianReconLib.errors import (
 from TriplaneGaussianReconLib.evaluation import baselines, eclare
 from TriplaneGaussianReconLib.evaluation.eclare import Eclare
 from TriplaneGaussianReconLib.evaluation.evaluate import evaluate
-from TriplaneGaussianReconLib.io.readers import write_image
+from TriplaneGaussianReconLib.io.writers import write_image
 
 COUNT = 11
 KEEP = Selection.every(COUNT, 3)

@@ -2,29 +2,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from image_file_case import DIRECTIONS, FORMATS, assert_same_place, make_grid, refused, voxels
-from numpy.typing import DTypeLike
-from posix_case import POSIX, SHORTFALLS, room_for
-from repository import ROOT
 
 from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
-from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError
-from TriplaneGaussianReconLib.io import readers as image_files
-from TriplaneGaussianReconLib.io.readers import check_writable, read_image, write_image, write_segmentation
-
-NOBODY = 65534  # the number of a user who owns nothing
+from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.errors import ReconstructionError
+from TriplaneGaussianReconLib.io.readers import read_image
+from TriplaneGaussianReconLib.io.writers import write_image
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -48,15 +37,6 @@ def test_voxel_type_is_kept(tmp_path: Path, extension: str, dtype: str) -> None:
     assert read_image(path).array.dtype == np.dtype(dtype)
 
 
-@pytest.mark.parametrize(("dtype", "stored"), [(bool, "u1"), ("f2", "f4"), (">i2", "i2")])
-def test_voxel_types_that_files_lack_are_widened(tmp_path: Path, dtype: DTypeLike, stored: str) -> None:
-    array = voxels(dtype)
-    write_image(tmp_path / "a.nrrd", Image(array, make_grid()))
-    back = read_image(tmp_path / "a.nrrd").array
-    assert back.dtype == np.dtype(stored)
-    np.testing.assert_array_equal(back, array)
-
-
 def test_rescaled_nifti_is_read_in_real_units(tmp_path: Path) -> None:
     path = tmp_path / "a.nii"
     write_image(path, Image(voxels(), make_grid()))
@@ -71,36 +51,6 @@ def test_single_frame_of_a_4d_file_is_a_volume(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.mha").array, voxels())
 
 
-def test_npz_works_without_simpleitk(tmp_path: Path) -> None:
-    code = """
-import sys
-import tempfile
-sys.modules["SimpleITK"] = None
-import numpy as np
-from TriplaneGaussianReconLib import image_files as files
-from TriplaneGaussianReconLib.errors import ReconstructionError
-from TriplaneGaussianReconLib.geometry import Grid
-from TriplaneGaussianReconLib.images import Image, Segmentation
-labels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
-grid = Grid(labels.shape, (1, 2, 3), (1, 1, 5))
-files.check_writable("a.npz")
-files.write_image("a.npz", Image(labels, grid))
-assert (files.read_image("a.npz").array == labels).all() and files.read_image("a.npz").grid == grid
-files.write_segmentation("s.npz", Segmentation.from_labelmap(labels, grid))
-assert len(files.read_segmentation("s.npz").segments) == 23
-open("a.nrrd", "w").close()
-for use in (files.read_image, files.read_segmentation, files.check_writable):
-    try:
-        use("a.nrrd")
-    except ReconstructionError as error:
-        assert "pip install SimpleITK" in str(error) and ".npz" in str(error), error
-    else:
-        raise AssertionError(use)
-"""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, env=environment, check=True)
-
-
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "a.npz"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_not_finite_voxels_are_not_taken_for_values(tmp_path: Path, name: str, dtype: type) -> None:
@@ -111,9 +61,6 @@ def test_not_finite_voxels_are_not_taken_for_values(tmp_path: Path, name: str, d
     read = read_image(tmp_path / name).array
     assert np.array_equal(np.isfinite(read), np.isfinite(array))
     assert np.array_equal(read[np.isfinite(array)], array[np.isfinite(array)])
-
-
-# Bad images -----------------------------------------------------------------------------------------------------------
 
 
 def test_missing_and_unreadable_files_are_refused(tmp_path: Path) -> None:
@@ -176,117 +123,3 @@ def test_tracked_frames_are_refused(tmp_path: Path) -> None:
     image.SetMetaData("Seq_Frame0000_Timestamp", "1.0")
     sitk.WriteImage(image, tmp_path / "a.mha")
     refused(tmp_path / "a.mha", "tracked")
-
-
-@pytest.mark.parametrize(("change", "words"), [
-    ({"spacing": None}, "lacks spacing"),
-    ({"spacing": np.ones(2)}, "three values"),
-    ({"spacing": np.zeros(3)}, "positive"),
-    ({"array": np.zeros((3, 3))}, "2 dimensions"),
-    ({"array": np.zeros((3, 3, 3), complex)}, "complex"),
-    ({"array": np.array([None] * 8).reshape(2, 2, 2)}, "numpy.savez"),
-])
-def test_bad_npz_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    content: dict[str, Any] = {"array": voxels(), "origin": np.zeros(3), "spacing": np.ones(3), "direction": np.eye(3)}
-    content |= change
-    np.savez(tmp_path / "a.npz", **{key: value for key, value in content.items() if value is not None})
-    refused(tmp_path / "a.npz", words)
-
-
-# Writing whole or not at all ------------------------------------------------------------------------------------------
-
-
-def test_unusable_targets_are_found_early(tmp_path: Path) -> None:
-    for name in ("a", "a.jpg", "a.nhdr"):
-        with pytest.raises(InputError, match=r"\.nii\.gz.*\.npz"):
-            check_writable(tmp_path / name)
-    with pytest.raises(ReconstructionError, match="does not exist"):
-        check_writable(tmp_path / "none" / "a.nrrd")
-    (tmp_path / "b.nrrd").mkdir()
-    with pytest.raises(ReconstructionError, match="is a folder"):
-        check_writable(tmp_path / "b.nrrd")
-    check_writable(tmp_path / "A.NII.GZ")
-    assert os.listdir(tmp_path) == ["b.nrrd"]
-
-
-@contextmanager
-def not_as_root() -> Iterator[None]:
-    """Root may write anywhere; others may not."""
-    user = os.geteuid()
-    os.seteuid(user or NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
-def test_folder_without_permission() -> None:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own are for one user
-        Path(folder).chmod(0o555)
-        with not_as_root(), pytest.raises(ReconstructionError, match="Permission denied"):
-            check_writable(Path(folder) / "a.nrrd")
-
-
-def test_folder_that_refuses_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(ReconstructionError, match="Permission denied") as caught:
-        write_image(tmp_path / "a.nrrd", Image(voxels(), make_grid()))
-    assert str(tmp_path) in str(caught.value)
-
-
-@POSIX
-@pytest.mark.parametrize("extension", [*FORMATS, "seg.nrrd"])
-def test_failed_write_leaves_the_old_file(tmp_path: Path, extension: str) -> None:
-    path, array = tmp_path / f"a.{extension}", np.random.default_rng(0).integers(0, 30000, (2, 8, 40, 40), np.int16)
-    grid = Grid(array.shape[1:])
-
-    def write() -> None:
-        if extension == "seg.nrrd":
-            write_segmentation(path, Segmentation(array, (Segment("a", 1),), grid))
-        else:
-            write_image(path, Image(array[0], grid))
-
-    write()
-    size = path.stat().st_size
-    for shortfall in (*SHORTFALLS, size // 2, size):
-        path.write_text("old")
-        with room_for(size - shortfall), pytest.raises(OutputError, match=f"a.{extension}' was not written"):
-            write()
-        assert path.read_text() == "old" and os.listdir(tmp_path) == [path.name]
-    with room_for(size + 2):  # the header of a .seg.nrrd is made shorter when it is there
-        write()
-    assert path.stat().st_size == size
-
-
-@pytest.mark.parametrize("extension", [name for name in FORMATS if name != "npz"])  # Python tells of every failure
-def test_voxels_that_arrive_changed_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extension: str
-                                                ) -> None:
-    """As where a block in the middle is lost, in a format without checksum, too."""
-    whole, image = sitk.WriteImage, Image(voxels(), make_grid())
-
-    def write(given: sitk.Image, *arguments: object, **named: object) -> None:
-        whole(given + 1, *arguments, **named)
-
-    monkeypatch.setattr(sitk, "WriteImage", write)
-    with pytest.raises(OutputError, match="was not written: only 0 of 240 bytes of voxels arrived"):
-        write_image(tmp_path / f"a.{extension}", image)
-    assert not os.listdir(tmp_path)
-
-
-def test_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.npz"
-    path.write_text("old")
-
-    def interrupt(file: Path, **_: object) -> None:
-        file.write_text("half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(image_files.np, "savez_compressed", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_image(path, Image(voxels(), make_grid()))
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.npz"]

@@ -11,7 +11,8 @@ from image_file_case import FORMATS, assert_same_place, make_grid, voxels
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Segment, Segmentation, aligned_to
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.io.readers import read_segmentation, write_segmentation
+from TriplaneGaussianReconLib.io.readers import read_segmentation
+from TriplaneGaussianReconLib.io.writers import write_segmentation
 
 TAGS = ("Segmentation.Status:inprogress|TerminologyEntry:Segmentation category and type - 3D Slicer General Anatomy "
         "list~SCT^123037004^Anatomical Structure~SCT^10200004^Liver~^^~Anatomic codes - DICOM master list~^^~^^|")

@@ -82,7 +82,7 @@ def test_there_are_about_as_many_gaussians() -> None:
     array = np.random.default_rng(0).integers(0, 1000, (21, 40, 40)).astype(np.int16)  # nothing of it empty
     grid, trusted = Grid(array.shape), {"k": Selection.every(21, 4)}
     result = reconstruct(Observations.from_volume(Image(array, grid), trusted), grid, device="cpu")
-    assert result.report["gaussians"] == pytest.approx(gaussians(grid, trusted), rel=0.25)
+    assert result.report.gaussians == pytest.approx(gaussians(grid, trusted), rel=0.25)
 
 
 def test_expecting_loads_nothing_heavy() -> None:

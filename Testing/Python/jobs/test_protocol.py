@@ -15,12 +15,13 @@ import pytest
 from posix_case import POSIX, SHORTFALLS, room_for
 from repository import ROOT
 
-import TriplaneGaussianReconLib.jobs as jobs
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError, OutputError
+from TriplaneGaussianReconLib.jobs import protocol
 from TriplaneGaussianReconLib.jobs.protocol import MODEL, Job, Outcome, line, parse, read_preview, write_preview
+from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, Scope, SelfCheck, StackResidual
 
 SHAPE = (5, 4, 3)
 DTYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
@@ -48,12 +49,17 @@ def job(grid: Grid, segmentation: Segmentation) -> Job:
                "balanced", "cuda:1", 7, True)
 
 
+def report() -> Report:
+    provenance = Provenance("0.1.0", "fast", 7, "cpu", 3, SelfCheck(1.14, "Too few."))
+    return Report(provenance, "CPU.", 1, 100, 2, {"pchip": 1.0}, (StackResidual(0.5, 2.0, 40.0),), {"training": 1.5},
+                  {}, ("größer",), Scope("k", {"k": (0, 2, 4)}, SHAPE, (0.7, 0.9, 142.0), ()))
+
+
 @pytest.fixture
 def outcome(job: Job, tmp_path: Path) -> Outcome:
     (tmp_path / MODEL).write_bytes(b"a model")
     confidence = Image(np.linspace(0, 1, 60, dtype=np.float32).reshape(SHAPE), job.volume.grid)
-    return Outcome(job.volume, confidence, job.segmentation, {"psnr": 31.25, "notes": ["größer"], "lost": None},
-                   tmp_path / MODEL)
+    return Outcome(job.volume, confidence, job.segmentation, report(), tmp_path / MODEL)
 
 
 def assert_same(one: Segmentation | Image | None, other: Segmentation | Image | None) -> None:
@@ -106,8 +112,23 @@ def test_arrays_of_an_outcome_stay_on_the_disk(outcome: Outcome, tmp_path: Path)
 
 
 def test_numbers_that_json_does_not_know_become_null(outcome: Outcome, tmp_path: Path) -> None:
-    replace(outcome, report={"loss": float("nan")}).write(tmp_path)
-    assert Outcome.read(tmp_path).report == {"loss": None}
+    replace(outcome, report=replace(report(), losses={"training": float("nan")})).write(tmp_path)
+    assert json.loads((tmp_path / "outcome.json").read_text())["report"]["loss"] == {"training": None}
+    assert np.isnan(Outcome.read(tmp_path).report.losses["training"])
+
+
+def test_an_outcome_of_the_former_version_is_read(outcome: Outcome, tmp_path: Path) -> None:
+    former = json.loads((ROOT / "Testing" / "Python" / "pipeline" / "former_reports.json").read_text())["of the worker"]
+    outcome.write(tmp_path)
+    _changed("outcome.json", "report", to=former)(tmp_path)
+    read = Outcome.read(tmp_path)
+    assert read.report.provenance.preset == "paper" and read.scope.segments_left_out == ("unseen",)
+
+
+def test_an_outcome_tells_which_slices_were_used(outcome: Outcome) -> None:
+    assert outcome.scope.selected == {"k": (0, 2, 4)}
+    with pytest.raises(InputError, match="does not tell which slices"):
+        _ = replace(outcome, report=replace(outcome.report, scope=None)).scope
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -229,7 +250,8 @@ def test_damaged_jobs_are_refused(job: Job, tmp_path: Path, damage: Callable[[Pa
 
 @pytest.mark.parametrize("damage", [
     _without("outcome_volume.npy"), _cut("outcome_confidence.npy"), _without(MODEL),
-    _changed("outcome.json", "report", to=3), _changed("outcome.json", "segmentation", "segments", to=[{}])])
+    _changed("outcome.json", "report", to=3), _changed("outcome.json", "report", "seed", to="x"),
+    _changed("outcome.json", "segmentation", "segments", to=[{}])])
 def test_damaged_outcomes_are_refused(outcome: Outcome, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     outcome.write(tmp_path)
     damage(tmp_path)
@@ -238,7 +260,7 @@ def test_damaged_outcomes_are_refused(outcome: Outcome, tmp_path: Path, damage: 
 
 
 def test_other_versions_are_refused(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "FORMAT", 2)
+    monkeypatch.setattr(protocol, "FORMAT", 2)
     job.write(tmp_path)
     monkeypatch.undo()
     with pytest.raises(InputError, match="has the format 2; this program knows format 1. Use the same version"):
@@ -264,8 +286,10 @@ def test_previews_are_replaced_and_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("message", [
     {"event": "started", "device": "cpu", "note": "CPU, weil größer"}, {"event": "finished"}, {"event": "cancelled"},
-    {"event": "progress", "stage": "learning", "step": 1, "steps": 9, "done": 0.25, "seconds_left": None},
-    {"event": "progress", "stage": "learning", "step": 1, "steps": 9, "done": 1, "seconds_left": 3.5},
+    {"event": "progress", "stage": "learning", "number": 2, "count": 8, "step": 1, "steps": 9, "done": 0.25,
+     "seconds_left": None},
+    {"event": "progress", "stage": "learning", "number": 2, "count": 8, "step": 1, "steps": 9, "done": 1,
+     "seconds_left": 3.5},
     {"event": "preview", "file": "preview.npy", "axis": "k", "index": 3},
     {"event": "failed", "kind": "memory", "message": "Keiner\n", "details": ""}])
 def test_messages_survive_as_one_line_of_ascii(message: dict[str, Any]) -> None:

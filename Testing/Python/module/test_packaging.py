@@ -72,7 +72,8 @@ def test_exactly_the_files_of_module_and_library_are_installed(installed: Path) 
 def test_what_is_easily_forgotten_is_there(installed: Path) -> None:
     for file in ("TriplaneGaussianRecon.py", "Resources/UI/TriplaneGaussianRecon.ui", "Resources/requirements.txt",
                  "Resources/Icons/TriplaneGaussianRecon.png", "TriplaneGaussianReconModule/__init__.py",
-                 "TriplaneGaussianReconLib/cuda/kernels.cu", "TriplaneGaussianReconLib/jobs/worker.py"):
+                 "TriplaneGaussianReconLib/cuda/common.cuh", "TriplaneGaussianReconLib/rasterizer/cuda_sums.cu",
+                 "TriplaneGaussianReconLib/jobs/worker.py"):
         assert (installed / file).is_file(), file
 
 
@@ -80,14 +81,24 @@ def test_the_installed_library_is_complete(installed: Path) -> None:
     code = ("import sys; sys.path[:0] = [sys.argv[1]]\n"
             "from pathlib import Path\n"
             "import TriplaneGaussianReconLib.pipeline.reconstruction\n"
-            "from TriplaneGaussianReconLib.cuda import compiler\n"
-            "assert compiler.SOURCE.read_bytes()\n"
+            "import torch\n"
+            "from TriplaneGaussianReconLib.gaussians.triplane_cuda import TRIPLANE\n"
+            "from TriplaneGaussianReconLib.rasterizer.cuda import ALPHA, SUMS\n"
+            "assert all(source.text(torch.float32) for source in (SUMS, ALPHA, TRIPLANE))\n"
             "ours = [m.__file__ for n, m in sys.modules.items() if n.startswith('TriplaneGaussianRecon')]\n"
             "assert all(Path(sys.argv[1]) in Path(file).parents for file in ours), ours\n"
             "print(len(ours))")
     done = subprocess.run([sys.executable, "-I", "-c", code, installed], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20
+
+
+def test_a_wheel_carries_all_files_of_the_library() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r"^\[tool\.setuptools\.package-data\]\n\w+ = \[(.*)\]$", project, re.MULTILINE)
+    assert found
+    carried = {path for pattern in ast.literal_eval(f"({found[1]},)") for path in LIBRARY.glob(pattern)}
+    assert carried == {LIBRARY / file for file in files(LIBRARY) if not file.endswith(".py")}
 
 
 def test_every_test_for_the_application_is_run_there(build: Path) -> None:
@@ -119,7 +130,7 @@ def texts() -> Iterator[Path]:
     """The text files that belong to the extension or point to its repository."""
     yield from (ROOT / name for name in ("CMakeLists.txt", "TriplaneGaussianRecon.json", "README.md"))
     for folder in (MODULE, LIBRARY, ROOT / "docs"):
-        yield from (path for path in folder.rglob("*") if path.suffix in {".py", ".ui", ".txt", ".cu", ".md"})
+        yield from (path for path in folder.rglob("*") if path.suffix in {".py", ".ui", ".txt", ".cu", ".cuh", ".md"})
 
 
 def test_everything_points_to_the_same_repository() -> None:
@@ -134,7 +145,7 @@ def test_line_ends_are_lf() -> None:
 
 def test_requirements_name_all_packages_that_a_reconstruction_imports() -> None:
     """But for what Slicer brings, the extension PyTorch installs, and what only the command line uses."""
-    others = {"command_line", "evaluation", "readers", "dicom", "nifti"}
+    others = {"api", "command_line", "conversions", "evaluation", "readers", "dicom", "nifti"}
     required = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8")
     allowed = {*re.findall(r"^[\w-]+", required, re.MULTILINE), "torch", "numpy", "cuda",
                "cv2",  # of opencv-python-headless

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import BackendUnavailableError, Cancelled, InputError
 from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Progress, Reconstruction, reconstruct
+from TriplaneGaussianReconLib.pipeline.report import Provenance, Report
 from TriplaneGaussianReconLib.rendering.rendering import draw_grid, expected_error_on_grid
 
 SHAPE = (13, 28, 30)
@@ -88,18 +89,6 @@ def base(case: Case) -> Reconstruction:
     return case.reconstructed("fast")
 
 
-def flattened(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """All leaves of nested dictionaries and lists."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from flattened(inner, f"{path}.{key}")
-    elif isinstance(value, list | tuple):
-        for number, inner in enumerate(value):
-            yield from flattened(inner, f"{path}[{number}]")
-    else:
-        yield path, value
-
-
 def assert_same_bits(ours: Reconstruction, other: Reconstruction) -> None:
     """Everything that a reconstruction returns, timings excepted."""
     for a, b in ((ours.volume, other.volume), (ours.confidence, other.confidence)):
@@ -117,8 +106,7 @@ def assert_same_bits(ours: Reconstruction, other: Reconstruction) -> None:
     for name in ("middle", "offsets", "origin", "step", "at_trusted"):
         assert np.array_equal(getattr(ours.model.expected_error, name), getattr(other.model.expected_error, name)), name
     assert ours.model.provenance == other.model.provenance
-    reports = [{k: v for k, v in r.report.items() if k != "seconds"} for r in (ours, other)]
-    assert dict(flattened(reports[0])) == dict(flattened(reports[1]))
+    assert replace(ours.report, seconds={}) == replace(other.report, seconds={})
 
 
 THREE_AXES: dict[Axis, Selection] = {"k": Selection.every(13, 4), "j": Selection.every(28, 9),
@@ -193,7 +181,7 @@ def test_a_large_offset_costs_no_grey_levels(case: Case, truth: np.ndarray, dtyp
 def test_another_seed_gives_other_bits(case: Case) -> None:
     results = [case.reconstructed(BLIND, labels=False, seed=seed) for seed in (1, 2)]
     assert not torch.equal(results[0].model.parameters.tilts, results[1].model.parameters.tilts)
-    assert results[0].report["seed"] == 1
+    assert results[0].report.provenance.seed == 1
 
 
 def psnr(image: np.ndarray, expected: np.ndarray) -> float:
@@ -289,18 +277,20 @@ LEFT_OUT = {"fast": {"fusion"}, "paper": {"learning", "fusion", "labels"}}
 @pytest.mark.parametrize("preset", ["fast", "paper"])
 def test_progress(case: Case, preset: str) -> None:
     told = followed(case, CHEAP[preset])
-    names, left_out = [p.stage for p in told], LEFT_OUT[preset]
-    assert sorted(set(names), key=names.index) == [stage for stage in STAGES if stage not in left_out]
-    assert names == sorted(names, key=list(STAGES).index)  # never back to an earlier stage
-    assert told[-1].done == pytest.approx(1.0)
-    for name in set(STAGES) - left_out:
-        fractions = [p.fraction for p in told if p.stage == name]
-        assert fractions[0] == 0.0 and fractions[-1] == 1.0
-        assert fractions == sorted(fractions)
-    training = [p for p in told if p.stage == "training" and p.loss is not None and np.isfinite(p.loss)]
+    expected = [stage for stage in STAGES if stage not in LEFT_OUT[preset]]
+    names, done = [p.stage for p in told], [p.done for p in told]
+    assert sorted(set(names), key=names.index) == expected
+    assert names == sorted(names, key=expected.index)  # never back to an earlier stage
+    assert done == sorted(done) and done[0] == 0.0 and done[-1] == pytest.approx(1.0)
+    assert all(p.number == expected.index(p.stage) + 1 and p.count == len(expected) for p in told)
+    training = [p for p in told if p.stage == "training" and p.loss is not None]
     steps = CHEAP[preset].training.steps
     assert [p.step for p in training] == list(range(1, steps)) and all(p.steps == steps for p in training)
-    assert sum(STAGES.values()) == pytest.approx(1.0)
+
+
+def test_a_loss_that_is_not_finite_is_not_told(case: Case) -> None:
+    """Before the first step there is none."""
+    assert all(p.loss is None or np.isfinite(p.loss) for p in followed(case, PAPER))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -326,7 +316,7 @@ def test_stop_before_anything_happens(case: Case) -> None:
 def test_uneven_slices(case: Case) -> None:
     uneven = replace(case, trusted={"k": Selection((0, 1, 5, 7, 12), 13)})
     result = uneven.reconstructed()
-    assert result.report["trusted_slices"] == 5
+    assert result.report.provenance.trusted_slices == 5
     trusted = [0, 1, 5, 7, 12]
     assert psnr(result.volume.array[trusted], case.array[trusted]) > 38
     assert np.isfinite(result.volume.array).all() and np.isfinite(result.confidence.array).all()
@@ -347,7 +337,7 @@ def test_trusted_slices_inside_the_volume(case: Case) -> None:
 def test_two_trusted_slices(case: Case, preset: str) -> None:
     result = replace(case, trusted={"k": Selection((4, 8), 13)}).reconstructed(CHEAP[preset])
     assert np.isfinite(result.volume.array).all()
-    assert "Too few" in result.report["self_check"]["note"]
+    assert "Too few" in result.report.self_check.note
     if preset != "blind":
         assert psnr(result.volume.array[[4, 8]], case.array[[4, 8]]) > {"fast": 40, "paper": 15}[preset]
 
@@ -444,7 +434,7 @@ def test_crossing_slices_are_used(case: Case) -> None:
                                       "i": Selection.every(30, 9)}
     three, k_only = replace(case, trusted=trusted), replace(case, trusted={"k": trusted["k"]})
     plain, result = k_only.reconstructed(labels=False), three.reconstructed(labels=False)
-    assert len(result.report["residual_on_trusted_slices"]) == 3
+    assert len(result.report.residuals) == 3
     crossed = three.seen & ~k_only.seen
     assert wrong(result, case, crossed) < 0.4 * wrong(plain, case, crossed)
     assert wrong(result, case, ~three.seen) < 0.8 * wrong(plain, case, ~three.seen)
@@ -459,23 +449,26 @@ def test_a_few_crossing_slices_do_no_harm(case: Case) -> None:
 
 
 def test_the_report(case: Case, base: Reconstruction) -> None:
-    report = base.report
-    json.dumps(report, allow_nan=False)
-    json.dumps(dict(base.model.provenance), allow_nan=False)
-    assert report["preset"] == "fast" and report["device"] == "cpu" and report["labels"] == 3
-    assert report["trusted_slices"] == 5 and report["gaussians"] == len(base.model.parameters)
-    assert list(report["seconds"]) == list(STAGES) and min(report["seconds"].values()) >= 0
-    assert sum(report["weights"].values()) == pytest.approx(1, abs=1e-3)
-    residual, = report["residual_on_trusted_slices"]
+    report, told = base.report, base.report.provenance
+    assert told.preset == "fast" and told.device == "cpu" and report.labels == 3
+    assert told.trusted_slices == 5 and report.gaussians == len(base.model.parameters)
+    assert list(report.seconds) == list(STAGES) and min(report.seconds.values()) >= 0
+    assert sum(report.weights.values()) == pytest.approx(1, abs=1e-3)
+    residual, = report.residuals
     difference = np.abs(base.volume.array[::3] - case.array[::3])
-    assert residual["mean_absolute"] == pytest.approx(float(difference.mean()), rel=1e-3)
-    assert residual["largest"] == pytest.approx(float(difference.max()), rel=1e-3)
-    assert residual["psnr"] > 45 and residual["label_agreement"] > 0.99
-    check = report["self_check"]
-    assert check["slices"] == 3 and list(check["per_slice"]) == ["1", "2", "3"]
-    assert check["psnr_at_twice_the_gap"] == pytest.approx(np.mean(list(check["per_slice"].values())), abs=0.02)
-    assert 10 < check["psnr_at_twice_the_gap"] < 60
-    assert set(base.model.provenance) <= set(report) and base.model.provenance["preset"] == "fast"
+    assert residual.mean_absolute == pytest.approx(float(difference.mean()), rel=1e-3)
+    assert residual.largest == pytest.approx(float(difference.max()), rel=1e-3)
+    assert residual.psnr > 45 and residual.label_agreement is not None and residual.label_agreement > 0.99
+    check = report.self_check
+    assert check.slices == 3 and list(check.per_slice) == [1, 2, 3]
+    assert check.psnr == pytest.approx(np.mean(list(check.per_slice.values())), abs=0.02)
+    assert check.psnr is not None and 10 < check.psnr < 60
+
+
+def test_the_report_and_the_provenance_of_the_model_survive_json(base: Reconstruction) -> None:
+    told = json.dumps(base.report.to_json(), allow_nan=False)
+    assert Report.from_json(json.loads(told)) == base.report
+    assert Provenance.from_json(json.loads(json.dumps(dict(base.model.provenance)))) == base.report.provenance
 
 
 def test_a_blind_grid_fits_what_it_sees(case: Case) -> None:
@@ -483,14 +476,13 @@ def test_a_blind_grid_fits_what_it_sees(case: Case) -> None:
 
     rates = {name: 5 * rate for name, rate in PAPER.training.learning_rates.items()}
 
-    def told(steps: int) -> dict[str, Any]:
+    def told(steps: int) -> Report:
         preset = replace(BLIND, grid_size=14, training=replace(PAPER.training, steps=steps, learning_rates=rates))
         return case.reconstructed(preset).report
 
     few, more = told(2), told(25)
-    a, b = (r["residual_on_trusted_slices"][0] for r in (few, more))
-    assert b["psnr"] > a["psnr"] + 2
-    assert more["loss"]["training"] < 0.8 * few["loss"]["training"]
+    assert more.residuals[0].psnr > few.residuals[0].psnr + 2
+    assert more.losses["training"] < 0.8 * few.losses["training"]
 
 
 @pytest.mark.parametrize("fusion", ["concatenate", "weighted_sum"])

@@ -1,8 +1,7 @@
 """The stand-in that runs CUDA kernels on the CPU: what a GPU would give, and what it reports."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -162,19 +161,13 @@ KERNEL wait_forever(int* out) { while (*(volatile int*)out == 0); }
 KERNEL say(i64 number) { printf("number %lld\n", number); }
 """
 
-Make = Callable[..., HostKernels]
-
-
 @pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    source = tmp_path_factory.mktemp("kernels") / "kernels.cu"
-    source.write_text(SOURCE, encoding="utf-8")
-    return lambda **options: HostKernels(source, **options)
-
-
-@pytest.fixture(scope="module")
-def kernels(make: Make) -> HostKernels:
+def kernels() -> HostKernels:
     return make()
+
+
+def make(**options: Any) -> HostKernels:
+    return HostKernels(SOURCE, **options)
 
 
 def integers(*shape: int) -> Tensor:
@@ -182,7 +175,7 @@ def integers(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_every_thread_of_every_block_runs_once(make: Make, order: Order) -> None:
+def test_every_thread_of_every_block_runs_once(order: Order) -> None:
     numbers = integers(24 * 30)
     make(order=order).launch("number_threads", (2, 3, 4), (5, 2, 3), numbers)
     assert torch.equal(numbers, torch.arange(24 * 30, dtype=torch.int32))
@@ -202,7 +195,7 @@ def test_an_empty_tensor_has_no_address(kernels: HostKernels) -> None:
 
 @pytest.mark.parametrize("sanitize", [False, True])
 @pytest.mark.parametrize("order", ORDERS)
-def test_threads_of_a_block_share_memory_and_meet(make: Make, order: Order, sanitize: bool) -> None:
+def test_threads_of_a_block_share_memory_and_meet(order: Order, sanitize: bool) -> None:
     numbers, sums = torch.arange(640.0), torch.zeros(10)
     make(order=order, sanitize=sanitize).launch("sum_blocks", 10, 64, numbers, sums)
     assert torch.equal(sums, numbers.view(10, 64).sum(1))
@@ -228,7 +221,7 @@ def test_what_an_absent_lane_would_give_is_nan(kernels: HostKernels) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_lanes_vote_among_those_of_their_mask(make: Make, order: Order) -> None:
+def test_lanes_vote_among_those_of_their_mask(order: Order) -> None:
     out = integers(3, 32)
     make(order=order).launch("vote_apart", 1, 32, out)
     odd = sum(1 << n for n in range(1, 24, 2) if n % 3 == 0)
@@ -239,21 +232,21 @@ def test_lanes_vote_among_those_of_their_mask(make: Make, order: Order) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_the_active_lanes_are_those_that_came_the_same_way(make: Make, order: Order) -> None:
+def test_the_active_lanes_are_those_that_came_the_same_way(order: Order) -> None:
     out = integers(32)
     make(order=order).launch("see_active", 1, 32, out)
     assert out[1::4].tolist() == [0x22222222] * 8
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_block_votes_without_threads_that_have_finished(make: Make, order: Order) -> None:
+def test_a_block_votes_without_threads_that_have_finished(order: Order) -> None:
     out = integers(3, 64)
     make(order=order).launch("vote_in_block", 1, 64, out)
     assert out[:, :40].unique(dim=1).tolist() == [[20], [2], [2]]
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_atomic_sums_lose_nothing(make: Make, order: Order) -> None:
+def test_atomic_sums_lose_nothing(order: Order) -> None:
     bins = torch.arange(400, dtype=torch.int32) % 7
     histogram, tickets = integers(7), torch.zeros(401, dtype=torch.int64)
     total, precise_total = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
@@ -264,7 +257,7 @@ def test_atomic_sums_lose_nothing(make: Make, order: Order) -> None:
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_other_atomic_operations(make: Make, order: Order) -> None:
+def test_other_atomic_operations(order: Order) -> None:
     numbers, out = 10 + WARP.int(), torch.tensor([0, 1000, 0, 99, 0], dtype=torch.int32)
     make(order=order).launch("change_atomically", 1, 32, numbers, out)
     assert out[:3].tolist() == [41, 10, -1]
@@ -285,7 +278,7 @@ def test_shared_memory_is_undefined_at_the_start_of_every_block(kernels: HostKer
     assert out[32:].tolist() == [0.0, 0.0]
 
 
-def test_a_race_shows_in_another_order(make: Make) -> None:
+def test_a_race_shows_in_another_order() -> None:
     results = []
     for order in ("forward", "reverse"):
         out = integers(64)
@@ -295,20 +288,20 @@ def test_a_race_shows_in_another_order(make: Make) -> None:
 
 
 @pytest.mark.parametrize("sanitize", [False, True])
-def test_threads_that_wait_at_different_barriers_are_reported(make: Make, sanitize: bool) -> None:
+def test_threads_that_wait_at_different_barriers_are_reported(sanitize: bool) -> None:
     with pytest.raises(KernelError, match=r"kernel divergent_barrier, block \(0, 0, 0\): deadlock: 40 threads.* "
-                                          r"wait at __syncthreads in line \d+ .*; 24 threads, the first of them 40"):
+                                          r"wait at __syncthreads, kernels.cu:\d+ .*; 24 threads, the first .* 40"):
         make(sanitize=sanitize).launch("divergent_barrier", 3, 64, integers(1))
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_lane_that_is_waited_for_but_elsewhere_is_reported(make: Make, order: Order) -> None:
+def test_a_lane_that_is_waited_for_but_elsewhere_is_reported(order: Order) -> None:
     with pytest.raises(KernelError, match="31 threads, the first of them 1, wait at a shuffle"):
         make(order=order).launch("absent_lane", 1, 32, integers(1))
 
 
 def test_a_lane_that_is_not_in_its_own_mask_is_reported(kernels: HostKernels) -> None:
-    with pytest.raises(KernelError, match=r"thread \(1, 0, 0\): line \d+: lane 1 is not in its own mask 00000001"):
+    with pytest.raises(KernelError, match=r"thread \(1, 0, 0\): kernels.cu:\d+: lane 1 is not in its own mask 0+1"):
         kernels.launch("not_in_own_mask", 1, 32, integers(32))
 
 
@@ -326,18 +319,18 @@ def test_a_crash_is_reported_and_the_next_launch_works(kernels: HostKernels) -> 
     ("write_shared_at", 8, "index 8 out of bounds"),
     ("read_unaligned", 1, "misaligned address"),
 ])
-def test_the_sanitizer_reports_what_is_out_of_bounds(make: Make, name: str, at: int, report: str) -> None:
+def test_the_sanitizer_reports_what_is_out_of_bounds(name: str, at: int, report: str) -> None:
     with pytest.raises(KernelError, match=rf"(?s)kernels.cu:\d+.*{report}|{report}.*kernels.cu:\d+"):
         make(sanitize=True).launch(name, 1, 1, torch.zeros(8), at)
 
 
-def test_the_sanitizer_lets_pass_what_is_right(make: Make) -> None:
+def test_the_sanitizer_lets_pass_what_is_right() -> None:
     out = torch.zeros(8)
     make(sanitize=True).launch("write_at", 1, 1, out, 7)
     assert out.tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
 
 
-def test_a_thread_that_loops_forever_is_given_up(make: Make) -> None:
+def test_a_thread_that_loops_forever_is_given_up() -> None:
     with pytest.raises(KernelError, match="not done in time"):
         make(patience=1).launch("wait_forever", 1, 1, integers(1))
 
@@ -371,16 +364,19 @@ def test_what_a_kernel_prints_is_passed_on(kernels: HostKernels, capsys: pytest.
     assert capsys.readouterr().err == "number 5\nnumber 5\n"
 
 
-def test_source_that_does_not_compile_is_reported(tmp_path: Path) -> None:
-    source = tmp_path / "wrong.cu"
-    source.write_text('extern "C" __global__ void wrong(int number) {}', encoding="utf-8")
-    with pytest.raises(KernelError, match="(?s)wrong.cu does not compile.*pointers, long long or double"):
-        HostKernels(source)
+def test_source_that_does_not_compile_is_reported() -> None:
+    with pytest.raises(KernelError, match="(?s)does not compile.*pointers, long long or double"):
+        HostKernels('extern "C" __global__ void wrong(int number) {}')
 
 
-def test_macros_are_defined(tmp_path: Path) -> None:
-    source = tmp_path / "defined.cu"
-    source.write_text('extern "C" __global__ void NAME(REAL* out) { out[0] = sizeof(REAL); }', encoding="utf-8")
-    out = torch.zeros(1, dtype=torch.float64)
-    HostKernels(source, (("NAME", "measure"), ("REAL", "double"))).launch("measure", 1, 1, out)
-    assert out.item() == 8.0
+def test_threads_at_the_same_line_of_two_files_do_not_meet() -> None:
+    """A text of several files has `#line` directives."""
+    text = """
+#line 1 "first.cuh"
+__device__ void first() { __syncthreads(); }
+#line 1 "second.cu"
+__device__ void second() { __syncthreads(); }
+extern "C" __global__ void part(int* out) { if (threadIdx.x < 40) first(); else second(); }
+"""
+    with pytest.raises(KernelError, match=r"40 threads, .* first.cuh:1 .*; 24 threads, .* second.cu:1 "):
+        HostKernels(text).launch("part", 1, 64, integers(1))

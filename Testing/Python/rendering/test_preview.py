@@ -72,7 +72,7 @@ def test_an_output_with_other_pixels_is_shown_once_drawn(volume: np.ndarray) -> 
 
 def test_work_in_slabs_shows_the_slice_once(volume: np.ndarray) -> None:
     result, shown = previewed(volume, "k", memory=Memory(budget=1))
-    assert result.report["slabs"] > 1 and [preview.is_final for preview in shown] == [False, True]
+    assert result.report.slabs > 1 and [preview.is_final for preview in shown] == [False, True]
 
 
 def test_without_memory_for_it_nothing_is_shown(volume: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

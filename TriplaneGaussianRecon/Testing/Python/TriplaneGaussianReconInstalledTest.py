@@ -17,7 +17,8 @@ class TriplaneGaussianReconInstalledTest(unittest.TestCase):
     def test_everything_is_beside_the_module(self) -> None:
         for file in ("Resources/Icons/TriplaneGaussianRecon.png", "Resources/UI/TriplaneGaussianRecon.ui",
                      "Resources/requirements.txt", "TriplaneGaussianReconModule/__init__.py",
-                     "TriplaneGaussianReconLib/__init__.py", "TriplaneGaussianReconLib/cuda/kernels.cu"):
+                     "TriplaneGaussianReconLib/__init__.py", "TriplaneGaussianReconLib/cuda/common.cuh",
+                     "TriplaneGaussianReconLib/rasterizer/cuda_sums.cu"):
             self.assertTrue((self.folder / file).is_file(), file)
         self.assertFalse(slicer.util.getModule(NAME).icon.isNull())
 

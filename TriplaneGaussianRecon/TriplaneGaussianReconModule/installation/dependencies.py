@@ -5,7 +5,6 @@ what is to be replaced is not in use.
 """
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
 import re
@@ -16,6 +15,8 @@ from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
+
+from TriplaneGaussianReconLib.runtime.nvidia_driver import load_nvidia_driver
 
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements.txt"
 
@@ -108,11 +109,7 @@ def deviceNotice() -> str:
 
 def hasNvidiaDriver() -> bool:
     """Return whether NVIDIA's driver is installed, which means that there is such a GPU."""
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
+    return load_nvidia_driver() is not None
 
 
 def torchCuda() -> str | None:

@@ -1,4 +1,4 @@
-"""Where to compute: what this computer has, by name and memory."""
+"""The choice of a device: what this computer has, by name and memory."""
 from __future__ import annotations
 
 import html
@@ -13,14 +13,19 @@ from ..run.process import DeviceList
 
 
 class DeviceChoice:
-    """A combo box of devices and a line about the one that is chosen.
-
-    onChanged: called with the name of the device that the user chooses: auto, cpu, cuda:0 and so on.
-    """
+    """A combo box of devices, and a line about the one that is chosen."""
 
     def __init__(self, box: qt.QComboBox, note: qt.QLabel, onChanged: Callable[[str], None], python: str | None = None,
                  environment: Mapping[str, str] | None = None) -> None:
-        """python, environment: see `process.DeviceList`."""
+        """Take over the widgets.
+
+        Args:
+            box: Shows the devices.
+            note: Shows a line about the one that is chosen.
+            onChanged: Called with the device that the user chooses: auto, cpu, cuda:0 and so on.
+            python: See `process.DeviceList`.
+            environment: See `process.DeviceList`.
+        """
         self._box, self._note, self._onChanged = box, note, onChanged
         self._devices: list[dict[str, Any]] | None = None
         self._chosen = "auto"
@@ -30,12 +35,12 @@ class DeviceChoice:
 
     @property
     def device(self) -> dict[str, Any] | None:
-        """What is going to be used, with `device`, `name`, `memory_bytes` and `note`; None while that is not known."""
+        """The device to be used, with `device`, `name`, `memory_bytes` and `note`; None while that is not known."""
         devices = self._devices or []
         return next((each for each in devices if self._chosen in ("auto", each["device"])), None)
 
     def look(self) -> None:
-        """Find out what there is, in the background; nothing happens if it is known already."""
+        """List the devices in the background, unless they are known already."""
         if not self._devices:
             self._list.start()
 
@@ -68,7 +73,7 @@ class DeviceChoice:
         self._note.setText(self._text())
 
     def _text(self) -> str:
-        """What will be computed on; plainly red where that is the CPU."""
+        """The device to be used; in red where that is the CPU."""
         if self._devices is None:
             return _("Looking for graphics cards...")
         if self.device is None and self._devices:

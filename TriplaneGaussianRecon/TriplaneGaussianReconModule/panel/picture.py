@@ -13,8 +13,11 @@ _LARGEST = 256  # pixels of the longer side of a picture on the panel
 def pixmap(image: np.ndarray, grid: Grid, axis: Axis, window: tuple[float, float]) -> qt.QPixmap:
     """Return a slice as a picture.
 
-    image: [row, column], rows and columns in the order of [k, j, i].  grid: of the volume in world space, LPS.
-    window: what is shown as black and as white.
+    Args:
+        image: [row, column], rows and columns in the order of [k, j, i].
+        grid: Of the volume in world space, LPS.
+        axis: Across which the slice lies.
+        window: Values shown as black and as white.
     """
     upright, (height, width) = _upright(image, grid, axis)
     black, white = window
@@ -28,7 +31,7 @@ def pixmap(image: np.ndarray, grid: Grid, axis: Axis, window: tuple[float, float
 
 
 def windowOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float]:
-    """What a volume shows as black and as white."""
+    """The values that a volume shows as black and as white."""
     display = volumeNode.GetScalarVolumeDisplayNode()
     if display is None:
         black, white = volumeNode.GetImageData().GetScalarRange()
@@ -37,9 +40,9 @@ def windowOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float]:
 
 
 def _upright(image: np.ndarray, grid: Grid, axis: Axis) -> tuple[np.ndarray, tuple[float, float]]:
-    """Turn a slice as it is looked at: left on the right, or posterior on the right; anterior or superior at the top.
+    """Turn a slice the way it is looked at; returns it with its height and width in mm.
 
-    Returns it with its height and width in mm.
+    The patient's left, or posterior, is on the right; anterior or superior is at the top.
     """
     column, row = (n for n in range(3) if n != AXES.index(axis))
     direction = np.array(grid.direction)

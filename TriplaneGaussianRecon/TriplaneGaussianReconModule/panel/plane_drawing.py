@@ -1,4 +1,4 @@
-"""Any plane of a model as a volume of one slice, drawn by the library's command line in a process of its own."""
+"""Draws any plane of a model as a volume of one slice, by the library's command line in a process of its own."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -18,14 +18,17 @@ _TO_LPS = np.array([-1.0, -1.0, 1.0])
 
 
 class PlaneDrawing:
-    """Draws planes, one at a time.
-
-    onEnd: called with the volume node that was added, or None, and what went wrong, or "".
-    """
+    """Draws planes, one at a time."""
 
     def __init__(self, onEnd: Callable[[slicer.vtkMRMLScalarVolumeNode | None, str], None], python: str | None = None,
                  environment: Mapping[str, str] | None = None) -> None:
-        """python, environment: see `python_process.PythonProcess`."""
+        """Prepare to draw.
+
+        Args:
+            onEnd: Called with the volume node that was added, or None, and with what went wrong, or "".
+            python: See `python_process.PythonProcess`.
+            environment: See `python_process.PythonProcess`.
+        """
         self._onEnd = onEnd
         self._process = PythonProcess(lambda line: None, self._end, python, environment)
         self._folder: TemporaryDirectory[str]  # from `start` on
@@ -37,9 +40,12 @@ class PlaneDrawing:
         return self._process.isRunning
 
     def start(self, model: Path, like: slicer.vtkMRMLScalarVolumeNode, view: slicer.vtkMRMLSliceNode) -> None:
-        """Draw the plane that a slice view shows, to be shown there; returns at once.
+        """Draw the plane that a slice view shows, and show it there; returns at once.
 
-        like: the volume that the model belongs to.
+        Args:
+            model: File of the model.
+            like: The volume that the model belongs to.
+            view: The slice view.
         """
         self._folder = TemporaryDirectory(prefix="TriplaneGaussianRecon-", dir=slicer.app.temporaryPath)
         point, normal = _planeIn(like, view)
@@ -48,7 +54,7 @@ class PlaneDrawing:
                              f"--point={_numbers(point)}", f"--normal={_numbers(normal)}"])
 
     def close(self) -> None:
-        """Stop; nothing is left of it."""
+        """Stop by force; `onEnd` is not called."""
         self._onEnd = lambda node, problem: None
         self._process.kill()
 

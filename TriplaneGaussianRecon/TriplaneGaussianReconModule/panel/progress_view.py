@@ -1,4 +1,4 @@
-"""How far a reconstruction is: a bar, what is being done, the time left, and the middle slice."""
+"""Progress of a reconstruction: a bar, the stage, the time left, and the middle slice."""
 from __future__ import annotations
 
 import html
@@ -17,7 +17,7 @@ from .slice_views import worldGrid
 
 
 class ProgressView:
-    """The part of the panel that is there while a reconstruction is going on."""
+    """The part of the panel that is shown while a reconstruction is going on."""
 
     def __init__(self, view: qt.QWidget, bar: qt.QProgressBar, text: qt.QLabel, preview: qt.QLabel) -> None:
         self._view, self._bar, self._text, self._preview = view, bar, text, preview
@@ -36,13 +36,14 @@ class ProgressView:
         self._view.setVisible(True)
 
     def onProgress(self, message: Message) -> None:
-        """Show a message of the worker; see `jobs`."""
+        """Show a message of the worker; see `jobs.protocol`."""
         if message["event"] == "started":
-            # That it is the CPU, and why, is said in red where the device is chosen.
+            # The choice of the device says in red that it is the CPU, and why.
             self._device = "" if message["device"] == "cpu" else message["note"]
             return
         self._bar.setValue(round(1000 * message["done"]))
-        left, text = message["seconds_left"], wording.stage(message["stage"])
+        left, text = message["seconds_left"], wording.stage(
+            message["stage"], message["number"], message["count"])
         if left is not None:
             text = _("{stage}, {time} left").format(stage=text, time=wording.duration(left))
         self._text.setText("<br>".join(html.escape(line) for line in (text, self._device) if line))
@@ -53,7 +54,7 @@ class ProgressView:
         self._preview.setVisible(True)
 
     def cancelling(self) -> None:
-        """Show that it is going to end."""
+        """Show that the run is about to stop."""
         self._text.setText(_("Cancelling..."))
 
     def end(self) -> None:

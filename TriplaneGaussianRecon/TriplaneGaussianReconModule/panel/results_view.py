@@ -1,4 +1,4 @@
-"""What came of a reconstruction, in words and figures, and what can be done with it."""
+"""The results of a reconstruction in words and figures, and buttons to look at them."""
 from __future__ import annotations
 
 import html
@@ -21,11 +21,11 @@ from . import views
 from .plane_drawing import PlaneDrawing
 from .slice_views import mappedViews
 
-_NOTE = "Note: "  # how `report.provenance` begins what the user should know
+_NOTE = "Note: "  # how `report.provenance` begins a note for the user
 
 
 class ResultsView:
-    """The section of results; what it shows is kept in the parameter node, so that it is there again with the scene."""
+    """The section of results.  The parameter node keeps what it shows, so that a loaded scene shows it again."""
 
     def __init__(self, ui: Any, drawing: PlaneDrawing) -> None:
         self._ui, self._drawing = ui, drawing
@@ -37,7 +37,7 @@ class ResultsView:
             button.connect("clicked()", react)
 
     def take(self, parameters: TriplaneGaussianReconParameterNode, results: Results) -> None:
-        """Remember what a run with these choices left."""
+        """Remember the results of a run with these choices."""
         with slicer.util.NodeModify(parameters):
             parameters.resultVolume, parameters.resultConfidence = results.volume, results.confidence
             parameters.resultSegmentation = results.segmentation
@@ -77,17 +77,17 @@ class ResultsView:
 
     @property
     def _choices(self) -> TriplaneGaussianReconParameterNode:
-        """The choices, for what can only be clicked where results belong to them."""
+        """The choices; for buttons that can be clicked only where there are results."""
         assert self._parameters is not None
         return self._parameters
 
     def _has(self, name: str) -> bool:
-        """Whether the node of this parameter is there; a parameter may still hold a node that has been removed."""
+        """Whether the node of this parameter is in the scene; a parameter may hold a node that was removed."""
         node = None if self._parameters is None else self._parameters.getValue(name)
         return node is not None and node.GetScene() is not None
 
     def _input(self) -> slicer.vtkMRMLScalarVolumeNode | None:
-        """The volume that the result was made from, which need not be the one that is chosen now."""
+        """The volume that the result was made from; it need not be the one that is chosen now."""
         return self._choices.resultScores.GetNodeReference(INPUT) if self._has("resultScores") else None
 
     def _model(self) -> Path | None:

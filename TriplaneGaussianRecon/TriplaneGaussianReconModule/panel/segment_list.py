@@ -8,12 +8,10 @@ import slicer
 
 
 class SegmentList:
-    """Shows the segments of a segmentation in a QListWidget, with their names and colours.
-
-    onChanged: called with the identifiers of the segments that the user has left out.
-    """
+    """Shows the segments of a segmentation in a QListWidget, with their names and colours."""
 
     def __init__(self, widget: qt.QListWidget, label: qt.QLabel, onChanged: Callable[[list[str]], None]) -> None:
+        """Take over the widgets; onChanged is called with the ids of the segments that the user leaves out."""
         self._widget, self._label, self._onChanged = widget, label, onChanged
         self._shown: tuple[object, ...] = ()
         widget.connect("itemChanged(QListWidgetItem*)", self._onItemChanged)

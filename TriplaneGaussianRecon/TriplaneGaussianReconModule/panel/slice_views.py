@@ -17,11 +17,13 @@ _STEPS = 20  # of Newton's method; one is enough unless a parent transform bends
 
 
 def shownSlice(volumeNode: slicer.vtkMRMLScalarVolumeNode, axis: Axis) -> tuple[int, str]:
-    """Return the slice of a volume along `axis` that a slice view shows, and the name of that view.
+    """Return the slice of a volume that a slice view shows, and the name of that view.
 
-    Of all views the one counts that looks most nearly along the axis; where it is tilted against the slices, the slice
-    at which it crosses the line through the middles of the slices.
-    Raises InputError if no view looks along the axis, or the view does not cross the volume.
+    The view is the one that looks most nearly along the axis. Where it is tilted against the slices, its slice is the
+    one at which it crosses the line through the middles of the slices.
+
+    Raises:
+        InputError: No view looks along the axis, or the view does not cross the volume.
     """
     grid, number = gridOf(volumeNode), AXES.index(axis)
     middle = (np.array(grid.shape[::-1]) - 1) / 2.0
@@ -45,7 +47,7 @@ def mappedViews() -> list[slicer.vtkMRMLSliceNode]:
 
 
 def worldGrid(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
-    """The grid of a volume as its parent transform places it, bent transforms straightened at the volume's middle."""
+    """The grid of a volume under its parent transform; one that bends is made linear at the volume's middle."""
     grid = gridOf(volumeNode)
     middle = (np.array(grid.shape[::-1]) - 1) / 2.0
     steps = np.stack([_world(volumeNode, grid, middle + 0.5 * unit) - _world(volumeNode, grid, middle - 0.5 * unit)

@@ -22,10 +22,11 @@ _CHART = "TriplaneGaussianRecon.Chart"  # reference from a table to its plot
 
 def compare(volumes: tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarVolumeNode,
                            slicer.vtkMRMLScalarVolumeNode], axis: Axis) -> None:
-    """Show input, result and expected error side by side, linked.
+    """Show input, result and expected error side by side, linked, in views of their own.
 
-    axis: along which slices were filled in.  They are looked at from the side, where that is seen.  The views keep the
-    volumes, whatever other views show later, and scrolling in them moves no others.
+    Args:
+        volumes: Input, result and expected error.
+        axis: Along which slices were filled in. The views look across it, where the difference is seen.
     """
     direction = np.array(worldGrid(volumes[0]).direction)[:, AXES.index(axis)]
     _arrange(LAYOUT, _layout())
@@ -48,7 +49,7 @@ def compare(volumes: tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarV
 
 
 def plot(table: slicer.vtkMRMLTableNode) -> None:
-    """Plot the expected error of each slice; what is made for it goes away with the results."""
+    """Plot the expected error of each slice; the nodes of the plot are removed with the results."""
     chart = table.GetNodeReference(_CHART) or _addChart(table)
     slicer.modules.plots.logic().ShowChartInLayout(chart)
 
@@ -68,14 +69,14 @@ def show(volume: slicer.vtkMRMLScalarVolumeNode, view: slicer.vtkMRMLSliceNode) 
 
 
 def showEverywhere(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Show a volume in all slice views, which stay where they are."""
+    """Show a volume in all slice views, without moving them."""
     application = slicer.app.applicationLogic()
     application.GetSelectionNode().SetActiveVolumeID(volume.GetID())
     application.PropagateBackgroundVolumeSelection(0)
 
 
 def placeBeside(node: slicer.vtkMRMLNode, sibling: slicer.vtkMRMLNode) -> None:
-    """Move a node into the folder of the subject hierarchy that another one lies in, so that it is deleted with it."""
+    """Move a node into the subject hierarchy folder of another one, so that it is deleted with it."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(sibling))
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node), folder)
@@ -125,7 +126,7 @@ def _arrange(number: int, description: str) -> None:
 
 
 def _settle() -> None:
-    """Let views have what they get late: their sizes, and where the sliders of new ones were when they were made."""
+    """Deliver what Qt has queued for views: their sizes, and the sliders of new ones."""
     qt.QCoreApplication.sendPostedEvents(None, qt.QEvent.MetaCall)
 
 

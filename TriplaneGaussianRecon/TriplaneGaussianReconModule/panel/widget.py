@@ -1,4 +1,4 @@
-"""The panel: its parts put together, kept in step with the choices in a parameter node."""
+"""The panel: its parts together, in step with the choices in a parameter node."""
 from __future__ import annotations
 
 import html
@@ -33,19 +33,23 @@ _PARAMETER = "SlicerParameterName"  # property by which the .ui file says which 
 
 
 class Panel:
-    """What the user sees and clicks, over the widgets of the .ui file.
-
-    ui: the widgets by name.  logic: what reconstructs.
-    """
+    """What the user sees and clicks."""
 
     def __init__(self, ui: Any, logic: TriplaneGaussianReconLogic, python: str | None = None,
                  environment: Mapping[str, str] | None = None) -> None:
-        """python, environment: see `python_process.PythonProcess`."""
+        """Take over the widgets.
+
+        Args:
+            ui: The widgets of the .ui file, by name.
+            logic: What reconstructs.
+            python: See `python_process.PythonProcess`.
+            environment: See `python_process.PythonProcess`.
+        """
         self._ui, self._logic = ui, logic
         self._parameters: TriplaneGaussianReconParameterNode | None = None
         self._running: TriplaneGaussianReconParameterNode | None = None  # the choices of the panel's own run
         self._isCancelling, self._start, self._tag = False, 0.0, 0
-        self._hasPackages = False  # as far as is known; asking takes a moment
+        self._hasPackages = False  # False until asked, which takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
         self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
@@ -90,7 +94,7 @@ class Panel:
         self.update()
 
     def close(self) -> None:
-        """Stop whatever is going on; nothing of it is left."""
+        """Stop by force whatever is going on."""
         self._logic.cleanup()
         self._logic.observers.discard(self._showRunButton)
         self._device.close()
@@ -107,14 +111,15 @@ class Panel:
         if parameters.segmentation is not None and not segmentIDs(parameters):
             return _("Check at least one segment, or choose no segmentation.")
         try:
-            requestOf(parameters).check(gridOf(parameters.inputVolume), parameters.segmentation is not None)
+            with wording.translatedErrors():
+                requestOf(parameters).check(gridOf(parameters.inputVolume), parameters.segmentation is not None)
         except InputError as error:
             return str(error)
         return ""
 
     @property
     def _choices(self) -> TriplaneGaussianReconParameterNode:
-        """The choices, for what can only be clicked where there are some."""
+        """The choices; for buttons that can be clicked only where there are some."""
         assert self._parameters is not None
         return self._parameters
 
@@ -138,16 +143,16 @@ class Panel:
     def _meaning(self, grid: Grid, parameters: TriplaneGaussianReconParameterNode) -> tuple[str, str, str]:
         """What slice axis, trusted slices and output spacing mean; empty where that is not known."""
         request = requestOf(parameters)
-        axis = request.sliceAxis(grid)
+        axis = request.slice_axis(grid)
         meaning = wording.axisMeaning(worldGrid(parameters.inputVolume), axis)
         try:
             if parameters.trust is Trust.SEGMENTED:
-                trusted, spacing = _("The slices on which a chosen segment has a voxel."), request.spacing or None
+                trusted = _("The slices on which a chosen segment has a voxel.")
+                result = grid if isinstance(request.spacing, str) else output_grid(grid, axis, request.spacing)
             else:
-                selection = request.selection(grid)
+                plan = request.plan(grid)
+                selection, result = plan.selections[axis], plan.output
                 trusted = wording.trusted(selection.indices, selection.count, grid.spacing[AXES.index(axis)])
-                spacing = request.outputSpacing(grid, selection)
-            result = grid if spacing is None else output_grid(grid, axis, spacing)
         except InputError:  # the button says so
             return meaning, "", ""
         return meaning, trusted, wording.voxels(result)
@@ -241,7 +246,7 @@ class Panel:
         parameters = self._choices
         text = parameters.excludedSlices.strip()
         try:
-            axis = requestOf(parameters).sliceAxis(gridOf(parameters.inputVolume))
+            axis = requestOf(parameters).slice_axis(gridOf(parameters.inputVolume))
             index, view = shownSlice(parameters.inputVolume, axis)
             excluded = parse_numbers(text) if text else []
         except (InputError, ValueError) as error:
@@ -252,7 +257,7 @@ class Panel:
         self._tell(_("Slice {index}, which the view {view} shows, is excluded.").format(index=index, view=view))
 
     def _onTry(self) -> None:
-        """Load a sample and fill in the panel so that every third of its slices has to do."""
+        """Load a sample and choose every third of its slices."""
         name = sample_data.sampleNames()[0]
         try:
             volume, segmentation = sample_data.load(name)
@@ -274,7 +279,7 @@ class Panel:
         self.update()
 
     def _tell(self, text: str, isProblem: bool = False) -> None:
-        """Say something below the button; nothing if the text is empty."""
+        """Show a text below the button, or nothing."""
         shown = html.escape(text)
         self._ui.message.setText(f'<font color="#d00000">{shown}</font>' if isProblem else shown)
         self._ui.message.setVisible(bool(text))

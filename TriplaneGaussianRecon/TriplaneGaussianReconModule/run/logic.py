@@ -13,16 +13,18 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, ReconstructionError
 from TriplaneGaussianReconLib.jobs.estimates import Estimate, estimate
+from TriplaneGaussianReconLib.jobs.failures import explained
 from TriplaneGaussianReconLib.jobs.protocol import Message
+from TriplaneGaussianReconLib.jobs.request import Request
 
-from ..scene.frames import framesOf
+from .. import wording
+from ..scene.frames import Frame, framesOf
 from ..scene.nodes import gridOf, segmentIDsOf
 from ..scene.results import Results, remove
-from .arguments import Slices, seedOf, slicesOf, spacingOf
 from .parameters import TriplaneGaussianReconParameterNode
 from .process import WorkerProcess
-from .reconstruction import Run
-from .request import SEGMENTED, Request
+from .reconstruction import ReconstructionRun
+from .request import Slices, requestFrom
 
 
 class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
@@ -32,7 +34,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         """process: what runs the jobs; by default with the application's Python."""
         super().__init__()
         self._process = WorkerProcess() if process is None else process
-        self._run: Run | None = None
+        self._run: ReconstructionRun | None = None
         self.observers: set[Callable[[], None]] = set()  # called when a run has begun, and when it has ended
 
     def getParameterNode(self) -> TriplaneGaussianReconParameterNode:
@@ -54,59 +56,47 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
         """Fill the gaps between the trusted slices of a volume, and those of a segmentation.
 
-        volumeNode: a scalar volume; if a sequence browser shows a sequence in it, all frames are reconstructed.
-        segmentationNode: drawn on some slices at least.  segmentIDs: which segments; None for all.
-        sliceAxis: auto (the axis of the largest spacing), i, j or k.
-        trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry segmentation);
-            or slice numbers: [0, 4, 8], range(0, 20, 4), an array.
-        excludedSlices: a list of slices that are not to be trusted, whatever the above says; as text or as numbers.
-        outputSpacing: mm between the slices of the result; 0 keeps the voxels of the input unless every slice is
-            trusted, and else makes them as thick as pixels are wide.
-        preset: fast, balanced, best or paper.  device: auto, cpu, cuda, cuda:1.  seed: the same one gives the same
-            result on the same device.  keepModel: keep the models, see `Results.models`.
-        progressCallback: called with messages about progress (keys stage, done, seconds_left), and at first with one
-            about the device (keys device, note).  previewCallback: called now and then with a slice [row, column]
-            float32, in units of the volume, and a message (keys axis, index).
-        completedCallback: called when it is over, with Results and "", or with None and what went wrong, which is ""
-            if it was cancelled.
+        Waits by default, while the user interface goes on. The nodes are never changed, and whatever goes wrong the
+        scene stays as it was.
 
-        Waits by default, while the user interface goes on, and returns the Results, or None if it was cancelled.  With
-        waitForCompletion=False it returns None at once.  The nodes are never changed, and whatever goes wrong the scene
-        stays as it was.
+        Args:
+            volumeNode: A scalar volume. Where a sequence browser shows a sequence in it, each frame is reconstructed.
+            segmentationNode: Drawn on some slices at least.
+            segmentIDs: Which segments; None for all.
+            sliceAxis: auto (the axis of the largest spacing), i, j or k.
+            trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry
+                segmentation); or slice numbers: [0, 4, 8], range(0, 20, 4), an array.
+            excludedSlices: Slices that are not to be trusted in any case; a list as text or as numbers.
+            outputSpacing: Mm between the slices of the result. With 0 it has the voxels of the input, or, where every
+                slice is trusted, slices as close as the pixels are wide.
+            preset: fast, balanced, best or paper.
+            device: auto, cpu, cuda, or cuda:1 and so on.
+            seed: The same one gives the same result on the same device.
+            keepModel: Keep the models, see `Results.models`.
+            waitForCompletion: If false, return None at once.
+            progressCallback: Called with messages: first about the device (keys device, note), then about progress
+                (keys stage, number, count, done, seconds_left).
+            previewCallback: Called with a slice [row, column] float32, in units of the volume, and a message (keys
+                axis, index).
+            completedCallback: Called at the end with the results and "", or with None and what went wrong, which is ""
+                if it was cancelled.
 
-        Raises InputError for what cannot be reconstructed, before anything starts.  When waiting, raises
-        ReconstructionError for whatever goes wrong.
+        Returns:
+            The results; None if it was cancelled.
+
+        Raises:
+            InputError: It cannot be done; raised before anything starts.
+            ReconstructionError: Something went wrong later, when waiting.
         """
         if self._run is not None:
             raise InputError(_("A reconstruction is running already. Wait until it is done, or cancel it."))
-        request = Request(sliceAxis, slicesOf(trustedSlices), slicesOf(excludedSlices), spacingOf(outputSpacing),
-                          preset, device, seedOf(seed), keepModel)
+        request = requestFrom(sliceAxis, trustedSlices, excludedSlices, outputSpacing, preset, device, seed, keepModel)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
-        request.check(gridOf(volumeNode), segmentationNode is not None)
-        loop, ends = qt.QEventLoop(), list[tuple[Results | None, Exception | None]]()
-
-        def end(results: Results | None, error: Exception | None) -> None:
-            self._run = None
-            ends.append((results, error))
-            try:
-                if completedCallback is not None:
-                    completedCallback(results, _explained(error))
-            finally:
-                loop.quit()
-                self._tellObservers()
-
-        self._run = Run(self._process, request, framesOf(volumeNode, segmentationNode), chosen,
-                        progressCallback or _ignore, previewCallback or _ignore, end)
-        self._run.start()
-        self._tellObservers()
-        if not waitForCompletion:
-            return None
-        if not ends:
-            loop.exec()
-        results, error = ends[0]
-        if error is not None and not isinstance(error, Cancelled):
-            raise error
-        return results
+        with wording.translatedErrors():
+            request.check(gridOf(volumeNode), segmentationNode is not None)
+        end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, progressCallback or _ignore,
+                          previewCallback or _ignore, completedCallback or _ignore)
+        return end.wait() if waitForCompletion else None
 
     def expected(self, volumeNode: slicer.vtkMRMLScalarVolumeNode,
                  segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *, sliceAxis: str = "auto",
@@ -114,14 +104,24 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                  device: str = "cpu") -> Estimate:
         """Return how long `reconstruct` is likely to take with these arguments, and how much memory.
 
-        device: cpu, or cuda for any GPU.  Where the slices that carry segmentation are trusted it takes no longer than
-        this, which is for all slices.  Raises InputError as `reconstruct` does.
+        Args:
+            volumeNode: As those that follow, see `reconstruct`.
+            device: cpu, or cuda for any GPU.
+
+        Returns:
+            What to expect. Where the slices that carry segmentation are trusted it is an upper bound, for all slices.
+
+        Raises:
+            InputError: As `reconstruct` does.
         """
-        trusted, grid = slicesOf(trustedSlices), gridOf(volumeNode)
-        request = Request(sliceAxis, "all" if trusted.strip() == SEGMENTED else trusted, slicesOf(excludedSlices),
-                          preset=preset, device=device)
-        request.check(grid, segmentationNode is not None)
-        found = estimate(grid, {request.sliceAxis(grid): request.selection(grid)}, segmentationNode is not None, preset,
+        request = requestFrom(sliceAxis, trustedSlices, excludedSlices, 0.0, preset, device, seed=0, keepModel=False)
+        grid = gridOf(volumeNode)
+        if request.needs_labels:
+            request = replace(request, slices="all")
+        with wording.translatedErrors():
+            request.check(grid, segmentationNode is not None)
+            selections = request.plan(grid).selections
+        found = estimate(grid, selections, segmentationNode is not None, preset,
                          "cuda" if device.startswith("cuda") else "cpu")
         return replace(found, seconds=found.seconds * len(framesOf(volumeNode, None)))
 
@@ -139,20 +139,57 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         """Take the results of a reconstruction out of the scene again, as deleting their folder does."""
         remove(results)
 
+    def _start(self, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
+               onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
+               onCompleted: Callable[[Results | None, str], None]) -> _End:
+        """Start a run; returns its end, which can be waited for."""
+        end = _End()
+
+        def onEnd(results: Results | None, error: Exception | None) -> None:
+            self._run = None
+            end.results, end.error, end.isReached = results, error, True
+            try:
+                onCompleted(results, _message(error))
+            finally:
+                end.loop.quit()
+                self._tellObservers()
+
+        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, onProgress, onPreview, onEnd)
+        self._run.start()
+        self._tellObservers()
+        return end
+
     def _tellObservers(self) -> None:
         for tell in list(self.observers):
             tell()
 
 
-def _explained(error: Exception | None) -> str:
-    """What to tell the user; what is nobody's intention goes to the log with all details."""
+class _End:
+    """The end of a run: what came of it, once it is reached."""
+
+    def __init__(self) -> None:
+        self.results: Results | None = None
+        self.error: Exception | None = None
+        self.isReached, self.loop = False, qt.QEventLoop()
+
+    def wait(self) -> Results | None:
+        """Let the application go on until the end; raises the error, unless the run was cancelled."""
+        if not self.isReached:
+            self.loop.exec()
+        if self.error is not None and not isinstance(self.error, Cancelled):
+            raise self.error
+        return self.results
+
+
+def _message(error: Exception | None) -> str:
+    """What to tell the user; an error that nobody foresaw goes to the log with all details."""
     if error is None or isinstance(error, Cancelled):
         return ""
     if not isinstance(error, ReconstructionError):
         logging.error("The reconstruction failed", exc_info=error)
-        return _("Something unexpected went wrong: {error}.").format(error=f"{type(error).__name__}: {error}")
+        return wording.translated(explained(error).message)
     return str(error)
 
 
 def _ignore(*arguments: Any) -> None:
-    """What is done with messages that nobody wants."""
+    """Do nothing with messages that nobody wants."""

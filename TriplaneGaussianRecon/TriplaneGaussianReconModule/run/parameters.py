@@ -9,7 +9,9 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTabl
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
-from .request import SEGMENTED, Request
+from TriplaneGaussianReconLib.jobs.request import SEGMENTED, Request
+
+from .request import requestFrom
 
 
 class SliceAxis(Enum):
@@ -50,8 +52,8 @@ class Trust(Enum):
         }[self]
 
 
-class Preset(Enum):
-    """How much is computed: the library's presets for everyday use."""
+class PresetChoice(Enum):
+    """The library's presets for everyday use."""
 
     FAST = "fast"
     BALANCED = "balanced"
@@ -59,17 +61,21 @@ class Preset(Enum):
 
     def label(self) -> str:
         """What the panel calls it."""
-        return {Preset.FAST: _("Fast"), Preset.BALANCED: _("Balanced"), Preset.BEST: _("Best")}[self]
+        return {PresetChoice.FAST: _("Fast"), PresetChoice.BALANCED: _("Balanced"), PresetChoice.BEST: _("Best")}[self]
 
 
 @parameterNodeWrapper
 class TriplaneGaussianReconParameterNode:
     """What the panel asks for, and what the last run with these choices left in the scene.
 
-    omittedSegmentIDs: segments that are left out, so that new ones take part by themselves.
-    everyNth, percentage, sliceList: what `trust` needs beyond itself.
-    excludedSlices: slice numbers such as 7,12,20-23.  outputSpacing: mm, 0 for automatic.
-    device: auto, cpu, cuda:0 and so on.
+    Attributes:
+        omittedSegmentIDs: Segments that are left out, so that new ones take part by themselves.
+        everyNth: For `Trust.EVERY`.
+        percentage: For `Trust.PERCENTAGE`.
+        sliceList: For `Trust.LIST`.
+        excludedSlices: Slice numbers such as 7,12,20-23.
+        outputSpacing: Mm; 0 for automatic.
+        device: auto, cpu, cuda:0 and so on.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -82,7 +88,7 @@ class TriplaneGaussianReconParameterNode:
     sliceList: str
     excludedSlices: str
     outputSpacing: Annotated[float, WithinRange(0.0, 1000.0)] = 0.0
-    preset: Preset = Preset.FAST
+    preset: PresetChoice = PresetChoice.FAST
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, 2 ** 31 - 1)] = 0
     keepModel: bool = False
@@ -120,26 +126,20 @@ def segmentIDs(parameters: TriplaneGaussianReconParameterNode) -> list[str]:
     return [name for name in parameters.segmentation.GetSegmentation().GetSegmentIDs() if name not in omitted]
 
 
-def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:
-    """The choices that can be checked without looking at a voxel."""
-    return Request(axis=parameters.sliceAxis.value, trusted=trustedSlices(parameters),
-                   excluded=parameters.excludedSlices, spacing=parameters.outputSpacing,
-                   preset=parameters.preset.value, device=parameters.device, seed=parameters.seed,
-                   keepModel=parameters.keepModel)
-
-
 def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     """The choices as keyword arguments of the logic's `reconstruct`."""
-    request = requestOf(parameters)
-    return {
-        "segmentationNode": parameters.segmentation,
-        "segmentIDs": segmentIDs(parameters) if parameters.segmentation is not None else None,
-        "sliceAxis": request.axis,
-        "trustedSlices": request.trusted,
-        "excludedSlices": request.excluded,
-        "outputSpacing": request.spacing,
-        "preset": request.preset,
-        "device": request.device,
-        "seed": request.seed,
-        "keepModel": request.keepModel,
-    }
+    hasSegmentation = parameters.segmentation is not None
+    return {"segmentationNode": parameters.segmentation,
+            "segmentIDs": segmentIDs(parameters) if hasSegmentation else None, **_choices(parameters)}
+
+
+def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:
+    """The choices that can be checked without looking at a voxel."""
+    return requestFrom(**_choices(parameters))
+
+
+def _choices(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
+    return {"sliceAxis": parameters.sliceAxis.value, "trustedSlices": trustedSlices(parameters),
+            "excludedSlices": parameters.excludedSlices, "outputSpacing": parameters.outputSpacing,
+            "preset": parameters.preset.value, "device": parameters.device, "seed": parameters.seed,
+            "keepModel": parameters.keepModel}

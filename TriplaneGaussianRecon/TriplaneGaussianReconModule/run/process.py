@@ -1,7 +1,7 @@
-"""Runs the library's worker as a process of its own.
+"""Runs the library's worker in a process of its own.
 
-A job that crashes or runs out of memory takes nothing of the application with it.  Everything here happens in the
-thread of the user interface, in reply to Qt's signals.
+A job that crashes or runs out of memory does no harm to the application.  Everything here happens in the thread of the
+user interface, in reply to signals of Qt.
 """
 from __future__ import annotations
 
@@ -21,15 +21,22 @@ _WORKER = ["-m", "TriplaneGaussianReconLib.jobs.worker"]
 
 
 class WorkerProcess:
-    """Does one job after another in processes of their own.
+    """Does one job after another, each in a process of its own.
 
-    state: `idle`, `running` or `cancelling`.  The callables below belong to the owner and are called with a message of
-    `jobs` each: of every job that was started exactly one of onFinished, onFailed and onCancelled, after its process is
-    gone and with `state` back at `idle`.
+    The owner sets the callables; each is called with a message of `jobs.protocol`. For every job exactly one of
+    onFinished, onFailed and onCancelled is called, after its process has ended and with `state` back at `idle`.
+
+    Attributes:
+        state: `idle`, `running` or `cancelling`.
     """
 
     def __init__(self, python: str | None = None, environment: Mapping[str, str] | None = None) -> None:
-        """python: the interpreter; None finds that of the application.  environment: variables to add."""
+        """Prepare to run jobs.
+
+        Args:
+            python: The interpreter; None finds that of the application.
+            environment: Variables to add.
+        """
         self.state = "idle"
         self.onStarted: Callable[[Message], None] = _ignore
         self.onProgress: Callable[[Message], None] = _ignore
@@ -43,14 +50,14 @@ class WorkerProcess:
         self._folder = Path()
 
     def start(self, folder: Path) -> None:
-        """Start the job in `folder`; returns at once.  Raises RuntimeError while another one is running."""
+        """Start the job in `folder`; returns at once; raises RuntimeError while another one is running."""
         if self.state != "idle":
             raise RuntimeError(_("A job is running already. Cancel it, or wait until it has ended."))
         self.state, self._last, self._folder = "running", None, folder
         self._process.start([*_WORKER, str(folder)])
 
     def cancel(self) -> None:
-        """Ask the job to stop; what does not stop in time is killed.  Returns at once."""
+        """Ask the job to stop, and kill it if it does not in time; returns at once."""
         if self.state != "running":
             return
         self.state = "cancelling"
@@ -61,7 +68,7 @@ class WorkerProcess:
             self._process.end()
 
     def kill(self) -> None:
-        """End the job at once; nothing of it remains when this returns."""
+        """End the job by force; its process is gone when this returns."""
         if self.state != "idle":
             self.state = "cancelling"
             self._process.kill()
@@ -84,7 +91,7 @@ class WorkerProcess:
         receivers[message["event"]](message)
 
     def _failure(self, problem: str) -> Message:
-        """What to tell of a process that ended without a last message."""
+        """The message for a process that ended without one."""
         kind = "internal" if self._process.hasStarted else "missing"
         if self._process.wasKilled:
             kind = "memory"
@@ -98,14 +105,18 @@ class WorkerProcess:
 
 
 class DeviceList:
-    """Finds out what there is to compute on, in a process of its own.
-
-    onFound: called with a list of {"device", "name", "memory_bytes", "note"}, the CPU last; with an empty list if that
-    failed, of which `log` tells; not after `kill`.
-    """
+    """Lists the devices to compute on, found in a process of its own."""
 
     def __init__(self, onFound: Callable[[list[dict[str, Any]]], None], python: str | None = None,
                  environment: Mapping[str, str] | None = None) -> None:
+        """Prepare to look.
+
+        Args:
+            onFound: Called with a list of {"device", "name", "memory_bytes", "note"}, the CPU last; with an empty list
+                if that failed, see `log`. Not called after `kill`.
+            python: As for `WorkerProcess`.
+            environment: As for `WorkerProcess`.
+        """
         self._onFound, self._isWanted, self._devices = onFound, False, list[dict[str, Any]]()
         self._process = PythonProcess(self._onLine, self._onEnd, python, environment)
 
@@ -115,7 +126,7 @@ class DeviceList:
         return self._process.log
 
     def start(self) -> None:
-        """Start looking; returns at once.  While that is being done already nothing happens."""
+        """Start looking, unless that is going on already; returns at once."""
         if not self._process.isRunning:
             self._isWanted, self._devices = True, []
             self._process.start([*_WORKER, "--devices"])
@@ -139,4 +150,4 @@ class DeviceList:
 
 
 def _ignore(message: Message) -> None:
-    """What is done with messages that nobody wants."""
+    """Do nothing with messages that nobody wants."""

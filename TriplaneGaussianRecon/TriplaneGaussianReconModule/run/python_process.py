@@ -1,4 +1,4 @@
-"""A process of Python beside the application, from start to end, without ever waiting for it."""
+"""A Python process beside the application, which never waits for it."""
 from __future__ import annotations
 
 import os
@@ -23,9 +23,10 @@ _LIBRARY = Path(TriplaneGaussianReconLib.__file__).resolve().parents[1]
 
 
 def pythonExecutable() -> str:
-    """Return the Python interpreter of the application; raises MissingPackageError if it is not there.
+    """Return the Python interpreter of the application, a launcher that starts the interpreter proper as a process.
 
-    It is a launcher that starts the interpreter proper as a process of its own.
+    Raises:
+        MissingPackageError: It is not there.
     """
     name = "PythonSlicer.exe" if os.name == "nt" else "PythonSlicer"
     found = shutil.which(name) or shutil.which(name, path=os.path.dirname(sys.executable))
@@ -36,17 +37,26 @@ def pythonExecutable() -> str:
 
 
 class PythonProcess:
-    """A process of Python that can find the library; its standard output is read line by line.
+    """A Python process that can find the library; its standard output is read line by line.
 
-    onLine: called with each line (bytes).  onEnd: called once when all is over, with an empty text, or with what went
-    wrong: it could not be started, it crashed, it was killed.  Both are called in the thread of the user interface.
-    hasStarted: whether it came so far.  exitCode: what it returned.  wasKilled: whether the system ended it as it does
-    where memory runs out; never on Windows, which does not say so, and not where a launcher stands in between.
+    Attributes:
+        hasStarted: Whether it could be started.
+        exitCode: What it returned.
+        wasKilled: Whether the system ended it as it does where memory runs out. Windows does not tell, nor does a
+            launcher in between.
     """
 
     def __init__(self, onLine: Callable[[bytes], None], onEnd: Callable[[str], None], python: str | None = None,
                  environment: Mapping[str, str] | None = None) -> None:
-        """python: the interpreter; None finds that of the application.  environment: variables to add."""
+        """Prepare to start processes.
+
+        Args:
+            onLine: Called with each line (bytes) in the thread of the user interface.
+            onEnd: Called once at the end in that thread, with an empty text, or with what went wrong: the process could
+                not be started, crashed, or was killed.
+            python: The interpreter; None finds that of the application.
+            environment: Variables to add.
+        """
         self._onLine, self._onEnd, self._python, self._environment = onLine, onEnd, python, dict(environment or {})
         self.hasStarted, self.exitCode, self.wasKilled = False, 0, False
         self._isRunning, self._line, self._log, self._problem = False, b"", b"", ""
@@ -57,12 +67,12 @@ class PythonProcess:
 
     @property
     def isRunning(self) -> bool:
-        """Whether it has been started and its end has not been told."""
+        """Whether it has been started and `onEnd` has not been called yet."""
         return self._isRunning
 
     @property
     def log(self) -> str:
-        """The last lines that went to standard error, and those of standard output that `keep` was called with."""
+        """The last lines of standard error, and those that `keep` was given."""
         return self._log.decode("utf-8", "replace")
 
     def start(self, arguments: list[str]) -> None:
@@ -86,20 +96,20 @@ class PythonProcess:
         self._log = (self._log + line + b"\n")[-_LOG_BYTES:]
 
     def end(self) -> None:
-        """End it and all that it started, by force; its end is told when it is over."""
+        """End it and all that it started by force; `onEnd` is called later."""
         started = _startedBy(self._process.processId())
         self._process.kill()
         _kill(started)
 
     def kill(self) -> None:
-        """End it and all that it started, by force; when this returns it is over, and that was told."""
+        """End it and all that it started by force; `onEnd` has been called when this returns."""
         if self._isRunning:
             self.end()
             self._process.waitForFinished(_END_MILLISECONDS)
             self._tellEnd()
 
     def _connections(self) -> tuple[tuple[qt.QObject, str, Callable[..., None]], ...]:
-        """What reacts to which signal while the process is running; see `SingleShot` for why not always."""
+        """Signals and what they call while the process is running; `SingleShot` says why not always."""
         return ((self._process, "readyReadStandardOutput()", self._readLines),
                 (self._process, "readyReadStandardError()", self._readLog),
                 (self._process, "errorOccurred(QProcess::ProcessError)", self._onError),
@@ -155,10 +165,10 @@ class PythonProcess:
 
 
 class SingleShot:
-    """A timer that calls once, so long after its start.
+    """A timer that calls something once, some time after its start.
 
-    It is connected only while it waits: in Slicer a connection keeps what it calls, and all that belongs to it, where
-    Python's garbage collector does not look.
+    It is connected only while it waits: in Slicer, a connection keeps a reference that Python's garbage collector does
+    not see.
     """
 
     def __init__(self, milliseconds: int, call: Callable[[], None]) -> None:
@@ -187,12 +197,12 @@ class SingleShot:
 
 
 def _bytes(data: Any) -> bytes:
-    """What QProcess read, which arrives as QByteArray or as bytes."""
+    """What QProcess read, as bytes; it arrives as bytes or as QByteArray."""
     return bytes(data.data() if hasattr(data, "data") else data)
 
 
 def _startedBy(number: int) -> list[Any]:
-    """Return all processes that process `number` has started, and those that they have."""
+    """Return the children of process `number`, and theirs."""
     try:
         import psutil
     except ImportError:  # one of the packages without which no job gets anywhere
@@ -204,7 +214,7 @@ def _startedBy(number: int) -> list[Any]:
 
 
 def _kill(processes: list[Any]) -> None:
-    """Kill what `_startedBy` returned, as far as it has not ended with what started it."""
+    """Kill those processes that are still there."""
     if processes:
         import psutil
 

@@ -1,47 +1,58 @@
-"""One reconstruction from nodes to nodes: job out, worker, outcome in, frame after frame, whole or not at all."""
+"""One reconstruction from nodes to nodes, frame after frame: all results enter the scene at the end, or none."""
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.data.geometry import Axis
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, OutputError, ReconstructionError, cause
 from TriplaneGaussianReconLib.jobs.protocol import Message, Outcome, read_preview
+from TriplaneGaussianReconLib.jobs.remarks import remarks
+from TriplaneGaussianReconLib.jobs.request import Request, segments_on_slices
 
 from .. import wording
 from ..scene.frames import Frame, Sequences, browserOf
 from ..scene.nodes import gridOf, imageOf, readSegmentation, stateOf, transformBetween
-from ..scene.report import RunRecord, reported, scores
+from ..scene.report import FrameRecord, RunRecord, scores
 from ..scene.results import Prepared, Results, add
 from .process import WorkerProcess
-from .request import Request, labelsOnSlices, remarks
+from .request import choices
 from .steps import Pause, Steps
 
 PREFIX = "TriplaneGaussianRecon-"  # of folders for temporary files
 
 
-class Run:
-    """Reconstructs `frames` as `request` says, in the event loop; the scene changes only when all is there.
+class ReconstructionRun:
+    """Reconstructs frames in the event loop; the scene changes only when all results are there.
 
-    onProgress: called with messages of `jobs` about the whole.  onPreview: called with a slice [row, column] float32,
-    in units of the volume, and its message.  onEnd: called once, with Results and None, or with None and the error,
-    which is Cancelled if `cancel` was called.
-
-    If a node that is needed is removed, or the scene closed, the run ends with an error.
+    If a node that is needed is removed, or the scene is closed, the run ends with an error.
     """
 
     def __init__(self, process: WorkerProcess, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
                  onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
                  onEnd: Callable[[Results | None, Exception | None], None]) -> None:
+        """Prepare a run.
+
+        Args:
+            process: Does the jobs.
+            request: What to do with each frame.
+            frames: What to reconstruct, one after another.
+            segmentIDs: Which segments take part.
+            onProgress: Called with messages of `jobs.protocol` about the whole.
+            onPreview: Called with a slice [row, column] float32, in units of the volume, and its message.
+            onEnd: Called once, with the results and None, or with None and the error, which is Cancelled if `cancel`
+                was called.
+        """
         self._process, self._request, self._frames, self._segmentIDs = process, request, frames, segmentIDs
         self._onProgress, self._onPreview, self._onEnd = onProgress, onPreview, onEnd
         self._number, self._start, self._folder = 0, time.monotonic(), Path()
@@ -70,7 +81,7 @@ class Run:
             self._process.cancel()
 
     def interrupt(self, reason: Exception) -> None:
-        """End it at once; when this returns nothing of it is left."""
+        """End it by force; nothing of it is left when this returns."""
         self._reason = reason
         if self._process.state == "idle":
             self._steps.abort(reason)
@@ -81,34 +92,34 @@ class Run:
         first, shown = self._frames[0], None
         browser = browserOf(first.proxy)
         sequences = None if browser is None else Sequences(browser, first.proxy)
-        account = RunRecord(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
-                          asdict(self._request))
+        record = RunRecord(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
+                           choices(self._request))
         with ExitStack() as uponFailure:
-            models = _folder() if self._request.keepModel else None
+            models = _folder() if self._request.keep_model else None
             if models is not None:
                 uponFailure.callback(models.cleanup)
             for number, frame in enumerate(self._frames):
                 self._number = number
-                prepared = yield from self._frame(frame, account, models)
+                prepared = yield from self._frame(frame, record, models)
                 if sequences is not None:
                     sequences.append(frame, prepared.nodes(frame))
                     yield
                 if browser is None or number == browser.GetSelectedItemNumber():
                     shown = prepared
                 yield
-            results = add(first, shown or prepared, account, sequences, models)
+            results = add(first, shown or prepared, record, sequences, models)
             uponFailure.pop_all()
         return results
 
-    def _frame(self, frame: Frame, account: RunRecord, models: TemporaryDirectory[str] | None
+    def _frame(self, frame: Frame, record: RunRecord, models: TemporaryDirectory[str] | None
                ) -> Generator[Any, None, Prepared]:
-        """Reconstruct one frame; what is left of it afterwards is in memory alone."""
+        """Reconstruct one frame; its files are gone afterwards."""
         state, grid = stateOf(frame.volume, frame.segmentation), gridOf(frame.volume)
         scalarType = frame.volume.GetImageData().GetScalarType()
         with _folder() as folder:
             self._folder = Path(folder)
             try:
-                yield from self._writeJob(frame, account)
+                yield from self._writeJob(frame, record)
             except InputError as error:
                 if len(self._frames) == 1:
                     raise
@@ -119,25 +130,30 @@ class Run:
             outcome = Outcome.read(self._folder)
             if outcome.model is not None and models is not None:
                 outcome.model.replace(Path(models.name) / f"frame_{self._number:04d}{outcome.model.suffix}")
-            account.reports.append(reported(grid, outcome))
-            account.tables.append((yield from scores(grid, outcome)))
+            record.frames.append(FrameRecord.of(grid, outcome))
+            record.tables.append((yield from scores(grid, outcome)))
             prepared = yield from Prepared.of(outcome, frame, scalarType)
             del outcome  # its arrays keep files open
             yield from _emptied(self._folder)
         if stateOf(frame.volume, frame.segmentation) != state:
-            account.note([_("The input was modified while it was being reconstructed: the result belongs to the state "
+            record.note([_("The input was modified while it was being reconstructed: the result belongs to the state "
                             "in which it was before.")])
         return prepared
 
-    def _writeJob(self, frame: Frame, account: RunRecord) -> Generator[Any, None, None]:
-        segmentation, labels, grid = None, None, gridOf(frame.volume)
+    def _writeJob(self, frame: Frame, record: RunRecord) -> Generator[Any, None, None]:
+        segmentation, grid = None, gridOf(frame.volume)
+        presence: dict[Axis, np.ndarray] = {}
         if frame.segmentation is not None:
             segmentation, notes = yield from readSegmentation(
                 grid, frame.segmentation, self._segmentIDs, transformBetween(frame.segmentationProxy, frame.proxy))
-            account.note(notes)
-            labels = yield from labelsOnSlices(segmentation, self._request.sliceAxis(grid))
-        job = self._request.job(imageOf(frame.volume), segmentation, labels)
-        account.note(remarks(self._request, job, labels))
+            record.note(notes)
+            axis = self._request.slice_axis(grid)
+            presence[axis] = yield from segments_on_slices(segmentation, axis)
+        with wording.translatedErrors():
+            plan = self._request.plan(grid, presence)
+            job = self._request.job(imageOf(frame.volume), segmentation, presence)
+        record.note([wording.translated(remark)
+                     for remark in remarks(self._request, plan, grid, segmentation, presence)])
         job.write(self._folder)
 
     def _fail(self, message: Message) -> None:
@@ -160,7 +176,7 @@ class Run:
             self._call(self._onPreview, read_preview(self._folder, message), message)
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
-        """Call what belongs to others; if it fails the run ends, and whoever started it is told why."""
+        """Call a callback of somebody else; if it fails, the run ends with its error."""
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001
@@ -186,11 +202,11 @@ class Run:
 
 
 def _ignore(message: Message) -> None:
-    """What is done with messages that concern no run."""
+    """Do nothing with messages that concern no run."""
 
 
 def _emptied(folder: Path) -> Generator[None, None, None]:
-    """Delete files one at a time, since large ones take a while; what cannot be deleted yet is left to the folder's."""
+    """Delete files one at a time, since large ones take a while; the folder's own clean-up takes the rest."""
     for path in list(folder.iterdir()):
         with suppress(OSError):
             path.unlink()

@@ -1,4 +1,4 @@
-"""Work in the thread of the user interface, cut into pieces between which the interface goes on."""
+"""Work in the thread of the user interface, in pieces between which the interface reacts."""
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
@@ -9,7 +9,7 @@ from .python_process import SingleShot
 
 
 class Pause(Enum):
-    """What a generator of steps yields to wait until `Steps.resume` is called; anything else goes on by itself."""
+    """What a generator yields to wait for `Steps.resume`; after anything else it goes on by itself."""
 
     UNTIL_RESUMED = auto()
 
@@ -18,12 +18,15 @@ Work = Generator[Any, None, Any]
 
 
 class Steps:
-    """Runs a generator piece by piece from the event loop, and tells once how it ended.
-
-    onEnd: called with what the generator returned and None, or with None and the exception that it raised.
-    """
+    """Runs a generator piece by piece from the event loop, and tells once how it ended."""
 
     def __init__(self, work: Work, onEnd: Callable[[Any, Exception | None], None]) -> None:
+        """Prepare to run.
+
+        Args:
+            work: The generator.
+            onEnd: Called with what the generator returned and None, or with None and the exception that it raised.
+        """
         self._work, self._onEnd = work, onEnd
         self._timer = SingleShot(0, self._next)
         self._isOver = self._isBusy = False
@@ -37,7 +40,7 @@ class Steps:
     resume = start
 
     def abort(self, error: Exception) -> None:
-        """Raise `error` within the generator where it is, which is the end of it; at its next step if it is busy."""
+        """End the generator by raising `error` in it: now, or at its next step if it is busy."""
         if self._isBusy:
             self._reason = error
         elif not self._isOver:

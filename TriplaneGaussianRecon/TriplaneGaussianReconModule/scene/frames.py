@@ -1,4 +1,4 @@
-"""Frames of a sequence: what is to be reconstructed one after another, and the sequences that come of it."""
+"""Frames of a sequence: those to reconstruct, and the sequences of their results."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,8 +11,12 @@ import slicer
 class Frame:
     """One volume to reconstruct.
 
-    proxy, segmentationProxy: the nodes that the user chose.  volume, segmentation: those that hold the voxels, which
-    are the same, or data nodes of sequences.  value: index value in the sequence, None if there is none.
+    Attributes:
+        proxy: The volume node that the user chose.
+        segmentationProxy: The segmentation node that the user chose, if any.
+        volume: The node with the voxels: `proxy`, or a data node of its sequence.
+        segmentation: The node with the labels, likewise.
+        value: Index value in the sequence; None without one.
     """
 
     proxy: slicer.vtkMRMLScalarVolumeNode
@@ -51,7 +55,7 @@ def framesOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slice
 
 
 class Sequences:
-    """Sequences of results, filled frame by frame outside any scene, like the one that `browser` shows in `proxy`."""
+    """Sequences of results, filled frame by frame outside any scene; indexed like the one that `proxy` shows."""
 
     def __init__(self, browser: slicer.vtkMRMLSequenceBrowserNode, proxy: slicer.vtkMRMLScalarVolumeNode) -> None:
         self._browser, self._source = browser, browser.GetSequenceNode(proxy)

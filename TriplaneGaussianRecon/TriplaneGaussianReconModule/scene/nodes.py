@@ -1,10 +1,9 @@
-"""MRML nodes as the library's images and segmentations.  Nothing here changes a node.
+"""MRML nodes as the library's images and segmentations.  Nothing here changes an input node.
 
-Everything is in the volume node's own coordinates, without its parent transform: what is made of it is put back under
-the same transform, whatever that does.  So a linear transform is carried over exactly, and so is a non-linear one, such
-as the acquisition transform of a DICOM series with irregular slices: between the slices the result follows the lines
-along which Slicer itself interpolates, and no voxel is resampled.  What counts as distance between slices is then the
-spacing that the volume node states.
+Everything is in the volume node's own coordinates, without its parent transform; results are put under the same
+transform.  So a linear transform is carried over exactly, and so is a non-linear one, such as the acquisition transform
+of a DICOM series with irregular slices: no voxel is resampled, and between slices the result follows the lines along
+which Slicer itself interpolates.  The distance between slices is then the spacing of the volume node.
 """
 from __future__ import annotations
 
@@ -52,9 +51,10 @@ def place(volumeNode: slicer.vtkMRMLVolumeNode, grid: Grid) -> None:
 
 def segmentIDsOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Sequence[str] | None = None
                  ) -> tuple[str, ...]:
-    """The ids of the chosen segments, all of them by default, in the order of the node.
+    """Return the ids of the chosen segments, all of them by default, in the order of the node.
 
-    Raises InputError for a node that is no segmentation, an id that does not exist, or if nothing is chosen.
+    Raises:
+        InputError: The node is no segmentation, an id does not exist, or nothing is chosen.
     """
     if not segmentationNode.IsA("vtkMRMLSegmentationNode"):
         raise InputError(_("'{name}' is not a segmentation. Convert it to one: right-click it in the Data module, for "
@@ -75,7 +75,7 @@ def segmentIDsOf(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: S
 
 def transformBetween(source: slicer.vtkMRMLTransformableNode, target: slicer.vtkMRMLTransformableNode
                      ) -> vtk.vtkAbstractTransform | None:
-    """What takes the coordinates of one node to those of another; None if they are the same."""
+    """The transform from the coordinates of one node to those of another; None if they are the same."""
     if source.GetTransformNodeID() == target.GetTransformNodeID():
         return None
     transform, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
@@ -89,11 +89,20 @@ def transformBetween(source: slicer.vtkMRMLTransformableNode, target: slicer.vtk
 def readSegmentation(grid: Grid, segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIDs: Sequence[str],
                      transform: vtk.vtkAbstractTransform | None
                      ) -> Generator[None, None, tuple[Segmentation, list[str]]]:
-    """Bring the segments `segmentIDs` onto the voxels of a volume, a piece at a time.
+    """Bring segments onto the voxels of a volume, a piece at a time.
 
-    grid: of the volume.  transform: from the segmentation's coordinates to the volume's, see `transformBetween`.
-    Returns the segmentation, whose layers hold as many segments as do not overlap, and what the user should know.
-    Segments without a voxel are left out.  Raises InputError if nothing is left.
+    Args:
+        grid: Of the volume.
+        segmentationNode: Holds the segments.
+        segmentIDs: Which segments.
+        transform: From the segmentation's coordinates to the volume's, see `transformBetween`.
+
+    Returns:
+        The segmentation, in as few layers as do not make segments overlap and without segments that have no voxel; and
+        what the user should know.
+
+    Raises:
+        InputError: No segment has a voxel in the volume.
     """
     segmentIDs = [name for name in segmentIDs if segmentationNode.GetSegmentation().GetSegment(name) is not None]
     packed, resampled = _Packed(grid, segmentationNode.GetSegmentation(), segmentIDs), False
@@ -124,7 +133,7 @@ def readSegmentation(grid: Grid, segmentationNode: slicer.vtkMRMLSegmentationNod
 
 def stateOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode | None
             ) -> tuple[object, ...]:
-    """Something that differs from what it was if voxels, geometry or segments have been changed since."""
+    """A state that differs from a former one if voxels, geometry or segments have been changed since."""
     matrix, image = vtk.vtkMatrix4x4(), volumeNode.GetImageData()
     volumeNode.GetIJKToRASMatrix(matrix)
     state: list[object] = [image and image.GetMTime(), volumeNode.GetTransformNodeID(),
@@ -171,10 +180,7 @@ class _Packed:
         self._found: dict[str, int] = {}
 
     def add(self, labels: np.ndarray, where: Box, names: Mapping[int, str]) -> Generator[None, None, None]:
-        """Take in `labels` [k, j, i], in which each value of `names` stands for the segment of that id.
-
-        where: the part of the volume that the labels cover.
-        """
+        """Add labels [k, j, i] that cover the part `where` of the volume; names: label value -> id of the segment."""
         table = np.zeros(max(names) + 2, self._kind)  # what is beyond is 0
         for value, name in names.items():
             table[value] = self._numbers[name]
@@ -200,13 +206,13 @@ class _Packed:
             yield
 
     def segmentation(self) -> Segmentation:
-        """All that was taken in, in the order of the names."""
+        """All that was added, in the order of the names."""
         layers = np.stack(self._layers) if self._layers else np.zeros((0, *self._grid.shape), np.uint8)
         return Segmentation(layers, tuple(self._segment(name) for name in self._names if name in self._found),
                             self._grid)
 
     def missing(self) -> list[str]:
-        """What the segments are called of which there was no voxel."""
+        """Names of the segments without a voxel."""
         return [self._segmentation.GetSegment(name).GetName() for name in self._names if name not in self._found]
 
     def _segment(self, name: str) -> Segment:
@@ -215,7 +221,7 @@ class _Packed:
 
 
 def _parts(array: np.ndarray) -> Iterator[slice]:
-    """Cut an array along its first axis into parts that are quick to work on."""
+    """Parts of an array along its first axis, each quick to work on."""
     pace = max(1, _VOXELS_AT_A_TIME // array[0].size)
     for first in range(0, len(array), pace):
         yield slice(first, first + pace)
@@ -238,7 +244,7 @@ def _labelmaps(grid: Grid, segmentationNode: slicer.vtkMRMLSegmentationNode, seg
 
 def _converted(segmentation: slicer.vtkSegmentation, name: str, grid: Grid, transform: vtk.vtkAbstractTransform | None
                ) -> vtk.vtkImageData | None:
-    """A segment drawn as a surface, say, as a label map; made of a copy, so that the node gets no representation."""
+    """A segment of another representation, such as a surface, as a label map; the node itself gets none."""
     alone = slicer.vtkSegmentation()
     alone.SetSourceRepresentationName(segmentation.GetSourceRepresentationName())
     alone.CopyConversionParameters(segmentation)

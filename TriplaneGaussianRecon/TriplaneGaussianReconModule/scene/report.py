@@ -1,8 +1,12 @@
-"""What a run tells about itself: scores of slices, and how the results were made.  Knows no node."""
+"""What a run tells about itself: the table of slices, and how the results were made.  Knows no node.
+
+To add a column to the table, touch this file alone: its name in `COLUMNS`, its unit and meaning, and its values in
+`scores`.  If the library does not tell them yet, add them to `pipeline/report.py` in the library as well.
+"""
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,6 +15,7 @@ import numpy as np
 
 from TriplaneGaussianReconLib.data.geometry import AXES, Grid, array_axis
 from TriplaneGaussianReconLib.jobs.protocol import Outcome
+from TriplaneGaussianReconLib.pipeline.report import Report, Scope
 
 from ..wording import quality
 
@@ -23,18 +28,50 @@ MEANINGS = {HIDDEN: "Of trusted slices that were hidden and predicted across twi
 _BYTES_AT_A_TIME = 2 ** 23  # looked at before the user interface has its turn
 
 
+@dataclass(frozen=True)
+class FrameRecord:
+    """What is to be told of one frame.
+
+    Attributes:
+        report: The library's.
+        scope: Which slices were used for which voxels.
+        inputSpacing: Mm along i, j and k.
+        segments: Names of the segments that were filled in.
+    """
+
+    report: Report
+    scope: Scope
+    inputSpacing: tuple[float, ...]
+    segments: tuple[str, ...]
+
+    @classmethod
+    def of(cls, grid: Grid, outcome: Outcome) -> FrameRecord:
+        """Take what an outcome tells.  grid: of the input."""
+        segments = () if outcome.segmentation is None else outcome.segmentation.segments
+        return cls(outcome.report, outcome.scope, grid.spacing, tuple(segment.name for segment in segments))
+
+    def toJson(self) -> dict[str, Any]:
+        """Return it as the provenance tells it: the library's report and two entries more."""
+        return {**self.report.to_json(), "input_spacing_mm": self.inputSpacing, "segments": self.segments}
+
+
 @dataclass
 class RunRecord:
     """All that there is to tell about a run.
 
-    volumeName, segmentationName: of the input nodes.  choices: what the user asked for.  reports: what `reported`
-    made of each frame.  tables: what `scores` made of each frame.  notes: what the user should know.
+    Attributes:
+        volumeName: Of the input node.
+        segmentationName: Of the input node; None without one.
+        choices: What the user asked for.
+        frames: What is to be told of each frame.
+        tables: What `scores` made of each frame.
+        notes: What the user should know.
     """
 
     volumeName: str
     segmentationName: str | None
-    choices: dict[str, Any]
-    reports: list[dict[str, Any]] = field(default_factory=list)
+    choices: Mapping[str, Any]
+    frames: list[FrameRecord] = field(default_factory=list)
     tables: list[dict[str, np.ndarray]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -49,14 +86,19 @@ class RunRecord:
 
 
 def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.ndarray]]:
-    """Tell of each slice of the result, and of each trusted one, how good it is; looks at a piece at a time.
+    """Find how good each slice of the result is, and each trusted one; looks at a piece at a time.
 
-    grid: of the input.  Returns columns: slice number in the input, which is fractional between its slices; position
-    (mm) from the first slice; 1 where trusted, else 0; PSNR (dB) of trusted slices that were hidden and predicted
-    across twice the real gap, NaN for all others; mean expected absolute error, in units of the volume.
+    Args:
+        grid: Of the input.
+        outcome: What came of it.
+
+    Returns:
+        Columns: slice number in the input, which is fractional between its slices; position (mm) from the first slice;
+        1 where trusted, else 0; PSNR (dB) of trusted slices that were hidden and predicted across twice the real gap,
+        NaN for all others; mean expected absolute error, in units of the volume.
     """
-    axis = outcome.report["axis"]
-    number, dimension, trusted = AXES.index(axis), array_axis(axis), np.array(outcome.report["trusted"][axis])
+    axis, check = outcome.scope.axis, outcome.report.self_check
+    number, dimension, trusted = AXES.index(axis), array_axis(axis), np.array(outcome.scope.selected[axis])
     drawn = np.arange(outcome.volume.grid.count(axis)) * outcome.volume.grid.spacing[number] / grid.spacing[number]
     errors, confidence = [], np.moveaxis(outcome.confidence.array, dimension, 0)
     pace = max(1, _BYTES_AT_A_TIME // confidence[0].nbytes)
@@ -66,46 +108,43 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
     slices = np.unique(np.round(np.concatenate([drawn, trusted]), 6))
     # The library counts trusted slices along their normal, which may run against their numbers.
     ordered = trusted[np.argsort(grid.planes(axis, trusted).offsets)]
-    hidden = {ordered[int(place)]: psnr for place, psnr in outcome.report["self_check"].get("per_slice", {}).items()}
+    hidden = {ordered[place]: psnr for place, psnr in check.per_slice.items()}
     return {SLICE: slices, POSITION: slices * grid.spacing[number], TRUSTED: np.isin(slices, trusted).astype(np.uint8),
             HIDDEN: np.array([hidden.get(each, np.nan) for each in slices]),
             ERROR: np.interp(slices, drawn, np.concatenate(errors))}
 
 
-def reported(grid: Grid, outcome: Outcome) -> dict[str, Any]:
-    """The library's report of an outcome, with what else is told of it.  grid: of the input."""
-    segments = [] if outcome.segmentation is None else [segment.name for segment in outcome.segmentation.segments]
-    return {**outcome.report, "input_spacing_mm": grid.spacing, "segments": segments}
-
-
-def provenance(account: RunRecord) -> str:
+def provenance(record: RunRecord) -> str:
     """How the results were made: text to read, then all of it as JSON."""
-    report, made = account.reports[0], f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
-    check = report["self_check"]
-    lines = [
-        f"'{account.volumeName}' reconstructed by {report['product']} {report['version']}, {made}",
-        f"{report['note']} Not for diagnosis or treatment.", "",
-        f"Segmentation: {account.segmentationName or 'none'}",
-        f"Segments filled in: {_listed(report['segments'])}",
-        f"Segments left out, being on no trusted slice: {_listed(report['segments_left_out'])}",
-        f"Trusted slices along {report['axis']}: {', '.join(map(str, report['trusted'][report['axis']]))}",
-        f"Excluded slices: {account.choices['excluded'] or 'none'}",
-        f"Spacing of the input: {_listed(report['input_spacing_mm'], ' x ')} mm",
-        f"Voxels of the result: {' x '.join(map(str, reversed(report['output_shape_kji'])))}, "
-        f"{_listed(report['output_spacing_mm'], ' x ')} mm",
-        f"Preset: {report['preset']}", f"Seed: {report['seed']}", f"Device: {report['device_note']}",
-        f"Seconds: {sum(sum(each['seconds'].values()) for each in account.reports):.1f}",
-    ]
-    if len(account.reports) > 1:
-        lines.append(f"Frames: {len(account.reports)}; what is told here is of the first")
-    lines.append(f"Expected error: {account.table()[ERROR].mean():.3g} on average, in units of the volume")
-    if "psnr_at_twice_the_gap" in check:
-        psnr = check["psnr_at_twice_the_gap"]
-        lines.append(f"Hidden slices: agreement {quality(psnr)}, PSNR {psnr} dB on {check['slices']} slices")
-    lines += [check["note"], *(f"Note: {note}" for note in account.notes), "", _json({
-        "made": made, "volume": account.volumeName, "segmentation": account.segmentationName,
-        "choices": account.choices, "notes": account.notes, "reports": account.reports})]
+    first, made = record.frames[0], f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
+    check, seconds = first.report.self_check, sum(sum(frame.report.seconds.values()) for frame in record.frames)
+    lines = _linesOnFrame(record, first, made)
+    lines.append(f"Seconds: {seconds:.1f}")
+    if len(record.frames) > 1:
+        lines.append(f"Frames: {len(record.frames)}; what is told here is of the first")
+    lines.append(f"Expected error: {record.table()[ERROR].mean():.3g} on average, in units of the volume")
+    if check.psnr is not None:
+        lines.append(f"Hidden slices: agreement {quality(check.psnr)}, PSNR {check.psnr} dB on {check.slices} slices")
+    lines += [check.note, *(f"Note: {note}" for note in record.notes), "", _json({
+        "made": made, "volume": record.volumeName, "segmentation": record.segmentationName,
+        "choices": record.choices, "notes": record.notes, "reports": [frame.toJson() for frame in record.frames]})]
     return "\n".join(lines)
+
+
+def _linesOnFrame(record: RunRecord, frame: FrameRecord, made: str) -> list[str]:
+    told, scope = frame.report.provenance, frame.scope
+    return [
+        f"'{record.volumeName}' reconstructed by {told.product} {told.version}, {made}",
+        f"{told.note} Not for diagnosis or treatment.", "",
+        f"Segmentation: {record.segmentationName or 'none'}",
+        f"Segments filled in: {_listed(frame.segments)}",
+        f"Segments left out, being on no trusted slice: {_listed(scope.segments_left_out or ())}",
+        f"Trusted slices along {scope.axis}: {', '.join(map(str, scope.selected[scope.axis]))}",
+        f"Excluded slices: {record.choices['excluded'] or 'none'}",
+        f"Spacing of the input: {_listed(frame.inputSpacing, ' x ')} mm",
+        f"Voxels of the result: {' x '.join(map(str, reversed(scope.output_shape)))}, "
+        f"{_listed(scope.output_spacing, ' x ')} mm",
+        f"Preset: {told.preset}", f"Seed: {told.seed}", f"Device: {frame.report.device_note}"]
 
 
 def _listed(values: Sequence[Any], separator: str = ", ") -> str:

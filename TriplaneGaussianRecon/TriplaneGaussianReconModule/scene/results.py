@@ -1,8 +1,8 @@
-"""What a run leaves in the scene, and how it goes away again.
+"""The nodes that a run adds to the scene, and how they are removed again.
 
-Everything is made outside the scene, a piece at a time, and enters it at once when all of it is there: `Prepared`,
-then `add`.  The nodes lie in one folder of the subject hierarchy beside the input; deleting that folder undoes the run.
-Nodes are made by `AddNewNodeByClass`, so that they follow the defaults of the scene, in whether they can be undone too.
+The data are made outside the scene, a piece at a time (`Prepared`), and enter it all at once (`add`).  The nodes lie in
+one folder of the subject hierarchy beside the input; deleting that folder undoes the run.  Nodes are made by
+`AddNewNodeByClass`, so that they follow the scene's defaults, undo included.
 """
 from __future__ import annotations
 
@@ -36,14 +36,18 @@ _BYTES_AT_A_TIME = 2 ** 24  # copied before the user interface has its turn
 
 @dataclass(frozen=True)
 class Results:
-    """The nodes that a run left in the scene.
+    """The nodes that a run added to the scene.
 
-    volume: dense.  confidence: expected absolute error, in units of the volume.  segmentation: dense, None without one.
-    scores: table of slices, see `report.scores`; tells the input, see `INPUT` and `AXIS`.
-    provenance: text that tells how it was made.
-    folderItemID: of the subject hierarchy; holds all of them.  notes: what the user should know.
-    models: file of each frame, if models were kept; deleted with the provenance node, and when Slicer closes.
-    sequences: if there are frames, the browser that shows them in the nodes above, and its sequences.
+    Attributes:
+        volume: Dense.
+        confidence: Expected absolute error, in units of the volume.
+        segmentation: Dense; None without one.
+        scores: Table of slices, see `report.scores`; `INPUT` and `AXIS` say what it is about.
+        provenance: Text that tells how the results were made.
+        folderItemID: Item of the subject hierarchy that holds all of them.
+        notes: What the user should know.
+        models: File of each frame, if models were kept; deleted with the provenance node, and when Slicer closes.
+        sequences: If there are frames, the browser that shows them in the nodes above, and its sequences.
     """
 
     volume: slicer.vtkMRMLScalarVolumeNode
@@ -59,7 +63,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The voxels of an outcome as VTK has them, in no scene.  error: what few voxels exceed, in units of the volume."""
+    """The voxels of an outcome in VTK's types, outside the scene.  error: what few voxels exceed, in input units."""
 
     grid: Grid
     volume: vtk.vtkImageData
@@ -69,9 +73,9 @@ class Prepared:
 
     @classmethod
     def of(cls, outcome: Outcome, frame: Frame, scalarType: int) -> Generator[None, None, Prepared]:
-        """Copy the arrays of an outcome, a piece at a time; they are not needed afterwards.
+        """Copy the arrays of an outcome, a piece at a time.
 
-        scalarType: VTK's number of the type that the volume had, whose image may be another one by now.
+        scalarType: VTK's number of the volume's type when the run began; its image may be another one by now.
         """
         confidence, segmentation = outcome.confidence.array, None
         sample = confidence[tuple(slice(None, None, 1 + n // 64) for n in confidence.shape)]
@@ -82,7 +86,7 @@ class Prepared:
         return cls(outcome.volume.grid, volume, errors, segmentation, float(np.quantile(sample, 0.99)))
 
     def nodes(self, source: Frame) -> dict[str, slicer.vtkMRMLNode]:
-        """Nodes in no scene that hold all this, by role; made of `source`."""
+        """Nodes outside the scene that hold all this, by role; made of `source`."""
         nodes = {"volume": slicer.vtkMRMLScalarVolumeNode(), "confidence": slicer.vtkMRMLScalarVolumeNode()}
         if self.segmentation is not None:
             nodes["segmentation"] = slicer.vtkMRMLSegmentationNode()
@@ -91,7 +95,7 @@ class Prepared:
         return nodes
 
     def fill(self, node: slicer.vtkMRMLNode, role: str, source: Frame) -> None:
-        """Give a node its voxels, and what tells what they are."""
+        """Give a node its voxels, their place and their meaning."""
         node.SetAttribute(ROLE, role)
         if role == "segmentation":
             node.SetAndObserveSegmentation(self.segmentation)
@@ -107,18 +111,22 @@ class Prepared:
                                 f"{meaning}.")
 
 
-def add(source: Frame, prepared: Prepared, account: RunRecord, sequences: Sequences | None = None,
+def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequences | None = None,
         models: TemporaryDirectory[str] | None = None) -> Results:
-    """Put the results of a run into the scene; if that fails, nothing of them is left.
+    """Put the results of a run into the scene; if that fails, none of them is left.
 
-    source: what was reconstructed, prepared: what came of it; of the frame to show first if it is a sequence.
-    sequences: of all frames.  models: the folder with the models, which goes away with the results.
+    Args:
+        source: What was reconstructed; of a sequence, the frame to show first.
+        prepared: What came of it.
+        record: What is to be told of the run.
+        sequences: Of all frames, if there are several.
+        models: The folder with the models, which is deleted with the results.
     """
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     before, folder = set(_nodeIDs()), hierarchy.GetInvalidItemID()
     try:
         name = f"{source.proxy.GetName()} reconstructed"
-        nodes = _addNodes(name, source, prepared, account)
+        nodes = _addNodes(name, source, prepared, record)
         others = [] if sequences is None else _addBrowser(name, nodes, sequences)
         folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), nodes["volume"].GetName())
         for node in (*others, *nodes.values()):  # the browser first: while it is there, it replaces what goes away
@@ -136,11 +144,11 @@ def add(source: Frame, prepared: Prepared, account: RunRecord, sequences: Sequen
         _models[nodes["provenance"]] = models
         files = tuple(sorted(Path(models.name).iterdir()))
     return Results(nodes["volume"], nodes["confidence"], nodes.get("segmentation"), nodes["scores"],
-                   nodes["provenance"], folder, tuple(account.notes), files, tuple(others))
+                   nodes["provenance"], folder, tuple(record.notes), files, tuple(others))
 
 
 def remove(results: Results) -> None:
-    """Take everything that a run left out of the scene again, wherever the user has put it."""
+    """Remove everything that a run added to the scene, wherever the user has moved it."""
     nodes = (*results.sequences, results.volume, results.confidence, results.segmentation, results.scores,
              results.provenance)
     left = [node for node in nodes if node is not None and node.GetScene() is not None]
@@ -156,7 +164,7 @@ def remove(results: Results) -> None:
             scene.RemoveNode(node)
 
 
-def _addNodes(name: str, source: Frame, prepared: Prepared, account: RunRecord) -> dict[str, slicer.vtkMRMLNode]:
+def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord) -> dict[str, slicer.vtkMRMLNode]:
     """Add the nodes that every run leaves, by role."""
     nodes = {"volume": _addVolume(name, "volume", source, prepared)}
     _copyDisplay(source.proxy, nodes["volume"])
@@ -165,16 +173,16 @@ def _addNodes(name: str, source: Frame, prepared: Prepared, account: RunRecord) 
     if prepared.segmentation is not None and source.segmentationProxy is not None:
         nodes["segmentation"] = _addSegmentation(source.segmentationProxy, source, prepared, nodes["volume"])
     nodes["scores"] = _addNode("vtkMRMLTableNode", f"{name} slices", "scores")
-    table = account.table()
+    table = record.table()
     slicer.util.updateTableFromArray(nodes["scores"], [table[column] for column in COLUMNS], list(COLUMNS))
     for column, unit in UNITS.items():
         nodes["scores"].SetColumnUnitLabel(column, unit)
     for column, meaning in MEANINGS.items():
         nodes["scores"].SetColumnDescription(column, meaning)
     nodes["scores"].SetNodeReferenceID(INPUT, source.proxy.GetID())
-    nodes["scores"].SetAttribute(AXIS, account.reports[0]["axis"])
+    nodes["scores"].SetAttribute(AXIS, record.frames[0].scope.axis)
     nodes["provenance"] = _addNode("vtkMRMLTextNode", f"{name} provenance", "provenance")
-    nodes["provenance"].SetText(provenance(account))
+    nodes["provenance"].SetText(provenance(record))
     return nodes
 
 
@@ -259,10 +267,10 @@ def _filled(image: vtk.vtkImageData, array: np.ndarray, scalarType: int) -> Gene
 
 def _segmentation(segmentation: Segmentation, source: slicer.vtkSegmentation
                   ) -> Generator[None, None, slicer.vtkSegmentation]:
-    """The segments as Slicer has them, those of one layer sharing a label map as they do in a .seg.nrrd.
+    """The segments in Slicer's types; those of one layer share a label map, as in a .seg.nrrd.
 
-    All that describes a segment of `source` is kept: id, name, colour, terminology and all other tags; of one that was
-    removed meanwhile id, name and colour.
+    A segment keeps what `source` says of it: id, name, colour, terminology and other tags; one that was removed from
+    `source` meanwhile keeps id, name and colour.
     """
     found, labelmaps = slicer.vtkSegmentation(), []
     found.SetSourceRepresentationName(BINARY_LABELMAP)
@@ -297,14 +305,14 @@ def _nodeIDs() -> list[str]:
     return [scene.GetNthNode(number).GetID() for number in range(scene.GetNumberOfNodes())]
 
 
-# Slicer leaves display and storage nodes behind when it removes a node, and knows nothing of models.
+# When Slicer removes a node it leaves its display and storage nodes behind, and does not know of models.
 _tidied: weakref.WeakSet[Any] = weakref.WeakSet()
 _models: dict[Any, TemporaryDirectory[str]] = {}
 _leftBehind: dict[Any, list[str]] = {}  # node that is being removed -> identifiers of its display and storage nodes
 
 
 def _tidyUp(scene: slicer.vtkMRMLScene) -> None:
-    """See to it that what belongs to the results goes with them, whoever removes them."""
+    """From now on remove what belongs to a result together with it, whoever removes it."""
     if scene not in _tidied:
         scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, _onNodeAboutToBeRemoved)
         # After the views, which follow pointers to display nodes until they have let go of the node itself.

@@ -273,10 +273,10 @@ def test_the_driver_is_a_library_that_can_be_loaded(monkeypatch: pytest.MonkeyPa
 def test_looking_for_packages_imports_none_of_them() -> None:
     code = ("import sys, slicer_stand_ins; slicer_stand_ins.install()\n"
             "import slicer; slicer.app = type('App', (), {'majorVersion': 5, 'minorVersion': 12})\n"
-            "from TriplaneGaussianReconModule import dependencies\n"
+            "from TriplaneGaussianReconModule.installation import dependencies\n"
             "dependencies.missing(), dependencies.deviceNotice()\n"
             "print(sorted({'torch', 'numba', 'cv2', 'scipy', 'safetensors', 'psutil'} & set(sys.modules)))")
-    paths = [ROOT, ROOT / "TriplaneGaussianRecon", ROOT / "Testing" / "Python"]
+    paths = [ROOT, ROOT / "TriplaneGaussianRecon", ROOT / "Testing" / "Python" / "support"]
     code = f"import sys; sys.path[:0] = {[str(path) for path in paths]}\n{code}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -29,10 +29,15 @@ from TriplaneGaussianReconModule.panel import device_choice, views
 from TriplaneGaussianReconModule.panel.picture import pixmap
 from TriplaneGaussianReconModule.panel.plane_drawing import PlaneDrawing
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
-from TriplaneGaussianReconModule.run.parameters import Preset, TriplaneGaussianReconParameterNode, Trust, keywords
-from TriplaneGaussianReconModule.run.request import PRESETS
+from TriplaneGaussianReconModule.run.parameters import (
+    PresetChoice,
+    TriplaneGaussianReconParameterNode,
+    Trust,
+    keywords,
+)
 from TriplaneGaussianReconModule.scene import sample_data
 
+from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.runtime import devices
@@ -128,7 +133,7 @@ def test_slicer_is_told_about_the_module(widget: Any, monkeypatch: pytest.Monkey
 
 
 def test_the_presets_of_the_panel_are_known() -> None:
-    assert {preset.value for preset in Preset} <= set(PRESETS)
+    assert {preset.value for preset in PresetChoice} <= set(PRESETS)
 
 
 def test_each_parameter_has_its_widget() -> None:
@@ -445,7 +450,7 @@ def test_reconstruct_becomes_cancel_and_results_come(widget: Any, process: Stand
     assert button.text == "Cancel" and button.enabled
     wait_until(lambda: widget.ui.preview.visible)
     assert widget.ui.progressBar.value == 500 and not widget.ui.preview.pixmap.isNull()
-    assert widget.ui.progressText.text == "Learning from the slices, 1 s left"
+    assert widget.ui.progressText.text == "Stage 2 of 8: Learning from the scan&#x27;s own slices, 1 s left"
     process.isHeld = False
     process._timer.start(0)
     wait_until(lambda: not widget.logic.isRunning)

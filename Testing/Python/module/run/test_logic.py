@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from stand_in_worker import REPORT, StandInWorkerProcess
+from stand_in_worker import StandInWorkerProcess, reportOf
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.run.process import WorkerProcess
-from TriplaneGaussianReconModule.run.request import PRESETS
+from TriplaneGaussianReconModule.scene.nodes import gridOf
 
-from TriplaneGaussianReconLib.config.presets import PRESETS as library_presets
 from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError
 
 SHAPE = (13, 28, 30)
@@ -152,10 +151,6 @@ def test_slices_may_be_numbers(scene: Any, logic: TriplaneGaussianReconLogic, tr
 def test_no_volume_is_refused(logic: TriplaneGaussianReconLogic) -> None:
     with pytest.raises(InputError, match="There is no volume"):
         logic.reconstruct(None)
-
-
-def test_presets_are_those_of_the_library() -> None:
-    assert tuple(library_presets) == PRESETS
 
 
 def test_a_folder_for_temporary_files_that_is_missing_is_named(scene: Any, logic: TriplaneGaussianReconLogic,
@@ -483,7 +478,8 @@ def test_the_real_worker(scene: Any) -> None:
     assert progress[0]["event"] == "started" and progress[-1]["done"] > 0.3
     assert [path for path in temporary_files() if path != results.models[0].parent] == []
     _, _, told = results.provenance.GetText().partition("\n\n{")
-    assert set(json.loads("{" + told)["reports"][0]) == {  # the stand-in tells what the worker does
-        *REPORT, "input_spacing_mm", "segments"}
+    told_by_stand_in = reportOf("paper", 0, "k", [0, 3, 6, 9, 12], gridOf(volume))
+    assert set(json.loads("{" + told)["reports"][0]) == {
+        *told_by_stand_in.to_json(), "input_spacing_mm", "segments"}
     logic.undo(results)
     assert mrml.fingerprint(scene) == before

@@ -329,7 +329,7 @@ def assert_ends_with(folder: Path, tmp_path: Path, end: str) -> None:
                f"    {end}\n"
                "worker = WorkerProcess(sys.executable)\nworker.onProgress = end\nworker.start(Path(sys.argv[1]))\n"
                "qt.QCoreApplication.instance().exec()\nassert worker.state == 'idle'\n")
-    paths = [str(ROOT), str(ROOT / "TriplaneGaussianRecon"), str(ROOT / "Testing" / "Python")]
+    paths = [str(ROOT), str(ROOT / "TriplaneGaussianRecon"), str(ROOT / "Testing" / "Python" / "support")]
     done = subprocess.run([sys.executable, "-c", program, str(folder)], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
     number = int(done.stdout)

@@ -16,6 +16,7 @@ import pytest
 import qt
 import slicer
 import vtk
+from repository import ROOT
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.scene import results as results_module
@@ -215,9 +216,9 @@ def test_deleting_the_folder_removes_everything(scene: Any, logic: TriplaneGauss
 @pytest.mark.parametrize("state", ["saved", "reloaded"])
 def test_a_saved_result_is_deleted_while_a_view_shows_its_segmentation(state: str, what: str) -> None:
     """In a program of its own, since what is wrong here crashes Slicer; see `deleted_result`."""
-    program, root = Path(__file__).with_name("deleted_result.py"), Path(__file__).resolve().parents[2]
+    program = ROOT / "Testing" / "Python" / "support" / "deleted_result.py"
     done = subprocess.run([sys.executable, str(program), state, what], capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'TriplaneGaussianRecon'}"})
+                          env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'TriplaneGaussianRecon'}"})
     assert done.returncode == 0, done.stderr[:2000]
 
 

@@ -1,9 +1,9 @@
-"""Runs CUDA kernels on the CPU, from their very source, where there is no GPU: slow, patient, and strict.
+"""Runs CUDA kernels on the CPU, from their own source: slowly, but with more checks than a GPU makes.
 
-`HostKernels` compiles the source as C++ (`cuda_on_host.h` says which CUDA it understands) into a program of its own,
-`driver.cpp` around it, and launches kernels there on copies of the tensors, which it then copies back. A crash ends
-that program, not the tests: it is raised as `KernelError`. What kernels print appears on the standard error. Needs
-Linux with g++ or clang++, and binutils.
+`HostKernels` compiles the source as C++ together with `driver.cpp`, into a program of its own; `cuda_on_host.h` is the
+part of CUDA that it understands. That program launches kernels on copies of the tensors, which are then copied back. A
+crash ends that program, not the tests: it is raised as `KernelError`. What kernels print appears on the standard error.
+Needs Linux with g++ or clang++, and binutils.
 """
 from __future__ import annotations
 
@@ -49,25 +49,22 @@ def compiler() -> str:
 
 
 class HostKernels:
-    """The kernels of one source file.
+    """The kernels of one source text.
 
     Args:
-        source: The `.cu` file. Its kernels are `extern "C"`; their parameters are pointers, `long long` or `double`.
-        defines: Names and values of macros.
+        source: The text. Its kernels are `extern "C"`; their parameters are pointers, `long long` or `double`.
         sanitize: Stop at accesses out of bounds and at undefined behaviour. Up to twice as slow.
-        order: In which order blocks, warps and lanes take their turns; a number is the seed of a shuffled one. Results
-            that depend on it show a race.
+        order: In which order blocks, warps and lanes take their turns. A number is the seed of a shuffled order.
+            Results that depend on the order show a race.
         patience: Seconds after which a launch is given up.
 
     Raises:
         KernelError: The source does not compile; the message is the compiler's.
     """
 
-    def __init__(self, source: Path, defines: tuple[tuple[str, str], ...] = (), sanitize: bool = False,
-                 order: Order = "forward", patience: int = 300) -> None:
-        macros = [f"-D{name}={value}" for name, value in defines]
-        self._most_threads = _kernels(source, macros)
-        self._program = _build(source, list(self._most_threads), macros, sanitize)
+    def __init__(self, source: str, sanitize: bool = False, order: Order = "forward", patience: int = 300) -> None:
+        self._most_threads = _kernels(source)
+        self._program = _build(source, list(self._most_threads), sanitize)
         self._order, self._patience = order, patience
         self._shared = _shared_variables(self._program)
 
@@ -184,43 +181,39 @@ def _packed(argument: Argument, storages: dict[int, memoryview]) -> bytes:
     return struct.pack("<qqq", ord("i"), 0, argument)
 
 
-def _compile(sources: list[Path], output: Path, options: list[str], name: str) -> str:
-    """Run the compiler on what `name` is about; what it printed."""
-    done = subprocess.run([compiler(), *options, *sources, "-o", output], capture_output=True, text=True)
+def _compile(options: list[str | Path], text: str | None = None) -> str:
+    """Run the compiler, on `text` as its standard input if there is one; what it printed."""
+    done = subprocess.run([compiler(), *options], input=text, capture_output=True, text=True)
     if done.returncode:
-        raise KernelError(f"{name} does not compile\n{done.stderr}")
+        raise KernelError(f"The source does not compile\n{done.stderr}")
     return done.stdout
 
 
-def _kernels(source: Path, macros: list[str]) -> dict[str, int]:
+def _kernels(source: str) -> dict[str, int]:
     """The kernels of a source and their largest number of threads in a block."""
-    text = _compile([source], Path("-"), ["-E", "-P", *macros, "-x", "c++"], source.name)
-    found = _KERNEL.findall(text)
+    found = _KERNEL.findall(_compile(["-E", "-P", "-x", "c++", "-"], source))
     return {name: int(bound) if (bound := before or after).isdigit() else 1024 for before, after, name in found}
 
 
-def _build(source: Path, names: list[str], macros: list[str], sanitize: bool) -> Path:
+def _build(source: str, names: list[str], sanitize: bool) -> Path:
     """Compile the program, unless it is in the temporary folder already."""
     table = "".join(f'    {{"{name}", [](const Argument* a, int n) {{ call({name}, a, n); }}}},\n' for name in names)
     text = (f'#include "{_HERE / "cuda_on_host.h"}"\n'
-            f'namespace {{\n#include "{source.resolve()}"\n}}\n'
+            f'namespace {{\n#line 1 "kernels.cu"\n{source}\n}}\n#line 1 "table of kernels"\n'
             f'namespace cuda_on_host {{\nconst Kernel kernels[] = {{\n{table}}};\n}}\n')
     checks = [*_SANITIZE] if sanitize else []
-    key = hashlib.sha256("\0".join([text, compiler(), *_FLAGS, *macros, *checks]).encode())
-    for file in (source, _HERE / "cuda_on_host.h", _HERE / "driver.cpp"):
+    key = hashlib.sha256("\0".join([text, compiler(), *_FLAGS, *checks]).encode())
+    for file in (_HERE / "cuda_on_host.h", _HERE / "driver.cpp"):
         key.update(file.read_bytes())
     folder = Path(tempfile.gettempdir()) / f"cuda_on_host-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     program = folder / key.hexdigest()
     if not program.exists():
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            main, output = Path(place) / "main.cpp", Path(place) / "program"
-            kernels, driver = Path(place) / "kernels.o", Path(place) / "driver.o"
-            main.write_text(text, encoding="utf-8")
-            _compile([main], kernels, ["-c", *_FLAGS, *macros, *checks], source.name)
-            _compile([_HERE / "driver.cpp"], driver, ["-c", *_FLAGS, f"-DCUDA_ON_HOST_SANITIZE={int(sanitize)}"],
-                     "driver.cpp")
-            _compile([kernels, driver], output, ["-no-pie", *checks], source.name)
+            output, kernels, driver = (Path(place) / name for name in ("program", "kernels.o", "driver.o"))
+            _compile(["-x", "c++", "-", "-c", *_FLAGS, *checks, "-o", kernels], text)
+            _compile([_HERE / "driver.cpp", "-c", *_FLAGS, f"-DCUDA_ON_HOST_SANITIZE={int(sanitize)}", "-o", driver])
+            _compile([kernels, driver, "-no-pie", *checks, "-o", output])
             output.replace(program)  # at once, in case another process builds the same
     return program
 

@@ -49,10 +49,18 @@ constexpr Bits POISON = 0x7ffdcdcd7ffdcdcdULL;  // NaN as float and as double, f
 
 enum class Meeting { BLOCK, WARP, SHUFFLE, BALLOT, MATCH, ACTIVE };
 
+// Where a function is called in the source: threads meet only at the same place.
+struct Place {
+  const char* file;
+  int line;
+
+  static constexpr Place here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+};
+
 // What a thread brings to a meeting, and what it takes home.
 struct Visit {
   Meeting meeting;
-  int line;        // of the call in the source: threads meet only at the same one
+  Place place;
   unsigned mask;   // the lanes that meet; unused where a block does
   Bits value;      // the value to share; a predicate is 0 or 1
   int source;      // SHUFFLE: the lane to take the value from
@@ -81,15 +89,15 @@ template <class To, class From> To reinterpret(From value) {
   return from_bits<To>(to_bits(value));
 }
 
-inline Visit vote(unsigned mask, bool predicate, int line) {
-  return meet({Meeting::BALLOT, line, mask, predicate, 0, 0});
+inline Visit vote(unsigned mask, bool predicate, Place place) {
+  return meet({Meeting::BALLOT, place, mask, predicate, 0, 0});
 }
 
-inline Visit gather(bool predicate, int line) { return meet({Meeting::BLOCK, line, 0, predicate, 0, 0}); }
+inline Visit gather(bool predicate, Place place) { return meet({Meeting::BLOCK, place, 0, predicate, 0, 0}); }
 
-template <class T> T shuffle(unsigned mask, T value, int source, int line) {
+template <class T> T shuffle(unsigned mask, T value, int source, Place place) {
   static_assert(std::is_arithmetic<T>::value && sizeof(T) >= 4, "CUDA shuffles numbers of 4 and 8 bytes");
-  return from_bits<T>(meet({Meeting::SHUFFLE, line, mask, to_bits(value), source, 0}).result);
+  return from_bits<T>(meet({Meeting::SHUFFLE, place, mask, to_bits(value), source, 0}).result);
 }
 
 inline void check_width(int width) {
@@ -100,62 +108,65 @@ inline void check_width(int width) {
 
 // -------------------------------------------------------------------------------------- waiting and exchanging values
 
-inline void __syncthreads(int line = __builtin_LINE()) { cuda_on_host::gather(false, line); }
-inline int __syncthreads_count(int predicate, int line = __builtin_LINE()) {
-  return static_cast<int>(cuda_on_host::gather(predicate != 0, line).result);
+#define CUDA_ON_HOST_PLACE cuda_on_host::Place place = cuda_on_host::Place::here()  // last parameter, never given
+
+inline void __syncthreads(CUDA_ON_HOST_PLACE) { cuda_on_host::gather(false, place); }
+inline int __syncthreads_count(int predicate, CUDA_ON_HOST_PLACE) {
+  return static_cast<int>(cuda_on_host::gather(predicate != 0, place).result);
 }
-inline int __syncthreads_or(int predicate, int line = __builtin_LINE()) {
-  return cuda_on_host::gather(predicate != 0, line).result != 0;
+inline int __syncthreads_or(int predicate, CUDA_ON_HOST_PLACE) {
+  return cuda_on_host::gather(predicate != 0, place).result != 0;
 }
-inline int __syncthreads_and(int predicate, int line = __builtin_LINE()) {
-  return cuda_on_host::gather(predicate == 0, line).result == 0;
+inline int __syncthreads_and(int predicate, CUDA_ON_HOST_PLACE) {
+  return cuda_on_host::gather(predicate == 0, place).result == 0;
 }
 
-inline void __syncwarp(unsigned mask = 0xffffffffU, int line = __builtin_LINE()) {
-  cuda_on_host::meet({cuda_on_host::Meeting::WARP, line, mask, 0, 0, 0});
+inline void __syncwarp(unsigned mask = 0xffffffffU, CUDA_ON_HOST_PLACE) {
+  cuda_on_host::meet({cuda_on_host::Meeting::WARP, place, mask, 0, 0, 0});
 }
 // The lanes that come here while no other can move: what a warp in lockstep would see.
-inline unsigned __activemask(int line = __builtin_LINE()) {
-  return static_cast<unsigned>(cuda_on_host::meet({cuda_on_host::Meeting::ACTIVE, line, 0, 0, 0, 0}).result);
+inline unsigned __activemask(CUDA_ON_HOST_PLACE) {
+  return static_cast<unsigned>(cuda_on_host::meet({cuda_on_host::Meeting::ACTIVE, place, 0, 0, 0, 0}).result);
 }
-inline unsigned __ballot_sync(unsigned mask, int predicate, int line = __builtin_LINE()) {
-  return static_cast<unsigned>(cuda_on_host::vote(mask, predicate != 0, line).result);
+inline unsigned __ballot_sync(unsigned mask, int predicate, CUDA_ON_HOST_PLACE) {
+  return static_cast<unsigned>(cuda_on_host::vote(mask, predicate != 0, place).result);
 }
-inline int __any_sync(unsigned mask, int predicate, int line = __builtin_LINE()) {
-  return cuda_on_host::vote(mask, predicate != 0, line).result != 0;
+inline int __any_sync(unsigned mask, int predicate, CUDA_ON_HOST_PLACE) {
+  return cuda_on_host::vote(mask, predicate != 0, place).result != 0;
 }
-inline int __all_sync(unsigned mask, int predicate, int line = __builtin_LINE()) {
-  return cuda_on_host::vote(mask, predicate == 0, line).result == 0;
+inline int __all_sync(unsigned mask, int predicate, CUDA_ON_HOST_PLACE) {
+  return cuda_on_host::vote(mask, predicate == 0, place).result == 0;
 }
-template <class T> unsigned __match_any_sync(unsigned mask, T value, int line = __builtin_LINE()) {
+template <class T> unsigned __match_any_sync(unsigned mask, T value, CUDA_ON_HOST_PLACE) {
   using namespace cuda_on_host;
-  return static_cast<unsigned>(meet({Meeting::MATCH, line, mask, to_bits(value), 0, 0}).result);
+  return static_cast<unsigned>(meet({Meeting::MATCH, place, mask, to_bits(value), 0, 0}).result);
 }
 
-template <class T> T __shfl_sync(unsigned mask, T value, int source, int width = 32, int line = __builtin_LINE()) {
+template <class T> T __shfl_sync(unsigned mask, T value, int source, int width = 32, CUDA_ON_HOST_PLACE) {
   using namespace cuda_on_host;
   check_width(width);
-  return shuffle(mask, value, (static_cast<int>(lane()) & ~(width - 1)) | (source & (width - 1)), line);
+  return shuffle(mask, value, (static_cast<int>(lane()) & ~(width - 1)) | (source & (width - 1)), place);
 }
-template <class T> T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32, int line = __builtin_LINE()) {
+template <class T> T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32, CUDA_ON_HOST_PLACE) {
   using namespace cuda_on_host;
   check_width(width);
   int own = static_cast<int>(lane()), source = own - static_cast<int>(by);
-  return shuffle(mask, value, source < (own & ~(width - 1)) ? own : source, line);
+  return shuffle(mask, value, source < (own & ~(width - 1)) ? own : source, place);
 }
 template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32,
-                                      int line = __builtin_LINE()) {
+                                      CUDA_ON_HOST_PLACE) {
   using namespace cuda_on_host;
   check_width(width);
   int own = static_cast<int>(lane()), source = own + static_cast<int>(by);
-  return shuffle(mask, value, source > (own | (width - 1)) ? own : source, line);
+  return shuffle(mask, value, source > (own | (width - 1)) ? own : source, place);
 }
-template <class T> T __shfl_xor_sync(unsigned mask, T value, int flip, int width = 32, int line = __builtin_LINE()) {
+template <class T> T __shfl_xor_sync(unsigned mask, T value, int flip, int width = 32, CUDA_ON_HOST_PLACE) {
   using namespace cuda_on_host;
   check_width(width);
   int own = static_cast<int>(lane()), source = own ^ flip;
-  return shuffle(mask, value, source > (own | (width - 1)) ? own : source, line);
+  return shuffle(mask, value, source > (own | (width - 1)) ? own : source, place);
 }
+#undef CUDA_ON_HOST_PLACE
 
 inline void __threadfence() {}
 inline void __threadfence_block() {}

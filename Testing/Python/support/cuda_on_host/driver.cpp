@@ -131,7 +131,8 @@ int first_lane(int warp) { return warp * warpSize; }
 int lane_count(int warp) { return std::min(warpSize, thread_count - first_lane(warp)); }
 
 bool same_place(const Visit& a, const Visit& b) {
-  return a.meeting == b.meeting && a.line == b.line && a.mask == b.mask;
+  return a.meeting == b.meeting && a.place.line == b.place.line && !strcmp(a.place.file, b.place.file) &&
+         a.mask == b.mask;
 }
 
 // The lanes of a warp that wait where `visit` waits.
@@ -232,7 +233,7 @@ bool conclude_block_meeting() {
 Visit meet(Visit visit) {
   bool chosen = visit.meeting != Meeting::BLOCK && visit.meeting != Meeting::ACTIVE;
   if (chosen && !(visit.mask >> lane() & 1U))
-    fail("line %d: lane %u is not in its own mask %08x", visit.line, lane(), visit.mask);
+    fail("%s:%d: lane %u is not in its own mask %08x", visit.place.file, visit.place.line, lane(), visit.mask);
   Fiber& self = *current;
   self.visit = visit;
   self.state = State::WAITING;
@@ -316,8 +317,8 @@ const char* const meeting_names[] = {"__syncthreads", "__syncwarp", "a shuffle",
       ++count;
     }
     char entry[200];
-    snprintf(entry, sizeof entry, " %d threads, the first of them %d, wait at %s in line %d (mask %08x);", count, n,
-             meeting_names[static_cast<int>(visit.meeting)], visit.line, visit.mask);
+    snprintf(entry, sizeof entry, " %d threads, the first of them %d, wait at %s, %s:%d (mask %08x);", count, n,
+             meeting_names[static_cast<int>(visit.meeting)], visit.place.file, visit.place.line, visit.mask);
     if (text.size() < 700) text += entry;
   }
   current = nullptr;

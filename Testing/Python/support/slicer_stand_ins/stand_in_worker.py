@@ -6,21 +6,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import qt
 
-from TriplaneGaussianReconLib.data.geometry import AXES, array_axis
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.jobs.protocol import MODEL, Job, Message, Outcome, write_preview
+from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, Scope, SelfCheck
 
-REPORT: dict[str, Any] = {
-    "product": "TriplaneGaussianRecon", "version": "stand-in", "preset": "", "seed": 0, "device": "cpu",
-    "device_note": "CPU, because this is a stand-in", "slabs": 1, "gaussians": 0, "trusted_slices": 0, "labels": 0,
-    "weights": {}, "residual_on_trusted_slices": [], "self_check": {}, "seconds": {}, "loss": {}, "notes": [],
-    "note": "Research software, not a medical device.", "axis": "k", "trusted": {}, "output_shape_kji": [],
-    "output_spacing_mm": [], "segments_left_out": []}
+
+def reportOf(preset: str, seed: int, axis: Axis, trusted: list[int], grid: Grid) -> Report:
+    """A report as the library makes one, with scores that tell one slice from another."""
+    hidden = {n: 20.0 + n for n in range(1, len(trusted) - 1)}
+    check = SelfCheck(1.0, "Stand-in.", 20.0, len(trusted) - 2, hidden)
+    scope = Scope(axis, {axis: tuple(trusted)}, grid.shape, grid.spacing, ())
+    return Report(Provenance("stand-in", preset, seed, "cpu", len(trusted), check), "CPU, because this is a stand-in",
+                  slabs=1, gaussians=0, labels=0, weights={}, residuals=(), seconds={}, losses={}, scope=scope)
 
 
 class StandInWorkerProcess:
@@ -69,8 +71,8 @@ class StandInWorkerProcess:
         name = write_preview(self.folders[-1], middle)
         self.onStarted({"event": "started", "device": "cpu", "note": "CPU, because this is a stand-in"})
         for receiver, message in (
-                (self.onProgress, {"event": "progress", "stage": "learning", "step": 5, "steps": 10, "done": 0.5,
-                                   "seconds_left": 1.0}),
+                (self.onProgress, {"event": "progress", "stage": "learning", "number": 2, "count": 8, "step": 5,
+                                   "steps": 10, "done": 0.5, "seconds_left": 1.0}),
                 (self.onPreview, {"event": "preview", "file": name, "axis": "k", "index": 3})):
             if self.state == "running":
                 receiver(message)
@@ -108,8 +110,5 @@ def outcome_of(job: Job, folder: Path) -> Outcome:
     if job.keep_model:
         model = folder / MODEL
         model.write_bytes(b"a model")
-    report = {**REPORT, "preset": job.preset, "seed": job.seed, "trusted_slices": len(trusted), "axis": axis,
-              "trusted": {axis: trusted.tolist()}, "output_shape_kji": grid.shape, "output_spacing_mm": grid.spacing,
-              "self_check": {"psnr_at_twice_the_gap": 20.0, "slices": len(trusted) - 2, "band_68": 1.0,
-                             "per_slice": {str(n): 20.0 + n for n in range(1, len(trusted) - 1)}, "note": "Stand-in."}}
+    report = reportOf(job.preset, job.seed, axis, trusted.tolist(), grid)
     return Outcome(Image(volume, grid), Image((10.0 * distance).astype(np.float32), grid), segmentation, report, model)

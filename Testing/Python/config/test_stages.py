@@ -1,0 +1,24 @@
+"""The stages of a reconstruction, and those that a preset skips."""
+from __future__ import annotations
+
+import pytest
+
+from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.config.stages import STAGES, stages_of
+
+
+def test_shares_of_the_time_add_up() -> None:
+    assert sum(stage.share for stage in STAGES.values()) == pytest.approx(1.0)
+
+
+def test_every_stage_is_told_in_words_of_its_own() -> None:
+    sentences = [stage.sentence for stage in STAGES.values()]
+    assert len(set(sentences)) == len(sentences) and all(sentence[0].isupper() for sentence in sentences)
+
+
+@pytest.mark.parametrize(("preset", "has_labels", "skipped"), [
+    ("fast", True, {"fusion"}), ("fast", False, {"fusion", "labels"}), ("balanced", True, set()),
+    ("paper", True, {"learning", "fusion", "labels"})])
+def test_what_a_preset_does_not_do_is_no_stage(preset: str, has_labels: bool, skipped: set[str]) -> None:
+    assert [stage.name for stage in stages_of(PRESETS[preset], has_labels)] == [
+        name for name in STAGES if name not in skipped]

@@ -1,0 +1,140 @@
+"""`reconstruct` for Python programs: from a path or an image in memory to a dense volume in one call."""
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
+
+from .config.presets import DEFAULT_PRESET, Preset, preset_named
+from .data.geometry import Axis, Grid
+from .data.images import Image, Segmentation, aligned_to
+from .data.observations import Observations
+from .data.output_grid import isotropic_spacing, output_grid
+from .data.selection import Selection, parse_numbers, slice_numbers
+from .errors import InputError
+from .io.readers import read_image, read_segmentation
+from .pipeline import reconstruction
+from .pipeline.reconstruction import Reconstruction
+from .runtime.devices import choose
+from .runtime.progress import Progress
+
+Source: TypeAlias = Any  # a path, an image of SimpleITK or nibabel, or one of ours; see `reconstruct`
+Slices: TypeAlias = Selection | str | Iterable[int]
+
+
+def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | None = None,
+                slices: Slices | Mapping[str, Slices] = "all", exclude: str | Iterable[int] = (),
+                spacing: Literal["isotropic", "input"] | float | None = None, preset: str | Preset = DEFAULT_PRESET,
+                device: str = "auto", seed: int = 0, progress: Callable[[Progress], None] | None = None,
+                should_stop: Callable[[], bool] | None = None) -> Reconstruction:
+    """Fill the gaps between the slices of a volume; the defaults are those of the command line.
+
+    Args:
+        volume: a path as for `read_image` (a file, or a folder of DICOM slices), a `SimpleITK.Image`, an image of
+            nibabel, or an `Image`.
+        labels: its segmentation, on voxels that coincide with the volume's: a path as for `read_segmentation`, an
+            image of SimpleITK or nibabel, or a `Segmentation`.
+        axis: the slice axis: i, j, k (the first to third index of the file), or axial, coronal, sagittal; by default
+            the axis of largest spacing, k when equal.
+        slices: which slices to use, counted from 0 along the slice axis.  The others have no influence on the result.
+            A text such as "0,4,8-20", "every:4", "hide:3" (all but every third), "25%" or "all"; or slice numbers; or
+            a boolean mask; or a mapping from axes to these, which combines slices of several axes.
+        exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
+        spacing: mm from one slice of the result to the next; or "isotropic", the smaller spacing within the slices;
+            or "input", the voxels of the input.  By default "isotropic" if all slices are used, else "input".
+        preset: a name from `PRESETS`, or a preset.
+        device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
+        seed: the same seed gives the same result, on a CPU to the last bit.
+        progress: called often with a `Progress`.
+        should_stop: asked often; when it returns true, `Cancelled` is raised.
+
+    Returns:
+        The dense volume and segmentation, the expected error of each voxel, the model, and a report.
+
+    Raises:
+        InputError: the input cannot be reconstructed as it is; the message says what to change.
+        BackendUnavailableError: the device is not there.
+        MissingPackageError: a package that reads the input is not installed.
+        Cancelled: `should_stop` returned true.
+
+    Example:
+        >>> import numpy as np
+        >>> import TriplaneGaussianReconLib as tgr
+        >>> k, j, i = np.meshgrid(np.arange(5), np.arange(16), np.arange(12), indexing="ij")
+        >>> array = (500 + 200 * np.sin(0.7 * i + 0.4 * k) * np.cos(0.5 * j)).astype(np.int16)
+        >>> thick = tgr.Image(array, tgr.Grid(array.shape, spacing=(1, 1, 4)))
+        >>> result = tgr.reconstruct(thick, spacing="isotropic", device="cpu")
+        >>> result.volume
+        Image(12 x 16 x 17 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))
+    """
+    preset = preset_named(preset) if isinstance(preset, str) else preset
+    choose(device)  # before the volume is read: what is not there is told at once
+    image = _read(volume, Image, read_image)
+    given = None if labels is None else aligned_to(_read(labels, Segmentation, read_segmentation), image.grid)
+    slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
+    selections = _selections(image.grid, slice_axis, slices, exclude)
+    output = _output(image.grid, slice_axis, spacing, selections)
+    result = reconstruction.reconstruct(Observations.from_volume(image, selections, given), output, preset=preset,
+                                        device=device, seed=seed, progress=progress, should_stop=should_stop)
+    if result.segmentation is None or given is None:
+        return result
+    return replace(result, segmentation=replace(result.segmentation, metadata=given.metadata))
+
+
+def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:
+    """Return `source` as a `kind`, which is Image or Segmentation; what is a path is read by `read`."""
+    if isinstance(source, kind):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return read(source)
+    # An object of a package can only exist where the package has been imported.
+    sitk, nibabel = sys.modules.get("SimpleITK"), sys.modules.get("nibabel")
+    if sitk is not None and isinstance(source, sitk.Image):
+        return kind.from_sitk(source)
+    if nibabel is not None and isinstance(source, nibabel.spatialimages.SpatialImage):
+        return kind.from_nibabel(source)
+    from_array = {Image: "Image(array, Grid(array.shape, spacing=...))",
+                  Segmentation: "Segmentation.from_labelmap(array, grid)"}
+    raise InputError(f"Expected a path, an image of SimpleITK or nibabel, or one of type {kind.__name__}, not "
+                     f"{type(source).__name__}. For an array [k, j, i] write {from_array[kind]}.")
+
+
+def _selections(grid: Grid, axis: Axis, slices: Slices | Mapping[str, Slices], exclude: str | Iterable[int]
+                ) -> dict[Axis, Selection]:
+    """Return the slices to use of each axis."""
+    selections: dict[Axis, Selection] = {}
+    for name, chosen in (slices if isinstance(slices, Mapping) else {axis: slices}).items():
+        one = grid.named_axis(name)
+        if one in selections:
+            raise InputError(f"The slices name axis {one} twice. Join them in one list.")
+        selections[one] = Selection.of(grid.count(one), chosen)
+    excluded = _excluded(exclude, grid.count(axis))
+    if excluded and axis not in selections:
+        raise InputError(f"Slices of the slice axis, {axis}, are excluded, but none of them are used. Name the axis "
+                         "with axis=...")
+    return {**selections, axis: selections[axis].excluding(excluded)} if excluded else selections
+
+
+def _excluded(exclude: str | Iterable[int], count: int) -> tuple[int, ...]:
+    if not isinstance(exclude, str):
+        return slice_numbers(exclude, count)
+    try:
+        return tuple(parse_numbers(exclude)) if exclude.strip() else ()
+    except ValueError:
+        raise InputError(f"Cannot read the slices '{exclude}'. Write them as 7,12,20-23.") from None
+
+
+def _output(grid: Grid, axis: Axis, spacing: str | float | None, selections: Mapping[Axis, Selection]) -> Grid:
+    """Return the grid of the result: `grid` itself, or one with another spacing along `axis`."""
+    if spacing is None:
+        whole = list(selections) == [axis] and selections[axis].is_everything
+        spacing = "isotropic" if whole else "input"
+    if spacing == "input":
+        return grid
+    if spacing == "isotropic":
+        spacing = isotropic_spacing(grid, axis)
+    if isinstance(spacing, str):
+        raise InputError(f"Cannot read the slice spacing '{spacing}'. Give isotropic, input, or a number of mm.")
+    return output_grid(grid, axis, float(spacing))

@@ -1,0 +1,58 @@
+"""The stages of a reconstruction in order: their names, what users read, and their usual share of the time.
+
+Console, log and panel show the sentences; messages and reports use the names, which scripts read.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .presets import Preset
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a reconstruction.
+
+    Attributes:
+        name: identifier in messages, and key in the `seconds` and `loss` of a report.
+        share: usual share of the time; the shares of all stages add up to 1.
+        sentence: what users read while it is going on.
+    """
+
+    name: str
+    share: float
+    sentence: str
+
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in (
+    Stage("correspondence", 0.03, "Finding how structures move from slice to slice"),
+    Stage("learning", 0.33, "Learning from the scan's own slices"),
+    Stage("arbitration", 0.05, "Hiding slices to see which prediction is best"),
+    Stage("fusion", 0.12, "Learning which prediction to believe where"),
+    Stage("labels", 0.12, "Learning from the segmentation"),
+    Stage("prediction", 0.05, "Predicting what lies between the slices"),
+    Stage("initialization", 0.06, "Placing Gaussians"),
+    Stage("training", 0.06, "Training Gaussians"),
+    Stage("refinement", 0.1, "Fitting Gaussians to the slices"),
+    Stage("rendering", 0.08, "Drawing the volume"),
+)}
+
+
+def stages_of(preset: Preset, has_labels: bool) -> tuple[Stage, ...]:
+    """Return the stages that a reconstruction goes through, in order.
+
+    Args:
+        preset: What is to be computed.
+        has_labels: Whether there are labels on the slices.
+
+    Returns:
+        All stages but those that the preset skips.
+
+    Example:
+        >>> from TriplaneGaussianReconLib.config.presets import PRESETS
+        >>> [stage.name for stage in stages_of(PRESETS["paper"], has_labels=True)][:3]
+        ['correspondence', 'arbitration', 'prediction']
+    """
+    skipped = {"learning": preset.prior is None, "fusion": preset.fusion is None,
+               "labels": preset.labels is None or not has_labels}
+    return tuple(stage for stage in STAGES.values() if not skipped.get(stage.name, False))

@@ -1,0 +1,120 @@
+"""Files in the formats of SimpleITK: what reads them, and what makes sure that they arrive on the disk."""
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.conversions import from_sitk, simpleitk, to_sitk
+from ..data.geometry import Grid, by
+from ..errors import InputError, cause
+from .dicom import as_stored
+
+_LAST_LINES = {".nrrd": b"\n", ".mha": b"ElementDataFile"}  # how the last line of a header of text begins
+
+
+def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry.
+
+    readable: what can be read instead, for the message of the InputError that is raised for anything else.
+    """
+    reader = simpleitk().ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        path.open("rb").close()
+        reader.ReadImageInformation()
+        _check_header(reader)
+        image = reader.Execute()
+    except (OSError, RuntimeError) as error:
+        problem = cause(error)
+        if "orthonormal" in problem:
+            raise InputError("its axes are not at right angles (sheared voxels), or its header is damaged. Resample "
+                             "it onto a grid with perpendicular axes first.") from error
+        raise InputError(f"{problem}. Give {readable}.") from error
+    array, grid = from_sitk(image)
+    metadata = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys()
+                if not key.startswith(("ITK_", "NRRD_"))}
+    return as_stored(array, reader), grid, metadata
+
+
+def write_itk(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str]) -> None:
+    """Write voxels [k, j, i] or [k, j, i, layer], compressed where the format can, and see that they have arrived.
+
+    metadata: further header fields.  Raises OSError, ValueError or RuntimeError if that fails.
+    """
+    if grid.is_sheared:
+        raise ValueError("the axes are not at right angles, which only .npz can hold")
+    sitk, image = simpleitk(), to_sitk(array, grid)
+    for key, value in metadata.items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(path), useCompression=True)
+    if array.ndim == 4:  # ITK can only call the first axis 'vector'; in Slicer's files it is the 'list' of layers
+        path.write_bytes(path.read_bytes().replace(b"\nkinds: vector ", b"\nkinds: list ", 1))
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    header = int(float(reader.GetMetaData("vox_offset"))) if reader.HasMetaDataKey("vox_offset") else 0
+    _check_stored(path, header, sitk.GetArrayViewFromImage(image).reshape(-1).view(np.uint8))
+
+
+def _check_header(reader: Any) -> None:
+    """Have a single frame read as a volume; raises InputError for what is no volume."""
+    size = list(reader.GetSize())
+    if len(size) == 4 and size[3] == 1:
+        reader.SetExtractSize([*size[:3], 0])
+    elif len(size) != 3:
+        raise InputError(f"it has {len(size)} dimensions, {by(size)}. Give one volume of three dimensions; extract one "
+                         "frame of a series of volumes.")
+    if reader.HasMetaDataKey("Seq_Frame0000_Timestamp"):
+        raise InputError("it is a sequence of tracked 2D frames, which are no parallel slices. Reconstruct a volume "
+                         "from them first.")
+    if size[2] == 1 and reader.HasMetaDataKey("0008|0016"):
+        raise InputError("it is a single DICOM slice. Give the folder that holds all slices of the series.")
+
+
+def _text(field: str) -> str:
+    """Return a header field as it was meant: SimpleITK escapes bytes that are not UTF-8, then they are Latin-1."""
+    raw = field.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _check_stored(path: Path, header: int, voxels: np.ndarray) -> None:
+    """Raise OSError unless a file that was just written holds these bytes, after `header` bytes of a binary header.
+
+    NrrdIO, for one, does not notice when there is no room for the last of them.
+    """
+    done = 0
+    for block in _stored(path):
+        skipped = min(header, len(block))
+        header -= skipped
+        there = np.frombuffer(block, np.uint8, offset=skipped)
+        if not np.array_equal(there, voxels[done:done + len(there)]):
+            break
+        done += len(there)
+    if done < len(voxels):
+        raise OSError(f"only {done} of {len(voxels)} bytes of voxels arrived")
+
+
+def _stored(path: Path) -> Iterator[bytes]:
+    """Yield, block by block and decompressed, what `write_itk` put into a file after its header of text, if any."""
+    with path.open("rb") as file:
+        if path.suffix in _LAST_LINES:
+            while (line := file.readline()) and not line.startswith(_LAST_LINES[path.suffix]):
+                pass
+        blocks = iter(lambda: file.read(1 << 16), b"")
+        if path.suffix == ".nii":
+            yield from blocks
+            return
+        decoder = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # of zlib or gzip
+        try:
+            yield from filter(None, map(decoder.decompress, blocks))
+        except zlib.error as error:
+            raise OSError(cause(error)) from error
+        if not decoder.eof:
+            raise OSError("the last bytes did not arrive")

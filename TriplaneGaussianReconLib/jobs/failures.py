@@ -1,0 +1,84 @@
+"""What to tell a user of a reconstruction that failed: the cause and the remedy."""
+from __future__ import annotations
+
+import errno
+import sys
+from dataclasses import dataclass
+from enum import Enum
+
+from ..errors import (
+    BackendUnavailableError,
+    Cancelled,
+    InputError,
+    MissingPackageError,
+    OutputError,
+    ReconstructionError,
+    cause,
+)
+from .sentences import Sentence
+
+_MEMORY = __package__.rpartition(".")[0] + ".runtime.memory"
+
+
+class FailureKind(Enum):
+    """Why something failed."""
+
+    STOPPED = "stopped"  # the user asked for it
+    INPUT = "input"  # the user can change it
+    DEVICE = "device"  # is missing or does not work
+    PACKAGE = "package"  # of Python, is missing or damaged
+    OUTPUT = "output"  # cannot be written
+    MEMORY = "memory"  # does not suffice
+    OTHER = "other"  # foreseen, but none of these
+    INTERNAL = "internal"  # nobody foresaw it
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something failed, and what the user is told.
+
+    Attributes:
+        kind: Of the failure.
+        message: The cause and the remedy.
+    """
+
+    kind: FailureKind
+    message: str
+
+
+_KINDS: dict[type[ReconstructionError], FailureKind] = {
+    InputError: FailureKind.INPUT, OutputError: FailureKind.OUTPUT, MissingPackageError: FailureKind.PACKAGE,
+    BackendUnavailableError: FailureKind.DEVICE, Cancelled: FailureKind.STOPPED}
+
+
+def explained(error: BaseException) -> Failure:
+    """Return why `error` was raised and what to tell the user.
+
+    Example:
+        >>> explained(MemoryError()).kind
+        <FailureKind.MEMORY: 'memory'>
+    """
+    if isinstance(error, ReconstructionError):
+        return Failure(next((kind for known, kind in _KINDS.items() if isinstance(error, known)), FailureKind.OTHER),
+                       str(error))
+    if isinstance(error, KeyboardInterrupt):
+        return Failure(FailureKind.STOPPED, Sentence("Stopped; nothing was written."))
+    if isinstance(error, ImportError):
+        return Failure(FailureKind.PACKAGE, Sentence(
+            "A Python package is missing or damaged: {cause}. Install the packages again.", cause=cause(error)))
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Failure(FailureKind.OUTPUT, Sentence(
+            "The disk is full. Free disk space, or choose another folder for results and temporary files."))
+    if _is_lack_of_memory(error):
+        return Failure(FailureKind.MEMORY, Sentence(
+            "There is not enough memory for this volume. Close other programs, crop the volume to the part that "
+            "matters, or choose a larger slice spacing or the preset Fast."))
+    return Failure(FailureKind.INTERNAL, Sentence(
+        "Something unexpected went wrong: {kind}: {cause}.", kind=type(error).__name__, cause=cause(error)))
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    memory = sys.modules.get(_MEMORY)  # not loaded: torch is not either, and cannot have run out of memory
+    return memory is not None and bool(memory.is_lack(error))

@@ -1,0 +1,85 @@
+"""What is going to be done, but may not be what the user had in mind: sentences to show with the result."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..data.geometry import AXES, Axis, Grid
+from ..data.images import Segmentation
+from ..data.observations import closest_first
+from ..data.output_grid import isotropic_spacing
+from .request import AUTO, ISOTROPIC, Plan, Request
+from .sentences import Sentence
+
+
+def remarks(request: Request, plan: Plan, grid: Grid, segmentation: Segmentation | None = None,
+            presence: Mapping[Axis, np.ndarray] | None = None) -> list[Sentence]:
+    """Return what the user should know of a request.
+
+    Args:
+        request: What was asked for.
+        plan: What follows from it.
+        grid: Of the volume.
+        segmentation: Of the volume, if there is one.
+        presence: What `segments_on_slices` found along each axis of the plan, if there is a segmentation.
+    """
+    primary = closest_first(grid, plan.selections)[0]
+    said = [*_on_spacing(request, plan, grid), *_on_axes(plan, primary), *_on_ends(plan, primary)]
+    if segmentation is not None and presence is not None:
+        said += _on_labels(plan, segmentation, presence, primary)
+    return said
+
+
+def _on_spacing(request: Request, plan: Plan, grid: Grid) -> list[Sentence]:
+    said, is_input = [], plan.output is grid
+    present, finer = grid.spacing[AXES.index(plan.axis)], isotropic_spacing(grid, plan.axis)
+    everything = any(selection.is_everything for selection in plan.selections.values())
+    if request.spacing == ISOTROPIC and is_input:
+        said.append(Sentence("The slices along {axis} are {spacing} mm apart, no more than the pixels within them: the "
+                             "result keeps the voxels of the input.", axis=plan.axis, spacing=f"{present:g}"))
+    if everything and is_input:
+        said.append(Sentence("All slices are trusted and the result has the voxels of the input, so nothing is gained. "
+                             "Trust fewer slices, or choose a finer slice spacing."))
+    if plan.spacing is not None and plan.spacing > present:
+        said.append(Sentence("The result is coarser than the input: its slices lie {spacing} mm apart, those of the "
+                             "input {present} mm.", spacing=f"{plan.spacing:g}", present=f"{present:.4g}"))
+    is_automatic = request.spacing == AUTO and not request.crossing and request.slices.strip() == "all"
+    if is_input and is_automatic and not everything and finer < present:
+        said.append(Sentence("Slices are excluded, so the result has the voxels of the input. For slices as close as "
+                             "the pixels are wide, set the slice spacing to {finer} mm.", finer=f"{finer:.4g}"))
+    return said
+
+
+def _on_axes(plan: Plan, primary: Axis) -> list[Sentence]:
+    if len(plan.selections) < 2:
+        return []
+    return [Sentence("Labels and expected error come from the slices along {axis}, which lie closest; the other "
+                     "trusted slices correct the image alone.", axis=primary)]
+
+
+def _on_ends(plan: Plan, primary: Axis) -> list[Sentence]:
+    selection = plan.selections[primary]
+    first, last = selection.indices[0], selection.indices[-1]
+    beyond = selection.count - 1 - last + first
+    if beyond < max(np.diff(selection.indices), default=1):
+        return []
+    return [Sentence("{number} slices lie beyond the outermost trusted ones along {axis} (slices {first} and {last}); "
+                     "there these are repeated.", number=beyond, axis=primary, first=first, last=last)]
+
+
+def _on_labels(plan: Plan, segmentation: Segmentation, presence: Mapping[Axis, np.ndarray], primary: Axis
+               ) -> list[Sentence]:
+    carried = {axis: presence[axis][list(selection.indices)] for axis, selection in plan.selections.items()}
+    labelled, said = np.flatnonzero(carried[primary].any(axis=1)), []
+    empty = labelled[-1] - labelled[0] + 1 - len(labelled) if len(labelled) else 0
+    if empty:
+        said.append(Sentence("{number} trusted slices between labelled ones carry no label, which is taken to mean "
+                             "that nothing is there. If they were not segmented yet, trust only the slices that carry "
+                             "segmentation.", number=empty))
+    seen = np.any([present.any(axis=0) for present in carried.values()], axis=0)
+    unseen = [segment.name for segment, is_seen in zip(segmentation.segments, seen, strict=True) if not is_seen]
+    if unseen:
+        said.append(Sentence("On no trusted slice, and so left out of the result: {segments}.",
+                             segments=", ".join(unseen)))
+    return said

@@ -1,0 +1,211 @@
+"""What a user asks for: the choices that command line and Slicer module share, their checks, and what follows of them.
+
+Needs numpy alone.  The sentences are English; the module translates them, see `sentences`.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config.names import DEVICES, LARGEST_SEED
+from ..config.presets import DEFAULT_PRESET, PRESETS
+from ..data.geometry import AXES, Axis, Grid, array_axis
+from ..data.images import Image, Segmentation
+from ..data.output_grid import isotropic_spacing, output_grid
+from ..data.selection import Selection, parse_numbers
+from ..errors import InputError
+from .protocol import Job
+from .sentences import Sentence
+
+SEGMENTED = "segmented"  # selects the slices that carry segmentation
+AUTO, ISOTROPIC, INPUT = "auto", "isotropic", "input"  # spacings that are no number
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What follows from a request for one volume.
+
+    Attributes:
+        axis: The slice axis: the one along which the spacing of the result is chosen.
+        selections: Which slices are used, by axis.
+        spacing: Mm between the slices of the result; None for the voxels of the input.
+        output: The voxels of the result; the very grid of the input where they are the same.
+    """
+
+    axis: Axis
+    selections: dict[Axis, Selection]
+    spacing: float | None
+    output: Grid
+
+
+@dataclass(frozen=True)
+class Request:
+    """The choices of one reconstruction.
+
+    Attributes:
+        axis: The slice axis: i, j, k, axial, coronal, sagittal, or `auto` for the axis of the largest spacing.
+        slices: Which slices of the slice axis to use, as `Selection.parse` reads it, or `segmented` for those that
+            carry segmentation.
+        crossing: Instead of `slices`: which slices of which axes to use, as (axis, slices).
+        excluded: Damaged slices of the slice axis, such as 7,12,20-23, which are not used in any case.
+        spacing: Mm between the slices of the result; `input` for the voxels of the input; `isotropic` for the smaller
+            spacing within the slices; `auto` for isotropic where every slice is used, else input.
+        preset: A name from `config.presets.PRESETS`.
+        device: auto, cpu, cuda, or one GPU such as cuda:1.
+        seed: Of the random numbers.
+        keep_model: Whether the model is wanted beside the volume.
+
+    Example:
+        >>> Request(slices="every:4", excluded="8").plan(Grid((13, 20, 20))).selections["k"].indices
+        (0, 4, 12)
+    """
+
+    axis: str = AUTO
+    slices: str = "all"
+    crossing: tuple[tuple[str, str], ...] = ()
+    excluded: str = ""
+    spacing: str | float = AUTO
+    preset: str = DEFAULT_PRESET
+    device: str = DEVICES[0]
+    seed: int = 0
+    keep_model: bool = False
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it takes a segmentation to know which slices are meant."""
+        return not self.crossing and self.slices.strip() == SEGMENTED
+
+    def check(self, grid: Grid, has_segmentation: bool) -> None:
+        """Check all that can be checked without looking at a voxel.
+
+        Args:
+            grid: Of the volume.
+            has_segmentation: Whether there is a segmentation.
+
+        Raises:
+            InputError: Something cannot be done; the message says what to choose instead.
+        """
+        if self.preset not in PRESETS:
+            raise InputError(Sentence("Unknown preset '{preset}'. Choose one of {known}.", preset=self.preset,
+                                      known=", ".join(PRESETS)))
+        if not (self.device in DEVICES or re.fullmatch(r"cuda:\d+", self.device)):
+            raise InputError(Sentence("Unknown device '{device}'. Choose auto, cpu, cuda or one GPU such as cuda:1.",
+                                      device=self.device))
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise InputError(Sentence("The seed must be a whole number from 0 to {largest}, not {seed}.",
+                                      largest=LARGEST_SEED, seed=self.seed))
+        if self.needs_labels and not has_segmentation:
+            raise InputError(Sentence("Only slices that carry segmentation are to be trusted, but there is no "
+                                      "segmentation. Choose one, or trust other slices."))
+        if not self.needs_labels:
+            self.plan(grid)
+            return
+        self._excluded()
+        if not isinstance(self.spacing, str):
+            output_grid(grid, self.slice_axis(grid), self.spacing)
+
+    def slice_axis(self, grid: Grid) -> Axis:
+        """Return the index axis that `axis` means; raises InputError for an unknown name."""
+        name = self.axis.strip()
+        if name.lower() == AUTO:
+            return grid.thickest_axis()
+        try:
+            return grid.named_axis(name)
+        except InputError:
+            raise InputError(Sentence("Unknown slice axis '{axis}'. Choose one of auto (that of the thickest slices), "
+                                      "i, j, k, axial, coronal, sagittal.", axis=self.axis)) from None
+
+    def plan(self, grid: Grid, presence: Mapping[Axis, np.ndarray] | None = None) -> Plan:
+        """Return what follows for a volume.
+
+        Args:
+            grid: Of the volume.
+            presence: What `segments_on_slices` found along the slice axis, if there is a segmentation.
+
+        Raises:
+            InputError: A choice does not fit the volume, or fewer than two slices are left.
+        """
+        axis = self.slice_axis(grid)
+        selections = self._selections(grid, axis, presence or {})
+        if all(len(selection) < 2 for selection in selections.values()):
+            raise InputError(Sentence("Only one slice is trusted, and at least two are needed. Trust more slices, or "
+                                      "choose another slice axis."))
+        spacing = self._output_spacing(grid, axis, selections)
+        output = grid if spacing is None else output_grid(grid, axis, spacing)
+        return Plan(axis, selections, None if output is grid else spacing, output)
+
+    def job(self, image: Image, segmentation: Segmentation | None = None,
+            presence: Mapping[Axis, np.ndarray] | None = None) -> Job:
+        """Return what a worker is to do; arguments and errors as those of `plan`."""
+        plan = self.plan(image.grid, presence)
+        return Job(image, plan.selections, segmentation, plan.spacing, self.preset, self.device, self.seed,
+                   self.keep_model)
+
+    def _selections(self, grid: Grid, axis: Axis, presence: Mapping[Axis, np.ndarray]) -> dict[Axis, Selection]:
+        selections: dict[Axis, Selection] = {}
+        for name, slices in self.crossing:
+            crossed = grid.named_axis(name.strip())
+            if crossed in selections:
+                raise InputError(Sentence("Slices are chosen along axis {axis} twice. Join them in one list.",
+                                          axis=crossed))
+            selections[crossed] = Selection.parse(grid.count(crossed), slices)
+        if not self.crossing:
+            selections[axis] = self._selection(grid.count(axis), presence.get(axis))
+        excluded = self._excluded()
+        if excluded and axis not in selections:
+            raise InputError(Sentence("Excluded slices are slices of the slice axis, {axis}, along which none are "
+                                      "chosen. Choose another slice axis.", axis=axis))
+        return {name: selection.excluding(excluded) if name == axis else selection
+                for name, selection in selections.items()}
+
+    def _selection(self, count: int, present: np.ndarray | None) -> Selection:
+        """The slices that `slices` means, out of `count`; present: bool (slice, segment), which carry which segment."""
+        if not self.needs_labels:
+            return Selection.parse(count, self.slices)
+        carrying = [] if present is None else np.flatnonzero(present.any(axis=1)).tolist()
+        if not carrying:
+            raise InputError(Sentence("The segmentation is empty in this volume, so no slice carries it. Segment at "
+                                      "least two slices, or trust other slices."))
+        return Selection(tuple(carrying), count)
+
+    def _excluded(self) -> list[int]:
+        try:
+            return parse_numbers(self.excluded) if self.excluded.strip() else []
+        except ValueError:
+            raise InputError(Sentence("Cannot read the excluded slices '{slices}'. Write them as 7,12,20-23.",
+                                      slices=self.excluded)) from None
+
+    def _output_spacing(self, grid: Grid, axis: Axis, selections: Mapping[Axis, Selection]) -> float | None:
+        """Mm between the slices of the result, None for the voxels of the input."""
+        spacing = self.spacing
+        if spacing == AUTO:
+            spacing = ISOTROPIC if not self.crossing and selections[axis].is_everything else INPUT
+        if spacing == ISOTROPIC:
+            spacing = isotropic_spacing(grid, axis)
+        if isinstance(spacing, str) and spacing != INPUT:
+            raise InputError(Sentence("Unknown slice spacing '{spacing}'. Choose a number of mm, isotropic, input or "
+                                      "auto.", spacing=spacing))
+        return None if spacing in (INPUT, grid.spacing[AXES.index(axis)]) else float(spacing)
+
+
+def segments_on_slices(segmentation: Segmentation, axis: Axis) -> Generator[None, None, np.ndarray]:
+    """Find out which segments each slice along `axis` carries; a generator, so that an interface can go on meanwhile.
+
+    Yields:
+        Nothing, after each slice of each layer.
+
+    Returns:
+        bool (slice, segment).
+    """
+    present = np.zeros((segmentation.grid.count(axis), len(segmentation.segments)), bool)
+    for number, layer in enumerate(segmentation.layers):
+        columns = [column for column, segment in enumerate(segmentation.segments) if segment.layer == number]
+        values = np.array([segmentation.segments[column].value for column in columns])
+        for index, labels in enumerate(np.moveaxis(layer, array_axis(axis), 0)):
+            if labels.any():
+                present[index, columns] = np.isin(values, labels)
+            yield
+    return present

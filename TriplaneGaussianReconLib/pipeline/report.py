@@ -1,0 +1,361 @@
+"""What a reconstruction tells about itself, typed; to JSON and back.
+
+Worker, command line and the Slicer module read these classes instead of keys.  The keys themselves stand here alone,
+and scripts of users read them: a key is never renamed.  Reports of former versions are read too, so that what they did
+not tell yet has a default.  Nothing here needs torch.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import nan
+from typing import Any, TypeVar
+
+from ..data.geometry import AXES, Axis, Grid
+from ..data.images import Segmentation
+from ..data.observations import Observations
+from ..data.selection import Selection
+from ..errors import InputError
+
+T = TypeVar("T")
+D = TypeVar("D")
+K = TypeVar("K")
+PRODUCT = "TriplaneGaussianRecon"
+NOTICE = "Research software, not a medical device."
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """Scores of trusted slices that were hidden and predicted from their neighbours, across twice the real gap.
+
+    What lies between trusted slices at their usual distance is usually better than that.
+
+    Attributes:
+        band_68: `band_68`: 68 % of the pixels of the hidden slices have an error of at most this many times the
+            expected one.
+        note: `note`: what the scores mean, for users.
+        psnr: `psnr_at_twice_the_gap`, dB: mean over the hidden slices. Nothing could be hidden where this is None.
+        slices: `slices`: how many slices were hidden.
+        per_slice: `per_slice`, dB: PSNR of each hidden slice, by its number among the trusted slices along their
+            normal, counted from 0.
+    """
+
+    band_68: float
+    note: str
+    psnr: float | None = None
+    slices: int = 0
+    per_slice: Mapping[int, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it; without scores, where nothing could be hidden."""
+        if self.psnr is None:
+            return {"note": self.note, "band_68": self.band_68}
+        return {"psnr_at_twice_the_gap": self.psnr, "slices": self.slices, "band_68": self.band_68,
+                "per_slice": {str(number): psnr for number, psnr in self.per_slice.items()}, "note": self.note}
+
+    @classmethod
+    def from_json(cls, content: Any) -> SelfCheck:
+        """Read what `to_json` made; raises InputError for anything else."""
+        read = _Reader(content, "self_check")
+        per_slice: dict[int, float] = read.optional("per_slice", _mapping(_number, _index), {})
+        return cls(read("band_68", _number), read("note", _text), read.optional("psnr_at_twice_the_gap", _number, None),
+                   read.optional("slices", _whole, 0), per_slice)
+
+
+@dataclass(frozen=True)
+class StackResidual:
+    """How exactly the model reproduces the trusted slices of one stack.
+
+    Attributes:
+        mean_absolute: `mean_absolute`: mean absolute difference, in units of the input.
+        largest: `largest`: largest absolute difference, in units of the input.
+        psnr: `psnr`, dB, of the range of the input's intensities.
+        label_agreement: `label_agreement`: share of the pixels whose labels agree, from 0 to 1; None without labels.
+    """
+
+    mean_absolute: float
+    largest: float
+    psnr: float
+    label_agreement: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        labels = {} if self.label_agreement is None else {"label_agreement": self.label_agreement}
+        return {"mean_absolute": self.mean_absolute, "largest": self.largest, "psnr": self.psnr, **labels}
+
+    @classmethod
+    def from_json(cls, content: Any) -> StackResidual:
+        """Read what `to_json` made; raises InputError for anything else."""
+        read = _Reader(content, "residual_on_trusted_slices")
+        return cls(read("mean_absolute", _number), read("largest", _number), read("psnr", _number),
+                   read.optional("label_agreement", _number, None))
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which slices of a volume were used, and which voxels came of them.
+
+    Attributes:
+        axis: `axis`: the axis along which gaps were filled.
+        selected: `trusted`: numbers of the slices that were used, by axis.
+        output_shape: `output_shape_kji`: voxels of the result along k, j and i.
+        output_spacing: `output_spacing_mm`: spacing of the result along i, j and k.
+        segments_left_out: `segments_left_out`: names of the segments that are on no slice that was used; None in
+            reports that a former command line wrote.
+    """
+
+    axis: Axis
+    selected: Mapping[Axis, tuple[int, ...]]
+    output_shape: tuple[int, ...]
+    output_spacing: tuple[float, ...]
+    segments_left_out: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, axis: Axis, selections: Mapping[Axis, Selection], output: Grid, segmentation: Segmentation | None,
+           observations: Observations) -> Scope:
+        """Describe a reconstruction on the grid `output`.
+
+        Args:
+            axis: Along which gaps are filled.
+            selections: Which slices are used, by axis.
+            output: The voxels of the result.
+            segmentation: What was given, if anything.
+            observations: What was made of volume and segmentation.
+        """
+        given = segmentation.segments if segmentation is not None else ()
+        return cls(axis, {name: selection.indices for name, selection in selections.items()}, tuple(output.shape),
+                   tuple(output.spacing), tuple(s.name for s in given if s not in observations.segments))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        left_out = {} if self.segments_left_out is None else {"segments_left_out": list(self.segments_left_out)}
+        return {"axis": self.axis, "trusted": {axis: list(indices) for axis, indices in self.selected.items()},
+                "output_shape_kji": list(self.output_shape), "output_spacing_mm": list(self.output_spacing), **left_out}
+
+    @classmethod
+    def from_json(cls, content: Any) -> Scope | None:
+        """Read what `to_json` made, None where there is nothing of it; raises InputError for anything else."""
+        read = _Reader(content, "report")
+        if "axis" not in content:
+            return None
+        return cls(read("axis", _axis), read("trusted", _mapping(_list(_whole), _axis)),
+                   read("output_shape_kji", _list(_whole)), read("output_spacing_mm", _list(_number)),
+                   read.optional("segments_left_out", _list(_text), None))
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the command line read, and whether it put slices back.
+
+    Attributes:
+        volume: `input`: the file or folder of the volume, as it was given.
+        labels: `input_labels`: the file of the labels, as it was given; None without labels.
+        pasted: `pasted_trusted_slices`: whether the trusted slices stand in the result as they were in the input.
+    """
+
+    volume: str
+    labels: str | None
+    pasted: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"input": self.volume, "input_labels": self.labels, "pasted_trusted_slices": self.pasted}
+
+    @classmethod
+    def from_json(cls, content: Any) -> Files | None:
+        """Read what `to_json` made, None where there is nothing of it; raises InputError for anything else."""
+        read = _Reader(content, "report")
+        if "input" not in content:
+            return None
+        return cls(read("input", _text), read.optional("input_labels", _text, None),
+                   read("pasted_trusted_slices", _flag))
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a model was made: the part of a report that a saved model carries.
+
+    Attributes:
+        version: `version` of this library.
+        preset: `preset`: its name.
+        seed: `seed` of the random numbers.
+        device: `device`: cpu or cuda.
+        trusted_slices: `trusted_slices`: how many slices of the first stack were used.
+        self_check: `self_check`, see there.
+        product: `product`: name of this software.
+        note: `note`: what the software is not, for users.
+    """
+
+    version: str
+    preset: str
+    seed: int
+    device: str
+    trusted_slices: int
+    self_check: SelfCheck
+    product: str = PRODUCT
+    note: str = NOTICE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"product": self.product, "version": self.version, "preset": self.preset, "seed": self.seed,
+                "device": self.device, "trusted_slices": self.trusted_slices, "self_check": self.self_check.to_json(),
+                "note": self.note}
+
+    @classmethod
+    def from_json(cls, content: Any) -> Provenance:
+        """Read what `to_json` made; raises InputError for anything else."""
+        read = _Reader(content, "report")
+        return cls(read("version", _text), read("preset", _text), read("seed", _whole), read("device", _text),
+                   read("trusted_slices", _whole), read("self_check", SelfCheck.from_json), read("product", _text),
+                   read("note", _text))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a reconstruction tells about itself.  In JSON the entries of `provenance`, `scope` and `files` are its own.
+
+    Attributes:
+        provenance: What a saved model tells as well.
+        device_note: `device_note`: which device it was, and why.
+        slabs: `slabs`: into how many slabs the work was cut to fit into memory; 1 if it was not.
+        gaussians: `gaussians`: how many Gaussians the model has.
+        labels: `labels`: how many segments were filled in.
+        weights: `weights`: share of each interpolator in the prediction, from 0 to 1, the largest first.
+        residuals: `residual_on_trusted_slices`: one for each stack of slices, that of the slice axis first.
+        seconds: `seconds` that each stage took, by its name in `config.stages`; 0 for stages that were skipped.
+        losses: `loss`: the last loss of each stage that has one, by the stage's name.
+        notes: `notes`: what the user should know of the run, such as that memory did not suffice.
+        scope: Which slices were used for which voxels; None where the caller of the pipeline did not add it.
+        files: What the command line read; None elsewhere.
+    """
+
+    provenance: Provenance
+    device_note: str
+    slabs: int
+    gaussians: int
+    labels: int
+    weights: Mapping[str, float]
+    residuals: tuple[StackResidual, ...]
+    seconds: Mapping[str, float]
+    losses: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+    scope: Scope | None = None
+    files: Files | None = None
+
+    @property
+    def self_check(self) -> SelfCheck:
+        """Scores of slices that were hidden."""
+        return self.provenance.self_check
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it.  A number that is not finite becomes null in a file, and NaN when it is read."""
+        return {
+            **self.provenance.to_json(), "device_note": self.device_note, "slabs": self.slabs,
+            "gaussians": self.gaussians, "labels": self.labels, "weights": dict(self.weights),
+            "residual_on_trusted_slices": [residual.to_json() for residual in self.residuals],
+            "seconds": dict(self.seconds), "loss": dict(self.losses), "notes": list(self.notes),
+            **(self.files.to_json() if self.files is not None else {}),
+            **(self.scope.to_json() if self.scope is not None else {})}
+
+    @classmethod
+    def from_json(cls, content: Any) -> Report:
+        """Read a report.
+
+        Args:
+            content: What `to_json` made, in this version or a former one. Keys that are not known are passed over.
+
+        Raises:
+            InputError: An entry is missing or of another kind; the message names it.
+        """
+        read = _Reader(content, "report")
+        return cls(Provenance.from_json(content), read("device_note", _text), read("slabs", _whole),
+                   read("gaussians", _whole), read("labels", _whole), read("weights", _mapping(_number, _text)),
+                   read("residual_on_trusted_slices", _list(StackResidual.from_json)),
+                   read("seconds", _mapping(_number, _text)), read("loss", _mapping(_number, _text)),
+                   read("notes", _list(_text)), Scope.from_json(content), Files.from_json(content))
+
+    def about(self, scope: Scope, files: Files | None = None) -> Report:
+        """Return it with what the pipeline does not know."""
+        return replace(self, scope=scope, files=files)
+
+
+class _Reader:
+    """Reads the entries of an object in JSON, each checked."""
+
+    def __init__(self, content: Any, name: str) -> None:
+        """name: of the object, for messages."""
+        if not isinstance(content, Mapping):
+            raise InputError(f"The {name} is damaged: it is no object with keys.")
+        self._content, self._name = content, name
+
+    def __call__(self, key: str, convert: Callable[[Any], T]) -> T:
+        """Return an entry that must be there."""
+        if key not in self._content:
+            raise InputError(f"The {self._name} is damaged: its entry '{key}' is missing.")
+        try:
+            return convert(self._content[key])
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"The {self._name} is damaged: its entry '{key}' {error}.") from None
+
+    def optional(self, key: str, convert: Callable[[Any], T], default: D) -> T | D:
+        """Return an entry, or `default` where it is missing or null."""
+        return default if self._content.get(key) is None else self(key, convert)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is no text")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("is neither true nor false")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("is no whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    if value is None:  # what JSON has instead of NaN and infinity
+        return nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("is no number")
+    return value
+
+
+def _axis(value: Any) -> Axis:
+    if value not in AXES:
+        raise ValueError("is none of the axes i, j, k")
+    axis: Axis = value
+    return axis
+
+
+def _index(key: str) -> int:
+    if not key.isdecimal():
+        raise ValueError(f"has the key '{key}', which is no number of a slice")
+    return int(key)
+
+
+def _list(convert: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
+    def read(value: Any) -> tuple[T, ...]:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ValueError("is no list")
+        return tuple(convert(entry) for entry in value)
+
+    return read
+
+
+def _mapping(convert: Callable[[Any], T], key: Callable[[Any], K]) -> Callable[[Any], dict[K, T]]:
+    def read(value: Any) -> dict[K, T]:
+        if not isinstance(value, Mapping):
+            raise ValueError("is no object with keys")
+        return {key(name): convert(entry) for name, entry in value.items()}
+
+    return read
