@@ -148,10 +148,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     _add_input(parser)
-    trusted = parser.add_argument_group("which slices to trust", _SLICES)
-    trusted.add_argument("--axis", choices=AXES, help="the slice axis: i, j, k are the first to third index of the "
+    observed = parser.add_argument_group("which slices to trust", _SLICES)
+    observed.add_argument("--axis", choices=AXES, help="the slice axis: i, j, k are the first to third index of the "
                          "file; default: the axis of largest spacing, k when equal")
-    chosen = trusted.add_mutually_exclusive_group()
+    chosen = observed.add_mutually_exclusive_group()
     chosen.add_argument("--keep-every", type=int, metavar="K", help="trust slices 0, K, 2 K, ...")
     chosen.add_argument("--hide-every", type=int, metavar="K", help="trust all but every Kth slice; the first and last "
                         "are always trusted")
@@ -161,8 +161,8 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="trust slices across AXIS; repeat it to "
                         "combine axes. SPEC is a list as for --slices, every:K, hide:K, P%% or all; for example "
                         "k:every:4")
-    trusted.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be trusted in any "
-                         "case, for example 7,12")
+    observed.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be trusted in "
+                          "any case, for example 7,12")
     output = parser.add_argument_group("output")
     output.add_argument("--output", required=True, metavar="OUT", help="the dense volume")
     output.add_argument("--output-labels", metavar="OUT", help="the dense labels")
@@ -184,10 +184,10 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_input(parser)
-    trusted = parser.add_mutually_exclusive_group(required=True)
-    trusted.add_argument("--keep-every", type=int, metavar="K", help="trust slices 0, K, 2 K, ... and score those in "
+    observed = parser.add_mutually_exclusive_group(required=True)
+    observed.add_argument("--keep-every", type=int, metavar="K", help="trust slices 0, K, 2 K, ... and score those in "
                          "between")
-    trusted.add_argument("--hide-every", type=int, metavar="K", help="trust all but every Kth slice and score these")
+    observed.add_argument("--hide-every", type=int, metavar="K", help="trust all but every Kth slice and score these")
     parser.add_argument("--axis", choices=AXES, help="the slice axis; default: the axis of largest spacing, k when "
                         "equal")
     parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all classical ones, and "

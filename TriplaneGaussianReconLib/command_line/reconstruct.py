@@ -170,7 +170,7 @@ def _completed(result: Reconstruction, case: Case, observations: Observations, a
 
 
 def _pasted(result: Reconstruction, case: Case) -> Reconstruction:
-    """Put the trusted slices of image and labels back as they were; both lie on the input's grid."""
+    """Put the observed slices of image and labels back as they were; both lie on the input's grid."""
     volume, segmentation = result.volume.array.copy(), result.segmentation
     layers = segmentation.layers.copy() if segmentation is not None else None
     for axis, selection in case.plan.selections.items():

@@ -1,4 +1,4 @@
-"""The trusted slices in the model's frame and units, all of them or those of a slab."""
+"""The observed slices in the model's frame and units, all of them or those of a slab."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from .slabs import Slab
 
 @dataclass(frozen=True)
 class ModelSpaceStack:
-    """Trusted slices of one stack.
+    """Observed slices of one stack.
 
     Attributes:
         planes: Where they lie, in the model's frame.
@@ -52,7 +52,7 @@ class ModelSpaceStack:
 
 @dataclass(frozen=True)
 class ModelSpaceData:
-    """The trusted slices of a reconstruction.
+    """The observed slices of a reconstruction.
 
     Attributes:
         frame: (4, 4) rigid matrix from the model's frame to LPS mm, see `frame_of`.

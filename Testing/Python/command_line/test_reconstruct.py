@@ -29,8 +29,8 @@ def test_volume_keeps_geometry_type_and_range(finished: Path, volume: Image) -> 
     dense = read_image(finished / "dense.nii.gz")
     assert dense.grid.matches(volume.grid)
     assert dense.array.dtype == np.int16
-    trusted = volume.array[::2]
-    assert trusted.min() <= dense.array.min() and dense.array.max() <= trusted.max()
+    observed = volume.array[::2]
+    assert observed.min() <= dense.array.min() and dense.array.max() <= observed.max()
     error = np.abs(dense.array - volume.array.astype(float))
     assert error[::2].mean() < 3 < error[1::2].mean() < 30
     expected = read_image(finished / "error.mha")
@@ -108,10 +108,10 @@ def test_pasted_slices_are_those_of_the_input(run: Run, volume: Image, segmentat
     assert run("reconstruct", "volume.nrrd", "--labels", "labels.seg.nrrd", "--hide-every", 3, "--paste-trusted",
                "--output", "o.npz", "--output-labels", "l.seg.nrrd", "--report", "r.json") == 0
     report = json.loads(Path("r.json").read_text(encoding="utf-8"))
-    trusted = report["trusted"]["k"]
+    observed = report["trusted"]["k"]
     assert report["pasted_trusted_slices"] is True
-    assert np.array_equal(read_image("o.npz").array[trusted], volume.array[trusted])
-    assert np.array_equal(read_segmentation("l.seg.nrrd").layers[:, trusted], segmentation.layers[:, trusted])
+    assert np.array_equal(read_image("o.npz").array[observed], volume.array[observed])
+    assert np.array_equal(read_segmentation("l.seg.nrrd").layers[:, observed], segmentation.layers[:, observed])
     assert not np.array_equal(read_image("o.npz").array, volume.array)
 
 
@@ -205,7 +205,7 @@ def test_slices_that_carry_labels_can_be_asked_for(files: Path, segmentation: Se
 
 def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmentation,
                                                   capsys: pytest.CaptureFixture[str]) -> None:
-    """Labels on some of the trusted slices only, labels that nobody keeps, several axes."""
+    """Labels on some of the observed slices only, labels that nobody keeps, several axes."""
     layers = segmentation.layers.copy()
     layers[:, 1::2] = 0
     write_segmentation("some.seg.nrrd", replace(segmentation, layers=layers))

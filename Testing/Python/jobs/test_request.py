@@ -81,7 +81,7 @@ def test_a_job_is_what_was_asked_for(segmentation: Segmentation) -> None:
     image = Image(np.zeros(GRID.shape, np.int16), GRID)
     job = Request(preset="best", device="cuda:1", seed=3, keep_model=True).job(image, segmentation)
     assert (job.preset, job.device, job.seed, job.keep_model, job.spacing) == ("best", "cuda:1", 3, True, 0.9)
-    assert job.volume is image and job.segmentation is segmentation and job.trusted["k"].is_everything
+    assert job.volume is image and job.segmentation is segmentation and job.observed["k"].is_everything
     assert job.output_grid == Request().plan(GRID).output
 
 

@@ -51,7 +51,7 @@ class StandInMessages:
 
 @pytest.fixture(scope="module")
 def job(textured: Callable[..., np.ndarray], rotation: Any) -> Job:
-    """An oblique volume with two segments that overlap and one that is on no trusted slice."""
+    """An oblique volume with two segments that overlap and one that is on no observed slice."""
     grid = Grid(SHAPE, (1.0, -2.0, 30.0), (0.8, 0.8, 1.6), rotation)
     volume = textured(SHAPE)
     layers = np.stack([5 * (volume > 0.6), volume > 0.5]).astype(np.int16)
@@ -83,7 +83,7 @@ def finished(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def test_the_outcome_is_what_the_library_makes(job: Job, finished: tuple[Path, StandInMessages]) -> None:
     outcome = Outcome.read(finished[0])
-    observations = Observations.from_volume(job.volume, job.trusted, job.segmentation)
+    observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
     result = reconstruct(observations, job.volume.grid.resampled("k", 0.8), device="cpu", seed=3)
     assert outcome.volume.grid == result.volume.grid and outcome.volume.array.dtype == np.uint16
     np.testing.assert_array_equal(outcome.volume.array, result.volume.array)

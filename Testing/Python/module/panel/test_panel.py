@@ -209,7 +209,7 @@ def test_parent_transforms_count_in_what_the_axis_means(widget: Any) -> None:
     ("Slices that carry segmentation", None, "segmented", "The slices on which a chosen segment has a voxel."),
     ("A list of slices", "sliceList", "1,3-5", "4 of 9 slices are trusted: 1, 3, 4, 5. Widest gap: 6 mm."),
 ])
-def test_trusted_slices_are_asked_for_and_told(widget: Any, trust: str, shown: str | None, wanted: str, told: str
+def test_observed_slices_are_asked_for_and_told(widget: Any, trust: str, shown: str | None, wanted: str, told: str
                                                ) -> None:
     volume, segmentation = add_scan(widget)
     choose(widget.ui.trust, trust)

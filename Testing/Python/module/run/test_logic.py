@@ -139,12 +139,12 @@ def test_wrong_choices_are_refused_before_anything_starts(scene: Any, logic: Tri
 
 
 @pytest.mark.parametrize("trusted", [[0, 4, 8], (8, 0, 4), range(0, 12, 4), np.arange(0, 12, 4, np.uint8)])
-def test_slices_may_be_numbers(scene: Any, logic: TriplaneGaussianReconLogic, trusted: Any) -> None:
+def test_slices_may_be_numbers(scene: Any, logic: TriplaneGaussianReconLogic, observed: Any) -> None:
     volume = mrml.add_volume(moving()[0])
-    told = logic.reconstruct(volume, trustedSlices=trusted, excludedSlices=4, seed=np.int64(3),
+    told = logic.reconstruct(volume, trustedSlices=observed, excludedSlices=4, seed=np.int64(3),
                              outputSpacing=np.float32(1.5)).provenance.GetText()
     assert "Trusted slices along k: 0, 8\n" in told and "Seed: 3\n" in told and "x 1.5 mm\n" in told
-    assert logic.expected(volume, trustedSlices=trusted, excludedSlices=[]) == logic.expected(
+    assert logic.expected(volume, trustedSlices=observed, excludedSlices=[]) == logic.expected(
         volume, trustedSlices="0,4,8")
 
 
@@ -164,7 +164,7 @@ def test_a_folder_for_temporary_files_that_is_missing_is_named(scene: Any, logic
     assert mrml.fingerprint(scene) == before
 
 
-def test_only_slices_that_carry_segmentation_are_trusted(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+def test_only_slices_that_carry_segmentation_are_observed(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     voxels, masks = moving()
     volume = mrml.add_volume(voxels)
     for mask in masks.values():
@@ -175,7 +175,7 @@ def test_only_slices_that_carry_segmentation_are_trusted(scene: Any, logic: Trip
     assert "slices lie beyond the outermost trusted ones" in results.notes[0]
 
 
-def test_trusted_slices_without_labels_between_labelled_ones_are_pointed_out(
+def test_observed_slices_without_labels_between_labelled_ones_are_pointed_out(
         scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     voxels, masks = moving()
     volume = mrml.add_volume(voxels)
@@ -220,7 +220,7 @@ def test_observers_are_told_when_a_run_begins_and_ends(scene: Any, logic: Tripla
     assert told == [True, False]
 
 
-def test_slices_may_be_trusted_along_another_axis(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+def test_slices_may_be_observed_along_another_axis(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     voxels = moving()[0]
     results = logic.reconstruct(mrml.add_volume(voxels), sliceAxis="j", trustedSlices="every:3")
     assert np.array_equal(slicer.util.arrayFromVolume(results.volume)[:, ::3], voxels[:, ::3])

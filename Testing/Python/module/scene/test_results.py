@@ -299,17 +299,17 @@ def test_table_tells_of_every_slice(scene: Any, logic: TriplaneGaussianReconLogi
 @pytest.mark.parametrize("flip, expected", [(1.0, [21.0, 22.0, 23.0]), (-1.0, [23.0, 22.0, 21.0])])
 def test_hidden_slices_are_named_by_their_number_in_the_input(scene: Any, logic: TriplaneGaussianReconLogic,
                                                               flip: float, expected: list[float]) -> None:
-    """The library numbers trusted slices along their normal, which in a left-handed volume is against the input."""
+    """The library numbers observed slices along their normal, which in a left-handed volume is against the input."""
     volume = mrml.add_volume(ramp(), mrml.ijk_to_ras(directions=mrml.rotation() @ np.diag([1.0, 1.0, flip])))
-    trusted = Selection((0, 2, 4, 6, 8), 9)
-    origins = Observations.from_volume(imageOf(volume), {"k": trusted}).stacks[0].planes.origins
+    observed = Selection((0, 2, 4, 6, 8), 9)
+    origins = Observations.from_volume(imageOf(volume), {"k": observed}).stacks[0].planes.origins
     slices = np.round(gridOf(volume).physical_to_index(origins)[:, 2]).astype(int).tolist()
     assert [20.0 + slices.index(number) for number in (2, 4, 6)] == expected
     table = logic.reconstruct(volume, trustedSlices="0,2,4,6,8").scores
     assert slicer.util.arrayFromTableColumn(table, "PSNR when hidden")[[2, 4, 6]].tolist() == expected
 
 
-def test_table_has_trusted_slices_that_lie_between_those_of_the_result(scene: Any,
+def test_table_has_observed_slices_that_lie_between_those_of_the_result(scene: Any,
                                                                        logic: TriplaneGaussianReconLogic) -> None:
     table = logic.reconstruct(mrml.add_volume(ramp()), trustedSlices="0,3,8", outputSpacing=2.0).scores
     slices = slicer.util.arrayFromTableColumn(table, "Slice")
