@@ -80,7 +80,7 @@ def observed(indices: tuple[int, ...], count: int, spacing: float) -> str:
     listed = [str(index) for index in indices]
     if len(listed) > 8:
         listed = [*listed[:5], "...", listed[-1]]
-    return _("{observed} of {count} slices are trusted: {listed}. Widest gap: {gap} mm.").format(
+    return _("{observed} of {count} slices are used: {listed}. Widest gap: {gap} mm.").format(
         observed=len(indices), count=count, listed=", ".join(listed), gap=f"{gap:.4g}")
 
 

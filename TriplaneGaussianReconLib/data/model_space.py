@@ -119,7 +119,7 @@ class ModelSpaceData:
                                        stack.layers) for stack in observations.stacks)
         planes = stacks[0].planes
         if np.diff(planes.offsets).min() <= 0:
-            raise InputError("Two trusted slices lie at the same place. Exclude one of them.")
+            raise InputError("Two of the slices to use lie at the same place. Exclude one of them.")
         corners = output_grid.index_to_physical(np.array([[i, j, k] for i in (0, output_grid.shape[2] - 1)
                                                           for j in (0, output_grid.shape[1] - 1)
                                                           for k in (0, output_grid.shape[0] - 1)]))

@@ -47,8 +47,8 @@ class SliceStack:
             raise InputError(f"The labels {self.layers.shape[1:]} do not fit the planes {self.planes.shape}.")
         if not np.isfinite(self.pixels).all():
             bad = int(np.flatnonzero(~np.isfinite(self.pixels).all(axis=(1, 2)))[0])
-            raise InputError(f"Trusted slice number {bad} (counted from 0 among the trusted ones) holds NaN or "
-                             "infinite voxels. Exclude that slice or replace these voxels.")
+            raise InputError(f"Slice number {bad} (counted from 0 among the slices to use) holds NaN or infinite "
+                             "voxels. Exclude that slice or replace these voxels.")
 
     def __repr__(self) -> str:
         planes = self.planes
@@ -90,11 +90,11 @@ class Observations:
 
     def __post_init__(self) -> None:
         if not self.stacks or len(self.stacks[0].planes) < 2:
-            raise InputError("At least two trusted slices along the slice axis are needed. Trust more slices, or "
-                             "choose another slice axis.")
+            raise InputError("At least two slices along the slice axis are needed. Use more slices, or choose another "
+                             "slice axis.")
         lowest, highest = self.intensity_range
         if not highest > lowest:
-            raise InputError(f"All trusted voxels have the same value ({lowest:g}): there is nothing to reconstruct. "
+            raise InputError(f"All used voxels have the same value ({lowest:g}): there is nothing to reconstruct. "
                              "Check the volume and the selection.")
 
     def __repr__(self) -> str:
@@ -139,8 +139,8 @@ class Observations:
         # A label that is on no observed slice must not be known to exist: nothing may depend on what is not observed.
         segments = tuple(s for s in segments if any(_carries(stack.layers, s) for stack in stacks))
         if segmentation is not None and not segments:
-            raise InputError("The segmentation is empty on every trusted slice. Leave it out, or trust slices that "
-                             "carry it.")
+            raise InputError("The segmentation is empty on every slice that is used. Leave it out, or use slices "
+                             "that carry it.")
         return cls(stacks, segments, image.array.dtype)
 
 

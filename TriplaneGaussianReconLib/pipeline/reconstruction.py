@@ -337,8 +337,8 @@ def _self_check(ensemble: EnsembleWeights) -> SelfCheck:
     """Scores of observed slices that were hidden and predicted across twice the real gap."""
     band, scores = round(ensemble.band, 4), {score.plane: score.psnr for score in ensemble.hidden}
     if not scores:
-        return SelfCheck(band, "Too few trusted slices to hide one and check.")
-    return SelfCheck(band, "Trusted slices hidden and predicted from their neighbours across twice the real gap: what "
-                     "lies between the trusted slices is usually better.",
+        return SelfCheck(band, "Too few slices are used to hide one and check.")
+    return SelfCheck(band, "Used slices hidden and predicted from their neighbours across twice the real gap: what "
+                     "lies between the used slices is usually better.",
                      round(float(np.mean(list(scores.values()))), 2), len(scores),
                      {plane: round(psnr, 2) for plane, psnr in scores.items()})

@@ -111,7 +111,7 @@ def test_a_constant_volume_is_refused() -> None:
 
 @pytest.mark.parametrize("trusted", [{}, {"k": Selection((2,), 6)}])
 def test_too_few_slices_are_refused(observed: dict[Axis, Selection]) -> None:
-    with pytest.raises(InputError, match="At least two trusted slices.*Trust more"):
+    with pytest.raises(InputError, match="At least two slices along.*Use more"):
         Observations.from_volume(image_on(Grid(SHAPE)), observed)
     with pytest.raises(InputError, match="At least two"):
         Observations(())
@@ -143,7 +143,7 @@ def test_labels_must_touch_a_observed_slice() -> None:
     labels = np.zeros(SHAPE, np.uint8)
     labels[3] = 1
     segmentation = Segmentation.from_labelmap(labels, Grid(SHAPE))
-    with pytest.raises(InputError, match="empty on every trusted slice.*Leave it out, or trust"):
+    with pytest.raises(InputError, match="empty on every slice that is used.*Leave it out, or use"):
         Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection.every(6, 2)}, segmentation)
     Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection((0, 3), 6)}, segmentation)
     Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection.every(6, 2), "i": Selection.every(8, 2)},
@@ -174,8 +174,8 @@ def test_every_layer_is_taken(axis: Axis) -> None:
     np.testing.assert_array_equal(stack.layers, expected)
 
 
-def test_untrusted_labels_are_not_known() -> None:
-    """A label map's values are found among its voxels: those of untrusted slices must not tell which labels exist."""
+def test_unobserved_labels_are_not_known() -> None:
+    """A label map's values are found among its voxels: those of unobserved slices must not tell which labels exist."""
     labels = np.zeros(SHAPE, np.uint8)
     labels[:, 2:4] = 1
     noisy = labels.copy()
@@ -194,7 +194,7 @@ def test_a_stack_fits_its_planes() -> None:
         SliceStack(planes, np.zeros((2, 7, 8), np.float32), np.zeros((1, 2, 8, 7), np.uint8))
     damaged = np.zeros((2, 7, 8), np.float32)
     damaged[1, 3, 4] = np.nan
-    with pytest.raises(InputError, match="Trusted slice number 1 .*NaN or infinite.*Exclude"):
+    with pytest.raises(InputError, match="Slice number 1 .*NaN or infinite.*Exclude"):
         SliceStack(planes, damaged)
 
 
@@ -203,7 +203,7 @@ def test_a_stack_fits_its_planes() -> None:
                                                             ("i", 0.5, (2.0, 0.7))])
 def test_slices_are_as_thick_as_they_lie_apart(rotation: tuple, name: str, axis: Axis, thickness: float,
                                                pitches: tuple[float, float]) -> None:
-    """Trusted or not; in mm, as are the distances between rows and between columns."""
+    """Observed or not; in mm, as are the distances between rows and between columns."""
     grid = grids(rotation)[name]
     if name == "identity":
         grid = replace(grid, spacing=(0.5, 0.7, 2.0))

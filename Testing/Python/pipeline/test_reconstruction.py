@@ -115,8 +115,8 @@ THREE_AXES: dict[Axis, Selection] = {"k": Selection.every(13, 4), "j": Selection
 
 
 @pytest.mark.parametrize(("preset", "axes"), [("fast", 1), ("fast", 3), ("paper", 1), ("blind", 3)])
-def test_untrusted_slices_leave_no_trace(case: Case, preset: str, axes: int) -> None:
-    """Noise, NaN and other labels on untrusted slices change no bit of any output."""
+def test_unobserved_slices_leave_no_trace(case: Case, preset: str, axes: int) -> None:
+    """Noise, NaN and other labels on unobserved slices change no bit of any output."""
     clean = case if axes == 1 else replace(case, observed=THREE_AXES)
     generator = np.random.default_rng(7)
     array, layers = clean.array.copy(), clean.layers.copy()
@@ -442,7 +442,7 @@ def test_crossing_slices_are_used(case: Case) -> None:
 
 
 def test_a_few_crossing_slices_do_no_harm(case: Case) -> None:
-    """Who trusts two more slices of another axis gets no worse a result between them."""
+    """Who uses two more slices of another axis gets no worse a result between them."""
     few = replace(case, observed={**case.observed, "i": Selection((8, 20), 30)})
     unseen = ~few.seen
     plain, result = case.reconstructed(labels=False), few.reconstructed(labels=False)

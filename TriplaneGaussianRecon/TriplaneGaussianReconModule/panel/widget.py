@@ -179,7 +179,7 @@ class Panel:
                 obstacle = _("A reconstruction that was started elsewhere, such as in the Python console, is running. "
                              "Wait until it is done.")
             button.setEnabled(not obstacle)
-            button.setToolTip(obstacle or _("Fill in what is missing between the trusted slices."))
+            button.setToolTip(obstacle or _("Fill in what is missing between the used slices."))
         elif self._isCancelling:
             button.setText(_("Cancelling..."))
             button.setEnabled(False)
@@ -270,7 +270,7 @@ class Panel:
             parameters.inputVolume, parameters.segmentation = volume, segmentation
             parameters.omittedSegmentIDs = []
             parameters.trust, parameters.everyNth, parameters.excludedSlices = Trust.EVERY, 3, ""
-        self._tell(_("{name} is loaded, of which every third slice is trusted. Press Reconstruct.").format(name=name))
+        self._tell(_("{name} is loaded, of which every third slice is used. Press Reconstruct.").format(name=name))
 
     def _onPlaneDrawn(self, node: slicer.vtkMRMLScalarVolumeNode | None, problem: str) -> None:
         if node is None:

@@ -20,10 +20,10 @@ from TriplaneGaussianReconLib.pipeline.report import Report, Scope
 from ..wording import quality
 
 # The columns of the table of slices, in order, their units, and what is not plain from their names.
-FRAME, SLICE, POSITION, TRUSTED, HIDDEN, ERROR = COLUMNS = (
-    "Frame", "Slice", "Position", "Trusted", "PSNR when hidden", "Expected error")
+FRAME, SLICE, POSITION, USED, HIDDEN, ERROR = COLUMNS = (
+    "Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error")
 UNITS = {POSITION: "mm", HIDDEN: "dB"}
-MEANINGS = {HIDDEN: "Of trusted slices that were hidden and predicted across twice the real gap; nan for all others.",
+MEANINGS = {HIDDEN: "Of used slices that were hidden and predicted across twice the real gap; nan for all others.",
             ERROR: "Mean expected absolute error, in units of the volume."}
 _BYTES_AT_A_TIME = 2 ** 23  # looked at before the user interface has its turn
 
@@ -109,7 +109,7 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
     # The library counts observed slices along their normal, which may run against their numbers.
     ordered = observed[np.argsort(grid.planes(axis, observed).offsets)]
     hidden = {ordered[place]: psnr for place, psnr in check.per_slice.items()}
-    return {SLICE: slices, POSITION: slices * grid.spacing[number], TRUSTED: np.isin(slices, observed).astype(np.uint8),
+    return {SLICE: slices, POSITION: slices * grid.spacing[number], USED: np.isin(slices, observed).astype(np.uint8),
             HIDDEN: np.array([hidden.get(each, np.nan) for each in slices]),
             ERROR: np.interp(slices, drawn, np.concatenate(errors))}
 
@@ -138,8 +138,8 @@ def _linesOnFrame(record: RunRecord, frame: FrameRecord, made: str) -> list[str]
         f"{told.note} Not for diagnosis or treatment.", "",
         f"Segmentation: {record.segmentationName or 'none'}",
         f"Segments filled in: {_listed(frame.segments)}",
-        f"Segments left out, being on no trusted slice: {_listed(scope.segments_left_out or ())}",
-        f"Trusted slices along {scope.axis}: {', '.join(map(str, scope.selected[scope.axis]))}",
+        f"Segments left out, being on no slice that is used: {_listed(scope.segments_left_out or ())}",
+        f"Slices used along {scope.axis}: {', '.join(map(str, scope.selected[scope.axis]))}",
         f"Excluded slices: {record.choices['excluded'] or 'none'}",
         f"Spacing of the input: {_listed(frame.inputSpacing, ' x ')} mm",
         f"Voxels of the result: {' x '.join(map(str, reversed(scope.output_shape)))}, "

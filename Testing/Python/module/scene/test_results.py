@@ -287,9 +287,9 @@ def test_table_tells_of_every_slice(scene: Any, logic: TriplaneGaussianReconLogi
     table = logic.reconstruct(mrml.add_volume(ramp()), trustedSlices="0,3,4,8").scores
     column = {table.GetColumnName(n): slicer.util.arrayFromTableColumn(table, table.GetColumnName(n))
               for n in range(table.GetNumberOfColumns())}
-    assert list(column) == ["Frame", "Slice", "Position", "Trusted", "PSNR when hidden", "Expected error"]
+    assert list(column) == ["Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error"]
     assert column["Slice"].tolist() == list(range(9)) and np.allclose(column["Position"], 3.0 * np.arange(9))
-    assert np.flatnonzero(column["Trusted"]).tolist() == [0, 3, 4, 8]
+    assert np.flatnonzero(column["Used"]).tolist() == [0, 3, 4, 8]
     assert np.flatnonzero(~np.isnan(column["PSNR when hidden"])).tolist() == [3, 4]
     assert column["Expected error"][[0, 3, 4, 8]].tolist() == [0, 0, 0, 0] and column["Expected error"][6] == 5.0
     assert table.GetColumnUnitLabel("PSNR when hidden") == "dB"
@@ -325,9 +325,9 @@ def test_provenance_is_for_people_and_programs(scene: Any, logic: TriplaneGaussi
     for line in ("'頭部' reconstructed by TriplaneGaussianRecon", "Expected error: 1.11 on average",
                  "Research software, not a medical device. Not for diagnosis or treatment.", f"{date.today():%Y-}",
                  "Segmentation: Органы", "Segments filled in: 肝臓 é liver, 肝臓 é vessel", "Excluded slices: 0",
-                 "Segments left out, being on no trusted slice: none", "Hidden slices: agreement low, PSNR 20.0 dB",
-                 "Spacing of the input: 0.7 x 0.9 x 3 mm", "Trusted slices along k: 4, 8", "Preset: fast", "Seed: 3",
-                 "Device: CPU", "Voxels of the result: 16 x 14 x 9, 0.7 x 0.9 x 3 mm"):
+                 "Segments left out, being on no slice that is used: none",
+                 "Hidden slices: agreement low, PSNR 20.0 dB", "Spacing of the input: 0.7 x 0.9 x 3 mm",
+                 "Slices used along k: 4, 8", "Preset: fast", "Seed: 3", "Device: CPU", "Voxels of the result: 16 x 14 x 9, 0.7 x 0.9 x 3 mm"):
         assert line in text
     told = json.loads("{" + text.partition("\n\n{")[2])
     assert len(text.partition("\n\n{")[2].splitlines()) == len(told) and told["made"] in text.splitlines()[0]
