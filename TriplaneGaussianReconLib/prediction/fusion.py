@@ -74,7 +74,8 @@ def applies(rows: int, columns: int, pitches: tuple[float, float], positions: np
     """Whether virtual stacks would resemble the stack itself.
 
     Args:
-        rows, columns: pixels of its slices.
+        rows: pixels down its slices.
+        columns: pixels across its slices.
         pitches: mm between rows and between columns.
         positions: (plane,) mm, ascending.
         planes_per_gap: planes that the dense estimate has inside each gap.

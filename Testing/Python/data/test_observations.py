@@ -109,7 +109,7 @@ def test_a_constant_volume_is_refused() -> None:
         Observations.from_volume(image, {"k": Selection.every(6, 2)})
 
 
-@pytest.mark.parametrize("trusted", [{}, {"k": Selection((2,), 6)}])
+@pytest.mark.parametrize("observed", [{}, {"k": Selection((2,), 6)}])
 def test_too_few_slices_are_refused(observed: dict[Axis, Selection]) -> None:
     with pytest.raises(InputError, match="At least two slices along.*Use more"):
         Observations.from_volume(image_on(Grid(SHAPE)), observed)

@@ -178,8 +178,8 @@ def test_a_preview_that_cannot_be_written_is_left_out(job: Job, tmp_path: Path, 
 @pytest.mark.parametrize(("changes", "text"), [
     ({"preset": "worst"}, "Unknown preset 'worst'. Choose one of fast"), ({"device": "tpu"}, "Unknown device 'tpu'"),
     ({"spacing": -1.0}, "positive number of millimetres"), ({"spacing": 1e-9}, "Choose a larger one"),
-    ({"trusted": {"k": Selection((3,), 9)}}, "At least two slices along"),
-    ({"trusted": {"k": Selection.every(8, 2)}}, "The selection is for 8 slices")])
+    ({"observed": {"k": Selection((3,), 9)}}, "At least two slices along"),
+    ({"observed": {"k": Selection.every(8, 2)}}, "The selection is for 8 slices")])
 def test_what_the_user_can_change_is_told(job: Job, tmp_path: Path, changes: dict[str, Any], text: str) -> None:
     code, messages = done(replace(job, **changes), tmp_path)
     assert code == WorkerExit.FAILED

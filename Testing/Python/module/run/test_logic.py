@@ -138,7 +138,7 @@ def test_wrong_choices_are_refused_before_anything_starts(scene: Any, logic: Tri
     assert not process.folders and not end.calls and not logic.isRunning and not temporary_files()
 
 
-@pytest.mark.parametrize("trusted", [[0, 4, 8], (8, 0, 4), range(0, 12, 4), np.arange(0, 12, 4, np.uint8)])
+@pytest.mark.parametrize("observed", [[0, 4, 8], (8, 0, 4), range(0, 12, 4), np.arange(0, 12, 4, np.uint8)])
 def test_slices_may_be_numbers(scene: Any, logic: TriplaneGaussianReconLogic, observed: Any) -> None:
     volume = mrml.add_volume(moving()[0])
     told = logic.reconstruct(volume, trustedSlices=observed, excludedSlices=4, seed=np.int64(3),
