@@ -4,9 +4,9 @@
     ablation.py VOLUME... [--keep-every 4 2] [--preset fast] [--device auto] [--json OUT.json]
 
 Every k-th slice along the third axis is kept, the others are scored as in `evaluate`.  What does not depend on the
-variant (displacement, prior, arbitration) is found once per case; each variant is then fitted and drawn.  Prints the
-PSNR in dB of every variant; the JSON has the seconds too, and by how much the expected error would have to be
-multiplied for 68 % of the voxels to lie within it.
+variant (displacement, super-resolution, ensemble weights) is found once per case; each variant is then fitted and
+drawn.  Prints the PSNR in dB of every variant; the JSON has the seconds too, and by how much the expected error would
+have to be multiplied for 68 % of the voxels to lie within it.
 """
 from __future__ import annotations
 

@@ -79,8 +79,8 @@ class PreparedSlab:
                                         task.correspondence.confidence[first:last])
         with stage("prediction") as tick:
             predictions = predict(observed.planes, observed.slices, observed.plane_counts, correspondence,
-                                  task.ensemble, lambda done: tick(round(100 * done), 100), device, task.priors,
-                                  task.fusion)
+                                  task.ensemble, lambda done: tick(round(100 * done), 100), device,
+                                  task.super_resolutions, task.fusion)
             if len(observed.stacks) > 1:
                 predictions = corrected(predictions, [(stack.planes, stack.image) for stack in observed.stacks[1:]],
                                         task.preset.crossing)
@@ -92,8 +92,8 @@ class PreparedSlab:
             else:
                 layers = observed.stacks[0].layers if has_labels else None
                 gaps = Gaps(observed.planes, observed.slices, correspondence, tuple(p.images for p in predictions),
-                            observed.intensity.background, layers, task.channels, task.label_priors, preset.labels,
-                            preset.flow)
+                            observed.intensity.background, layers, task.channels, task.label_super_resolutions,
+                            preset.labels, preset.flow)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                            (float(observed.box[0, 2]), float(observed.box[1, 2])), preset.placement,
                                            device)

@@ -29,9 +29,10 @@ class Task:
         observed: The observed slices in the model's frame and units.
         correspondence: Displacement across each gap.
         ensemble: How the predictions of the interpolators are mixed.
-        priors: Number of planes in a gap -> network that fills such gaps, see `prediction.predict`.
-        fusion: Network that takes the place of the priors, or None, see `prediction.predict`.
-        label_priors: Number of planes in a gap -> network that finds labels in such gaps, see `placement.Gaps`.
+        super_resolutions: Number of planes in a gap -> network that fills such gaps, see `prediction.predict`.
+        fusion: Network that takes the place of the super-resolution networks, or None, see `prediction.predict`.
+        label_super_resolutions: Number of planes in a gap -> network that finds labels in such gaps, see
+            `placement.Gaps`.
         preset: What decides about the result.
         seed: Of all random numbers.
     """
@@ -39,9 +40,9 @@ class Task:
     observed: ModelSpaceData
     correspondence: Correspondence
     ensemble: EnsembleWeights
-    priors: Mapping[int, SuperResolution]
+    super_resolutions: Mapping[int, SuperResolution]
     fusion: LearnedFusion | None
-    label_priors: Mapping[int, LabelSuperResolution]
+    label_super_resolutions: Mapping[int, LabelSuperResolution]
     preset: Preset
     seed: int
 

@@ -41,7 +41,7 @@ class Gaps:
         background: Value where nothing is.
         layers: [layer, plane, row, column] label values, or None.
         channels: Which channel is which label, or None.
-        label_priors: Number of predictions in a gap -> network that finds labels in such gaps.
+        label_super_resolutions: Number of predictions in a gap -> network that finds labels in such gaps.
         label_config, flow_config: Of the preset.
     """
 
@@ -52,7 +52,7 @@ class Gaps:
     background: float
     layers: np.ndarray | None = None
     channels: LabelChannels | None = None
-    label_priors: Mapping[int, LabelSuperResolution] = field(default_factory=dict)
+    label_super_resolutions: Mapping[int, LabelSuperResolution] = field(default_factory=dict)
     label_config: LabelConfig = LabelConfig()
     flow_config: FlowConfig = FlowConfig()
 
@@ -155,7 +155,7 @@ class _Source:
     """Gaps on a device, and the layers that they make.
 
     slices: [plane, row, column].  full, gated: [gap, row, column, 2] displacement in pixels.  numbers: [layer, plane,
-    row, column] as of `LabelChannels.numbered`, where there are label priors.
+    row, column] as of `LabelChannels.numbered`, where there are networks for labels.
     """
 
     gaps: Gaps
@@ -164,25 +164,25 @@ class _Source:
     full: Tensor
     gated: Tensor
     numbers: Tensor | None
-    label_priors: Mapping[int, LabelSuperResolution]
+    label_super_resolutions: Mapping[int, LabelSuperResolution]
 
     @classmethod
     def of(cls, gaps: Gaps, config: PlacementConfig, device: torch.device) -> _Source:
         motion, numbers = gaps.correspondence.on(device), None
-        if gaps.label_priors and gaps.layers is not None and gaps.channels is not None:
+        if gaps.label_super_resolutions and gaps.layers is not None and gaps.channels is not None:
             numbers = torch.from_numpy(gaps.channels.numbered(gaps.layers)).to(device)
         return cls(gaps, config, torch.from_numpy(gaps.slices).to(device), motion.displacement,
                    motion.gated(gaps.flow_config), numbers,
-                   {count: prior.on(device) for count, prior in gaps.label_priors.items()})
+                   {count: network.on(device) for count, network in gaps.label_super_resolutions.items()})
 
     def network_distances(self, gap: int, outlines: Boxed) -> Tensor | None:
         """Signed distances [n, pixel] that a network finds in a gap; None where none was trained for that."""
         predicted, positions = self.gaps.predictions[gap], self.gaps.planes.offsets
-        prior = self.label_priors.get(len(predicted))
-        if self.numbers is None or prior is None or not prior.bridges(positions[gap + 1] - positions[gap]):
+        network = self.label_super_resolutions.get(len(predicted))
+        if self.numbers is None or network is None or not network.bridges(positions[gap + 1] - positions[gap]):
             return None
-        context = SliceContext.around(np.array([gap]), positions, evenly(len(predicted)), prior.size)
-        return prior.distances(self.slices, self.numbers, predicted, context, outlines)
+        context = SliceContext.around(np.array([gap]), positions, evenly(len(predicted)), network.size)
+        return network.distances(self.slices, self.numbers, predicted, context, outlines)
 
     def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
         """Where labels are on one observed slice, and in the gap after it."""

@@ -142,23 +142,24 @@ def _learn(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, s
            previews: Previews | None = None) -> Task:
     """Find what is the same for all slabs: displacements between slices, and networks that were trained on them."""
     correspondence = _correspondence(observed, preset, monitor)
-    priors, ensemble = _on_device_or_cpu(lambda device: _ensemble(observed, preset, seed, device, monitor),
-                                         selected.device)
+    super_resolutions, ensemble = _on_device_or_cpu(
+        lambda device: _ensemble(observed, preset, seed, device, monitor), selected.device)
     if previews is not None:
-        previews.predicted(correspondence, ensemble, priors, selected.device)
+        previews.predicted(correspondence, ensemble, super_resolutions, selected.device)
 
     def without_fusion() -> None:
         warnings.warn("Memory does not suffice to learn which prediction to believe where; went on without.",
                       RuntimeWarning, stacklevel=2)
 
     fusion = with_less_memory(
-        lambda: _fusion(observed, correspondence, ensemble, priors, preset, seed, selected.device, monitor),
+        lambda: _fusion(observed, correspondence, ensemble, super_resolutions, preset, seed, selected.device, monitor),
         without_fusion, selected.device)
     release(selected.device)
-    label_priors = _on_device_or_cpu(lambda device: _label_priors(observed, priors, preset, seed, device, monitor),
-                                     selected.device)
-    return Task(observed, correspondence, ensemble if fusion is None else ensemble.with_fusion(), priors, fusion,
-                label_priors, preset, seed)
+    label_super_resolutions = _on_device_or_cpu(
+        lambda device: _label_super_resolutions(observed, super_resolutions, preset, seed, device, monitor),
+        selected.device)
+    return Task(observed, correspondence, ensemble if fusion is None else ensemble.with_fusion(), super_resolutions,
+                fusion, label_super_resolutions, preset, seed)
 
 
 def _correspondence(observed: ModelSpaceData, preset: Preset, monitor: StageMonitor) -> Correspondence:
@@ -179,7 +180,7 @@ def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, device: torch
               ) -> tuple[dict[int, SuperResolution], EnsembleWeights]:
     """Train a network for each number of planes in a gap on lines within the slices, and weigh the interpolators."""
     slices, offsets = observed.slices, observed.planes.offsets
-    trainer, hidden, priors = None, None, dict[int, SuperResolution]()
+    trainer, hidden, super_resolutions = None, None, dict[int, SuperResolution]()
     if preset.super_resolution is not None:
         counts = observed.plane_counts
         different = np.unique(counts).tolist()
@@ -191,16 +192,17 @@ def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, device: torch
         with monitor.stage("learning") as tick:
             trained = train_all(trainer, training_tasks, tick)
         hidden = trained[-1]
-        priors = {count: prior for count, prior in zip(different, trained, strict=False) if prior is not None}
+        super_resolutions = {count: network for count, network in zip(different, trained, strict=False)
+                             if network is not None}
     with monitor.stage("arbitration") as tick:
         ensemble = fit_ensemble(slices, offsets, preset.ensemble, preset.flow,
-                                lambda done: tick(round(100 * done), 100), device, trainer if priors else None,
-                                hidden if priors else None)
-    return priors, ensemble
+                                lambda done: tick(round(100 * done), 100), device,
+                                trainer if super_resolutions else None, hidden if super_resolutions else None)
+    return super_resolutions, ensemble
 
 
 def _fusion(observed: ModelSpaceData, correspondence: Correspondence, ensemble: EnsembleWeights,
-            priors: Mapping[int, SuperResolution], preset: Preset, seed: int, device: torch.device,
+            super_resolutions: Mapping[int, SuperResolution], preset: Preset, seed: int, device: torch.device,
             monitor: StageMonitor) -> LearnedFusion | None:
     """Train a network that weighs the predictions pixel by pixel; None where the preset or the slices allow none."""
     planes = observed.planes
@@ -208,42 +210,44 @@ def _fusion(observed: ModelSpaceData, correspondence: Correspondence, ensemble: 
         return None
     with monitor.stage("fusion") as tick:
         counts = np.unique(observed.plane_counts).tolist()
-        if counts != list(priors) or len(counts) > 1 or not fusion_applies(
+        if counts != list(super_resolutions) or len(counts) > 1 or not fusion_applies(
                 planes.rows, planes.columns, observed.pitches, planes.offsets, counts[0], observed.thickness,
                 preset.fusion, preset.flow):
             return None
-        (count, prior), = priors.items()
+        (count, network), = super_resolutions.items()
         predictions = predict(planes, observed.slices, observed.plane_counts, correspondence, ensemble,
-                              lambda done: tick(round(10 * done), 100), device, priors)
+                              lambda done: tick(round(10 * done), 100), device, super_resolutions)
         slices = torch.from_numpy(observed.slices).to(device)
         dense = torch.cat([slices[:-1, None], torch.stack([p.images for p in predictions])], dim=1).flatten(0, 1)
         pitch = float(np.diff(planes.offsets).mean()) / (count + 1)
-        return learn_fusion(torch.cat([dense, slices[-1:]]), count + 1, (pitch, *observed.pitches), prior.on(device),
+        return learn_fusion(torch.cat([dense, slices[-1:]]), count + 1, (pitch, *observed.pitches), network.on(device),
                             preset.fusion, preset.flow, preset.ensemble.smoothing, seed,
                             lambda step, steps, loss: tick(steps + 9 * step, 10 * steps, loss))
 
 
-def _label_priors(observed: ModelSpaceData, priors: Mapping[int, SuperResolution], preset: Preset, seed: int,
-                  device: torch.device, monitor: StageMonitor) -> dict[int, LabelSuperResolution]:
+def _label_super_resolutions(observed: ModelSpaceData, super_resolutions: Mapping[int, SuperResolution], preset: Preset,
+                             seed: int, device: torch.device, monitor: StageMonitor
+                             ) -> dict[int, LabelSuperResolution]:
     """Train networks on the labels of lines within the slices, one for each number of planes in a gap."""
-    layers, offsets, learnt = observed.stacks[0].layers, observed.planes.offsets, dict[int, LabelSuperResolution]()
+    layers, offsets, trained = observed.stacks[0].layers, observed.planes.offsets, dict[int, LabelSuperResolution]()
     if preset.label_super_resolution is None or layers is None:
-        return learnt
+        return trained
     with monitor.stage("labels") as tick, serial_torch():
-        if not priors:
-            return learnt
+        if not super_resolutions:
+            return trained
         counts = observed.plane_counts
         trainer = LabelTrainer(torch.from_numpy(observed.slices).to(device), layers, LabelChannels(observed.segments),
                                observed.pitches, observed.thickness, preset.label_super_resolution, seed)
-        for number, (count, prior) in enumerate(priors.items()):
+        for number, (count, super_resolution) in enumerate(super_resolutions.items()):
             def note(step: int, steps: int, loss: float, done: int = number) -> None:
-                tick(done * steps + step, len(priors) * steps, loss)
+                tick(done * steps + step, len(super_resolutions) * steps, loss)
 
-            context = SliceContext.around(np.flatnonzero(counts == count), offsets, evenly(count), prior.size)
-            network = trainer.train(context, prior.on(device), note)
+            gaps = np.flatnonzero(counts == count)
+            context = SliceContext.around(gaps, offsets, evenly(count), super_resolution.size)
+            network = trainer.train(context, super_resolution.on(device), note)
             if network is not None:
-                learnt[count] = network
-    return learnt
+                trained[count] = network
+    return trained
 
 
 def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -> T:

@@ -57,7 +57,7 @@ class Previews:
         self._same_pixels = _same_pixels(planes, observed.planes)
 
     def predicted(self, correspondence: Correspondence, ensemble: EnsembleWeights,
-                  priors: Mapping[int, SuperResolution], device: torch.device) -> None:
+                  super_resolutions: Mapping[int, SuperResolution], device: torch.device) -> None:
         """Show what is expected.
 
         Nothing is shown if the output has other pixels than the observed slices, or if memory does not suffice.
@@ -65,12 +65,13 @@ class Previews:
         Args:
             correspondence: Displacement across all gaps.
             ensemble: How the predictions of the interpolators are mixed.
-            priors: Number of planes in a gap -> network that fills such gaps.
+            super_resolutions: Number of planes in a gap -> network that fills such gaps.
             device: Where to compute.
         """
         if not self._same_pixels:
             return
-        image = with_less_memory(lambda: self._expected(correspondence, ensemble, priors, device), lambda: None, device)
+        image = with_less_memory(lambda: self._expected(correspondence, ensemble, super_resolutions, device),
+                                 lambda: None, device)
         if image is not None:
             self._show(Preview(self._observed.intensity.to_input(image), self._axis, self._index))
 
@@ -82,13 +83,13 @@ class Previews:
             self._show(Preview(image.astype(np.float32), self._axis, self._index))
 
     def _expected(self, correspondence: Correspondence, ensemble: EnsembleWeights,
-                  priors: Mapping[int, SuperResolution], device: torch.device) -> np.ndarray | None:
+                  super_resolutions: Mapping[int, SuperResolution], device: torch.device) -> np.ndarray | None:
         """[row, column] of the predicted plane nearest to the slice, model units."""
         slab = Slab(self._gap, self._gap + 1, len(self._observed.planes) - 1)
         observed, (first, last) = self._observed.near(slab), slab.near
         near = Correspondence(correspondence.displacement[first:last], correspondence.confidence[first:last])
         gap = predict(observed.planes, observed.slices, observed.plane_counts, near, ensemble, lambda done: None,
-                      device, priors)[self._gap - first]
+                      device, super_resolutions)[self._gap - first]
         nearest = int(np.abs(gap.planes.offsets - self._depths[self._index]).argmin())
         image: np.ndarray = gap.images[nearest].cpu().numpy()
         return image
