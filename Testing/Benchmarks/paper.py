@@ -57,7 +57,7 @@ def main() -> None:
     observed = Selection.every(image.grid.count("k"), args.keep_every)
     held_out = np.setdiff1d(np.arange(observed.indices[-1]), observed.indices)
     observations = Observations.from_volume(image, {"k": observed})
-    print("| variant | held-out PSNR | SSIM | trusted PSNR | Gaussians | s |\n|:--|--:|--:|--:|--:|--:|")
+    print("| variant | held-out PSNR | SSIM | PSNR of used slices | Gaussians | s |\n|:--|--:|--:|--:|--:|--:|")
     for name in args.variants.split(","):
         start = time.perf_counter()
         result = reconstruct(observations, image.grid, preset=variants(args.grid_steps)[name])

@@ -104,7 +104,7 @@ def assert_same_bits(ours: Reconstruction, other: Reconstruction) -> None:
         assert torch.equal(tensor, getattr(other.model.parameters, name)), name
     for name in ("frame", "mode", "cutoff", "intensity", "segments"):
         assert np.array_equal(getattr(ours.model, name), getattr(other.model, name)), name
-    for name in ("middle", "offsets", "origin", "step", "at_trusted"):
+    for name in ("middle", "offsets", "origin", "step", "at_observed"):
         assert np.array_equal(getattr(ours.model.expected_error, name), getattr(other.model.expected_error, name)), name
     assert ours.model.provenance == other.model.provenance
     assert replace(ours.report, seconds={}) == replace(other.report, seconds={})
