@@ -38,7 +38,7 @@ class TriplaneGaussianRecon(ScriptedLoadableModule):
         parent.contributors = ["TriplaneGaussianRecon contributors"]
         parent.helpText = _(
             "Turns sparse, thick or partly unusable slices into a dense volume and a dense segmentation, and says how "
-            "far to trust them. For ultrasound, MR and CT. Choose a volume, say which of its slices to trust, and "
+            "far to trust them. For ultrasound, MR and CT. Choose a volume, say which of its slices to use, and "
             "press Reconstruct.")
         parent.acknowledgementText = _(
             "Research software, not a medical device. Not for diagnosis or treatment. Apache License, Version 2.0.")

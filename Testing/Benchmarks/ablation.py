@@ -4,9 +4,9 @@
     ablation.py VOLUME... [--keep-every 4 2] [--preset fast] [--device auto] [--json OUT.json]
 
 Every k-th slice along the third axis is kept, the others are scored as in `evaluate`.  What does not depend on the
-variant (displacement, prior, arbitration) is found once per case; each variant is then fitted and drawn.  Prints the
-PSNR in dB of every variant; the JSON has the seconds too, and by how much the expected error would have to be
-multiplied for 68 % of the voxels to lie within it.
+variant (displacement, super-resolution, ensemble weights) is found once per case; each variant is then fitted and
+drawn.  Prints the PSNR in dB of every variant; the JSON has the seconds too, and by how much the expected error would
+have to be multiplied for 68 % of the voxels to lie within it.
 """
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class Case:
         image = Image(metrics.normalise(image.array), image.grid)
         selection = Selection.every(image.grid.count("k"), step)
         observations = Observations.from_volume(image, {"k": selection})
-        trusted = ModelSpaceData.of(observations, image.grid, preset.model_space, preset.gap_sampling)
-        task = reconstruction._learn(trusted, preset, choose(device), 0, StageMonitor())
+        observed = ModelSpaceData.of(observations, image.grid, preset.model_space, preset.gap_sampling)
+        task = reconstruction._learn(observed, preset, choose(device), 0, StageMonitor())
         return cls(image, selection, observations, task, device)
 
     def score(self, preset: Preset) -> dict[str, float]:
@@ -87,8 +87,8 @@ class Case:
         result = reconstruction._fit_and_draw(self.observations, self.image.grid, fitting,
                                               ShardStore(preset.cutoff, keep=False, folder=None), monitor)
         seconds = time.perf_counter() - start
-        trusted = self.selection.indices
-        hidden = np.setdiff1d(np.arange(trusted[0], trusted[-1]), trusted)
+        observed = self.selection.indices
+        hidden = np.setdiff1d(np.arange(observed[0], observed[-1]), observed)
         truth, estimate = self.image.array[hidden], np.clip(result.volume.array[hidden], 0.0, 1.0)
         shown = metrics.has_content(truth)
         ratio = np.abs(truth - estimate)[shown] / np.maximum(result.confidence.array[hidden][shown], 1e-6)

@@ -138,11 +138,11 @@ def flow_score(case: Case, method: OneWay) -> tuple[float, float]:
 def gate_scores(case: Case) -> dict[str, float]:
     """PSNR (dB) of the library's interpolators: with and without its confidence."""
     slices, positions = case.slices[case.kept], case.kept.astype(np.float64)
-    found, trusted = correspond(slices, FLOW).on(torch.device("cpu")), torch.from_numpy(slices)
+    found, observed = correspond(slices, FLOW).on(torch.device("cpu")), torch.from_numpy(slices)
 
     def interpolated(gap: int, fraction: float, number: int) -> np.ndarray:
         context = SliceContext.around(np.array([gap]), positions, np.array([fraction]), SLICES_AROUND)
-        return member_predictions(trusted, found, context, EnsembleConfig().smoothing)[number, 0, 0].numpy()
+        return member_predictions(observed, found, context, EnsembleConfig().smoothing)[number, 0, 0].numpy()
 
     return {name: case.psnr(partial(interpolated, number=INTERPOLATORS.index(name))) for name in _GATE_SHOWN}
 

@@ -5,7 +5,7 @@
 
 Variants: `start`, the Gaussians of the preset `paper` before training; `paper`; `paper-no-triplane`; `grid`, the same
 losses from a blind grid of 42 Gaussians a side, as InnerGS starts; `grid-no-triplane`, which `evaluate` calls
-`innergs-style`.  Prints PSNR and SSIM of the held-out slices, PSNR of the trusted ones and seconds.  Slow: hours of
+`innergs-style`.  Prints PSNR and SSIM of the held-out slices, PSNR of the observed ones and seconds.  Slow: hours of
 processor time for a whole volume.
 """
 from __future__ import annotations
@@ -54,10 +54,10 @@ def main() -> None:
     parser.add_argument("--grid-steps", type=int, default=GRID_STEPS)
     args = parser.parse_args()
     image = centred(read_image(args.volume), args.centre)
-    trusted = Selection.every(image.grid.count("k"), args.keep_every)
-    held_out = np.setdiff1d(np.arange(trusted.indices[-1]), trusted.indices)
-    observations = Observations.from_volume(image, {"k": trusted})
-    print("| variant | held-out PSNR | SSIM | trusted PSNR | Gaussians | s |\n|:--|--:|--:|--:|--:|--:|")
+    observed = Selection.every(image.grid.count("k"), args.keep_every)
+    held_out = np.setdiff1d(np.arange(observed.indices[-1]), observed.indices)
+    observations = Observations.from_volume(image, {"k": observed})
+    print("| variant | held-out PSNR | SSIM | PSNR of used slices | Gaussians | s |\n|:--|--:|--:|--:|--:|--:|")
     for name in args.variants.split(","):
         start = time.perf_counter()
         result = reconstruct(observations, image.grid, preset=variants(args.grid_steps)[name])

@@ -84,11 +84,11 @@ class Bench:
             masks[f"Segment_{number}"] = mask
         return node, mrml.add_segmentation(node, masks)
 
-    def run(self, volume: Any, segmentation: Any, trusted: str, preset: str,
+    def run(self, volume: Any, segmentation: Any, observed: str, preset: str,
             on_progress: Callable[[dict[str, Any]], None] = lambda message: None) -> tuple[Any, float, float]:
         """Results (None if cancelled), seconds, and the longest block of the event loop in seconds."""
         heart, start = Heart(), time.perf_counter()
-        results = self.logic.reconstruct(volume, segmentation, trustedSlices=trusted, preset=preset, device="cpu",
+        results = self.logic.reconstruct(volume, segmentation, trustedSlices=observed, preset=preset, device="cpu",
                                          progressCallback=on_progress)
         heart.stop()
         return results, time.perf_counter() - start, heart.longest
@@ -109,11 +109,11 @@ def measure_import() -> None:
     print(f"import of the module: median {sorted(times)[2]:.2f} s, of heavy packages: {', '.join(heavy) or 'none'}")
 
 
-def measure_run(bench: Bench, volume: Any, segmentation: Any, trusted: str, preset: str) -> None:
+def measure_run(bench: Bench, volume: Any, segmentation: Any, observed: str, preset: str) -> None:
     """Print seconds and the longest block of a whole run."""
     import json
 
-    results, seconds, longest = bench.run(volume, segmentation, trusted, preset)
+    results, seconds, longest = bench.run(volume, segmentation, observed, preset)
     text = results.provenance.GetText()
     library = sum(json.loads(text[text.index("{"):])["reports"][0]["seconds"].values())
     count = segmentation.GetSegmentation().GetNumberOfSegments() if segmentation else 0
@@ -122,7 +122,7 @@ def measure_run(bench: Bench, volume: Any, segmentation: Any, trusted: str, pres
     bench.logic.undo(results)
 
 
-def measure_cancel(bench: Bench, volume: Any, segmentation: Any, trusted: str, preset: str) -> None:
+def measure_cancel(bench: Bench, volume: Any, segmentation: Any, observed: str, preset: str) -> None:
     """Print how soon runs that are cancelled in each stage have ended, and whether the scene is as it was."""
     import mrml
 
@@ -137,7 +137,7 @@ def measure_cancel(bench: Bench, volume: Any, segmentation: Any, trusted: str, p
                 asked.append(time.perf_counter())
                 bench.logic.cancel()
 
-        results, _, _ = bench.run(volume, segmentation, trusted, preset, cancel)
+        results, _, _ = bench.run(volume, segmentation, observed, preset, cancel)
         if results is None:
             worst = max(worst, (time.perf_counter() - asked[0], stage))
             unchanged &= mrml.fingerprint(bench.scene) == before
@@ -186,10 +186,10 @@ def main() -> None:
     application = QApplication.instance() or QApplication([])
     with (tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch,
           mrml.opened_scene(Path(name), patch) as scene):
-        bench, trusted = Bench(scene), f"every:{args.keep_every}"
+        bench, observed = Bench(scene), f"every:{args.keep_every}"
         volume, segmentation = bench.load(args.volume, args.labels)
-        measure_run(bench, volume, segmentation, trusted, args.preset)
-        measure_cancel(bench, volume, segmentation, trusted, args.preset)
+        measure_run(bench, volume, segmentation, observed, args.preset)
+        measure_cancel(bench, volume, segmentation, observed, args.preset)
         measure_leaks(bench, args.runs, Path(name))
     application.quit()
 

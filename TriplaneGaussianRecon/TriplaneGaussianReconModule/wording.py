@@ -74,14 +74,14 @@ def axisMeaning(grid: Grid, axis: Axis) -> str:
                        spacing=f"{grid.spacing[number]:.4g}", first=first, last=last)
 
 
-def trusted(indices: tuple[int, ...], count: int, spacing: float) -> str:
-    """Which slices are trusted, how many of `count`, and how wide the gaps are; spacing in mm."""
+def observed(indices: tuple[int, ...], count: int, spacing: float) -> str:
+    """Which slices are observed, how many of `count`, and how wide the gaps are; spacing in mm."""
     gap = max(np.diff(indices)) * spacing
     listed = [str(index) for index in indices]
     if len(listed) > 8:
         listed = [*listed[:5], "...", listed[-1]]
-    return _("{trusted} of {count} slices are trusted: {listed}. Widest gap: {gap} mm.").format(
-        trusted=len(indices), count=count, listed=", ".join(listed), gap=f"{gap:.4g}")
+    return _("{observed} of {count} slices are used: {listed}. Widest gap: {gap} mm.").format(
+        observed=len(indices), count=count, listed=", ".join(listed), gap=f"{gap:.4g}")
 
 
 def voxels(grid: Grid) -> str:

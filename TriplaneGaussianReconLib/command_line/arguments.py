@@ -44,9 +44,9 @@ files:
 _RECONSTRUCT = """\
 Fill the gaps between the slices of VOLUME.
 
-By default all slices are trusted and the result is finer along the slice axis, so that its voxels are about as thick
-as they are wide.  If only some slices are to be trusted (every 4th, say, or all but damaged ones), choose them below:
-the result then has the voxels of the input, and what was not trusted has no influence on it.
+By default all slices are used and the result is finer along the slice axis, so that its voxels are about as thick
+as they are wide.  If only some slices are to be used (every 4th, say, or all but damaged ones), choose them below:
+the result then has the voxels of the input, and the other slices have no influence on it.
 """
 
 _RECONSTRUCT_EXAMPLES = """\
@@ -56,7 +56,7 @@ examples:
   Slices 17 and 30 to 32 are damaged; a segmentation made in 3D Slicer goes along:
     triplane-gaussian-recon reconstruct ct.nrrd --labels ct.seg.nrrd --exclude 17,30-32 \\
         --output repaired.nrrd --output-labels repaired.seg.nrrd
-  Every 4th slice is trusted; show how far the result can be trusted, and keep the model:
+  Every 4th slice is used; show how far the result can be trusted, and keep the model:
     triplane-gaussian-recon reconstruct us.nrrd --keep-every 4 --output dense.nrrd \\
         --output-confidence error.nrrd --save-model dense.safetensors --report report.json
   Slices of three directions together:
@@ -67,18 +67,18 @@ examples:
 
 _SLICES = """\
 Slices are counted from 0 along the slice axis. Give one of --keep-every, --hide-every, --keep-percent, --slices and
---trust, or none to trust all slices.
+--trust, or none to use all slices.
 """
 
 _EVALUATE = """\
 Hide slices of a volume, fill them again by several methods, and print how close each comes to the truth.
 
-Every method runs in a process of its own that is given the trusted slices and nothing else. The scores are those of
-the slices between trusted ones: PSNR and SSIM of the image (normalised to its 99.9th percentile), semantic loss and
+Every method runs in a process of its own that is given the slices to use and nothing else. The scores are those of
+the slices in between: PSNR and SSIM of the image (normalised to its 99.9th percentile), semantic loss and
 Dice of the labels; higher is better but for the semantic loss. LPIPS is left out: it needs the weights of a network,
 which would have to be downloaded.
 
-Besides the classical methods and the presets there are:
+Besides the usual methods and the presets there are:
   innergs-style  the preset paper without its tri-plane, from a blind grid: how InnerGS optimises, not its code; slow
   eclare         self-supervised super-resolution, where every 3rd (5th, ...) slice of cubic voxels is kept; needs
                  --eclare-python, and in practice a GPU
@@ -148,21 +148,21 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     _add_input(parser)
-    trusted = parser.add_argument_group("which slices to trust", _SLICES)
-    trusted.add_argument("--axis", choices=AXES, help="the slice axis: i, j, k are the first to third index of the "
+    observed = parser.add_argument_group("slices to use", _SLICES)
+    observed.add_argument("--axis", choices=AXES, help="the slice axis: i, j, k are the first to third index of the "
                          "file; default: the axis of largest spacing, k when equal")
-    chosen = trusted.add_mutually_exclusive_group()
-    chosen.add_argument("--keep-every", type=int, metavar="K", help="trust slices 0, K, 2 K, ...")
-    chosen.add_argument("--hide-every", type=int, metavar="K", help="trust all but every Kth slice; the first and last "
-                        "are always trusted")
-    chosen.add_argument("--keep-percent", type=float, metavar="P", help="trust P %% of the slices, spread evenly")
-    chosen.add_argument("--slices", metavar="LIST", help="trust these, for example 0,4,8-20; or segmented: those "
+    chosen = observed.add_mutually_exclusive_group()
+    chosen.add_argument("--keep-every", type=int, metavar="K", help="use slices 0, K, 2 K, ...")
+    chosen.add_argument("--hide-every", type=int, metavar="K", help="use all but every Kth slice; the first and last "
+                        "are always used")
+    chosen.add_argument("--keep-percent", type=float, metavar="P", help="use P %% of the slices, spread evenly")
+    chosen.add_argument("--slices", metavar="LIST", help="use these, for example 0,4,8-20; or segmented: those "
                         "that carry a label")
-    chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="trust slices across AXIS; repeat it to "
+    chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="use slices across AXIS; repeat it to "
                         "combine axes. SPEC is a list as for --slices, every:K, hide:K, P%% or all; for example "
                         "k:every:4")
-    trusted.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be trusted in any "
-                         "case, for example 7,12")
+    observed.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be used in "
+                          "any case, for example 7,12")
     output = parser.add_argument_group("output")
     output.add_argument("--output", required=True, metavar="OUT", help="the dense volume")
     output.add_argument("--output-labels", metavar="OUT", help="the dense labels")
@@ -172,8 +172,8 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--report", metavar="OUT.json", help="what was used, how long it took, and a self check")
     output.add_argument("--output-spacing", type=_spacing, metavar="isotropic|input|MM", help="distance of the slices "
                         "of the result: isotropic is the smaller spacing within the slices, input that of VOLUME; "
-                        "default: isotropic if all slices are trusted, else input")
-    output.add_argument("--paste-trusted", action="store_true", help="put the trusted slices into the result as they "
+                        "default: isotropic if all slices are used, else input")
+    output.add_argument("--paste-trusted", action="store_true", help="put the used slices into the result as they "
                         "were, instead of as the model shows them; the model itself stays as it is")
     how = parser.add_argument_group("how")
     how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
@@ -184,13 +184,13 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_input(parser)
-    trusted = parser.add_mutually_exclusive_group(required=True)
-    trusted.add_argument("--keep-every", type=int, metavar="K", help="trust slices 0, K, 2 K, ... and score those in "
+    observed = parser.add_mutually_exclusive_group(required=True)
+    observed.add_argument("--keep-every", type=int, metavar="K", help="use slices 0, K, 2 K, ... and score those in "
                          "between")
-    trusted.add_argument("--hide-every", type=int, metavar="K", help="trust all but every Kth slice and score these")
+    observed.add_argument("--hide-every", type=int, metavar="K", help="use all but every Kth slice and score these")
     parser.add_argument("--axis", choices=AXES, help="the slice axis; default: the axis of largest spacing, k when "
                         "equal")
-    parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all classical ones, and "
+    parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all usual ones, and "
                         "fast. A name that does not exist prints those that do")
     parser.add_argument("--eclare-python", metavar="PYTHON", help="the Python of an environment with the package "
                         "eclare, to compare with it")
@@ -208,15 +208,15 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
     plane.add_argument("--normal", type=_vector, metavar="NX,NY,NZ", help="the direction across the plane, LPS, of any "
                        "length")
     plane.add_argument("--axis", choices=AXES, help="a plane across this axis. axial, coronal and sagittal mean the "
-                       "exact LPS axes; i and j the columns and rows of the trusted slices, k across them")
+                       "exact LPS axes; i and j the columns and rows of the used slices, k across them")
     plane.add_argument("--position", type=float, metavar="MM", help="where on the axis: the LPS coordinate for axial "
                        "(z), coronal (y) and sagittal (x); for i, j, k the distance from the first pixel of the first "
-                       "trusted slice; default: the middle of the model")
+                       "used slice; default: the middle of the model")
     plane.add_argument("--size", type=float, metavar="MM", help="side of the square to draw; default: all of the model")
-    plane.add_argument("--spacing", type=float, metavar="MM", help="pixel spacing; default: that of the trusted slices")
+    plane.add_argument("--spacing", type=float, metavar="MM", help="pixel spacing; default: that of the used slices")
     output = parser.add_argument_group("output")
     output.add_argument("--output", required=True, metavar="OUT", help="a volume of one slice (.nrrd, .nii.gz, .nii, "
-                        ".mha, .npz) with its place in space; or .png, 8 bit from the smallest trusted value to the "
+                        ".mha, .npz) with its place in space; or .png, 8 bit from the smallest used value to the "
                         "99.9th percentile")
     output.add_argument("--output-labels", metavar="OUT", help="the labels on the plane, as label map or .seg.nrrd")
 

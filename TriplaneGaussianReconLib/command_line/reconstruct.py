@@ -170,7 +170,7 @@ def _completed(result: Reconstruction, case: Case, observations: Observations, a
 
 
 def _pasted(result: Reconstruction, case: Case) -> Reconstruction:
-    """Put the trusted slices of image and labels back as they were; both lie on the input's grid."""
+    """Put the observed slices of image and labels back as they were; both lie on the input's grid."""
     volume, segmentation = result.volume.array.copy(), result.segmentation
     layers = segmentation.layers.copy() if segmentation is not None else None
     for axis, selection in case.plan.selections.items():
@@ -213,12 +213,12 @@ def _summarise(report: Report, written: dict[str, str], seconds: float) -> None:
     for path, content in written.items():
         print(f"{content + ':':<16}{path}")
     provenance, check = report.provenance, report.self_check
-    print(f"{report.gaussians} Gaussians from {provenance.trusted_slices} trusted slices in {seconds:.1f} s "
+    print(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
           f"({provenance.device}).")
     if check.psnr is None:
         print(f"Self check: {check.note}")
     else:
-        print(f"Self check: {check.slices} trusted slices, hidden and predicted from their neighbours across twice the "
-              f"gap, came out at {check.psnr:.1f} dB PSNR; between trusted slices at their usual distance it is mostly "
+        print(f"Self check: {check.slices} used slices, hidden and predicted from their neighbours across twice the "
+              f"gap, came out at {check.psnr:.1f} dB PSNR; between used slices at their usual distance it is mostly "
               "better, in wider gaps worse.")
     print(provenance.note)

@@ -67,7 +67,7 @@ def plane_grid(model: Model, arguments: Namespace) -> Grid:
         start = -0.5 * extent
     else:
         raise InputError(f"The size must be a positive number of mm, not {arguments.size:g}.")
-    steps = np.floor(extent / spacing + 1e-3)  # pixel centres lie in the extent, as in the trusted slices
+    steps = np.floor(extent / spacing + 1e-3)  # pixel centres lie in the extent, as in the observed slices
     if np.prod(steps + 1) > _MOST_PIXELS:
         raise InputError(f"A picture of {steps[0] + 1:.0f} x {steps[1] + 1:.0f} pixels is too large. Choose a smaller "
                          "--size or a larger --spacing.")

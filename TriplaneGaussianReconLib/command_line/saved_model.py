@@ -9,7 +9,7 @@ from ..model.model import Model
 
 
 def pixel_of(model: Model) -> np.ndarray:
-    """(2,) mm, the pixel spacing of the trusted slices, x (columns) and y (rows)."""
+    """(2,) mm, the pixel spacing of the observed slices, x (columns) and y (rows)."""
     # The first coarse cell of the expected error begins where the first pixel does: half a pixel before its centre.
     return model.expected_error.step - 2.0 * model.expected_error.origin
 
@@ -17,7 +17,7 @@ def pixel_of(model: Model) -> np.ndarray:
 def box_of(model: Model) -> np.ndarray:
     """(2, 3) mm in the model's frame: smallest and largest corner, between pixel centres.
 
-    In the plane it is the extent of the trusted slices; in depth it also has the Gaussians beyond the outermost ones.
+    In the plane it is the extent of the observed slices; in depth it also has the Gaussians beyond the outermost ones.
     """
     error = model.expected_error
     cells = np.array([error.middle.shape[2], error.middle.shape[1]])

@@ -27,7 +27,7 @@ def from_grid(steps: int = GRID_STEPS) -> Preset:
                    training=replace(paper.training, steps=steps, learning_rates=_GRID_RATES))
 
 
-# How InnerGS optimises, in this library's terms: blind start, alpha compositing, trusted slices alone, no tri-plane.
+# How InnerGS optimises, in this library's terms: blind start, alpha compositing, observed slices alone, no tri-plane.
 # It is not their code, whose figures differ (docs/results/paper.md has both).
 INNERGS_STYLE = replace(without_field(from_grid()), name="innergs-style",
                         description="The preset paper without its tri-plane, from a blind grid: how InnerGS optimises.")

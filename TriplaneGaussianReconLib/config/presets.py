@@ -75,8 +75,8 @@ class Preset:
         mode, cutoff: see `rasterizer`.
         in_plane_sigma, depth_sigmas, opacity: see `placement.along_displacement`.
         refinement_steps: Chebyshev steps on intensities and slopes after training and baking, see `fitting.refine`.
-        predicted_weight: weight of what is predicted between trusted slices against a trusted pixel's 1; 0 trains on
-            trusted slices alone.
+        predicted_weight: weight of what is predicted between observed slices against an observed pixel's 1; 0 trains on
+            observed slices alone.
         super_resolution: network trained on lines within the slices; None leaves it out of the ensemble.
         fusion: network that fuses the predictions pixel by pixel; None takes the super-resolution as it is.
         label_super_resolution: network trained on labels on lines within the slices, if there are any and there is a
@@ -141,7 +141,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
             fusion=FusionConfig(48, 3, steps=2000, batch=48, rate=1e-3, augmentations=8),
             label_super_resolution=LabelSuperResolutionConfig(64, 4, steps=4000, batch=128, rate=2e-3,
                                                               augmentations=4)),
-    # The published model and losses, trained on trusted slices alone; slow.
+    # The published model and losses, trained on observed slices alone; slow.
     Preset(
         name="paper", description="The method as it was published, for comparison.", for_comparison=True,
         initialization="correspondence", mode="alpha", cutoff=12.0,

@@ -1,4 +1,4 @@
-"""On how many planes the gap between two trusted slices is predicted, and which of them carry Gaussians."""
+"""On how many planes the gap between two observed slices is predicted, and which of them carry Gaussians."""
 from __future__ import annotations
 
 import numpy as np
@@ -15,7 +15,7 @@ def plane_counts(widths: np.ndarray, pixel: float, step: float, config: GapSampl
     Args:
         widths: (gap,) mm.
         pixel: mm, the smaller side of a pixel of the slices.
-        step: mm, from one slice of the output to the next; one of them lies on the first trusted slice.
+        step: mm, from one slice of the output to the next; one of them lies on the first observed slice.
         config: what counts as narrow, and which counts are exact.
 
     Returns:

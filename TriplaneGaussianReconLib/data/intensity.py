@@ -10,14 +10,14 @@ from .voxel_types import value_type
 
 @dataclass(frozen=True)
 class IntensityScale:
-    """Linear scale from input units to the model's: trusted minimum to 0, robust maximum to 1, not clipped.
+    """Linear scale from input units to the model's: observed minimum to 0, robust maximum to 1, not clipped.
 
     Attributes:
         offset: What becomes 0, input units.
         scale: What becomes 1, less `offset`, input units.
         background: Value where no Gaussian is, model units.
-        lowest: Smallest trusted pixel, input units.
-        highest: Largest trusted pixel, input units.  What is drawn is clipped to this range.
+        lowest: Smallest observed pixel, input units.
+        highest: Largest observed pixel, input units.  What is drawn is clipped to this range.
 
     Example:
         >>> scale = IntensityScale.of([np.float32([[[0, 0, 0], [0, 100, 200], [0, 0, 0]]])], percentile=100.0)
@@ -35,7 +35,7 @@ class IntensityScale:
 
     @classmethod
     def of(cls, pixels: list[np.ndarray], percentile: float) -> IntensityScale:
-        """Derive the scale from trusted pixels.
+        """Derive the scale from observed pixels.
 
         Args:
             pixels: [plane, row, column] of each stack, input units.
@@ -58,7 +58,7 @@ class IntensityScale:
         return scaled
 
     def to_input(self, values: np.ndarray) -> np.ndarray:
-        """Convert model units (float32) to input units of type `dtype`, clipped to the range of the trusted pixels."""
+        """Convert model units (float32) to input units of type `dtype`, clipped to the range of the observed pixels."""
         number = self.dtype.type
         return np.clip(values * number(self.scale) + number(self.offset), number(self.lowest), number(self.highest))
 

@@ -1,4 +1,4 @@
-"""The trusted slices in the model's frame and units, all of them or those of a slab."""
+"""The observed slices in the model's frame and units, all of them or those of a slab."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from .slabs import Slab
 
 @dataclass(frozen=True)
 class ModelSpaceStack:
-    """Trusted slices of one stack.
+    """Observed slices of one stack.
 
     Attributes:
         planes: Where they lie, in the model's frame.
@@ -52,7 +52,7 @@ class ModelSpaceStack:
 
 @dataclass(frozen=True)
 class ModelSpaceData:
-    """The trusted slices of a reconstruction.
+    """The observed slices of a reconstruction.
 
     Attributes:
         frame: (4, 4) rigid matrix from the model's frame to LPS mm, see `frame_of`.
@@ -119,7 +119,7 @@ class ModelSpaceData:
                                        stack.layers) for stack in observations.stacks)
         planes = stacks[0].planes
         if np.diff(planes.offsets).min() <= 0:
-            raise InputError("Two trusted slices lie at the same place. Exclude one of them.")
+            raise InputError("Two of the slices to use lie at the same place. Exclude one of them.")
         corners = output_grid.index_to_physical(np.array([[i, j, k] for i in (0, output_grid.shape[2] - 1)
                                                           for j in (0, output_grid.shape[1] - 1)
                                                           for k in (0, output_grid.shape[0] - 1)]))

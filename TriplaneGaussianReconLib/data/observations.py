@@ -47,8 +47,8 @@ class SliceStack:
             raise InputError(f"The labels {self.layers.shape[1:]} do not fit the planes {self.planes.shape}.")
         if not np.isfinite(self.pixels).all():
             bad = int(np.flatnonzero(~np.isfinite(self.pixels).all(axis=(1, 2)))[0])
-            raise InputError(f"Trusted slice number {bad} (counted from 0 among the trusted ones) holds NaN or "
-                             "infinite voxels. Exclude that slice or replace these voxels.")
+            raise InputError(f"Slice number {bad} (counted from 0 among the slices to use) holds NaN or infinite "
+                             "voxels. Exclude that slice or replace these voxels.")
 
     def __repr__(self) -> str:
         planes = self.planes
@@ -90,11 +90,11 @@ class Observations:
 
     def __post_init__(self) -> None:
         if not self.stacks or len(self.stacks[0].planes) < 2:
-            raise InputError("At least two trusted slices along the slice axis are needed. Trust more slices, or "
-                             "choose another slice axis.")
+            raise InputError("At least two slices along the slice axis are needed. Use more slices, or choose another "
+                             "slice axis.")
         lowest, highest = self.intensity_range
         if not highest > lowest:
-            raise InputError(f"All trusted voxels have the same value ({lowest:g}): there is nothing to reconstruct. "
+            raise InputError(f"All used voxels have the same value ({lowest:g}): there is nothing to reconstruct. "
                              "Check the volume and the selection.")
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ class Observations:
         return (float(min(s.pixels.min() for s in self.stacks)), float(max(s.pixels.max() for s in self.stacks)))
 
     @classmethod
-    def from_volume(cls, image: Image, trusted: Mapping[Axis, Selection],
+    def from_volume(cls, image: Image, observed: Mapping[Axis, Selection],
                     segmentation: Segmentation | None = None) -> Observations:
         """Take the selected slices of a volume.
 
@@ -117,7 +117,7 @@ class Observations:
 
         Args:
             image: the volume; what is not selected is not looked at.
-            trusted: the selection of each axis.  Axes that are left out contribute nothing.
+            observed: the selection of each axis.  Axes that are left out contribute nothing.
             segmentation: labels on the grid of `image`, see `aligned_to`.
 
         Raises:
@@ -129,27 +129,27 @@ class Observations:
         if segmentation is not None and not image.grid.matches(segmentation.grid):
             raise InputError(f"The segmentation's grid {segmentation.grid.shape} differs from the volume's "
                              f"{image.grid.shape} or lies elsewhere. Resample it to the volume first.")
-        for axis, selection in trusted.items():
+        for axis, selection in observed.items():
             if selection.count != image.grid.count(axis):
                 raise InputError(f"The selection is for {selection.count} slices, axis {axis} has "
                                  f"{image.grid.count(axis)}.")
-        order = closest_first(image.grid, trusted)
-        stacks = tuple(_take(image, segmentation, axis, trusted[axis]) for axis in order)
+        order = closest_first(image.grid, observed)
+        stacks = tuple(_take(image, segmentation, axis, observed[axis]) for axis in order)
         segments = segmentation.segments if segmentation is not None else ()
         # A label that is on no observed slice must not be known to exist: nothing may depend on what is not observed.
         segments = tuple(s for s in segments if any(_carries(stack.layers, s) for stack in stacks))
         if segmentation is not None and not segments:
-            raise InputError("The segmentation is empty on every trusted slice. Leave it out, or trust slices that "
-                             "carry it.")
+            raise InputError("The segmentation is empty on every slice that is used. Leave it out, or use slices "
+                             "that carry it.")
         return cls(stacks, segments, image.array.dtype)
 
 
-def closest_first(grid: Grid, trusted: Mapping[Axis, Selection]) -> list[Axis]:
-    """Return the axes of `trusted`, the primary one first: that along which the slices lie closest (mm).
+def closest_first(grid: Grid, observed: Mapping[Axis, Selection]) -> list[Axis]:
+    """Return the axes of `observed`, the primary one first: that along which the slices lie closest (mm).
 
-    What lies between the closest slices is easiest to fill.  On a tie the order of `trusted` decides.
+    What lies between the closest slices is easiest to fill.  On a tie the order of `observed` decides.
     """
-    return sorted(trusted, key=lambda axis: _mean_gap(grid, axis, trusted[axis]))
+    return sorted(observed, key=lambda axis: _mean_gap(grid, axis, observed[axis]))
 
 
 def _mean_gap(grid: Grid, axis: Axis, selection: Selection) -> float:

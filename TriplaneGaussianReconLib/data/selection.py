@@ -40,7 +40,7 @@ class Selection:
         if outside:
             raise InputError(f"Slice {outside[0]} does not exist: this axis has slices 0 to {self.count - 1}.")
         if not unique:
-            raise InputError("No slice is left to trust. Select at least two slices.")
+            raise InputError("No slice is left to use. Select at least two slices.")
         object.__setattr__(self, "indices", unique)
 
     def __repr__(self) -> str:

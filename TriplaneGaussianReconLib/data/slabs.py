@@ -1,4 +1,4 @@
-"""Cutting the gaps between the trusted slices into slabs that fit into memory.
+"""Cutting the gaps between the observed slices into slabs that fit into memory.
 
 A slab has a core, whose Gaussians and planes are kept, and a halo of gaps on either side.  It is worked on as if it
 were the whole.  Thanks to the halo, the core comes out as it would without the cut.
@@ -16,7 +16,7 @@ HALO = 2
 
 @dataclass(frozen=True)
 class Slab:
-    """Consecutive gaps of the primary stack; gap g lies between the trusted slices g and g + 1.
+    """Consecutive gaps of the primary stack; gap g lies between the observed slices g and g + 1.
 
     Attributes:
         first: First gap of the core.
@@ -45,7 +45,7 @@ class Slab:
         across.
 
         Args:
-            offsets: (plane,) mm, depths of the trusted slices.
+            offsets: (plane,) mm, depths of the observed slices.
         """
         widths = np.diff(offsets)
         low, high = (float(offsets[n] - 0.1 * widths[n - 1]) if 0 < n < self.count else np.inf

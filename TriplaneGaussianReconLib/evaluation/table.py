@@ -65,7 +65,7 @@ def _values(row: MethodScores) -> dict[str, Any]:
 def _remarks(report: EvaluationReport) -> list[str]:
     """Return what is said below the table, one string per line."""
     remarks = [f"{len(report.held_out)} of {report.grid.count(report.axis)} slices along {report.axis} were hidden and "
-               "scored.  * best classical method"]
+               "scored.  * best of the usual methods"]
     labelled = next((row for row in report.rows if row.segments), None)
     if labelled is not None:
         small = sum(bool(np.isnan(segment.dice)) for segment in labelled.segments)

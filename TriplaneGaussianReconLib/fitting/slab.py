@@ -52,14 +52,14 @@ class PreparedSlab:
     Attributes:
         task: What is the same for all slabs.
         slab: Which gaps.
-        trusted: The observed slices of core and halo.
+        observed: The observed slices of core and halo.
         predictions: One per gap of core and halo.
         start: The Gaussians to begin with.
     """
 
     task: Task
     slab: Slab
-    trusted: ModelSpaceData
+    observed: ModelSpaceData
     predictions: list[Prediction]
     start: GaussianParameters
 
@@ -74,34 +74,35 @@ class PreparedSlab:
             stage: Enters a stage of the reconstruction.
             has_labels: Whether the Gaussians get their labels; it is quicker without.
         """
-        trusted, (first, last) = task.trusted.near(slab), slab.near
+        observed, (first, last) = task.observed.near(slab), slab.near
         correspondence = Correspondence(task.correspondence.displacement[first:last],
                                         task.correspondence.confidence[first:last])
         with stage("prediction") as tick:
-            predictions = predict(trusted.planes, trusted.slices, trusted.plane_counts, correspondence, task.ensemble,
-                                  lambda done: tick(round(100 * done), 100), device, task.priors, task.fusion)
-            if len(trusted.stacks) > 1:
-                predictions = corrected(predictions, [(stack.planes, stack.image) for stack in trusted.stacks[1:]],
+            predictions = predict(observed.planes, observed.slices, observed.plane_counts, correspondence,
+                                  task.ensemble, lambda done: tick(round(100 * done), 100), device,
+                                  task.super_resolutions, task.fusion)
+            if len(observed.stacks) > 1:
+                predictions = corrected(predictions, [(stack.planes, stack.image) for stack in observed.stacks[1:]],
                                         task.preset.crossing)
         preset = task.preset
         with stage("initialization"):
             if preset.initialization == "grid":
                 channel_count = task.channels.count if preset.training.semantic_loss else 1
-                start = on_grid(trusted.box, preset.grid_size, channel_count, task.seed, preset.placement, device)
+                start = on_grid(observed.box, preset.grid_size, channel_count, task.seed, preset.placement, device)
             else:
-                layers = trusted.stacks[0].layers if has_labels else None
-                gaps = Gaps(trusted.planes, trusted.slices, correspondence, tuple(p.images for p in predictions),
-                            trusted.intensity.background, layers, task.channels, task.label_priors, preset.labels,
-                            preset.flow)
+                layers = observed.stacks[0].layers if has_labels else None
+                gaps = Gaps(observed.planes, observed.slices, correspondence, tuple(p.images for p in predictions),
+                            observed.intensity.background, layers, task.channels, task.label_super_resolutions,
+                            preset.labels, preset.flow)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
-                                           (float(trusted.box[0, 2]), float(trusted.box[1, 2])), preset.placement,
+                                           (float(observed.box[0, 2]), float(observed.box[1, 2])), preset.placement,
                                            device)
-        return cls(task, slab, trusted, predictions, start)
+        return cls(task, slab, observed, predictions, start)
 
     @property
     def span(self) -> tuple[float, float]:
         """The depths (mm) of the core."""
-        return self.slab.span(self.task.trusted.planes.offsets)
+        return self.slab.span(self.task.observed.planes.offsets)
 
     def targets(self, of_core: bool = False) -> list[TargetPlanes]:
         """What the Gaussians are fitted to: observed slices, and predicted planes of lower weight.
@@ -109,9 +110,9 @@ class PreparedSlab:
         Args:
             of_core: Whether pixels of the halo weigh nothing, and the means over all slabs add up to that of the whole.
         """
-        task, background, device = self.task, self.trusted.intensity.background, self.start.centres.device
+        task, background, device = self.task, self.observed.intensity.background, self.start.centres.device
         targets = []
-        for stack, whole in zip(self.trusted.stacks, task.trusted.stacks, strict=True):
+        for stack, whole in zip(self.observed.stacks, task.observed.stacks, strict=True):
             image = torch.from_numpy(stack.image - background).to(device)
             if of_core:
                 targets.append(TargetPlanes.between(self.span, stack.planes, image, 1.0, whole.image.size))
@@ -122,7 +123,7 @@ class PreparedSlab:
             targets.append(TargetPlanes.uniform(stack.planes, image, 1.0, masks))
         weight = task.preset.predicted_weight
         if weight:
-            planes = replace(self.trusted.planes, origins=np.concatenate([p.planes.origins for p in self.predictions]))
+            planes = replace(self.observed.planes, origins=np.concatenate([p.planes.origins for p in self.predictions]))
             image = torch.cat([p.images for p in self.predictions]) - background
             targets.append(TargetPlanes.between(self.span, planes, image, weight, task.predicted_pixels) if of_core
                            else TargetPlanes.uniform(planes, image, weight))
@@ -135,16 +136,16 @@ class PreparedSlab:
 
     def _residuals(self, fitted: GaussianParameters, renderer: Renderer) -> list[Residual]:
         """How exactly each observed stack is reproduced within the core."""
-        task, stacks = self.task, [stack.between(*self.span) for stack in self.trusted.stacks]
+        task, stacks = self.task, [stack.between(*self.span) for stack in self.observed.stacks]
         return [residual_of(_rasters(fitted, stack.planes, renderer, task.channels.count), stack, self.span,
-                            task.trusted.intensity, task.channels) for stack in stacks]
+                            task.observed.intensity, task.channels) for stack in stacks]
 
     def _core(self, fitted: GaussianParameters) -> list[GaussianParameters]:
         """The Gaussians that the slab contributes to the model: all as they are, or gap by gap, labelled ones apart."""
         if self.slab.is_everything:
             return [fitted]
         low, high = self.span
-        borders = torch.tensor([low, *self.slab.borders(self.task.trusted.planes.offsets), high],
+        borders = torch.tensor([low, *self.slab.borders(self.task.observed.planes.offsets), high],
                                device=fitted.centres.device)
         gap = torch.bucketize(self.start.centres[:, 2].contiguous(), borders, right=True)
         clouds = (fitted.subset(torch.nonzero(gap == n)[:, 0]) for n in range(1, len(borders)))
@@ -163,9 +164,9 @@ class PreparedSlab:
 
         |model - truth| <= |model - prediction| + |prediction - truth|.
         """
-        slab, scale = self.slab, self.task.trusted.intensity
+        slab, scale = self.slab, self.task.observed.intensity
         core = self.predictions[slab.first - slab.near[0]:slab.stop - slab.near[0]]
-        middles = replace(self.trusted.planes,
+        middles = replace(self.observed.planes,
                           origins=np.stack([p.planes.origins[len(p.planes) // 2] for p in core]))
         errors = []
         for indices, raster in _rasters(fitted.image_only(), middles, renderer, 1):

@@ -97,7 +97,7 @@ class Fitting:
         with self._monitor.stage("training") as tick:
             self._field.to(self.chosen.device)
             trained = train(start if self.task.is_semantic else start.image_only(), self._field, prepared.targets(),
-                            self.renderer, preset.training, preset.triplane.total_variation, self.task.trusted.pixel,
+                            self.renderer, preset.training, preset.triplane.total_variation, self.task.observed.pixel,
                             tick)
         self._trained = prepared, trained
 

@@ -26,29 +26,30 @@ class Task:
     """What is to be fitted: everything that is the same for all slabs.
 
     Attributes:
-        trusted: The observed slices in the model's frame and units.
+        observed: The observed slices in the model's frame and units.
         correspondence: Displacement across each gap.
         ensemble: How the predictions of the interpolators are mixed.
-        priors: Number of planes in a gap -> network that fills such gaps, see `prediction.predict`.
-        fusion: Network that takes the place of the priors, or None, see `prediction.predict`.
-        label_priors: Number of planes in a gap -> network that finds labels in such gaps, see `placement.Gaps`.
+        super_resolutions: Number of planes in a gap -> network that fills such gaps, see `prediction.predict`.
+        fusion: Network that takes the place of the super-resolution networks, or None, see `prediction.predict`.
+        label_super_resolutions: Number of planes in a gap -> network that finds labels in such gaps, see
+            `placement.Gaps`.
         preset: What decides about the result.
         seed: Of all random numbers.
     """
 
-    trusted: ModelSpaceData
+    observed: ModelSpaceData
     correspondence: Correspondence
     ensemble: EnsembleWeights
-    priors: Mapping[int, SuperResolution]
+    super_resolutions: Mapping[int, SuperResolution]
     fusion: LearnedFusion | None
-    label_priors: Mapping[int, LabelSuperResolution]
+    label_super_resolutions: Mapping[int, LabelSuperResolution]
     preset: Preset
     seed: int
 
     @property
     def channels(self) -> LabelChannels:
         """Which channel is which label."""
-        return LabelChannels(self.trusted.segments)
+        return LabelChannels(self.observed.segments)
 
     @property
     def can_be_cut(self) -> bool:
@@ -64,27 +65,27 @@ class Task:
     @property
     def is_semantic(self) -> bool:
         """Whether labels are trained, not just placed."""
-        return bool(self.preset.training.semantic_loss and self.trusted.segments)
+        return bool(self.preset.training.semantic_loss and self.observed.segments)
 
     @property
     def predicted_pixels(self) -> int:
         """Number of pixels that are predicted in all gaps together."""
-        planes = self.trusted.planes
-        return planes.rows * planes.columns * int(self.trusted.plane_counts.sum())
+        planes = self.observed.planes
+        return planes.rows * planes.columns * int(self.observed.plane_counts.sum())
 
     def gap_bytes(self) -> np.ndarray:
         """(gap,) memory that fitting takes for each gap, with a Gaussian on every pixel."""
-        planes, counts = self.trusted.planes, self.trusted.plane_counts
+        planes, counts = self.observed.planes, self.observed.plane_counts
         layers = np.array([layer_count(count) for count in counts])
         return fitting_bytes(planes.rows * planes.columns, layers, counts,
-                             self.preset.labels.most_slots if self.trusted.segments else 0)
+                             self.preset.labels.most_slots if self.observed.segments else 0)
 
     def initial_field(self) -> TriplaneField:
         """Return the tri-plane field before training, on the CPU; the same for the same seed."""
         triplane = self.preset.triplane
         with torch.random.fork_rng(devices=[]):  # the caller's own random numbers go on as they were
             torch.manual_seed(self.seed)
-            return TriplaneField(torch.from_numpy(self.trusted.box), triplane.residual_limits,
+            return TriplaneField(torch.from_numpy(self.observed.box), triplane.residual_limits,
                                  label_channels=self.channels.count - 1 if self.is_semantic else 0,
                                  resolution=triplane.resolution, features=triplane.features, hidden=triplane.hidden,
                                  fusion=triplane.fusion, initial_spread=triplane.initial_spread,

@@ -31,17 +31,17 @@ from .cloud import GaussianParameters
 
 @dataclass(frozen=True)
 class Gaps:
-    """What is known about the space between the trusted slices, in the model's frame and units.
+    """What is known about the space between the observed slices, in the model's frame and units.
 
     Attributes:
-        planes: The trusted slices, ascending along z.
+        planes: The observed slices, ascending along z.
         slices: [plane, row, column], their pixels.
         correspondence: Displacement across each gap.
         predictions: Per gap [n, row, column], evenly spaced; `data.gap_sampling` tells which of them carry Gaussians.
         background: Value where nothing is.
         layers: [layer, plane, row, column] label values, or None.
         channels: Which channel is which label, or None.
-        label_priors: Number of predictions in a gap -> network that finds labels in such gaps.
+        label_super_resolutions: Number of predictions in a gap -> network that finds labels in such gaps.
         label_config, flow_config: Of the preset.
     """
 
@@ -52,7 +52,7 @@ class Gaps:
     background: float
     layers: np.ndarray | None = None
     channels: LabelChannels | None = None
-    label_priors: Mapping[int, LabelSuperResolution] = field(default_factory=dict)
+    label_super_resolutions: Mapping[int, LabelSuperResolution] = field(default_factory=dict)
     label_config: LabelConfig = LabelConfig()
     flow_config: FlowConfig = FlowConfig()
 
@@ -60,7 +60,7 @@ class Gaps:
 def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float], opacity: float,
                        depth_range: tuple[float, float], config: PlacementConfig, device: torch.device = CPU
                        ) -> GaussianParameters:
-    """Place a Gaussian on every pixel of each trusted slice and of some planes in each gap.
+    """Place a Gaussian on every pixel of each observed slice and of some planes in each gap.
 
     Those in gaps are tilted along the displacement.  As both carry Gaussians of their own, what was seen and what was
     predicted do not compete.  Where everything is background, no Gaussian is placed.
@@ -71,7 +71,7 @@ def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[fl
         depth_sigmas: Standard deviation along the depth axis, as a multiple of the distance between predicted planes:
             in gaps of which every plane carries Gaussians, and in those of which every other does.
         opacity: Weight of every Gaussian, between 0 and 1.
-        depth_range: (lowest, highest) z in mm to cover; beyond the outermost trusted slices these are repeated.
+        depth_range: (lowest, highest) z in mm to cover; beyond the outermost observed slices these are repeated.
         config: What else decides about the result.
         device: Where to work and to keep the Gaussians.
 
@@ -90,7 +90,7 @@ def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[fl
     source = _Source.of(gaps, config, device)
 
     def place(numbers: np.ndarray) -> dict[str, Tensor]:
-        """The Gaussians of several trusted slices, one after another, and of the gaps after them."""
+        """The Gaussians of several observed slices, one after another, and of the gaps after them."""
         on_planes, in_gaps = zip(*(outlines[plane].result() for plane in numbers), strict=True)
         layers = [source.copied(numbers, [copies[plane] for plane in numbers], on_planes)]
         gap_numbers = numbers[numbers < len(widths)]
@@ -155,7 +155,7 @@ class _Source:
     """Gaps on a device, and the layers that they make.
 
     slices: [plane, row, column].  full, gated: [gap, row, column, 2] displacement in pixels.  numbers: [layer, plane,
-    row, column] as of `LabelChannels.numbered`, where there are label priors.
+    row, column] as of `LabelChannels.numbered`, where there are networks for labels.
     """
 
     gaps: Gaps
@@ -164,28 +164,28 @@ class _Source:
     full: Tensor
     gated: Tensor
     numbers: Tensor | None
-    label_priors: Mapping[int, LabelSuperResolution]
+    label_super_resolutions: Mapping[int, LabelSuperResolution]
 
     @classmethod
     def of(cls, gaps: Gaps, config: PlacementConfig, device: torch.device) -> _Source:
         motion, numbers = gaps.correspondence.on(device), None
-        if gaps.label_priors and gaps.layers is not None and gaps.channels is not None:
+        if gaps.label_super_resolutions and gaps.layers is not None and gaps.channels is not None:
             numbers = torch.from_numpy(gaps.channels.numbered(gaps.layers)).to(device)
         return cls(gaps, config, torch.from_numpy(gaps.slices).to(device), motion.displacement,
                    motion.gated(gaps.flow_config), numbers,
-                   {count: prior.on(device) for count, prior in gaps.label_priors.items()})
+                   {count: network.on(device) for count, network in gaps.label_super_resolutions.items()})
 
     def network_distances(self, gap: int, outlines: Boxed) -> Tensor | None:
         """Signed distances [n, pixel] that a network finds in a gap; None where none was trained for that."""
         predicted, positions = self.gaps.predictions[gap], self.gaps.planes.offsets
-        prior = self.label_priors.get(len(predicted))
-        if self.numbers is None or prior is None or not prior.bridges(positions[gap + 1] - positions[gap]):
+        network = self.label_super_resolutions.get(len(predicted))
+        if self.numbers is None or network is None or not network.bridges(positions[gap + 1] - positions[gap]):
             return None
-        context = SliceContext.around(np.array([gap]), positions, evenly(len(predicted)), prior.size)
-        return prior.distances(self.slices, self.numbers, predicted, context, outlines)
+        context = SliceContext.around(np.array([gap]), positions, evenly(len(predicted)), network.size)
+        return network.distances(self.slices, self.numbers, predicted, context, outlines)
 
     def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
-        """Where labels are on one trusted slice, and in the gap after it."""
+        """Where labels are on one observed slice, and in the gap after it."""
         layers, channels, planes = self.gaps.layers, self.gaps.channels, self.gaps.planes
         config = self.gaps.label_config
         if layers is None or channels is None:
@@ -199,7 +199,7 @@ class _Source:
 
     def copied(self, planes: np.ndarray, copies: Sequence[Sequence[tuple[float, float]]],
                outlines: Sequence[Boxed | None]) -> _Layers:
-        """Layers of trusted slices; copies: (shift along z, depth sigma) mm, for each slice one or several."""
+        """Layers of observed slices; copies: (shift along z, depth sigma) mm, for each slice one or several."""
         device, source = self.slices.device, np.repeat(np.arange(len(planes)), [len(copy) for copy in copies])
         shifts, sigmas = np.concatenate(copies).T
         images = self.slices[transferred(planes[source], device)]

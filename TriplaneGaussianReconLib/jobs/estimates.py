@@ -1,7 +1,7 @@
 """How long a reconstruction takes, and how much memory, before it starts.
 
 Both estimates are straight lines: a constant, mostly for learning, and a part that grows with the number of Gaussians.
-There is about one Gaussian per pixel of each trusted slice and of each layer in a gap.  Empty regions have fewer, and
+There is about one Gaussian per pixel of each observed slice and of each layer in a gap.  Empty regions have fewer, and
 take less.
 
 - CPU, two cores: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million Gaussians, labels or none), which it
@@ -73,13 +73,13 @@ class Estimate:
     is_measured: bool
 
 
-def estimate(grid: Grid, trusted: Mapping[Axis, Selection], has_labels: bool, preset: str, kind: DeviceKind
+def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: str, kind: DeviceKind
              ) -> Estimate:
     """Return what to expect.
 
     Args:
         grid: Of the volume.
-        trusted: Which slices are used, by axis.
+        observed: Which slices are used, by axis.
         has_labels: Whether there are labels.
         preset: Its name.
         kind: `cpu`, or `cuda` for any GPU.
@@ -88,7 +88,7 @@ def estimate(grid: Grid, trusted: Mapping[Axis, Selection], has_labels: bool, pr
         InputError: There is no such preset.
     """
     chosen = preset_named(preset)
-    cost, millions = _cost(chosen, kind), gaussians(grid, trusted, chosen.gap_sampling) / 1e6
+    cost, millions = _cost(chosen, kind), gaussians(grid, observed, chosen.gap_sampling) / 1e6
     seconds = cost.fixed + cost.labels * has_labels + cost.per_million * millions
     host, gpu = ((base + millions * 1e6 * cost.memory * (each + labelled * has_labels))
                  for base, each, labelled in (_HOST_BYTES[kind], _GPU_BYTES))
@@ -118,12 +118,12 @@ def _operations(network: NetworkConfig | None) -> float:
     return float(network.steps * network.batch * network.blocks * network.width ** 2)
 
 
-def gaussians(grid: Grid, trusted: Mapping[Axis, Selection], gap_sampling: GapSamplingConfig) -> int:
+def gaussians(grid: Grid, observed: Mapping[Axis, Selection], gap_sampling: GapSamplingConfig) -> int:
     """Return how many Gaussians there are where nothing is empty."""
-    axis = closest_first(grid, trusted)[0]
+    axis = closest_first(grid, observed)[0]
     number = AXES.index(axis)
     pixel = min(step for n, step in enumerate(grid.spacing) if n != number)
     step = grid.spacing[number]
-    counts = plane_counts(np.diff(trusted[axis].indices) * step, pixel, step, gap_sampling)
-    layers = len(trusted[axis]) + sum(map(layer_count, counts.tolist()))
+    counts = plane_counts(np.diff(observed[axis].indices) * step, pixel, step, gap_sampling)
+    layers = len(observed[axis]) + sum(map(layer_count, counts.tolist()))
     return layers * (grid.shape[0] * grid.shape[1] * grid.shape[2] // grid.count(axis))

@@ -49,10 +49,10 @@ class Job:
     """What is to be reconstructed, and how.
 
     Attributes:
-        volume: Of any real voxel type; only its trusted slices are looked at.
-        trusted: Which slices are used, by axis.
+        volume: Of any real voxel type; only its observed slices are looked at.
+        observed: Which slices are used, by axis.
         segmentation: On the grid of the volume, or None.
-        spacing: Mm between the slices of the result, along the axis on which the trusted slices lie closest; None
+        spacing: Mm between the slices of the result, along the axis on which the observed slices lie closest; None
             keeps the voxels of the input.
         preset: A name from `config.presets.PRESETS`.
         device: What `runtime.devices.choose` understands.
@@ -61,7 +61,7 @@ class Job:
     """
 
     volume: Image
-    trusted: Mapping[Axis, Selection]
+    observed: Mapping[Axis, Selection]
     segmentation: Segmentation | None = None
     spacing: float | None = None
     preset: str = "fast"
@@ -71,8 +71,8 @@ class Job:
 
     @property
     def axis(self) -> Axis:
-        """The axis on which the trusted slices lie closest."""
-        return closest_first(self.volume.grid, self.trusted)[0]
+        """The axis on which the observed slices lie closest."""
+        return closest_first(self.volume.grid, self.observed)[0]
 
     @property
     def output_grid(self) -> Grid:
@@ -85,7 +85,7 @@ class Job:
         arrays = {"volume": self.volume.array}
         content = {"grid": _from_grid(self.volume.grid), "trusted": {
             axis: {"indices": list(selection.indices), "count": selection.count}
-            for axis, selection in self.trusted.items()}, "spacing": self.spacing, "preset": self.preset,
+            for axis, selection in self.observed.items()}, "spacing": self.spacing, "preset": self.preset,
             "device": self.device, "seed": self.seed, "keep_model": self.keep_model}
         _write(folder, "job", content, arrays, self.segmentation)
 

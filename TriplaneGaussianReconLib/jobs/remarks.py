@@ -39,8 +39,8 @@ def _on_spacing(request: Request, plan: Plan, grid: Grid) -> list[Sentence]:
         said.append(Sentence("The slices along {axis} are {spacing} mm apart, no more than the pixels within them: the "
                              "result keeps the voxels of the input.", axis=plan.axis, spacing=f"{present:g}"))
     if everything and is_input:
-        said.append(Sentence("All slices are trusted and the result has the voxels of the input, so nothing is gained. "
-                             "Trust fewer slices, or choose a finer slice spacing."))
+        said.append(Sentence("All slices are used and the result has the voxels of the input, so nothing is gained. "
+                             "Use fewer slices, or choose a finer slice spacing."))
     if plan.spacing is not None and plan.spacing > present:
         said.append(Sentence("The result is coarser than the input: its slices lie {spacing} mm apart, those of the "
                              "input {present} mm.", spacing=f"{plan.spacing:g}", present=f"{present:.4g}"))
@@ -55,7 +55,7 @@ def _on_axes(plan: Plan, primary: Axis) -> list[Sentence]:
     if len(plan.selections) < 2:
         return []
     return [Sentence("Labels and expected error come from the slices along {axis}, which lie closest; the other "
-                     "trusted slices correct the image alone.", axis=primary)]
+                     "used slices correct the image alone.", axis=primary)]
 
 
 def _on_ends(plan: Plan, primary: Axis) -> list[Sentence]:
@@ -64,8 +64,8 @@ def _on_ends(plan: Plan, primary: Axis) -> list[Sentence]:
     beyond = selection.count - 1 - last + first
     if beyond < max(np.diff(selection.indices), default=1):
         return []
-    return [Sentence("{number} slices lie beyond the outermost trusted ones along {axis} (slices {first} and {last}); "
-                     "there these are repeated.", number=beyond, axis=primary, first=first, last=last)]
+    return [Sentence("{number} slices lie beyond the outermost ones that are used along {axis} (slices {first} and "
+                     "{last}); there these are repeated.", number=beyond, axis=primary, first=first, last=last)]
 
 
 def _on_labels(plan: Plan, segmentation: Segmentation, presence: Mapping[Axis, np.ndarray], primary: Axis
@@ -74,12 +74,12 @@ def _on_labels(plan: Plan, segmentation: Segmentation, presence: Mapping[Axis, n
     labelled, said = np.flatnonzero(carried[primary].any(axis=1)), []
     empty = labelled[-1] - labelled[0] + 1 - len(labelled) if len(labelled) else 0
     if empty:
-        said.append(Sentence("{number} trusted slices between labelled ones carry no label, which is taken to mean "
-                             "that nothing is there. If they were not segmented yet, trust only the slices that carry "
+        said.append(Sentence("{number} used slices between labelled ones carry no label, which is taken to mean "
+                             "that nothing is there. If they were not segmented yet, use only the slices that carry "
                              "segmentation.", number=empty))
     seen = np.any([present.any(axis=0) for present in carried.values()], axis=0)
     unseen = [segment.name for segment, is_seen in zip(segmentation.segments, seen, strict=True) if not is_seen]
     if unseen:
-        said.append(Sentence("On no trusted slice, and so left out of the result: {segments}.",
+        said.append(Sentence("On no slice that is used, and so left out of the result: {segments}.",
                              segments=", ".join(unseen)))
     return said

@@ -98,8 +98,8 @@ class Request:
             raise InputError(Sentence("The seed must be a whole number from 0 to {largest}, not {seed}.",
                                       largest=LARGEST_SEED, seed=self.seed))
         if self.needs_labels and not has_segmentation:
-            raise InputError(Sentence("Only slices that carry segmentation are to be trusted, but there is no "
-                                      "segmentation. Choose one, or trust other slices."))
+            raise InputError(Sentence("Only slices that carry segmentation are to be used, but there is no "
+                                      "segmentation. Choose one, or use other slices."))
         if not self.needs_labels:
             self.plan(grid)
             return
@@ -131,7 +131,7 @@ class Request:
         axis = self.slice_axis(grid)
         selections = self._selections(grid, axis, presence or {})
         if all(len(selection) < 2 for selection in selections.values()):
-            raise InputError(Sentence("Only one slice is trusted, and at least two are needed. Trust more slices, or "
+            raise InputError(Sentence("Only one slice is used, and at least two are needed. Use more slices, or "
                                       "choose another slice axis."))
         spacing = self._output_spacing(grid, axis, selections)
         output = grid if spacing is None else output_grid(grid, axis, spacing)
@@ -168,7 +168,7 @@ class Request:
         carrying = [] if present is None else np.flatnonzero(present.any(axis=1)).tolist()
         if not carrying:
             raise InputError(Sentence("The segmentation is empty in this volume, so no slice carries it. Segment at "
-                                      "least two slices, or trust other slices."))
+                                      "least two slices, or use other slices."))
         return Selection(tuple(carrying), count)
 
     def _excluded(self) -> list[int]:

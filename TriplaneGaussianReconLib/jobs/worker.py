@@ -174,7 +174,7 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     """Read the job in `folder`, do it and write its outcome there.  Raises Cancelled and what the pipeline raises."""
     job = Job.read(folder)
     grid = job.output_grid
-    observations = Observations.from_volume(job.volume, job.trusted, job.segmentation)
+    observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
     check_room(folder, _outcome_bytes(job, observations))
 
     # What takes seconds to load comes after what can be refused at once.
@@ -205,7 +205,7 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     segmentation = result.segmentation
     if segmentation is not None and job.segmentation is not None:
         segmentation = replace(segmentation, metadata=job.segmentation.metadata)
-    scope = Scope.of(job.axis, job.trusted, grid, job.segmentation, observations)
+    scope = Scope.of(job.axis, job.observed, grid, job.segmentation, observations)
     Outcome(result.volume, result.confidence, segmentation, result.report.about(scope), model).write(folder)
 
 

@@ -1,4 +1,4 @@
-"""Labels between two trusted slices: their signed distances are interpolated, straight and along the displacement.
+"""Labels between two observed slices: their signed distances are interpolated, straight and along the displacement.
 
 Interpolating signed distances is known as shape-based interpolation (Raya and Udupa, IEEE TMI 1990).
 """
@@ -18,7 +18,7 @@ from .signed_distance import Boxed
 
 
 def on_slice(outlines: Boxed, config: LabelConfig, device: torch.device) -> Occupancies:
-    """Occupancies of one trusted slice, on `device`."""
+    """Occupancies of one observed slice, on `device`."""
     pixels = _Pixels.of(outlines, device)
     values = occupancy(torch.from_numpy(outlines.distances[0]).to(device), config.band)
     return pixels.occupied(values, torch.zeros_like(values))

@@ -26,7 +26,7 @@ class Model:
         mode: Name of the compositing mode, see `rasterizer.modes`.
         cutoff: Squared Mahalanobis distance beyond which a Gaussian is 0.
         intensity: Between the model's units and those of the input.
-        expected_error: How far the image is to be trusted, anywhere.
+        expected_error: How far the image is to be observed, anywhere.
         segments: One per label; empty without labels.  `LabelChannels` tells their channels; channel 0 is the image.
         provenance: How the model was made (JSON-compatible).
     """

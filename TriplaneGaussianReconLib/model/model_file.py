@@ -50,7 +50,7 @@ def save_model(path: PathLike, model: Model) -> None:
     path = Path(path)
     check_output(path, MODEL_EXTENSION)
     description = {"format": _FORMAT, "version": _VERSION, "mode": model.mode, "cutoff": model.cutoff,
-                   "intensity": asdict(model.intensity), "error_at_trusted": model.expected_error.at_trusted,
+                   "intensity": asdict(model.intensity), "error_at_trusted": model.expected_error.at_observed,
                    "parts": [{key: getattr(shard, name) for key, name in _SHARD_NUMBERS.items()}
                              for shard in model.shards],
                    "segments": [segment.to_json() for segment in model.segments],
@@ -164,7 +164,7 @@ def _model(path: Path, shapes: Mapping[str, tuple[int, ...]], description: dict[
         raise ValueError(f"{wrong[0]} does not fit")
     return Model(_shards(path, shapes, description, cutoff), frame, description["mode"], cutoff,
                  IntensityScale(**description["intensity"]),
-                 ExpectedError(**arrays, at_trusted=float(description["error_at_trusted"])), segments,
+                 ExpectedError(**arrays, at_observed=float(description["error_at_trusted"])), segments,
                  description["provenance"])
 
 

@@ -20,7 +20,7 @@ def export_ply(path: PathLike, model: Model) -> None:
 
     Centres are LPS mm.  Scales (logarithms of mm) and rotations (quaternions w, x, y, z) are the principal axes of the
     covariances in LPS.  Opacities are the logits of the weights.  The colour is the intensity at the centre as grey, 0
-    and 1 at the trusted minimum and robust maximum, in the constant spherical harmonic.
+    and 1 at the observed minimum and robust maximum, in the constant spherical harmonic.
 
     Viewers project and blend all Gaussians along the line of sight, so what they show is no slice of the volume.
     Intensity slopes and labels have no place in the format and are left out.

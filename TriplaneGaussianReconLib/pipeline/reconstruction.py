@@ -99,7 +99,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
                 seed: int = 0, memory: Memory | None = None, progress: Callable[[Progress], None] | None = None,
                 should_stop: Callable[[], bool] | None = None, preview: Callable[[Preview], None] | None = None
                 ) -> Reconstruction:
-    """Reconstruct a dense volume, and dense labels if there are any, from trusted slices.
+    """Reconstruct a dense volume, and dense labels if there are any, from observed slices.
 
     What does not fit into memory at once is worked on in slabs along the depth axis.
 
@@ -126,9 +126,9 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     selected, memory = choose(device), memory or Memory()
     monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments)))
     with serial_opencv():
-        trusted = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling)
-        previews = Previews(preview, trusted, output_grid) if preview else None
-        task = _learn(trusted, preset, selected, seed, monitor, previews)
+        observed = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling)
+        previews = Previews(preview, observed, output_grid) if preview else None
+        task = _learn(observed, preset, selected, seed, monitor, previews)
         fitting = Fitting(task, _slabs(task, selected, memory), selected, device == "auto", monitor)
         store = ShardStore(preset.cutoff, keep=memory.keep_model, folder=memory.folder)
         try:
@@ -138,32 +138,33 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
             raise
 
 
-def _learn(trusted: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor,
+def _learn(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor,
            previews: Previews | None = None) -> Task:
     """Find what is the same for all slabs: displacements between slices, and networks that were trained on them."""
-    correspondence = _correspondence(trusted, preset, monitor)
-    priors, ensemble = _on_device_or_cpu(lambda device: _ensemble(trusted, preset, seed, device, monitor),
-                                         selected.device)
+    correspondence = _correspondence(observed, preset, monitor)
+    super_resolutions, ensemble = _on_device_or_cpu(
+        lambda device: _ensemble(observed, preset, seed, device, monitor), selected.device)
     if previews is not None:
-        previews.predicted(correspondence, ensemble, priors, selected.device)
+        previews.predicted(correspondence, ensemble, super_resolutions, selected.device)
 
     def without_fusion() -> None:
         warnings.warn("Memory does not suffice to learn which prediction to believe where; went on without.",
                       RuntimeWarning, stacklevel=2)
 
     fusion = with_less_memory(
-        lambda: _fusion(trusted, correspondence, ensemble, priors, preset, seed, selected.device, monitor),
+        lambda: _fusion(observed, correspondence, ensemble, super_resolutions, preset, seed, selected.device, monitor),
         without_fusion, selected.device)
     release(selected.device)
-    label_priors = _on_device_or_cpu(lambda device: _label_priors(trusted, priors, preset, seed, device, monitor),
-                                     selected.device)
-    return Task(trusted, correspondence, ensemble if fusion is None else ensemble.with_fusion(), priors, fusion,
-                label_priors, preset, seed)
+    label_super_resolutions = _on_device_or_cpu(
+        lambda device: _label_super_resolutions(observed, super_resolutions, preset, seed, device, monitor),
+        selected.device)
+    return Task(observed, correspondence, ensemble if fusion is None else ensemble.with_fusion(), super_resolutions,
+                fusion, label_super_resolutions, preset, seed)
 
 
-def _correspondence(trusted: ModelSpaceData, preset: Preset, monitor: StageMonitor) -> Correspondence:
+def _correspondence(observed: ModelSpaceData, preset: Preset, monitor: StageMonitor) -> Correspondence:
     """Find how structures move from each slice to the next."""
-    slices = trusted.slices
+    slices = observed.slices
     found = Correspondence(np.empty((len(slices) - 1, *slices.shape[1:], 2), np.float32),
                            np.empty((len(slices) - 1, *slices.shape[1:]), np.float32))
     with monitor.stage("correspondence") as tick:
@@ -175,15 +176,15 @@ def _correspondence(trusted: ModelSpaceData, preset: Preset, monitor: StageMonit
     return found
 
 
-def _ensemble(trusted: ModelSpaceData, preset: Preset, seed: int, device: torch.device, monitor: StageMonitor
+def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, device: torch.device, monitor: StageMonitor
               ) -> tuple[dict[int, SuperResolution], EnsembleWeights]:
     """Train a network for each number of planes in a gap on lines within the slices, and weigh the interpolators."""
-    slices, offsets = trusted.slices, trusted.planes.offsets
-    trainer, hidden, priors = None, None, dict[int, SuperResolution]()
+    slices, offsets = observed.slices, observed.planes.offsets
+    trainer, hidden, super_resolutions = None, None, dict[int, SuperResolution]()
     if preset.super_resolution is not None:
-        counts = trusted.plane_counts
+        counts = observed.plane_counts
         different = np.unique(counts).tolist()
-        trainer = Trainer(torch.from_numpy(slices).to(device), offsets, trusted.pitches, trusted.thickness,
+        trainer = Trainer(torch.from_numpy(slices).to(device), offsets, observed.pitches, observed.thickness,
                           preset.super_resolution, seed)
         training_tasks = [(trainer.context(np.flatnonzero(counts == count), evenly(count)), 1.0) for count in different]
         if any(len(trainer.only_trainable(context).planes) for context, _ in training_tasks):
@@ -191,59 +192,62 @@ def _ensemble(trusted: ModelSpaceData, preset: Preset, seed: int, device: torch.
         with monitor.stage("learning") as tick:
             trained = train_all(trainer, training_tasks, tick)
         hidden = trained[-1]
-        priors = {count: prior for count, prior in zip(different, trained, strict=False) if prior is not None}
+        super_resolutions = {count: network for count, network in zip(different, trained, strict=False)
+                             if network is not None}
     with monitor.stage("arbitration") as tick:
         ensemble = fit_ensemble(slices, offsets, preset.ensemble, preset.flow,
-                                lambda done: tick(round(100 * done), 100), device, trainer if priors else None,
-                                hidden if priors else None)
-    return priors, ensemble
+                                lambda done: tick(round(100 * done), 100), device,
+                                trainer if super_resolutions else None, hidden if super_resolutions else None)
+    return super_resolutions, ensemble
 
 
-def _fusion(trusted: ModelSpaceData, correspondence: Correspondence, ensemble: EnsembleWeights,
-            priors: Mapping[int, SuperResolution], preset: Preset, seed: int, device: torch.device,
+def _fusion(observed: ModelSpaceData, correspondence: Correspondence, ensemble: EnsembleWeights,
+            super_resolutions: Mapping[int, SuperResolution], preset: Preset, seed: int, device: torch.device,
             monitor: StageMonitor) -> LearnedFusion | None:
     """Train a network that weighs the predictions pixel by pixel; None where the preset or the slices allow none."""
-    planes = trusted.planes
+    planes = observed.planes
     if preset.fusion is None:
         return None
     with monitor.stage("fusion") as tick:
-        counts = np.unique(trusted.plane_counts).tolist()
-        if counts != list(priors) or len(counts) > 1 or not fusion_applies(
-                planes.rows, planes.columns, trusted.pitches, planes.offsets, counts[0], trusted.thickness,
+        counts = np.unique(observed.plane_counts).tolist()
+        if counts != list(super_resolutions) or len(counts) > 1 or not fusion_applies(
+                planes.rows, planes.columns, observed.pitches, planes.offsets, counts[0], observed.thickness,
                 preset.fusion, preset.flow):
             return None
-        (count, prior), = priors.items()
-        predictions = predict(planes, trusted.slices, trusted.plane_counts, correspondence, ensemble,
-                              lambda done: tick(round(10 * done), 100), device, priors)
-        slices = torch.from_numpy(trusted.slices).to(device)
+        (count, network), = super_resolutions.items()
+        predictions = predict(planes, observed.slices, observed.plane_counts, correspondence, ensemble,
+                              lambda done: tick(round(10 * done), 100), device, super_resolutions)
+        slices = torch.from_numpy(observed.slices).to(device)
         dense = torch.cat([slices[:-1, None], torch.stack([p.images for p in predictions])], dim=1).flatten(0, 1)
         pitch = float(np.diff(planes.offsets).mean()) / (count + 1)
-        return learn_fusion(torch.cat([dense, slices[-1:]]), count + 1, (pitch, *trusted.pitches), prior.on(device),
+        return learn_fusion(torch.cat([dense, slices[-1:]]), count + 1, (pitch, *observed.pitches), network.on(device),
                             preset.fusion, preset.flow, preset.ensemble.smoothing, seed,
                             lambda step, steps, loss: tick(steps + 9 * step, 10 * steps, loss))
 
 
-def _label_priors(trusted: ModelSpaceData, priors: Mapping[int, SuperResolution], preset: Preset, seed: int,
-                  device: torch.device, monitor: StageMonitor) -> dict[int, LabelSuperResolution]:
+def _label_super_resolutions(observed: ModelSpaceData, super_resolutions: Mapping[int, SuperResolution], preset: Preset,
+                             seed: int, device: torch.device, monitor: StageMonitor
+                             ) -> dict[int, LabelSuperResolution]:
     """Train networks on the labels of lines within the slices, one for each number of planes in a gap."""
-    layers, offsets, learnt = trusted.stacks[0].layers, trusted.planes.offsets, dict[int, LabelSuperResolution]()
+    layers, offsets, trained = observed.stacks[0].layers, observed.planes.offsets, dict[int, LabelSuperResolution]()
     if preset.label_super_resolution is None or layers is None:
-        return learnt
+        return trained
     with monitor.stage("labels") as tick, serial_torch():
-        if not priors:
-            return learnt
-        counts = trusted.plane_counts
-        trainer = LabelTrainer(torch.from_numpy(trusted.slices).to(device), layers, LabelChannels(trusted.segments),
-                               trusted.pitches, trusted.thickness, preset.label_super_resolution, seed)
-        for number, (count, prior) in enumerate(priors.items()):
+        if not super_resolutions:
+            return trained
+        counts = observed.plane_counts
+        trainer = LabelTrainer(torch.from_numpy(observed.slices).to(device), layers, LabelChannels(observed.segments),
+                               observed.pitches, observed.thickness, preset.label_super_resolution, seed)
+        for number, (count, super_resolution) in enumerate(super_resolutions.items()):
             def note(step: int, steps: int, loss: float, done: int = number) -> None:
-                tick(done * steps + step, len(priors) * steps, loss)
+                tick(done * steps + step, len(super_resolutions) * steps, loss)
 
-            context = SliceContext.around(np.flatnonzero(counts == count), offsets, evenly(count), prior.size)
-            network = trainer.train(context, prior.on(device), note)
+            gaps = np.flatnonzero(counts == count)
+            context = SliceContext.around(gaps, offsets, evenly(count), super_resolution.size)
+            network = trainer.train(context, super_resolution.on(device), note)
             if network is not None:
-                learnt[count] = network
-    return learnt
+                trained[count] = network
+    return trained
 
 
 def _on_device_or_cpu(work: Callable[[torch.device], T], device: torch.device) -> T:
@@ -299,15 +303,15 @@ def _draw(fitted: FittedSlab, number: int, volume_renderer: VolumeRenderer, fitt
 
 def _blank_model(observations: Observations, task: Task) -> Model:
     """The model before it has any Gaussian."""
-    planes, preset = task.trusted.planes, task.preset
+    planes, preset = task.observed.planes, task.preset
     unknown = ExpectedError(np.zeros((len(planes) - 1, 1, 1), np.float32), planes.offsets, np.zeros(2), np.ones(2), 0.0)
-    return Model((), task.trusted.frame, preset.mode, preset.cutoff, task.trusted.intensity, unknown,
+    return Model((), task.observed.frame, preset.mode, preset.cutoff, task.observed.intensity, unknown,
                  observations.segments)
 
 
 def _expected_error(task: Task, errors: Sequence[np.ndarray], residual: Residual) -> ExpectedError:
     """Put together the expected errors [gap, coarse row, coarse column] of all slabs."""
-    planes = task.trusted.planes
+    planes = task.observed.planes
     pixel = np.array([np.linalg.norm(planes.column_step), np.linalg.norm(planes.row_step)])
     return ExpectedError.from_coarse(np.concatenate(errors), planes.shape[1:], planes.offsets, pixel,
                                      residual.absolute / residual.pixels)
@@ -317,11 +321,11 @@ def _report(fitting: Fitting, observations: Observations, gaussians: int, residu
             monitor: StageMonitor) -> Report:
     """What is to be told of a reconstruction that is done."""
     task, selected = fitting.task, fitting.chosen
-    provenance = Provenance(__version__, task.preset.name, task.seed, selected.backend, len(task.trusted.planes),
+    provenance = Provenance(__version__, task.preset.name, task.seed, selected.backend, len(task.observed.planes),
                             _self_check(task.ensemble))
     return Report(provenance, selected.note, len(fitting.slabs), gaussians, len(observations.segments),
                   task.ensemble.named_weights,
-                  tuple(_stack_residual(residual, task.trusted.intensity) for residual in residuals),
+                  tuple(_stack_residual(residual, task.observed.intensity) for residual in residuals),
                   monitor.seconds, monitor.losses, tuple(fitting.notes))
 
 
@@ -334,11 +338,11 @@ def _stack_residual(residual: Residual, intensity: IntensityScale) -> StackResid
 
 
 def _self_check(ensemble: EnsembleWeights) -> SelfCheck:
-    """Scores of trusted slices that were hidden and predicted across twice the real gap."""
+    """Scores of observed slices that were hidden and predicted across twice the real gap."""
     band, scores = round(ensemble.band, 4), {score.plane: score.psnr for score in ensemble.hidden}
     if not scores:
-        return SelfCheck(band, "Too few trusted slices to hide one and check.")
-    return SelfCheck(band, "Trusted slices hidden and predicted from their neighbours across twice the real gap: what "
-                     "lies between the trusted slices is usually better.",
+        return SelfCheck(band, "Too few slices are used to hide one and check.")
+    return SelfCheck(band, "Used slices hidden and predicted from their neighbours across twice the real gap: what "
+                     "lies between the used slices is usually better.",
                      round(float(np.mean(list(scores.values()))), 2), len(scores),
                      {plane: round(psnr, 2) for plane, psnr in scores.items()})

@@ -26,9 +26,9 @@ NOTICE = "Research software, not a medical device."
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """Scores of trusted slices that were hidden and predicted from their neighbours, across twice the real gap.
+    """Scores of observed slices that were hidden and predicted from their neighbours, across twice the real gap.
 
-    What lies between trusted slices at their usual distance is usually better than that.
+    What lies between observed slices at their usual distance is usually better than that.
 
     Attributes:
         band_68: `band_68`: 68 % of the pixels of the hidden slices have an error of at most this many times the
@@ -36,7 +36,7 @@ class SelfCheck:
         note: `note`: what the scores mean, for users.
         psnr: `psnr_at_twice_the_gap`, dB: mean over the hidden slices. Nothing could be hidden where this is None.
         slices: `slices`: how many slices were hidden.
-        per_slice: `per_slice`, dB: PSNR of each hidden slice, by its number among the trusted slices along their
+        per_slice: `per_slice`, dB: PSNR of each hidden slice, by its number among the observed slices along their
             normal, counted from 0.
     """
 
@@ -64,7 +64,7 @@ class SelfCheck:
 
 @dataclass(frozen=True)
 class StackResidual:
-    """How exactly the model reproduces the trusted slices of one stack.
+    """How exactly the model reproduces the observed slices of one stack.
 
     Attributes:
         mean_absolute: `mean_absolute`: mean absolute difference, in units of the input.
@@ -97,7 +97,7 @@ class Scope:
 
     Attributes:
         axis: `axis`: the axis along which gaps were filled.
-        selected: `trusted`: numbers of the slices that were used, by axis.
+        selected: `observed`: numbers of the slices that were used, by axis.
         output_shape: `output_shape_kji`: voxels of the result along k, j and i.
         output_spacing: `output_spacing_mm`: spacing of the result along i, j and k.
         segments_left_out: `segments_left_out`: names of the segments that are on no slice that was used; None in
@@ -150,7 +150,7 @@ class Files:
     Attributes:
         volume: `input`: the file or folder of the volume, as it was given.
         labels: `input_labels`: the file of the labels, as it was given; None without labels.
-        pasted: `pasted_trusted_slices`: whether the trusted slices stand in the result as they were in the input.
+        pasted: `pasted_trusted_slices`: whether the observed slices stand in the result as they were in the input.
     """
 
     volume: str

@@ -1,6 +1,6 @@
-"""Weights of the ensemble's members for this volume, found on trusted slices that are hidden for the purpose.
+"""Weights of the ensemble's members for this volume, found on observed slices that are hidden for the purpose.
 
-Inner trusted slices are predicted from their neighbours, across gaps two and four times as wide as the real ones.  The
+Inner observed slices are predicted from their neighbours, across gaps two and four times as wide as the real ones.  The
 errors at both widths tell how each member improves as gaps shrink; extrapolated to the real gap they give the
 covariance of the members' errors there, and from it the best non-negative mixture.  For that a super-resolution
 network is trained to bridge twice the gap; that it improves as the interpolators do is an assumption.
@@ -38,7 +38,7 @@ LAPLACE_BAND = -math.log(1 - COVERAGE)  # 1.14
 
 @dataclass(frozen=True)
 class HiddenScore:
-    """How well one hidden trusted slice was predicted across twice the real gap."""
+    """How well one hidden observed slice was predicted across twice the real gap."""
 
     plane: int
     psnr: float

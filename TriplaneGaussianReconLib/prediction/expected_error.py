@@ -1,4 +1,4 @@
-"""The expected absolute error of the result, anywhere between the trusted slices."""
+"""The expected absolute error of the result, anywhere between the observed slices."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,31 +15,31 @@ from ..config.prediction import ExpectedErrorConfig
 # How steeply the error rises towards the middle of a gap: a quarter of the way through it is 0.81 of that in the
 # middle, measured on eight public volumes with every fourth slice kept.
 RISE = 0.3
-# Beyond the outermost trusted slices the error grows to so many times that half-way through the nearest gap.
+# Beyond the outermost observed slices the error grows to so many times that half-way through the nearest gap.
 FARTHEST = 4.0
 
 
 @dataclass(frozen=True)
 class ExpectedError:
-    """Expected absolute error half-way through each gap, falling to `at_trusted` on the trusted slices.
+    """Expected absolute error half-way through each gap, falling to `at_observed` on the observed slices.
 
     Attributes:
         middle: [gap, coarse row, coarse column] float32, input units.
-        offsets: (plane,) mm, the trusted slices along the model's depth axis, ascending.
+        offsets: (plane,) mm, the observed slices along the model's depth axis, ascending.
         origin: (2,) mm, the centre of the first coarse cell, x (columns) and y (rows).
         step: (2,) mm between cells, likewise.
-        at_trusted: mean absolute residual on the trusted slices, input units.
+        at_observed: mean absolute residual on the observed slices, input units.
     """
 
     middle: np.ndarray
     offsets: np.ndarray
     origin: np.ndarray
     step: np.ndarray
-    at_trusted: float
+    at_observed: float
 
     @classmethod
     def from_coarse(cls, coarse: np.ndarray, shape: Sequence[int], offsets: np.ndarray, pixel: np.ndarray,
-                    at_trusted: float) -> ExpectedError:
+                    at_observed: float) -> ExpectedError:
         """From errors that were averaged by `coarsened`.
 
         Args:
@@ -47,15 +47,15 @@ class ExpectedError:
             shape: (rows, columns) before they were averaged.
             offsets: (plane,) mm.
             pixel: (2,) mm, size of a pixel along x and y; the first is centred on x = y = 0.
-            at_trusted: input units.
+            at_observed: input units.
         """
         step = np.array([shape[1] / coarse.shape[2], shape[0] / coarse.shape[1]]) * pixel
-        return cls(coarse, offsets, 0.5 * (step - pixel), step, at_trusted)
+        return cls(coarse, offsets, 0.5 * (step - pixel), step, at_observed)
 
     def at(self, points: Tensor) -> Tensor:
         """Expected absolute error at any points.
 
-        Beyond the first and last trusted slice it keeps growing with the distance, from the value of the nearest gap.
+        Beyond the first and last observed slice it keeps growing with the distance, from the value of the nearest gap.
 
         Args:
             points: (..., 3) mm in the model's frame.
@@ -70,7 +70,7 @@ class ExpectedError:
         distance = (2.0 * nearest / (after - before)).clamp(max=FARTHEST)
         share = torch.where(distance < 1.0, distance ** RISE, distance)
         middle = self._half_way(gap, points)
-        return (self.at_trusted + share * (middle - self.at_trusted).clamp(min=0.0)).float()
+        return (self.at_observed + share * (middle - self.at_observed).clamp(min=0.0)).float()
 
     def _half_way(self, gap: Tensor, points: Tensor) -> Tensor:
         """`middle` of each point's gap, interpolated linearly in the plane."""

@@ -4,7 +4,7 @@ Each prediction fails elsewhere: straight interpolation at structures that move,
 super-resolution where the volume is not the same in all directions.  Where the predictions disagree shows how they
 fail.  What to make of it is learnt on virtual stacks: a first dense estimate is sliced across its rows and across its
 columns, as far apart as the real slices are, and every prediction is made there as on the real stack.  What lies
-between virtual slices is known on the lines where real trusted slices cross it, so the network is trained at the true
+between virtual slices is known on the lines where real observed slices cross it, so the network is trained at the true
 gap, on what was observed.  It mixes the predictions of a pixel with weights that sum to 1 and adds a residual.
 Predicted planes lack the noise of slices: as much is added before virtual slices are cut from them, so that these are
 as rough as the slices that the network will see.
@@ -74,7 +74,8 @@ def applies(rows: int, columns: int, pitches: tuple[float, float], positions: np
     """Whether virtual stacks would resemble the stack itself.
 
     Args:
-        rows, columns: pixels of its slices.
+        rows: pixels down its slices.
+        columns: pixels across its slices.
         pitches: mm between rows and between columns.
         positions: (plane,) mm, ascending.
         planes_per_gap: planes that the dense estimate has inside each gap.
@@ -133,7 +134,7 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
 
     Args:
         dense: [plane, row, column] first dense estimate, evenly spaced, on the device of `super_resolution`.
-        every: planes from one trusted slice in it to the next; the first and the last plane are trusted.
+        every: planes from one observed slice in it to the next; the first and the last plane are observed.
         spacing: mm between planes, rows and columns; see `applies`.
         super_resolution: trained for the gaps of the stack.
         config: of the network and its training.
@@ -166,11 +167,11 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
 
 
 def roughened(dense: Tensor, every: int, generator: torch.Generator) -> Tensor:
-    """Add noise to the predicted planes of a dense estimate, which makes them as rough as the trusted ones.
+    """Add noise to the predicted planes of a dense estimate, which makes them as rough as the observed ones.
 
     Args:
         dense: [plane, row, column].
-        every: the first plane is trusted, and every one of so many from there.
+        every: the first plane is observed, and every one of so many from there.
         generator: on the CPU, so that the noise is the same on every device.
     """
     with repeatable(dense.device):

@@ -1,4 +1,4 @@
-"""The members of the ensemble: what each predicts between two trusted slices.
+"""The members of the ensemble: what each predicts between two observed slices.
 
 Most are simple, well-understood interpolators: straight through or along the displacement, from two or from four
 slices, gated by confidence or not, sharp or smoothed.  The last member is the super-resolution network.  None is best

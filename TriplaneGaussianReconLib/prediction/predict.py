@@ -1,4 +1,4 @@
-"""What is expected between the trusted slices before any Gaussian is placed."""
+"""What is expected between the observed slices before any Gaussian is placed."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ NONE: Mapping[int, SuperResolution] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is expected between two trusted slices, in the model's frame and units, on one device.
+    """What is expected between two observed slices, in the model's frame and units, on one device.
 
     Attributes:
         planes: where the n images lie, evenly spaced inside the gap.
@@ -118,7 +118,7 @@ class _Work:
 
 def corrected(predictions: list[Prediction], crossing: Sequence[tuple[PlaneStack, np.ndarray]],
               config: CrossingConfig) -> list[Prediction]:
-    """Correct predictions where trusted slices of other orientations cross them.
+    """Correct predictions where observed slices of other orientations cross them.
 
     On a crossed pixel the observed value replaces the prediction; around it the residual fades (normalised
     convolution).

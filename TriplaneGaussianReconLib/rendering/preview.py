@@ -39,40 +39,41 @@ class Previews:
     It is shown twice: as expected, before any Gaussian is placed, and as it is in the result.
     """
 
-    def __init__(self, show: Callable[[Preview], None], trusted: ModelSpaceData, grid: Grid) -> None:
+    def __init__(self, show: Callable[[Preview], None], observed: ModelSpaceData, grid: Grid) -> None:
         """Choose the slice.
 
         Args:
             show: Called with each preview.
-            trusted: The trusted slices, all of them.
+            observed: The observed slices, all of them.
             grid: Where the result is wanted.
         """
-        offsets = trusted.planes.offsets
-        self._show, self._trusted, self._gap = show, trusted, (len(offsets) - 1) // 2
-        self._axis = slicing_axis(trusted.frame, grid)
-        planes = grid.planes(self._axis, np.arange(grid.count(self._axis))).transformed(np.linalg.inv(trusted.frame))
+        offsets = observed.planes.offsets
+        self._show, self._observed, self._gap = show, observed, (len(offsets) - 1) // 2
+        self._axis = slicing_axis(observed.frame, grid)
+        planes = grid.planes(self._axis, np.arange(grid.count(self._axis))).transformed(np.linalg.inv(observed.frame))
         self._depths = depth_range(planes).mean(axis=1)
         self._index = int(np.abs(self._depths - offsets[self._gap:self._gap + 2].mean()).argmin())
         self._is_drawn = False
-        self._same_pixels = _same_pixels(planes, trusted.planes)
+        self._same_pixels = _same_pixels(planes, observed.planes)
 
     def predicted(self, correspondence: Correspondence, ensemble: EnsembleWeights,
-                  priors: Mapping[int, SuperResolution], device: torch.device) -> None:
+                  super_resolutions: Mapping[int, SuperResolution], device: torch.device) -> None:
         """Show what is expected.
 
-        Nothing is shown if the output has other pixels than the trusted slices, or if memory does not suffice.
+        Nothing is shown if the output has other pixels than the observed slices, or if memory does not suffice.
 
         Args:
             correspondence: Displacement across all gaps.
             ensemble: How the predictions of the interpolators are mixed.
-            priors: Number of planes in a gap -> network that fills such gaps.
+            super_resolutions: Number of planes in a gap -> network that fills such gaps.
             device: Where to compute.
         """
         if not self._same_pixels:
             return
-        image = with_less_memory(lambda: self._expected(correspondence, ensemble, priors, device), lambda: None, device)
+        image = with_less_memory(lambda: self._expected(correspondence, ensemble, super_resolutions, device),
+                                 lambda: None, device)
         if image is not None:
-            self._show(Preview(self._trusted.intensity.to_input(image), self._axis, self._index))
+            self._show(Preview(self._observed.intensity.to_input(image), self._axis, self._index))
 
     def drawn(self, volume_renderer: VolumeRenderer) -> None:
         """Show what the result shows, once, if it is drawn yet."""
@@ -82,13 +83,13 @@ class Previews:
             self._show(Preview(image.astype(np.float32), self._axis, self._index))
 
     def _expected(self, correspondence: Correspondence, ensemble: EnsembleWeights,
-                  priors: Mapping[int, SuperResolution], device: torch.device) -> np.ndarray | None:
+                  super_resolutions: Mapping[int, SuperResolution], device: torch.device) -> np.ndarray | None:
         """[row, column] of the predicted plane nearest to the slice, model units."""
-        slab = Slab(self._gap, self._gap + 1, len(self._trusted.planes) - 1)
-        trusted, (first, last) = self._trusted.near(slab), slab.near
+        slab = Slab(self._gap, self._gap + 1, len(self._observed.planes) - 1)
+        observed, (first, last) = self._observed.near(slab), slab.near
         near = Correspondence(correspondence.displacement[first:last], correspondence.confidence[first:last])
-        gap = predict(trusted.planes, trusted.slices, trusted.plane_counts, near, ensemble, lambda done: None,
-                      device, priors)[self._gap - first]
+        gap = predict(observed.planes, observed.slices, observed.plane_counts, near, ensemble, lambda done: None,
+                      device, super_resolutions)[self._gap - first]
         nearest = int(np.abs(gap.planes.offsets - self._depths[self._index]).argmin())
         image: np.ndarray = gap.images[nearest].cpu().numpy()
         return image

@@ -111,7 +111,7 @@ class PatchSampler:
     def _draw(self, config: SuperResolutionConfig, generator: torch.Generator) -> Patches:
         """Where the patches of every step lie, and in which directions they are read."""
         detail, lines = self._detail(), self.lines
-        # Of several draws the one with most detail is kept: nothing can be learnt from air.
+        # Of several draws the one with most detail is kept: patches of air train nothing.
         best = self._draw_once(config, generator, detail)
         for _ in range(config.draws - 1):
             other = self._draw_once(config, generator, detail)

@@ -31,7 +31,7 @@ def row(name: str, psnr: float | None = None, ssim: float = 0.9, dice: float | N
 
 
 def rows(quality: ModuleType, ours: float, *, dice: float | None = None, flow: float = 26.0, **more: Any) -> dict:
-    """A case whose best classical methods reach a PSNR of `flow`, an SSIM of 0.9 and a Dice of 0.8."""
+    """A case whose best baselines reach a PSNR of `flow`, an SSIM of 0.9 and a Dice of 0.8."""
     image = [row(name, flow if name == "flow" else 25.0) for name in quality.CLASSICAL]
     labels = [row(name, dice=0.8 - 0.1 * n) for n, name in enumerate(quality.LABELS)] if dice is not None else []
     return {one["name"]: one for one in [*image, *labels, row("fast", ours, 0.95, dice, **more)]}

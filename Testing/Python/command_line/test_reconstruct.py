@@ -29,8 +29,8 @@ def test_volume_keeps_geometry_type_and_range(finished: Path, volume: Image) -> 
     dense = read_image(finished / "dense.nii.gz")
     assert dense.grid.matches(volume.grid)
     assert dense.array.dtype == np.int16
-    trusted = volume.array[::2]
-    assert trusted.min() <= dense.array.min() and dense.array.max() <= trusted.max()
+    observed = volume.array[::2]
+    assert observed.min() <= dense.array.min() and dense.array.max() <= observed.max()
     error = np.abs(dense.array - volume.array.astype(float))
     assert error[::2].mean() < 3 < error[1::2].mean() < 30
     expected = read_image(finished / "error.mha")
@@ -61,12 +61,12 @@ def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.Ca
     assert run("reconstruct", "volume.nrrd", "--slices", "0-4", "--output", "o.npz", "--seed", 3) == 0
     printed = capsys.readouterr()
     assert re.search(r"dense volume: +o\.npz", printed.out)
-    assert re.search(r"\d+ Gaussians from 5 trusted slices in [\d.]+ s", printed.out)
+    assert re.search(r"\d+ Gaussians from 5 slices in [\d.]+ s", printed.out)
     assert re.search(r"Self check: .* dB PSNR", printed.out)
     assert "Research software, not a medical device." in printed.out
     device, warning, *lines = printed.err.splitlines()
     assert device == choose("auto").note
-    assert "6 slices lie beyond the outermost trusted ones along k (slices 0 and 4)" in warning
+    assert "6 slices lie beyond the outermost ones that are used along k (slices 0 and 4)" in warning
     stages = stages_of(PRESETS["fast"], has_labels=False)
     assert [line.partition("  stage ")[2] for line in lines] == [
         f"{number} of {len(stages)}: {stage.sentence}" for number, stage in enumerate(stages, start=1)]
@@ -108,10 +108,10 @@ def test_pasted_slices_are_those_of_the_input(run: Run, volume: Image, segmentat
     assert run("reconstruct", "volume.nrrd", "--labels", "labels.seg.nrrd", "--hide-every", 3, "--paste-trusted",
                "--output", "o.npz", "--output-labels", "l.seg.nrrd", "--report", "r.json") == 0
     report = json.loads(Path("r.json").read_text(encoding="utf-8"))
-    trusted = report["trusted"]["k"]
+    observed = report["trusted"]["k"]
     assert report["pasted_trusted_slices"] is True
-    assert np.array_equal(read_image("o.npz").array[trusted], volume.array[trusted])
-    assert np.array_equal(read_segmentation("l.seg.nrrd").layers[:, trusted], segmentation.layers[:, trusted])
+    assert np.array_equal(read_image("o.npz").array[observed], volume.array[observed])
+    assert np.array_equal(read_segmentation("l.seg.nrrd").layers[:, observed], segmentation.layers[:, observed])
     assert not np.array_equal(read_image("o.npz").array, volume.array)
 
 
@@ -205,14 +205,14 @@ def test_slices_that_carry_labels_can_be_asked_for(files: Path, segmentation: Se
 
 def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmentation,
                                                   capsys: pytest.CaptureFixture[str]) -> None:
-    """Labels on some of the trusted slices only, labels that nobody keeps, several axes."""
+    """Labels on some of the observed slices only, labels that nobody keeps, several axes."""
     layers = segmentation.layers.copy()
     layers[:, 1::2] = 0
     write_segmentation("some.seg.nrrd", replace(segmentation, layers=layers))
     assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--trust", "k:all", "--trust", "i:8",
                "--output", "o.npz") == 0
     said = capsys.readouterr().err
-    assert "trusted slices between labelled ones carry no label" in said
+    assert "used slices between labelled ones carry no label" in said
     assert "the dense labels are not kept" in said
     assert "come from the slices along k" in said
 
@@ -227,7 +227,7 @@ def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmen
     (["--keep-percent", "nan"], "between 0 and 100"), (["--slices", "4"], "at least two are needed"),
     (["--slices", "0,11"], "Slice 11 does not exist: this axis has slices 0 to 10"),
     (["--slices", "a-b"], "Cannot read the slices 'a-b'"), (["--slices", ""], "Cannot read the slices"),
-    (["--slices", "0-4", "--exclude", "0-10"], "No slice is left to trust"), (["--exclude", "99"], "Slice 99 does not"),
+    (["--slices", "0-4", "--exclude", "0-10"], "No slice is left to use"), (["--exclude", "99"], "Slice 99 does not"),
     (["--exclude", "one"], "Cannot read the excluded slices 'one'"),
     (["--trust", "every:4"], "Unknown slice axis 'every'"),
     (["--trust", "0-4"], "Write AXIS:SPEC"), (["--trust", "k:"], "Cannot read the slices ''"),
@@ -268,7 +268,7 @@ def bad_volumes(volume: Image) -> dict[str, tuple[np.ndarray, str]]:
     damaged[4, 3, 2] = np.nan
     return {"nan": (damaged, "hold NaN or infinite voxels: 4. Exclude them"),
             "infinite": (np.where(np.isnan(damaged), np.inf, damaged), "hold NaN or infinite"),
-            "constant": (np.full_like(array, 3.0), "All trusted voxels have the same value (3)"),
+            "constant": (np.full_like(array, 3.0), "All used voxels have the same value (3)"),
             "one slice": (array[:1], "at least two are needed"),
             "colour": (np.stack([array] * 3, axis=-1), "3 values per voxel"),
             "complex": (array.astype(np.complex64), "complex")}
@@ -315,7 +315,7 @@ def test_two_slices_are_enough(run: Run, volume: Image) -> None:
 
 @pytest.mark.parametrize("kind, message", [
     ("empty", "The segmentation is empty"), ("shifted", "do not coincide"), ("elsewhere", "lies outside"),
-    ("fractions", "whole numbers"), ("hidden", "empty on every trusted slice")])
+    ("fractions", "whole numbers"), ("hidden", "empty on every slice that is used")])
 def test_bad_segmentations_are_explained(run: Run, volume: Image, capsys: pytest.CaptureFixture[str], kind: str,
                                          message: str) -> None:
     labels, there = (volume.array > 400).astype(np.float32), volume.grid

@@ -1,4 +1,4 @@
-"""The trusted slices in the model's frame; how far apart the output's slices are, and what follows from it."""
+"""The observed slices in the model's frame; how far apart the output's slices are, and what follows from it."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ OBLIQUE = ((np.cos(TURN), -np.sin(TURN), 0.0), (np.sin(TURN), np.cos(TURN), 0.0)
 SCAN = Grid((13, 20, 24), origin=(5.0, -3.0, 40.0), spacing=(0.8, 0.9, 1.0), direction=OBLIQUE)
 
 
-def trusted(output: Grid, axis: Axis = "k", every: int = 3) -> ModelSpaceData:
+def observed(output: Grid, axis: Axis = "k", every: int = 3) -> ModelSpaceData:
     image = Image(np.random.default_rng(0).random(SCAN.shape).astype(np.float32), SCAN)
     selection = Selection.every(SCAN.count(axis), every)
     return ModelSpaceData.of(Observations.from_volume(image, {axis: selection}), output, ModelSpaceConfig(),
@@ -28,7 +28,7 @@ def trusted(output: Grid, axis: Axis = "k", every: int = 3) -> ModelSpaceData:
 
 @pytest.mark.parametrize(("axis", "step"), [("i", 0.8), ("j", 0.9), ("k", 1.0)])
 def test_the_scan_itself_has_its_own_step(axis: Axis, step: float) -> None:
-    found = trusted(SCAN, axis)
+    found = observed(SCAN, axis)
     assert found.step == pytest.approx(step)
     assert set(found.plane_counts.tolist()) == {2}
 
@@ -43,7 +43,7 @@ def moved(by: float) -> Grid:
     (moved(2.0), 1.0), (moved(0.005), 1.0), (Grid((13, 20, 24)), 1.0)])
 def test_slices_of_the_output_that_lie_on_those_of_the_scan(output: Grid, step: float) -> None:
     """Turned within the slices they still do."""
-    assert trusted(output).step == pytest.approx(step)
+    assert observed(output).step == pytest.approx(step)
 
 
 @pytest.mark.parametrize("output", [
@@ -51,9 +51,9 @@ def test_slices_of_the_output_that_lie_on_those_of_the_scan(output: Grid, step: 
     replace(SCAN, direction=((1.0, 0.0, 0.0), (0.0, np.cos(0.01), -np.sin(0.01)), (0.0, np.sin(0.01), np.cos(0.01))))])
 def test_other_outputs_count_as_having_a_slice_per_pixel(output: Grid) -> None:
     """Shifted by half a slice, or slanted by half a degree."""
-    assert trusted(output).step == pytest.approx(0.8)
+    assert observed(output).step == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(("every", "counts"), [(2, {3}), (3, {2}), (4, {3}), (6, {5})])
 def test_planes_are_predicted_where_the_output_has_slices(every: int, counts: set[int]) -> None:
-    assert set(trusted(SCAN, every=every).plane_counts.tolist()) == counts
+    assert set(observed(SCAN, every=every).plane_counts.tolist()) == counts

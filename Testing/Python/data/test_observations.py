@@ -62,12 +62,12 @@ def test_the_slices_are_copies() -> None:
     np.testing.assert_array_equal(observations.stacks[0].pixels, before)
 
 
-def test_the_axis_with_the_closest_trusted_slices_is_primary() -> None:
+def test_the_axis_with_the_closest_observed_slices_is_primary() -> None:
     """Closest in mm; a lone slice is never the primary stack, but welcome beside one."""
     image = image_on(Grid(SHAPE, spacing=(1.0, 1.0, 5.0)))
-    trusted: dict[Axis, Selection] = {"k": Selection.every(6, 1), "i": Selection.every(8, 2),
+    observed: dict[Axis, Selection] = {"k": Selection.every(6, 1), "i": Selection.every(8, 2),
                                      "j": Selection((3,), 7)}
-    observations = Observations.from_volume(image, trusted)
+    observations = Observations.from_volume(image, observed)
     assert [len(stack.planes) for stack in observations.stacks] == [4, 6, 1]
     np.testing.assert_array_equal(np.sort(observations.stacks[0].pixels.ravel()),
                                   np.sort(image.array[:, :, ::2].ravel()))
@@ -87,7 +87,7 @@ def test_the_voxel_type_is_remembered(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_only_trusted_voxels_must_be_finite(value: float) -> None:
+def test_only_observed_voxels_must_be_finite(value: float) -> None:
     image = image_on(Grid(SHAPE))
     image.array[3, 2, 1] = value
     observations = Observations.from_volume(image, {"k": Selection((0, 2, 4), 6)})
@@ -104,15 +104,15 @@ def test_only_trusted_voxels_must_be_finite(value: float) -> None:
 
 def test_a_constant_volume_is_refused() -> None:
     image = Image(np.full(SHAPE, 3, np.int16), Grid(SHAPE))
-    image.array[1] = 9  # not trusted
+    image.array[1] = 9  # not observed
     with pytest.raises(InputError, match=r"same value \(3\).*Check"):
         Observations.from_volume(image, {"k": Selection.every(6, 2)})
 
 
-@pytest.mark.parametrize("trusted", [{}, {"k": Selection((2,), 6)}])
-def test_too_few_slices_are_refused(trusted: dict[Axis, Selection]) -> None:
-    with pytest.raises(InputError, match="At least two trusted slices.*Trust more"):
-        Observations.from_volume(image_on(Grid(SHAPE)), trusted)
+@pytest.mark.parametrize("observed", [{}, {"k": Selection((2,), 6)}])
+def test_too_few_slices_are_refused(observed: dict[Axis, Selection]) -> None:
+    with pytest.raises(InputError, match="At least two slices along.*Use more"):
+        Observations.from_volume(image_on(Grid(SHAPE)), observed)
     with pytest.raises(InputError, match="At least two"):
         Observations(())
 
@@ -130,20 +130,20 @@ def test_a_selection_of_another_size_is_refused() -> None:
 
 def test_a_segmentation_elsewhere_is_refused() -> None:
     labels = np.ones(SHAPE, np.uint8)
-    trusted: dict[Axis, Selection] = {"k": Selection.every(6, 2)}
+    observed: dict[Axis, Selection] = {"k": Selection.every(6, 2)}
     for grid in (Grid(SHAPE, origin=(0.1, 0, 0)), Grid(SHAPE, spacing=(1, 1, 1.1))):
         with pytest.raises(InputError, match="differs from the volume's.*Resample"):
-            Observations.from_volume(image_on(Grid(SHAPE)), trusted, Segmentation.from_labelmap(labels, grid))
+            Observations.from_volume(image_on(Grid(SHAPE)), observed, Segmentation.from_labelmap(labels, grid))
     with pytest.raises(InputError, match="differs from the volume's"):
-        Observations.from_volume(image_on(Grid(SHAPE)), trusted,
+        Observations.from_volume(image_on(Grid(SHAPE)), observed,
                                  Segmentation.from_labelmap(labels[:5], Grid((5, 7, 8))))
 
 
-def test_labels_must_touch_a_trusted_slice() -> None:
+def test_labels_must_touch_a_observed_slice() -> None:
     labels = np.zeros(SHAPE, np.uint8)
     labels[3] = 1
     segmentation = Segmentation.from_labelmap(labels, Grid(SHAPE))
-    with pytest.raises(InputError, match="empty on every trusted slice.*Leave it out, or trust"):
+    with pytest.raises(InputError, match="empty on every slice that is used.*Leave it out, or use"):
         Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection.every(6, 2)}, segmentation)
     Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection((0, 3), 6)}, segmentation)
     Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection.every(6, 2), "i": Selection.every(8, 2)},
@@ -174,15 +174,15 @@ def test_every_layer_is_taken(axis: Axis) -> None:
     np.testing.assert_array_equal(stack.layers, expected)
 
 
-def test_untrusted_labels_are_not_known() -> None:
-    """A label map's values are found among its voxels: those of untrusted slices must not tell which labels exist."""
+def test_unobserved_labels_are_not_known() -> None:
+    """A label map's values are found among its voxels: those of unobserved slices must not tell which labels exist."""
     labels = np.zeros(SHAPE, np.uint8)
     labels[:, 2:4] = 1
     noisy = labels.copy()
     noisy[1::2, 5:] = 200
-    trusted: dict[Axis, Selection] = {"k": Selection.every(6, 2)}
-    clean, other = (Observations.from_volume(image_on(Grid(SHAPE)), trusted, Segmentation.from_labelmap(n, Grid(SHAPE)))
-                    for n in (labels, noisy))
+    observed: dict[Axis, Selection] = {"k": Selection.every(6, 2)}
+    clean, other = (Observations.from_volume(image_on(Grid(SHAPE)), observed,
+                                             Segmentation.from_labelmap(n, Grid(SHAPE))) for n in (labels, noisy))
     assert other.segments == clean.segments
 
 
@@ -194,7 +194,7 @@ def test_a_stack_fits_its_planes() -> None:
         SliceStack(planes, np.zeros((2, 7, 8), np.float32), np.zeros((1, 2, 8, 7), np.uint8))
     damaged = np.zeros((2, 7, 8), np.float32)
     damaged[1, 3, 4] = np.nan
-    with pytest.raises(InputError, match="Trusted slice number 1 .*NaN or infinite.*Exclude"):
+    with pytest.raises(InputError, match="Slice number 1 .*NaN or infinite.*Exclude"):
         SliceStack(planes, damaged)
 
 
@@ -203,17 +203,17 @@ def test_a_stack_fits_its_planes() -> None:
                                                             ("i", 0.5, (2.0, 0.7))])
 def test_slices_are_as_thick_as_they_lie_apart(rotation: tuple, name: str, axis: Axis, thickness: float,
                                                pitches: tuple[float, float]) -> None:
-    """Trusted or not; in mm, as are the distances between rows and between columns."""
+    """Observed or not; in mm, as are the distances between rows and between columns."""
     grid = grids(rotation)[name]
     if name == "identity":
         grid = replace(grid, spacing=(0.5, 0.7, 2.0))
     observations = Observations.from_volume(image_on(grid), {axis: Selection((0, 1, 4), grid.count(axis))})
     assert observations.stacks[0].thickness == pytest.approx(thickness)
-    trusted = ModelSpaceData.of(observations, grid, ModelSpaceConfig(), GapSamplingConfig())
-    assert trusted.thickness == pytest.approx(thickness)
-    assert sorted(trusted.pitches) == pytest.approx(sorted(pitches)) and trusted.pixel == pytest.approx(min(pitches))
+    observed = ModelSpaceData.of(observations, grid, ModelSpaceConfig(), GapSamplingConfig())
+    assert observed.thickness == pytest.approx(thickness)
+    assert sorted(observed.pitches) == pytest.approx(sorted(pitches)) and observed.pixel == pytest.approx(min(pitches))
     planes = observations.stacks[0].planes
-    assert trusted.pitches == pytest.approx((np.linalg.norm(planes.row_step), np.linalg.norm(planes.column_step)))
+    assert observed.pitches == pytest.approx((np.linalg.norm(planes.row_step), np.linalg.norm(planes.column_step)))
 
 
 def test_slices_of_unknown_thickness_are_as_thick_as_a_pixel() -> None:
@@ -222,8 +222,8 @@ def test_slices_of_unknown_thickness_are_as_thick_as_a_pixel() -> None:
     stack = SliceStack(planes, np.random.default_rng(0).random(planes.shape).astype(np.float32))
     assert stack.thickness is None
     for one, thickness in ((stack, 0.5), (replace(stack, thickness=1.7), 1.7)):
-        trusted = ModelSpaceData.of(Observations((one,)), grid, ModelSpaceConfig(), GapSamplingConfig())
-        assert trusted.thickness == pytest.approx(thickness)
+        observed = ModelSpaceData.of(Observations((one,)), grid, ModelSpaceConfig(), GapSamplingConfig())
+        assert observed.thickness == pytest.approx(thickness)
 
 
 def test_short_texts_have_columns_before_rows() -> None:

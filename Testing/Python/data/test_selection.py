@@ -1,4 +1,4 @@
-"""Which slices are trusted."""
+"""Which slices are observed."""
 from __future__ import annotations
 
 from collections.abc import Sequence

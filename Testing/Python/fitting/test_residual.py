@@ -8,7 +8,7 @@ from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.data.intensity import IntensityScale
 from TriplaneGaussianReconLib.data.model_space import ModelSpaceStack
 from TriplaneGaussianReconLib.fitting.residual import Residual, residual_of
-from TriplaneGaussianReconLib.labels.segmentation import LabelChannels
+from TriplaneGaussianReconLib.labels.channels import LabelChannels
 
 SCALE = IntensityScale(offset=0.0, scale=100.0, background=0.0, lowest=0.0, highest=100.0)
 PLANES = PlaneStack([[0, 0, 0], [0, 0, 2]], [0, 1, 0], [1, 0, 0], 2, 3)

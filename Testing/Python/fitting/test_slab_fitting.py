@@ -51,9 +51,9 @@ def cropped(name: str, part: tuple[slice, slice, slice]) -> tuple[Image, Segment
 def memory_for(observations: Observations, slabs: int, **options: Any) -> Memory:
     """A budget for about so many slabs."""
     gaps = len(observations.stacks[0].planes) - 1
-    trusted = ModelSpaceData.of(observations, Grid((1, 1, 1)), PRESETS["fast"].model_space,
+    observed = ModelSpaceData.of(observations, Grid((1, 1, 1)), PRESETS["fast"].model_space,
                                 PRESETS["fast"].gap_sampling)
-    task = Task(trusted, None, None, {}, None, {}, PRESETS["fast"], 0)  # type: ignore[arg-type]
+    task = Task(observed, None, None, {}, None, {}, PRESETS["fast"], 0)  # type: ignore[arg-type]
     each = float(task.gap_bytes().mean())
     return Memory(budget=int(each * (gaps / slabs + 2 * HALO + 0.2)), **options)
 
@@ -125,9 +125,9 @@ def test_slabs_of_which_no_model_is_kept(scan: Image, observations: Observations
 
 
 def test_slabs_with_slices_of_three_directions(scan: Image) -> None:
-    trusted: dict[Axis, Selection] = {"k": Selection.every(25, 2), "j": Selection.every(26, 9),
+    observed: dict[Axis, Selection] = {"k": Selection.every(25, 2), "j": Selection.every(26, 9),
                                       "i": Selection.every(28, 9)}
-    observations = Observations.from_volume(scan, trusted)
+    observations = Observations.from_volume(scan, observed)
     whole = reconstruct(observations, scan.grid, device="cpu", memory=PLENTY)
     assert_seamless(reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 4)), whole)
 

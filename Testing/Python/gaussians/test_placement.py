@@ -74,7 +74,7 @@ def moving(textured: Callable[..., np.ndarray], depths: list[float], counts: lis
 @pytest.mark.parametrize(("depths", "counts"), [
     ([0.0, 2.0, 6.0, 8.0], [1, 1, 1]), ([0.0, 2.0, 6.0, 8.0], [3, 3, 3]), ([0.0, 2.0, 6.0, 8.0], [1, 3, 1]),
     ([0.0, 3.0, 6.0, 9.0], [2, 2, 2]), ([0.0, 2.0, 5.0, 9.0], [1, 2, 3]), ([0.0, 2.0, 5.0, 7.0], [7, 5, 3])])
-def test_trusted_slices_and_predictions_are_drawn(textured: Callable[..., np.ndarray], depths: list[float],
+def test_observed_slices_and_predictions_are_drawn(textured: Callable[..., np.ndarray], depths: list[float],
                                                   counts: list[int]) -> None:
     gaps, _ = moving(textured, depths, counts)
     parameters = placed(gaps)

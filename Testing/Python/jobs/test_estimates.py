@@ -92,7 +92,7 @@ def test_gaps_have_as_many_layers_as_in_the_reconstruction(width: float, every: 
     assert gaussians(grid, {"k": Selection((0, every), every + 1)}, GAPS) == 120 * (2 + layer_count(count))
 
 
-def test_the_axis_whose_trusted_slices_lie_closest_counts() -> None:
+def test_the_axis_whose_observed_slices_lie_closest_counts() -> None:
     grid = Grid((40, 30, 20))
     both = {"k": Selection.every(40, 4), "i": Selection.every(20, 2)}
     assert gaussians(grid, both, GAPS) == gaussians(grid, {"i": both["i"]}, GAPS) == 40 * 30 * (10 + 9)
@@ -100,9 +100,9 @@ def test_the_axis_whose_trusted_slices_lie_closest_counts() -> None:
 
 def test_there_are_about_as_many_gaussians() -> None:
     array = np.random.default_rng(0).integers(0, 1000, (21, 40, 40)).astype(np.int16)  # nothing of it empty
-    grid, trusted = Grid(array.shape), {"k": Selection.every(21, 4)}
-    result = reconstruct(Observations.from_volume(Image(array, grid), trusted), grid, device="cpu")
-    assert result.report.gaussians == pytest.approx(gaussians(grid, trusted, GAPS), rel=0.25)
+    grid, observed = Grid(array.shape), {"k": Selection.every(21, 4)}
+    result = reconstruct(Observations.from_volume(Image(array, grid), observed), grid, device="cpu")
+    assert result.report.gaussians == pytest.approx(gaussians(grid, observed, GAPS), rel=0.25)
 
 
 def test_expecting_loads_nothing_heavy() -> None:

@@ -77,13 +77,13 @@ def test_a_job_comes_out_as_it_went_in(job: Job, tmp_path: Path) -> None:
     read = Job.read(tmp_path)
     assert_same(read.volume, job.volume)
     assert_same(read.segmentation, job.segmentation)
-    assert list(read.trusted.items()) == list(job.trusted.items())
+    assert list(read.observed.items()) == list(job.observed.items())
     assert (read.spacing, read.preset, read.device, read.seed, read.keep_model) == (0.5, "balanced", "cuda:1", 7, True)
     assert read.axis == job.axis and read.output_grid == job.output_grid
 
 
 def test_a_job_of_an_image_alone(job: Job, tmp_path: Path) -> None:
-    Job(job.volume, job.trusted).write(tmp_path)
+    Job(job.volume, job.observed).write(tmp_path)
     read = Job.read(tmp_path)
     assert read.segmentation is None and read.spacing is None and read.preset == "fast"
     assert read.output_grid == job.volume.grid

@@ -81,7 +81,7 @@ def test_a_job_is_what_was_asked_for(segmentation: Segmentation) -> None:
     image = Image(np.zeros(GRID.shape, np.int16), GRID)
     job = Request(preset="best", device="cuda:1", seed=3, keep_model=True).job(image, segmentation)
     assert (job.preset, job.device, job.seed, job.keep_model, job.spacing) == ("best", "cuda:1", 3, True, 0.9)
-    assert job.volume is image and job.segmentation is segmentation and job.trusted["k"].is_everything
+    assert job.volume is image and job.segmentation is segmentation and job.observed["k"].is_everything
     assert job.output_grid == Request().plan(GRID).output
 
 
@@ -120,7 +120,7 @@ def said(request: Request, grid: Grid = GRID, segmentation: Segmentation | None 
     (Request(spacing=6.0), GRID, ["slices lie 6 mm apart, those of the input 2.7 mm"]),
     (Request(excluded="4"), GRID, ["Slices are excluded.*set the slice spacing to 0.9 mm"]),
     (Request(excluded="4", spacing="input"), GRID, []),
-    (Request(slices="2-4"), GRID, ["10 slices lie beyond the outermost trusted ones along k .slices 2 and 4."]),
+    (Request(slices="2-4"), GRID, ["10 slices lie beyond the outermost ones that are used along k .slices 2 and 4."]),
     (Request(crossing=(("k", "every:4"), ("i", "every:20"))), GRID, ["come from the slices along k"])])
 def test_what_may_surprise_is_said(request_: Request, grid: Grid, texts: list[str]) -> None:
     import re
@@ -133,9 +133,9 @@ def test_what_may_surprise_is_said(request_: Request, grid: Grid, texts: list[st
 def test_labels_on_some_slices_alone_are_pointed_out(segmentation: Segmentation) -> None:
     assert said(Request(slices="0,2,5,8,11"), GRID, segmentation) == []
     unseen, = said(Request(slices="0,4,8,12"), GRID, segmentation)
-    assert unseen == "On no trusted slice, and so left out of the result: c."
+    assert unseen == "On no slice that is used, and so left out of the result: c."
     between, = said(Request(slices="0,2,5,9-11"), GRID, segmentation)
-    assert between.values == {"number": 2} and "trust only the slices that carry segmentation" in between
+    assert between.values == {"number": 2} and "use only the slices that carry segmentation" in between
 
 
 def test_asking_loads_nothing_heavy() -> None:

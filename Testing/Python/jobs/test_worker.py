@@ -51,7 +51,7 @@ class StandInMessages:
 
 @pytest.fixture(scope="module")
 def job(textured: Callable[..., np.ndarray], rotation: Any) -> Job:
-    """An oblique volume with two segments that overlap and one that is on no trusted slice."""
+    """An oblique volume with two segments that overlap and one that is on no observed slice."""
     grid = Grid(SHAPE, (1.0, -2.0, 30.0), (0.8, 0.8, 1.6), rotation)
     volume = textured(SHAPE)
     layers = np.stack([5 * (volume > 0.6), volume > 0.5]).astype(np.int16)
@@ -83,7 +83,7 @@ def finished(job: Job, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def test_the_outcome_is_what_the_library_makes(job: Job, finished: tuple[Path, StandInMessages]) -> None:
     outcome = Outcome.read(finished[0])
-    observations = Observations.from_volume(job.volume, job.trusted, job.segmentation)
+    observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
     result = reconstruct(observations, job.volume.grid.resampled("k", 0.8), device="cpu", seed=3)
     assert outcome.volume.grid == result.volume.grid and outcome.volume.array.dtype == np.uint16
     np.testing.assert_array_equal(outcome.volume.array, result.volume.array)
@@ -178,8 +178,8 @@ def test_a_preview_that_cannot_be_written_is_left_out(job: Job, tmp_path: Path, 
 @pytest.mark.parametrize(("changes", "text"), [
     ({"preset": "worst"}, "Unknown preset 'worst'. Choose one of fast"), ({"device": "tpu"}, "Unknown device 'tpu'"),
     ({"spacing": -1.0}, "positive number of millimetres"), ({"spacing": 1e-9}, "Choose a larger one"),
-    ({"trusted": {"k": Selection((3,), 9)}}, "At least two trusted slices"),
-    ({"trusted": {"k": Selection.every(8, 2)}}, "The selection is for 8 slices")])
+    ({"observed": {"k": Selection((3,), 9)}}, "At least two slices along"),
+    ({"observed": {"k": Selection.every(8, 2)}}, "The selection is for 8 slices")])
 def test_what_the_user_can_change_is_told(job: Job, tmp_path: Path, changes: dict[str, Any], text: str) -> None:
     code, messages = done(replace(job, **changes), tmp_path)
     assert code == WorkerExit.FAILED

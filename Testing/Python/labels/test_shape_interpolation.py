@@ -1,4 +1,4 @@
-"""Labels on trusted slices and between them."""
+"""Labels on observed slices and between them."""
 from __future__ import annotations
 
 import numpy as np
@@ -60,7 +60,7 @@ def test_labels_in_small_boxes_do_not_see_each_other() -> None:
     assert of_a.any()
 
 
-def test_a_trusted_slice_comes_back_exactly() -> None:
+def test_a_observed_slice_comes_back_exactly() -> None:
     channels = LabelChannels((Segment("a", 1), Segment("b", 2), Segment("c", 1, 1)))
     layers = np.zeros((2, ROWS, COLUMNS), np.uint8)
     layers[0][disc(20, 20, 9)] = 1

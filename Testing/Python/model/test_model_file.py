@@ -70,7 +70,7 @@ def test_everything_else_survives(result: Reconstruction, saved: Path) -> None:
     assert loaded.intensity == model.intensity
     assert loaded.provenance == json.loads(json.dumps(model.provenance))
     assert (loaded.mode, loaded.cutoff) == (model.mode, model.cutoff)
-    assert loaded.expected_error.at_trusted == model.expected_error.at_trusted
+    assert loaded.expected_error.at_observed == model.expected_error.at_observed
     np.testing.assert_array_equal(loaded.frame, model.frame)
     for name, tensor in model.parameters.tensors().items():
         assert getattr(loaded.parameters, name).dtype == tensor.dtype

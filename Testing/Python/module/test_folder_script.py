@@ -84,7 +84,7 @@ def test_every_volume_of_the_folder_is_reconstructed(script: Any, folder: Path, 
         slicer.util.loadVolume(str(folder / "b.1.nrrd")))[::4].tolist()
     found = slicer.util.loadSegmentation(str(output / "b.1.seg.nrrd"))
     assert mrml.tags_of(found, "one")[0] == "肝臓 é one"
-    assert "Trusted slices along k: 0, 4, 8" in (output / "a.txt").read_text(encoding="utf-8")
+    assert "Slices used along k: 0, 4, 8" in (output / "a.txt").read_text(encoding="utf-8")
 
 
 def test_what_fails_is_named_and_the_rest_is_done(script: Any, folder: Path, tmp_path: Path,

@@ -41,22 +41,22 @@ pytestmark = pytest.mark.usefixtures("keep_thread_counts")
 
 @dataclass(frozen=True)
 class Case:
-    """A volume with labels of which only some slices are trusted."""
+    """A volume with labels of which only some slices are observed."""
 
     array: np.ndarray
     layers: np.ndarray
     grid: Grid
-    trusted: dict[Axis, Selection]
+    observed: dict[Axis, Selection]
 
     def observations(self, labels: bool = True) -> Observations:
         segmentation = Segmentation(self.layers, SEGMENTS, self.grid) if labels else None
-        return Observations.from_volume(Image(self.array, self.grid), self.trusted, segmentation)
+        return Observations.from_volume(Image(self.array, self.grid), self.observed, segmentation)
 
     @property
     def seen(self) -> np.ndarray:
-        """[k, j, i] bool: on a trusted slice."""
+        """[k, j, i] bool: on an observed slice."""
         result = np.zeros(self.grid.shape, bool)
-        for axis, selection in self.trusted.items():
+        for axis, selection in self.observed.items():
             np.moveaxis(result, array_axis(axis), 0)[list(selection.indices)] = True
         return result
 
@@ -104,7 +104,7 @@ def assert_same_bits(ours: Reconstruction, other: Reconstruction) -> None:
         assert torch.equal(tensor, getattr(other.model.parameters, name)), name
     for name in ("frame", "mode", "cutoff", "intensity", "segments"):
         assert np.array_equal(getattr(ours.model, name), getattr(other.model, name)), name
-    for name in ("middle", "offsets", "origin", "step", "at_trusted"):
+    for name in ("middle", "offsets", "origin", "step", "at_observed"):
         assert np.array_equal(getattr(ours.model.expected_error, name), getattr(other.model.expected_error, name)), name
     assert ours.model.provenance == other.model.provenance
     assert replace(ours.report, seconds={}) == replace(other.report, seconds={})
@@ -115,9 +115,9 @@ THREE_AXES: dict[Axis, Selection] = {"k": Selection.every(13, 4), "j": Selection
 
 
 @pytest.mark.parametrize(("preset", "axes"), [("fast", 1), ("fast", 3), ("paper", 1), ("blind", 3)])
-def test_untrusted_slices_leave_no_trace(case: Case, preset: str, axes: int) -> None:
-    """Noise, NaN and other labels on untrusted slices change no bit of any output."""
-    clean = case if axes == 1 else replace(case, trusted=THREE_AXES)
+def test_unobserved_slices_leave_no_trace(case: Case, preset: str, axes: int) -> None:
+    """Noise, NaN and other labels on unobserved slices change no bit of any output."""
+    clean = case if axes == 1 else replace(case, observed=THREE_AXES)
     generator = np.random.default_rng(7)
     array, layers = clean.array.copy(), clean.layers.copy()
     hidden = ~clean.seen
@@ -129,7 +129,7 @@ def test_untrusted_slices_leave_no_trace(case: Case, preset: str, axes: int) -> 
     assert_same_bits(clean.reconstructed(CHEAP[preset]), other.reconstructed(CHEAP[preset]))
 
 
-def test_noise_among_the_trusted_slices_would_be_seen(case: Case, base: Reconstruction) -> None:
+def test_noise_among_the_observed_slices_would_be_seen(case: Case, base: Reconstruction) -> None:
     """That the comparison of the tests above can fail at all."""
     array = case.array.copy()
     array[3, 14, 15] += 1.0
@@ -197,7 +197,7 @@ def test_better_than_linear_where_structures_move(case: Case, base: Reconstructi
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.int64])
-def test_integers_are_rounded_and_clipped_to_the_trusted_range(truth: np.ndarray, dtype: type) -> None:
+def test_integers_are_rounded_and_clipped_to_the_observed_range(truth: np.ndarray, dtype: type) -> None:
     """Sharp edges make any interpolation overshoot; the hidden slices hold larger values still."""
     sharp = np.where(truth > 0.5, 1.0, 0.0) + np.where(truth > 0.65, 0.5, 0.0)
     highest = 200 if dtype is np.uint8 else 30000
@@ -206,12 +206,12 @@ def test_integers_are_rounded_and_clipped_to_the_trusted_range(truth: np.ndarray
         array = np.maximum(array, 7).astype(dtype)
     else:
         array -= np.asarray(500, dtype)
-    trusted = array[::3]
+    observed = array[::3]
     array[1::3] = np.iinfo(dtype).max
     result = Case(array, np.zeros((1, *SHAPE), np.uint8), Grid(SHAPE), {"k": Selection.every(13, 3)}
                   ).reconstructed(labels=False)
     assert result.volume.array.dtype == dtype
-    assert result.volume.array.min() >= trusted.min() and result.volume.array.max() <= trusted.max()
+    assert result.volume.array.min() >= observed.min() and result.volume.array.max() <= observed.max()
     drawn = draw_grid(result.model, Grid(SHAPE), "cpu").image
     assert np.abs(result.volume.array.astype(np.float64) - drawn).max() <= 0.5
     assert np.abs(drawn - np.rint(drawn)).max() > 0.1
@@ -220,19 +220,19 @@ def test_integers_are_rounded_and_clipped_to_the_trusted_range(truth: np.ndarray
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.uint32])
 def test_the_ends_of_an_integer_type_do_not_wrap_around(truth: np.ndarray, dtype: type) -> None:
-    """The type's largest value is among the trusted ones; nothing bright becomes dark by overflow."""
+    """The type's largest value is among the observed ones; nothing bright becomes dark by overflow."""
     largest = np.iinfo(dtype).max
     bright = truth > 0.6
     array = np.where(bright, largest, largest // 4).astype(dtype)
     result = Case(array, np.zeros((1, *SHAPE), np.uint8), Grid(SHAPE), {"k": Selection.every(13, 3)}
                   ).reconstructed(labels=False)
-    trusted = result.volume.array[::3].astype(np.float64)
-    np.testing.assert_allclose(trusted[bright[::3]], float(largest), atol=0.3 * largest)
+    observed = result.volume.array[::3].astype(np.float64)
+    np.testing.assert_allclose(observed[bright[::3]], float(largest), atol=0.3 * largest)
     assert result.volume.array.min() >= largest // 5
 
 
 def test_labels(case: Case) -> None:
-    """Three labels in two overlapping layers: kept on trusted slices, followed between them, without any learning."""
+    """Three labels in two overlapping layers: kept on observed slices, followed between them, without any learning."""
     base = case.reconstructed(replace(PRESETS["fast"], label_super_resolution=None))
     assert base.segmentation is not None
     layers = base.segmentation.layers
@@ -259,7 +259,7 @@ def test_label_values_of_any_kind_survive(case: Case) -> None:
     labels = np.zeros(SHAPE, np.int32)
     labels[case.layers[0] == 3], labels[case.layers[0] == 9] = -5, 70000
     segmentation = Segmentation.from_labelmap(labels, case.grid)
-    observations = Observations.from_volume(Image(case.array, case.grid), case.trusted, segmentation)
+    observations = Observations.from_volume(Image(case.array, case.grid), case.observed, segmentation)
     result = reconstruct(observations, case.grid)
     assert result.segmentation is not None
     assert (result.segmentation.layers[0, ::3] == labels[::3]).mean() > 0.98
@@ -315,18 +315,18 @@ def test_stop_before_anything_happens(case: Case) -> None:
 
 
 def test_uneven_slices(case: Case) -> None:
-    uneven = replace(case, trusted={"k": Selection((0, 1, 5, 7, 12), 13)})
+    uneven = replace(case, observed={"k": Selection((0, 1, 5, 7, 12), 13)})
     result = uneven.reconstructed()
     assert result.report.provenance.trusted_slices == 5
-    trusted = [0, 1, 5, 7, 12]
-    assert psnr(result.volume.array[trusted], case.array[trusted]) > 38
+    observed = [0, 1, 5, 7, 12]
+    assert psnr(result.volume.array[observed], case.array[observed]) > 38
     assert np.isfinite(result.volume.array).all() and np.isfinite(result.confidence.array).all()
     assert psnr(result.volume.array, case.array) > 22
 
 
-def test_trusted_slices_inside_the_volume(case: Case) -> None:
-    """Beyond the outermost trusted slices these are repeated, with growing doubt."""
-    result = replace(case, trusted={"k": Selection((3, 6, 9), 13)}).reconstructed()
+def test_observed_slices_inside_the_volume(case: Case) -> None:
+    """Beyond the outermost observed slices these are repeated, with growing doubt."""
+    result = replace(case, observed={"k": Selection((3, 6, 9), 13)}).reconstructed()
     for edge, beyond in ((3, range(3)), (9, range(10, 13))):
         for number in beyond:
             assert psnr(result.volume.array[number], case.array[edge]) > 30
@@ -335,8 +335,8 @@ def test_trusted_slices_inside_the_volume(case: Case) -> None:
 
 
 @pytest.mark.parametrize("preset", CHEAP)
-def test_two_trusted_slices(case: Case, preset: str) -> None:
-    result = replace(case, trusted={"k": Selection((4, 8), 13)}).reconstructed(CHEAP[preset])
+def test_two_observed_slices(case: Case, preset: str) -> None:
+    result = replace(case, observed={"k": Selection((4, 8), 13)}).reconstructed(CHEAP[preset])
     assert np.isfinite(result.volume.array).all()
     assert "Too few" in result.report.self_check.note
     if preset != "blind":
@@ -344,7 +344,7 @@ def test_two_trusted_slices(case: Case, preset: str) -> None:
 
 
 def test_confidence(case: Case, base: Reconstruction) -> None:
-    """Least on trusted slices, in the input's units, and about as large as the error."""
+    """Least on observed slices, in the input's units, and about as large as the error."""
     doubt = base.confidence.array
     assert base.confidence.grid is case.grid and doubt.dtype == np.float32 and (doubt >= 0).all()
     by_slice = doubt.mean(axis=(1, 2))
@@ -396,7 +396,7 @@ def test_spacing_scales_with_the_model(case: Case, base: Reconstruction) -> None
 
 
 def test_a_finer_output(truth: np.ndarray, textured: Callable[..., np.ndarray]) -> None:
-    """All slices of a thick stack trusted, the output three times as fine."""
+    """All slices of a thick stack observed, the output three times as fine."""
     thick = Case((1000 * truth[::3]).astype(np.float32), labelled(truth[::3]), Grid((5, 28, 30), spacing=(1, 1, 3)),
                  {"k": Selection.every(5, 1)})
     fine = thick.grid.resampled("k", 1.0)
@@ -413,7 +413,7 @@ def test_a_finer_output(truth: np.ndarray, textured: Callable[..., np.ndarray]) 
 
 
 def test_any_grid_can_be_drawn(case: Case, rotation: tuple) -> None:
-    """An output grid that is oblique to the trusted slices shows the same structures."""
+    """An output grid that is oblique to the observed slices shows the same structures."""
     centre = np.array([15.0, 14.0, 6.0])
     tilted = Grid((9, 14, 14), spacing=(0.8, 0.8, 0.8), direction=rotation)
     tilted = replace(tilted, origin=centre - tilted.index_to_physical(np.array([6.5, 6.5, 4.0])))
@@ -431,9 +431,9 @@ def wrong(result: Reconstruction, case: Case, where: np.ndarray) -> float:
 
 def test_crossing_slices_are_used(case: Case) -> None:
     """They bring the result much nearer to the truth where they cross, and nearer beside them."""
-    trusted: dict[Axis, Selection] = {"k": Selection.every(13, 6), "j": Selection.every(28, 9),
+    observed: dict[Axis, Selection] = {"k": Selection.every(13, 6), "j": Selection.every(28, 9),
                                       "i": Selection.every(30, 9)}
-    three, k_only = replace(case, trusted=trusted), replace(case, trusted={"k": trusted["k"]})
+    three, k_only = replace(case, observed=observed), replace(case, observed={"k": observed["k"]})
     plain, result = k_only.reconstructed(labels=False), three.reconstructed(labels=False)
     assert len(result.report.residuals) == 3
     crossed = three.seen & ~k_only.seen
@@ -442,8 +442,8 @@ def test_crossing_slices_are_used(case: Case) -> None:
 
 
 def test_a_few_crossing_slices_do_no_harm(case: Case) -> None:
-    """Who trusts two more slices of another axis gets no worse a result between them."""
-    few = replace(case, trusted={**case.trusted, "i": Selection((8, 20), 30)})
+    """Who uses two more slices of another axis gets no worse a result between them."""
+    few = replace(case, observed={**case.observed, "i": Selection((8, 20), 30)})
     unseen = ~few.seen
     plain, result = case.reconstructed(labels=False), few.reconstructed(labels=False)
     assert wrong(result, case, unseen) < 1.25 * wrong(plain, case, unseen)
@@ -473,7 +473,7 @@ def test_the_report_and_the_provenance_of_the_model_survive_json(base: Reconstru
 
 
 def test_a_blind_grid_fits_what_it_sees(case: Case) -> None:
-    """More steps bring the trusted slices nearer."""
+    """More steps bring the observed slices nearer."""
 
     rates = {name: 5 * rate for name, rate in PAPER.training.learning_rates.items()}
 
@@ -526,4 +526,4 @@ def test_tiny_slices(shape: tuple[int, int, int]) -> None:
     result = tiny.reconstructed(labels=False)
     assert result.volume.array.shape == shape and np.isfinite(result.volume.array).all()
     assert np.isfinite(result.confidence.array).all()
-    assert AXES[2] in tiny.trusted
+    assert AXES[2] in tiny.observed

@@ -1,4 +1,4 @@
-"""Weights of the ensemble's members, found on hidden trusted slices."""
+"""Weights of the ensemble's members, found on hidden observed slices."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -190,11 +190,11 @@ def test_the_expected_error_is_about_right(textured: Callable[..., np.ndarray]) 
     volume = textured((17, 32, 36), (1.2, -0.9), noise=0.02, count=80)
     kept, positions = volume[::2], np.arange(0, 17, 2.0)
     result = quietly(kept, positions)
-    found, trusted = correspond(kept, FLOW).on(torch.device("cpu")), torch.from_numpy(kept)
+    found, observed = correspond(kept, FLOW).on(torch.device("cpu")), torch.from_numpy(kept)
     errors, expected = [], []
     for gap in range(8):
         context = SliceContext.around(np.array([gap]), positions, np.array([0.5]), 4)
-        predictions = member_predictions(trusted, found, context, CONFIG.smoothing)[:, 0, 0]
+        predictions = member_predictions(observed, found, context, CONFIG.smoothing)[:, 0, 0]
         errors.append(np.abs(result.mixture(predictions).numpy() - volume[2 * gap + 1]).mean())
         expected.append(float(result.expected_error(predictions).mean()))
     assert 0.5 < np.mean(expected) / np.mean(errors) < 2.0

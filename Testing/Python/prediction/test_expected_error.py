@@ -1,4 +1,4 @@
-"""The expected error between the trusted slices."""
+"""The expected error between the observed slices."""
 from __future__ import annotations
 
 import numpy as np
@@ -12,10 +12,10 @@ OFFSETS = np.array([0.0, 4.0, 5.0, 11.0])
 CONFIG = ExpectedErrorConfig()
 
 
-def of_fine(middle: np.ndarray, offsets: np.ndarray, pixel: np.ndarray, at_trusted: float,
+def of_fine(middle: np.ndarray, offsets: np.ndarray, pixel: np.ndarray, at_observed: float,
             config: ExpectedErrorConfig = CONFIG) -> ExpectedError:
     """From errors [gap, row, column] with pixels of size `pixel` (2,) mm."""
-    return ExpectedError.from_coarse(coarsened(middle, config), middle.shape[1:], offsets, pixel, at_trusted)
+    return ExpectedError.from_coarse(coarsened(middle, config), middle.shape[1:], offsets, pixel, at_observed)
 
 
 def along_depth(error: ExpectedError, depths: np.ndarray, x: float = 5.0, y: float = 5.0) -> np.ndarray:
@@ -23,18 +23,18 @@ def along_depth(error: ExpectedError, depths: np.ndarray, x: float = 5.0, y: flo
     return error.at(torch.from_numpy(points))[0].numpy()
 
 
-def uniform(values: tuple[float, ...] = (2.0, 3.0, 4.0), at_trusted: float = 0.25) -> ExpectedError:
+def uniform(values: tuple[float, ...] = (2.0, 3.0, 4.0), at_observed: float = 0.25) -> ExpectedError:
     middle = np.broadcast_to(np.float32(values)[:, None, None], (3, 16, 20)).copy()
-    return of_fine(middle, OFFSETS, np.array([0.5, 0.5]), at_trusted)
+    return of_fine(middle, OFFSETS, np.array([0.5, 0.5]), at_observed)
 
 
-def test_smallest_on_trusted_slices_and_largest_half_way() -> None:
+def test_smallest_on_observed_slices_and_largest_half_way() -> None:
     error = uniform()
     np.testing.assert_allclose(along_depth(error, OFFSETS), 0.25, atol=1e-6)
     np.testing.assert_allclose(along_depth(error, np.array([2.0, 4.5, 8.0])), [2.0, 3.0, 4.0], rtol=1e-6)
     np.testing.assert_allclose(along_depth(error, np.array([1.0, 3.0])), 0.25 + 0.5 ** RISE * 1.75, rtol=1e-6)
     assert along_depth(error, OFFSETS).dtype == np.float32
-    zero = uniform(at_trusted=0.0)
+    zero = uniform(at_observed=0.0)
     np.testing.assert_allclose(along_depth(zero, OFFSETS), 0.0, atol=1e-6)
 
 
@@ -71,7 +71,7 @@ def test_grows_beyond_the_ends() -> None:
     assert above[3] > 4.0
 
 
-def test_never_below_the_residual_on_the_trusted_slices() -> None:
+def test_never_below_the_residual_on_the_observed_slices() -> None:
     error = uniform((0.1, 3.0, 0.0))
     assert along_depth(error, np.linspace(-3, 14, 100)).min() >= 0.25 - 1e-6
     assert along_depth(error, np.array([2.0, 8.0])) == pytest.approx([0.25, 0.25])

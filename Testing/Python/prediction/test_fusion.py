@@ -186,7 +186,7 @@ def test_of_a_large_volume_the_middle_is_trained_on(most: int, kept: int, monkey
 
 
 def test_what_was_not_observed_counts_little() -> None:
-    """Where no slice runs, trusted or virtual, the estimate is wrong by 1: on 18 of 25 lines, for a third of what is
+    """Where no slice runs, observed or virtual, the estimate is wrong by 1: on 18 of 25 lines, for a third of what is
     predicted there.  So slices and predictions are right, but not what is taken for the truth."""
     dense, losses = ramp((25, 40, 40)), []
     dense[np.arange(25) % 4 != 0, 1::2, 1::2] += 1.0
@@ -324,16 +324,16 @@ def test_it_does_not_apply_where_virtual_stacks_would_mislead(change: dict[str, 
 
 
 @pytest.mark.parametrize("device", [torch.device("cpu"), pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)])
-def test_predicted_planes_are_made_as_rough_as_trusted_ones(device: torch.device) -> None:
+def test_predicted_planes_are_made_as_rough_as_observed_ones(device: torch.device) -> None:
     """Every third plane has noise of 0.1, the others of 0.06: what is added has 0.08.  No other plane changes."""
     noise = torch.randn(25, 64, 64, generator=torch.Generator().manual_seed(1))
-    trusted = torch.arange(25) % 3 == 0
-    dense = ramp((25, 64, 64)) + torch.where(trusted, 0.1, 0.06)[:, None, None] * noise
+    observed = torch.arange(25) % 3 == 0
+    dense = ramp((25, 64, 64)) + torch.where(observed, 0.1, 0.06)[:, None, None] * noise
     found = roughened(dense.to(device), 3, torch.Generator().manual_seed(2)).cpu()
-    assert torch.equal(found[trusted], dense[trusted])
-    added = (found - dense)[~trusted]
+    assert torch.equal(found[observed], dense[observed])
+    added = (found - dense)[~observed]
     assert float(added.std()) == pytest.approx(0.08, rel=0.05)
-    assert abs(float((added * noise[~trusted]).mean())) < 0.002  # it is new
+    assert abs(float((added * noise[~observed]).mean())) < 0.002  # it is new
     assert torch.equal(found, roughened(dense, 3, torch.Generator().manual_seed(2))) or device.type == "cuda"
 
 

@@ -1,4 +1,4 @@
-"""What the members of the ensemble predict between two trusted slices."""
+"""What the members of the ensemble predict between two observed slices."""
 from __future__ import annotations
 
 from collections.abc import Callable

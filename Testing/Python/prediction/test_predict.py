@@ -1,4 +1,4 @@
-"""What is expected between the trusted slices."""
+"""What is expected between the observed slices."""
 from __future__ import annotations
 
 from collections.abc import Callable

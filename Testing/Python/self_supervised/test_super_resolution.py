@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @dataclass(frozen=True)
 class Scene:
-    """Waves in all directions, known everywhere, of which slices of some thickness are trusted.
+    """Waves in all directions, known everywhere, of which slices of some thickness are observed.
 
     positions: (plane,) mm.  pitches: mm between rows and columns.  shortest: mm, of the wavelengths.
     """
@@ -77,7 +77,7 @@ class Scene:
         return self.positions[gaps, None] + widths[:, None] * fractions
 
     def psnr(self, network: SuperResolution | None, trainer: Trainer, gaps: np.ndarray, fractions: np.ndarray) -> float:
-        """Of the planes between the trusted slices."""
+        """Of the planes between the observed slices."""
         assert network is not None
         return self._psnr(network.predict(trainer.slices, trainer.context(gaps, fractions)).cpu().numpy(), gaps,
                           fractions)

@@ -39,7 +39,7 @@ def planes_at(*depths: float) -> PlaneStack:
 
 
 def targets_of(dtype: torch.dtype = torch.float64, masks: int = 0) -> list[TargetPlanes]:
-    """Two stacks: trusted pixels with weights of their own, and predicted ones of lower weight."""
+    """Two stacks: observed pixels with weights of their own, and predicted ones of lower weight."""
     generator = torch.Generator().manual_seed(9)
 
     def uniform(*shape: int) -> Tensor:

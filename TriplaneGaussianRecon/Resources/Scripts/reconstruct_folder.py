@@ -52,8 +52,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("input", type=Path, metavar="INPUT", help="folder with the volumes")
     made.add_argument("output", type=Path, metavar="OUTPUT", help="folder for the results")
     made.add_argument("--trusted-slices", default="all", metavar="SLICES",
-                      help="all, every:4, hide:3, 25%%, a list such as 0,4,8-20, or segmented (default: %(default)s)")
-    made.add_argument("--excluded-slices", default="", metavar="SLICES", help="a list of slices that are not trusted")
+                      help="slices to use: all, every:4, hide:3, 25%%, a list such as 0,4,8-20, or segmented "
+                           "(default: %(default)s)")
+    made.add_argument("--excluded-slices", default="", metavar="SLICES", help="a list of slices that are not used")
     made.add_argument("--slice-axis", default="auto", metavar="AXIS", help="auto, i, j or k (default: %(default)s)")
     made.add_argument("--output-spacing", type=float, default=0.0, metavar="MM",
                       help="between the slices of the result; 0 lets the program choose (default)")

@@ -10,9 +10,8 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.data.geometry import RAS_TO_LPS
-
 from ..run.python_process import PythonProcess
+from ..scene.nodes import TO_LPS
 from ..scene.results import ROLE
 from .views import placeBeside, show
 
@@ -105,7 +104,7 @@ def _planeIn(volumeNode: slicer.vtkMRMLScalarVolumeNode, view: slicer.vtkMRMLSli
     fromWorld = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(None, volumeNode.GetParentTransformNode(), fromWorld)
     corners = [toRAS[:3, 3], toRAS[:3, 3] + toRAS[:3, 0], toRAS[:3, 3] + toRAS[:3, 1]]
-    point, right, up = (np.array(fromWorld.TransformPoint(corner)) * RAS_TO_LPS for corner in corners)
+    point, right, up = (TO_LPS @ fromWorld.TransformPoint(corner) for corner in corners)
     normal = np.cross(right - point, up - point)
     return point, normal / np.linalg.norm(normal)
 

@@ -107,7 +107,7 @@ class ResultsView:
                            "predicted across twice the real gap).").format(
                 word=wording.quality(hidden.mean()), psnr=f"{hidden.mean():.1f}", count=len(hidden)))
         else:
-            lines.append(_("Too few slices were trusted to hide one and check."))
+            lines.append(_("Too few slices were used to hide one and check."))
         lines.append(_("Expected error: {error} on average, in units of the volume.").format(
             error=f"{slicer.util.arrayFromTableColumn(table, ERROR).mean():.3g}"))
         if self._has("resultProvenance"):

@@ -7,10 +7,10 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.data.geometry import AXES, RAS_TO_LPS, Axis, Grid
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid
 from TriplaneGaussianReconLib.errors import InputError
 
-from ..scene.nodes import gridOf
+from ..scene.nodes import TO_LPS, gridOf
 
 _STEPS = 20  # of Newton's method; one is enough unless a parent transform bends the volume
 
@@ -49,10 +49,10 @@ def worldGrid(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
     """The grid of a volume under its parent transform; one that bends is made linear at the volume's middle."""
     grid = gridOf(volumeNode)
     middle = (np.array(grid.shape[::-1]) - 1) / 2.0
-    steps = np.stack([_world(volumeNode, grid, middle + 0.5 * unit) - _world(volumeNode, grid, middle - 0.5 * unit)
-                      for unit in np.eye(3)], axis=1) * RAS_TO_LPS[:, None]
+    steps = TO_LPS @ np.stack([_world(volumeNode, grid, middle + 0.5 * unit)
+                              - _world(volumeNode, grid, middle - 0.5 * unit) for unit in np.eye(3)], axis=1)
     spacing = np.linalg.norm(steps, axis=0)
-    origin = _world(volumeNode, grid, middle) * RAS_TO_LPS - steps @ middle
+    origin = TO_LPS @ _world(volumeNode, grid, middle) - steps @ middle
     return replace(grid, origin=tuple(origin), spacing=tuple(spacing), direction=tuple(map(tuple, steps / spacing)))
 
 
@@ -65,7 +65,7 @@ def _plane(sliceNode: slicer.vtkMRMLSliceNode) -> tuple[np.ndarray, np.ndarray]:
 def _world(volumeNode: slicer.vtkMRMLScalarVolumeNode, grid: Grid, ijk: np.ndarray) -> np.ndarray:
     """Where a voxel is, mm RAS, under the volume's parent transform."""
     point = [0.0] * 3
-    volumeNode.TransformPointToWorld(list(grid.index_to_physical(ijk) * RAS_TO_LPS), point)
+    volumeNode.TransformPointToWorld(list(TO_LPS @ grid.index_to_physical(ijk)), point)
     return np.array(point)
 
 

@@ -142,21 +142,21 @@ class Panel:
             label.setVisible(bool(text))
 
     def _meaning(self, grid: Grid, parameters: TriplaneGaussianReconParameterNode) -> tuple[str, str, str]:
-        """What slice axis, trusted slices and output spacing mean; empty where that is not known."""
+        """What slice axis, observed slices and output spacing mean; empty where that is not known."""
         request = requestOf(parameters)
         axis = request.slice_axis(grid)
         meaning = wording.axisMeaning(worldGrid(parameters.inputVolume), axis)
         try:
             if parameters.trust is Trust.SEGMENTED:
-                trusted = _("The slices on which a chosen segment has a voxel.")
+                observed = _("The slices on which a chosen segment has a voxel.")
                 result = grid if isinstance(request.spacing, str) else output_grid(grid, axis, request.spacing)
             else:
                 plan = request.plan(grid)
                 selection, result = plan.selections[axis], plan.output
-                trusted = wording.trusted(selection.indices, selection.count, grid.spacing[AXES.index(axis)])
+                observed = wording.observed(selection.indices, selection.count, grid.spacing[AXES.index(axis)])
         except InputError:  # the button says so
             return meaning, "", ""
-        return meaning, trusted, wording.voxels(result)
+        return meaning, observed, wording.voxels(result)
 
     def _expectation(self) -> str:
         """How long it will take on the device that is chosen; empty while nothing can be reconstructed."""
@@ -179,7 +179,7 @@ class Panel:
                 obstacle = _("A reconstruction that was started elsewhere, such as in the Python console, is running. "
                              "Wait until it is done.")
             button.setEnabled(not obstacle)
-            button.setToolTip(obstacle or _("Fill in what is missing between the trusted slices."))
+            button.setToolTip(obstacle or _("Fill in what is missing between the used slices."))
         elif self._isCancelling:
             button.setText(_("Cancelling..."))
             button.setEnabled(False)
@@ -270,7 +270,7 @@ class Panel:
             parameters.inputVolume, parameters.segmentation = volume, segmentation
             parameters.omittedSegmentIDs = []
             parameters.trust, parameters.everyNth, parameters.excludedSlices = Trust.EVERY, 3, ""
-        self._tell(_("{name} is loaded, of which every third slice is trusted. Press Reconstruct.").format(name=name))
+        self._tell(_("{name} is loaded, of which every third slice is used. Press Reconstruct.").format(name=name))
 
     def _onPlaneDrawn(self, node: slicer.vtkMRMLScalarVolumeNode | None, problem: str) -> None:
         if node is None:

@@ -54,7 +54,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
-        """Fill the gaps between the trusted slices of a volume, and those of a segmentation.
+        """Fill the gaps between the observed slices of a volume, and those of a segmentation.
 
         Waits by default, while the user interface goes on. The nodes are never changed, and whatever goes wrong the
         scene stays as it was.
@@ -66,9 +66,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             sliceAxis: auto (the axis of the largest spacing), i, j or k.
             trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry
                 segmentation); or slice numbers: [0, 4, 8], range(0, 20, 4), an array.
-            excludedSlices: Slices that are not to be trusted in any case; a list as text or as numbers.
+            excludedSlices: Slices that are not to be observed in any case; a list as text or as numbers.
             outputSpacing: Mm between the slices of the result. With 0 it has the voxels of the input, or, where every
-                slice is trusted, slices as close as the pixels are wide.
+                slice is observed, slices as close as the pixels are wide.
             preset: fast, balanced, best or paper.
             device: auto, cpu, cuda, or cuda:1 and so on.
             seed: The same one gives the same result on the same device.
@@ -109,7 +109,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             device: cpu, or cuda for any GPU.
 
         Returns:
-            What to expect. Where the slices that carry segmentation are trusted it is an upper bound, for all slices.
+            What to expect. Where the slices that carry segmentation are observed it is an upper bound, for all slices.
 
         Raises:
             InputError: As `reconstruct` does.

@@ -34,7 +34,7 @@ class SliceAxis(Enum):
 
 
 class Trust(Enum):
-    """How the trusted slices are chosen."""
+    """How the observed slices are chosen."""
 
     ALL = "all"
     EVERY = "every"

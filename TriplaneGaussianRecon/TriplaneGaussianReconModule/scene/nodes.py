@@ -22,7 +22,7 @@ from TriplaneGaussianReconLib.errors import InputError
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 Box = tuple[slice, ...]  # a part of an array
 _VOXELS_AT_A_TIME = 2 ** 20  # looked at before the user interface has its turn
-_TO_LPS = np.diag(RAS_TO_LPS)
+TO_LPS = RAS_TO_LPS[:3, :3]  # of points; and back
 
 
 def gridOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
@@ -30,8 +30,8 @@ def gridOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
     image = _voxelsOf(volumeNode)
     directions = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASDirectionMatrix(directions)
-    return Grid(image.GetDimensions()[::-1], _TO_LPS @ volumeNode.GetOrigin(), volumeNode.GetSpacing(),
-                _TO_LPS @ slicer.util.arrayFromVTKMatrix(directions)[:3, :3])
+    return Grid(image.GetDimensions()[::-1], TO_LPS @ volumeNode.GetOrigin(), volumeNode.GetSpacing(),
+                TO_LPS @ slicer.util.arrayFromVTKMatrix(directions)[:3, :3])
 
 
 def imageOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Image:
@@ -43,8 +43,8 @@ def imageOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Image:
 def place(volumeNode: slicer.vtkMRMLVolumeNode, grid: Grid) -> None:
     """Give a volume node the geometry of `grid`."""
     directions = np.eye(4)
-    directions[:3, :3] = _TO_LPS @ np.array(grid.direction)
-    volumeNode.SetOrigin(_TO_LPS @ grid.origin)
+    directions[:3, :3] = TO_LPS @ np.array(grid.direction)
+    volumeNode.SetOrigin(TO_LPS @ grid.origin)
     volumeNode.SetSpacing(grid.spacing)
     volumeNode.SetIJKToRASDirectionMatrix(slicer.util.vtkMatrixFromArray(directions))
 
@@ -279,8 +279,8 @@ def _offset(labelmap: vtk.vtkImageData, grid: Grid) -> tuple[int, int, int] | No
     toRAS = slicer.util.arrayFromVTKMatrix(matrix)
     spacing = np.linalg.norm(toRAS[:3, :3], axis=0)
     first = toRAS[:3, :3] @ extent[::2] + toRAS[:3, 3]
-    return voxel_offset(grid, Grid(labelmap.GetDimensions()[::-1], _TO_LPS @ first, spacing,
-                                   _TO_LPS @ (toRAS[:3, :3] / spacing)))
+    return voxel_offset(grid, Grid(labelmap.GetDimensions()[::-1], TO_LPS @ first, spacing,
+                                   TO_LPS @ (toRAS[:3, :3] / spacing)))
 
 
 def _overlap(offset: tuple[int, int, int], have: tuple[int, ...], want: tuple[int, ...]) -> tuple[Box, Box] | None:

@@ -20,10 +20,10 @@ from TriplaneGaussianReconLib.pipeline.report import Report, Scope
 from ..wording import quality
 
 # The columns of the table of slices, in order, their units, and what is not plain from their names.
-FRAME, SLICE, POSITION, TRUSTED, HIDDEN, ERROR = COLUMNS = (
-    "Frame", "Slice", "Position", "Trusted", "PSNR when hidden", "Expected error")
+FRAME, SLICE, POSITION, USED, HIDDEN, ERROR = COLUMNS = (
+    "Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error")
 UNITS = {POSITION: "mm", HIDDEN: "dB"}
-MEANINGS = {HIDDEN: "Of trusted slices that were hidden and predicted across twice the real gap; nan for all others.",
+MEANINGS = {HIDDEN: "Of used slices that were hidden and predicted across twice the real gap; nan for all others.",
             ERROR: "Mean expected absolute error, in units of the volume."}
 _BYTES_AT_A_TIME = 2 ** 23  # looked at before the user interface has its turn
 
@@ -86,7 +86,7 @@ class RunRecord:
 
 
 def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.ndarray]]:
-    """Find how good each slice of the result is, and each trusted one; looks at a piece at a time.
+    """Find how good each slice of the result is, and each observed one; looks at a piece at a time.
 
     Args:
         grid: Of the input.
@@ -94,22 +94,22 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
 
     Returns:
         Columns: slice number in the input, which is fractional between its slices; position (mm) from the first slice;
-        1 where trusted, else 0; PSNR (dB) of trusted slices that were hidden and predicted across twice the real gap,
+        1 where observed, else 0; PSNR (dB) of observed slices that were hidden and predicted across twice the real gap,
         NaN for all others; mean expected absolute error, in units of the volume.
     """
     axis, check = outcome.scope.axis, outcome.report.self_check
-    number, dimension, trusted = AXES.index(axis), array_axis(axis), np.array(outcome.scope.selected[axis])
+    number, dimension, observed = AXES.index(axis), array_axis(axis), np.array(outcome.scope.selected[axis])
     drawn = np.arange(outcome.volume.grid.count(axis)) * outcome.volume.grid.spacing[number] / grid.spacing[number]
     errors, confidence = [], np.moveaxis(outcome.confidence.array, dimension, 0)
     pace = max(1, _BYTES_AT_A_TIME // confidence[0].nbytes)
     for first in range(0, len(confidence), pace):
         errors.append(confidence[first:first + pace].mean(axis=(1, 2), dtype=np.float64))
         yield
-    slices = np.unique(np.round(np.concatenate([drawn, trusted]), 6))
-    # The library counts trusted slices along their normal, which may run against their numbers.
-    ordered = trusted[np.argsort(grid.planes(axis, trusted).offsets)]
+    slices = np.unique(np.round(np.concatenate([drawn, observed]), 6))
+    # The library counts observed slices along their normal, which may run against their numbers.
+    ordered = observed[np.argsort(grid.planes(axis, observed).offsets)]
     hidden = {ordered[place]: psnr for place, psnr in check.per_slice.items()}
-    return {SLICE: slices, POSITION: slices * grid.spacing[number], TRUSTED: np.isin(slices, trusted).astype(np.uint8),
+    return {SLICE: slices, POSITION: slices * grid.spacing[number], USED: np.isin(slices, observed).astype(np.uint8),
             HIDDEN: np.array([hidden.get(each, np.nan) for each in slices]),
             ERROR: np.interp(slices, drawn, np.concatenate(errors))}
 
@@ -138,8 +138,8 @@ def _linesOnFrame(record: RunRecord, frame: FrameRecord, made: str) -> list[str]
         f"{told.note} Not for diagnosis or treatment.", "",
         f"Segmentation: {record.segmentationName or 'none'}",
         f"Segments filled in: {_listed(frame.segments)}",
-        f"Segments left out, being on no trusted slice: {_listed(scope.segments_left_out or ())}",
-        f"Trusted slices along {scope.axis}: {', '.join(map(str, scope.selected[scope.axis]))}",
+        f"Segments left out, being on no slice that is used: {_listed(scope.segments_left_out or ())}",
+        f"Slices used along {scope.axis}: {', '.join(map(str, scope.selected[scope.axis]))}",
         f"Excluded slices: {record.choices['excluded'] or 'none'}",
         f"Spacing of the input: {_listed(frame.inputSpacing, ' x ')} mm",
         f"Voxels of the result: {' x '.join(map(str, reversed(scope.output_shape)))}, "

@@ -203,13 +203,13 @@ def test_parent_transforms_count_in_what_the_axis_means(widget: Any) -> None:
 
 
 @pytest.mark.parametrize("trust, shown, wanted, told", [
-    ("All slices", None, "all", "9 of 9 slices are trusted: 0, 1, 2, 3, 4, ..., 8. Widest gap: 3 mm."),
-    ("Every Nth slice", "everyNth", "every:4", "3 of 9 slices are trusted: 0, 4, 8. Widest gap: 12 mm."),
-    ("A percentage", "percentage", "25%", "2 of 9 slices are trusted: 0, 8. Widest gap: 24 mm."),
+    ("All slices", None, "all", "9 of 9 slices are used: 0, 1, 2, 3, 4, ..., 8. Widest gap: 3 mm."),
+    ("Every Nth slice", "everyNth", "every:4", "3 of 9 slices are used: 0, 4, 8. Widest gap: 12 mm."),
+    ("A percentage", "percentage", "25%", "2 of 9 slices are used: 0, 8. Widest gap: 24 mm."),
     ("Slices that carry segmentation", None, "segmented", "The slices on which a chosen segment has a voxel."),
-    ("A list of slices", "sliceList", "1,3-5", "4 of 9 slices are trusted: 1, 3, 4, 5. Widest gap: 6 mm."),
+    ("A list of slices", "sliceList", "1,3-5", "4 of 9 slices are used: 1, 3, 4, 5. Widest gap: 6 mm."),
 ])
-def test_trusted_slices_are_asked_for_and_told(widget: Any, trust: str, shown: str | None, wanted: str, told: str
+def test_observed_slices_are_asked_for_and_told(widget: Any, trust: str, shown: str | None, wanted: str, told: str
                                                ) -> None:
     volume, segmentation = add_scan(widget)
     choose(widget.ui.trust, trust)
@@ -235,7 +235,7 @@ def test_the_result_is_described_before_it_is_made(widget: Any) -> None:
 
 @pytest.mark.parametrize("change, reason", [
     (lambda ui: (choose(ui.trust, "A list of slices"), type_into(ui.sliceList, "0,40")), "Slice 40 does not exist"),
-    (lambda ui: (choose(ui.trust, "A list of slices"), type_into(ui.sliceList, "4")), "Only one slice is trusted"),
+    (lambda ui: (choose(ui.trust, "A list of slices"), type_into(ui.sliceList, "4")), "Only one slice is used"),
     (lambda ui: type_into(ui.excludedSlices, "3-"), "Cannot read the excluded slices '3-'"),
     (lambda ui: type_into(ui.excludedSlices, "0-8"), "No slice is left"),
     (lambda ui: [ui.segments.item(row).setCheckState(qt.Qt.Unchecked) for row in range(2)], "at least one segment"),
@@ -869,7 +869,7 @@ def test_try_it_fills_in_the_panel(widget: Any, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sample_data, "load", load)
     click(widget.ui.tryButton)
     assert widget.ui.reconstructButton.enabled and widget.ui.everyNth.value == 3
-    assert "3 of 9 slices are trusted: 0, 3, 6." in widget.ui.trustPreview.text
+    assert "3 of 9 slices are used: 0, 3, 6." in widget.ui.trustPreview.text
     assert reconstructed(widget).resultSegmentation is not None
 
 

@@ -104,7 +104,7 @@ def test_nothing_is_waited_for_if_not_wanted(scene: Any, logic: TriplaneGaussian
     ({"device": "gpu"}, "Unknown device 'gpu'"),
     ({"trustedSlices": "every:x"}, "Cannot read the slices 'every:x'"),
     ({"trustedSlices": "0,40"}, "Slice 40 does not exist"),
-    ({"trustedSlices": "4"}, "Only one slice is trusted"),
+    ({"trustedSlices": "4"}, "Only one slice is used"),
     ({"excludedSlices": "3-"}, "Cannot read the excluded slices '3-'"),
     ({"excludedSlices": "99"}, "Slice 99 does not exist"),
     ({"excludedSlices": "0-12"}, "No slice is left"),
@@ -124,8 +124,8 @@ def test_nothing_is_waited_for_if_not_wanted(scene: Any, logic: TriplaneGaussian
     ({"trustedSlices": [True] * 13}, "Write their numbers"),
     ({"trustedSlices": None}, "Cannot read the slices None"),
     ({"trustedSlices": [0, 40]}, "Slice 40 does not exist"),
-    ({"trustedSlices": [4]}, "Only one slice is trusted"),
-    ({"trustedSlices": 4}, "Only one slice is trusted"),
+    ({"trustedSlices": [4]}, "Only one slice is used"),
+    ({"trustedSlices": 4}, "Only one slice is used"),
     ({"excludedSlices": range(13)}, "No slice is left"),
     ({"trustedSlices": "segmented"}, "there is no segmentation"),
 ])
@@ -138,13 +138,13 @@ def test_wrong_choices_are_refused_before_anything_starts(scene: Any, logic: Tri
     assert not process.folders and not end.calls and not logic.isRunning and not temporary_files()
 
 
-@pytest.mark.parametrize("trusted", [[0, 4, 8], (8, 0, 4), range(0, 12, 4), np.arange(0, 12, 4, np.uint8)])
-def test_slices_may_be_numbers(scene: Any, logic: TriplaneGaussianReconLogic, trusted: Any) -> None:
+@pytest.mark.parametrize("observed", [[0, 4, 8], (8, 0, 4), range(0, 12, 4), np.arange(0, 12, 4, np.uint8)])
+def test_slices_may_be_numbers(scene: Any, logic: TriplaneGaussianReconLogic, observed: Any) -> None:
     volume = mrml.add_volume(moving()[0])
-    told = logic.reconstruct(volume, trustedSlices=trusted, excludedSlices=4, seed=np.int64(3),
+    told = logic.reconstruct(volume, trustedSlices=observed, excludedSlices=4, seed=np.int64(3),
                              outputSpacing=np.float32(1.5)).provenance.GetText()
-    assert "Trusted slices along k: 0, 8\n" in told and "Seed: 3\n" in told and "x 1.5 mm\n" in told
-    assert logic.expected(volume, trustedSlices=trusted, excludedSlices=[]) == logic.expected(
+    assert "Slices used along k: 0, 8\n" in told and "Seed: 3\n" in told and "x 1.5 mm\n" in told
+    assert logic.expected(volume, trustedSlices=observed, excludedSlices=[]) == logic.expected(
         volume, trustedSlices="0,4,8")
 
 
@@ -164,26 +164,26 @@ def test_a_folder_for_temporary_files_that_is_missing_is_named(scene: Any, logic
     assert mrml.fingerprint(scene) == before
 
 
-def test_only_slices_that_carry_segmentation_are_trusted(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+def test_only_slices_that_carry_segmentation_are_observed(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     voxels, masks = moving()
     volume = mrml.add_volume(voxels)
     for mask in masks.values():
         mask[[n for n in range(13) if n not in (2, 5, 11)]] = False
     segmentation = mrml.add_segmentation(volume, masks)
     results = logic.reconstruct(volume, segmentation, trustedSlices="segmented", excludedSlices="11")
-    assert "Trusted slices along k: 2, 5\n" in results.provenance.GetText()
-    assert "slices lie beyond the outermost trusted ones" in results.notes[0]
+    assert "Slices used along k: 2, 5\n" in results.provenance.GetText()
+    assert "slices lie beyond the outermost ones that are used" in results.notes[0]
 
 
-def test_trusted_slices_without_labels_between_labelled_ones_are_pointed_out(
+def test_observed_slices_without_labels_between_labelled_ones_are_pointed_out(
         scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     voxels, masks = moving()
     volume = mrml.add_volume(voxels)
     masks["core"][1:12], masks["rim"][:] = False, False
     masks["rim"][5, :2, :2] = True
     results = logic.reconstruct(volume, mrml.add_segmentation(volume, masks), trustedSlices="every:4")
-    assert any("2 trusted slices between labelled ones carry no label" in note for note in results.notes)
-    assert any("On no trusted slice" in note and "肝臓 é rim" in note for note in results.notes)
+    assert any("2 used slices between labelled ones carry no label" in note for note in results.notes)
+    assert any("On no slice that is used" in note and "肝臓 é rim" in note for note in results.notes)
     assert results.segmentation.GetSegmentation().GetSegmentIDs() == ("core",)
 
 
@@ -220,7 +220,7 @@ def test_observers_are_told_when_a_run_begins_and_ends(scene: Any, logic: Tripla
     assert told == [True, False]
 
 
-def test_slices_may_be_trusted_along_another_axis(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+def test_slices_may_be_observed_along_another_axis(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     voxels = moving()[0]
     results = logic.reconstruct(mrml.add_volume(voxels), sliceAxis="j", trustedSlices="every:3")
     assert np.array_equal(slicer.util.arrayFromVolume(results.volume)[:, ::3], voxels[:, ::3])

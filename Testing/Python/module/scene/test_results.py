@@ -287,9 +287,9 @@ def test_table_tells_of_every_slice(scene: Any, logic: TriplaneGaussianReconLogi
     table = logic.reconstruct(mrml.add_volume(ramp()), trustedSlices="0,3,4,8").scores
     column = {table.GetColumnName(n): slicer.util.arrayFromTableColumn(table, table.GetColumnName(n))
               for n in range(table.GetNumberOfColumns())}
-    assert list(column) == ["Frame", "Slice", "Position", "Trusted", "PSNR when hidden", "Expected error"]
+    assert list(column) == ["Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error"]
     assert column["Slice"].tolist() == list(range(9)) and np.allclose(column["Position"], 3.0 * np.arange(9))
-    assert np.flatnonzero(column["Trusted"]).tolist() == [0, 3, 4, 8]
+    assert np.flatnonzero(column["Used"]).tolist() == [0, 3, 4, 8]
     assert np.flatnonzero(~np.isnan(column["PSNR when hidden"])).tolist() == [3, 4]
     assert column["Expected error"][[0, 3, 4, 8]].tolist() == [0, 0, 0, 0] and column["Expected error"][6] == 5.0
     assert table.GetColumnUnitLabel("PSNR when hidden") == "dB"
@@ -299,17 +299,17 @@ def test_table_tells_of_every_slice(scene: Any, logic: TriplaneGaussianReconLogi
 @pytest.mark.parametrize("flip, expected", [(1.0, [21.0, 22.0, 23.0]), (-1.0, [23.0, 22.0, 21.0])])
 def test_hidden_slices_are_named_by_their_number_in_the_input(scene: Any, logic: TriplaneGaussianReconLogic,
                                                               flip: float, expected: list[float]) -> None:
-    """The library numbers trusted slices along their normal, which in a left-handed volume is against the input."""
+    """The library numbers observed slices along their normal, which in a left-handed volume is against the input."""
     volume = mrml.add_volume(ramp(), mrml.ijk_to_ras(directions=mrml.rotation() @ np.diag([1.0, 1.0, flip])))
-    trusted = Selection((0, 2, 4, 6, 8), 9)
-    origins = Observations.from_volume(imageOf(volume), {"k": trusted}).stacks[0].planes.origins
+    observed = Selection((0, 2, 4, 6, 8), 9)
+    origins = Observations.from_volume(imageOf(volume), {"k": observed}).stacks[0].planes.origins
     slices = np.round(gridOf(volume).physical_to_index(origins)[:, 2]).astype(int).tolist()
     assert [20.0 + slices.index(number) for number in (2, 4, 6)] == expected
     table = logic.reconstruct(volume, trustedSlices="0,2,4,6,8").scores
     assert slicer.util.arrayFromTableColumn(table, "PSNR when hidden")[[2, 4, 6]].tolist() == expected
 
 
-def test_table_has_trusted_slices_that_lie_between_those_of_the_result(scene: Any,
+def test_table_has_observed_slices_that_lie_between_those_of_the_result(scene: Any,
                                                                        logic: TriplaneGaussianReconLogic) -> None:
     table = logic.reconstruct(mrml.add_volume(ramp()), trustedSlices="0,3,8", outputSpacing=2.0).scores
     slices = slicer.util.arrayFromTableColumn(table, "Slice")
@@ -325,9 +325,10 @@ def test_provenance_is_for_people_and_programs(scene: Any, logic: TriplaneGaussi
     for line in ("'頭部' reconstructed by TriplaneGaussianRecon", "Expected error: 1.11 on average",
                  "Research software, not a medical device. Not for diagnosis or treatment.", f"{date.today():%Y-}",
                  "Segmentation: Органы", "Segments filled in: 肝臓 é liver, 肝臓 é vessel", "Excluded slices: 0",
-                 "Segments left out, being on no trusted slice: none", "Hidden slices: agreement low, PSNR 20.0 dB",
-                 "Spacing of the input: 0.7 x 0.9 x 3 mm", "Trusted slices along k: 4, 8", "Preset: fast", "Seed: 3",
-                 "Device: CPU", "Voxels of the result: 16 x 14 x 9, 0.7 x 0.9 x 3 mm"):
+                 "Segments left out, being on no slice that is used: none",
+                 "Hidden slices: agreement low, PSNR 20.0 dB", "Spacing of the input: 0.7 x 0.9 x 3 mm",
+                 "Slices used along k: 4, 8", "Preset: fast", "Seed: 3", "Device: CPU",
+                 "Voxels of the result: 16 x 14 x 9, 0.7 x 0.9 x 3 mm"):
         assert line in text
     told = json.loads("{" + text.partition("\n\n{")[2])
     assert len(text.partition("\n\n{")[2].splitlines()) == len(told) and told["made"] in text.splitlines()[0]

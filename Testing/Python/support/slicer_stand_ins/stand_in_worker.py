@@ -1,6 +1,6 @@
 """Stand-in for the module's WorkerProcess: no process and no learning, but the same states, messages and files.
 
-What it writes is the trusted slices and, between them, a linear mixture; labels are those of the nearest trusted slice.
+What it writes is the observed slices and, between them, a linear mixture; labels are those of the nearest one.
 """
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from TriplaneGaussianReconLib.jobs.protocol import MODEL, Job, Message, Outcome,
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, Scope, SelfCheck
 
 
-def reportOf(preset: str, seed: int, axis: Axis, trusted: list[int], grid: Grid) -> Report:
+def reportOf(preset: str, seed: int, axis: Axis, observed: list[int], grid: Grid) -> Report:
     """A report as the library makes one, with scores that tell one slice from another."""
-    hidden = {n: 20.0 + n for n in range(1, len(trusted) - 1)}
-    check = SelfCheck(1.0, "Stand-in.", 20.0, len(trusted) - 2, hidden)
-    scope = Scope(axis, {axis: tuple(trusted)}, grid.shape, grid.spacing, ())
-    return Report(Provenance("stand-in", preset, seed, "cpu", len(trusted), check), "CPU, because this is a stand-in",
+    hidden = {n: 20.0 + n for n in range(1, len(observed) - 1)}
+    check = SelfCheck(1.0, "Stand-in.", 20.0, len(observed) - 2, hidden)
+    scope = Scope(axis, {axis: tuple(observed)}, grid.shape, grid.spacing, ())
+    return Report(Provenance("stand-in", preset, seed, "cpu", len(observed), check), "CPU, because this is a stand-in",
                   slabs=1, gaussians=0, labels=0, weights={}, residuals=(), seconds={}, losses={}, scope=scope)
 
 
@@ -90,19 +90,19 @@ class StandInWorkerProcess:
 
 
 def outcome_of(job: Job, folder: Path) -> Outcome:
-    """What the stand-in makes of a job; each hidden slice has a PSNR of 20 dB and its place among the trusted ones."""
+    """What the stand-in makes of a job; each hidden slice has a PSNR of 20 dB and its place among the observed ones."""
     axis, grid = job.axis, job.output_grid
-    trusted, dimension, number = np.array(job.trusted[axis].indices), array_axis(axis), AXES.index(axis)
+    observed, dimension, number = np.array(job.observed[axis].indices), array_axis(axis), AXES.index(axis)
     places = np.round(np.arange(grid.count(axis)) * grid.spacing[number] / job.volume.grid.spacing[number], 9)
-    after = np.clip(np.searchsorted(trusted, places), 1, len(trusted) - 1)
-    share = np.clip((places - trusted[after - 1]) / (trusted[after] - trusted[after - 1]), 0, 1)
+    after = np.clip(np.searchsorted(observed, places), 1, len(observed) - 1)
+    share = np.clip((places - observed[after - 1]) / (observed[after] - observed[after - 1]), 0, 1)
     weight = share.reshape([-1 if n == dimension else 1 for n in range(3)])
-    slices = [np.take(job.volume.array, trusted[after - back], dimension) for back in (1, 0)]
+    slices = [np.take(job.volume.array, observed[after - back], dimension) for back in (1, 0)]
     volume = np.round((1 - weight) * slices[0] + weight * slices[1], 6).astype(job.volume.array.dtype)
     distance = np.broadcast_to(np.minimum(weight, 1 - weight), grid.shape)
     segmentation = None
     if job.segmentation is not None:
-        nearest = np.where(share < 0.5, trusted[after - 1], trusted[after])
+        nearest = np.where(share < 0.5, observed[after - 1], observed[after])
         layers = np.take(job.segmentation.layers, nearest, dimension + 1)
         seen = tuple(s for s in job.segmentation.segments if (layers[s.layer] == s.value).any())
         segmentation = Segmentation(layers, seen, grid)
@@ -110,5 +110,5 @@ def outcome_of(job: Job, folder: Path) -> Outcome:
     if job.keep_model:
         model = folder / MODEL
         model.write_bytes(b"a model")
-    report = reportOf(job.preset, job.seed, axis, trusted.tolist(), grid)
+    report = reportOf(job.preset, job.seed, axis, observed.tolist(), grid)
     return Outcome(Image(volume, grid), Image((10.0 * distance).astype(np.float32), grid), segmentation, report, model)
