@@ -141,6 +141,20 @@ def _interval(first, last, count):  # type: ignore[no-untyped-def]
 
 # ---- lists of tiles
 
+@inlined
+def _reached_columns(centre, v, room, form, cutoff, width):  # type: ignore[no-untyped-def]
+    """Return what a Gaussian reaches in a row: the middle, first and last column, and its log in the middle.
+
+    centre: column of its centre on this plane.  v: rows from there.  room: what is left of `cutoff` on this plane.
+    form: along, 1 / across and shear, see `_split`.
+    """
+    along, wide, shear = form
+    left = max(room - along * v * v, 0.0)
+    middle, radius = centre - shear * v, math.sqrt(left * wide)
+    first, last = _interval(middle - radius, middle + radius, width)
+    return middle, first, last, 0.5 * (left - cutoff)
+
+
 @compiled
 def list_tiles(begin, end, cloud, stack, tiling, cutoff, share, cursors, serials, ids, places, starts):  # type: ignore
     """Count, or write, which Gaussians reach which tile; an entry is one Gaussian in one tile.
@@ -314,14 +328,11 @@ def _draw_tile(cloud, stack, tiling, cutoff, ids, tile, alpha, normalised, chann
             first_row, last_row = _interval(centre_row - radius, centre_row + radius, rows)
             for r in range(first_row, last_row + 1):
                 v = r - centre_row
-                row_room = max(room - along * v * v, 0.0)
-                middle = centre_column - shear * v
-                radius = math.sqrt(row_room * wide)
-                first, last = _interval(middle - radius, middle + radius, tiling.width)
-                peak = real(0.5 * (row_room - cutoff))
+                middle, first, last, peak = _reached_columns(centre_column, v, room, (along, wide, shear), cutoff,
+                                                             tiling.width)
                 for begin in range(first, last + 1, LANES):
                     u = ramp(real(begin - middle))
-                    share = weight * _shape(u, last + 1 - begin, peak, curve)
+                    share = weight * _shape(u, last + 1 - begin, real(peak), curve)
                     at = (plane * rows + r) * stride + begin
                     if alpha:
                         opacity = where_less(share, ceiling, share, ceiling)
@@ -422,14 +433,11 @@ def _gather(cloud, stack, tiling, cutoff, i, source, count, form, lines, sums, m
         one, one_u, one_v, one_uu, one_uv, one_vv = none, none, none, none, none, none
         for r in range(first_row, last_row + 1):
             v = r - centre_row
-            row_room = max(room - along * v * v, 0.0)
-            middle = centre_column - shear * v
-            radius = math.sqrt(row_room * wide)
-            first, last = _interval(middle - radius, middle + radius, tiling.width)
-            peak = real(0.5 * (row_room - cutoff))
+            middle, first, last, peak = _reached_columns(centre_column, v, room, (along, wide, shear), cutoff,
+                                                         tiling.width)
             for begin in range(first, last + 1, LANES):
                 u = ramp(real(begin - middle))
-                shape = _shape(u, last + 1 - begin, peak, curve)
+                shape = _shape(u, last + 1 - begin, real(peak), curve)
                 at = (stack.places[plane] * tiling.height + r) * (count + 2) * tiling.width + begin
                 pull = load(source, at + count * tiling.width)
                 for s in range(slots):
@@ -564,14 +572,11 @@ def _peel_tile(cloud, stack, tiling, cutoff, ids, places, tile, source, count, f
         one, one_u, one_v, one_uu, one_uv, one_vv = none, none, none, none, none, none
         for r in range(first_row, last_row + 1):
             v = r - centre_row
-            row_room = max(room - along * v * v, 0.0)
-            middle = centre_column - shear * v
-            radius = math.sqrt(row_room * wide)
-            first, last = _interval(middle - radius, middle + radius, tiling.width)
-            peak = real(0.5 * (row_room - cutoff))
+            middle, first, last, peak = _reached_columns(centre_column, v, room, (along, wide, shear), cutoff,
+                                                         tiling.width)
             for begin in range(first, last + 1, LANES):
                 u = ramp(real(begin - middle))
-                shape = _shape(u, last + 1 - begin, peak, curve)
+                shape = _shape(u, last + 1 - begin, real(peak), curve)
                 raw = weight * shape
                 opacity = where_less(raw, ceiling, raw, ceiling)
                 here, at = r * pitch + begin, base + r * (count + 2) * tiling.width + begin
