@@ -347,15 +347,17 @@ def test_a_gpu_without_enough_memory_gets_less_at_a_time(textured: Callable[...,
     volume = 1000 * textured((61, 160, 160), (0.7, -0.5), seed=5)
     image = Image(volume, Grid(volume.shape))
     observations = Observations.from_volume(image, {"k": Selection.every(61, 2)})
+    total, held = torch.cuda.get_device_properties(0).total_memory, torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
     whole = reconstruct(observations, image.grid, preset=UNTAUGHT, device="cuda")
-    total = torch.cuda.get_device_properties(0).total_memory
+    peak = torch.cuda.max_memory_allocated() - held
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(350e6 / total)
+    torch.cuda.set_per_process_memory_fraction((held + 0.7 * peak) / total)
     try:
         with pytest.warns(RuntimeWarning, match="half as many"):
             split = reconstruct(observations, image.grid, preset=UNTAUGHT, device="cuda", memory=PLENTY)
         assert torch.cuda.max_memory_reserved() > 0
-        torch.cuda.set_per_process_memory_fraction(20e6 / total)
+        torch.cuda.set_per_process_memory_fraction((held + 0.04 * peak) / total)
         with pytest.raises(InputError, match="not enough memory.*device 'cpu'"), pytest.warns(RuntimeWarning):
             reconstruct(observations, image.grid, preset=UNTAUGHT, device="cuda", memory=PLENTY)
     finally:
