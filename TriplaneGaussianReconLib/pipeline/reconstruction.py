@@ -289,8 +289,8 @@ def _fit_and_draw(observations: Observations, output_grid: Grid, fitting: Fittin
         segmentation = Segmentation(volume_renderer.layers, observations.segments, output_grid)
     confidence = _on_device_or_cpu(lambda device: expected_error_on_grid(model, output_grid, device),
                                    fitting.chosen.device)
-    return Reconstruction(Image(volume_renderer.volume, output_grid), Image(confidence, output_grid), segmentation, model,
-                          report)
+    return Reconstruction(Image(volume_renderer.volume, output_grid), Image(confidence, output_grid), segmentation,
+                          model, report)
 
 
 def _draw(fitted: FittedSlab, number: int, volume_renderer: VolumeRenderer, fitting: Fitting, store: ShardStore,
