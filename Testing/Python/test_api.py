@@ -128,12 +128,12 @@ def test_slices_and_exclusions_are_those_of_the_command_line(tmp_path: Path, thi
     result = tgr.reconstruct(thick, slices={"k": range(0, 9, 2), "coronal": "0,5,17"}, exclude=[4], device="cpu",
                              seed=3)
     np.testing.assert_array_equal(result.volume, tgr.read_image(tmp_path / "b.nrrd"))
-    assert result.volume.grid == thick.grid and result.report["trusted_slices"] == 4
+    assert result.volume.grid == thick.grid and result.report.provenance.trusted_slices == 4
 
 
 def test_a_spacing_in_millimetres(thick: tgr.Image) -> None:
     result = tgr.reconstruct(thick, axis="axial", slices="all", exclude="3", spacing=1.25, device="cpu")
-    assert result.volume.grid.shape == (17, 18, 15) and result.report["trusted_slices"] == 8
+    assert result.volume.grid.shape == (17, 18, 15) and result.report.provenance.trusted_slices == 8
 
 
 def test_metadata_of_a_segmentation_is_kept(thick: tgr.Image, labelled: tgr.Segmentation) -> None:
