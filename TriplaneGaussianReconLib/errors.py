@@ -24,7 +24,7 @@ class MissingPackageError(ReconstructionError, ImportError):
     """A Python package that only some tasks need is not installed; the message says how to install it."""
 
 
-class Cancelled(ReconstructionError):
+class Cancelled(ReconstructionError):  # noqa: N818 - not an error of anybody
     """`should_stop` returned true; nothing was written."""
 
 

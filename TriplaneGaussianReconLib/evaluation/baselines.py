@@ -98,6 +98,7 @@ def contour(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> n
     """Morphological contour interpolation, the algorithm behind 'Fill between slices'; positions count by their rank.
 
     Runs in a process of its own, since some ITK builds abort when the process that ran it ends.
+
     Raises:
         ReconstructionError: The package is missing, or crashed.
         InputError: A slice lies at none of the targets.

@@ -244,8 +244,7 @@ class _Source:
         return (images - self.gaps.background).abs() > self.config.background_tolerance
 
     def _slots(self, labels: Sequence[Occupancies], layers: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Channels, values and trends (per gap) [layer, pixel, slot] of `labels` on each layer; no slots without any.
-        """
+        """Channels, values and trends (per gap) [layer, pixel, slot] of `labels` on each layer; no slots without."""
         pixels = self.slices[0].numel()
         if not labels:
             none = self.slices.new_zeros(layers, pixels, 0)
@@ -290,8 +289,7 @@ def _placed(layers: _Layers, gaps: Gaps, in_plane_sigma: float, config: Placemen
 
 
 def _occupied(layers: _Layers, config: PlacementConfig) -> tuple[Tensor, ...]:
-    """Layer, row and column of the pixels that get a Gaussian, layer by layer along z; the margin is outside the image.
-    """
+    """Layer, row and column of the pixels that get a Gaussian, along z; the margin is outside the image."""
     foreground = layers.foreground | (layers.channels != 0).any(dim=-1).reshape(layers.foreground.shape)
     along_z = layers.origins[:, 2].argsort(stable=True)
     within_margin = bordered(foreground[along_z].float(), config.margin) > 0

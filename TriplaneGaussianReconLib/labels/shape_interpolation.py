@@ -100,7 +100,8 @@ class _Pixels:
 
     def sampled(self, values: Tensor, moves: Tensor) -> Tensor:
         """Bilinear samples [n, move, pixel] of `values` [n, pixel] where `moves` [n, move, pixel, 2] lead from each
-        pixel, in each box apart; its border pixels are repeated."""
+        pixel, in each box apart; its border pixels are repeated.
+        """
         at, samples, first = self.centres + moves, [values.new_zeros(*moves.shape[:2], 0)], 0
         for rows, columns in self.boxes:
             here = slice(first, first + rows * columns)

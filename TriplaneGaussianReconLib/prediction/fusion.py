@@ -227,7 +227,8 @@ def _stacks(dense: Tensor, every: int, spacing: tuple[float, float, float], conf
 @dataclass(frozen=True)
 class _VirtualPredictor:
     """Predicts the gaps of virtual stacks: their slices are cut from the `rough` estimate, the truth from the `dense`
-    one; the others are as of `learn_fusion`."""
+    one; the others are as of `learn_fusion`.
+    """
 
     dense: Tensor
     rough: Tensor
@@ -280,7 +281,8 @@ class _PatchSampler:
 
     def _draw(self, starts: np.ndarray, lengths: np.ndarray, rows: int, generator: torch.Generator) -> list[Tensor]:
         """[step, patch] tensors: where the image starts in `pixels`, its number of columns, the patch's first row and
-        column, and in which of 16 ways it is read."""
+        column, and in which of 16 ways it is read.
+        """
         random = torch.rand(4, self.config.steps, self.config.batch, generator=generator, dtype=torch.float64)
         gap = (len(starts) * random[0]).long()
         start, columns = torch.from_numpy(starts)[gap], torch.from_numpy(lengths)[gap]
@@ -290,7 +292,8 @@ class _PatchSampler:
 
     def at(self, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Predictions [patch, input, T, row, column], the truth [patch, T, row, column] and its weights [patch, row,
-        column] of a step (1,)."""
+        column] of a step (1,).
+        """
         start, columns, row, column, ways = (numbers[step][0][:, None, None] for numbers in self.patches)
         backwards, exchanged, upside_down, mirrored = (ways // bit % 2 == 1 for bit in (1, 2, 4, 8))
         along = torch.arange(self.side, device=self.device)

@@ -119,7 +119,8 @@ def _along_motion(knots: np.ndarray, has_outer: np.ndarray, fractions: np.ndarra
 
 def _pchip_slopes(values: Tensor, knots: np.ndarray, has_outer: np.ndarray) -> tuple[Tensor, ...]:
     """Slopes per gap width [gap, 1, row, column] at either end of each gap of the monotone cubic (Fritsch and Butland)
-    through `values` [gap, 4, row, column]."""
+    through `values` [gap, 4, row, column].
+    """
     widths = np.diff(knots)
     rises = values.diff(dim=1) / constants(widths, values.device)[..., None, None]
     slopes = _slopes_inside(rises, widths)
@@ -149,7 +150,8 @@ def _slopes_at_ends(rises: Tensor, widths: np.ndarray) -> Tensor:
 
 def _displaced(values: Tensor, found: Motion, context: SliceContext) -> tuple[Tensor, ...]:
     """Follow the displacement from every pixel of the wanted planes to the four slices of `values` [gap, 4, row,
-    column]: what is found there, four times [gap, T, row, column]."""
+    column]: what is found there, four times [gap, T, row, column].
+    """
     device = values.device
 
     def shifts(motions: np.ndarray) -> Tensor:
@@ -169,6 +171,7 @@ def _displaced(values: Tensor, found: Motion, context: SliceContext) -> tuple[Te
 
 def _sampled(images: Tensor, at: Tensor, mode: str = "bicubic") -> Tensor:
     """Sample `images` [gap, 2, channel, row, column] `at` [gap, 2, n, row, column, 2]: [gap, 2, channel, n, row,
-    column]."""
+    column].
+    """
     samples = sampled(images.flatten(0, 1), at.flatten(0, 1).flatten(1, 2), mode)
     return samples.reshape(*images.shape[:3], *at.shape[2:-1])

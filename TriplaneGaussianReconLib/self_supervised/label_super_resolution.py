@@ -78,7 +78,8 @@ class LabelSuperResolution(BridgingNetwork):
 
     def _mean(self, masks: Tensor, images: Tensor, channels: Tensor, fractions: Tensor, conditions: Tensor) -> Tensor:
         """Mean over both in-plane axes and all augmentations, [n, T, row, column]; masks: [n, S, row, column]; images:
-        [n, S + T, row, column]; channels: (n,)."""
+        [n, S + T, row, column]; channels: (n,).
+        """
         result, size = images.new_zeros(len(masks), fractions.shape[1], *masks.shape[2:]), self.size
         by_axis = [of_lines(self.config.augmentations, along_rows) for along_rows in (False, True)]
         with torch.no_grad():
@@ -169,7 +170,8 @@ def _stretched(images: Tensor, config: LabelSuperResolutionConfig) -> Tensor:
 def _found(network: ResidualNetwork, lines: Sequence[Tensor], fractions: Tensor, conditions: Tensor, agreed: float
            ) -> Tensor:
     """Signed distance [n, T, row, column] along `lines`: masks and images [n, S, row, column], predicted images [n, T,
-    row, column], images stretched; fractions: [n or 1, T, 1, 1]; agreed: where the slices agree."""
+    row, column], images stretched; fractions: [n or 1, T, 1, 1]; agreed: where the slices agree.
+    """
     signs, half = 2.0 * lines[0] - 1.0, lines[0].shape[1] // 2
     between = torch.lerp(signs[:, half - 1, None], signs[:, half, None], fractions)
     corrections: Tensor = network(torch.cat([signs, *lines[1:]], dim=1), conditions)

@@ -127,7 +127,8 @@ class PatchSampler:
 
     def _draw_once(self, config: SuperResolutionConfig, generator: torch.Generator, detail: Tensor) -> list[Tensor]:
         """[step, patch] tensors: axis, gap, number of the image, middle of the gap (pixels), the patch's first pixel,
-        directions, and how much detail there is."""
+        directions, and how much detail there is.
+        """
         lines = self.lines
         random = torch.rand(6, config.steps, config.batch, generator=generator).to(lines.device)
         most = 2, len(lines.fractions), lines.shape[0]

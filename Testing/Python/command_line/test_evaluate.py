@@ -31,7 +31,7 @@ def test_evaluate_prints_a_table_and_writes_scores(run: Run, capsys: pytest.Capt
     assert Path("figure.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("options, code, message", [
+@pytest.mark.parametrize(("options", "code", "message"), [
     (["--methods", "linear,magic"], 2, "Unknown method 'magic'. Choose from nearest, linear, .*fast, .*paper, "
                                        "innergs-style, eclare"),
     (["--methods", "eclare"], 3, "environment of its own.*--eclare-python"),
@@ -45,7 +45,7 @@ def test_evaluations_that_cannot_be_made(run: Run, capsys: pytest.CaptureFixture
     assert re.search(message, capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("step, code, message", [(1, 2, "at least 2"), (-20, 2, "at least 2"),
+@pytest.mark.parametrize(("step", "code", "message"), [(1, 2, "at least 2"), (-20, 2, "at least 2"),
                                                  (500, 2, "No slice is hidden")])
 def test_slices_that_cannot_be_hidden(run: Run, capsys: pytest.CaptureFixture[str], step: int, code: int,
                                       message: str) -> None:

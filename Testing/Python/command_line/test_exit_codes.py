@@ -70,7 +70,7 @@ def failing(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
-@pytest.mark.parametrize("error, code, message", [
+@pytest.mark.parametrize(("error", "code", "message"), [
     (MemoryError(), 5, "not enough memory.*larger slice spacing"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 5, "not enough memory"),
     (OSError(28, "No space left on device"), 4, "disk is full"),
@@ -98,7 +98,7 @@ def test_a_stop_while_writing_tells_what_is_there(run: Run, capsys: pytest.Captu
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send Ctrl-C to one process")
 @pytest.mark.usefixtures("heard_signals")
-@pytest.mark.parametrize("name, times", [("SIGINT", 1), ("SIGINT", 2), ("SIGTERM", 1), ("SIGHUP", 2)])
+@pytest.mark.parametrize(("name", "times"), [("SIGINT", 1), ("SIGINT", 2), ("SIGTERM", 1), ("SIGHUP", 2)])
 def test_signals_stop_cleanly(files: Path, tmp_path: Path, name: str, times: int) -> None:
     # The paper's preset runs for minutes, so that the signal arrives during training.
     process = subprocess.Popen(

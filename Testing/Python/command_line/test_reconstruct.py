@@ -155,7 +155,7 @@ def case(files: Path, *options: object) -> command.Case:
     return command.read_case(build_parser().parse_args(argv))
 
 
-@pytest.mark.parametrize("options, axis, indices", [
+@pytest.mark.parametrize(("options", "axis", "indices"), [
     (["--keep-every", 4], "k", [0, 4, 8]), (["--keep-percent", 25], "k", [0, 5, 10]),
     (["--slices", "0,4,8-10"], "k", [0, 4, 8, 9, 10]), (["--hide-every", 5], "k", [0, 1, 2, 3, 5, 6, 7, 8, 10]),
     (["--exclude", "1,3-9"], "k", [0, 2, 10]), (["--keep-every", 2, "--exclude", "2,3"], "k", [0, 4, 6, 8, 10]),
@@ -167,7 +167,7 @@ def test_slices_that_options_choose(files: Path, options: list[object], axis: st
     assert chosen.plan.output is chosen.image.grid  # with a subset the result has the voxels of the input
 
 
-@pytest.mark.parametrize("options, spacing, count", [
+@pytest.mark.parametrize(("options", "spacing", "count"), [
     ([], 0.9, 31), (["--output-spacing", "isotropic", "--keep-every", 2], 0.9, 31),
     (["--output-spacing", "2"], 2.0, 14), (["--output-spacing", "1.35", "--slices", "2-5"], 1.35, 21)])
 def test_output_spacing(files: Path, options: list[object], spacing: float, count: int) -> None:
@@ -220,7 +220,7 @@ def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmen
 # ------------------------------------------------------------------------------------------------------------ bad input
 
 
-@pytest.mark.parametrize("options, message", [
+@pytest.mark.parametrize(("options", "message"), [
     (["--keep-every", 0], "needs a whole number of at least 1"), (["--keep-every", -3], "at least 1"),
     (["--keep-every", 11], "at least two are needed"), (["--hide-every", 1], "at least 2"),
     (["--keep-percent", 0], "between 0 and 100"), (["--keep-percent", 101], "between 0 and 100"),
@@ -313,7 +313,7 @@ def test_two_slices_are_enough(run: Run, volume: Image) -> None:
     assert read_image("o.npz").grid.shape == (4, 30, 34)
 
 
-@pytest.mark.parametrize("kind, message", [
+@pytest.mark.parametrize(("kind", "message"), [
     ("empty", "The segmentation is empty"), ("shifted", "do not coincide"), ("elsewhere", "lies outside"),
     ("fractions", "whole numbers"), ("hidden", "empty on every slice that is used")])
 def test_bad_segmentations_are_explained(run: Run, volume: Image, capsys: pytest.CaptureFixture[str], kind: str,

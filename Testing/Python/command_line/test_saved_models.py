@@ -49,7 +49,7 @@ def test_a_plane_across_k_is_a_slice_of_the_result(run: Run, finished: Path) -> 
     assert (drawn.layers[:, 0] == labels.layers[:, 3]).mean() > 0.999
 
 
-@pytest.mark.parametrize("axis, shape", [("i", (1, 31, 30)), ("j", (1, 31, 34))])
+@pytest.mark.parametrize(("axis", "shape"), [("i", (1, 31, 30)), ("j", (1, 31, 34))])
 def test_planes_across_rows_and_columns(run: Run, finished: Path, axis: str, shape: tuple[int, int, int]) -> None:
     dense = read_image(finished / "dense.nii.gz").array
     assert run("render", finished / "model.safetensors", "--axis", axis, "--position", 10 * 0.9, "--output",
@@ -60,7 +60,7 @@ def test_planes_across_rows_and_columns(run: Run, finished: Path, axis: str, sha
     np.testing.assert_allclose(plane.array[0, ::3], there, atol=1.0)
 
 
-@pytest.mark.parametrize("normal, axis, columns, rows", [
+@pytest.mark.parametrize(("normal", "axis", "columns", "rows"), [
     ("0,0,-2", "axial", (1, 0, 0), (0, 1, 0)), ("0,1,0", "coronal", (1, 0, 0), (0, 0, -1)),
     ("1,0,0", "sagittal", (0, 1, 0), (0, 0, -1))])
 def test_a_point_and_normal_are_the_plane_across_an_axis(run: Run, finished: Path, normal: str, axis: str,
@@ -95,7 +95,7 @@ def test_a_picture_is_windowed(run: Run, finished: Path) -> None:
     assert picture.min() < 60 and picture.max() > 180
 
 
-@pytest.mark.parametrize("options, message", [
+@pytest.mark.parametrize(("options", "message"), [
     ([], "either both --point and --normal, or --axis"), (["--point", "0,0,0"], "either both"),
     (["--axis", "k", "--normal", "0,0,1"], "either both"), (["--axis", "k", "--position", 900], "misses the model"),
     (["--axis", "k", "--position", "nan"], "--position needs a number"),

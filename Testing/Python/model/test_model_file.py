@@ -178,7 +178,7 @@ def test_a_missing_part_is_named(saved: Path, drop: str) -> None:
         load_model(rewritten(saved, {}, drop))
 
 
-@pytest.mark.parametrize("change, tensors", [
+@pytest.mark.parametrize(("change", "tensors"), [
     ({"mode": "magic"}, {}), ({}, {"frame": torch.eye(3)}), ({}, {"parts.0.centres": torch.zeros(2, 3)}),
     ({}, {"expected_error.offsets": torch.zeros(2)}), ({"version": "one"}, {}), ({"segments": [{"color": None}]}, {})])
 def test_parts_that_do_not_fit_are_refused(saved: Path, change: dict[str, Any],
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_old_file(result: Reconstruction, saved: Path) ->
         assert saved.read_bytes() == before and len(list(saved.parent.iterdir())) == 1
 
 
-@pytest.mark.parametrize("name, error", [("m.nrrd", InputError), ("missing/m.safetensors", OutputError)])
+@pytest.mark.parametrize(("name", "error"), [("m.nrrd", InputError), ("missing/m.safetensors", OutputError)])
 def test_unusable_model_names_are_refused(result: Reconstruction, tmp_path: Path, name: str,
                                           error: type[Exception]) -> None:
     with pytest.raises(error):

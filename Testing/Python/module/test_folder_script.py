@@ -144,7 +144,7 @@ def test_results_that_cannot_have_a_folder_are_told_of(script: Any, folder: Path
     assert f"'{output}' cannot be made" in capsys.readouterr().err and not script.process.folders
 
 
-@pytest.mark.parametrize("other, file", [("a.nrrd", "a.nrrd"), ("a.mha", "a.nrrd"),
+@pytest.mark.parametrize(("other", "file"), [("a.nrrd", "a.nrrd"), ("a.mha", "a.nrrd"),
                                          ("a_expected_error.nrrd", "a_expected_error.nrrd")])
 def test_no_result_replaces_that_of_another_volume(script: Any, folder: Path, tmp_path: Path, other: str, file: str,
                                                    capsys: pytest.CaptureFixture[str]) -> None:

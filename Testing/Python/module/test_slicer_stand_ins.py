@@ -34,7 +34,7 @@ def test_properties_are_attributes() -> None:
     assert qt.QComboBox().count == 0 and callable(qt.QTimer.singleShot)
 
 
-@pytest.mark.parametrize("name, value", [("caption", "text"), ("width", 3), ("enabled", object())])
+@pytest.mark.parametrize(("name", "value"), [("caption", "text"), ("width", 3), ("enabled", object())])
 def test_what_is_no_property_cannot_be_set(name: str, value: Any) -> None:
     with pytest.raises((AttributeError, ValueError)):
         setattr(qt.QPushButton(), name, value)
@@ -99,7 +99,7 @@ def test_parameters_are_kept_as_slicer_keeps_them(node: Any) -> None:
     assert not node.HasParameter("names_1") and StandInChoices(node).names == ["c"]
 
 
-@pytest.mark.parametrize("name, value, error", [
+@pytest.mark.parametrize(("name", "value", "error"), [
     ("count", 10, ValueError), ("count", "3", TypeError), ("names", "c", TypeError), ("volume", "id", TypeError)])
 def test_wrong_values_are_refused(node: Any, name: str, value: Any, error: type[Exception]) -> None:
     with pytest.raises(error):

@@ -24,7 +24,7 @@ def test_half_of_what_the_host_has_left(monkeypatch: pytest.MonkeyPatch) -> None
     assert budget(torch.device("cpu")) == 3 * GIGABYTE
 
 
-@pytest.mark.parametrize("free, reserved, used, fraction, expected", [
+@pytest.mark.parametrize(("free", "reserved", "used", "fraction", "expected"), [
     (10, 0, 0, 1.0, 8.0),  # an empty card
     (4, 6, 1, 1.0, 7.2),  # torch holds 6, of which it uses 1
     (20, 2, 1, 0.25, 4.0),  # 6 of 24 are allowed, 1 is used

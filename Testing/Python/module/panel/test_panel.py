@@ -170,7 +170,7 @@ def test_an_empty_scene_says_what_to_do_first(widget: Any) -> None:
     assert not widget.ui.progressView.visible
 
 
-@pytest.mark.parametrize("axis, meaning", [
+@pytest.mark.parametrize(("axis", "meaning"), [
     (None, "Axis K: 9 axial slices (oblique), 3 mm apart, from inferior to superior."),
     ("K (slices)", "Axis K: 9 axial slices (oblique), 3 mm apart, from inferior to superior."),
     ("J (rows)", "Axis J: 20 coronal slices (oblique), 0.9 mm apart, from posterior to anterior."),
@@ -202,7 +202,7 @@ def test_parent_transforms_count_in_what_the_axis_means(widget: Any) -> None:
     assert widget.ui.axisPreview.text == "Axis K: 9 coronal slices, 6 mm apart, from anterior to posterior."
 
 
-@pytest.mark.parametrize("trust, shown, wanted, told", [
+@pytest.mark.parametrize(("trust", "shown", "wanted", "told"), [
     ("All slices", None, "all", "9 of 9 slices are used: 0, 1, 2, 3, 4, ..., 8. Widest gap: 3 mm."),
     ("Every Nth slice", "everyNth", "every:4", "3 of 9 slices are used: 0, 4, 8. Widest gap: 12 mm."),
     ("A percentage", "percentage", "25%", "2 of 9 slices are used: 0, 8. Widest gap: 24 mm."),
@@ -233,7 +233,7 @@ def test_the_result_is_described_before_it_is_made(widget: Any) -> None:
     assert keywords(widget.logic.getParameterNode())["outputSpacing"] == 1.5
 
 
-@pytest.mark.parametrize("change, reason", [
+@pytest.mark.parametrize(("change", "reason"), [
     (lambda ui: (choose(ui.trust, "A list of slices"), type_into(ui.sliceList, "0,40")), "Slice 40 does not exist"),
     (lambda ui: (choose(ui.trust, "A list of slices"), type_into(ui.sliceList, "4")), "Only one slice is used"),
     (lambda ui: type_into(ui.excludedSlices, "3-"), "Cannot read the excluded slices '3-'"),
@@ -259,7 +259,7 @@ def test_a_volume_that_cannot_be_used_says_why(widget: Any) -> None:
     assert not widget.ui.axisPreview.visible and not widget.ui.excludeButton.enabled
 
 
-@pytest.mark.parametrize("change, told", [
+@pytest.mark.parametrize(("change", "told"), [
     (lambda ui: choose(ui.preset, "Fast"), r"Expected: \d+ s, [\d.]+ GB of memory\."),
     (lambda ui: choose(ui.preset, "Balanced"), r"Expected: \d+ min, [\d.]+ GB of memory\."),
     (lambda ui: choose(ui.preset, "Best"), r"Expected, as a guess: [\d.]+ h, [\d.]+ GB of memory\."),
@@ -325,7 +325,7 @@ def transformed(volume: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "linear", "bent"])
-@pytest.mark.parametrize("axis, index", [(2, 0), (2, 5), (2, 8), (1, 13), (0, 21)])
+@pytest.mark.parametrize(("axis", "index"), [(2, 0), (2, 5), (2, 8), (1, 13), (0, 21)])
 def test_the_slice_that_is_shown_is_excluded(widget: Any, kind: str, axis: int, index: int) -> None:
     volume, _ = add_scan(widget)
     transformed(volume, kind)
@@ -368,7 +368,7 @@ def test_without_a_view_along_the_axis_nothing_is_excluded(widget: Any) -> None:
 
 @pytest.mark.parametrize("signs", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("axis, corner", [("axial", (-1, -1)), ("coronal", (-1, 1)), ("sagittal", (-1, 1))])
+@pytest.mark.parametrize(("axis", "corner"), [("axial", (-1, -1)), ("coronal", (-1, 1)), ("sagittal", (-1, 1))])
 def test_previews_are_upright(widget: Any, axis: str, corner: tuple[int, int], signs: tuple[int, int],
                               transposed: bool) -> None:
     # `corner`: where along x, y, z (left, posterior, superior) the top left corner of a picture lies.

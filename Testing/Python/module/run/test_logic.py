@@ -99,7 +99,7 @@ def test_nothing_is_waited_for_if_not_wanted(scene: Any, logic: TriplaneGaussian
     assert previews[0][0].shape == SHAPE[1:] and previews[0][1]["axis"] == "k"
 
 
-@pytest.mark.parametrize("arguments, cause", [
+@pytest.mark.parametrize(("arguments", "cause"), [
     ({"preset": "quick"}, "Unknown preset 'quick'. Choose one of fast"),
     ({"device": "gpu"}, "Unknown device 'gpu'"),
     ({"trustedSlices": "every:x"}, "Cannot read the slices 'every:x'"),
@@ -357,7 +357,7 @@ def test_input_without_its_image_is_pointed_out(scene: Any, logic: TriplaneGauss
     assert slicer.util.arrayFromVolume(results.volume).dtype == voxels.dtype
 
 
-@pytest.mark.parametrize("kind, error", [("input", InputError), ("memory", ReconstructionError),
+@pytest.mark.parametrize(("kind", "error"), [("input", InputError), ("memory", ReconstructionError),
                                          ("internal", ReconstructionError)])
 def test_failure_of_the_worker_is_told_and_leaves_nothing(scene: Any, logic: TriplaneGaussianReconLogic,
                                                           process: StandInWorkerProcess, kind: str, error: type,

@@ -296,7 +296,7 @@ def test_table_tells_of_every_slice(scene: Any, logic: TriplaneGaussianReconLogi
     assert "nan for all others" in table.GetColumnDescription("PSNR when hidden")
 
 
-@pytest.mark.parametrize("flip, expected", [(1.0, [21.0, 22.0, 23.0]), (-1.0, [23.0, 22.0, 21.0])])
+@pytest.mark.parametrize(("flip", "expected"), [(1.0, [21.0, 22.0, 23.0]), (-1.0, [23.0, 22.0, 21.0])])
 def test_hidden_slices_are_named_by_their_number_in_the_input(scene: Any, logic: TriplaneGaussianReconLogic,
                                                               flip: float, expected: list[float]) -> None:
     """The library numbers observed slices along their normal, which in a left-handed volume is against the input."""
