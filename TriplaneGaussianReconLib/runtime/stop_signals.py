@@ -40,6 +40,12 @@ def stoppable(announce: Callable[[], object] = lambda: None) -> Iterator[Callabl
         yield stop.is_set
 
 
+def ignore_stop_signals() -> None:
+    """Let none of these signals do anything any more, for the short while in which a process ends."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def _handled(handler: Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread only

@@ -17,7 +17,7 @@ from TriplaneGaussianReconLib.runtime.devices import DEVICES
 
 @pytest.mark.parametrize("argv", [[], ["reconstruct"], ["evaluate"], ["render"], ["info"], ["export"]])
 def test_help_imports_nothing_heavy(argv: list[str]) -> None:
-    code = ("import sys\nfrom TriplaneGaussianReconLib.__main__ import main\n"
+    code = ("import sys\nfrom TriplaneGaussianReconLib.command_line.main import main\n"
             f"try:\n    main({[*argv, '--help']!r})\nexcept SystemExit as end:\n    assert end.code == 0\n"
             "print([name for name in ('torch', 'numba', 'cv2', 'SimpleITK', 'scipy', 'rich') if name in sys.modules])")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

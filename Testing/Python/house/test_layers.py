@@ -16,7 +16,7 @@ from source_code import LIBRARY, MODULE
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    tomllib = pytest.importorskip("tomli")
+    import tomli as tomllib  # pytest brings it
 
 UPWARD = [
     ("TriplaneGaussianReconLib/data/geometry.py", "from ..pipeline import reconstruction"),
@@ -30,8 +30,8 @@ def checked(root: Path) -> subprocess.CompletedProcess[str]:
     """What import-linter says of the tree at `root`."""
     program = shutil.which("lint-imports", path=sysconfig.get_path("scripts"))
     assert program, "import-linter is not installed"
-    return subprocess.run([program, "--no-cache"], cwd=root, capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": str(root / "TriplaneGaussianRecon")})
+    return subprocess.run([program, "--no-cache"], cwd=root, capture_output=True, encoding="utf-8", errors="replace",
+                          check=False, env={**os.environ, "PYTHONPATH": str(root / "TriplaneGaussianRecon")})
 
 
 def contracts() -> list[dict]:

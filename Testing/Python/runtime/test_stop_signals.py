@@ -66,3 +66,11 @@ def test_other_threads_do_without() -> None:
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+@POSIX
+def test_a_process_that_is_done_ends_as_it_would_have() -> None:
+    program = ("import os, signal\nfrom TriplaneGaussianReconLib.runtime.stop_signals import ignore_stop_signals\n"
+               "ignore_stop_signals()\nos.kill(os.getpid(), signal.SIGHUP)\nos.kill(os.getpid(), signal.SIGTERM)\n"
+               "raise SystemExit(7)")
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 7
