@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
+from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TextIO
@@ -34,9 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             with interruptible():
-                import_module(f".{arguments.command}", __package__).run(arguments)
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each kind is explained
+                return _run(arguments)
+        except KeyboardInterrupt as error:  # while another end was being told
             return _tell(error, arguments.command)
+
+
+def _run(arguments: Namespace) -> ExitCode:
+    try:
+        import_module(f".{arguments.command}", __package__).run(arguments)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each kind is explained
+        return _tell(error, arguments.command)
     return ExitCode.SUCCESS
 
 

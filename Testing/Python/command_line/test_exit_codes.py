@@ -116,7 +116,8 @@ def test_signals_stop_cleanly(files: Path, tmp_path: Path, name: str, times: int
         if times == 2:
             assert "Press Ctrl-C again" in process.stderr.readline()
             process.send_signal(getattr(signal, name))
-        _, rest = process.communicate(timeout=60)
+        rest = process.stderr.read()  # not `communicate`, which does not know what has been read ahead
+        process.wait(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130
