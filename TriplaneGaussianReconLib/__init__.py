@@ -8,10 +8,10 @@
 What `__all__` names is public.  It is imported when it is first used, so that importing this package takes no time and
 needs no other package.
 
-The packages stand in the order in which data passes through them.  Each uses only those above it:
+The packages stand about in the order in which data passes through them.  Each uses only those before it in this list:
 
     errors           what a user can act on
-    config           what decides about a result: presets, names; needs no torch
+    config           what decides about a result: presets; stages and the sentences that users read; needs no torch
     data             what is observed, and where: grids, images, observations; needs numpy alone
     io               files: read, and written whole or not at all
     cuda             kernels for NVIDIA GPUs: compiled at first use, cached, launched

@@ -97,7 +97,7 @@ class Scope:
 
     Attributes:
         axis: `axis`: the axis along which gaps were filled.
-        selected: `observed`: numbers of the slices that were used, by axis.
+        selected: `trusted`: numbers of the slices that were used, by axis.
         output_shape: `output_shape_kji`: voxels of the result along k, j and i.
         output_spacing: `output_spacing_mm`: spacing of the result along i, j and k.
         segments_left_out: `segments_left_out`: names of the segments that are on no slice that was used; None in
