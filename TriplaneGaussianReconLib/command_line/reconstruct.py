@@ -25,7 +25,7 @@ from ..pipeline.reconstruction import Memory, Reconstruction, reconstruct
 from ..pipeline.report import Files, Report, Scope
 from ..runtime.devices import choose
 from ..runtime.stop_signals import stoppable
-from .console import announce_stop, note, shown_progress
+from .console import announce_stop, note, say, shown_progress
 
 _SUBSET_OPTIONS = ("keep_every", "hide_every", "keep_percent", "slices", "trust", "exclude")
 
@@ -211,14 +211,14 @@ def _write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
 
 def _summarise(report: Report, written: dict[str, str], seconds: float) -> None:
     for path, content in written.items():
-        print(f"{content + ':':<16}{path}")
+        say(f"{content + ':':<16}{path}")
     provenance, check = report.provenance, report.self_check
-    print(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
-          f"({provenance.device}).")
+    say(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
+        f"({provenance.device}).")
     if check.psnr is None:
-        print(f"Self check: {check.note}")
+        say(f"Self check: {check.note}")
     else:
-        print(f"Self check: {check.slices} used slices, hidden and predicted from their neighbours across twice the "
-              f"gap, came out at {check.psnr:.1f} dB PSNR; between used slices at their usual distance it is mostly "
-              "better, in wider gaps worse.")
-    print(provenance.note)
+        say(f"Self check: {check.slices} used slices, hidden and predicted from their neighbours across twice the "
+            f"gap, came out at {check.psnr:.1f} dB PSNR; between used slices at their usual distance it is mostly "
+            "better, in wider gaps worse.")
+    say(provenance.note)

@@ -14,6 +14,7 @@ from ..io.writers import check_writable, write_image, write_segmentation
 from ..model.model import IntensityScale, Model
 from ..model.model_file import load_model
 from ..rendering.planes import draw
+from .console import say
 from .saved_model import corners_of, pixel_of
 
 _MOST_PIXELS = 2 ** 26  # of a picture
@@ -40,10 +41,10 @@ def run(arguments: Namespace) -> None:
         _write_png(Path(arguments.output), drawn.image[0], model.intensity)
     else:
         write_image(arguments.output, Image(drawn.image, grid))
-    print(f"image:   {arguments.output}")
+    say(f"image:   {arguments.output}")
     if arguments.output_labels and drawn.layers is not None:
         write_segmentation(arguments.output_labels, Segmentation(drawn.layers, model.segments, grid))
-        print(f"labels:  {arguments.output_labels}")
+        say(f"labels:  {arguments.output_labels}")
 
 
 def plane_grid(model: Model, arguments: Namespace) -> Grid:

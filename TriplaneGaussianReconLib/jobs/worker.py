@@ -18,7 +18,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, replace
 from enum import IntEnum
 from pathlib import Path
@@ -29,6 +28,7 @@ import numpy as np
 from ..data.observations import Observations
 from ..errors import Cancelled, OutputError
 from ..pipeline.report import Scope
+from ..runtime.standard_streams import SteadyStream, open_standard_streams
 from ..runtime.stop_signals import stoppable
 from .failures import FailureKind, explained
 from .protocol import MODEL, STOP, Job, Outcome, check_room, line, write_preview
@@ -62,7 +62,7 @@ class Messages:
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
         os.dup2(2, 1)
-        sys.stdout = sys.stderr
+        sys.stdout = sys.stderr = SteadyStream(sys.stderr)
         self.is_heard = True
 
     def send(self, event: str, **fields: Any) -> None:
@@ -114,8 +114,7 @@ class Pace:
         now = time.monotonic()
         if progress.stage not in self._logged:
             self._logged.add(progress.stage)
-            with suppress(OSError):  # nobody reads the log
-                print(progress.title, file=sys.stderr, flush=True)
+            print(progress.title, file=sys.stderr, flush=True)
         if now - self._sent >= _BETWEEN_MESSAGES:
             self._sent = now
             self._messages.send("progress", stage=progress.stage, number=progress.number, count=progress.count,
@@ -136,14 +135,15 @@ def main(arguments: list[str] | None = None) -> int:
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return WorkerExit.FAILED
-    faulthandler.enable()  # a crash leaves on standard error where it happened
+    open_standard_streams()
+    faulthandler.enable(2)  # a crash leaves on standard error where it happened
     messages = Messages()
     if arguments[0] == "--devices":
         from ..runtime.devices import available
 
         messages.send_line(json.dumps([asdict(device) for device in available()]))
         return WorkerExit.FINISHED
-    folder = Path(arguments[0])
+    folder = Path(arguments[0]).absolute()
     with stoppable() as is_asked:
         return run(folder, messages, Stop(folder, messages, is_asked))
 
