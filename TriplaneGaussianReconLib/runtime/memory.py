@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from .memory_limits import free_memory
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -65,9 +67,7 @@ def budget(device: torch.device) -> int:
     On a GPU, a limit set by `torch.cuda.set_per_process_memory_fraction` is kept.
     """
     if device.type != "cuda":
-        import psutil
-
-        return int(HOST_SHARE * psutil.virtual_memory().available)
+        return int(HOST_SHARE * free_memory())
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
