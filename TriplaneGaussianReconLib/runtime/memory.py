@@ -6,10 +6,10 @@ no torch.
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from ..errors import is_lack
 from .memory_limits import free_memory
 
 if TYPE_CHECKING:
@@ -76,15 +76,6 @@ def budget(device: torch.device) -> int:
     return int(DEVICE_SHARE * max(min(free + ours, allowed) - used, 0))
 
 
-def is_lack(error: BaseException) -> bool:
-    """Whether `error` says that there is not enough memory, on the host or on a GPU."""
-    torch = sys.modules.get("torch")  # where it is not loaded it cannot have run out of memory
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
-        return True
-    # torch has no class of its own for the host's memory.
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in ("allocate memory", "out of memory"))
-
-
 def with_less_memory(work: Callable[[], T], otherwise: Callable[[], T], device: torch.device) -> T:
     """Return what `work` returns or, where memory does not suffice for it, what `otherwise` returns.
 
@@ -99,7 +90,7 @@ def with_less_memory(work: Callable[[], T], otherwise: Callable[[], T], device: 
     """
     try:
         return work()
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if not is_lack(error):
             raise
     # Outside the handler: the error's traceback keeps alive everything that was being worked on.

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
+_LEAST_ADDRESS_SPACE = 2 ** 30
 _PROCESS = Path("/proc/self")
 # Of each version: files with a limit, with the usage, and what of the usage the system gives back when it is needed.
 _FILES = {"cgroup": (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
@@ -67,6 +68,15 @@ def _rooms(mount: Path, group: PurePosixPath, version: str) -> Iterator[int]:
 def _text(path: Path) -> str:
     """What is in a file; nothing where there is none."""
     return path.read_text(encoding="ascii").strip() if path.exists() else ""
+
+
+def check_address_space() -> None:
+    """Raise MemoryError where a limit leaves so little that libraries crash while they are loaded."""
+    if sys.platform != "win32":
+        import resource
+
+        if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < _LEAST_ADDRESS_SPACE:
+            raise MemoryError
 
 
 def process_rooms() -> Iterator[int]:

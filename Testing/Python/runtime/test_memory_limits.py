@@ -69,11 +69,17 @@ def test_no_more_than_the_host_has() -> None:
     assert 0 < free_memory() <= psutil.virtual_memory().total
 
 
+def told_by(code: str) -> int:
+    """What a process of its own prints."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
 @POSIX
 @pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
 def test_the_limits_of_a_process_count(limit: str) -> None:
     code = f"import resource; resource.setrlimit(resource.{limit}, (2 ** 29, 2 ** 29))\n{_TELL}"
-    room = int(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    room = told_by(code)
     assert 100 * MEBIBYTE < room < 2 ** 29
 
 
@@ -92,5 +98,5 @@ def small_group() -> Iterator[Path]:
 
 def test_a_real_group_counts(small_group: Path) -> None:
     code = f"import os; open('{small_group}/cgroup.procs', 'w').write(str(os.getpid()))\n{_TELL}"
-    room = int(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    room = told_by(code)
     assert 200 * MEBIBYTE < room <= 300 * MEBIBYTE
