@@ -13,6 +13,7 @@ from typing import TextIO
 
 from .. import __version__
 from ..jobs.failures import FailureKind, explained
+from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_address_space
 from ..runtime.standard_streams import steady_streams
 from ..runtime.stop_signals import interruptible
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Namespace) -> ExitCode:
     try:
         check_address_space()
+        ignore_unusable_thread_counts()
         import_module(f".{arguments.command}", __package__).run(arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each kind is explained
         return _tell(error, arguments.command)
