@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from ..errors import InputError
 from . import conversions
 from .geometry import Grid, by
-from .voxel_types import smallest_label_type, whole_labels
+from .voxel_types import check_labels, smallest_label_type, whole_labels
 
 _NAMES_SHOWN = 4  # segments that the short text of a segmentation names
 
@@ -188,10 +188,13 @@ class Segmentation:
             grid: where the voxels lie.
 
         Raises:
-            InputError: there is no voxel other than 0, or the labels are not whole numbers of at most 32 bits.
+            InputError: there is no voxel other than 0, the labels are not whole numbers of at most 32 bits, or this is
+                a scan.
         """
         labels = whole_labels(labels)
-        values = [int(v) for v in np.unique(labels) if v]
+        found = np.unique(labels)
+        check_labels(labels, found)
+        values = [int(v) for v in found if v]
         if not values:
             raise InputError("The segmentation is empty: it has no voxel other than background. Leave it out or "
                              "segment at least one slice.")

@@ -73,5 +73,9 @@ def explained(error: BaseException) -> Failure:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Failure(FailureKind.OUTPUT, Sentence(
             "The disk is full. Free disk space, or choose another folder for results and temporary files."))
+    if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
+        return Failure(FailureKind.INPUT, Sentence(
+            "'{path}' cannot be used: {cause}. Give another file or folder.", path=error.filename,
+            cause=cause(error)))
     return Failure(FailureKind.INTERNAL, Sentence(
         "Something unexpected went wrong: {kind}: {cause}.", kind=type(error).__name__, cause=cause(error)))

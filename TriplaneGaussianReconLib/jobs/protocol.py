@@ -177,6 +177,12 @@ def check_room(folder: Path, size: float) -> None:
                           "Free disk space, or choose another folder for temporary files.")
 
 
+def check_vacancy(folder: Path, kind: str = "outcome") -> None:
+    """Raise OutputError if `folder` holds a job or an outcome already, whichever `kind` says."""
+    if (folder / f"{kind}.json").exists():
+        raise OutputError(f"The folder '{folder}' holds {_NAMES[kind]} already. Choose an empty one.")
+
+
 def write_preview(folder: Path, image: np.ndarray) -> str:
     """Replace the preview by `image` [row, column]; returns the file's name.  Raises OutputError if that fails."""
     write_array(folder / _PREVIEW, np.asarray(image, np.float32))
@@ -220,16 +226,14 @@ def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str
     content = {"format": FORMAT, **content, "segmentation": None}
     if segmentation is not None:
         content["segmentation"], arrays = _from_segmentation(segmentation), {**arrays, "labels": segmentation.layers}
-    description = folder / f"{kind}.json"
-    if description.exists():
-        raise OutputError(f"The folder '{folder}' holds {_NAMES[kind]} already. Choose an empty one.")
+    check_vacancy(folder, kind)
     check_room(folder, sum(array.nbytes for array in arrays.values()))
     written: list[Path] = []
     try:
         for name, array in arrays.items():
             written.append(_array_path(folder, kind, name))
             write_array(written[-1], array)
-        write_json(description, content, durable=False)
+        write_json(folder / f"{kind}.json", content, durable=False)
     except BaseException:
         _delete(written)
         raise

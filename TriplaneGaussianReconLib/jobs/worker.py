@@ -33,7 +33,7 @@ from ..runtime.memory_limits import check_address_space
 from ..runtime.standard_streams import SteadyStream, open_standard_streams
 from ..runtime.stop_signals import stoppable
 from .failures import FailureKind, explained
-from .protocol import MODEL, STOP, Job, Outcome, check_room, line, write_preview
+from .protocol import MODEL, STOP, Job, Outcome, check_room, check_vacancy, line, write_preview
 
 if TYPE_CHECKING:
     from ..rendering.preview import Preview
@@ -177,6 +177,7 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     check_address_space()
     ignore_unusable_thread_counts()
     job = Job.read(folder)
+    check_vacancy(folder)
     grid = job.output_grid
     observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
     check_room(folder, _outcome_bytes(job, observations))
