@@ -124,7 +124,8 @@ def test_what_is_no_segmentation_is_refused_as_that(folder: Path, monkeypatch: p
     monkeypatch.chdir(folder)
     grid, random = Grid((8, 24, 20), spacing=(1, 1, 3)), np.random.default_rng(0)
     arrays = {"int16": random.normal(40, 300, grid.shape).astype(np.int16), "probabilities": random.random(grid.shape),
-              "uint8": random.integers(0, 256, grid.shape).astype(np.uint8), "stripes": np.broadcast_to(np.arange(20, dtype=np.uint8), grid.shape)}
+              "uint8": random.integers(0, 256, grid.shape).astype(np.uint8),
+              "stripes": np.broadcast_to(np.arange(20, dtype=np.uint8), grid.shape)}
     wanted = {"probabilities": "must be whole numbers", "stripes": ""}.get(kind, "a scan rather than a segmentation")
     write_image(folder / "given.nrrd", Image(arrays[kind], grid))
     with unharmed(folder, *(["o.npz"] if kind == "stripes" else [])):

@@ -460,6 +460,29 @@ def test_variables_reach_the_process(make_job: MakeJob, instead: Callable[[str],
     assert failed(told)["details"].split() == ["süß", "True", f"{ROOT}{os.pathsep}elsewhere"]
 
 
+@pytest.mark.parametrize("variable", ["1", "0"])
+def test_nothing_in_the_current_folder_is_run(worker: WorkerProcess, told: Recorder, make_job: MakeJob, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """With a real worker, also where Python does not heed the variable, as before 3.11."""
+    current = tmp_path / "current"
+    current.mkdir()
+    for name in ("torch", "numpy", "json", "TriplaneGaussianReconLib"):
+        (current / f"{name}.py").write_text(f"open({str(current / 'was run')!r}, 'w')\n")
+    monkeypatch.chdir(current)
+    if variable == "0":
+        complete = python_process.PythonProcess._completeEnvironment
+
+        def without(self: python_process.PythonProcess) -> object:
+            environment = complete(self)
+            environment.remove("PYTHONSAFEPATH")
+            return environment
+
+        monkeypatch.setattr(python_process.PythonProcess, "_completeEnvironment", without)
+    worker.start(make_job())
+    wait_for(worker)
+    assert told.events[-1] == "finished" and not (current / "was run").exists()
+
+
 # -------------------------------------------------------------------------------------------------------------- devices
 
 
