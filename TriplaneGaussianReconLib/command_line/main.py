@@ -79,5 +79,6 @@ def _tell(error: BaseException, command: str) -> ExitCode:
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
                   file: TextIO | None = None, line: str | None = None) -> None:
-    """As `warnings.showwarning`, without the place in the program: it tells a user nothing."""
-    note(f"warning: {message}")
+    """As `warnings.showwarning`, without the place in the program and further lines: they tell a user nothing."""
+    first, *_ = str(message).strip().splitlines() or [category.__name__]
+    note(f"warning: {first}")

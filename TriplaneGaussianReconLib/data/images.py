@@ -12,8 +12,10 @@ from numpy.typing import DTypeLike
 from ..errors import InputError
 from . import conversions
 from .geometry import Grid, by
+from .json_fields import text, triple, whole
 from .voxel_types import check_labels, smallest_label_type, whole_labels
 
+_LABELS, _MOST_LAYERS = (-2 ** 31, 2 ** 32 - 1), 4096
 _NAMES_SHOWN = 4  # segments that the short text of a segmentation names
 
 
@@ -129,9 +131,13 @@ class Segment:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Segment:
-        """Return what `to_json` wrote.  Raises KeyError or TypeError where that is damaged."""
-        color = content["color"]
-        return cls(content["name"], content["value"], content["layer"], content["identifier"], color and tuple(color))
+        """Return what `to_json` wrote.  Raises KeyError, TypeError or ValueError where that is damaged."""
+        value = whole(content, "value", *_LABELS)
+        if value == 0:
+            raise ValueError("value is 0, which is background")
+        color = None if content["color"] is None else triple(content, "color")
+        return cls(text(content, "name"), value, whole(content, "layer", 0, _MOST_LAYERS - 1),
+                   text(content, "identifier"), color)
 
 
 @dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config.presets import preset_named
 from ..data.observations import Observations
 from ..errors import Cancelled, OutputError
 from ..pipeline.report import Scope
@@ -178,6 +179,7 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     ignore_unusable_thread_counts()
     job = Job.read(folder)
     check_vacancy(folder)
+    preset_named(job.preset)
     grid = job.output_grid
     observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
     check_room(folder, _outcome_bytes(job, observations))

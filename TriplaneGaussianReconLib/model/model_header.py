@@ -7,39 +7,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..data.images import Segment
 from ..data.intensity import IntensityScale
+from ..data.json_fields import mapping, real, sequence, text, whole
 from ..rasterizer.modes import MODES
 
 GAUSSIANS, PARTS = "gaussians", "parts"  # how names of tensors begin in format 1, and since
 ERROR_ARRAYS = ("middle", "offsets", "origin", "step")  # of ExpectedError
 Shape = tuple[int, ...]
 
-_LARGEST = 3.5e38  # of any real number
-_MOST_GAUSSIANS, _MOST_SLOTS, _MOST_LAYERS, _MOST_SEGMENTS = 2 ** 40, 4096, 4096, 2 ** 16
-_LABELS = (-2 ** 31, 2 ** 32 - 1)
+_MOST_GAUSSIANS, _MOST_SLOTS, _MOST_SEGMENTS = 2 ** 40, 4096, 2 ** 16
 
 
 def check_description(description: Mapping[str, Any]) -> None:
     """Check everything but the tensors."""
-    if description["mode"] not in MODES:
+    if text(description, "mode") not in MODES:
         raise ValueError("mode is unknown")
-    _real(description, "cutoff", 1e-6, 1e6)
-    _real(description, "error_at_trusted", 0.0)
-    intensity = IntensityScale(**{name: _real(description["intensity"], name)
-                                  for name in _dictionary(description, "intensity")})
+    real(description, "cutoff", 1e-6, 1e6)
+    real(description, "error_at_trusted", 0.0)
+    intensity = IntensityScale(**{name: real(description["intensity"], name)
+                                  for name in mapping(description, "intensity")})
     if intensity.scale <= 0 or intensity.lowest > intensity.highest:
         raise ValueError("intensity is no range")
-    _dictionary(description, "provenance")
-    _check_segments(_list(description, "segments"))
+    mapping(description, "provenance")
+    _check_segments(sequence(description, "segments"))
     if description["version"] > 1:
-        parts = _list(description, PARTS)
+        parts = sequence(description, PARTS)
         if not parts:
             raise ValueError("parts are missing")
         for part in parts:
-            _whole(part, "count", 1, _MOST_GAUSSIANS)
-            _whole(part, "slots", 1, _MOST_SLOTS)
-            _real(part, "reach", 0.0)
-            if _real(part, "lowest") > _real(part, "highest"):
+            whole(part, "count", 1, _MOST_GAUSSIANS)
+            whole(part, "slots", 1, _MOST_SLOTS)
+            real(part, "reach", 0.0)
+            if real(part, "lowest") > real(part, "highest"):
                 raise ValueError("parts do not fit")
 
 
@@ -73,46 +73,6 @@ def gaussian_shapes(prefix: str, count: int, slots: int) -> dict[str, Shape]:
 def _check_segments(segments: list[Any]) -> None:
     if len(segments) > _MOST_SEGMENTS:
         raise ValueError(f"there are {len(segments)} segments")
-    for content in segments:
-        if not isinstance(content["name"], str) or not isinstance(content["identifier"], str):
-            raise TypeError("segments have no names")
-        if _whole(content, "value", *_LABELS) == 0:
-            raise ValueError("segments have the value 0")
-        _whole(content, "layer", 0, _MOST_LAYERS - 1)
-        if content["color"] is not None:
-            if len(_list(content, "color")) != 3:
-                raise ValueError("color does not fit")
-            for part in content["color"]:
-                _real({"color": part}, "color")
-    if len({(content["layer"], content["value"]) for content in segments}) < len(segments):
+    read = [Segment.from_json(content) for content in segments]
+    if len({(segment.layer, segment.value) for segment in read}) < len(read):
         raise ValueError("segments have the same value")
-
-
-def _real(content: Mapping[str, Any], name: str, lowest: float = -_LARGEST, highest: float = _LARGEST) -> float:
-    value = content[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} is no number")
-    if not lowest <= value <= highest:  # nor is NaN
-        raise ValueError(f"{name} is out of range")
-    return float(value)
-
-
-def _whole(content: Mapping[str, Any], name: str, lowest: int, highest: int) -> int:
-    value = content[name]
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is no whole number")
-    if not lowest <= value <= highest:
-        raise ValueError(f"{name} is out of range")
-    return value
-
-
-def _list(content: Mapping[str, Any], name: str) -> list[Any]:
-    if not isinstance(content[name], list):
-        raise TypeError(f"{name} is no list")
-    return content[name]
-
-
-def _dictionary(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if not isinstance(content[name], dict):
-        raise TypeError(f"{name} is none")
-    return content[name]
