@@ -14,7 +14,7 @@ from typing import TextIO
 from .. import __version__
 from ..jobs.failures import FailureKind, explained
 from ..runtime.environment import ignore_unusable_thread_counts
-from ..runtime.memory_limits import check_address_space
+from ..runtime.memory_limits import check_limits
 from ..runtime.standard_streams import steady_streams
 from ..runtime.stop_signals import interruptible
 from .arguments import ExitCode, build_parser
@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     with steady_streams(), warnings.catch_warnings():
         warnings.showwarning = _show_warning
+        for category in (UserWarning, RuntimeWarning):  # which the environment may have turned into errors
+            warnings.simplefilter("default", category)
         command = ""
         try:
             with interruptible():
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Namespace) -> ExitCode:
     try:
-        check_address_space()
+        check_limits()
         ignore_unusable_thread_counts()
         import_module(f".{arguments.command}", __package__).run(arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each kind is explained

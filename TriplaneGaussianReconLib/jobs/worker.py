@@ -30,7 +30,7 @@ from ..data.observations import Observations
 from ..errors import Cancelled, OutputError
 from ..pipeline.report import Scope
 from ..runtime.environment import ignore_unusable_thread_counts
-from ..runtime.memory_limits import check_address_space
+from ..runtime.memory_limits import check_limits
 from ..runtime.standard_streams import SteadyStream, open_standard_streams
 from ..runtime.stop_signals import stoppable
 from .failures import FailureKind, explained
@@ -175,7 +175,7 @@ def run(folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> in
 
 def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> None:
     """Read the job in `folder`, do it and write its outcome there.  Raises Cancelled and what the pipeline raises."""
-    check_address_space()
+    check_limits()
     ignore_unusable_thread_counts()
     job = Job.read(folder)
     check_vacancy(folder)

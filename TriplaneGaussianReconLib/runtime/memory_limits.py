@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-_LEAST_ADDRESS_SPACE = 2 ** 30
+_LEAST_LIMIT = 2 ** 30
 _PROCESS = Path("/proc/self")
 # Of each version: files with a limit, with the usage, and what of the usage the system gives back when it is needed.
 _FILES = {"cgroup": (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
@@ -70,25 +70,28 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="ascii").strip() if path.exists() else ""
 
 
-def check_address_space() -> None:
-    """Raise MemoryError where a limit leaves so little that libraries crash while they are loaded."""
-    if sys.platform != "win32":
-        import resource
-
-        if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < _LEAST_ADDRESS_SPACE:
-            raise MemoryError
+def check_limits() -> None:
+    """Raise MemoryError where a limit leaves so little that libraries crash or hang while they are loaded."""
+    if any(limit < _LEAST_LIMIT for limit, _ in _limits()):
+        raise MemoryError
 
 
 def process_rooms() -> Iterator[int]:
     """Yield what the limits of this process leave of its address space and of its data."""
+    for limit, is_of_data in _limits():
+        import psutil
+
+        mapped = psutil.Process().memory_info()
+        yield limit - (getattr(mapped, "data", mapped.rss) if is_of_data else mapped.vms)
+
+
+def _limits() -> Iterator[tuple[int, bool]]:
+    """Yield the limits of this process in bytes, and whether they are about its data or its address space."""
     if sys.platform == "win32":
         return
     import resource
 
-    import psutil
-
-    mapped = psutil.Process().memory_info()
-    for name, used in (("RLIMIT_AS", mapped.vms), ("RLIMIT_DATA", getattr(mapped, "data", mapped.rss))):
+    for name in ("RLIMIT_AS", "RLIMIT_DATA"):
         limit = resource.getrlimit(getattr(resource, name))[0] if hasattr(resource, name) else resource.RLIM_INFINITY
         if limit != resource.RLIM_INFINITY:
-            yield limit - used
+            yield limit, name == "RLIMIT_DATA"
