@@ -34,6 +34,10 @@ class Cancelled(ReconstructionError):  # noqa: N818 - not an error of anybody
     """`should_stop` returned true; nothing was written."""
 
 
+class InputNote(UserWarning):
+    """What was done to the input so that it can be used: it stands in the report of what comes of it."""
+
+
 # What libraries without a class of their own for it say: torch, the C++ library, ITK, OpenCV, threads, the loader.
 _LACKING = re.compile("allocate memory|out of memory|bad_alloc|std::bad_array_new_length|insufficient memory|"
                       "failed to allocate|memory allocation|start new thread|cannot create thread|"

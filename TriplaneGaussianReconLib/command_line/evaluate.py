@@ -15,7 +15,7 @@ from ..data.geometry import Axis, Grid
 from ..data.images import Image, Segmentation, aligned_to
 from ..data.observations import Observations
 from ..data.selection import Selection
-from ..errors import MissingPackageError, OutputError, ReconstructionError
+from ..errors import InputError, MissingPackageError, OutputError, ReconstructionError
 from ..evaluation.eclare import Eclare
 from ..evaluation.evaluate import evaluate
 from ..evaluation.figure import figure
@@ -23,10 +23,11 @@ from ..evaluation.methods import Method, MethodResult, baseline_names
 from ..evaluation.report import EvaluationReport
 from ..evaluation.table import table, to_json
 from ..io.atomic import check_output
-from ..io.readers import read_image, read_segmentation
+from ..io.readers import read_segmentation
 from ..pipeline.reconstruction import Memory, reconstruct
 from ..runtime.devices import choose
 from .console import note, result, say
+from .inputs import read_volume
 
 Effort = TypeVar("Effort", bound=Training | NetworkConfig)
 
@@ -75,7 +76,10 @@ def run(arguments: Namespace) -> None:
     """Do what `evaluate` was asked for; raises a ReconstructionError for whatever is wrong."""
     _check_paths(arguments)
     note(choose(arguments.device).note)
-    image = read_image(arguments.volume)
+    image = read_volume(arguments)
+    if image.grid.depths:
+        raise InputError("The slices lie unevenly, and hidden ones can only be compared where they are even. Give an "
+                         "even volume.")
     axis = image.grid.named_axis(arguments.axis) if arguments.axis else image.grid.thickest_axis()
     count = image.grid.count(axis)
     selection = (Selection.every(count, arguments.keep_every) if arguments.keep_every is not None

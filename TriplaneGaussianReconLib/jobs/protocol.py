@@ -80,8 +80,7 @@ class Job:
     @property
     def output_grid(self) -> Grid:
         """The voxels of the result; raises InputError for an impossible spacing."""
-        grid = self.volume.grid
-        return grid if self.spacing is None else output_grid(grid, self.axis, self.spacing)
+        return output_grid(self.volume.grid, self.axis, self.spacing)
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""
@@ -285,7 +284,8 @@ def _axis(name: str) -> Axis:
 
 
 def _from_grid(grid: Grid) -> dict[str, Any]:
-    return {"shape": grid.shape, "origin": grid.origin, "spacing": grid.spacing, "direction": grid.direction}
+    return {"shape": grid.shape, "origin": grid.origin, "spacing": grid.spacing, "direction": grid.direction,
+            "depths": grid.depths}
 
 
 def _to_grid(content: Mapping[str, Any]) -> Grid:
@@ -295,7 +295,8 @@ def _to_grid(content: Mapping[str, Any]) -> Grid:
     if len(shape) != 3 or len(direction) != 3:
         raise ValueError("grid does not fit")
     return Grid((shape[0], shape[1], shape[2]), triple(grid, "origin"), triple(grid, "spacing"),
-                (direction[0], direction[1], direction[2]))
+                (direction[0], direction[1], direction[2]),
+                tuple(real({"depths": depth}, "depths") for depth in grid.get("depths", ())))
 
 
 def _to_selection(content: Mapping[str, Any]) -> Selection:
