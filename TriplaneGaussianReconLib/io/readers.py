@@ -12,7 +12,7 @@ from ..errors import InputError
 from .atomic import PathLike
 from .choice import Choice
 from .dicom import read_slices, series_files
-from .itk_files import read_itk
+from .itk_files import is_text, read_itk
 from .nifti import is_nifti, read_nifti
 from .npz import read_npz
 from .seg_nrrd import has_segments, segmentation_of
@@ -87,6 +87,8 @@ def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]
     """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry."""
     if not path.exists():
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
+    if path.suffix.lower() != ".npz" and not is_text(path):
+        raise InputError(f"'{path}' cannot be read: its name or folder is no text in UTF-8. Rename it.")
     try:
         if path.is_dir():
             array, grid, metadata = _read_folder(path)

@@ -13,7 +13,7 @@ from ..data.images import Image, Segmentation, flattened
 from ..data.voxel_types import smallest_label_type
 from ..errors import InputError, OutputError
 from .atomic import PathLike, check_output, whole_file
-from .itk_files import write_itk
+from .itk_files import is_text, write_itk
 from .npz import write_npz
 from .seg_nrrd import header_of
 
@@ -81,12 +81,9 @@ def check_writable(path: PathLike) -> None:
 
 def _check_text(path: Path) -> None:
     """Raise OutputError where SimpleITK would end the process: it writes beside `path`, with the same extension."""
-    try:
-        os.path.dirname(os.path.abspath(path)).encode()
-        "".join(path.suffixes).encode()
-    except UnicodeEncodeError as error:
+    if not is_text(os.path.dirname(os.path.abspath(path)) + "".join(path.suffixes)):
         raise OutputError(f"'{path}' cannot be written: its name or folder is no text in UTF-8. Rename the folder, or "
-                          "write .npz.") from error
+                          "write .npz.")
 
 
 def _write_whole(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str] | None = None) -> None:

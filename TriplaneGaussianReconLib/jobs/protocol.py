@@ -104,6 +104,8 @@ class Job:
     def _from(cls, folder: Path, content: dict[str, Any]) -> Job:
         segmentation = _to_segmentation(folder, "job", content)
         spacing = None if content["spacing"] is None else real(content, "spacing")
+        if not mapping(content, "trusted"):
+            raise ValueError("trusted is empty")
         return cls(Image(_array(folder, "job", "volume"), _to_grid(content)), {
             _axis(axis): _to_selection(selection) for axis, selection in mapping(content, "trusted").items()},
             segmentation, spacing, text(content, "preset"), text(content, "device"),

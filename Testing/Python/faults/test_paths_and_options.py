@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def odd(folder: Path) -> Path:
     (folder / "file").write_text("text")
     os.mkfifo(folder / "pipe")
     os.makedirs(os.fsencode(folder) + b"/not\xfftext")
+    shutil.copy(folder / "scan.nrrd", os.fsencode(folder) + b"/not\xfftext/scan.nrrd")
     return folder
 
 
@@ -51,6 +53,7 @@ def test_unusable_places_are_told_before_the_work(program: Program, odd: Path, m
             (*RECONSTRUCT, "o.nrrd", "--report", f"{LONG}.json", 4), (*RECONSTRUCT, "loop", 2),
             (*RECONSTRUCT, "loop/o.nrrd", 4), (*RECONSTRUCT, "file/o.nrrd", 4), (*RECONSTRUCT, "no/../o.nrrd", 4),
             (*RECONSTRUCT, b"not\xfftext/o.nrrd", 4), (*RECONSTRUCT, b"o.\xff.nii.gz", 4),
+            ("reconstruct", b"not\xfftext/scan.nrrd", "--output", "o.nrrd", 2),
             ("reconstruct", f"{LONG}.nrrd", "--output", "o.nrrd", 2), ("reconstruct", "loop", "--output", "o.nrrd", 2),
             ("reconstruct", "file/scan.nrrd", "--output", "o.nrrd", 2),
             (*RECONSTRUCT, "o.nrrd", "--labels", f"{LONG}.nrrd", 2), (*RECONSTRUCT, "o.nrrd", "--labels", "loop", 2),
@@ -141,7 +144,6 @@ def test_what_is_no_segmentation_is_refused_as_that(folder: Path, monkeypatch: p
 def test_results_that_cannot_fit_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch,
                                              capsys: pytest.CaptureFixture[str]) -> None:
     """A stand-in for a disk that is nearly full."""
-    import shutil
     from types import SimpleNamespace
 
     monkeypatch.chdir(folder)
