@@ -13,6 +13,7 @@ from torch import Tensor
 from ..config.labels import LabelConfig
 from ..data.gap_sampling import evenly, layer_stride
 from ..runtime.image_operations import constants, sampled
+from .bounds import Bounds
 from .occupancy import Occupancies, occupancy
 from .signed_distance import Boxed
 
@@ -25,7 +26,7 @@ def on_slice(outlines: Boxed, config: LabelConfig, device: torch.device) -> Occu
 
 
 def between(outlines: Boxed, full: Tensor, gated: Tensor, planes: int, config: LabelConfig,
-            from_network: Tensor | None = None) -> list[Occupancies]:
+            from_network: Tensor | None = None, bounds: Bounds | None = None) -> list[Occupancies]:
     """Occupancies between two slices, on those of the planes in the gap that carry Gaussians.
 
     Signed distances are interpolated straight through, along the displacement, and along the gated displacement; their
@@ -39,6 +40,7 @@ def between(outlines: Boxed, full: Tensor, gated: Tensor, planes: int, config: L
         planes: number of planes in the gap, see `data.gap_sampling`.
         config: of labels.
         from_network: [plane, pixel] signed distances on all planes, see `LabelSuperResolution`, or None.
+        bounds: for parts of labels that would be lost, or None.
 
     Returns:
         One per layer of Gaussians.  Trends are per whole gap, along the gated displacement, from the plane before to
@@ -49,14 +51,20 @@ def between(outlines: Boxed, full: Tensor, gated: Tensor, planes: int, config: L
     moves = torch.stack([full, gated]).flatten(1, 2)[:, pixels.numbers] * pixels.unit
     steps = planes + 1
     inner = [pixels.interpolated(ends, moves, fraction) for fraction in evenly(planes).tolist()]
+    import os
+    W=os.environ.get('WHEN','after')
+    if bounds is not None and W=='before':
+        inner = [pixels.kept(*each) for each in zip(inner, *pixels.found(bounds), strict=True)]
     if from_network is not None:
         inner = [_corrected(*each, config) for each in zip(inner, from_network, strict=True)]
+    if bounds is not None and (W!='before' or from_network is None):
+        inner = [pixels.kept(*each) for each in zip(inner, *pixels.found(bounds), strict=True)]
     course = occupancy(torch.stack([ends[0], *inner, ends[1]]), config.band)
     backwards_and_forwards = constants([-1 / steps, 1 / steps], full.device)[:, None, None, None] * moves[1:]
     result = []
     for n in range(1, steps, layer_stride(planes)):
         before, after = pixels.sampled(course[n - 1::2][:2], backwards_and_forwards)[:, 0]
-        result.append(pixels.occupied(course[n], (after - before) * (0.5 * steps)))
+        result.append(pixels.occupied(course[n], _trend(before, course[n], after, n, planes)))
     return result
 
 
@@ -111,10 +119,34 @@ class _Pixels:
             first = here.stop
         return torch.cat(samples, dim=2)
 
+    def found(self, bounds: Bounds) -> tuple[Tensor, Tensor]:
+        """What `bounds` says about each pixel on each plane: distance, and whether it is of the pixel's own label."""
+        device, channels = self.numbers.device, self.channels.long()
+        layers = torch.from_numpy(bounds.layers).to(device)[channels]
+        distances, owners = (torch.from_numpy(each).to(device).flatten(2)[layers, :, self.numbers.long()].T
+                             for each in (bounds.distances, bounds.channels))
+        return distances, owners == channels
+
+    @staticmethod
+    def kept(distance: Tensor, bound: Tensor, is_own: Tensor) -> Tensor:
+        """Signed distances, at least as large as those of the own parts, and small where those of others are."""
+        return torch.where(is_own, distance.maximum(bound), distance.minimum(-bound))
+
     def occupied(self, values: Tensor, trends: Tensor) -> Occupancies:
         """The entries that are not 0."""
         kept = ((values > 0) | (trends != 0)).nonzero()[:, 0]
         return Occupancies(self.numbers[kept], self.channels[kept], values[kept], trends[kept])
+
+
+def _trend(before: Tensor, here: Tensor, after: Tensor, plane: int, planes: int) -> Tensor:
+    """Change per gap.  Beside an observed slice only what lies on the other side has to be found from here, if it has no
+    Gaussians of its own.
+    """
+    if layer_stride(planes) == 1 or planes == 1:
+        first, last = True, True
+    else:
+        first, last = plane > 1, plane < planes
+    return (((after if last else here) - (before if first else here)) * ((planes + 1) / (first + last)))
 
 
 def _corrected(distance: Tensor, from_network: Tensor, config: LabelConfig) -> Tensor:
