@@ -20,10 +20,15 @@ class LabelConfig:
         thin: parts of labels that are nowhere farther from their border than this are thin: between slices they are met
             half-way once too little of them is left, see `labels.bounds`.
         kept: share of the area that has to be left for interpolated signed distances to stand.
-        near: parts of a label that share no pixel on two slices are one if all of either lies this near the other...
-        alike: ... or if the smaller has so much of the area of the larger, and after a shift they share so much.
+        near, alike: parts of a label that share no pixel on two slices are one and the same if the smaller has at least
+            the share `alike` of the larger's area, and all of either lies as near as `near` to the other, or they share
+            as much of their union after a shift.
         balance: how much a pixel's distances to both slices' shapes must fit to its place in the gap.
         taper: the area of a part that ends falls with this power of the way to the slice without it.
+        contiguous: slices at least so thick, as a share of the gap's width, lie side by side.  What ends on one then
+            keeps its volume, whatever the network finds, which follows the image.
+        area_kept: how far the area of a label between two slices is brought to what lies between its areas on them.
+            All of it is better on most volumes, but worse on the thin ring of a heart's wall.
         most_slots: labels that one Gaussian can carry; where more meet, those farthest from it are left out.
     """
 
@@ -39,4 +44,6 @@ class LabelConfig:
     alike: float = 0.5
     balance: float = 2.0
     taper: float = 2.0
+    contiguous: float = 0.75
+    area_kept: float = 0.5
     most_slots: int = 5

@@ -44,6 +44,7 @@ class Gaps:
         channels: Which channel is which label, or None.
         label_super_resolutions: Number of predictions in a gap -> network that finds labels in such gaps.
         label_config, flow_config: Of the preset.
+        thickness: mm, of the slices.
     """
 
     planes: PlaneStack
@@ -56,6 +57,7 @@ class Gaps:
     label_super_resolutions: Mapping[int, LabelSuperResolution] = field(default_factory=dict)
     label_config: LabelConfig = LabelConfig()
     flow_config: FlowConfig = FlowConfig()
+    thickness: float = 0.0
 
 
 def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float], opacity: float,
@@ -185,7 +187,7 @@ class _Source:
         context = SliceContext.around(np.array([gap]), positions, evenly(len(predicted)), network.size)
         return network.distances(self.slices, self.numbers, predicted, context, outlines)
 
-    def outlines(self, plane: int) -> tuple[Boxed | None, tuple[Boxed, Bounds | None] | None]:
+    def outlines(self, plane: int) -> tuple[Boxed | None, tuple[Boxed, list[Bounds | None]] | None]:
         """Where labels are on one observed slice, and in the gap after it."""
         layers, channels, planes = self.gaps.layers, self.gaps.channels, self.gaps.planes
         config = self.gaps.label_config
@@ -194,7 +196,7 @@ class _Source:
         on_plane = boxed(channels, [layers[:, plane]], config)
         if plane + 1 == len(planes):
             return on_plane, None
-        course = Course.at(plane, layers, planes.offsets)
+        course = Course.at(plane, layers, planes.offsets, self.gaps.thickness, config)
         rest, bounds = bounded(channels, course, len(self.gaps.predictions[plane]), config)
         return on_plane, (boxed(channels, rest, config, course.slices), bounds)
 
@@ -213,7 +215,7 @@ class _Source:
             *(table[transferred(source, device)] for table in slots))
 
     def between(self, numbers: np.ndarray, depth_sigmas: np.ndarray,
-                outlines: Sequence[tuple[Boxed, Bounds | None] | None]) -> _Layers:
+                outlines: Sequence[tuple[Boxed, list[Bounds | None]] | None]) -> _Layers:
         """The layers of Gaussians in gaps that are all predicted on the same number of planes."""
         planes, device = self.gaps.planes, self.slices.device
         first, second = self.slices[transferred(np.stack([numbers, numbers + 1]), device)][:, :, None]

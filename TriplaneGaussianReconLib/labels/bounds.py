@@ -132,20 +132,24 @@ class Course:
         slices: two of [layer, row, column].
         beyond: likewise; None where there is none.
         ratios: width of the gap, divided by that of the gap before and of the one after.
+        is_contiguous: whether the slices are as thick as the gap is wide: what is on one then stands for its whole
+            thickness.
     """
 
     slices: Sequence[np.ndarray]
     beyond: Sequence[np.ndarray | None] = (None, None)
     ratios: Sequence[float] = (1.0, 1.0)
+    is_contiguous: bool = False
 
     @classmethod
-    def at(cls, gap: int, layers: np.ndarray, positions: np.ndarray) -> Course:
-        """Beside `gap`; layers: [layer, plane, row, column]; positions: (plane,) mm."""
+    def at(cls, gap: int, layers: np.ndarray, positions: np.ndarray, thickness: float, config: LabelConfig) -> Course:
+        """Beside `gap`; layers: [layer, plane, row, column]; positions: (plane,) mm; thickness: mm, of the slices."""
         widths = np.diff(positions)
         at = (gap - 1, gap + 2)
         beyond = [layers[:, n] if 0 <= n < len(positions) else None for n in at]
         ratios = [float(widths[gap] / widths[n]) if 0 <= n < len(widths) else 1.0 for n in (gap - 1, gap + 1)]
-        return cls([layers[:, gap], layers[:, gap + 1]], beyond, ratios)
+        return cls([layers[:, gap], layers[:, gap + 1]], beyond, ratios,
+                   bool(thickness >= config.contiguous * widths[gap]))
 
     def share_left(self, channels: LabelChannels, channel: int, side: int, window: tuple[slice, slice],
                    part: np.ndarray) -> float:
@@ -160,7 +164,7 @@ class Course:
 
 
 def bounded(channels: LabelChannels, course: Course, planes: int, config: LabelConfig
-            ) -> tuple[list[np.ndarray], Bounds | None]:
+            ) -> tuple[list[np.ndarray], list[Bounds | None]]:
     """Find the parts of labels that need bounds between two slices.
 
     Args:
@@ -170,24 +174,33 @@ def bounded(channels: LabelChannels, course: Course, planes: int, config: LabelC
         config: of labels.
 
     Returns:
-        The slices without the parts that end between them, in whose place is what the other slice shows there; and the
-        bounds, None if no part needs any.
+        The slices without the parts that end between them, in whose place is what the other slice shows there; and
+        bounds of parts that a network may correct, and of those that it may not, None where there are none.
     """
-    slices = course.slices
-    rest, layers = [layers.copy() for layers in slices], sorted({layer for layer, _ in channels.table})
-    parts = {layer: _without_takeovers(list(_parts(channels, course, layer, config)), slices[0].shape[1:])
-             for layer in layers}
-    if not any(parts.values()):
-        return list(slices), None
-    distances = np.full((len(layers), planes, *slices[0].shape[1:]), -np.inf, np.float32)
+    layers = sorted({layer for layer, _ in channels.table})
+    parts = [_without_takeovers(list(_parts(channels, course, layer, config)), course.slices[0].shape[1:])
+             for layer in layers]
+    rest = [each.copy() for each in course.slices]
+    for layer, some in zip(layers, parts, strict=True):
+        _replace_ends([each[layer] for each in course.slices], [each[layer] for each in rest], some)
+    layer_of = np.array([0, *(layers.index(layer) for layer, _ in channels.table)])
+    early = [[part for part in some if part.only_on is not None and not course.is_contiguous] for some in parts]
+    late = [[part for part in some if part.only_on is None or course.is_contiguous] for some in parts]
+    shape = (planes, *course.slices[0].shape[1:])
+    return rest, [_drawn(some, shape, layer_of, config) if any(some) else None for some in (early, late)]
+
+
+def _drawn(parts: Sequence[Sequence[_Part]], shape: tuple[int, ...], layer_of: np.ndarray, config: LabelConfig
+           ) -> Bounds:
+    """Bounds for the parts of each layer; shape: [plane, row, column]."""
+    distances = np.full((len(parts), *shape), -np.inf, np.float32)
     owners = np.zeros(distances.shape, np.int16)
-    for layer, distance, owner in zip(layers, distances, owners, strict=True):
-        _replace_ends([each[layer] for each in slices], [each[layer] for each in rest], parts[layer])
-        for part in parts[layer]:
-            here, found = (slice(None), *part.window), part.at(evenly(planes).tolist(), config)
+    for some, distance, owner in zip(parts, distances, owners, strict=True):
+        for part in some:
+            here, found = (slice(None), *part.window), part.at(evenly(shape[0]).tolist(), config)
             owner[here] = np.where(found > distance[here], np.int16(part.channel), owner[here])
             distance[here] = np.maximum(distance[here], found)
-    return rest, Bounds(distances, owners, np.array([0, *(layers.index(layer) for layer, _ in channels.table)]))
+    return Bounds(distances, owners, layer_of)
 
 
 def _parts(channels: LabelChannels, course: Course, layer: int, config: LabelConfig) -> Iterator[_Part]:
