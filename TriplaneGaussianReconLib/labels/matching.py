@@ -33,7 +33,8 @@ def groups_of(first: np.ndarray, second: np.ndarray, config: LabelConfig) -> Ite
     along, or has its shape after a shift; else it ends.
 
     Args:
-        first, second: [row, column] bool, the label on either slice.
+        first: [row, column] bool, the label on one slice.
+        second: likewise, on the next one.
         config: how far, and how much alike.
     """
     (count, of_first), (others, of_second) = (_parts(mask) for mask in (first, second))
@@ -44,11 +45,10 @@ def groups_of(first: np.ndarray, second: np.ndarray, config: LabelConfig) -> Ite
     met = np.zeros(count + others, bool)
     met[shared[:, 0]], met[count + shared[:, 1]] = True, True
     for number in np.unique(group_of[met]):
-        yield Group(*(np.isin(parts, np.flatnonzero(group_of[some] == number)) for parts, some in
-                      ((of_first, slice(0, count)), (of_second, slice(count, None)))))
-    alone = [[parts == n for n in range(1, total) if not met[start + n]]
-             for parts, total, start in ((of_first, count, 0), (of_second, others, count))]
-    yield from _paired(*alone, config)
+        yield Group(np.isin(of_first, np.flatnonzero(group_of[:count] == number)),
+                    np.isin(of_second, np.flatnonzero(group_of[count:] == number)))
+    yield from _paired([of_first == n for n in range(1, count) if not met[n]],
+                       [of_second == n for n in range(1, others) if not met[count + n]], config)
 
 
 def moved(mask: np.ndarray, move: tuple[int, int]) -> np.ndarray:
