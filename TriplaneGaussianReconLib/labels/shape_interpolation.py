@@ -54,8 +54,8 @@ def between(outlines: Boxed, full: Tensor, gated: Tensor, planes: int, config: L
     inner = [pixels.interpolated(ends, moves, fraction) for fraction in evenly(planes).tolist()]
     areas = np.add.reduceat(outlines.distances > 0, np.cumsum(outlines.sizes) - outlines.sizes, axis=1, dtype=np.int64
                             ) if len(outlines.sizes) else np.zeros((2, 0), np.int64)
-    inner = [pixels.kept(pixels.enlarged(distance, areas, fraction, config), *bound)
-             for distance, fraction, bound in zip(inner, evenly(planes).tolist(), early, strict=True)]
+    inner = [pixels.kept(pixels.enlarged(distance, areas, fraction, config, *spared), *bound) for distance, fraction,
+             bound, spared in zip(inner, evenly(planes).tolist(), early, late, strict=True)]
     if from_network is not None:
         inner = [_corrected(*each, config) for each in zip(inner, from_network, strict=True)]
     inner = [pixels.kept(distance, *bound) for distance, bound in zip(inner, late, strict=True)]
@@ -119,9 +119,12 @@ class _Pixels:
             first = here.stop
         return torch.cat(samples, dim=2)
 
-    def enlarged(self, distance: Tensor, areas: np.ndarray, fraction: float, config: LabelConfig) -> Tensor:
-        """Move the border of each box's label, so that its area comes nearer to what lies between the two `areas`
-        [slice, box]; signed distances of shapes that do not coincide have a smaller one.
+    def enlarged(self, distance: Tensor, areas: np.ndarray, fraction: float, config: LabelConfig,
+                 bound: Tensor | None = None, is_own: Tensor | None = None) -> Tensor:
+        """Move the border of each box's label: signed distances of shapes that do not coincide give a smaller area.
+
+        It comes nearer to what lies between the two `areas` [slice, box].  Where a label's own parts have bounds, these
+        say enough.
         """
         result, first = distance.clone(), 0
         for (rows, columns), (before, after) in zip(self.boxes, areas.T.tolist(), strict=True):
@@ -131,7 +134,7 @@ class _Pixels:
                 larger, smaller = distance[here].sort(descending=True).values[wanted - 1:wanted + 1]
                 result[here] -= (0.5 * config.area_kept * (larger + smaller)).clamp(-2.0, 2.0)
             first = here.stop
-        return result
+        return result if bound is None or is_own is None else torch.where(is_own & bound.isfinite(), distance, result)
 
     def found(self, bounds: Bounds | None, planes: int) -> list[tuple[Tensor, Tensor] | tuple[()]]:
         """What `bounds` says about each pixel on each plane: distance, and whether it is of the pixel's own label."""
