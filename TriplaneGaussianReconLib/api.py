@@ -18,6 +18,7 @@ from .io.readers import read_image, read_segmentation
 from .pipeline import reconstruction
 from .pipeline.reconstruction import Reconstruction
 from .runtime.devices import choose
+from .runtime.notes import collected_notes
 from .runtime.progress import Progress
 
 Source: TypeAlias = Any  # a path, an image of SimpleITK or nibabel, or one of ours; see `reconstruct`
@@ -71,13 +72,16 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
     """
     preset = preset_named(preset) if isinstance(preset, str) else preset
     choose(device)  # before the volume is read: what is not there is told at once
-    image = _read(volume, Image, read_image)
-    given = None if labels is None else aligned_to(_read(labels, Segmentation, read_segmentation), image.grid)
-    slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
-    selections = _selections(image.grid, slice_axis, slices, exclude)
-    output = _output(image.grid, slice_axis, spacing, selections)
-    result = reconstruction.reconstruct(Observations.from_volume(image, selections, given), output, preset=preset,
-                                        device=device, seed=seed, progress=progress, should_stop=should_stop)
+    with collected_notes() as notes:
+        image = _read(volume, Image, read_image)
+        given = None if labels is None else aligned_to(_read(labels, Segmentation, read_segmentation), image.grid)
+        slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
+        selections = _selections(image.grid, slice_axis, slices, exclude)
+        output = _output(image.grid, slice_axis, spacing, selections)
+        observations = Observations.from_volume(image, selections, given)
+    result = reconstruction.reconstruct(observations, output, preset=preset, device=device, seed=seed,
+                                        progress=progress, should_stop=should_stop)
+    result = replace(result, report=replace(result.report, notes=(*notes, *result.report.notes)))
     if result.segmentation is None or given is None:
         return result
     return replace(result, segmentation=replace(result.segmentation, metadata=given.metadata))
@@ -132,7 +136,7 @@ def _output(grid: Grid, axis: Axis, spacing: str | float | None, selections: Map
         whole = list(selections) == [axis] and selections[axis].is_everything
         spacing = "isotropic" if whole else "input"
     if spacing == "input":
-        return grid
+        return output_grid(grid, axis, None)
     if spacing == "isotropic":
         spacing = isotropic_spacing(grid, axis)
     if isinstance(spacing, str):

@@ -28,6 +28,10 @@ class Cancelled(ReconstructionError):  # noqa: N818 - not an error of anybody
     """`should_stop` returned true; nothing was written."""
 
 
+class InputNote(UserWarning):
+    """What was done to the input so that it can be used: it stands in the report of what comes of it."""
+
+
 def cause(error: BaseException) -> str:
     """Return what an exception tells in one line, without where in ITK it was raised."""
     if isinstance(error, OSError) and error.strerror:

@@ -173,6 +173,8 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--output-spacing", type=_spacing, metavar="isotropic|input|MM", help="distance of the slices "
                         "of the result: isotropic is the smaller spacing within the slices, input that of VOLUME; "
                         "default: isotropic if all slices are used, else input")
+    output.add_argument("--cover-voxels", action="store_true", help="let the result reach to the outer faces of the "
+                        "outermost used slices, by whole slices, instead of from centre to centre")
     output.add_argument("--paste-trusted", action="store_true", help="put the used slices into the result as they "
                         "were, instead of as the model shows them; the model itself stays as it is")
     how = parser.add_argument_group("how")
@@ -234,6 +236,12 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("volume", metavar="VOLUME", help="a volume file, or a folder with one series of DICOM slices")
     parser.add_argument("--labels", metavar="LABELS", help="its segmentation: a label map or a .seg.nrrd")
+    parser.add_argument("--series", default="", metavar="UID|NUMBER|TEXT", help="which DICOM series of a folder that "
+                        "holds several: its UID, number or description; default: the largest")
+    parser.add_argument("--volume-number", type=int, metavar="N", help="which volume, counted from 1, where a file or "
+                        "series holds several (time points, echoes, ...)")
+    parser.add_argument("--spacing", type=_sides, metavar="X,Y,Z", help="mm from column to column, from row to row and "
+                        "from slice to slice, for a folder of PNG, TIFF or JPEG slices")
 
 
 def _add_device(parser: argparse._ActionsContainer) -> None:
@@ -261,6 +269,13 @@ def _vector(text: str) -> tuple[float, ...]:
     if len(vector) != 3 or not all(abs(x) < 1e9 for x in vector):
         raise argparse.ArgumentTypeError(f"'{text}' is no list of three numbers such as 10,-20,35.5")
     return vector
+
+
+def _sides(text: str) -> tuple[float, ...]:
+    sides = _vector(text)
+    if min(sides) <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' holds a length that is not positive")
+    return sides
 
 
 def _seed(text: str) -> int:

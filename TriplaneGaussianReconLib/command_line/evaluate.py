@@ -15,17 +15,18 @@ from ..data.geometry import Axis, Grid
 from ..data.images import Image, Segmentation, aligned_to
 from ..data.observations import Observations
 from ..data.selection import Selection
-from ..errors import MissingPackageError, ReconstructionError
+from ..errors import InputError, MissingPackageError, ReconstructionError
 from ..evaluation.eclare import Eclare
 from ..evaluation.evaluate import evaluate
 from ..evaluation.figure import figure
 from ..evaluation.methods import Method, MethodResult, baseline_names
 from ..evaluation.table import table, to_json
 from ..io.atomic import check_output
-from ..io.readers import read_image, read_segmentation
+from ..io.readers import read_segmentation
 from ..pipeline.reconstruction import Memory, reconstruct
 from ..runtime.devices import choose
 from .console import note
+from .inputs import read_volume
 
 Effort = TypeVar("Effort", bound=Training | NetworkConfig)
 
@@ -76,7 +77,10 @@ def run(arguments: Namespace) -> None:
 
     _check_paths(arguments)
     note(choose(arguments.device).note)
-    image = read_image(arguments.volume)
+    image = read_volume(arguments)
+    if image.grid.depths:
+        raise InputError("The slices lie unevenly, and hidden ones can only be compared where they are even. Give an "
+                         "even volume.")
     axis = image.grid.named_axis(arguments.axis) if arguments.axis else image.grid.thickest_axis()
     count = image.grid.count(axis)
     selection = (Selection.every(count, arguments.keep_every) if arguments.keep_every is not None

@@ -16,7 +16,7 @@ from ..data.images import Image, Segmentation, aligned_to
 from ..data.observations import Observations
 from ..errors import Cancelled, InputError
 from ..io.atomic import check_output, write_json
-from ..io.readers import read_image, read_segmentation
+from ..io.readers import read_segmentation
 from ..io.writers import check_writable, write_image, write_segmentation
 from ..jobs.remarks import remarks
 from ..jobs.request import INPUT, ISOTROPIC, Plan, Request, segments_on_slices
@@ -24,8 +24,10 @@ from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import Memory, Reconstruction, reconstruct
 from ..pipeline.report import Files, Report, Scope
 from ..runtime.devices import choose
+from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
 from .console import announce_stop, note, shown_progress
+from .inputs import read_volume
 
 _SUBSET_OPTIONS = ("keep_every", "hide_every", "keep_percent", "slices", "trust", "exclude")
 
@@ -55,13 +57,14 @@ def run(arguments: Namespace) -> None:
     _check_paths(arguments)
     preset_named(arguments.preset)
     note(choose(arguments.device).note)
-    case = read_case(arguments)
-    observations = Observations.from_volume(case.image, case.plan.selections, case.segmentation)
+    with collected_notes() as notes:
+        case = read_case(arguments)
+        observations = Observations.from_volume(case.image, case.plan.selections, case.segmentation)
     _warn(case, arguments)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop)
-    result = _completed(result, case, observations, arguments)
+    result = _completed(result, case, observations, arguments, notes)
     written = _write(result, arguments)
     _summarise(result.report, written, time.perf_counter() - start)
 
@@ -88,7 +91,7 @@ def request_of(arguments: Namespace) -> Request:
 
 def read_case(arguments: Namespace) -> Case:
     """Read the files and settle slices and output grid; raises InputError for what cannot be reconstructed."""
-    request, image = request_of(arguments), read_image(arguments.volume)
+    request, image = request_of(arguments), read_volume(arguments)
     request.check(image.grid, bool(arguments.labels))
     segmentation = aligned_to(read_segmentation(arguments.labels), image.grid) if arguments.labels else None
     presence: dict[Axis, np.ndarray] = {}
@@ -158,14 +161,15 @@ def _place(path: str) -> Path:
     return Path(path).resolve()
 
 
-def _completed(result: Reconstruction, case: Case, observations: Observations, arguments: Namespace) -> Reconstruction:
+def _completed(result: Reconstruction, case: Case, observations: Observations, arguments: Namespace, notes: list[str]
+               ) -> Reconstruction:
     """Add what the pipeline does not know: the header of the segmentation, pasted slices, where it all came from."""
     segmentation, plan = result.segmentation, case.plan
     if segmentation is not None and case.segmentation is not None:
         segmentation = replace(segmentation, metadata=case.segmentation.metadata)
     scope = Scope.of(plan.axis, plan.selections, plan.output, case.segmentation, observations)
     files = Files(arguments.volume, arguments.labels, arguments.paste_trusted)
-    result = replace(result, segmentation=segmentation, report=result.report.about(scope, files))
+    result = replace(result, segmentation=segmentation, report=result.report.about(scope, files, notes))
     return _pasted(result, case) if arguments.paste_trusted else result
 
 

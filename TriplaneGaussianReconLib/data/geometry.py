@@ -122,9 +122,12 @@ class Grid:
         origin: (3,) mm LPS, centre of voxel [0, 0, 0].
         spacing: (3,) mm along i, j, k.
         direction: (3, 3), column n is the unit direction of index axis n (i, j, k) in LPS.
+        depths: (K,) mm along k from the first slice to each, ascending from 0, where the slices lie unevenly; empty
+            where they are even.  The spacing along k is then their usual distance.
 
     Raises:
-        InputError: a size below one voxel, a spacing that is not positive, or an unusable origin or direction.
+        InputError: a size below one voxel, a spacing that is not positive, an unusable origin or direction, or depths
+            that do not ascend from 0.
 
     Example:
         >>> from TriplaneGaussianReconLib import Grid
@@ -136,6 +139,7 @@ class Grid:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     direction: tuple[tuple[float, float, float], ...] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    depths: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         direction = np.asarray(self.direction, np.float64).reshape(3, 3)
@@ -150,6 +154,10 @@ class Grid:
         finite = np.isfinite(self.origin).all() and np.isfinite(direction).all()
         if not finite or abs(np.linalg.det(direction)) <= 1e-6:
             raise InputError("The volume's origin or direction is not usable. Correct the header.")
+        object.__setattr__(self, "depths", tuple(float(x) for x in self.depths))
+        if self.depths and not (len(self.depths) == self.shape[0] and self.depths[0] == 0.0
+                                and np.isfinite(self.depths).all() and np.diff(self.depths).min(initial=1.0) > 0):
+            raise InputError("The slices' depths must be one for each slice, ascending from 0. Correct them.")
 
     def __repr__(self) -> str:
         return f"Grid({by(self.size)}, {self.place})"
@@ -205,13 +213,17 @@ class Grid:
         letters = "".join(_LETTERS[lps][int(direction[lps, n] > 0)] for n, lps in enumerate(axes))
         is_straight = min(abs(direction[lps, n]) for n, lps in enumerate(axes)) > 0.9999
         first = ", ".join(f"{x:.5g}" for x in np.array(self.origin) + 0.0)  # no minus before 0
-        return f"{by(self.spacing)} mm, {'' if is_straight else 'oblique '}{letters} from ({first})"
+        spacing = f"{by(self.spacing)} mm{', uneven' if self.depths else ''}"
+        return f"{spacing}, {'' if is_straight else 'oblique '}{letters} from ({first})"
 
     @property
     def ijk_to_lps(self) -> np.ndarray:
-        """(4, 4) matrix from voxel index (i, j, k, 1) to LPS mm."""
+        """(4, 4) matrix from voxel index (i, j, k, 1) to LPS mm.  Raises InputError where slices lie unevenly."""
+        if self.depths:
+            raise InputError("The slices lie unevenly, so that no matrix tells where they are. Reconstruct an even "
+                             "volume from them first.")
         matrix = np.eye(4)
-        matrix[:3, :3] = np.asarray(self.direction) * np.asarray(self.spacing)
+        matrix[:3, :3] = self._steps
         matrix[:3, 3] = self.origin
         return matrix
 
@@ -234,20 +246,34 @@ class Grid:
 
     def index_to_physical(self, ijk: ArrayLike) -> np.ndarray:
         """Map (..., 3) indices (i, j, k), which may be fractional, to (..., 3) LPS mm."""
-        matrix = self.ijk_to_lps
-        return np.asarray(ijk, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+        return self._even_from(np.asarray(ijk, np.float64)) @ self._steps.T + np.asarray(self.origin)
 
     def physical_to_index(self, points: ArrayLike) -> np.ndarray:
         """Map (..., 3) LPS mm to (..., 3) continuous indices (i, j, k)."""
-        matrix = np.linalg.inv(self.ijk_to_lps)
-        return np.asarray(points, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+        even = (np.asarray(points, np.float64) - np.asarray(self.origin)) @ np.linalg.inv(self._steps).T
+        if not self.depths:
+            return even
+        slices, depths = np.arange(float(len(self.depths))), np.asarray(self.depths) / self.spacing[2]
+        even[..., 2] = _interpolated(even[..., 2], depths, slices)
+        return even
 
     def count(self, axis: Axis) -> int:
         """Return the number of slices along `axis`."""
         return self.shape[array_axis(axis)]
 
+    def extent(self, axis: Axis) -> float:
+        """Return the distance (mm) from the centre of the first slice along `axis` to that of the last."""
+        if self.depths and axis == "k":
+            return self.depths[-1]
+        return (self.count(axis) - 1) * self.spacing[AXES.index(axis)]
+
     def thickest_axis(self) -> Axis:
-        """Return the axis of largest spacing; `k` unless another is larger by more than a per mille."""
+        """Return the axis of largest spacing; `k` unless another is larger by more than a per mille.
+
+        Slices that lie unevenly do so along `k`, the axis along which they were made.
+        """
+        if self.depths:
+            return "k"
         largest = int(np.argmax(self.spacing))
         return AXES[largest] if self.spacing[largest] > self.spacing[2] * 1.001 else "k"
 
@@ -280,15 +306,18 @@ class Grid:
         """
         indices = np.asarray(indices, np.float64)
         number = AXES.index(axis)
+        if self.depths and axis != "k":
+            raise InputError(f"The slices along k lie unevenly, so that there are no slices along {axis}. Use those "
+                             "along k.")
         columns, rows = (n for n in range(3) if n != number)
         corner = np.zeros((len(indices), 3))
         corner[:, number] = indices
-        steps = self.ijk_to_lps[:3, :3]
+        steps = self._steps
         return PlaneStack(self.index_to_physical(corner), steps[:, rows], steps[:, columns],
                           rows=self.shape[2 - rows], columns=self.shape[2 - columns])
 
     def resampled(self, axis: Axis, spacing: float) -> Grid:
-        """Return the grid with another spacing along `axis`, covering the same slice centres.
+        """Return the even grid with another spacing along `axis`, covering the same slice centres.
 
         The first slice stays where it is.  The last one lies at or just before the last one of this grid, or a
         thousandth of `spacing` behind it, since files keep spacings in single precision.
@@ -298,7 +327,7 @@ class Grid:
             spacing: mm.
 
         Raises:
-            InputError: the spacing is not a positive number.
+            InputError: the spacing is not a positive number, or slices that lie unevenly lie along another axis.
 
         Example:
             >>> from TriplaneGaussianReconLib import Grid
@@ -307,11 +336,13 @@ class Grid:
         """
         if not (np.isfinite(spacing) and spacing > 0):
             raise InputError(f"The slice spacing must be a positive number of millimetres, not {spacing}.")
+        if self.depths and axis != "k":
+            raise InputError(f"The slices lie unevenly along k. Choose that slice axis, not {axis}.")
         number = AXES.index(axis)
-        count = int(np.floor((self.count(axis) - 1) * self.spacing[number] / spacing + 1e-3)) + 1
+        count = int(np.floor(self.extent(axis) / spacing + 1e-3)) + 1
         shape, steps = list(self.shape), list(self.spacing)
         shape[2 - number], steps[number] = count, float(spacing)
-        return replace(self, shape=(shape[0], shape[1], shape[2]), spacing=(steps[0], steps[1], steps[2]))
+        return replace(self, shape=(shape[0], shape[1], shape[2]), spacing=(steps[0], steps[1], steps[2]), depths=())
 
     def matches(self, other: Grid, tolerance: float = 1e-3) -> bool:
         """Tell whether both grids have the same shape and the same place.
@@ -322,8 +353,27 @@ class Grid:
         """
         if self.shape != other.shape:
             return False
-        corners = self.corners
-        return bool(np.abs(self.physical_to_index(other.index_to_physical(corners)) - corners).max() <= tolerance)
+        voxels = np.concatenate([self.corners, [(0, 0, k) for k in range(self.shape[0])]])
+        return bool(np.abs(self.physical_to_index(other.index_to_physical(voxels)) - voxels).max() <= tolerance)
+
+    @property
+    def _steps(self) -> np.ndarray:
+        """(3, 3) mm, column n leads from a voxel to the next along index axis n; where slices are uneven, usually."""
+        return np.asarray(self.direction) * np.asarray(self.spacing)
+
+    def _even_from(self, ijk: np.ndarray) -> np.ndarray:
+        """Return the indices that (..., 3) indices would have if the slices were even, at their usual distance."""
+        if not self.depths:
+            return ijk
+        even = ijk.copy()
+        slices, depths = np.arange(float(len(self.depths))), np.asarray(self.depths) / self.spacing[2]
+        even[..., 2] = _interpolated(ijk[..., 2], slices, depths)
+        return even
+
+
+def _interpolated(x: np.ndarray, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Interpolate linearly; beyond the ends go on with a slope of 1."""
+    return np.interp(x, xs, ys) + np.minimum(x - xs[0], 0.0) + np.maximum(x - xs[-1], 0.0)
 
 
 def _nearest_axes(direction: ArrayLike) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ class Image:
     Attributes:
         array: [k, j, i], any real type, in units of the input.
         grid: where the voxels lie.
+        padding: the value of voxels that hold no data, None where there is none.  NaN never holds data.
 
     Raises:
         InputError: the array does not have three dimensions, or not the shape of the grid.
@@ -41,6 +42,7 @@ class Image:
 
     array: np.ndarray
     grid: Grid
+    padding: float | None = None
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:

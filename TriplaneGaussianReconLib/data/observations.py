@@ -154,9 +154,12 @@ def closest_first(grid: Grid, observed: Mapping[Axis, Selection]) -> list[Axis]:
 
 def _mean_gap(grid: Grid, axis: Axis, selection: Selection) -> float:
     """Mean distance (mm) of the selected slices along an axis, infinite for a lone slice."""
+    if len(selection) < 2:
+        return float("inf")
     first, last = selection.indices[0], selection.indices[-1]
-    spacing = grid.spacing[AXES.index(axis)]
-    return spacing * (last - first) / (len(selection) - 1) if len(selection) > 1 else float("inf")
+    if grid.depths and axis == "k":
+        return (grid.depths[last] - grid.depths[first]) / (len(selection) - 1)
+    return grid.spacing[AXES.index(axis)] * (last - first) / (len(selection) - 1)
 
 
 def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> SliceStack:

@@ -19,13 +19,14 @@ def isotropic_spacing(grid: Grid, axis: Axis) -> float:
     return within if grid.spacing[number] > within * 1.001 else grid.spacing[number]  # headers are rounded
 
 
-def output_grid(grid: Grid, axis: Axis, spacing: float) -> Grid:
+def output_grid(grid: Grid, axis: Axis, spacing: float | None) -> Grid:
     """Return the grid of a result.
 
     Args:
         grid: that of the input.
         axis: the slice axis.
-        spacing: mm from one slice of the result to the next.  Where that is the present one, `grid` itself is returned.
+        spacing: mm from one slice of the result to the next; None for the present one, which for slices that lie
+            unevenly is their usual distance.  Where nothing changes, `grid` itself is returned.
 
     Raises:
         InputError: the spacing is not a positive number, makes too many voxels, or leaves only one slice.
@@ -36,6 +37,10 @@ def output_grid(grid: Grid, axis: Axis, spacing: float) -> Grid:
         Grid(20 x 24 x 29, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
     present = grid.spacing[AXES.index(axis)]
+    if spacing is None:
+        if not grid.depths:
+            return grid
+        spacing = present
     if spacing > 0 and np.prod(grid.shape, dtype=float) * present > _MOST_VOXELS * spacing:
         raise InputError(f"A slice spacing of {spacing:g} mm makes more than {_MOST_VOXELS} voxels. Choose a larger "
                          "one, or crop the volume.")
@@ -44,5 +49,5 @@ def output_grid(grid: Grid, axis: Axis, spacing: float) -> Grid:
         return grid
     if resampled.count(axis) < 2:
         raise InputError(f"A slice spacing of {spacing:g} mm leaves only one slice, since the first and the last one "
-                         f"lie {(grid.count(axis) - 1) * present:g} mm apart. Choose a smaller one.")
+                         f"lie {grid.extent(axis):g} mm apart. Choose a smaller one.")
     return resampled

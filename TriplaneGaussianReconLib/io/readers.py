@@ -10,6 +10,7 @@ from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
 from .atomic import PathLike
+from .choice import Choice
 from .dicom import read_slices, series_files
 from .itk_files import read_itk
 from .nifti import is_nifti, read_nifti
@@ -19,7 +20,8 @@ from .seg_nrrd import has_segments, segmentation_of
 _READABLE = "NRRD, NIfTI, MetaImage or another format that SimpleITK knows, a folder of DICOM slices, or .npz"
 
 
-def read_image(path: PathLike) -> Image:
+def read_image(path: PathLike, *, series: str = "", volume_number: int | None = None,
+               spacing: tuple[float, float, float] | None = None) -> Image:
     """Read a scalar volume; the voxel type is that of the file.
 
     NIfTI files need nibabel, all others but `.npz` need SimpleITK.
@@ -27,6 +29,9 @@ def read_image(path: PathLike) -> Image:
     Args:
         path: a file, or a folder that holds the slices of one DICOM series.  Of several series the one with most
             slices is read, with a warning that lists them.
+        series: which DICOM series of a folder: its UID, number or description.
+        volume_number: which volume, counted from 1, where a file or series holds several (time points, echoes, ...).
+        spacing: mm along i, j, k, for a folder of plain pictures, which do not tell it.
 
     Raises:
         InputError: there is nothing readable, or it is no evenly spaced scalar volume of three dimensions.
@@ -43,7 +48,7 @@ def read_image(path: PathLike) -> Image:
         Image(20 x 24 x 8 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
     path = Path(path)
-    array, grid, _ = _read(path)
+    array, grid, _ = _read(path, Choice(series, volume_number, spacing))
     if array.ndim == 4:
         raise InputError(f"'{path}' has {array.shape[-1]} values per voxel (colour, vectors or several layers). "
                          "Extract one component, or convert colour to grey levels, and use that file.")
@@ -66,7 +71,7 @@ def read_segmentation(path: PathLike) -> Segmentation:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"'{path}' is a folder. Give a segmentation file: a .seg.nrrd or a label map.")
-    array, grid, metadata = _read(path)
+    array, grid, metadata = _read(path, Choice())
     try:
         if has_segments(metadata):
             return segmentation_of(array, grid, metadata)
@@ -78,7 +83,7 @@ def read_segmentation(path: PathLike) -> Segmentation:
         raise InputError(f"'{path}': {error}") from error
 
 
-def _read(path: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
+def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
     """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry."""
     if not path.exists():
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")

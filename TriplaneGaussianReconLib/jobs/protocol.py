@@ -77,8 +77,7 @@ class Job:
     @property
     def output_grid(self) -> Grid:
         """The voxels of the result; raises InputError for an impossible spacing."""
-        grid = self.volume.grid
-        return grid if self.spacing is None else output_grid(grid, self.axis, self.spacing)
+        return output_grid(self.volume.grid, self.axis, self.spacing)
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""
@@ -273,11 +272,13 @@ def _axis(name: str) -> Axis:
 
 
 def _from_grid(grid: Grid) -> dict[str, Any]:
-    return {"shape": grid.shape, "origin": grid.origin, "spacing": grid.spacing, "direction": grid.direction}
+    return {"shape": grid.shape, "origin": grid.origin, "spacing": grid.spacing, "direction": grid.direction,
+            "depths": grid.depths}
 
 
 def _to_grid(content: dict[str, Any]) -> Grid:
-    return Grid(content["shape"], content["origin"], content["spacing"], content["direction"])
+    return Grid(content["shape"], content["origin"], content["spacing"], content["direction"],
+                content.get("depths", ()))
 
 
 def _from_segmentation(segmentation: Segmentation) -> dict[str, Any]:

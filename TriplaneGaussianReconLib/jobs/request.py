@@ -134,7 +134,7 @@ class Request:
             raise InputError(Sentence("Only one slice is used, and at least two are needed. Use more slices, or "
                                       "choose another slice axis."))
         spacing = self._output_spacing(grid, axis, selections)
-        output = grid if spacing is None else output_grid(grid, axis, spacing)
+        output = output_grid(grid, axis, spacing)
         return Plan(axis, selections, None if output is grid else spacing, output)
 
     def job(self, image: Image, segmentation: Segmentation | None = None,

@@ -224,7 +224,8 @@ class Report:
         residuals: `residual_on_trusted_slices`: one for each stack of slices, that of the slice axis first.
         seconds: `seconds` that each stage took, by its name in `config.stages`; 0 for stages that were skipped.
         losses: `loss`: the last loss of each stage that has one, by the stage's name.
-        notes: `notes`: what the user should know of the run, such as that memory did not suffice.
+        notes: `notes`: what the user should know of input and run, such as that a slice is missing, or that memory did
+            not suffice.
         scope: Which slices were used for which voxels; None where the caller of the pipeline did not add it.
         files: What the command line read; None elsewhere.
     """
@@ -274,9 +275,15 @@ class Report:
                    read("seconds", _mapping(_number, _text)), read("loss", _mapping(_number, _text)),
                    read("notes", _list(_text)), Scope.from_json(content), Files.from_json(content))
 
-    def about(self, scope: Scope, files: Files | None = None) -> Report:
-        """Return it with what the pipeline does not know."""
-        return replace(self, scope=scope, files=files)
+    def about(self, scope: Scope, files: Files | None = None, notes: Sequence[str] = ()) -> Report:
+        """Return it with what the pipeline does not know.
+
+        Args:
+            scope: Which slices were used for which voxels.
+            files: What was read.
+            notes: What was done to the input so that it can be used.
+        """
+        return replace(self, scope=scope, files=files, notes=(*notes, *self.notes))
 
 
 class _Reader:

@@ -1,6 +1,8 @@
 """Index space and physical space: grids and stacks of planes."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -246,3 +248,41 @@ def test_corners_are_the_outermost_voxels() -> None:
     corners = Grid((2, 3, 4)).corners
     assert corners[0].tolist() == [0, 0, 0] and sorted(map(tuple, corners)) == sorted(
         (i, j, k) for i in (0.0, 3.0) for j in (0.0, 2.0) for k in (0.0, 1.0))
+
+
+UNEVEN = Grid((4, 6, 5), (1.0, 2.0, 3.0), (0.5, 0.5, 4.0), ((0.8, 0.0, 0.6), (0.0, 1.0, 0.0), (-0.6, 0.0, 0.8)),
+              (0.0, 4.0, 11.0, 15.0))
+
+
+def test_slices_that_lie_unevenly_are_where_their_depths_say() -> None:
+    planes = UNEVEN.planes("k", np.arange(4))
+    assert np.allclose(planes.offsets - planes.offsets[0], UNEVEN.depths)
+    assert np.allclose(planes.origins, UNEVEN.index_to_physical([[0, 0, k] for k in range(4)]))
+
+
+def test_points_among_uneven_slices_map_back_to_their_indices() -> None:
+    indices = np.array([[0.5, 1.0, -2.0], [3.0, 2.0, 0.0], [1.0, 1.0, 1.5], [4.0, 5.0, 3.0], [2.0, 2.0, 4.25]])
+    assert np.allclose(UNEVEN.physical_to_index(UNEVEN.index_to_physical(indices)), indices)
+
+
+def test_an_even_grid_covers_the_same_centres_as_uneven_slices() -> None:
+    even = UNEVEN.resampled("k", 1.0)
+    assert even.count("k") == 16 and not even.depths
+    assert np.allclose(even.index_to_physical([0, 0, 15]), UNEVEN.index_to_physical([0, 0, 3]))
+
+
+def test_an_uneven_grid_matches_itself_and_not_the_even_one() -> None:
+    assert UNEVEN.matches(UNEVEN) and not UNEVEN.matches(replace(UNEVEN, depths=()))
+
+
+@pytest.mark.parametrize("use", [lambda grid: grid.ijk_to_lps, lambda grid: grid.planes("i", [0]),
+                                 lambda grid: grid.resampled("j", 1.0)], ids=["matrix", "planes", "resampling"])
+def test_what_uneven_slices_cannot_tell_is_refused(use: Callable[[Grid], object]) -> None:
+    with pytest.raises(InputError, match="unevenly"):
+        use(UNEVEN)
+
+
+@pytest.mark.parametrize("depths", [(0.0, 4.0), (1.0, 2.0, 3.0, 4.0), (0.0, 2.0, 2.0, 4.0), (0.0, 1.0, 2.0, np.nan)])
+def test_depths_that_do_not_ascend_from_zero_are_refused(depths: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="ascending from 0"):
+        replace(UNEVEN, depths=depths)
