@@ -57,7 +57,8 @@ def between(outlines: Boxed, full: Tensor, gated: Tensor, planes: int, config: L
     inner = [pixels.kept(pixels.enlarged(distance, areas, fraction, config, *spared), *bound) for distance, fraction,
              bound, spared in zip(inner, evenly(planes).tolist(), early, late, strict=True)]
     if from_network is not None:
-        inner = [_corrected(*each, config) for each in zip(inner, from_network, strict=True)]
+        inner = [pixels.spared(_corrected(distance, network, config), distance, *bound)
+                 for distance, network, bound in zip(inner, from_network, late, strict=True)]
     inner = [pixels.kept(distance, *bound) for distance, bound in zip(inner, late, strict=True)]
     course = occupancy(torch.stack([ends[0], *inner, ends[1]]), config.band)
     backwards_and_forwards = constants([-1 / steps, 1 / steps], full.device)[:, None, None, None] * moves[1:]
@@ -134,7 +135,12 @@ class _Pixels:
                 larger, smaller = distance[here].sort(descending=True).values[wanted - 1:wanted + 1]
                 result[here] -= (0.5 * config.area_kept * (larger + smaller)).clamp(-2.0, 2.0)
             first = here.stop
-        return result if bound is None or is_own is None else torch.where(is_own & bound.isfinite(), distance, result)
+        return self.spared(result, distance, bound, is_own)
+
+    @staticmethod
+    def spared(changed: Tensor, distance: Tensor, bound: Tensor | None = None, is_own: Tensor | None = None) -> Tensor:
+        """What is `changed`, but as it was where a label's own parts have bounds."""
+        return changed if bound is None or is_own is None else torch.where(is_own & bound.isfinite(), distance, changed)
 
     def found(self, bounds: Bounds | None, planes: int) -> list[tuple[Tensor, Tensor] | tuple[()]]:
         """What `bounds` says about each pixel on each plane: distance, and whether it is of the pixel's own label."""
