@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from ..config.labels import LabelConfig
-from ..data.gap_sampling import evenly
 from .channels import LabelChannels
 from .matching import Group, best_move, groups_of, moved
 from .signed_distance import signed_distance
@@ -19,7 +18,7 @@ from .signed_distance import signed_distance
 
 @dataclass(frozen=True)
 class Bounds:
-    """Signed distances to such parts, on every plane in a gap.
+    """Signed distances to such parts, on both slices and on every plane in the gap between them.
 
     Attributes:
         distances: [layer, plane, row, column] float32 pixels, positive inside; -inf far from all of them.
@@ -186,18 +185,18 @@ def bounded(channels: LabelChannels, course: Course, planes: int, config: LabelC
     layer_of = np.array([0, *(layers.index(layer) for layer, _ in channels.table)])
     early = [[part for part in some if part.only_on is not None and not course.is_contiguous] for some in parts]
     late = [[part for part in some if part.only_on is None or course.is_contiguous] for some in parts]
-    shape = (planes, *course.slices[0].shape[1:])
+    shape = (planes + 2, *course.slices[0].shape[1:])
     return rest, [_drawn(some, shape, layer_of, config) if any(some) else None for some in (early, late)]
 
 
 def _drawn(parts: Sequence[Sequence[_Part]], shape: tuple[int, ...], layer_of: np.ndarray, config: LabelConfig
            ) -> Bounds:
-    """Bounds for the parts of each layer; shape: [plane, row, column]."""
+    """Bounds for the parts of each layer; shape: [plane, row, column], both slices included."""
     distances = np.full((len(parts), *shape), -np.inf, np.float32)
-    owners = np.zeros(distances.shape, np.int16)
+    owners, fractions = np.zeros(distances.shape, np.int16), np.linspace(0.0, 1.0, shape[0]).tolist()
     for some, distance, owner in zip(parts, distances, owners, strict=True):
         for part in some:
-            here, found = (slice(None), *part.window), part.at(evenly(shape[0]).tolist(), config)
+            here, found = (slice(None), *part.window), part.at(fractions, config)
             owner[here] = np.where(found > distance[here], np.int16(part.channel), owner[here])
             distance[here] = np.maximum(distance[here], found)
     return Bounds(distances, owners, layer_of)

@@ -50,22 +50,23 @@ def between(outlines: Boxed, full: Tensor, gated: Tensor, planes: int, config: L
     ends = torch.from_numpy(outlines.distances).to(full.device)
     moves = torch.stack([full, gated]).flatten(1, 2)[:, pixels.numbers] * pixels.unit
     steps = planes + 1
-    early, late = (pixels.found(each, planes) for each in bounds)
+    early, late = (pixels.found(each, planes + 2) for each in bounds)
     inner = [pixels.interpolated(ends, moves, fraction) for fraction in evenly(planes).tolist()]
     areas = np.add.reduceat(outlines.distances > 0, np.cumsum(outlines.sizes) - outlines.sizes, axis=1, dtype=np.int64
                             ) if len(outlines.sizes) else np.zeros((2, 0), np.int64)
     inner = [pixels.kept(pixels.enlarged(distance, areas, fraction, config, *spared), *bound) for distance, fraction,
-             bound, spared in zip(inner, evenly(planes).tolist(), early, late, strict=True)]
+             bound, spared in zip(inner, evenly(planes).tolist(), early[1:-1], late[1:-1], strict=True)]
     if from_network is not None:
         inner = [pixels.spared(_corrected(distance, network, config), distance, *bound)
-                 for distance, network, bound in zip(inner, from_network, late, strict=True)]
-    inner = [pixels.kept(distance, *bound) for distance, bound in zip(inner, late, strict=True)]
-    course = occupancy(torch.stack([ends[0], *inner, ends[1]]), config.band)
+                 for distance, network, bound in zip(inner, from_network, late[1:-1], strict=True)]
+    first, last = (pixels.kept(ends[n], *early[n]) for n in (0, -1))
+    course = [pixels.kept(distance, *bound) for distance, bound in zip([first, *inner, last], late, strict=True)]
+    drawn = occupancy(torch.stack(course), config.band)
     backwards_and_forwards = constants([-1 / steps, 1 / steps], full.device)[:, None, None, None] * moves[1:]
     result = []
     for n in range(1, steps, layer_stride(planes)):
-        before, after = pixels.sampled(course[n - 1::2][:2], backwards_and_forwards)[:, 0]
-        result.append(pixels.occupied(course[n], _trend(before, course[n], after, n, planes)))
+        before, after = pixels.sampled(drawn[n - 1::2][:2], backwards_and_forwards)[:, 0]
+        result.append(pixels.occupied(drawn[n], _trend(before, drawn[n], after, n, planes)))
     return result
 
 
@@ -142,10 +143,10 @@ class _Pixels:
         """What is `changed`, but as it was where a label's own parts have bounds."""
         return changed if bound is None or is_own is None else torch.where(is_own & bound.isfinite(), distance, changed)
 
-    def found(self, bounds: Bounds | None, planes: int) -> list[tuple[Tensor, Tensor] | tuple[()]]:
+    def found(self, bounds: Bounds | None, count: int) -> list[tuple[Tensor, Tensor] | tuple[()]]:
         """What `bounds` says about each pixel on each plane: distance, and whether it is of the pixel's own label."""
         if bounds is None:
-            return [()] * planes
+            return [()] * count
         device, channels = self.numbers.device, self.channels.long()
         layers = torch.from_numpy(bounds.layers).to(device)[channels]
         distances, owners = (torch.from_numpy(each).to(device).flatten(2)[layers, :, self.numbers.long()].T
