@@ -27,9 +27,10 @@ Slices: TypeAlias = Selection | str | Iterable[int]
 
 def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | None = None,
                 slices: Slices | Mapping[str, Slices] = "all", exclude: str | Iterable[int] = (),
-                spacing: Literal["isotropic", "input"] | float | None = None, preset: str | Preset = DEFAULT_PRESET,
-                device: str = "auto", seed: int = 0, progress: Callable[[Progress], None] | None = None,
-                should_stop: Callable[[], bool] | None = None) -> Reconstruction:
+                spacing: Literal["isotropic", "input"] | float | None = None, cover_voxels: bool = False,
+                preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0,
+                progress: Callable[[Progress], None] | None = None, should_stop: Callable[[], bool] | None = None
+                ) -> Reconstruction:
     """Fill the gaps between the slices of a volume; the defaults are those of the command line.
 
     Args:
@@ -45,6 +46,8 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
         spacing: mm from one slice of the result to the next; or "isotropic", the smaller spacing within the slices;
             or "input", the voxels of the input.  By default "isotropic" if all slices are used, else "input".
+        cover_voxels: whether a result with another spacing reaches to the outer faces of the outermost used slices, by
+            whole slices, instead of from centre to centre.
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
@@ -77,7 +80,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         given = None if labels is None else aligned_to(_read(labels, Segmentation, read_segmentation), image.grid)
         slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
         selections = _selections(image.grid, slice_axis, slices, exclude)
-        output = _output(image.grid, slice_axis, spacing, selections)
+        output = _output(image.grid, slice_axis, spacing, selections, cover_voxels)
         observations = Observations.from_volume(image, selections, given)
     result = reconstruction.reconstruct(observations, output, preset=preset, device=device, seed=seed,
                                         progress=progress, should_stop=should_stop)
@@ -130,15 +133,17 @@ def _excluded(exclude: str | Iterable[int], count: int) -> tuple[int, ...]:
         raise InputError(f"Cannot read the slices '{exclude}'. Write them as 7,12,20-23.") from None
 
 
-def _output(grid: Grid, axis: Axis, spacing: str | float | None, selections: Mapping[Axis, Selection]) -> Grid:
+def _output(grid: Grid, axis: Axis, spacing: str | float | None, selections: Mapping[Axis, Selection],
+            cover_voxels: bool) -> Grid:
     """Return the grid of the result: `grid` itself, or one with another spacing along `axis`."""
+    used = selections[axis] if list(selections) == [axis] else None
     if spacing is None:
-        whole = list(selections) == [axis] and selections[axis].is_everything
+        whole = used is not None and used.is_everything
         spacing = "isotropic" if whole else "input"
     if spacing == "input":
-        return output_grid(grid, axis, None)
+        return output_grid(grid, axis, None, used, cover_voxels)
     if spacing == "isotropic":
         spacing = isotropic_spacing(grid, axis)
     if isinstance(spacing, str):
         raise InputError(f"Cannot read the slice spacing '{spacing}'. Give isotropic, input, or a number of mm.")
-    return output_grid(grid, axis, float(spacing))
+    return output_grid(grid, axis, float(spacing), used, cover_voxels)

@@ -11,6 +11,7 @@ import numpy as np
 from ..config.presets import preset_named
 from ..data.geometry import Axis, array_axis
 from ..data.images import Image, Segmentation, aligned_to
+from ..data.masks import with_data
 from ..data.observations import Observations
 from ..errors import InputError
 from ..io.readers import read_segmentation
@@ -83,7 +84,7 @@ def request_of(arguments: Namespace) -> Request:
         slices = arguments.slices
     return Request(arguments.axis or "auto", slices, tuple(_crossing(text) for text in arguments.trust or ()),
                    arguments.exclude or "", spacing, arguments.preset, arguments.device, arguments.seed,
-                   bool(arguments.save_model))
+                   bool(arguments.save_model), arguments.cover_voxels)
 
 
 def read_case(arguments: Namespace) -> Case:
@@ -96,6 +97,7 @@ def read_case(arguments: Namespace) -> Case:
         axis = request.slice_axis(image.grid)
         presence[axis] = _carried(segmentation, axis)
     plan = request.plan(image.grid, presence)
+    plan = replace(plan, selections=with_data(image, plan.selections))
     if arguments.paste_trusted and plan.output is not image.grid:
         raise InputError("--paste-trusted needs a result with the voxels of the input. Add --output-spacing input.")
     if segmentation is not None:

@@ -61,6 +61,7 @@ class Job:
         device: What `runtime.devices.choose` understands.
         seed: Of the random numbers.
         keep_model: Whether the outcome is to hold the model.
+        cover_voxels: See `Request`.
     """
 
     volume: Image
@@ -71,6 +72,7 @@ class Job:
     device: str = "auto"
     seed: int = 0
     keep_model: bool = False
+    cover_voxels: bool = False
 
     @property
     def axis(self) -> Axis:
@@ -80,7 +82,8 @@ class Job:
     @property
     def output_grid(self) -> Grid:
         """The voxels of the result; raises InputError for an impossible spacing."""
-        return output_grid(self.volume.grid, self.axis, self.spacing)
+        used = self.observed[self.axis] if list(self.observed) == [self.axis] else None
+        return output_grid(self.volume.grid, self.axis, self.spacing, used, self.cover_voxels)
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""
@@ -88,7 +91,8 @@ class Job:
         content = {"grid": _from_grid(self.volume.grid), "trusted": {
             axis: {"indices": list(selection.indices), "count": selection.count}
             for axis, selection in self.observed.items()}, "spacing": self.spacing, "preset": self.preset,
-            "device": self.device, "seed": self.seed, "keep_model": self.keep_model}
+            "device": self.device, "seed": self.seed, "keep_model": self.keep_model,
+            "cover_voxels": self.cover_voxels, "padding": self.volume.padding}
         _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -106,10 +110,12 @@ class Job:
         spacing = None if content["spacing"] is None else real(content, "spacing")
         if not mapping(content, "trusted"):
             raise ValueError("trusted is empty")
-        return cls(Image(_array(folder, "job", "volume"), _to_grid(content)), {
+        padding = None if content.get("padding") is None else real(content, "padding")
+        return cls(Image(_array(folder, "job", "volume"), _to_grid(content), padding), {
             _axis(axis): _to_selection(selection) for axis, selection in mapping(content, "trusted").items()},
             segmentation, spacing, text(content, "preset"), text(content, "device"),
-            whole(content, "seed", 0, LARGEST_SEED), truth(content, "keep_model"))
+            whole(content, "seed", 0, LARGEST_SEED), truth(content, "keep_model"),
+            truth({"cover_voxels": False, **content}, "cover_voxels"))
 
 
 @dataclass(frozen=True)

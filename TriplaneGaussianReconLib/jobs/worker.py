@@ -26,11 +26,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config.presets import preset_named
+from ..data.masks import with_data
 from ..data.observations import Observations
 from ..errors import Cancelled, OutputError
 from ..pipeline.report import Scope
 from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_limits
+from ..runtime.notes import collected_notes
 from ..runtime.standard_streams import SteadyStream, open_standard_streams
 from ..runtime.stop_signals import stoppable
 from .failures import FailureKind, explained
@@ -181,7 +183,9 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     check_vacancy(folder)
     preset_named(job.preset)
     grid = job.output_grid
-    observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
+    with collected_notes() as notes:
+        job = replace(job, observed=with_data(job.volume, job.observed))
+        observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
     check_room(folder, _outcome_bytes(job, observations))
 
     # What takes seconds to load comes after what can be refused at once.
@@ -213,7 +217,8 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     if segmentation is not None and job.segmentation is not None:
         segmentation = replace(segmentation, metadata=job.segmentation.metadata)
     scope = Scope.of(job.axis, job.observed, grid, job.segmentation, observations)
-    Outcome(result.volume, result.confidence, segmentation, result.report.about(scope), model).write(folder)
+    report = result.report.about(scope, notes=notes)
+    Outcome(result.volume, result.confidence, segmentation, report, model).write(folder)
 
 
 def _outcome_bytes(job: Job, observations: Observations) -> float:
