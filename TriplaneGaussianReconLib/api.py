@@ -84,6 +84,11 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         observations = Observations.from_volume(image, selections, given)
     result = reconstruction.reconstruct(observations, output, preset=preset, device=device, seed=seed,
                                         progress=progress, should_stop=should_stop)
+    return _completed(result, given, notes)
+
+
+def _completed(result: Reconstruction, given: Segmentation | None, notes: list[str]) -> Reconstruction:
+    """Add what the pipeline does not know: the header of the segmentation, and what was done to the input."""
     result = replace(result, report=replace(result.report, notes=(*notes, *result.report.notes)))
     if result.segmentation is None or given is None:
         return result

@@ -1,4 +1,6 @@
-"""Voxels without data: NaN, infinite, or of a volume's padding value.  They weigh nothing; the result holds none there."""
+"""Voxels without data: NaN, infinite, or of the volume's padding value.  They weigh nothing, nor does the result hold
+any there.
+"""
 from __future__ import annotations
 
 import warnings

@@ -149,7 +149,7 @@ class Observations:
             raise InputError("The segmentation is empty on every slice that is used. Leave it out, or use slices "
                              "that carry it.")
         padding = None
-        if stacks[0].weights is not None:
+        if stacks and stacks[0].weights is not None:
             padding = float("nan") if image.padding is None else image.padding
         return cls(stacks, segments, image.array.dtype, padding)
 
