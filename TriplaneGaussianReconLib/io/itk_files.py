@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str
     reader.SetFileName(str(path))
     try:
         path.open("rb").close()
-        reader.ReadImageInformation()
-        _check_header(reader)
-        image = reader.Execute()
+        with _silent():
+            reader.ReadImageInformation()
+            _check_header(reader)
+            image = reader.Execute()
     except (OSError, RuntimeError) as error:
         problem = cause(error)
         if "orthonormal" in problem:
@@ -58,6 +60,18 @@ def write_itk(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, 
     reader.ReadImageInformation()
     header = int(float(reader.GetMetaData("vox_offset"))) if reader.HasMetaDataKey("vox_offset") else 0
     _check_stored(path, header, sitk.GetArrayViewFromImage(image).reshape(-1).view(np.uint8))
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep ITK's warnings off the console."""
+    process = simpleitk().ProcessObject
+    before = process.GetGlobalWarningDisplay()
+    process.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        process.SetGlobalWarningDisplay(before)
 
 
 def _check_header(reader: Any) -> None:

@@ -10,14 +10,21 @@ from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
 from .atomic import PathLike
-from .choice import Choice
+from .byte_streams import first_bytes
+from .choice import Choice, chosen_volume
 from .dicom import read_slices, series_files
+from .foreign_files import refuse_foreign, refuse_lone_volume, refuse_lost_link, refuse_text
+from .freesurfer import is_freesurfer, read_freesurfer
 from .itk_files import read_itk
-from .nifti import is_nifti, read_nifti
+from .metaimage import is_metaimage, read_metaimage
+from .nifti import is_nifti, of_pair, read_nifti
 from .npz import read_npz
+from .nrrd_files import read_nrrd
+from .pictures import is_picture, picture_files, read_pages, read_pictures
 from .seg_nrrd import has_segments, segmentation_of
 
-_READABLE = "NRRD, NIfTI, MetaImage or another format that SimpleITK knows, a folder of DICOM slices, or .npz"
+_READABLE = ("NRRD, NIfTI, MetaImage or another format that SimpleITK knows, .npz, or a folder of DICOM slices or of "
+             "plain pictures")
 
 
 def read_image(path: PathLike, *, series: str = "", volume_number: int | None = None,
@@ -85,17 +92,14 @@ def read_segmentation(path: PathLike) -> Segmentation:
 
 def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
     """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry."""
+    refuse_lost_link(path)
     if not path.exists():
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
     try:
         if path.is_dir():
-            array, grid, metadata = _read_folder(path)
-        elif is_nifti(path):
-            array, grid, metadata = *read_nifti(path), {}
-        elif path.suffix.lower() == ".npz":
-            array, grid, metadata = *read_npz(path), {}
+            array, grid, metadata = _read_folder(path, choice)
         else:
-            array, grid, metadata = read_itk(path, _READABLE)
+            array, grid, metadata = _read_file(path, choice)
         if grid.is_sheared:
             raise InputError("its axes are not at right angles (sheared voxels). Resample it onto a grid with "
                              "perpendicular axes first.")
@@ -104,8 +108,40 @@ def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]
     return array, grid, metadata
 
 
-def _read_folder(folder: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
-    """Read the largest DICOM series directly in `folder`."""
+def _read_file(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    """Read a file as what its first bytes tell, whatever its name says."""
+    start = first_bytes(path)
+    if is_picture(start):
+        return *read_pages(path, choice.spacing), {}
+    if choice.spacing is not None:
+        raise InputError("it tells its own voxel spacing, so that none can be given. Leave out --spacing.")
+    refuse_foreign(path, start)
+    number = choice.volume_number
+    if is_nifti(start) or is_nifti(first_bytes(of_pair(path, ".hdr"))):
+        return *read_nifti(path, number), {}
+    if start.startswith(b"NRRD"):
+        return read_nrrd(path, number)
+    if is_metaimage(start):
+        return read_metaimage(path, number)
+    if is_freesurfer(path, start):
+        return *read_freesurfer(path, number), {}
+    if start.startswith(b"PK") or path.suffix.lower() == ".npz":
+        array, grid = read_npz(path)
+        chosen_volume(1, number, "")
+        return array, grid, {}
+    if not start.startswith(b"# vtk"):
+        refuse_text(start)
+    return read_itk(path, _READABLE)
+
+
+def _read_folder(folder: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    """Read the pictures, or the largest DICOM series, directly in `folder`."""
+    if pictures := picture_files(folder):
+        return *read_pictures(pictures, choice.spacing), {}
+    if choice.spacing is not None:
+        raise InputError("it holds no PNG, TIFF, JPEG or BMP pictures; all else tells its own voxel spacing. Leave "
+                         "out --spacing.")
+    refuse_lone_volume(folder)
     sitk = simpleitk()
     files = series_files(sitk, folder)
     if len(files) == 1:
