@@ -28,12 +28,14 @@ class Part:
     """Where some of the voxels lie.
 
     Attributes:
-        path: The file.  If it is packed with gzip as a whole, all else is meant of its content.
+        path: The file.
         name: What a message calls it.
         start: The first byte of the voxels; negative where they are the last bytes of the file.
         packing: raw, gzip, bzip2, zlib (or gzip), text or hex.
         skip: Bytes to leave out after unpacking.
         is_exact: Whether nothing may follow the voxels.
+        is_beside: Whether a header in another file tells `packing`.  Any other file may be packed with gzip as a
+            whole, and all else is meant of its content then.
     """
 
     path: Path
@@ -42,6 +44,12 @@ class Part:
     packing: str = "raw"
     skip: int = 0
     is_exact: bool = True
+    is_beside: bool = False
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it has to be unpacked as a whole first."""
+        return not self.is_beside and _is_gzip(self.path)
 
 
 def opened(path: Path) -> IO[bytes]:
@@ -188,7 +196,7 @@ class _Stream:
         self._part, self._left = next(self._parts), self._share
         self._stack = ExitStack()
         with told(self._part.name):
-            file = self._stack.enter_context(opened(self._part.path))
+            file = self._stack.enter_context(_as_stored(self._part))
             file.seek(self._part.start if self._part.start >= 0 else self._part.path.stat().st_size - self._share)
             self._file = self._stack.enter_context(_unpacked(file, self._part, self._dtype))
             left = self._part.skip
@@ -196,9 +204,14 @@ class _Stream:
                 left -= len(block)
 
 
+def _as_stored(part: Part) -> IO[bytes]:
+    check_regular(part.path)
+    return opened(part.path) if part.is_packed else part.path.open("rb")
+
+
 def _unpacked(file: IO[bytes], part: Part, dtype: np.dtype) -> IO[bytes]:
     if part.packing == "gzip":
-        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+        return cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb"))
     if part.packing == "bzip2":
         return cast(IO[bytes], bz2.BZ2File(file))
     if part.packing == "zlib":
@@ -239,7 +252,7 @@ def _check_length(part: Part, share: int, dtype: np.dtype) -> None:
     with told(part.name):
         check_regular(part.path)
         length = part.path.stat().st_size - max(part.start, 0)
-        is_packed = _is_gzip(part.path)
+        is_packed = part.is_packed
     if part.packing == "raw" and not is_packed:
         there = length - part.skip
         if there < share:

@@ -48,4 +48,4 @@ def several_values(count: int) -> InputError:
     """Return what to raise for voxels of more than one value, of which none was chosen."""
     return InputError(f"it has {count} values per voxel (colour, vectors or several volumes). Choose one with "
                       f"--volume-number, 1 to {count} (in Python volume_number), extract one, or convert colour to "
-                      "grey levels.")
+                      "grey levels. Segments in layers need the header fields of a .seg.nrrd, 'Segment0_ID' and so on.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import InputError
 
 _CONVERT = "Convert it to NIfTI or NRRD, and use that file"
+_OF_PHILIPS = f"{_CONVERT} (dcm2niix, or parrec2nii of nibabel)"
 _UNPACK = "Unpack it, and give the file or folder inside"
 _SURFACE = ("a surface or mesh, not a volume", "Give the volume from which it was made")
 _PICKLE = ("a Python pickle, which is never opened because it could run code", "Save the array with tgr.write_image, "
@@ -31,7 +32,7 @@ _MARKS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"CDF\x01", "a MINC or netCDF file", f"{_CONVERT} (mnc2nii)"),
     (0, b"CDF\x02", "a MINC or netCDF file", f"{_CONVERT} (mnc2nii)"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (MINC 2, MATLAB 7.3, Imaris or another)", _CONVERT),
-    (0, b"# === DATA DESCRIPTION FILE", "a header of Philips PAR/REC", f"{_CONVERT} (dcm2niix or nibabel's parrec2nii)"),
+    (0, b"# === DATA DESCRIPTION FILE", "a header of Philips PAR/REC", _OF_PHILIPS),
     (0, b"ply\n", *_SURFACE), (0, b"ply\r", *_SURFACE), (0, b"solid ", *_SURFACE),
     (0, b"%PDF", "a PDF document", "Give a volume"),
     (0, b"GIF8", "a GIF picture", "Save its pictures as PNG, and give their folder with --spacing"),
@@ -42,7 +43,7 @@ _NAMES: tuple[tuple[tuple[str, ...], str, str], ...] = (
      "Open it in 3D Slicer, and save one volume of it"),
     ((".mrml", ".mrb"), "a scene of 3D Slicer", "Open it in 3D Slicer, and save the volume as NRRD"),
     ((".brik", ".head", ".brik.gz"), "a file of AFNI", f"{_CONVERT} (3dAFNItoNIFTI)"),
-    ((".par", ".rec", ".xml.rec"), "a file of Philips PAR/REC", f"{_CONVERT} (dcm2niix or nibabel's parrec2nii)"),
+    ((".par", ".rec", ".xml.rec"), "a file of Philips PAR/REC", _OF_PHILIPS),
     ((".mnc", ".mnc.gz"), "a MINC file", f"{_CONVERT} (mnc2nii)"),
     ((".vti",), "a VTK image in XML", "Open it in 3D Slicer or ParaView, and save it as NRRD or MetaImage"),
     ((".stl", ".ply", ".obj", ".vtp", ".vtu", ".glb", ".gltf", ".gii"), *_SURFACE),

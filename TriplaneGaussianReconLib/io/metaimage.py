@@ -104,7 +104,7 @@ def _parts(path: Path, fields: Fields, names: list[str], length: int) -> list[Pa
     elif not where.upper().startswith("LIST"):
         names = [where]
     files = data_files(path, names)
-    return [Part(file, f"its data file '{file.name}'", max(start, -1), packing) for file in files]
+    return [Part(file, f"its data file '{file.name}'", max(start, -1), packing, is_beside=True) for file in files]
 
 
 def _type(fields: Fields) -> np.dtype:
@@ -125,7 +125,7 @@ def _grid(fields: Fields, sizes: list[int]) -> Grid:
     spacing = _numbers(fields, ("ElementSpacing", "ElementSize"), count)
     if spacing is None:
         warnings.warn("The header tells no voxel spacing: 1 mm is taken along all axes. Write ElementSpacing into the "
-                      "header if that is wrong.", InputNote, stacklevel=_STACK_LEVEL - 1)
+                      "header if that is wrong.", InputNote, stacklevel=_STACK_LEVEL)
         spacing = np.ones(count)
     axes = _numbers(fields, ("TransformMatrix", "Rotation", "Orientation"), count * count)
     origin = _numbers(fields, ("Offset", "Position", "Origin"), count)
@@ -136,9 +136,9 @@ def _grid(fields: Fields, sizes: list[int]) -> Grid:
     lengths = np.linalg.norm(axes[:3, :3], axis=0)
     if not np.isfinite(affine).all() or spacing[:3].min() <= 0 or np.abs(lengths - 1).max() > 0.01 \
             or abs(np.linalg.det(axes[:3, :3])) < 1e-6:
-        raise InputError(f"its header gives no usable voxel spacing ({by(spacing[:3])} mm), direction or origin. "
+        raise InputError(f"its header gives no usable voxel spacing ({by(list(spacing[:3]))} mm), direction or origin. "
                          "Correct the header, or convert the original again.")
-    unit = in_mm(fields.get("DistanceUnits", "mm"), _STACK_LEVEL - 1)
+    unit = in_mm(fields.get("DistanceUnits", "mm"), _STACK_LEVEL)
     affine[:3] *= unit
     planes, rows, columns = sizes[2], sizes[1], sizes[0]
     return Grid.from_affine(RAS_TO_LPS @ affine, (planes, rows, columns), unit * spacing[:3])

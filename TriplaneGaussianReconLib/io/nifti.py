@@ -18,7 +18,6 @@ from .byte_streams import Part, opened, read_voxels, told
 from .choice import chosen_volume, one_slice
 
 
-
 def is_nifti(start: bytes) -> bool:
     """Whether the first 348 bytes of a file are a NIfTI header; those of Analyze files are none."""
     return start[344:347] in (b"n+1", b"ni1") or start[4:7] in (b"n+2", b"ni2")
@@ -38,8 +37,9 @@ def read_nifti(path: Path, volume_number: int | None) -> tuple[np.ndarray, Grid]
     shape = sizes[2], sizes[1], sizes[0]
     grid = _grid(header, shape)
     raw = read_voxels([_part(path, header)], dtype, (volumes, *shape), 0, index)
-    slope, intercept = header.get_slope_inter() if np.isfinite(header["scl_slope"]) else (None, None)
-    return raw if slope is None else rescaled(raw, slope, intercept), grid
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    is_scaled = np.isfinite(slope) and slope != 0
+    return rescaled(raw, slope, intercept if np.isfinite(intercept) else 0.0) if is_scaled else raw, grid
 
 
 def of_pair(path: Path, extension: str) -> Path:
@@ -100,7 +100,8 @@ def _part(path: Path, header: Any) -> Part:
     if offset == 0 and not is_pair:
         offset = least + 4
     if not (np.isfinite(offset) and least <= offset < 2 ** 62):
-        raise InputError(f"its header is damaged: the voxels begin at byte {offset:g}, it says. Copy or export it again.")
+        raise InputError(f"its header is damaged: the voxels begin at byte {offset:g}, it says. Copy or "
+                         "export it again.")
     if not file.exists():
         raise InputError(f"its data file '{file.name}' is missing. Put it beside '{path.name}'.")
     return Part(file, f"its data file '{file.name}'" if is_pair else "the file", int(offset), is_exact=False)
@@ -133,4 +134,4 @@ def _warn_of_two_places(sform: np.ndarray, qform: np.ndarray, grid: Grid) -> Non
     if apart > 0.1 * np.linalg.norm(sform[:3, :3], axis=0).min():
         warnings.warn(f"A NIfTI header tells two places, {apart:.3g} mm apart. The sform is used, as by FSL, SPM and "
                       "nibabel, whereas programs built on ITK take the qform. Correct the header if that is wrong.",
-                      stacklevel=6)
+                      stacklevel=7)

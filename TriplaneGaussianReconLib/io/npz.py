@@ -17,7 +17,7 @@ from ..errors import InputError, cause
 from .byte_streams import check_memory, check_regular
 
 _KEYS = ("array", "origin", "spacing", "direction")
-_NO_VALUES = "origin and spacing need three numbers each, direction nine. Write them as in a Grid."
+_NO_VALUES = "origin and spacing need three values each, direction nine, all numbers. Write them as in a Grid."
 
 
 def read_npz(path: Path) -> tuple[np.ndarray, Grid]:

@@ -1,4 +1,4 @@
-"""NRRD files, read by their own header: ITK passes over data that is longer, knows no bzip2, and takes one type of unit.
+"""NRRD files, read by their own header: ITK knows no bzip2, no units, and passes over data that is longer than stated.
 
 https://teem.sourceforge.net/nrrd/format.html explains the fields of the header.
 """
@@ -77,6 +77,8 @@ def _chosen(fields: Mapping[str, Any], sizes: list[int], other: int | None, numb
     kinds = fields.get("kinds", [])
     kind = kinds[other].lower() if other is not None and other < len(kinds) else ""
     count = 1 if other is None else sizes[other]
+    if kind == "complex":
+        raise InputError("its voxels are complex numbers. Save their magnitude, and use that file.")
     if count > 1 and ((kind == "vector" and number is None) or kind not in (*_VOLUMES, *_SPATIAL, "")):
         raise several_values(count)
     index = chosen_volume(count, number, f"{len(sizes)} dimensions, {by(sizes)}")
@@ -181,7 +183,8 @@ def _parts(path: Path, header: _Header, dtype: np.dtype) -> list[Part]:
     for number, file in enumerate(files):
         called = "the file" if name is None else f"its data file '{file.name}'"
         begin = start + _length_of_lines(file, start, lines, called) if lines else start
-        parts.append(Part(file, called, -1 if skip == -1 and packing == "raw" else begin, packing, max(skip, 0)))
+        parts.append(Part(file, called, -1 if skip == -1 and packing == "raw" else begin, packing, max(skip, 0),
+                          is_beside=name is not None))
         if number == 0 and name is not None and path.exists() and file.samefile(path):
             raise _damaged("it names itself as its data file")
     return parts

@@ -13,7 +13,7 @@ from .lengths import in_mm
 
 _TO_LPS = {"right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1),
            "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1)}  # any other is taken as it is, as ITK does
-_STACK_LEVEL = 7  # from here to who called read_image
+_STACK_LEVEL = 6  # from here to who called read_image
 
 
 def grid_of(fields: Mapping[str, Any], spatial: list[int], sizes: list[int]) -> Grid:
@@ -48,9 +48,10 @@ def _spacings(fields: Mapping[str, Any], spatial: list[int], sizes: list[int]) -
         return _of_axes(fields, "spacings", spatial)
     if "axis mins" in fields and "axis maxs" in fields:
         between = [sizes[n] - (_centering(fields, n) == "node") for n in spatial]
-        return (_of_axes(fields, "axis maxs", spatial) - _of_axes(fields, "axis mins", spatial)) / np.maximum(between, 1)
+        lowest, highest = (_of_axes(fields, name, spatial) for name in ("axis mins", "axis maxs"))
+        return (highest - lowest) / np.maximum(between, 1)
     warnings.warn("The header tells no voxel spacing: 1 mm is taken along all axes. Write the spacing into the header "
-                  "if that is wrong.", InputNote, stacklevel=_STACK_LEVEL)
+                  "if that is wrong.", InputNote, stacklevel=_STACK_LEVEL + 1)
     return np.ones(3)
 
 

@@ -103,9 +103,7 @@ def _ordered(files: list[Path]) -> tuple[list[Path], list[int]]:
     parts = {file: re.split(r"(\d+)", file.stem) for file in files}
     groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     for file, words in parts.items():
-        groups[(*words[::2], file.suffix.lower())].append(file)
-    if len(files) == 1:
-        return files, []
+        groups[tuple(words[::2] + [file.suffix.lower()])].append(file)
     if len(groups) > 1:
         listing = "; ".join(f"'{group[0].name}' and {len(group) - 1} more" for group in list(groups.values())[:5])
         raise InputError(f"it holds pictures of {len(groups)} different names ({listing}). Keep one stack of numbered "
@@ -141,7 +139,7 @@ def _depths(numbers: list[int], side: float) -> tuple[float, ...]:
                          "Number them from slice to slice.")
     missing = int((steps // least - 1).sum())
     warnings.warn(f"{missing} pictures are missing between the numbers {numbers[0]} and {numbers[-1]}; the others keep "
-                  "their places.", InputNote, stacklevel=7)
+                  "their places.", InputNote, stacklevel=6)
     return tuple(float(number - numbers[0]) / least * side for number in numbers)
 
 
