@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
@@ -115,6 +116,13 @@ def refuse_lone_volume(folder: Path) -> None:
     if volumes and 2 * len(volumes) >= len(files):
         raise InputError(f"it is a folder of volumes, not of slices. Give one of its files: '{volumes[0]}'"
                          f"{', ...' if len(volumes) > 1 else ''}.")
+
+
+def refuse_tracked(fields: Iterable[str]) -> None:
+    """Raise InputError where names of header fields are those of a recording of a tracked probe."""
+    if any(name.startswith("Seq_Frame") for name in fields):
+        raise InputError("it is a sequence of tracked 2D frames, which are no parallel slices. Reconstruct a volume "
+                         "from them first.")
 
 
 def _refuse_markup(start: bytes) -> None:

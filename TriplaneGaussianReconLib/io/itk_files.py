@@ -1,6 +1,7 @@
 """Files in the formats of SimpleITK: what reads them, and what makes sure that they arrive on the disk."""
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,12 +30,15 @@ def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str
         with _silent():
             reader.ReadImageInformation()
             _check_header(reader)
+            _check_length(reader, path)
             image = reader.Execute()
     except (OSError, RuntimeError) as error:
         problem = cause(error)
         if "orthonormal" in problem:
             raise InputError("its axes are not at right angles (sheared voxels), or its header is damaged. Resample "
                              "it onto a grid with perpendicular axes first.") from error
+        if "Unable to determine" in problem:
+            problem = "its format is not known, or its beginning is damaged"
         raise InputError(f"{problem}. Give {readable}.") from error
     array, grid = from_sitk(image)
     metadata = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys()
@@ -82,11 +86,17 @@ def _check_header(reader: Any) -> None:
     elif len(size) != 3:
         raise InputError(f"it has {len(size)} dimensions, {by(size)}. Give one volume of three dimensions; extract one "
                          "frame of a series of volumes.")
-    if reader.HasMetaDataKey("Seq_Frame0000_Timestamp"):
-        raise InputError("it is a sequence of tracked 2D frames, which are no parallel slices. Reconstruct a volume "
-                         "from them first.")
     if size[2] == 1 and reader.HasMetaDataKey("0008|0016"):
         raise InputError("it is a single DICOM slice. Give the folder that holds all slices of the series.")
+
+
+def _check_length(reader: Any, path: Path) -> None:
+    """Raise InputError for a header that tells more voxels than the file can hold, unless DICOM has packed them."""
+    if not reader.HasMetaDataKey("0008|0016"):
+        stated = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+        if stated > 1032 * path.stat().st_size:  # the most that deflate can hold
+            raise InputError(f"it ends early: it cannot hold the {stated} values that its header tells. Copy or export "
+                             "it again.")
 
 
 def _text(field: str) -> str:

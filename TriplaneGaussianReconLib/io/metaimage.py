@@ -17,6 +17,7 @@ from ..errors import InputError, InputNote
 from .byte_streams import Part, opened, read_voxels, told
 from .choice import chosen_volume, one_slice, several_values
 from .data_files import data_files, numbered
+from .foreign_files import refuse_tracked
 from .lengths import in_mm
 
 _LONGEST = 2 ** 24  # bytes of a header
@@ -43,9 +44,7 @@ def read_metaimage(path: Path, volume_number: int | None) -> tuple[np.ndarray, G
     sizes = _whole(fields, "DimSize")
     if len(sizes) != _whole(fields, "NDims", 1)[0] or min(sizes) < 1:
         raise _damaged(f"NDims is {fields.get('NDims')}, but DimSize {fields.get('DimSize')}")
-    if any(key.startswith("Seq_Frame") for key in fields):
-        raise InputError("it is a sequence of tracked 2D frames, which are no parallel slices. Reconstruct a volume "
-                         "from them first.")
+    refuse_tracked(fields)
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
     channels = _whole(fields, "ElementNumberOfChannels", 1, "1")[0]

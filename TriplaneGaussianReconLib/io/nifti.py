@@ -30,8 +30,8 @@ def read_nifti(path: Path, volume_number: int | None) -> tuple[np.ndarray, Grid]
     Raises InputError for what is no volume of real numbers, ends early, or has sheared or unknown voxels.
     """
     header = _read_header(of_pair(path, ".hdr"))
-    sizes = _sizes(header)
-    dtype = _type(header)
+    sizes = sizes_of(header)
+    dtype = type_of(header)
     volumes = sizes[3] if len(sizes) == 4 else 1
     index = chosen_volume(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")
     shape = sizes[2], sizes[1], sizes[0]
@@ -39,6 +39,8 @@ def read_nifti(path: Path, volume_number: int | None) -> tuple[np.ndarray, Grid]
     raw = read_voxels([_part(path, header)], dtype, (volumes, *shape), 0, index)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     is_scaled = np.isfinite(slope) and slope != 0
+    if raw.dtype.itemsize > 8:  # float128, which little else can work with
+        raw = raw.astype(np.float64)
     return rescaled(raw, slope, intercept if np.isfinite(intercept) else 0.0) if is_scaled else raw, grid
 
 
@@ -63,7 +65,7 @@ def _read_header(path: Path) -> Any:
         return kind.from_fileobj(file, check=False)
 
 
-def _sizes(header: Any) -> list[int]:
+def sizes_of(header: Any) -> list[int]:
     """Voxels along i, j, k, and the number of volumes if there are several."""
     sizes = [int(n) for n in header["dim"][1:1 + int(header["dim"][0])]]
     while len(sizes) > 3 and sizes[-1] == 1:
@@ -78,7 +80,8 @@ def _sizes(header: Any) -> list[int]:
     return sizes
 
 
-def _type(header: Any) -> np.dtype:
+def type_of(header: Any) -> np.dtype:
+    """The type of the voxels as stored, a real number."""
     try:
         dtype: np.dtype = header.get_data_dtype()
     except nibabel().spatialimages.HeaderDataError as error:

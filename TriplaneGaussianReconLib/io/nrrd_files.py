@@ -17,6 +17,7 @@ from ..errors import InputError
 from .byte_streams import Part, opened, read_voxels, told
 from .choice import chosen_volume, one_slice, several_values
 from .data_files import data_files, numbered
+from .foreign_files import refuse_tracked
 from .nrrd_geometry import grid_of
 from .seg_nrrd import has_segments
 
@@ -56,6 +57,7 @@ def read_nrrd(path: Path, volume_number: int | None) -> tuple[np.ndarray, Grid, 
     """
     with told(), opened(path) as file:
         header = _read_header(file)
+    refuse_tracked(header.metadata)
     fields = header.fields
     sizes = [int(n) for n in np.atleast_1d(fields["sizes"])]
     if len(sizes) != fields["dimension"] or min(sizes, default=0) < 1:

@@ -9,6 +9,7 @@ from ..data.conversions import simpleitk
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
+from .analyze import is_analyze, read_analyze
 from .atomic import PathLike
 from .byte_streams import first_bytes
 from .choice import Choice, chosen_volume
@@ -117,8 +118,11 @@ def _read_file(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, 
         raise InputError("it tells its own voxel spacing, so that none can be given. Leave out --spacing.")
     refuse_foreign(path, start)
     number = choice.volume_number
-    if is_nifti(start) or is_nifti(first_bytes(of_pair(path, ".hdr"))):
+    header = first_bytes(of_pair(path, ".hdr"))  # which may lie beside the voxels
+    if is_nifti(header):
         return *read_nifti(path, number), {}
+    if is_analyze(header):
+        return *read_analyze(path, number), {}
     if start.startswith(b"NRRD"):
         return read_nrrd(path, number)
     if is_metaimage(start):
