@@ -11,7 +11,7 @@ from ..data.geometry import Grid, by
 from ..errors import InputError, InputNote
 from .byte_streams import Part, opened, read_voxels, told
 from .choice import chosen_volume
-from .nifti import of_pair, sizes_of, type_of
+from .nifti import header_file, of_pair, sizes_of, type_of
 
 
 def is_analyze(start: bytes) -> bool:
@@ -21,7 +21,7 @@ def is_analyze(start: bytes) -> bool:
 
 def read_analyze(path: Path, volume_number: int | None) -> tuple[np.ndarray, Grid]:
     """Return voxels [k, j, i] and their grid, whose place is a guess, as a note tells.  Raises InputError."""
-    with told(), opened(of_pair(path, ".hdr")) as file:
+    with told(), opened(header_file(path)) as file:
         header = nibabel().AnalyzeHeader.from_fileobj(file, check=False)
     sizes, dtype = sizes_of(header), type_of(header)
     sides, offset = np.abs(np.asarray(header["pixdim"][1:4], np.float64)), float(header["vox_offset"])
@@ -29,7 +29,7 @@ def read_analyze(path: Path, volume_number: int | None) -> tuple[np.ndarray, Gri
         raise InputError(f"its header gives no usable voxel spacing ({by(list(sides))} mm), or is damaged. Correct the "
                          "header, or convert the original again.")
     data = of_pair(path, ".img")
-    if not data.exists() or data == of_pair(path, ".hdr"):
+    if not data.exists() or data == header_file(path):
         raise InputError(f"its data file '{of_pair(path, '.img').name}' is missing. Put it beside '{path.name}'.")
     volumes = sizes[3] if len(sizes) == 4 else 1
     index = chosen_volume(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")

@@ -70,7 +70,10 @@ def first_bytes(path: Path) -> bytes:
         if not path.stat().st_size:
             raise InputError(f"'{path.name}' is empty (0 bytes). {_COPY}.")
         with opened(path) as file:
-            return file.read(4096)
+            start = file.read(4096)
+    if not start:
+        raise InputError(f"'{path.name}' is empty once it is unpacked. {_COPY}.")
+    return start
 
 
 def check_regular(path: Path) -> None:

@@ -73,19 +73,22 @@ def refuse_foreign(path: Path, start: bytes) -> None:
     if start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise InputError(f"it is {_PICKLE[0]}. {_PICKLE[1]}.")
     if start.startswith(b"PK"):
-        refuse_archive(path)
+        _refuse_archive(path)
+        return
     _refuse_markup(start)
     if name.endswith(_ARCHIVES):
         raise InputError(f"it is an archive. {_UNPACK}.")
 
 
-def refuse_archive(path: Path) -> None:
+def _refuse_archive(path: Path) -> None:
     """Raise InputError for a zip archive, unless it is a .npz."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, ValueError, zipfile.BadZipFile):
-        names = []
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        if path.suffix.lower() == ".npz":
+            return
+        raise InputError("it is a damaged archive (zip). Copy or download it again.") from error
     if any(name.endswith("data.pkl") for name in names):
         raise InputError(f"it is {_PICKLE[0]}. {_PICKLE[1]}.")
     if any(name.endswith(".mrml") for name in names):

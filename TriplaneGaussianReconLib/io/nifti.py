@@ -29,7 +29,7 @@ def read_nifti(path: Path, volume_number: int | None) -> tuple[np.ndarray, Grid]
     The sform tells the place, if there is none the qform.  Voxels that are not scaled keep their type.
     Raises InputError for what is no volume of real numbers, ends early, or has sheared or unknown voxels.
     """
-    header = _read_header(of_pair(path, ".hdr"))
+    header = _read_header(header_file(path))
     sizes = sizes_of(header)
     dtype = type_of(header)
     volumes = sizes[3] if len(sizes) == 4 else 1
@@ -53,6 +53,12 @@ def of_pair(path: Path, extension: str) -> Path:
             names = [other + path.name[at + 4:], other, f"{other}.gz"]
             return path.with_name(next((name for name in names if path.with_name(name).exists()), names[0]))
     return path
+
+
+def header_file(path: Path) -> Path:
+    """Return the file that holds the header, the .hdr of a pair."""
+    header = of_pair(path, ".hdr")
+    return header if header.exists() else path
 
 
 def _read_header(path: Path) -> Any:
@@ -84,7 +90,7 @@ def type_of(header: Any) -> np.dtype:
     """The type of the voxels as stored, a real number."""
     try:
         dtype: np.dtype = header.get_data_dtype()
-    except nibabel().spatialimages.HeaderDataError as error:
+    except (KeyError, nibabel().spatialimages.HeaderDataError) as error:
         raise InputError("its header names no known type of voxels. Copy or export it again.") from error
     if dtype.names is not None:
         raise InputError(f"it has {len(dtype.names)} values per voxel (colour). Convert colour to grey levels.")
@@ -98,7 +104,7 @@ def type_of(header: Any) -> np.dtype:
 def _part(path: Path, header: Any) -> Part:
     """Where the voxels are: behind the header, or in the .img beside it."""
     offset, is_pair = float(header["vox_offset"]), header["magic"].item()[:2] == b"ni"
-    file = of_pair(path, ".img") if is_pair else of_pair(path, ".hdr")
+    file = of_pair(path, ".img") if is_pair else header_file(path)
     least = 0 if is_pair else int(header["sizeof_hdr"]) if int(header["sizeof_hdr"]) in (348, 540) else 348
     if offset == 0 and not is_pair:
         offset = least + 4

@@ -18,14 +18,13 @@ from .foreign_files import refuse_foreign, refuse_lone_volume, refuse_lost_link,
 from .freesurfer import is_freesurfer, read_freesurfer
 from .itk_files import read_itk
 from .metaimage import is_metaimage, read_metaimage
-from .nifti import is_nifti, of_pair, read_nifti
+from .nifti import header_file, is_nifti, read_nifti
 from .npz import read_npz
 from .nrrd_files import read_nrrd
 from .pictures import is_picture, picture_files, read_pages, read_pictures
 from .seg_nrrd import has_segments, segmentation_of
 
-_READABLE = ("NRRD, NIfTI, MetaImage or another format that SimpleITK knows, .npz, or a folder of DICOM slices or of "
-             "plain pictures")
+_READABLE = "NRRD, NIfTI, MetaImage, MGH or .npz, or a folder of DICOM slices or of plain pictures"
 
 
 def read_image(path: PathLike, *, series: str = "", volume_number: int | None = None,
@@ -118,7 +117,7 @@ def _read_file(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, 
         raise InputError("it tells its own voxel spacing, so that none can be given. Leave out --spacing.")
     refuse_foreign(path, start)
     number = choice.volume_number
-    header = first_bytes(of_pair(path, ".hdr"))  # which may lie beside the voxels
+    header = first_bytes(header_file(path))  # which may lie beside the voxels
     if is_nifti(header):
         return *read_nifti(path, number), {}
     if is_analyze(header):
@@ -133,6 +132,8 @@ def _read_file(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, 
         array, grid = read_npz(path)
         chosen_volume(1, number, "")
         return array, grid, {}
+    if path.suffix.lower() == ".img" and header_file(path) == path:
+        raise InputError(f"its header, '{path.stem}.hdr', is missing. Put it beside the .img.")
     if not start.startswith(b"# vtk"):
         refuse_text(start)
     return read_itk(path, _READABLE)
