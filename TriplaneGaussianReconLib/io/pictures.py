@@ -44,14 +44,13 @@ def picture_files(folder: Path) -> list[Path]:
     return pictures if 2 * len(pictures) > len(files) else []
 
 
-def read_pictures(files: list[Path], spacing: Spacing | None, are_labels: bool = False) -> tuple[np.ndarray, Grid]:
+def read_pictures(files: list[Path], spacing: Spacing | None) -> tuple[np.ndarray, Grid]:
     """Return the voxels [k, j, i] of pictures in the order of their numbers, and their grid.
 
-    are_labels: values stay as they are; indices of a palette are labels, and colour is refused.
     Raises InputError without a spacing, and for pictures that are no stack.
     """
     if len(files) == 1:
-        return read_pages(files[0], spacing, are_labels)
+        return read_pages(files[0], spacing)
     side = _checked(spacing)
     ordered, numbers = _ordered(files)
     sizes = {file: _opened(file).size for file in ordered}
@@ -60,11 +59,11 @@ def read_pictures(files: list[Path], spacing: Spacing | None, are_labels: bool =
     if odd:
         raise InputError(f"its {len(ordered)} pictures differ in size: most have {by(usual)} pixels, but not "
                          f"{', '.join(odd[:5])}{', ...' if len(odd) > 5 else ''}. Keep pictures of one size.")
-    array = _stacked([_read(_opened(file), file, are_labels) for file in ordered])
+    array = _stacked([_read(_opened(file), file) for file in ordered])
     return array, Grid(array.shape, spacing=side, depths=_depths(numbers, side[2]))
 
 
-def read_pages(file: Path, spacing: Spacing | None, are_labels: bool = False) -> tuple[np.ndarray, Grid]:
+def read_pages(file: Path, spacing: Spacing | None) -> tuple[np.ndarray, Grid]:
     """Return the pages of one file, as `read_pictures` does."""
     image = _opened(file)
     pages = getattr(image, "n_frames", 1)
@@ -75,7 +74,7 @@ def read_pages(file: Path, spacing: Spacing | None, are_labels: bool = False) ->
     for page in range(pages):
         with _told(file):
             image.seek(page)
-        slices.append(_read(image, file, are_labels))
+        slices.append(_read(image, file))
     if len({array.shape for array, _ in slices}) > 1:
         raise InputError("its pages differ in size (a pyramid or thumbnails). Save one stack of equal pages.")
     array = _stacked(slices)
@@ -168,13 +167,11 @@ def _told(file: Path) -> Iterator[None]:
                          "or take it out of the folder.") from error
 
 
-def _read(image: Any, file: Path, are_labels: bool) -> tuple[np.ndarray, str]:
+def _read(image: Any, file: Path) -> tuple[np.ndarray, str]:
     """Return [row, column] of a picture, and what a note has to tell of it."""
     with _told(file):
         image.load()
         is_deep = image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile) for tile in _raw_modes(image, file))
-        if image.mode == "P" and are_labels:
-            return np.asarray(image), ""
         if image.mode == "1":
             return np.asarray(image.convert("L")), ""
         if is_deep:
@@ -187,9 +184,6 @@ def _read(image: Any, file: Path, are_labels: bool) -> tuple[np.ndarray, str]:
         has_alpha = image.mode in ("LA", "La", "PA", "RGBA")
     if (colours == colours[..., :1]).all():
         return np.ascontiguousarray(colours[..., 0]), _NO_ALPHA if has_alpha else ""
-    if are_labels:
-        raise InputError(f"the picture '{file.name}' is in colour, which tells no label values. Save labels as grey "
-                         "values.")
     return np.rint(colours @ _LUMA).astype(colours.dtype), _NO_COLOUR
 
 
