@@ -20,6 +20,7 @@ from ..errors import InputError, cause
 _BLOCK = 2 ** 20
 _GZIP = b"\x1f\x8b"
 _MOST_DEFLATED = 1032  # bytes that one byte of deflate can hold; bzip2 has no such bound
+_LARGE, _HARDLY_PACKED = 2 ** 30, 500  # bytes of floating-point voxels, and how much smaller real ones may become
 _COPY = "Copy or export it again"
 
 
@@ -265,6 +266,9 @@ def _check_length(part: Part, share: int, dtype: np.dtype) -> None:
         return
     per_byte = {"gzip": _MOST_DEFLATED, "zlib": _MOST_DEFLATED, "hex": 0.5, "text": dtype.itemsize / 2}
     most = per_byte.get(part.packing, 1.0) * (_MOST_DEFLATED if is_packed else 1) * (part.path.stat().st_size + 1)
+    if dtype.kind == "f" and share > max(_LARGE, _HARDLY_PACKED * part.path.stat().st_size):
+        raise InputError(f"{part.name} is said to unpack to {share / 1e9:.3g} GB, more than {_HARDLY_PACKED} times its "
+                         "size, which no image does whose voxels differ. Crop it, or save it as whole numbers.")
     if part.packing != "bzip2" and share > most:
         raise InputError(f"{part.name} ends early: it cannot hold the {share} bytes of voxels that its header tells. "
                          f"{_COPY}.")

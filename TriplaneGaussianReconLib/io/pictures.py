@@ -17,7 +17,7 @@ import numpy as np
 
 from ..data.geometry import Grid, by
 from ..errors import InputError, InputNote, MissingPackageError
-from .byte_streams import check_regular
+from .byte_streams import check_memory, check_regular
 from .choice import one_slice
 
 _EXTENSIONS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
@@ -39,7 +39,8 @@ def is_picture(start: bytes) -> bool:
 
 def picture_files(folder: Path) -> list[Path]:
     """Return the pictures in a folder if they are most of what is there, else nothing."""
-    files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith((".", "Thumbs.db"))]
+    files = [file for file in sorted(folder.iterdir())
+             if file.is_file() and not file.name.startswith((".", "Thumbs.db"))]
     pictures = [file for file in files if file.name.lower().endswith(_EXTENSIONS)]
     return pictures if 2 * len(pictures) > len(files) else []
 
@@ -53,28 +54,36 @@ def read_pictures(files: list[Path], spacing: Spacing | None) -> tuple[np.ndarra
         return read_pages(files[0], spacing)
     side = _checked(spacing)
     ordered, numbers = _ordered(files)
-    sizes = {file: _opened(file).size for file in ordered}
+    sizes: dict[Path, tuple[int, int]] = {}
+    for file in ordered:
+        with _opened(file) as image:
+            sizes[file] = image.size
     usual = Counter(sizes.values()).most_common(1)[0][0]
     odd = [f"'{file.name}' ({by(size)})" for file, size in sizes.items() if size != usual]
     if odd:
         raise InputError(f"its {len(ordered)} pictures differ in size: most have {by(usual)} pixels, but not "
                          f"{', '.join(odd[:5])}{', ...' if len(odd) > 5 else ''}. Keep pictures of one size.")
-    array = _stacked([_read(_opened(file), file) for file in ordered])
+    check_memory(len(ordered) * usual[0] * usual[1])
+    slices = []
+    for file in ordered:
+        with _opened(file) as image:
+            slices.append(_read(image, file))
+    array = _stacked(slices)
     return array, Grid(array.shape, spacing=side, depths=_depths(numbers, side[2]))
 
 
 def read_pages(file: Path, spacing: Spacing | None) -> tuple[np.ndarray, Grid]:
     """Return the pages of one file, as `read_pictures` does."""
-    image = _opened(file)
-    pages = getattr(image, "n_frames", 1)
-    if pages < 2:
-        raise one_slice(by(image.size))
-    side = _checked(spacing)
     slices = []
-    for page in range(pages):
-        with _told(file):
+    with _opened(file) as image:
+        pages = getattr(image, "n_frames", 1)
+        if pages < 2:
+            raise one_slice(by(image.size))
+        side = _checked(spacing)
+        check_memory(pages * image.size[0] * image.size[1])
+        for page in range(pages):
             image.seek(page)
-        slices.append(_read(image, file))
+            slices.append(_read(image, file))
     if len({array.shape for array, _ in slices}) > 1:
         raise InputError("its pages differ in size (a pyramid or thumbnails). Save one stack of equal pages.")
     array = _stacked(slices)
@@ -142,23 +151,19 @@ def _depths(numbers: list[int], side: float) -> tuple[float, ...]:
     return tuple(float(number - numbers[0]) / least * side for number in numbers)
 
 
-def _opened(file: Path) -> Any:
-    """Open a picture, whose pixels are not read yet."""
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Open a picture, whose pixels are not read yet.  What Pillow meets in it is raised as InputError."""
     try:
         from PIL import Image
     except ImportError as error:
         raise MissingPackageError("Plain pictures need Pillow. Install it with 'pip install Pillow'.") from error
-    with _told(file), warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        check_regular(file)
-        return Image.open(file, formats=_FORMATS)
-
-
-@contextmanager
-def _told(file: Path) -> Iterator[None]:
-    """Raise what Pillow meets as InputError."""
     try:
-        yield
+        check_regular(file)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd tags, and of half the size that is refused
+            with Image.open(file, formats=_FORMATS) as image:
+                yield image
     except Exception as error:  # its plug-ins raise whatever damaged files make them meet
         if isinstance(error, (InputError, MemoryError)):
             raise
@@ -169,36 +174,27 @@ def _told(file: Path) -> Iterator[None]:
 
 def _read(image: Any, file: Path) -> tuple[np.ndarray, str]:
     """Return [row, column] of a picture, and what a note has to tell of it."""
-    with _told(file):
-        image.load()
-        is_deep = image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile) for tile in _raw_modes(image, file))
-        if image.mode == "1":
-            return np.asarray(image.convert("L")), ""
-        if is_deep:
-            colours = _deep_colours(file)
-        elif image.mode in ("LA", "La", "PA", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"):
-            colours = np.asarray(image.convert("RGB"))
-        else:
-            array = np.asarray(image)
-            return array.astype(array.dtype.newbyteorder("="), copy=False), ""
-        has_alpha = image.mode in ("LA", "La", "PA", "RGBA")
+    is_deep = image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in image.tile)
+    image.load()
+    if is_deep:
+        colours = _deep_colours(image, file)
+    elif image.mode in ("LA", "La", "PA", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"):
+        colours = np.asarray(image.convert("RGB"))
+    else:
+        array = np.asarray(image.convert("L") if image.mode == "1" else image)
+        return array.astype(array.dtype.newbyteorder("="), copy=False), ""
     if (colours == colours[..., :1]).all():
+        has_alpha = image.mode in ("LA", "La", "PA", "RGBA")
         return np.ascontiguousarray(colours[..., 0]), _NO_ALPHA if has_alpha else ""
     return np.rint(colours @ _LUMA).astype(colours.dtype), _NO_COLOUR
 
 
-def _raw_modes(image: Any, file: Path) -> list[Any]:
-    """How the pixels of a picture that has been loaded are stored: Pillow forgets it then."""
-    fresh = _opened(file)
-    fresh.seek(image.tell() if getattr(image, "n_frames", 1) > 1 else 0)
-    return [tile[3] for tile in fresh.tile]
-
-
-def _deep_colours(file: Path) -> np.ndarray:
+def _deep_colours(image: Any, file: Path) -> np.ndarray:
     """[row, column, red green blue] of 16 bits, of which Pillow keeps eight."""
     import cv2
 
-    pixels = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
+    has_pages = getattr(image, "n_frames", 1) > 1
+    pixels = None if has_pages else cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.ndim != 3:
         raise InputError(f"the picture '{file.name}' has 16 bits per colour. Convert it to grey levels of 16 bits.")
-    return pixels[..., 2::-1]
+    return pixels[..., 2::-1]  # OpenCV has blue first

@@ -74,8 +74,8 @@ def test_axes_off_by_rounding_are_brought_to_right_angles(tmp_path: Path) -> Non
 @pytest.mark.parametrize("encoding", ["raw", "gzip"])
 def test_one_of_several_volumes_is_chosen(tmp_path: Path, fields: bytes, axis: int, encoding: str) -> None:
     array = np.stack([voxels(), voxels() + 1, voxels() + 2], axis)
-    path = write(tmp_path / "a.nrrd", fields + (b"space: LPS\nspace directions: " + (b"none " if axis else b"") + b"(1,0,0)"
-                 b" (0,1,0) (0,0,3)" + (b"" if axis else b" none") + b"\n"),
+    directions = b"none (1,0,0) (0,1,0) (0,0,3)" if axis else b"(1,0,0) (0,1,0) (0,0,3) none"
+    path = write(tmp_path / "a.nrrd", fields + b"space: LPS\nspace directions: " + directions + b"\n",
                  b"NRRD0005\ntype: short\ndimension: 4\nendian: little\n", array.tobytes(), encoding)
     for number in (1, 2, 3):
         image = read_image(path, volume_number=number)

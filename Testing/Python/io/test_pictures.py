@@ -72,8 +72,8 @@ def test_png_of_16_bits_keeps_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.array, voxels("u2") * 600)
 
 
-@pytest.mark.parametrize(("mode", "extension"), [("RGB", "png"), ("P", "png"), ("P", "tif"), ("RGB", "bmp"), ("L", "bmp"),
-                                                 ("RGB", "tif")])
+@pytest.mark.parametrize(("mode", "extension"), [("RGB", "png"), ("P", "png"), ("P", "tif"), ("RGB", "bmp"),
+                                                 ("L", "bmp"), ("RGB", "tif")])
 def test_colours_that_are_grey_are_exact(tmp_path: Path, mode: str, extension: str) -> None:
     for n, pixels in enumerate(ARRAY):
         Pillow.fromarray(pixels).convert(mode).save(tmp_path / f"{n}.{extension}")
