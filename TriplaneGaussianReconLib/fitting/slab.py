@@ -93,7 +93,7 @@ class PreparedSlab:
                 layers = observed.stacks[0].layers if has_labels else None
                 gaps = Gaps(observed.planes, observed.slices, correspondence, tuple(p.images for p in predictions),
                             observed.intensity.background, layers, task.channels, task.label_super_resolutions,
-                            preset.labels, preset.flow)
+                            preset.labels, preset.flow, observed.thickness)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                            (float(observed.box[0, 2]), float(observed.box[1, 2])), preset.placement,
                                            device)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,15 @@ from ..errors import InputError, cause
 from .dicom import as_stored
 
 _LAST_LINES = {".nrrd": b"\n", ".mha": b"ElementDataFile"}  # how the last line of a header of text begins
+
+
+def is_text(path: str | Path) -> bool:
+    """Whether a path is text in UTF-8; with any other, ITK ends the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str]]:
@@ -91,12 +101,27 @@ def _check_header(reader: Any) -> None:
 
 
 def _check_length(reader: Any, path: Path) -> None:
-    """Raise InputError for a header that tells more voxels than the file can hold, unless DICOM has packed them."""
-    if not reader.HasMetaDataKey("0008|0016"):
-        stated = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
-        if stated > 1032 * path.stat().st_size:  # the most that deflate can hold
-            raise InputError(f"it ends early: it cannot hold the {stated} values that its header tells. Copy or export "
-                             "it again.")
+    """Raise InputError for a header that tells more voxels than the file can hold: ITK often does not notice.
+
+    DICOM may have packed them by any factor.
+    """
+    if reader.HasMetaDataKey("0008|0016"):
+        return
+    voxel = simpleitk().GetArrayViewFromImage(simpleitk().Image([1] * reader.GetDimension(), reader.GetPixelID()))
+    values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(b"# vtk"):
+        table = re.search(rb"\nLOOKUP_TABLE[^\n]*\n", start)
+        stated = 2 * values - 1 if b"\nASCII" in start else values * voxel.itemsize
+        least = (table.end() if table else 0) + stated
+    elif path.suffix.lower() == ".gipl":
+        least = 256 + values * voxel.itemsize
+    else:
+        least = values // 1032  # the most that deflate can pack
+    if least > path.stat().st_size:
+        raise InputError(f"it ends early: it cannot hold the {values} values that its header tells. Copy or export it "
+                         "again.")
 
 
 def _text(field: str) -> str:

@@ -16,7 +16,7 @@ from .choice import Choice, chosen_volume
 from .dicom import read_slices, series_files
 from .foreign_files import refuse_foreign, refuse_lone_volume, refuse_lost_link, refuse_text
 from .freesurfer import is_freesurfer, read_freesurfer
-from .itk_files import read_itk
+from .itk_files import is_text, read_itk
 from .metaimage import is_metaimage, read_metaimage
 from .nifti import header_file, is_nifti, read_nifti
 from .npz import read_npz
@@ -95,6 +95,8 @@ def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]
     refuse_lost_link(path)
     if not path.exists():
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
+    if path.suffix.lower() != ".npz" and not is_text(path):
+        raise InputError(f"'{path}' cannot be read: its name or folder is no text in UTF-8. Rename it.")
     try:
         if path.is_dir():
             array, grid, metadata = _read_folder(path, choice)
@@ -136,7 +138,9 @@ def _read_file(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, 
         raise InputError(f"its header, '{path.stem}.hdr', is missing. Put it beside the .img.")
     if not start.startswith(b"# vtk"):
         refuse_text(start)
-    return read_itk(path, _READABLE)
+    array, grid, metadata = read_itk(path, _READABLE)
+    chosen_volume(1, number, "")
+    return array, grid, metadata
 
 
 def _read_folder(folder: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:

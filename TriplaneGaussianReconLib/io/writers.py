@@ -1,6 +1,7 @@
 """Writes images, label maps and 3D Slicer's `.seg.nrrd`, each file whole or not at all."""
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,9 +11,9 @@ from ..data.conversions import simpleitk
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation, flattened
 from ..data.voxel_types import smallest_label_type
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from .atomic import PathLike, check_output, whole_file
-from .itk_files import write_itk
+from .itk_files import is_text, write_itk
 from .npz import write_npz
 from .seg_nrrd import header_of
 
@@ -74,7 +75,15 @@ def check_writable(path: PathLike) -> None:
                          ".seg.nrrd for a segmentation.")
     if path.suffix.lower() != ".npz":
         simpleitk()
+        _check_text(path)
     check_output(path)
+
+
+def _check_text(path: Path) -> None:
+    """Raise OutputError where SimpleITK would end the process: it writes beside `path`, with the same extension."""
+    if not is_text(os.path.dirname(os.path.abspath(path)) + "".join(path.suffixes)):
+        raise OutputError(f"'{path}' cannot be written: its name or folder is no text in UTF-8. Rename the folder, or "
+                          "write .npz.")
 
 
 def _write_whole(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str] | None = None) -> None:

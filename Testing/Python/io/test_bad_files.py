@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from image_file_case import voxels
 
 from TriplaneGaussianReconLib.errors import InputError
@@ -99,7 +101,16 @@ def mgh(sizes: tuple[int, ...] = (6, 5, 4, 1), kind: int = 4) -> bytes:
     return struct.pack(">7i", 1, *sizes, kind, 0).ljust(284, b"\0")
 
 
+def gipl() -> bytes:
+    """A file of the format as ITK writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        sitk.WriteImage(sitk.GetImageFromArray(voxels()), f"{folder}/a.gipl")
+        return Path(f"{folder}/a.gipl").read_bytes()
+
+
 HUGE = "2048 2048 2048"
+VTK = (b"# vtk DataFile Version 3.0\nx\nBINARY\nDATASET STRUCTURED_POINTS\nDIMENSIONS 6 5 4\nSPACING 1 1 3\n"
+       b"ORIGIN 0 0 0\nPOINT_DATA 120\nSCALARS s short 1\nLOOKUP_TABLE default\n")
 BAD: dict[str, tuple[str, bytes, str]] = {  # what it is: (name, content, what the message says)
     "an empty NIfTI": ("a.nii.gz", b"", "is empty"),
     "an empty NRRD": ("a.nrrd", b"", "is empty"),
@@ -215,7 +226,10 @@ BAD: dict[str, tuple[str, bytes, str]] = {  # what it is: (name, content, what t
         array_npy=npy_that_states((2048, 2048, 2048)), origin_npy=npy(np.zeros(3)), spacing_npy=npy(np.ones(3)),
         direction_npy=npy(np.eye(3))), "ends early"),
     ".npz cut short": ("a.npz", npz()[:-200], "numpy.savez"),
-    "one picture": ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(50), "cannot be read"),
+    "legacy VTK cut short": ("a.vtk", VTK + voxels(">i2").tobytes()[:-2], "ends early"),
+    "legacy VTK of huge sizes": ("a.vtk", VTK.replace(b"6 5 4", HUGE.encode()) + DATA, "ends early"),
+    "GIPL cut short": ("a.gipl", gipl()[:-2], "ends early"),
+    "a damaged picture": ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(50), "cannot be read"),
 }
 
 
@@ -293,6 +307,8 @@ ODD: dict[str, tuple[str, bytes]] = {  # what is read in spite of its name or pa
     "MetaImage packed as a whole": ("a.mha.gz", gzip.compress(meta())),
     "MetaImage in text": ("a.mha", meta(" ".join(map(str, voxels().ravel())).encode(), BinaryData="False")),
     ".npz named .zip": ("a.zip", npz()),
+    "legacy VTK": ("a.vtk", VTK + voxels(">i2").tobytes()),
+    "GIPL": ("a.gipl", gipl()),
 }
 
 
