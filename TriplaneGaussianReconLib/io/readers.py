@@ -1,6 +1,7 @@
 """Reads images, label maps and 3D Slicer's `.seg.nrrd`, whatever the format."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def read_segmentation(path: PathLike) -> Segmentation:
 def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
     """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry."""
     refuse_lost_link(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
     if path.suffix.lower() != ".npz" and not is_text(path):
         raise InputError(f"'{path}' cannot be read: its name or folder is no text in UTF-8. Rename it.")

@@ -11,6 +11,7 @@ import pytest
 from image_file_case import assert_same_place, make_grid, refused, voxels
 
 from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.io.readers import read_image
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -158,3 +159,17 @@ def test_a_file_that_ends_early_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "a.nii", "ends early, after 180 of 240 bytes of voxels", "Copy or export it again")
     (tmp_path / "b.nii").write_bytes((tmp_path / "a.nii").read_bytes()[:100])
     refused(tmp_path / "b.nii")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_one_of_several_volumes_is_chosen(tmp_path: Path, name: str) -> None:
+    array = np.stack([voxels(), voxels() + 1, voxels() + 2])
+    write(tmp_path / name, sform=GRID.ijk_to_lps, qform=None, array=array)
+    for number in (1, 2, 3):
+        image = read_image(tmp_path / name, volume_number=number)
+        np.testing.assert_array_equal(image.array, array[number - 1])
+        assert_same_place(image.grid, GRID)
+    refused(tmp_path / name, "holds 3 volumes", "--volume-number, 1 to 3")
+    write(tmp_path / name, sform=GRID.ijk_to_lps, qform=None)
+    with pytest.raises(InputError, match="no volume 2"):
+        read_image(tmp_path / name, volume_number=2)
