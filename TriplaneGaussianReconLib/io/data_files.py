@@ -27,12 +27,14 @@ def data_files(header: Path, names: list[str]) -> list[Path]:
     folder = os.path.abspath(header.parent)
     found = []
     for name in names:
+        if not name.isprintable() or len(name) > 1000:
+            raise InputError("its header names a data file by what is no name. Correct the header.")
         path = os.path.normpath(os.path.join(folder, name if os.sep == "\\" else name.replace("\\", "/")))
         if not path.startswith(os.path.join(folder, "")):
             raise InputError(f"its header names a data file outside its own folder, '{name}', which is not read: a "
                              "header from elsewhere could name any file. Put the data beside the header, and correct "
                              "the name.")
-        if "\0" in path or not os.path.exists(path):
+        if not os.path.exists(path):
             raise InputError(f"its data file '{name}' is missing. Put it into the folder of the header.")
         found.append(Path(path))
     return found

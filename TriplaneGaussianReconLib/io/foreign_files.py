@@ -55,6 +55,7 @@ _NAMES: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ((".bval", ".bvec", ".json", ".csv", ".tsv", ".txt"), "a table or text beside a volume", "Give the volume itself"),
 )
 _VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".npz", ".hdr", ".mgz")
+_KNOWN = (*_VOLUMES, ".img", ".mgh", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".mha.gz", ".nrrd.gz", ".nia")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
@@ -101,6 +102,13 @@ def refuse_text(start: bytes) -> None:
     """Raise InputError for text, which begins no volume that is known here."""
     if not start.translate(None, bytes(range(32, 127)) + b"\t\r\n") and start:
         raise InputError("it is text, not a volume. Give the file with the voxels.")
+
+
+def refuse_damaged(path: Path, start: bytes) -> None:
+    """Raise InputError for the name of a known format without its content: ITK goes by names, and may crash then."""
+    if path.name.lower().endswith(_KNOWN) and start[128:132] != b"DICM":
+        raise InputError(f"its beginning is not that of its format, {path.suffix}: its format is not known, or it is "
+                         "damaged. Copy or export it again.")
 
 
 def refuse_lost_link(path: Path) -> None:

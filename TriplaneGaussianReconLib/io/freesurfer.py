@@ -27,7 +27,7 @@ def read_freesurfer(path: Path, volume_number: int | None) -> tuple[np.ndarray, 
             header = package.MGHHeader.from_fileobj(file)
         sizes = [int(n) for n in header["dims"]]
         dtype, affine = header.get_data_dtype(), header.get_affine()
-    except (package.MGHError, ValueError, KeyError) as error:
+    except (package.MGHError, TypeError, ValueError, KeyError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError("its header is damaged. Copy or export it again.") from error

@@ -49,6 +49,8 @@ def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str
                              "it onto a grid with perpendicular axes first.") from error
         if "Unable to determine" in problem:
             problem = "its format is not known, or its beginning is damaged"
+        if "allocate" in problem:
+            problem = "its header tells more voxels than there is memory for, or is damaged"
         raise InputError(f"{problem}. Give {readable}.") from error
     array, grid = from_sitk(image)
     metadata = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys()

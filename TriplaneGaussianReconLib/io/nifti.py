@@ -5,6 +5,9 @@ https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h explains the fields of
 from __future__ import annotations
 
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,8 @@ def read_nifti(path: Path, volume_number: int | None) -> tuple[np.ndarray, Grid]
     volumes = sizes[3] if len(sizes) == 4 else 1
     index = chosen_volume(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")
     shape = sizes[2], sizes[1], sizes[0]
-    grid = _grid(header, shape)
+    with _damaged():
+        grid = _grid(header, shape)
     raw = read_voxels([_part(path, header)], dtype, (volumes, *shape), 0, index)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     is_scaled = np.isfinite(slope) and slope != 0
@@ -64,11 +68,22 @@ def header_file(path: Path) -> Path:
 def _read_header(path: Path) -> Any:
     """The header as it stands: checks of nibabel would invent a spacing where it is 0."""
     package = nibabel()
-    with told(), opened(path) as file:
+    with told(), _damaged(), opened(path) as file:
         is_second = file.read(348)[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
         file.seek(0)
         kind = package.Nifti2Header if is_second else package.Nifti1Header
         return kind.from_fileobj(file, check=False)
+
+
+@contextmanager
+def _damaged() -> Iterator[None]:
+    """Raise what nibabel meets in a header, of which it has errors of many classes, as InputError."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, MemoryError, InputError):
+        raise
+    except Exception as error:
+        raise InputError("its header is damaged. Copy or export it again.") from error
 
 
 def sizes_of(header: Any) -> list[int]:

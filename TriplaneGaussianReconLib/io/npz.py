@@ -38,7 +38,8 @@ def read_npz(path: Path) -> tuple[np.ndarray, Grid]:
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"it is no readable .npz ({cause(error)}). Write it with numpy.savez.") from error
+        problem = cause(error) if isinstance(error, OSError) else "damaged, or ends early"
+        raise InputError(f"it is no readable .npz ({problem}). Write it with numpy.savez.") from error
     grid = Grid(array.shape, tuple(origin.ravel()), tuple(spacing.ravel()),
                 tuple(map(tuple, direction.reshape(3, 3))))
     return array.astype(np.uint8) if array.dtype == bool else array, grid

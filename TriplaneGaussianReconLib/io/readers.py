@@ -15,7 +15,7 @@ from .atomic import PathLike
 from .byte_streams import first_bytes
 from .choice import Choice, chosen_volume
 from .dicom import read_slices, series_files
-from .foreign_files import refuse_foreign, refuse_lone_volume, refuse_lost_link, refuse_text
+from .foreign_files import refuse_damaged, refuse_foreign, refuse_lone_volume, refuse_lost_link, refuse_text
 from .freesurfer import is_freesurfer, read_freesurfer
 from .itk_files import is_text, read_itk
 from .metaimage import is_metaimage, read_metaimage
@@ -139,6 +139,7 @@ def _read_file(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, 
         raise InputError(f"its header, '{path.stem}.hdr', is missing. Put it beside the .img.")
     if not start.startswith(b"# vtk"):
         refuse_text(start)
+    refuse_damaged(path, start)
     array, grid, metadata = read_itk(path, _READABLE)
     chosen_volume(1, number, "")
     return array, grid, metadata
