@@ -30,7 +30,7 @@ Fields = Mapping[str, str]
 
 def is_metaimage(start: bytes) -> bool:
     """Whether the first bytes of a file are those of a MetaImage header."""
-    return re.match(rb"\s*(ObjectType|ObjectSubType|NDims|Comment|Name|DimSize|ID)\s*=", start) is not None \
+    return re.match(rb"\s*\w+\s*=", start) is not None \
         and (b"NDims" in start or b"DimSize" in start)
 
 
