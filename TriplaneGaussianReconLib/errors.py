@@ -79,4 +79,5 @@ def cause(error: BaseException) -> str:
         return error.strerror
     text = re.split(r"ITK ERROR: |sitk::ERROR: ", str(error))[-1]
     text = re.sub(r"\(0x[0-9a-f]+\)", "", " ".join(text.split()))
+    text = re.sub(r"^\w+ImageIO: ", "", text)
     return text.rstrip(". ") or type(error).__name__

@@ -1,6 +1,7 @@
 """Reads images, label maps and 3D Slicer's `.seg.nrrd`, whatever the format."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,22 @@ from ..data.conversions import simpleitk
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
+from .analyze import is_analyze, read_analyze
 from .atomic import PathLike
-from .choice import Choice
+from .byte_streams import first_bytes
+from .choice import Choice, chosen_volume
 from .dicom import read_slices, series_files
+from .foreign_files import refuse_damaged, refuse_foreign, refuse_lone_volume, refuse_lost_link, refuse_text
+from .freesurfer import is_freesurfer, read_freesurfer
 from .itk_files import is_text, read_itk
-from .nifti import is_nifti, read_nifti
+from .metaimage import is_metaimage, read_metaimage
+from .nifti import header_file, is_nifti, read_nifti
 from .npz import read_npz
+from .nrrd_files import read_nrrd
+from .pictures import is_picture, picture_files, read_pages, read_pictures
 from .seg_nrrd import has_segments, segmentation_of
 
-_READABLE = "NRRD, NIfTI, MetaImage or another format that SimpleITK knows, a folder of DICOM slices, or .npz"
+_READABLE = "NRRD, NIfTI, MetaImage, MGH or .npz, or a folder of DICOM slices or of plain pictures"
 
 
 def read_image(path: PathLike, *, series: str = "", volume_number: int | None = None,
@@ -85,19 +93,16 @@ def read_segmentation(path: PathLike) -> Segmentation:
 
 def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
     """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry."""
-    if not path.exists():
+    refuse_lost_link(path)
+    if not os.path.exists(path):
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
     if path.suffix.lower() != ".npz" and not is_text(path):
         raise InputError(f"'{path}' cannot be read: its name or folder is no text in UTF-8. Rename it.")
     try:
         if path.is_dir():
-            array, grid, metadata = _read_folder(path)
-        elif is_nifti(path):
-            array, grid, metadata = *read_nifti(path), {}
-        elif path.suffix.lower() == ".npz":
-            array, grid, metadata = *read_npz(path), {}
+            array, grid, metadata = _read_folder(path, choice)
         else:
-            array, grid, metadata = read_itk(path, _READABLE)
+            array, grid, metadata = _read_file(path, choice)
         if grid.is_sheared:
             raise InputError("its axes are not at right angles (sheared voxels). Resample it onto a grid with "
                              "perpendicular axes first.")
@@ -106,8 +111,48 @@ def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]
     return array, grid, metadata
 
 
-def _read_folder(folder: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
-    """Read the largest DICOM series directly in `folder`."""
+def _read_file(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    """Read a file as what its first bytes tell, whatever its name says."""
+    start = first_bytes(path)
+    if is_picture(start):
+        return *read_pages(path, choice.spacing), {}
+    if choice.spacing is not None:
+        raise InputError("it tells its own voxel spacing, so that none can be given. Leave out --spacing.")
+    refuse_foreign(path, start)
+    number = choice.volume_number
+    header = first_bytes(header_file(path))  # which may lie beside the voxels
+    if is_nifti(header):
+        return *read_nifti(path, number), {}
+    if is_analyze(header):
+        return *read_analyze(path, number), {}
+    if start.startswith(b"NRRD"):
+        return read_nrrd(path, number)
+    if is_metaimage(start):
+        return read_metaimage(path, number)
+    if is_freesurfer(path, start):
+        return *read_freesurfer(path, number), {}
+    if start.startswith(b"PK") or path.suffix.lower() == ".npz":
+        array, grid = read_npz(path)
+        chosen_volume(1, number, "")
+        return array, grid, {}
+    if path.suffix.lower() == ".img" and header_file(path) == path:
+        raise InputError(f"its header, '{path.stem}.hdr', is missing. Put it beside the .img.")
+    if not start.startswith(b"# vtk"):
+        refuse_text(start)
+    refuse_damaged(path, start)
+    array, grid, metadata = read_itk(path, _READABLE)
+    chosen_volume(1, number, "")
+    return array, grid, metadata
+
+
+def _read_folder(folder: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
+    """Read the pictures, or the largest DICOM series, directly in `folder`."""
+    if pictures := picture_files(folder):
+        return *read_pictures(pictures, choice.spacing), {}
+    if choice.spacing is not None:
+        raise InputError("it holds no PNG, TIFF, JPEG or BMP pictures; all else tells its own voxel spacing. Leave "
+                         "out --spacing.")
+    refuse_lone_volume(folder)
     sitk = simpleitk()
     files = series_files(sitk, folder)
     if len(files) == 1:
