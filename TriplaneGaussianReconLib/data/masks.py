@@ -14,7 +14,7 @@ from .geometry import Axis, PlaneStack, array_axis
 from .images import Image
 from .selection import Selection
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = 1e37  # of values that single precision computes with, products included
 
 
 def holds_data(values: np.ndarray, padding: float | None) -> np.ndarray:
@@ -37,8 +37,8 @@ def holds_data(values: np.ndarray, padding: float | None) -> np.ndarray:
     if values.dtype.kind == "f" and values.dtype.itemsize > 4:
         largest = float(np.abs(values, where=holds, out=np.zeros_like(values)).max(initial=0.0))
         if largest > _LARGEST:
-            raise InputError(f"The voxels reach {largest:.3g}, and single precision, in which the result is computed, "
-                             f"ends at {_LARGEST:.3g}. Divide all by a common factor, or mark as NaN what is no data.")
+            raise InputError(f"The voxels reach {largest:.3g}, beyond what can be computed in single precision. Divide "
+                             "all by a common factor, or give another value to those that only mark missing data.")
     return holds
 
 

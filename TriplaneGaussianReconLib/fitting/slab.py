@@ -82,8 +82,7 @@ class PreparedSlab:
                                   task.ensemble, lambda done: tick(round(100 * done), 100), device,
                                   task.super_resolutions, task.fusion)
             if len(observed.stacks) > 1:
-                predictions = corrected(predictions, [(stack.planes, stack.image) for stack in observed.stacks[1:]],
-                                        task.preset.crossing)
+                predictions = corrected(predictions, observed.stacks[1:], task.preset.crossing)
         preset = task.preset
         with stage("initialization"):
             if preset.initialization == "grid":

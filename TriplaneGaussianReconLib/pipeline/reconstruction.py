@@ -198,7 +198,8 @@ def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, device: torch
     with monitor.stage("arbitration") as tick:
         ensemble = fit_ensemble(slices, offsets, preset.ensemble, preset.flow,
                                 lambda done: tick(round(100 * done), 100), device,
-                                trainer if super_resolutions else None, hidden if super_resolutions else None)
+                                trainer if super_resolutions else None, hidden if super_resolutions else None,
+                                observed.stacks[0].weights)
     return super_resolutions, ensemble
 
 

@@ -307,7 +307,7 @@ def test_series_of_volumes_and_missing_files_are_explained(run: Run, capsys: pyt
     Path("text.nrrd").write_text("text")
     assert run("reconstruct", "text.nrrd", "--output", "o.nrrd") == 2
     assert run("reconstruct", ".", "--output", "o.nrrd") == 2
-    assert "holds no DICOM slices" in capsys.readouterr().err
+    assert "a folder of volumes" in capsys.readouterr().err
 
 
 def test_two_slices_are_enough(run: Run, volume: Image) -> None:
