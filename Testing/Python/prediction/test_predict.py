@@ -182,7 +182,8 @@ def test_a_residual_fades_around_the_crossing() -> None:
     planes = stack(np.array([2.0]), 20, 30)
     plain = Prediction(planes, torch.zeros(1, 20, 30), torch.zeros(20, 30))
     crossing = replace(Grid((5, 20, 30)).planes("i", np.array([15])))
-    image = corrected([plain], [ModelSpaceStack(crossing, np.ones((1, 5, 20), np.float32), None)], CROSSING)[0].images[0].numpy()
+    ones = ModelSpaceStack(crossing, np.ones((1, 5, 20), np.float32), None)
+    image = corrected([plain], [ones], CROSSING)[0].images[0].numpy()
     np.testing.assert_array_equal(image[:, 15], 1.0)
     right, left = image[10, 15:], image[10, 15::-1]
     np.testing.assert_allclose(right[:10], left[:10], atol=1e-5)
