@@ -10,13 +10,15 @@ from typing import Any, Literal, TypeAlias
 from .config.presets import DEFAULT_PRESET, Preset, preset_named
 from .data.geometry import Axis, Grid
 from .data.images import Image, Segmentation, aligned_to
-from .data.observations import Observations
+from .data.masks import with_data
+from .data.observations import Observations, closest_first
 from .data.output_grid import isotropic_spacing, output_grid
 from .data.selection import Selection, parse_numbers, slice_numbers
 from .errors import InputError
 from .io.readers import read_image, read_segmentation
 from .pipeline import reconstruction
 from .pipeline.reconstruction import Reconstruction
+from .pipeline.report import Scope
 from .runtime.devices import choose
 from .runtime.notes import collected_notes
 from .runtime.progress import Progress
@@ -46,8 +48,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
         spacing: mm from one slice of the result to the next; or "isotropic", the smaller spacing within the slices;
             or "input", the voxels of the input.  By default "isotropic" if all slices are used, else "input".
-        cover_voxels: whether a result with another spacing reaches to the outer faces of the outermost used slices, by
-            whole slices, instead of from centre to centre.
+        cover_voxels: whether a finer result reaches to the outer faces of the outermost used slices, by whole slices.
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
@@ -79,17 +80,17 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         image = _read(volume, Image, read_image)
         given = None if labels is None else aligned_to(_read(labels, Segmentation, read_segmentation), image.grid)
         slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
-        selections = _selections(image.grid, slice_axis, slices, exclude)
+        selections = with_data(image, _selections(image.grid, slice_axis, slices, exclude))
         output = _output(image.grid, slice_axis, spacing, selections, cover_voxels)
         observations = Observations.from_volume(image, selections, given)
     result = reconstruction.reconstruct(observations, output, preset=preset, device=device, seed=seed,
                                         progress=progress, should_stop=should_stop)
-    return _completed(result, given, notes)
+    scope = Scope.of(slice_axis, selections, output, given, observations)
+    return _with_header(replace(result, report=result.report.about(scope, notes=notes)), given)
 
 
-def _completed(result: Reconstruction, given: Segmentation | None, notes: list[str]) -> Reconstruction:
-    """Add what the pipeline does not know: the header of the segmentation, and what was done to the input."""
-    result = replace(result, report=replace(result.report, notes=(*notes, *result.report.notes)))
+def _with_header(result: Reconstruction, given: Segmentation | None) -> Reconstruction:
+    """Add the header of the segmentation, which the pipeline does not know."""
     if result.segmentation is None or given is None:
         return result
     return replace(result, segmentation=replace(result.segmentation, metadata=given.metadata))
@@ -141,9 +142,9 @@ def _excluded(exclude: str | Iterable[int], count: int) -> tuple[int, ...]:
 def _output(grid: Grid, axis: Axis, spacing: str | float | None, selections: Mapping[Axis, Selection],
             cover_voxels: bool) -> Grid:
     """Return the grid of the result: `grid` itself, or one with another spacing along `axis`."""
-    used = selections[axis] if list(selections) == [axis] else None
+    used = selections[axis] if axis == closest_first(grid, selections)[0] else None
     if spacing is None:
-        whole = used is not None and used.is_everything
+        whole = list(selections) == [axis] and selections[axis].is_everything
         spacing = "isotropic" if whole else "input"
     if spacing == "input":
         return output_grid(grid, axis, None, used, cover_voxels)

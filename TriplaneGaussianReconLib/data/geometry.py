@@ -312,10 +312,10 @@ class Grid:
         return replace(self, shape=(shape[0], shape[1], shape[2]), origin=tuple(self.index_to_physical(start)),
                        depths=depths)
 
-    def extended(self, axis: Axis, count: int) -> Grid:
-        """Return an even grid with `count` more slices at either end of `axis`."""
+    def extended(self, axis: Axis, before: int, after: int) -> Grid:
+        """Return an even grid with so many more slices before the first and after the last along `axis`."""
         number, shape, start = AXES.index(axis), list(self.shape), [0.0, 0.0, 0.0]
-        shape[2 - number], start[number] = shape[2 - number] + 2 * count, float(-count)
+        shape[2 - number], start[number] = shape[2 - number] + before + after, float(-before)
         return replace(self, shape=(shape[0], shape[1], shape[2]), origin=tuple(self.index_to_physical(start)))
 
     def planes(self, axis: Axis, indices: ArrayLike) -> PlaneStack:

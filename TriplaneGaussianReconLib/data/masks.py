@@ -14,7 +14,7 @@ from .geometry import Axis, PlaneStack, array_axis
 from .images import Image
 from .selection import Selection
 
-_LARGEST = 1e37  # of values that single precision computes with, products included
+_LARGEST, _SMALLEST = 1e37, 1e-30  # of the largest value that single precision computes with, products included
 
 
 def holds_data(values: np.ndarray, padding: float | None) -> np.ndarray:
@@ -36,9 +36,9 @@ def holds_data(values: np.ndarray, padding: float | None) -> np.ndarray:
         holds &= values != padding
     if values.dtype.kind == "f" and values.dtype.itemsize > 4:
         largest = float(np.abs(values, where=holds, out=np.zeros_like(values)).max(initial=0.0))
-        if largest > _LARGEST:
-            raise InputError(f"The voxels reach {largest:.3g}, beyond what can be computed in single precision. Divide "
-                             "all by a common factor, or give another value to those that only mark missing data.")
+        if largest > _LARGEST or 0.0 < largest < _SMALLEST:
+            raise InputError(f"The largest voxel is {largest:.3g}, beyond what can be computed in single precision. "
+                             "Scale all by a common factor, or give NaN to those that only mark missing data.")
     return holds
 
 

@@ -14,6 +14,8 @@ from .masks import DataMask, filled, holds_data, with_data
 from .selection import Selection
 from .voxel_types import value_type
 
+_WIDE = 3.0  # times the usual gap, from where the middle of a gap is called a guess
+
 
 @dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no
 class SliceStack:
@@ -151,6 +153,8 @@ class Observations:
         padding = None
         if stacks and stacks[0].weights is not None:
             padding = float("nan") if image.padding is None else image.padding
+        if stacks:
+            _note_wide_gap(stacks[0].planes.offsets)
         return cls(stacks, segments, image.array.dtype, padding)
 
     @property
@@ -196,6 +200,14 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
     dtype = value_type(float(pixels.min()), float(pixels.max()))
     return SliceStack(planes, np.ascontiguousarray(pixels, dtype=dtype), layers, weights,
                       thickness=float(image.grid.spacing[AXES.index(axis)]))
+
+
+def _note_wide_gap(offsets: np.ndarray) -> None:
+    widths = np.diff(offsets)
+    times = widths.max(initial=0.0) / np.median(widths) if len(widths) else 0.0
+    if times > _WIDE:
+        warnings.warn(f"The widest gap between used slices is {widths.max():.4g} mm, {times:.2g} times the usual one: "
+                      "what the result shows in its middle is a guess.", InputNote, stacklevel=3)
 
 
 def _with_weights(pixels: np.ndarray, padding: float | None, axis: Axis) -> tuple[np.ndarray, np.ndarray | None]:

@@ -59,7 +59,10 @@ def output_grid(grid: Grid, axis: Axis, spacing: float | None, used: Selection |
     if resampled.matches(grid):
         return grid
     if cover_voxels:
-        resampled = resampled.extended(axis, max(0, int(np.floor((present - spacing) / (2.0 * spacing) + _ROUNDING))))
+        rest = spanned.extent(axis) - resampled.extent(axis)  # to the centre of the last used slice
+        before, after = (max(0, int(np.floor((0.5 * (present - spacing) + more) / spacing + _ROUNDING)))
+                         for more in (0.0, rest))
+        resampled = resampled.extended(axis, before, after)
     if resampled.count(axis) < 2:
         raise InputError(f"A slice spacing of {spacing:g} mm leaves only one slice, since the first and the last one "
                          f"lie {spanned.extent(axis):g} mm apart. Choose a smaller one.")

@@ -82,8 +82,7 @@ class Job:
     @property
     def output_grid(self) -> Grid:
         """The voxels of the result; raises InputError for an impossible spacing."""
-        used = self.observed[self.axis] if list(self.observed) == [self.axis] else None
-        return output_grid(self.volume.grid, self.axis, self.spacing, used, self.cover_voxels)
+        return output_grid(self.volume.grid, self.axis, self.spacing, self.observed[self.axis], self.cover_voxels)
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""

@@ -14,6 +14,7 @@ from ..config.names import DEVICES, LARGEST_SEED
 from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..data.geometry import AXES, Axis, Grid, array_axis
 from ..data.images import Image, Segmentation
+from ..data.observations import closest_first
 from ..data.output_grid import isotropic_spacing, output_grid
 from ..data.selection import Selection, parse_numbers
 from ..errors import InputError
@@ -137,7 +138,7 @@ class Request:
             raise InputError(Sentence("Only one slice is used, and at least two are needed. Use more slices, or "
                                       "choose another slice axis."))
         spacing = self._output_spacing(grid, axis, selections)
-        used = selections[axis] if list(selections) == [axis] else None
+        used = selections[axis] if axis == closest_first(grid, selections)[0] else None
         output = output_grid(grid, axis, spacing, used, self.cover_voxels)
         return Plan(axis, selections, None if output is grid else spacing, output)
 

@@ -10,6 +10,7 @@ import pytest
 
 import TriplaneGaussianReconLib as tgr
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
+from TriplaneGaussianReconLib.errors import InputNote
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction
 
 SHAPE = (9, 24, 26)
@@ -55,6 +56,7 @@ def test_beyond_the_outermost_slices_labels_end_and_nothing_is_trusted(array: np
     result = filled(Image(array, GRID), labels=labels, slices="1,3,5,7")
     assert result.segmentation is not None and result.segmentation.layers[0, 1:8].any(axis=(1, 2)).all()
     assert not result.segmentation.layers[0, [0, 8]].any()
+    assert result.report.scope is not None and result.report.scope.repeated == {"k": (0, 8)}
     errors = result.confidence.array
     assert (errors[[0, 8]] == np.ptp(array[[1, 3, 5, 7]])).all() and errors[1:8].max() < errors[0].min()
     difference = np.abs(result.volume.array[8].astype(float) - result.volume.array[7])
@@ -69,6 +71,15 @@ def test_a_result_that_covers_the_voxels_keeps_labels_up_to_the_outer_faces(arra
     assert result.confidence.array.max() < np.ptp(array)
 
 
+def test_a_hole_on_one_slice_ends_half_way_to_its_neighbours(array: np.ndarray) -> None:
+    holed = array.copy()
+    holed[4, 6:12, 6:12] = -2000
+    with pytest.warns(InputNote, match="hold no data"):
+        volume = filled(Image(holed, GRID, -2000.0), spacing=1.0).volume.array
+    assert np.flatnonzero(volume[:, 8, 8] == -2000).tolist() == [11, 12, 13]  # it lies at 12
+    assert volume[volume != -2000].min() > 0
+
+
 def test_slices_unevenly_far_apart_are_filled_where_they_lie() -> None:
     depths = (0.0, 3.0, 6.0, 15.0, 18.0, 20.0, 24.0, 27.0, 30.0)
     rows, columns = np.indices(SHAPE[1:])
@@ -78,4 +89,6 @@ def test_slices_unevenly_far_apart_are_filled_where_they_lie() -> None:
     assert result.volume.grid.count("k") == 31
     found = result.volume.array.mean(axis=(1, 2))
     np.testing.assert_allclose(found, array[0].mean() + 20.0 * np.arange(31), atol=15.0)
+    with pytest.warns(InputNote, match="widest gap between used slices is 12 mm, 4 times"):
+        filled(image, exclude="2")
     assert filled(image, spacing="input", slices="0-8").volume.grid.count("k") == 11
