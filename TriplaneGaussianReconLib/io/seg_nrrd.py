@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import colorsys
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..data.alignment import voxel_offset
 from ..data.colors import distinct_hue
 from ..data.geometry import RAS_TO_LPS, Grid
-from ..data.images import Segment, Segmentation, voxel_offset
+from ..data.images import Segment, Segmentation
 from ..data.voxel_types import whole_labels
-from ..errors import InputError
+from ..errors import InputError, InputNote
 
 _REFERENCE_GEOMETRY = re.compile(r"(?<=Reference image geometry\|)[^|&]*")
 
@@ -30,11 +32,40 @@ def segmentation_of(array: np.ndarray, grid: Grid, metadata: Mapping[str, str]) 
     array: [k, j, i] or [k, j, i, layer].  Raises InputError for damaged fields.
     """
     layers = np.ascontiguousarray(np.moveaxis(array, -1, 0)) if array.ndim == 4 else array[None]
+    if metadata.get("Segmentation_MasterRepresentation") == "Fractional labelmap":
+        return _of_fractions(layers, grid, metadata)
     layers = whole_labels(layers)
     segments: list[Segment] = []
     while (prefix := f"Segment{len(segments)}_") + "ID" in metadata:
         segments.append(_segment(metadata, prefix, len(segments), len(layers)))
     return Segmentation(layers, tuple(segments), grid, dict(metadata))
+
+
+def _of_fractions(layers: np.ndarray, grid: Grid, metadata: Mapping[str, str]) -> Segmentation:
+    """Make segments of Slicer's fractional labelmap: of each where its layer holds at least one half."""
+    lowest, highest = _fraction_range(layers)
+    warnings.warn(f"The segmentation holds fractions from {lowest:g} to {highest:g}: a segment is where they are at "
+                  "least one half.", InputNote, stacklevel=2)
+    binary = {**metadata, "Segmentation_MasterRepresentation": "Binary labelmap",
+              "Segmentation_ContainedRepresentationNames": "Binary labelmap|"}
+    fields = {key: "1" for key in metadata if re.fullmatch(r"Segment\d+_LabelValue", key)}
+    return segmentation_of((layers >= (lowest + highest) / 2).astype(np.uint8).transpose(1, 2, 3, 0), grid,
+                           {**binary, **fields})
+
+
+def _fraction_range(layers: np.ndarray) -> tuple[float, float]:
+    """The values of nothing and of the whole, which Slicer does not write into the file.
+
+    Its own are -108 to 108, 0 to 216 or 0 to 1, by the type; others write 0 to 100 or 0 to 255.
+    """
+    if layers.min() < 0:
+        return -108.0, 108.0
+    highest = float(layers.max())
+    if highest in (1.0, 100.0):
+        return 0.0, highest
+    if layers.dtype.kind == "f":
+        return 0.0, max(highest, 1.0)
+    return 0.0, 216.0 if highest <= 216 else max(highest, 255.0)
 
 
 def header_of(segmentation: Segmentation) -> dict[str, str]:
