@@ -16,9 +16,9 @@ from ..data.geometry import Axis, array_axis
 from ..data.images import Image, Segmentation
 from ..data.observations import Observations
 from ..errors import Cancelled, InputError
-from ..io.atomic import check_output, write_json
+from ..io.atomic import check_output, is_folder, write_json
 from ..io.readers import read_segmentation
-from ..io.writers import check_writable, write_image, write_segmentation
+from ..io.writers import check_segmentation_writable, check_writable, write_image, write_segmentation
 from ..jobs.remarks import remarks
 from ..jobs.request import INPUT, ISOTROPIC, Plan, Request, segments_on_slices
 from ..model.model_file import MODEL_EXTENSION, save_model
@@ -146,9 +146,12 @@ def _check_paths(arguments: Namespace) -> None:
     """Find out before the work whether all results can be written, and that none replaces an input or another one."""
     if arguments.output_labels and not arguments.labels:
         raise InputError("--output-labels needs --labels: without labels of some slices there are none to make dense.")
-    checks: dict[str, Callable[[Path], None]] = {
-        "output": check_writable, "output_labels": check_writable, "output_confidence": check_writable,
-        "save_model": lambda path: check_output(path, MODEL_EXTENSION), "report": check_output}
+    checks: dict[str, Callable[[str], None]] = {
+        "output": lambda path: check_writable(path, arguments.volume),
+        "output_labels": lambda path: check_segmentation_writable(path, arguments.volume),
+        "output_confidence": lambda path: check_writable(path, arguments.volume),
+        "save_model": lambda path: check_output(Path(path), MODEL_EXTENSION),
+        "report": lambda path: check_output(Path(path))}
     taken = {_place(path): f"the input '{path}'" for path in (arguments.volume, arguments.labels) if path}
     for name, check in checks.items():
         if text := getattr(arguments, name):
@@ -156,7 +159,7 @@ def _check_paths(arguments: Namespace) -> None:
             if place in taken:
                 raise InputError(f"{option} would overwrite {taken[place]}. Choose another name.")
             taken[place] = f"what {option} writes"
-            check(Path(text))
+            check(text)
 
 
 def _place(path: str) -> Path:
@@ -195,13 +198,16 @@ def _write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
     """Write all that was asked for; returns what each path holds."""
     written: dict[str, str] = {}
     try:
-        write_image(arguments.output, result.volume)
+        source = {"like": arguments.volume, "series": arguments.series}
+        write_image(arguments.output, result.volume, **source)
         written[arguments.output] = "dense volume"
         if arguments.output_labels and result.segmentation is not None:
-            write_segmentation(arguments.output_labels, result.segmentation)
+            of = {"like": arguments.output} if is_folder(arguments.output) else source
+            write_segmentation(arguments.output_labels, result.segmentation, **of)
             written[arguments.output_labels] = "dense labels"
         if arguments.output_confidence:
-            write_image(arguments.output_confidence, result.confidence)
+            write_image(arguments.output_confidence, result.confidence, **source,
+                        content="expected error of each voxel")
             written[arguments.output_confidence] = "expected error"
         if arguments.save_model:
             save_model(arguments.save_model, result.model)

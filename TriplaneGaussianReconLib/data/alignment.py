@@ -76,7 +76,7 @@ def _turned(segmentation: Segmentation, grid: Grid) -> Segmentation:
         first[order[axis]] = (have.size[order[axis]] - 1) * flipped[axis]
     direction = np.asarray(have.direction)[:, order] * np.where(flipped, -1.0, 1.0)
     layers = segmentation.layers.transpose(0, *(3 - order[axis] for axis in (2, 1, 0)))
-    layers = np.flip(layers, [3 - axis for axis in range(3) if flipped[axis]])
+    layers = np.flip(layers, tuple(3 - axis for axis in range(3) if flipped[axis]))
     i, j, k = (have.spacing[axis] for axis in order)
     turned = Grid(layers.shape[1:], tuple(have.index_to_physical(first)), (i, j, k), tuple(map(tuple, direction)))
     return replace(segmentation, layers=np.ascontiguousarray(layers), grid=turned)
@@ -141,7 +141,7 @@ def _sample_offsets(have: Grid, grid: Grid) -> np.ndarray:
 def _at(segmentation: Segmentation, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels [layer, row, column] at (row, column, 3) indices, and which of these lie inside."""
     whole = np.floor(index + 0.5).astype(np.intp)
-    inside = ((whole >= 0) & (whole < segmentation.grid.size)).all(axis=-1)
+    inside: np.ndarray = np.all((whole >= 0) & (whole < segmentation.grid.size), axis=-1)
     i, j, k = np.where(inside[..., None], whole, 0).transpose(2, 0, 1)
     return np.where(inside, segmentation.layers[:, k, j, i], 0), inside
 
@@ -159,5 +159,5 @@ def _most_common(samples: np.ndarray) -> np.ndarray:
 
 
 def _outside() -> InputError:
-    return InputError("The segmentation lies outside the volume. Choose the one that belongs to the volume, or resample "
-                      "it to the volume first.")
+    return InputError("The segmentation lies outside the volume. Choose the one that belongs to the volume, or "
+                      "resample it to the volume first.")

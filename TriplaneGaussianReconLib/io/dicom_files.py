@@ -50,7 +50,7 @@ def read_dicom(path: Path, pixels: bool = True) -> Any:
     try:
         with quiet():
             return pydicom.dcmread(path, stop_before_pixels=not pixels)
-    except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for damaged files
+    except Exception as error:  # pydicom raises many kinds for damaged files
         raise InputError("it is a DICOM file that cannot be read to its end. Copy or export it again.") from error
 
 

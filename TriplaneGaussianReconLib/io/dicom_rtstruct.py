@@ -57,8 +57,8 @@ def read_rtstruct(path: Path, grid: Grid | None) -> Segmentation:
                                                     if not masks])
     kept = [(one, masks) for one, masks in zip(structures, drawn, strict=True) if masks]
     if not kept:
-        raise InputError("it is an RT structure set that lies outside the volume. Choose the one that was drawn on this "
-                         "volume.")
+        raise InputError("it is an RT structure set that lies outside the volume. Choose the one that was drawn on "
+                         "this volume.")
     values = _values([one.number for one, _ in kept])
     layers, places = packed([(value, masks) for value, (_, masks) in zip(values, kept, strict=True)], shape)
     segments = tuple(Segment(one.name, value, place, f"Segment_{value}", one.color)
@@ -69,7 +69,7 @@ def read_rtstruct(path: Path, grid: Grid | None) -> Segmentation:
 def _structure(dataset: Any, item: Any, grid: Grid) -> _Structure:
     number = int(item.get("ROINumber", 0))
     name = str(item.get("ROIName") or f"Structure {number}")
-    drawing = next((one for one in dataset.get("ROIContourSequence") or ()
+    drawing: Any = next((one for one in dataset.get("ROIContourSequence") or ()
                     if one.get("ReferencedROINumber") == item.get("ROINumber")), {})
     contours, others = [], 0
     for contour in drawing.get("ContourSequence") or ():

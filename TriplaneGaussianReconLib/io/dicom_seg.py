@@ -64,7 +64,7 @@ def _frames(dataset: Any) -> np.ndarray:
     try:
         with quiet():
             pixels: np.ndarray = dataset.pixel_array
-    except Exception as error:  # noqa: BLE001 - pydicom raises many kinds for damaged files
+    except Exception as error:  # pydicom raises many kinds for damaged files
         raise InputError("it is a DICOM segmentation whose pixels are missing, cut short or compressed in a way that "
                          "cannot be read. Copy or export it again.") from error
     return pixels.reshape(-1, *pixels.shape[-2:])

@@ -1,0 +1,130 @@
+"""A segmentation as a DICOM SEG of bits, with the codes, names and colours of its segments."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..data.images import Segment, Segmentation
+from ..errors import InputError
+from .dicom_files import quiet
+from .dicom_source import CAUTION, MAKER, DicomSource, derived_header
+from .terminology import UNSPECIFIC, Code, Terminology, terminology_in
+
+_LONGEST_LABEL = 64  # letters
+
+
+def write_seg(path: Path, segmentation: Segmentation, source: DicomSource) -> None:
+    """Write all segments that have a voxel; DICOM numbers them from 1 without a gap, so others may get new numbers.
+
+    Raises InputError for a grid that DICOM cannot hold, or where there is no voxel to write.
+    """
+    grid = segmentation.grid
+    if grid.is_sheared or grid.depths:
+        raise InputError("The segmentation's slices are sheared or uneven, which DICOM segmentations of this program "
+                         "are not to be. Write a .seg.nrrd.")
+    present = [number for number, mask in segmentation.masks() if mask.any()]
+    if not present:
+        raise InputError("The segmentation has no voxel, and a DICOM segmentation needs one. Write a .seg.nrrd.")
+    ordered = sorted(present, key=lambda number: (segmentation.segments[number].value, number))
+    numbers = [segmentation.segments[number].value for number in ordered]
+    if numbers != list(range(1, len(numbers) + 1)):
+        listing = ", ".join(f"{n + 1} = {segmentation.segments[number].name}" for n, number in enumerate(ordered))
+        warnings.warn(f"A DICOM segmentation numbers its segments from 1: {listing}.", stacklevel=4)
+    with quiet():
+        _dataset(segmentation, ordered, source).save_as(path, enforce_file_format=True)
+
+
+def _dataset(segmentation: Segmentation, ordered: list[int], source: DicomSource) -> Any:
+    from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
+    from highdicom.seg import Segmentation as DicomSegmentation
+    from pydicom.uid import generate_uid
+
+    grid = segmentation.grid
+    tags = _tags(segmentation.metadata)
+    positions = grid.index_to_physical(np.stack([np.zeros(grid.shape[0])] * 2 + [np.arange(grid.shape[0])], axis=1))
+    dataset = DicomSegmentation(
+        _completed(source), _pixels(segmentation, ordered), "BINARY",
+        [_description(n + 1, segmentation.segments[number], tags) for n, number in enumerate(ordered)],
+        series_instance_uid=generate_uid(), series_number=1, sop_instance_uid=generate_uid(), instance_number=1,
+        manufacturer=MAKER, manufacturer_model_name=MAKER, software_versions=__version__, device_serial_number="1",
+        content_description="Segments filled in between slices", content_label="DENSE",
+        pixel_measures=PixelMeasuresSequence((grid.spacing[1], grid.spacing[0]), grid.spacing[2], grid.spacing[2]),
+        plane_orientation=PlaneOrientationSequence("PATIENT", np.asarray(grid.direction)[:, :2].T.ravel().tolist()),
+        plane_positions=[PlanePositionSequence("PATIENT", position.tolist()) for position in positions])
+    dataset.SeriesDescription = f"Segmentation ({MAKER})"
+    dataset.DerivationDescription = f"Segments filled in between slices, by {MAKER}. {CAUTION}"
+    return dataset
+
+
+def _completed(source: DicomSource) -> list[Any]:
+    """The headers of the source images with all that highdicom takes over, as far as it is known."""
+    common = derived_header(source)
+    del common.ContributingEquipmentSequence  # highdicom writes its own
+    return [_completed_by(header, deepcopy(common)) for header in source.headers]
+
+
+def _completed_by(header: Any, complete: Any) -> Any:
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns",
+                    "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
+                    "SliceThickness", "SpacingBetweenSlices", "SharedFunctionalGroupsSequence",
+                    "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence", "DimensionIndexSequence",
+                    "DimensionOrganizationType"):
+        if keyword in header:
+            setattr(complete, keyword, header[keyword].value)
+    return complete
+
+
+def _pixels(segmentation: Segmentation, ordered: list[int]) -> np.ndarray:
+    """[plane, row, column] numbers, or [plane, row, column, segment] where segments overlap."""
+    segments = [segmentation.segments[number] for number in ordered]
+    if len(segmentation.layers) == 1:
+        labels = segmentation.layers[0]
+        numbers = np.zeros(labels.shape, np.uint8 if len(segments) < 256 else np.uint16)
+        for n, segment in enumerate(segments):
+            numbers[labels == segment.value] = n + 1
+        return numbers
+    return np.stack([segmentation.layers[one.layer] == one.value for one in segments], axis=-1).astype(np.uint8)
+
+
+def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    """By identifier, the tags that a `.seg.nrrd` has for a segment."""
+    return {value: metadata.get(key.removesuffix("ID") + "Tags", "") for key, value in metadata.items()
+            if key.startswith("Segment") and key.endswith("_ID")}
+
+
+def _description(number: int, segment: Segment, tags: Mapping[str, str]) -> Any:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr import CodedConcept
+    from pydicom.sr.codedict import codes
+
+    known = terminology_in(tags.get(segment.identifier, "")) or UNSPECIFIC
+    color = segment.color and CIELabColor.from_rgb(*(int(round(255 * min(max(x, 0.0), 1.0))) for x in segment.color))
+    description = SegmentDescription(
+        number, (segment.name or f"Segment {number}")[:_LONGEST_LABEL], _concept(CodedConcept, known.category),
+        _concept(CodedConcept, known.kind), "SEMIAUTOMATIC",
+        AlgorithmIdentificationSequence(MAKER, codes.DCM.ArtificialIntelligence, __version__), display_color=color)
+    _add_modifiers(description, known, CodedConcept)
+    return description
+
+
+def _add_modifiers(description: Any, known: Terminology, concept: Any) -> None:
+    if known.modifier.value:
+        description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
+            _concept(concept, known.modifier)]
+    if known.region.value:
+        description.AnatomicRegionSequence = [_concept(concept, known.region)]
+        if known.region_modifier.value:
+            description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [
+                _concept(concept, known.region_modifier)]
+
+
+def _concept(concept: Any, code: Code) -> Any:
+    return concept(code.value, code.scheme, code.meaning or code.value)
