@@ -73,7 +73,7 @@ def _stored(array: np.ndarray, padding: float | None, from_zero: bool) -> _Store
     """
     data = np.isfinite(array)
     if data.all() and np.array_equal(array, np.round(array)):
-        for limits in (np.iinfo(np.int16), np.iinfo(np.uint16)):
+        for limits in (np.iinfo(name) for name in ("int16", "uint16")):
             if limits.min <= array.min() and array.max() <= limits.max and not (from_zero and array.min() < 0):
                 fits = padding is not None and padding == np.round(padding) and limits.min <= padding <= limits.max
                 return _Stored(array.astype(limits.dtype), _ds(1), _ds(0), int(padding or 0) if fits else None)

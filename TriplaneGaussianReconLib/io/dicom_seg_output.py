@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..data.geometry import Grid
 from ..data.images import Segment, Segmentation
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from .dicom_files import quiet
 from .dicom_source import CAUTION, MAKER, DicomSource, derived_header
 from .terminology import UNSPECIFIC, Code, Terminology, terminology_in
@@ -37,7 +38,12 @@ def write_seg(path: Path, segmentation: Segmentation, source: DicomSource) -> No
         listing = ", ".join(f"{n + 1} = {segmentation.segments[number].name}" for n, number in enumerate(ordered))
         warnings.warn(f"A DICOM segmentation numbers its segments from 1: {listing}.", stacklevel=4)
     with quiet():
-        _dataset(segmentation, ordered, source).save_as(path, enforce_file_format=True)
+        try:
+            dataset = _dataset(segmentation, ordered, source)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # what highdicom raises
+            raise OutputError("No DICOM segmentation can be made of this volume's headers, which lack or contradict "
+                              "what one needs. Write a .seg.nrrd.") from error
+        dataset.save_as(path, enforce_file_format=True)
 
 
 def _dataset(segmentation: Segmentation, ordered: list[int], source: DicomSource) -> Any:
@@ -49,7 +55,7 @@ def _dataset(segmentation: Segmentation, ordered: list[int], source: DicomSource
     tags = _tags(segmentation.metadata)
     positions = grid.index_to_physical(np.stack([np.zeros(grid.shape[0])] * 2 + [np.arange(grid.shape[0])], axis=1))
     dataset = DicomSegmentation(
-        _completed(source), _pixels(segmentation, ordered), "BINARY",
+        _images(source, grid), _pixels(segmentation, ordered), "BINARY",
         [_description(n + 1, segmentation.segments[number], tags) for n, number in enumerate(ordered)],
         series_instance_uid=generate_uid(), series_number=1, sop_instance_uid=generate_uid(), instance_number=1,
         manufacturer=MAKER, manufacturer_model_name=MAKER, software_versions=__version__, device_serial_number="1",
@@ -57,27 +63,45 @@ def _dataset(segmentation: Segmentation, ordered: list[int], source: DicomSource
         pixel_measures=PixelMeasuresSequence((grid.spacing[1], grid.spacing[0]), grid.spacing[2], grid.spacing[2]),
         plane_orientation=PlaneOrientationSequence("PATIENT", np.asarray(grid.direction)[:, :2].T.ravel().tolist()),
         plane_positions=[PlanePositionSequence("PATIENT", position.tolist()) for position in positions])
+    _name_classes(dataset, source)
     dataset.SeriesDescription = f"Segmentation ({MAKER})"
     dataset.DerivationDescription = f"Segments filled in between slices, by {MAKER}. {CAUTION}"
     return dataset
 
 
-def _completed(source: DicomSource) -> list[Any]:
-    """The headers of the source images with all that highdicom takes over, as far as it is known."""
+def _images(source: DicomSource, grid: Grid) -> list[Any]:
+    """What highdicom takes over from the source images: patient and study, and by what name to refer to them.
+
+    Headers in the world lack much of what it looks for, and it knows few classes; so each image passes for a CT slice on
+    the grid, whose planes have positions of their own, and `_name_classes` puts the references right.
+    """
+    from pydicom.uid import CTImageStorage
+
     common = derived_header(source)
     del common.ContributingEquipmentSequence  # highdicom writes its own
-    return [_completed_by(header, deepcopy(common)) for header in source.headers]
+    common.PixelSpacing, common.SliceThickness = [grid.spacing[1], grid.spacing[0]], grid.spacing[2]
+    common.ImageOrientationPatient = np.asarray(grid.direction)[:, :2].T.ravel().tolist()
+    common.Rows, common.Columns = grid.shape[1:]
+    common.SeriesInstanceUID = source.first.SeriesInstanceUID
+    common.Modality = source.first.get("Modality") or "OT"
+    images = []
+    for header in source.headers:
+        image = deepcopy(common)
+        image.SOPClassUID, image.SOPInstanceUID = CTImageStorage, header.SOPInstanceUID
+        image.ImagePositionPatient = header.get("ImagePositionPatient") or list(grid.origin)
+        images.append(image)
+    return images
 
 
-def _completed_by(header: Any, complete: Any) -> Any:
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns",
-                    "NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing",
-                    "SliceThickness", "SpacingBetweenSlices", "SharedFunctionalGroupsSequence",
-                    "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence", "DimensionIndexSequence",
-                    "DimensionOrganizationType"):
-        if keyword in header:
-            setattr(complete, keyword, header[keyword].value)
-    return complete
+def _name_classes(dataset: Any, source: DicomSource) -> None:
+    """Let all references to source images name the class that these have."""
+    classes = {header.SOPInstanceUID: header.SOPClassUID for header in source.headers}
+
+    def correct(owner: Any, element: Any) -> None:
+        if element.keyword == "ReferencedSOPInstanceUID" and element.value in classes:
+            owner.ReferencedSOPClassUID = classes[element.value]
+
+    dataset.walk(correct)
 
 
 def _pixels(segmentation: Segmentation, ordered: list[int]) -> np.ndarray:

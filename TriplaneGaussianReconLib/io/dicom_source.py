@@ -87,7 +87,10 @@ def read_source(path: PathLike, series: str = "") -> DicomSource:
     """
     groups: dict[str, list[Any]] = defaultdict(list)
     for file in _files(Path(path)):
-        header = read_dicom(file, pixels=False)
+        try:
+            header = read_dicom(file, pixels=False)
+        except InputError as error:
+            raise InputError(f"'{file}': {error}") from error
         if "Rows" in header and "SOPClassUID" in header:
             groups[str(header.get("SeriesInstanceUID", ""))].append(header)
     if series:

@@ -15,11 +15,6 @@ def labels_of(grid: Grid) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 4, grid.shape).astype(np.uint8)
 
 
-def part_of(grid: Grid, first: tuple[int, int, int], shape: tuple[int, int, int]) -> Grid:
-    """The grid that starts at voxel `first` (i, j, k) of `grid` and has `shape` [k, j, i]."""
-    return Grid(shape, grid.index_to_physical(np.array(first)), grid.spacing, grid.direction)
-
-
 def test_an_image_fits_its_grid() -> None:
     with pytest.raises(InputError, match="do not fit the grid"):
         Image(np.zeros((2, 3, 4)), Grid((2, 3, 5)))
