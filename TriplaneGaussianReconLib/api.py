@@ -75,8 +75,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
     choose(device)  # before the volume is read: what is not there is told at once
     with collected_notes() as notes:
         image = _read(volume, Image, read_image)
-        given = None if labels is None else aligned_to(
-            _read(labels, Segmentation, lambda path: read_segmentation(path, image.grid)), image.grid)
+        given = None if labels is None else _labels_of(labels, image.grid)
         slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
         selections = _selections(image.grid, slice_axis, slices, exclude)
         output = _output(image.grid, slice_axis, spacing, selections)
@@ -105,6 +104,11 @@ def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:
                   Segmentation: "Segmentation.from_labelmap(array, grid)"}
     raise InputError(f"Expected a path, an image of SimpleITK or nibabel, or one of type {kind.__name__}, not "
                      f"{type(source).__name__}. For an array [k, j, i] write {from_array[kind]}.")
+
+
+def _labels_of(source: Source, grid: Grid) -> Segmentation:
+    """Return a segmentation on the voxels of `grid`."""
+    return aligned_to(_read(source, Segmentation, lambda path: read_segmentation(path, grid)), grid)
 
 
 def _selections(grid: Grid, axis: Axis, slices: Slices | Mapping[str, Slices], exclude: str | Iterable[int]

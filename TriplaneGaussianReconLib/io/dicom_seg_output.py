@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..data.colors import usual_color
 from ..data.geometry import Grid
 from ..data.images import Segment, Segmentation
 from ..errors import InputError, OutputError
@@ -64,6 +65,7 @@ def _dataset(segmentation: Segmentation, ordered: list[int], source: DicomSource
         plane_orientation=PlaneOrientationSequence("PATIENT", np.asarray(grid.direction)[:, :2].T.ravel().tolist()),
         plane_positions=[PlanePositionSequence("PATIENT", position.tolist()) for position in positions])
     _name_classes(dataset, source)
+    dataset.ContentCreatorName = None  # may be empty, but not be left out
     dataset.SeriesDescription = f"Segmentation ({MAKER})"
     dataset.DerivationDescription = f"Segments filled in between slices, by {MAKER}. {CAUTION}"
     return dataset
@@ -72,8 +74,8 @@ def _dataset(segmentation: Segmentation, ordered: list[int], source: DicomSource
 def _images(source: DicomSource, grid: Grid) -> list[Any]:
     """What highdicom takes over from the source images: patient and study, and by what name to refer to them.
 
-    Headers in the world lack much of what it looks for, and it knows few classes; so each image passes for a CT slice on
-    the grid, whose planes have positions of their own, and `_name_classes` puts the references right.
+    Headers in the world lack much of what it looks for, and it knows few classes; so each image passes for a CT slice
+    on the grid, whose planes have positions of their own, and `_name_classes` puts the references right.
     """
     from pydicom.uid import CTImageStorage
 
@@ -130,11 +132,12 @@ def _description(number: int, segment: Segment, tags: Mapping[str, str]) -> Any:
     from pydicom.sr.codedict import codes
 
     known = terminology_in(tags.get(segment.identifier, "")) or UNSPECIFIC
-    color = segment.color and CIELabColor.from_rgb(*(int(round(255 * min(max(x, 0.0), 1.0))) for x in segment.color))
+    red, green, blue = (round(255 * min(max(x, 0.0), 1.0)) for x in segment.color or usual_color(segment.value))
     description = SegmentDescription(
         number, (segment.name or f"Segment {number}")[:_LONGEST_LABEL], _concept(CodedConcept, known.category),
         _concept(CodedConcept, known.kind), "SEMIAUTOMATIC",
-        AlgorithmIdentificationSequence(MAKER, codes.DCM.ArtificialIntelligence, __version__), display_color=color)
+        AlgorithmIdentificationSequence(MAKER, codes.DCM.ArtificialIntelligence, __version__),
+        display_color=CIELabColor.from_rgb(red, green, blue))
     _add_modifiers(description, known, CodedConcept)
     return description
 

@@ -137,8 +137,8 @@ def test_what_cannot_be_dicom_is_found_early(tmp_path: Path, source: Path) -> No
     for path, like, error, words in (
             ("full", source, OutputError, "is not empty"), ("file", source, OutputError, "is a file"),
             ("none/out", source, OutputError, "does not exist"), ("out", None, InputError, "from a DICOM volume"),
-            ("out", tmp_path / "file", InputError, "from a DICOM volume"), ("out", tmp_path, InputError, "DICOM volume"),
-            ("out.dcm", source, InputError, "folder of DICOM slices")):
+            ("out", tmp_path / "file", InputError, "from a DICOM volume"),
+            ("out", tmp_path, InputError, "DICOM volume"), ("out.dcm", source, InputError, "folder of DICOM slices")):
         with pytest.raises(error, match=words):
             check_writable(tmp_path / path, like)
     with pytest.raises(InputError, match="from a DICOM volume"):
@@ -147,7 +147,8 @@ def test_what_cannot_be_dicom_is_found_early(tmp_path: Path, source: Path) -> No
         check_segmentation_writable(f"{tmp_path}/out/", source)
     with pytest.raises(InputError, match="no such series"):
         write_image(tmp_path / "out", Image(voxels(), make_grid()), like=source, series="other")
-    for grid in (Grid((4, 5, 6), depths=(0, 1, 3, 4)), Grid((4, 5, 6), direction=((1, 0, 0), (0, 1, 0.6), (0, 0, 0.8)))):
+    tilted = Grid((4, 5, 6), direction=((1, 0, 0), (0, 1, 0.6), (0, 0, 0.8)))
+    for grid in (Grid((4, 5, 6), depths=(0, 1, 3, 4)), tilted):
         with pytest.raises(InputError, match="sheared or uneven"):
             write_image(tmp_path / "out", Image(voxels(), grid), like=source)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full", "source"]

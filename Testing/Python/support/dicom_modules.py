@@ -12,6 +12,8 @@ import pydicom
 
 _TABLES = Path(highdicom.__file__).parent / "_standard"
 
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
 
 def lacking(dataset: pydicom.Dataset) -> list[str]:
     """Return the attributes that modules of the object's class demand and that are missing, or empty where they may
@@ -27,6 +29,11 @@ def lacking(dataset: pydicom.Dataset) -> list[str]:
         for attribute in attributes[module["key"]]:
             for item in _items(dataset, attribute["path"]):
                 keyword, kind = attribute["keyword"], attribute["type"]
+                if keyword == "PlanePositionSlideSequence":
+                    continue  # of microscopes
+                if len(attribute["path"]) == 1 and attribute["path"][0] in _GROUPS and any(
+                        keyword in group for name in _GROUPS for group in dataset[name].value):
+                    continue  # a functional group stands in one of the two
                 if kind in ("1", "2") and keyword not in item or kind == "1" and item[keyword].is_empty:
                     wrong.append(f"{module['key']}: {'/'.join([*attribute['path'], keyword])} ({kind})")
     return wrong
