@@ -12,8 +12,10 @@ from numpy.typing import DTypeLike
 from ..errors import InputError
 from . import conversions
 from .geometry import Grid, by
-from .voxel_types import smallest_label_type, whole_labels
+from .json_fields import text, triple, whole
+from .voxel_types import check_labels, smallest_label_type, whole_labels
 
+_LABELS, _MOST_LAYERS = (-2 ** 31, 2 ** 32 - 1), 4096
 _NAMES_SHOWN = 4  # segments that the short text of a segmentation names
 
 
@@ -131,9 +133,13 @@ class Segment:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Segment:
-        """Return what `to_json` wrote.  Raises KeyError or TypeError where that is damaged."""
-        color = content["color"]
-        return cls(content["name"], content["value"], content["layer"], content["identifier"], color and tuple(color))
+        """Return what `to_json` wrote.  Raises KeyError, TypeError or ValueError where that is damaged."""
+        value = whole(content, "value", *_LABELS)
+        if value == 0:
+            raise ValueError("value is 0, which is background")
+        color = None if content["color"] is None else triple(content, "color")
+        return cls(text(content, "name"), value, whole(content, "layer", 0, _MOST_LAYERS - 1),
+                   text(content, "identifier"), color)
 
 
 @dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no
@@ -190,10 +196,13 @@ class Segmentation:
             grid: where the voxels lie.
 
         Raises:
-            InputError: there is no voxel other than 0, or the labels are not whole numbers of at most 32 bits.
+            InputError: there is no voxel other than 0, the labels are not whole numbers of at most 32 bits, or this is
+                a scan.
         """
         labels = whole_labels(labels)
-        values = [int(v) for v in np.unique(labels) if v]
+        found = np.unique(labels)
+        check_labels(labels, found)
+        values = [int(v) for v in found if v]
         if not values:
             raise InputError("The segmentation is empty: it has no voxel other than background. Leave it out or "
                              "segment at least one slice.")

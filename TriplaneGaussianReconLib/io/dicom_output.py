@@ -73,7 +73,7 @@ def _stored(array: np.ndarray, padding: float | None, from_zero: bool) -> _Store
     """
     data = np.isfinite(array)
     if data.all() and np.array_equal(array, np.round(array)):
-        for limits in (np.iinfo(name) for name in ("int16", "uint16")):
+        for limits in (np.iinfo(np.dtype(name)) for name in ("int16", "uint16")):
             if limits.min <= array.min() and array.max() <= limits.max and not (from_zero and array.min() < 0):
                 fits = padding is not None and padding == np.round(padding) and limits.min <= padding <= limits.max
                 return _Stored(array.astype(limits.dtype), _ds(1), _ds(0), int(padding or 0) if fits else None)
@@ -86,10 +86,10 @@ def _in_steps(array: np.ndarray, data: np.ndarray, from_zero: bool) -> _Stored:
     """Spread values over 16 bits; where there is no data the voxel is 0, and padding unless 0 is to be a value."""
     lowest, highest = float(array.min()), float(array.max())
     if from_zero:
-        limits = np.iinfo(np.int16 if lowest < 0 else np.uint16)
+        limits = np.iinfo(np.dtype("int16" if lowest < 0 else "uint16"))
         slope, intercept, first, padded = _step(max(highest, -lowest), limits.max), 0.0, -limits.max, False
     else:
-        limits, padded = np.iinfo(np.uint16), not data.all()
+        limits, padded = np.iinfo(np.dtype("uint16")), not data.all()
         first = int(padded)
         slope = _step(highest - lowest, limits.max - first)
         intercept = lowest - first * float(slope)

@@ -24,7 +24,7 @@ _LONGEST_LABEL = 64  # letters
 def write_seg(path: Path, segmentation: Segmentation, source: DicomSource) -> None:
     """Write all segments that have a voxel; DICOM numbers them from 1 without a gap, so others may get new numbers.
 
-    Raises InputError for a grid that DICOM cannot hold, or where there is no voxel to write.
+    Raises InputError for a grid that DICOM cannot hold, OutputError where there is no voxel to write.
     """
     grid = segmentation.grid
     if grid.is_sheared or grid.depths:
@@ -32,7 +32,7 @@ def write_seg(path: Path, segmentation: Segmentation, source: DicomSource) -> No
                          "are not to be. Write a .seg.nrrd.")
     present = [number for number, mask in segmentation.masks() if mask.any()]
     if not present:
-        raise InputError("The segmentation has no voxel, and a DICOM segmentation needs one. Write a .seg.nrrd.")
+        raise OutputError("The segmentation has no voxel, and a DICOM segmentation needs one. Write a .seg.nrrd.")
     ordered = sorted(present, key=lambda number: (segmentation.segments[number].value, number))
     numbers = [segmentation.segments[number].value for number in ordered]
     if numbers != list(range(1, len(numbers) + 1)):

@@ -68,11 +68,15 @@ class DicomSource:
         return [self.headers[number] for number in sorted(chosen)]
 
 
-def check_source(path: PathLike | None, wanted: str) -> None:
-    """Raise InputError unless `path` is a DICOM file or a folder that holds one; wanted: what needs it."""
+def source_of(path: PathLike | None, series: str, wanted: str) -> DicomSource:
+    """Return the series that a result was made from, see `read_source`; wanted: what needs it.
+
+    Raises InputError where `path` is no DICOM file and no folder that holds one.
+    """
     if path is None or not _files(Path(path)):
         raise InputError(f"{wanted} can only be made from a DICOM volume, whose patient and study it takes over. Give "
                          "a DICOM series as the volume, or choose a file such as .nrrd for the result.")
+    return read_source(path, series)
 
 
 def read_source(path: PathLike, series: str = "") -> DicomSource:

@@ -16,6 +16,15 @@ from .dicom import as_stored
 _LAST_LINES = {".nrrd": b"\n", ".mha": b"ElementDataFile"}  # how the last line of a header of text begins
 
 
+def is_text(path: str | Path) -> bool:
+    """Whether a path is text in UTF-8; with any other, ITK ends the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str]]:
     """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry.
 

@@ -15,7 +15,7 @@ from .dicom import read_slices, series_files
 from .dicom_files import SEGMENTATIONS, STRUCTURE_SET, class_of
 from .dicom_rtstruct import read_rtstruct
 from .dicom_seg import read_seg
-from .itk_files import read_itk
+from .itk_files import is_text, read_itk
 from .nifti import is_nifti, read_nifti
 from .npz import read_npz
 from .seg_nrrd import has_segments, segmentation_of
@@ -105,6 +105,8 @@ def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]
     """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry."""
     if not path.exists():
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
+    if path.suffix.lower() != ".npz" and not is_text(path):
+        raise InputError(f"'{path}' cannot be read: its name or folder is no text in UTF-8. Rename it.")
     try:
         if path.is_dir():
             array, grid, metadata = _read_folder(path)

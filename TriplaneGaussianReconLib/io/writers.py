@@ -11,12 +11,12 @@ from ..data.conversions import simpleitk
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation, flattened
 from ..data.voxel_types import smallest_label_type
-from ..errors import InputError
+from ..errors import InputError, OutputError
 from .atomic import PathLike, check_folder, check_output, is_folder, whole_file, whole_folder
 from .dicom_output import write_slices
 from .dicom_seg_output import write_seg
-from .dicom_source import check_source, read_source
-from .itk_files import write_itk
+from .dicom_source import DicomSource, source_of
+from .itk_files import is_text, write_itk
 from .npz import write_npz
 from .seg_nrrd import header_of
 
@@ -45,8 +45,8 @@ def write_image(path: PathLike, image: Image, *, like: PathLike | None = None, s
     if not is_folder(path):
         _write_whole(Path(path), image.array, image.grid)
         return
-    check_writable(path, like)
-    source = read_source(like or path, series)
+    check_folder(Path(path))
+    source = _slices_source(path, like, series)
     with whole_folder(Path(path)) as part:
         write_slices(part, image, source, content)
 
@@ -69,10 +69,11 @@ def write_segmentation(path: PathLike, segmentation: Segmentation, *, like: Path
         OutputError: the file cannot be written.
         MissingPackageError: the format needs SimpleITK, and it is not installed.
     """
-    check_segmentation_writable(path, like)
+    if not _is_seg(path):
+        check_segmentation_writable(path)
     path = Path(path)
-    if path.suffix.lower() == ".dcm":
-        source = read_source(like or path, series)
+    if _is_seg(path):
+        source = _seg_source(path, like, series)
         with whole_file(path) as part:
             write_seg(part, segmentation, source)
         return
@@ -86,10 +87,13 @@ def write_segmentation(path: PathLike, segmentation: Segmentation, *, like: Path
     _write_whole(path, array, segmentation.grid, header_of(segmentation))
 
 
-def check_writable(path: PathLike, like: PathLike | None = None) -> None:
+def check_writable(path: PathLike, like: PathLike | None = None, series: str = "") -> None:
     """Find out before long work whether a volume can be written at `path` later.
 
-    like: for a folder of DICOM slices, the DICOM file or folder that the volume is made from.
+    Args:
+        path: as for `write_image`.
+        like: for a folder of DICOM slices, the DICOM file or folder that the volume is made from.
+        series: which series of `like`.
 
     Raises:
         InputError: the extension cannot be written, or a folder is wanted and `like` is no DICOM.
@@ -98,7 +102,7 @@ def check_writable(path: PathLike, like: PathLike | None = None) -> None:
     """
     if is_folder(path):
         check_folder(Path(path))
-        check_source(like, f"The folder of DICOM slices '{path}'")
+        _slices_source(path, like, series)
         return
     path = Path(path)
     if path.suffix.lower() == ".dcm":
@@ -109,19 +113,39 @@ def check_writable(path: PathLike, like: PathLike | None = None) -> None:
                          ".seg.nrrd for a segmentation; or end it in a slash for a folder of DICOM slices.")
     if path.suffix.lower() != ".npz":
         simpleitk()
+        _check_text(path)
     check_output(path)
 
 
-def check_segmentation_writable(path: PathLike, like: PathLike | None = None) -> None:
+def check_segmentation_writable(path: PathLike, like: PathLike | None = None, series: str = "") -> None:
     """As `check_writable` for a segmentation, which is one file in any format, .dcm for a DICOM SEG."""
-    if Path(path).suffix.lower() == ".dcm" and not Path(path).is_dir():
-        check_source(like, f"The DICOM segmentation '{path}'")
+    if _is_seg(path):
         check_output(Path(path))
+        _seg_source(path, like, series)
     elif is_folder(path):
         raise InputError(f"'{path}' is a folder or has no extension, and a segmentation is one file. Use .seg.nrrd, "
                          f".dcm for DICOM, or {', '.join(WRITABLE_EXTENSIONS)}.")
     else:
         check_writable(path)
+
+
+def _is_seg(path: PathLike) -> bool:
+    return Path(path).suffix.lower() == ".dcm" and not Path(path).is_dir()
+
+
+def _slices_source(path: PathLike, like: PathLike | None, series: str) -> DicomSource:
+    return source_of(like, series, f"The folder of DICOM slices '{path}'")
+
+
+def _seg_source(path: PathLike, like: PathLike | None, series: str) -> DicomSource:
+    return source_of(like, series, f"The DICOM segmentation '{path}'")
+
+
+def _check_text(path: Path) -> None:
+    """Raise OutputError where SimpleITK would end the process: it writes beside `path`, with the same extension."""
+    if not is_text(os.path.dirname(os.path.abspath(path)) + "".join(path.suffixes)):
+        raise OutputError(f"'{path}' cannot be written: its name or folder is no text in UTF-8. Rename the folder, or "
+                          "write .npz.")
 
 
 def _write_whole(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str] | None = None) -> None:

@@ -214,7 +214,7 @@ def test_segments_that_dicom_must_number_anew_are_told(tmp_path: Path, source: P
 
 def test_segmentations_that_dicom_cannot_hold_are_refused(tmp_path: Path, source: Path) -> None:
     one = Segment("a", 1)
-    with pytest.raises(InputError, match="has no voxel"):
+    with pytest.raises(OutputError, match="has no voxel"):
         write_segmentation(tmp_path / "a.dcm", Segmentation(np.zeros((1, 4, 5, 6), np.uint8), (one,), make_grid()),
                            like=source)
     uneven = Grid((4, 5, 6), depths=(0, 1, 3, 4))
