@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from .config.presets import DEFAULT_PRESET, Preset, preset_named
+from .data.alignment import aligned_to
 from .data.geometry import Axis, Grid
-from .data.images import Image, Segmentation, aligned_to
+from .data.images import Image, Segmentation
 from .data.masks import with_data
 from .data.observations import Observations, closest_first
 from .data.output_grid import isotropic_spacing, output_grid
@@ -38,8 +39,8 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
     Args:
         volume: a path as for `read_image` (a file, or a folder of DICOM slices), a `SimpleITK.Image`, an image of
             nibabel, or an `Image`.
-        labels: its segmentation, on voxels that coincide with the volume's: a path as for `read_segmentation`, an
-            image of SimpleITK or nibabel, or a `Segmentation`.
+        labels: its segmentation: a path as for `read_segmentation`, an image of SimpleITK or nibabel, or a
+            `Segmentation`.  On other voxels than the volume's it is resampled, which the report notes.
         axis: the slice axis: i, j, k (the first to third index of the file), or axial, coronal, sagittal; by default
             the axis of largest spacing, k when equal.
         slices: which slices to use, counted from 0 along the slice axis.  The others have no influence on the result.
@@ -78,7 +79,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
     choose(device)  # before the volume is read: what is not there is told at once
     with collected_notes() as notes:
         image = _read(volume, Image, read_image)
-        given = None if labels is None else aligned_to(_read(labels, Segmentation, read_segmentation), image.grid)
+        given = None if labels is None else _labels_of(labels, image.grid)
         slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
         selections = with_data(image, _selections(image.grid, slice_axis, slices, exclude))
         output = _output(image.grid, slice_axis, spacing, selections, cover_voxels)
@@ -112,6 +113,11 @@ def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:
                   Segmentation: "Segmentation.from_labelmap(array, grid)"}
     raise InputError(f"Expected a path, an image of SimpleITK or nibabel, or one of type {kind.__name__}, not "
                      f"{type(source).__name__}. For an array [k, j, i] write {from_array[kind]}.")
+
+
+def _labels_of(source: Source, grid: Grid) -> Segmentation:
+    """Return a segmentation on the voxels of `grid`."""
+    return aligned_to(_read(source, Segmentation, lambda path: read_segmentation(path, grid)), grid)
 
 
 def _selections(grid: Grid, axis: Axis, slices: Slices | Mapping[str, Slices], exclude: str | Iterable[int]

@@ -40,8 +40,12 @@ exit codes:
 _FORMATS = """\
 files:
   Volumes are read from NIfTI, NRRD, MetaImage, a folder of DICOM slices, other formats that SimpleITK knows, and .npz;
-  they are written as .nrrd, .nii.gz, .nii, .mha or .npz.  Labels are label maps in the same formats, or .seg.nrrd of
-  3D Slicer, which keeps names and colours.  A result appears whole or not at all; existing results are replaced.
+  they are written as .nrrd, .nii.gz, .nii, .mha or .npz, or if VOLUME is DICOM as a folder of DICOM slices: a path
+  that ends in a slash or has no extension.  The folder is to be new or empty; patient, study and frame of reference are
+  those of VOLUME.  Values have 16 bits there: whole numbers are exact where they fit.
+  Labels are label maps in the same formats, .seg.nrrd of 3D Slicer and DICOM SEG (.dcm), which keep names, codes,
+  colours and overlaps, or an RT structure set, to be read alone.  Labels on other voxels than VOLUME are resampled.
+  A result appears whole or not at all; existing files are replaced.
 """
 
 _RECONSTRUCT = """\
@@ -174,8 +178,10 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     observed.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be used in "
                           "any case, for example 7,12")
     output = parser.add_argument_group("output")
-    output.add_argument("--output", required=True, type=_path, metavar="OUT", help="the dense volume")
-    output.add_argument("--output-labels", type=_path, metavar="OUT", help="the dense labels")
+    output.add_argument("--output", required=True, type=_path, metavar="OUT", help="the dense volume: a file, or a "
+                        "folder/ of DICOM slices")
+    output.add_argument("--output-labels", type=_path, metavar="OUT", help="the dense labels: a label map, .seg.nrrd, "
+                        "or .dcm for a DICOM SEG")
     output.add_argument("--output-confidence", type=_path, metavar="OUT", help="the expected absolute error of each "
                         "voxel, in units of the input: the larger, the less it can be trusted")
     output.add_argument("--save-model", type=_path, metavar="OUT.safetensors", help="the model, for render, info and "
@@ -249,7 +255,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _add_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("volume", type=_path, metavar="VOLUME", help="a volume file, or a folder with one series of "
                         "DICOM slices")
-    parser.add_argument("--labels", type=_path, metavar="LABELS", help="its segmentation: a label map or a .seg.nrrd")
+    parser.add_argument("--labels", type=_path, metavar="LABELS", help="its segmentation: a label map, a .seg.nrrd, "
+                        "a DICOM SEG or an RT structure set")
     parser.add_argument("--series", default="", metavar="UID|NUMBER|TEXT", help="which DICOM series of a folder that "
                         "holds several: its UID, number or description; default: the largest")
     parser.add_argument("--volume-number", type=int, metavar="N", help="which volume, counted from 1, where a file or "

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..config.baseline_presets import INNERGS_STYLE
 from ..config.presets import DEFAULT_PRESET, PRESETS, NetworkConfig, Preset, Training
+from ..data.alignment import aligned_to
 from ..data.geometry import Axis, Grid
-from ..data.images import Image, Segmentation, aligned_to
+from ..data.images import Image, Segmentation
 from ..data.observations import Observations
 from ..data.selection import Selection
 from ..errors import InputError, MissingPackageError, OutputError, ReconstructionError
@@ -84,7 +85,8 @@ def run(arguments: Namespace) -> None:
     count = image.grid.count(axis)
     selection = (Selection.every(count, arguments.keep_every) if arguments.keep_every is not None
                  else Selection.all_but_every(count, arguments.hide_every))
-    segmentation = aligned_to(read_segmentation(arguments.labels), image.grid) if arguments.labels else None
+    segmentation = (aligned_to(read_segmentation(arguments.labels, image.grid), image.grid) if arguments.labels
+                    else None)
     names = _names(arguments, segmentation is not None)
     if "eclare" in names:
         Eclare(arguments.eclare_python, arguments.device).prepare()  # a mistake shows now rather than hours later

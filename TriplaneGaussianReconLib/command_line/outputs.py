@@ -13,8 +13,8 @@ import numpy as np
 from ..data.geometry import Grid
 from ..data.images import Segmentation
 from ..errors import Cancelled, InputError, OutputError
-from ..io.atomic import check_output, write_json
-from ..io.writers import check_writable, write_image, write_segmentation
+from ..io.atomic import check_output, is_folder, write_json
+from ..io.writers import check_segmentation_writable, check_writable, write_image, write_segmentation
 from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import Reconstruction
 from .console import note
@@ -27,9 +27,13 @@ def check_paths(arguments: Namespace) -> None:
     """Find out before the work whether all results can be written, and that none replaces an input or another one."""
     if arguments.output_labels and not arguments.labels:
         raise InputError("--output-labels needs --labels: without labels of some slices there are none to make dense.")
-    checks: dict[str, Callable[[Path], None]] = {
-        "output": check_writable, "output_labels": check_writable, "output_confidence": check_writable,
-        "save_model": lambda path: check_output(path, MODEL_EXTENSION), "report": check_output}
+    source = arguments.volume, arguments.series
+    checks: dict[str, Callable[[str], None]] = {
+        "output": lambda path: check_writable(path, *source),
+        "output_labels": lambda path: check_segmentation_writable(path, *source),
+        "output_confidence": lambda path: check_writable(path, *source),
+        "save_model": lambda path: check_output(Path(path), MODEL_EXTENSION),
+        "report": lambda path: check_output(Path(path))}
     taken = {place(path): f"the input '{path}'" for path in (arguments.volume, arguments.labels) if path}
     for name, check in checks.items():
         text = getattr(arguments, name)
@@ -38,7 +42,7 @@ def check_paths(arguments: Namespace) -> None:
             if there in taken:
                 raise InputError(f"{option} would overwrite {taken[there]}. Choose another name.")
             taken[there] = f"what {option} writes"
-            check(Path(text))
+            check(text)
 
 
 def place(path: str) -> Path:
@@ -83,13 +87,16 @@ def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
     """Write all that was asked for; returns what each path holds."""
     written: dict[str, str] = {}
     try:
-        write_image(arguments.output, result.volume)
+        source = {"like": arguments.volume, "series": arguments.series}
+        write_image(arguments.output, result.volume, **source)
         written[arguments.output] = "dense volume"
         if arguments.output_labels and result.segmentation is not None:
-            write_segmentation(arguments.output_labels, result.segmentation)
+            of = {"like": arguments.output} if is_folder(arguments.output) else source
+            write_segmentation(arguments.output_labels, result.segmentation, **of)
             written[arguments.output_labels] = "dense labels"
         if arguments.output_confidence:
-            write_image(arguments.output_confidence, result.confidence)
+            write_image(arguments.output_confidence, result.confidence, **source,
+                        content="expected error of each voxel")
             written[arguments.output_confidence] = "expected error"
         if arguments.save_model:
             save_model(arguments.save_model, result.model)

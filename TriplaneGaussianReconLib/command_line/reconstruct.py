@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..config.presets import preset_named
+from ..data.alignment import aligned_to
 from ..data.geometry import Axis, array_axis
-from ..data.images import Image, Segmentation, aligned_to
+from ..data.images import Image, Segmentation
 from ..data.masks import with_data
 from ..data.observations import Observations
 from ..errors import InputError
@@ -91,7 +92,8 @@ def read_case(arguments: Namespace) -> Case:
     """Read the files and settle slices and output grid; raises InputError for what cannot be reconstructed."""
     request, image = request_of(arguments), read_volume(arguments)
     request.check(image.grid, bool(arguments.labels))
-    segmentation = aligned_to(read_segmentation(arguments.labels), image.grid) if arguments.labels else None
+    segmentation = (aligned_to(read_segmentation(arguments.labels, image.grid), image.grid) if arguments.labels
+                    else None)
     presence: dict[Axis, np.ndarray] = {}
     if segmentation is not None and request.needs_labels:
         axis = request.slice_axis(image.grid)

@@ -12,7 +12,7 @@ from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
 from ..io.atomic import check_output, whole_file
-from ..io.writers import check_writable, write_image, write_segmentation
+from ..io.writers import check_segmentation_writable, check_writable, write_image, write_segmentation
 from ..model.model import IntensityScale, Model
 from ..model.model_file import load_model
 from ..rendering.planes import draw
@@ -131,5 +131,7 @@ def _check_paths(arguments: Namespace) -> None:
     for path in outputs:
         if path == arguments.output and path.lower().endswith(".png"):
             check_output(Path(path))
-        else:
+        elif path == arguments.output:
             check_writable(path)
+        else:
+            check_segmentation_writable(path)

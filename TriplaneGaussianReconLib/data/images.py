@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -285,44 +285,3 @@ def _as_asked(array: np.ndarray, dtype: DTypeLike | None, copy: bool | None) -> 
     if copy is False and is_other:
         raise ValueError(f"Voxels of type {array.dtype} cannot become {np.dtype(dtype)} without a copy.")
     return np.array(array, dtype) if copy or is_other else array
-
-
-def voxel_offset(grid: Grid, other: Grid) -> tuple[int, int, int] | None:
-    """Return the index (i, j, k) in `grid` of the first voxel of `other` if both lie on one lattice, else None.
-
-    On one lattice every voxel of `other` falls within 0.001 voxels of a whole index of `grid`, inside it or not, and
-    the axes agree.
-    """
-    corners = other.corners
-    offsets = grid.physical_to_index(other.index_to_physical(corners)) - corners
-    # One voxel tells nothing about the axes, so they are compared over one step as well.
-    steps = np.linalg.solve(grid.ijk_to_lps[:3, :3], other.ijk_to_lps[:3, :3])
-    whole = np.round(offsets[0])
-    if np.abs(offsets - whole).max() > 1e-3 or np.abs(steps - np.eye(3)).max() > 1e-3:
-        return None
-    return int(whole[0]), int(whole[1]), int(whole[2])
-
-
-def aligned_to(segmentation: Segmentation, grid: Grid) -> Segmentation:
-    """Return `segmentation` on `grid`, padded with background and cropped by whole voxels.
-
-    A segmentation that 3D Slicer saved is cropped to its segments and is brought back to its volume this way.
-
-    Raises:
-        InputError: the voxels do not coincide, or the two do not overlap.
-    """
-    offset = voxel_offset(segmentation.grid, grid)
-    if offset is None:
-        raise InputError("The segmentation's voxels do not coincide with the volume's. Resample it to the volume "
-                         "first.")
-    source, target = [slice(None)], [slice(None)]
-    for start, have, want in zip(reversed(offset), segmentation.grid.shape, grid.shape, strict=True):
-        first, stop = max(start, 0), min(start + want, have)
-        if first >= stop:
-            raise InputError("The segmentation lies outside the volume. Choose the one that belongs to the volume, or "
-                             "resample it to the volume first.")
-        source.append(slice(first, stop))
-        target.append(slice(first - start, stop - start))
-    layers = np.zeros((len(segmentation.layers), *grid.shape), segmentation.layers.dtype)
-    layers[tuple(target)] = segmentation.layers[tuple(source)]
-    return replace(segmentation, layers=layers, grid=grid)

@@ -15,6 +15,9 @@ from .atomic import PathLike
 from .byte_streams import first_bytes
 from .choice import Choice, chosen_volume
 from .dicom import read_slices, series_files
+from .dicom_objects import SEGMENTATIONS, STRUCTURE_SET, class_of
+from .dicom_rtstruct import read_rtstruct
+from .dicom_seg import read_seg
 from .foreign_files import refuse_damaged, refuse_foreign, refuse_lone_volume, refuse_lost_link, refuse_text
 from .freesurfer import is_freesurfer, read_freesurfer
 from .itk_files import is_text, read_itk
@@ -63,32 +66,47 @@ def read_image(path: PathLike, *, series: str = "", volume_number: int | None = 
     return Image(array, grid)
 
 
-def read_segmentation(path: PathLike) -> Segmentation:
-    """Read a label map (one segment per value other than 0) or a `.seg.nrrd` (its own segments, overlapping or not).
+def read_segmentation(path: PathLike, grid: Grid | None = None) -> Segmentation:
+    """Read a segmentation: a `.seg.nrrd`, a DICOM SEG, an RT structure set, or a label map.
 
-    The header fields of a `.seg.nrrd` are kept in `metadata`.  Slicer crops what it saves to the segments, so the
-    grid may be smaller than the volume's; `reconstruct` brings it there.
+    A label map has one segment per value other than 0, all else its own segments, overlapping or not, with names,
+    colours and codes.  The header fields of a `.seg.nrrd` are kept in `metadata`; fractions become segments where they
+    are at least one half.  What comes back may lie on other voxels than its volume; `reconstruct` brings it there.
 
     Args:
-        path: a file in any format that `read_image` reads.
+        path: a file: DICOM SEG, RTSTRUCT, or in any format that `read_image` reads.
+        grid: the volume's, on whose slices the contours of an RT structure set are drawn; all else needs none.
 
     Raises:
-        InputError: there is nothing readable, no segment, or voxels other than whole numbers.
+        InputError: there is nothing readable, no segment, voxels other than whole numbers, or no grid for contours.
         MissingPackageError: the format needs a package that is not installed.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"'{path}' is a folder. Give a segmentation file: a .seg.nrrd or a label map.")
-    array, grid, metadata = _read(path, Choice())
     try:
-        if has_segments(metadata):
-            return segmentation_of(array, grid, metadata)
-        if array.ndim == 4:
-            raise InputError(f"It has {array.shape[-1]} values per voxel, but no header field 'Segment0_ID' that makes "
-                             "it a .seg.nrrd. Save it as a label map, or as .seg.nrrd in 3D Slicer.")
-        return Segmentation.from_labelmap(array, grid)
+        return _read_segmentation(path, grid)
     except InputError as error:
-        raise InputError(f"'{path}': {error}") from error
+        raise error if str(path) in str(error) else InputError(f"'{path}': {error}") from error
+
+
+def _read_segmentation(path: Path, grid: Grid | None) -> Segmentation:
+    if path.is_dir():
+        raise InputError("It is a folder. Give a segmentation file: a .seg.nrrd, a DICOM SEG or RTSTRUCT, or a label "
+                         "map.")
+    if path.name.lower().endswith((".vtm", ".vtp", ".stl", ".obj")):
+        raise InputError("It holds surfaces, not voxels. In 3D Slicer, make the binary labelmap the source "
+                         "representation in the module Segmentations, and save it as .seg.nrrd.")
+    kind = class_of(path)
+    if kind in SEGMENTATIONS:
+        return read_seg(path)
+    if kind == STRUCTURE_SET:
+        return read_rtstruct(path, grid)
+    array, own_grid, metadata = _read(path, Choice())
+    if has_segments(metadata):
+        return segmentation_of(array, own_grid, metadata)
+    if array.ndim == 4:
+        raise InputError(f"It has {array.shape[-1]} values per voxel, but no header field 'Segment0_ID' that makes it "
+                         "a .seg.nrrd. Save it as a label map, or as .seg.nrrd in 3D Slicer.")
+    return Segmentation.from_labelmap(array, own_grid)
 
 
 def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
