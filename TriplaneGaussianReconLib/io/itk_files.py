@@ -11,7 +11,6 @@ import numpy as np
 from ..data.conversions import from_sitk, simpleitk, to_sitk
 from ..data.geometry import Grid, by
 from ..errors import InputError, cause
-from .dicom import as_stored
 
 _LAST_LINES = {".nrrd": b"\n", ".mha": b"ElementDataFile"}  # how the last line of a header of text begins
 
@@ -37,7 +36,7 @@ def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str
     array, grid = from_sitk(image)
     metadata = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys()
                 if not key.startswith(("ITK_", "NRRD_"))}
-    return as_stored(array, reader), grid, metadata
+    return array, grid, metadata
 
 
 def write_itk(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str]) -> None:
@@ -71,8 +70,6 @@ def _check_header(reader: Any) -> None:
     if reader.HasMetaDataKey("Seq_Frame0000_Timestamp"):
         raise InputError("it is a sequence of tracked 2D frames, which are no parallel slices. Reconstruct a volume "
                          "from them first.")
-    if size[2] == 1 and reader.HasMetaDataKey("0008|0016"):
-        raise InputError("it is a single DICOM slice. Give the folder that holds all slices of the series.")
 
 
 def _text(field: str) -> str:

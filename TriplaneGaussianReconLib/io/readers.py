@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.conversions import simpleitk
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
 from .atomic import PathLike
 from .choice import Choice
-from .dicom import read_slices, series_files
+from .dicom import read_dicom
+from .dicom_header import is_dicom
 from .itk_files import read_itk
 from .nifti import is_nifti, read_nifti
 from .npz import read_npz
@@ -48,11 +48,11 @@ def read_image(path: PathLike, *, series: str = "", volume_number: int | None = 
         Image(20 x 24 x 8 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
     path = Path(path)
-    array, grid, _ = _read(path, Choice(series, volume_number, spacing))
+    array, grid, padding, _ = _read(path, Choice(series, volume_number, spacing))
     if array.ndim == 4:
         raise InputError(f"'{path}' has {array.shape[-1]} values per voxel (colour, vectors or several layers). "
                          "Extract one component, or convert colour to grey levels, and use that file.")
-    return Image(array, grid)
+    return Image(array, grid, padding)
 
 
 def read_segmentation(path: PathLike) -> Segmentation:
@@ -71,7 +71,7 @@ def read_segmentation(path: PathLike) -> Segmentation:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"'{path}' is a folder. Give a segmentation file: a .seg.nrrd or a label map.")
-    array, grid, metadata = _read(path, Choice())
+    array, grid, _, metadata = _read(path, Choice())
     try:
         if has_segments(metadata):
             return segmentation_of(array, grid, metadata)
@@ -83,17 +83,21 @@ def read_segmentation(path: PathLike) -> Segmentation:
         raise InputError(f"'{path}': {error}") from error
 
 
-def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
-    """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry."""
+def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, float | None, dict[str, str]]:
+    """Return voxels [k, j, i] or [k, j, i, component], their grid, the value of those without data, and header fields.
+
+    The header fields are those that are not geometry.
+    """
     if not path.exists():
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
+    padding, metadata = None, {}
     try:
-        if path.is_dir():
-            array, grid, metadata = _read_folder(path)
+        if path.is_dir() or _is_dicom(path):
+            array, grid, padding = read_dicom(path, choice)
         elif is_nifti(path):
-            array, grid, metadata = *read_nifti(path), {}
+            array, grid = read_nifti(path)
         elif path.suffix.lower() == ".npz":
-            array, grid, metadata = *read_npz(path), {}
+            array, grid = read_npz(path)
         else:
             array, grid, metadata = read_itk(path, _READABLE)
         if grid.is_sheared:
@@ -101,13 +105,12 @@ def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]
                              "perpendicular axes first.")
     except InputError as error:
         raise InputError(f"'{path}' cannot be used: {error}") from error
-    return array, grid, metadata
+    return array, grid, padding, metadata
 
 
-def _read_folder(folder: Path) -> tuple[np.ndarray, Grid, dict[str, str]]:
-    """Read the largest DICOM series directly in `folder`."""
-    sitk = simpleitk()
-    files = series_files(sitk, folder)
-    if len(files) == 1:
-        return read_itk(Path(files[0]), _READABLE)  # one file with many frames, or a lone slice, which is refused
-    return (*read_slices(sitk, files), {})
+def _is_dicom(path: Path) -> bool:
+    """Whether it is a file with DICOM content; what cannot be opened is left to whatever reads it."""
+    try:
+        return is_dicom(path)
+    except OSError:
+        return False
