@@ -35,12 +35,13 @@ def voxels(stack: Stack) -> tuple[np.ndarray, float | None]:
     array = stored.view(dtype) if in_place else np.empty(stack.grid.shape, dtype)
     for number, scale in enumerate(scales):
         real = scale.real(stored[number])
-        mask = scale.mask(stored[number])
         if padding is not None:
+            mask = _padded(stored[number], stack.frames[number])
             real[mask] = padding
-        if stack.shifts is not None:
-            real = moved(real, mask, stack.shifts[number], stack.grid.shape[1:], padding or 0.0)
-        array[number] = np.round(real) if dtype.kind in "iu" else real
+            if stack.shifts is not None:
+                real = moved(real, mask, stack.shifts[number], stack.grid.shape[1:], padding)
+                real = np.round(real) if dtype.kind in "iu" else real
+        array[number] = real
     return array, padding
 
 
@@ -64,14 +65,13 @@ class _Scale:
                 return np.asarray(apply_modality_lut(whole, self._frame.file.dataset), np.float64)
         return stored * np.float64(self._frame.slope) + np.float64(self._frame.intercept)
 
-    def mask(self, stored: np.ndarray) -> np.ndarray:
-        """Which pixels hold no data."""
-        return _padded(stored, self._frame)
-
 
 def _padded(stored: np.ndarray, frame: Frame) -> np.ndarray:
+    """Which pixels hold no data."""
     if frame.padding is None:
         return np.zeros(stored.shape, bool)
+    if frame.padding[0] == frame.padding[1]:
+        return np.asarray(stored == frame.padding[0])
     return (stored >= frame.padding[0]) & (stored <= frame.padding[1])
 
 
