@@ -105,7 +105,7 @@ def damage_of(name: str, what: str) -> Iterator[None]:
         yield
     except ReconstructionError:
         raise
-    except Exception as error:  # noqa: BLE001 - damage shows as whatever pydicom happens to stumble over
+    except Exception as error:  # damage shows as whatever pydicom happens to stumble over
         reason = cause(error) if isinstance(error, OSError) and error.strerror else f"{what} damaged"
         raise InputError(f"'{name}' cannot be read: {reason}. {REMEDY}") from error
 

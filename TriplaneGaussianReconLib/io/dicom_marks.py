@@ -71,7 +71,7 @@ def marks_of(frame: Frame) -> dict[str, Value]:
         value = _value(frame.fields.get(mark.keyword, *mark.macros))
         found[f"{mark.keyword}|{mark.name}|{mark.unit}"] = value
     indices = frame.fields.get("DimensionIndexValues", _CONTENT)
-    for dimension, index in enumerate([] if indices is None else indices if hasattr(indices, "__iter__") else [indices]):
+    for dimension, index in enumerate(_parts(indices)):
         found[f"{dimension}|index {dimension + 1}|"] = _value(index)
     return found
 
@@ -84,14 +84,19 @@ def described(mark: str, value: Value) -> str:
 
 
 def _value(value: Any) -> Value:
+    return tuple(_part(part) for part in _parts(value))
+
+
+def _parts(value: Any) -> list[Any]:
+    """The values of a field that may have none, one or several."""
     if value is None or value == "":
-        return ()
-    parts = value if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
-    return tuple(_part(part) for part in parts)
+        return []
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
 
 
 def _part(part: Any) -> tuple[int, float, str]:
     try:
-        return 0, float(part), str(part)
+        number = float(part)
+        return 0, number, f"{number:g}" if abs(number) < 1e5 else str(part)  # a time of day keeps all its digits
     except (TypeError, ValueError):
         return 1, 0.0, str(part)

@@ -42,8 +42,8 @@ def check_pixels(file: DicomFile) -> None:
         raise InputError(f"'{name}' cannot be read: its header states {stated} bytes of pixels, but there are "
                          f"{file.length} (damaged). {REMEDY}")
     if (file.length * 8) // frame_bits > frames and samples == 1:
-        raise InputError(f"'{name}' cannot be read: its header states {frames} frame{'s' * (frames > 1)}, but there are "
-                         f"pixels of {file.length * 8 // frame_bits}. {REMEDY}")
+        raise InputError(f"'{name}' cannot be read: its header states {frames} frame{'s' * (frames > 1)}, but there "
+                         f"are pixels of {file.length * 8 // frame_bits}. {REMEDY}")
 
 
 def _shape(file: DicomFile) -> tuple[float, ...]:

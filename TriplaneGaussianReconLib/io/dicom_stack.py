@@ -35,8 +35,7 @@ class Stack:
 
 
 def check_alike(frames: list[Frame]) -> None:
-    """Raise InputError that names the slices whose size, pixel spacing or orientation most of the others do not have.
-    """
+    """Raise InputError that names the slices whose size, pixel spacing or orientation most others do not have."""
     def across(values: Sequence[float], unit: str = "") -> str:
         return " x ".join(f"{x:g}" for x in values) + unit
 
@@ -136,8 +135,8 @@ def _shift_note(inplane: np.ndarray, offsets: np.ndarray) -> str:
     depths = offsets - offsets[0]
     slope = depths @ inplane / (depths @ depths)
     farthest = np.linalg.norm(inplane, axis=1).max()
-    done = (f"Each was resampled within its plane, moved by up to {farthest:.3g} mm, so that all lie on one rectangular "
-            "raster; pixels beyond a slice hold no data.")
+    done = (f"Each was resampled within its plane, moved by up to {farthest:.3g} mm, so that all lie on one "
+            "rectangular raster; pixels beyond a slice hold no data.")
     if np.abs(inplane - depths[:, None] * slope).max() > 0.1 * np.abs(inplane).max():
         return f"The slices are shifted against each other within their planes. {done}"
     angle = np.degrees(np.arctan(np.linalg.norm(slope)))

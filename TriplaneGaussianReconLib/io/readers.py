@@ -90,7 +90,8 @@ def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, float | None, d
     """
     if not path.exists():
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
-    padding, metadata = None, {}
+    padding: float | None = None
+    metadata: dict[str, str] = {}
     try:
         if path.is_dir() or _is_dicom(path):
             array, grid, padding = read_dicom(path, choice)
