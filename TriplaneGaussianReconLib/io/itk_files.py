@@ -14,7 +14,6 @@ import numpy as np
 from ..data.conversions import from_sitk, simpleitk, to_sitk
 from ..data.geometry import Grid, by
 from ..errors import InputError, cause
-from .dicom import as_stored
 
 _LAST_LINES = {".nrrd": b"\n", ".mha": b"ElementDataFile"}  # how the last line of a header of text begins
 
@@ -55,7 +54,7 @@ def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str
     array, grid = from_sitk(image)
     metadata = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys()
                 if not key.startswith(("ITK_", "NRRD_"))}
-    return as_stored(array, reader), grid, metadata
+    return array, grid, metadata
 
 
 def write_itk(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str]) -> None:
@@ -98,17 +97,9 @@ def _check_header(reader: Any) -> None:
     elif len(size) != 3:
         raise InputError(f"it has {len(size)} dimensions, {by(size)}. Give one volume of three dimensions; extract one "
                          "frame of a series of volumes.")
-    if size[2] == 1 and reader.HasMetaDataKey("0008|0016"):
-        raise InputError("it is a single DICOM slice. Give the folder that holds all slices of the series.")
-
 
 def _check_length(reader: Any, path: Path) -> None:
-    """Raise InputError for a header that tells more voxels than the file can hold: ITK often does not notice.
-
-    DICOM may have packed them by any factor.
-    """
-    if reader.HasMetaDataKey("0008|0016"):
-        return
+    """Raise InputError for a header that tells more voxels than the file can hold: ITK often does not notice."""
     voxel = simpleitk().GetArrayViewFromImage(simpleitk().Image([1] * reader.GetDimension(), reader.GetPixelID()))
     values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
     with path.open("rb") as file:

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..data.conversions import simpleitk
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
@@ -14,7 +14,8 @@ from .analyze import is_analyze, read_analyze
 from .atomic import PathLike
 from .byte_streams import first_bytes
 from .choice import Choice, chosen_volume
-from .dicom import read_slices, series_files
+from .dicom import read_dicom
+from .dicom_header import is_dicom
 from .dicom_objects import SEGMENTATIONS, STRUCTURE_SET, class_of
 from .dicom_rtstruct import read_rtstruct
 from .dicom_seg import read_seg
@@ -59,11 +60,11 @@ def read_image(path: PathLike, *, series: str = "", volume_number: int | None = 
         Image(20 x 24 x 8 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
     path = Path(path)
-    array, grid, _ = _read(path, Choice(series, volume_number, spacing))
-    if array.ndim == 4:
-        raise InputError(f"'{path}' has {array.shape[-1]} values per voxel (colour, vectors or several layers). "
-                         "Extract one component, or convert colour to grey levels, and use that file.")
-    return Image(array, grid)
+    content = _read(path, Choice(series, volume_number, spacing))
+    if content.array.ndim == 4:
+        raise InputError(f"'{path}' has {content.array.shape[-1]} values per voxel (colour, vectors or several "
+                         "layers). Extract one component, or convert colour to grey levels, and use that file.")
+    return Image(content.array, content.grid, content.padding)
 
 
 def read_segmentation(path: PathLike, grid: Grid | None = None) -> Segmentation:
@@ -100,79 +101,85 @@ def _read_segmentation(path: Path, grid: Grid | None) -> Segmentation:
         return read_seg(path)
     if kind == STRUCTURE_SET:
         return read_rtstruct(path, grid)
-    array, own_grid, metadata = _read(path, Choice())
-    if has_segments(metadata):
-        return segmentation_of(array, own_grid, metadata)
-    if array.ndim == 4:
-        raise InputError(f"It has {array.shape[-1]} values per voxel, but no header field 'Segment0_ID' that makes it "
-                         "a .seg.nrrd. Save it as a label map, or as .seg.nrrd in 3D Slicer.")
-    return Segmentation.from_labelmap(array, own_grid)
+    content = _read(path, Choice())
+    if has_segments(content.metadata):
+        return segmentation_of(content.array, content.grid, content.metadata)
+    if content.array.ndim == 4:
+        raise InputError(f"It has {content.array.shape[-1]} values per voxel, but no header field 'Segment0_ID' that "
+                         "makes it a .seg.nrrd. Save it as a label map, or as .seg.nrrd in 3D Slicer.")
+    return Segmentation.from_labelmap(content.array, content.grid)
 
 
-def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
-    """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry."""
+@dataclass(frozen=True)
+class _Content:
+    """What a path holds: voxels [k, j, i] or [k, j, i, component], their grid, the header fields that are not geometry,
+    and the value of voxels without data, if there is one.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    metadata: dict[str, str] = field(default_factory=dict)
+    padding: float | None = None
+
+
+def _read(path: Path, choice: Choice) -> _Content:
     refuse_lost_link(path)
     if not os.path.exists(path):
         raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
     if path.suffix.lower() != ".npz" and not is_text(path):
         raise InputError(f"'{path}' cannot be read: its name or folder is no text in UTF-8. Rename it.")
     try:
-        if path.is_dir():
-            array, grid, metadata = _read_folder(path, choice)
-        else:
-            array, grid, metadata = _read_file(path, choice)
-        if grid.is_sheared:
+        content = _read_folder(path, choice) if path.is_dir() else _read_file(path, choice)
+        if content.grid.is_sheared:
             raise InputError("its axes are not at right angles (sheared voxels). Resample it onto a grid with "
                              "perpendicular axes first.")
     except InputError as error:
         raise InputError(f"'{path}' cannot be used: {error}") from error
-    return array, grid, metadata
+    return content
 
 
-def _read_file(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
+def _read_file(path: Path, choice: Choice) -> _Content:
     """Read a file as what its first bytes tell, whatever its name says."""
     start = first_bytes(path)
     if is_picture(start):
-        return *read_pages(path, choice.spacing), {}
+        return _Content(*read_pages(path, choice.spacing))
     if choice.spacing is not None:
         raise InputError("it tells its own voxel spacing, so that none can be given. Leave out --spacing.")
+    if is_dicom(path):
+        array, grid, padding = read_dicom(path, choice)
+        return _Content(array, grid, padding=padding)
     refuse_foreign(path, start)
     number = choice.volume_number
     header = first_bytes(header_file(path))  # which may lie beside the voxels
     if is_nifti(header):
-        return *read_nifti(path, number), {}
+        return _Content(*read_nifti(path, number))
     if is_analyze(header):
-        return *read_analyze(path, number), {}
+        return _Content(*read_analyze(path, number))
     if start.startswith(b"NRRD"):
-        return read_nrrd(path, number)
+        return _Content(*read_nrrd(path, number))
     if is_metaimage(start):
-        return read_metaimage(path, number)
+        return _Content(*read_metaimage(path, number))
     if is_freesurfer(path, start):
-        return *read_freesurfer(path, number), {}
+        return _Content(*read_freesurfer(path, number))
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
-        array, grid = read_npz(path)
         chosen_volume(1, number, "")
-        return array, grid, {}
+        return _Content(*read_npz(path))
     if path.suffix.lower() == ".img" and header_file(path) == path:
         raise InputError(f"its header, '{path.stem}.hdr', is missing. Put it beside the .img.")
     if not start.startswith(b"# vtk"):
         refuse_text(start)
     refuse_damaged(path, start)
-    array, grid, metadata = read_itk(path, _READABLE)
     chosen_volume(1, number, "")
-    return array, grid, metadata
+    return _Content(*read_itk(path, _READABLE))
 
 
-def _read_folder(folder: Path, choice: Choice) -> tuple[np.ndarray, Grid, dict[str, str]]:
-    """Read the pictures, or the largest DICOM series, directly in `folder`."""
+def _read_folder(folder: Path, choice: Choice) -> _Content:
+    """Read the pictures, or one DICOM series, directly in `folder`."""
     if pictures := picture_files(folder):
-        return *read_pictures(pictures, choice.spacing), {}
+        return _Content(*read_pictures(pictures, choice.spacing))
     if choice.spacing is not None:
         raise InputError("it holds no PNG, TIFF, JPEG or BMP pictures; all else tells its own voxel spacing. Leave "
                          "out --spacing.")
     refuse_lone_volume(folder)
-    sitk = simpleitk()
-    files = series_files(sitk, folder)
-    if len(files) == 1:
-        return read_itk(Path(files[0]), _READABLE)  # one file with many frames, or a lone slice, which is refused
-    return (*read_slices(sitk, files), {})
+    array, grid, padding = read_dicom(folder, choice)
+    return _Content(array, grid, padding=padding)

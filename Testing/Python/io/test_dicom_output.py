@@ -8,8 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from dicom_case import CT, MR, PET, write_series
 from dicom_modules import lacking
+from dicom_objects_case import CT, MR, PET, write_series
 from image_file_case import assert_same_place, make_grid, voxels
 
 from TriplaneGaussianReconLib.command_line.main import main

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_case import RTSTRUCT, save, write_rtstruct
+from dicom_objects_case import RTSTRUCT, save, write_rtstruct
 from image_file_case import make_grid
 
 from TriplaneGaussianReconLib.data.geometry import Grid

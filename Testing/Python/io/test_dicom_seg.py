@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from dicom_case import code, item, save, write_seg
+from dicom_objects_case import code, item, save, write_seg
 from image_file_case import assert_same_place, make_grid
 
 from TriplaneGaussianReconLib.data.geometry import Grid

@@ -1,4 +1,4 @@
-"""Small DICOM objects as scanners and programs write them: series, segmentations, structure sets."""
+"""Small DICOM files of many kinds, made with pydicom."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -6,86 +6,76 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+import pydicom
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
-from TriplaneGaussianReconLib.data.geometry import Grid
+MR, CT, PET = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4", "2", "128"))
+ENHANCED_MR, DOSE, NUCLEAR, CINE = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("4.1", "481.2", "20", "3.1"))
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+SPACING = [2.0, 0.5]  # mm between rows, between columns
+POSITIONS = [(-10.0, 20.0, 33.0 + 4.0 * k) for k in range(6)]
 
-CT, MR, PET = (f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "4", "128"))
-SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
+
+def pattern(count: int = 6, dtype: Any = np.int16) -> np.ndarray:
+    """[k, j, i], 24 x 20 pixels, another one in each slice."""
+    return np.random.default_rng(0).integers(0, 100, (count, 20, 24)).astype(dtype)
 
 
-def item(**fields: Any) -> Dataset:
-    dataset = Dataset()
-    for name, value in fields.items():
-        setattr(dataset, name, value)
+def image(array: np.ndarray, class_uid: str = MR, number: int = 1, **fields: Any) -> FileDataset:
+    """A DICOM object with these pixels; fields of None are left out."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = class_uid
+    meta.MediaStorageSOPInstanceUID = f"1.2.3.4.1.{number}"
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    usual: dict[str, Any] = {
+        "SOPClassUID": class_uid, "SOPInstanceUID": f"1.2.3.4.1.{number}", "Modality": "MR", "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.4", "SeriesNumber": 7, "SeriesDescription": "thick", "InstanceNumber": number,
+        "ImageOrientationPatient": list(AXIAL), "PixelSpacing": SPACING, "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2", "Rows": array.shape[-2], "Columns": array.shape[-1],
+        "BitsAllocated": 8 * array.itemsize, "BitsStored": 8 * array.itemsize, "HighBit": 8 * array.itemsize - 1,
+        "PixelRepresentation": int(array.dtype.kind == "i"), "PixelData": array.tobytes()}
+    for name, value in {**usual, **fields}.items():
+        if value is not None:
+            setattr(dataset, name, value)
     return dataset
 
 
-def code(scheme: str, value: str, meaning: str) -> Dataset:
-    return item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+def save(path: Path, dataset: FileDataset) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pydicom.config.disable_value_validation():
+        dataset.save_as(path, enforce_file_format=True)
+    return path
 
 
-def save(path: Path, sop_class: str, **fields: Any) -> Dataset:
-    dataset = item(SOPClassUID=sop_class, SOPInstanceUID=generate_uid(), SpecificCharacterSet="ISO_IR 192",
-                   PatientName="Müller^Äda", PatientID="p1", StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.4",
-                   FrameOfReferenceUID="1.2.3.9", **fields)
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.save_as(path, enforce_file_format=True)
-    return dataset
-
-
-def write_series(folder: Path, array: np.ndarray, grid: Grid, sop_class: str = CT, **fields: Any) -> Path:
-    """Write slices of 16 bits, `fields` into each."""
-    folder.mkdir()
-    for number, pixels in enumerate(array):
-        save(folder / f"{number * 7 % 31:02d}.dcm", sop_class, **{
-            "Modality": "CT", "SeriesDescription": "Thorax", "SeriesNumber": 3, "InstanceNumber": number + 1,
-            "StudyDate": "20200102", "Manufacturer": "Scanners Ltd", "Rows": pixels.shape[0], "SamplesPerPixel": 1,
-            "Columns": pixels.shape[1], "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16,
-            "BitsStored": 16, "HighBit": 15, "PixelRepresentation": int(pixels.dtype == np.int16),
-            "PixelData": pixels.tobytes(), "PixelSpacing": [grid.spacing[1], grid.spacing[0]],
-            "ImageOrientationPatient": orientation(grid), "ImagePositionPatient": position(grid, number), **fields})
+def write_slices(folder: Path, array: np.ndarray, positions: Sequence[Sequence[float]] = POSITIONS,
+                 each: Sequence[Mapping[str, Any]] = (), first: int = 1, **fields: Any) -> Path:
+    """One file a slice, `001.dcm` for number 1; `each`: fields of each slice, `fields`: of all.  Returns the folder."""
+    for n, (pixels, position) in enumerate(zip(array, positions, strict=False)):
+        own = {"ImagePositionPatient": list(position), **fields, **(each[n] if each else {})}
+        save(folder / f"{first + n:03}.dcm", image(pixels, number=first + n, **own))
     return folder
 
 
-def position(grid: Grid, number: float) -> list[float]:
-    return [round(float(x), 8) for x in grid.index_to_physical(np.array([0, 0, number]))]
+def group(**sequences: Mapping[str, Any]) -> Dataset:
+    """A functional group: of each sequence the fields of its only item."""
+    dataset = Dataset()
+    for name, fields in sequences.items():
+        item = Dataset()
+        for keyword, value in fields.items():
+            setattr(item, keyword, value)
+        setattr(dataset, name, [item])
+    return dataset
 
 
-def orientation(grid: Grid) -> list[float]:
-    return [round(float(x), 9) for x in np.asarray(grid.direction)[:, :2].T.ravel()]
-
-
-def write_seg(path: Path, grid: Grid, frames: Sequence[tuple[int, int, np.ndarray]], segments: Sequence[Dataset],
-              kind: str = "BINARY", **fields: Any) -> Path:
-    """Write frames, each (plane in `grid`, segment number, pixels)."""
-    pixels = np.stack([frame for *_, frame in frames]).astype(np.uint8)
-    data = np.packbits(pixels.ravel(), bitorder="little").tobytes() if kind == "BINARY" else pixels.tobytes()
-    bits = 1 if kind == "BINARY" else 8
-    groups = [item(PlanePositionSequence=[item(ImagePositionPatient=position(grid, plane))],
-                   **({} if kind == "LABELMAP" else {"SegmentIdentificationSequence": [
-                       item(ReferencedSegmentNumber=number)]})) for plane, number, _ in frames]
-    shared = item(PixelMeasuresSequence=[item(PixelSpacing=[grid.spacing[1], grid.spacing[0]],
-                                              **fields.pop("measures", {}))],
-                  PlaneOrientationSequence=[item(ImageOrientationPatient=orientation(grid))])
-    save(path, SEG, Modality="SEG", SegmentationType=kind, SegmentSequence=list(segments), Rows=pixels.shape[1],
-         Columns=pixels.shape[2], NumberOfFrames=len(frames), SamplesPerPixel=1, BitsAllocated=bits, BitsStored=bits,
-         HighBit=bits - 1, PixelRepresentation=0, PhotometricInterpretation="MONOCHROME2",
-         SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=groups,
-         PixelData=data + b"\0" * (len(data) % 2), **fields)
-    return path
-
-
-def write_rtstruct(path: Path, structures: Mapping[str, Sequence[np.ndarray]], kind: str = "CLOSED_PLANAR",
-                   color: Sequence[int] = (255, 128, 0)) -> Path:
-    """Write contours, each (N, 3) LPS mm, by the name of their structure."""
-    names = list(structures)
-    save(path, RTSTRUCT, Modality="RTSTRUCT",
-         StructureSetROISequence=[item(ROINumber=n + 1, ROIName=name) for n, name in enumerate(names)],
-         ROIContourSequence=[item(ReferencedROINumber=n + 1, ROIDisplayColor=list(color), ContourSequence=[
-             item(ContourGeometricType=kind, NumberOfContourPoints=len(points),
-                  ContourData=[f"{x:.6f}" for x in np.ravel(points)]) for points in structures[name]])
-             for n, name in enumerate(names)])
-    return path
+def frames(array: np.ndarray, positions: Sequence[Sequence[float]], each: Sequence[Mapping[str, Any]] = (),
+           class_uid: str = ENHANCED_MR, **fields: Any) -> FileDataset:
+    """An enhanced object; `each`: further functional groups of each frame."""
+    own = [group(PlanePositionSequence={"ImagePositionPatient": list(position)}, **(each[n] if each else {}))
+           for n, position in enumerate(positions)]
+    shared = group(PlaneOrientationSequence={"ImageOrientationPatient": list(AXIAL)},
+                   PixelMeasuresSequence={"PixelSpacing": SPACING})
+    return image(array, class_uid, **{
+        "NumberOfFrames": len(array), "ImageOrientationPatient": None, "PixelSpacing": None,
+        "SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": own, **fields})

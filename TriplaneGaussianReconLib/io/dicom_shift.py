@@ -1,0 +1,33 @@
+"""A slice that lies shifted within its plane, on the raster of the stack."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..data.conversions import simpleitk
+
+_HELD = 0.999  # share of pixels with data that a resampled pixel must be made of
+
+
+def moved(real: np.ndarray, mask: np.ndarray, shift: np.ndarray, shape: tuple[int, ...], padding: float) -> np.ndarray:
+    """Return a slice on a larger raster: cubic between its pixels, within its range, `padding` where it has no data.
+
+    real: [row, column], float64.  mask: which of them hold no data.  shift: pixels, along columns and rows, from the
+    first pixel of the raster to that of the slice.  shape: rows and columns of the raster.
+    """
+    sitk = simpleitk()
+    held = real[~mask]
+    if not len(held):
+        return np.full(shape, padding)
+    filled = np.where(mask, held.min(), real)  # so that the value for no data does not ring into its surroundings
+
+    def resampled(array: np.ndarray, interpolator: int, outside: float) -> np.ndarray:
+        image: Any = sitk.GetImageFromArray(array)
+        image.SetOrigin([float(x) for x in shift])
+        raster = sitk.Image(shape[1], shape[0], sitk.sitkFloat64)
+        return np.asarray(sitk.GetArrayFromImage(sitk.Resample(image, raster, sitk.Transform(), interpolator, outside)))
+
+    values = np.clip(resampled(filled, sitk.sitkBSpline, held.min()), held.min(), held.max())
+    share = resampled((~mask).astype(np.float64), sitk.sitkLinear, 0.0)
+    return np.where(share >= _HELD, values, padding)
