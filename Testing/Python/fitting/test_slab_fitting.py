@@ -17,8 +17,9 @@ from rendered_grid import draw_grid
 from repository import ROOT, SAMPLES
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.data.alignment import aligned_to
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
-from TriplaneGaussianReconLib.data.images import Image, Segmentation, aligned_to
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.model_space import ModelSpaceData
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
