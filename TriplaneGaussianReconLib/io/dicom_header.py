@@ -21,7 +21,7 @@ _LARGEST_INFLATED = 2 ** 29  # bytes that a deflated file may unfold to: far abo
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _UNDEFINED = 0xFFFFFFFF
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError, struct.error)  # values
+_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError, struct.error)
 REMEDY = "Copy or export it again, or take it out of the folder."
 
 

@@ -100,7 +100,6 @@ def test_transfer_syntaxes(tmp_path: Path, syntax: pydicom.uid.UID, multiple: bo
         if syntax == RLELossless:
             dataset.compress(syntax)
         elif syntax == JPEG2000Lossless:
-            pytest.importorskip("gdcm")
             save(path, dataset)
             compress(path)
             continue
@@ -115,14 +114,14 @@ def test_transfer_syntaxes(tmp_path: Path, syntax: pydicom.uid.UID, multiple: bo
     np.testing.assert_array_equal(read_image(path if multiple else tmp_path).array, array)
 
 
-def compress(path: Path) -> None:
-    """Have GDCM compress a file as JPEG 2000."""
+def compress(path: Path, syntax: str = "JPEG2000Lossless") -> None:
+    """Have GDCM compress a file."""
     import gdcm
 
     reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
     reader.SetFileName(str(path))
     assert reader.Read()
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEG2000Lossless))
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
     change.SetInput(reader.GetImage())
     assert change.Change()
     writer.SetFile(reader.GetFile())
@@ -223,3 +222,18 @@ def test_frames_that_are_described_otherwise_than_stated_are_refused(tmp_path: P
     dataset = frames(pattern(), POSITIONS)
     dataset.PerFrameFunctionalGroupsSequence = dataset.PerFrameFunctionalGroupsSequence[:5]
     refused(save(tmp_path / "a", dataset), "states 6 frames but describes 5")
+
+
+@pytest.mark.parametrize("syntax", ["JPEGLSLossless", "JPEGLosslessProcess14_1"])
+@pytest.mark.parametrize("cut", [0.3, 0.9])
+def test_jpeg_that_is_cut_short_is_named_and_does_not_hang(tmp_path: Path, syntax: str, cut: float,
+                                                           capfd: pytest.CaptureFixture[str]) -> None:
+    write_slices(tmp_path, pattern(dtype=np.uint16))
+    compress(tmp_path / "003.dcm", syntax)
+    np.testing.assert_array_equal(read_image(tmp_path).array, pattern())
+    dataset = pydicom.dcmread(tmp_path / "003.dcm")
+    picture = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = pydicom.encaps.encapsulate([picture[:2 * int(cut * len(picture) / 2)]])
+    save(tmp_path / "003.dcm", dataset)
+    refused(tmp_path, "'003.dcm' cannot be read: frame 0 of its compressed pixels is cut short")
+    assert capfd.readouterr() == ("", "")
