@@ -1,4 +1,4 @@
-"""Guards around GDCM, which decodes compressed frames: damaged ones can hang or end it, and it writes to the console."""
+"""Guards around GDCM, which decodes compressed frames: damaged ones can hang it, and it writes to the console."""
 from __future__ import annotations
 
 import os

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from dicom_case import CINE, CT, POSITIONS, frames, image, pattern, save, write_slices
 from image_file_case import refused
 
+from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.io.readers import read_image
 
 CLASSES = "1.2.840.10008.5.1.4.1.1."
@@ -128,7 +130,8 @@ def test_a_slice_alone_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "a", "single DICOM slice")
 
 
-def test_bytes_changed_anywhere_raise_nothing_but_input_errors(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_bytes_changed_anywhere_raise_nothing_but_input_errors(tmp_path: Path, capfd: pytest.CaptureFixture[str]
+                                                               ) -> None:
     path = save(tmp_path / "a.dcm", frames(pattern(), POSITIONS, class_uid=CT, Modality="CT"))
     content, generator = path.read_bytes(), np.random.default_rng(1)
     for _ in range(150):
@@ -138,10 +141,8 @@ def test_bytes_changed_anywhere_raise_nothing_but_input_errors(tmp_path: Path, c
         path.write_bytes(changed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            try:
+            with suppress(InputError):
                 read_image(path)
-            except ValueError as error:  # InputError is one
-                assert str(path) in str(error)
     assert capfd.readouterr() == ("", "")
 
 
