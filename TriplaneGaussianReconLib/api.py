@@ -8,15 +8,18 @@ from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from .config.presets import DEFAULT_PRESET, Preset, preset_named
+from .data.alignment import aligned_to
 from .data.geometry import Axis, Grid
-from .data.images import Image, Segmentation, aligned_to
-from .data.observations import Observations
+from .data.images import Image, Segmentation
+from .data.masks import with_data
+from .data.observations import Observations, closest_first
 from .data.output_grid import isotropic_spacing, output_grid
 from .data.selection import Selection, parse_numbers, slice_numbers
 from .errors import InputError
 from .io.readers import read_image, read_segmentation
 from .pipeline import reconstruction
 from .pipeline.reconstruction import Reconstruction
+from .pipeline.report import Scope
 from .runtime.devices import choose
 from .runtime.notes import collected_notes
 from .runtime.progress import Progress
@@ -27,16 +30,17 @@ Slices: TypeAlias = Selection | str | Iterable[int]
 
 def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | None = None,
                 slices: Slices | Mapping[str, Slices] = "all", exclude: str | Iterable[int] = (),
-                spacing: Literal["isotropic", "input"] | float | None = None, preset: str | Preset = DEFAULT_PRESET,
-                device: str = "auto", seed: int = 0, progress: Callable[[Progress], None] | None = None,
-                should_stop: Callable[[], bool] | None = None) -> Reconstruction:
+                spacing: Literal["isotropic", "input"] | float | None = None, cover_voxels: bool = False,
+                preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0,
+                progress: Callable[[Progress], None] | None = None, should_stop: Callable[[], bool] | None = None
+                ) -> Reconstruction:
     """Fill the gaps between the slices of a volume; the defaults are those of the command line.
 
     Args:
         volume: a path as for `read_image` (a file, or a folder of DICOM slices), a `SimpleITK.Image`, an image of
             nibabel, or an `Image`.
-        labels: its segmentation, on voxels that coincide with the volume's: a path as for `read_segmentation`, an
-            image of SimpleITK or nibabel, or a `Segmentation`.
+        labels: its segmentation: a path as for `read_segmentation`, an image of SimpleITK or nibabel, or a
+            `Segmentation`.  On other voxels than the volume's it is resampled, which the report notes.
         axis: the slice axis: i, j, k (the first to third index of the file), or axial, coronal, sagittal; by default
             the axis of largest spacing, k when equal.
         slices: which slices to use, counted from 0 along the slice axis.  The others have no influence on the result.
@@ -45,6 +49,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
         spacing: mm from one slice of the result to the next; or "isotropic", the smaller spacing within the slices;
             or "input", the voxels of the input.  By default "isotropic" if all slices are used, else "input".
+        cover_voxels: whether a finer result reaches to the outer faces of the outermost used slices, by whole slices.
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
@@ -74,14 +79,19 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
     choose(device)  # before the volume is read: what is not there is told at once
     with collected_notes() as notes:
         image = _read(volume, Image, read_image)
-        given = None if labels is None else aligned_to(_read(labels, Segmentation, read_segmentation), image.grid)
+        given = None if labels is None else _labels_of(labels, image.grid)
         slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
-        selections = _selections(image.grid, slice_axis, slices, exclude)
-        output = _output(image.grid, slice_axis, spacing, selections)
+        selections = with_data(image, _selections(image.grid, slice_axis, slices, exclude))
+        output = _output(image.grid, slice_axis, spacing, selections, cover_voxels)
         observations = Observations.from_volume(image, selections, given)
     result = reconstruction.reconstruct(observations, output, preset=preset, device=device, seed=seed,
                                         progress=progress, should_stop=should_stop)
-    result = replace(result, report=replace(result.report, notes=(*notes, *result.report.notes)))
+    scope = Scope.of(slice_axis, selections, output, given, observations)
+    return _with_header(replace(result, report=result.report.about(scope, notes=notes)), given)
+
+
+def _with_header(result: Reconstruction, given: Segmentation | None) -> Reconstruction:
+    """Add the header of the segmentation, which the pipeline does not know."""
     if result.segmentation is None or given is None:
         return result
     return replace(result, segmentation=replace(result.segmentation, metadata=given.metadata))
@@ -103,6 +113,11 @@ def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:
                   Segmentation: "Segmentation.from_labelmap(array, grid)"}
     raise InputError(f"Expected a path, an image of SimpleITK or nibabel, or one of type {kind.__name__}, not "
                      f"{type(source).__name__}. For an array [k, j, i] write {from_array[kind]}.")
+
+
+def _labels_of(source: Source, grid: Grid) -> Segmentation:
+    """Return a segmentation on the voxels of `grid`."""
+    return aligned_to(_read(source, Segmentation, lambda path: read_segmentation(path, grid)), grid)
 
 
 def _selections(grid: Grid, axis: Axis, slices: Slices | Mapping[str, Slices], exclude: str | Iterable[int]
@@ -130,15 +145,17 @@ def _excluded(exclude: str | Iterable[int], count: int) -> tuple[int, ...]:
         raise InputError(f"Cannot read the slices '{exclude}'. Write them as 7,12,20-23.") from None
 
 
-def _output(grid: Grid, axis: Axis, spacing: str | float | None, selections: Mapping[Axis, Selection]) -> Grid:
+def _output(grid: Grid, axis: Axis, spacing: str | float | None, selections: Mapping[Axis, Selection],
+            cover_voxels: bool) -> Grid:
     """Return the grid of the result: `grid` itself, or one with another spacing along `axis`."""
+    used = selections[axis] if axis == closest_first(grid, selections)[0] else None
     if spacing is None:
         whole = list(selections) == [axis] and selections[axis].is_everything
         spacing = "isotropic" if whole else "input"
     if spacing == "input":
-        return output_grid(grid, axis, None)
+        return output_grid(grid, axis, None, used, cover_voxels)
     if spacing == "isotropic":
         spacing = isotropic_spacing(grid, axis)
     if isinstance(spacing, str):
         raise InputError(f"Cannot read the slice spacing '{spacing}'. Give isotropic, input, or a number of mm.")
-    return output_grid(grid, axis, float(spacing))
+    return output_grid(grid, axis, float(spacing), used, cover_voxels)

@@ -188,8 +188,9 @@ def test_wrong_volumes(thick: tgr.Image) -> None:
 
 
 def test_labels_elsewhere_are_refused(thick: tgr.Image, labelled: tgr.Segmentation) -> None:
-    with pytest.raises(tgr.InputError, match="do not coincide with the volume's. Resample it"):
-        tgr.reconstruct(thick, labels=tgr.Segmentation(labelled.layers, labelled.segments, tgr.Grid(SHAPE)))
+    with pytest.raises(tgr.InputError, match="lies outside the volume"):
+        tgr.reconstruct(thick, labels=tgr.Segmentation(
+            labelled.layers, labelled.segments, tgr.Grid(SHAPE, (1000, 0, 0))))
 
 
 def test_a_device_that_is_not_there(thick: tgr.Image) -> None:

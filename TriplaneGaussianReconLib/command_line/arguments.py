@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from enum import IntEnum
+from typing import NoReturn
 
 from .. import __version__
 from ..config.names import DEVICES, LARGEST_SEED
 from ..config.presets import DEFAULT_PRESET, PRESETS
+from ..runtime.standard_streams import visible
 
 AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis knows
 
@@ -37,8 +40,12 @@ exit codes:
 _FORMATS = """\
 files:
   Volumes are read from NIfTI, NRRD, MetaImage, a folder of DICOM slices, other formats that SimpleITK knows, and .npz;
-  they are written as .nrrd, .nii.gz, .nii, .mha or .npz.  Labels are label maps in the same formats, or .seg.nrrd of
-  3D Slicer, which keeps names and colours.  A result appears whole or not at all; existing results are replaced.
+  they are written as .nrrd, .nii.gz, .nii, .mha or .npz, or if VOLUME is DICOM as a folder of DICOM slices: a path
+  that ends in a slash or has no extension.  The folder is to be new or empty; patient, study and frame of reference are
+  those of VOLUME.  Values have 16 bits there: whole numbers are exact where they fit.
+  Labels are label maps in the same formats, .seg.nrrd of 3D Slicer and DICOM SEG (.dcm), which keep names, codes,
+  colours and overlaps, or an RT structure set, to be read alone.  Labels on other voxels than VOLUME are resampled.
+  A result appears whole or not at all; existing files are replaced.
 """
 
 _RECONSTRUCT = """\
@@ -121,9 +128,16 @@ sight; what it shows looks like the object from outside and is no slice of the v
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats what was typed without what it would do to a terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; `command` of the parsed arguments is the name of the module here that runs it."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="triplane-gaussian-recon", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Dense volumes and segmentations from sparse slices, with 3D Gaussians.\n"
                     "Research software, not a medical device.",
@@ -164,12 +178,16 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     observed.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be used in "
                           "any case, for example 7,12")
     output = parser.add_argument_group("output")
-    output.add_argument("--output", required=True, metavar="OUT", help="the dense volume")
-    output.add_argument("--output-labels", metavar="OUT", help="the dense labels")
-    output.add_argument("--output-confidence", metavar="OUT", help="the expected absolute error of each voxel, in "
-                        "units of the input: the larger, the less it can be trusted")
-    output.add_argument("--save-model", metavar="OUT.safetensors", help="the model, for render, info and export")
-    output.add_argument("--report", metavar="OUT.json", help="what was used, how long it took, and a self check")
+    output.add_argument("--output", required=True, type=_path, metavar="OUT", help="the dense volume: a file, or a "
+                        "folder/ of DICOM slices")
+    output.add_argument("--output-labels", type=_path, metavar="OUT", help="the dense labels: a label map, .seg.nrrd, "
+                        "or .dcm for a DICOM SEG")
+    output.add_argument("--output-confidence", type=_path, metavar="OUT", help="the expected absolute error of each "
+                        "voxel, in units of the input: the larger, the less it can be trusted")
+    output.add_argument("--save-model", type=_path, metavar="OUT.safetensors", help="the model, for render, info and "
+                        "export")
+    output.add_argument("--report", type=_path, metavar="OUT.json", help="what was used, how long it took, and a self "
+                        "check")
     output.add_argument("--output-spacing", type=_spacing, metavar="isotropic|input|MM", help="distance of the slices "
                         "of the result: isotropic is the smaller spacing within the slices, input that of VOLUME; "
                         "default: isotropic if all slices are used, else input")
@@ -194,16 +212,16 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
                         "equal")
     parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all usual ones, and "
                         "fast. A name that does not exist prints those that do")
-    parser.add_argument("--eclare-python", metavar="PYTHON", help="the Python of an environment with the package "
-                        "eclare, to compare with it")
-    parser.add_argument("--json", metavar="OUT.json", help="all scores, also of each label")
-    parser.add_argument("--figure", metavar="OUT.png", help="a picture of truth, result and differences; or "
-                        ".pdf, .svg")
+    parser.add_argument("--eclare-python", type=_path, metavar="PYTHON", help="the Python of an environment with "
+                        "the package eclare, to compare with it")
+    parser.add_argument("--json", type=_path, metavar="OUT.json", help="all scores, also of each label")
+    parser.add_argument("--figure", type=_path, metavar="OUT.png", help="a picture of truth, result and "
+                        "differences; or .pdf, .svg")
     _add_device(parser)
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a file written by reconstruct --save-model")
+    parser.add_argument("model", type=_path, metavar="MODEL", help="a file written by reconstruct --save-model")
     plane = parser.add_argument_group("which plane", "Either --point and --normal, or --axis.")
     plane.add_argument("--point", type=_vector, metavar="X,Y,Z", help="a point of the plane, LPS mm; the centre of the "
                        "picture if there is a --size")
@@ -217,25 +235,28 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
     plane.add_argument("--size", type=float, metavar="MM", help="side of the square to draw; default: all of the model")
     plane.add_argument("--spacing", type=float, metavar="MM", help="pixel spacing; default: that of the used slices")
     output = parser.add_argument_group("output")
-    output.add_argument("--output", required=True, metavar="OUT", help="a volume of one slice (.nrrd, .nii.gz, .nii, "
-                        ".mha, .npz) with its place in space; or .png, 8 bit from the smallest used value to the "
-                        "99.9th percentile")
-    output.add_argument("--output-labels", metavar="OUT", help="the labels on the plane, as label map or .seg.nrrd")
+    output.add_argument("--output", required=True, type=_path, metavar="OUT", help="a volume of one slice (.nrrd, "
+                        ".nii.gz, .nii, .mha, .npz) with its place in space; or .png, 8 bit from the smallest used "
+                        "value to the 99.9th percentile")
+    output.add_argument("--output-labels", type=_path, metavar="OUT", help="the labels on the plane, as label map or "
+                        ".seg.nrrd")
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a file written by reconstruct --save-model")
+    parser.add_argument("model", type=_path, metavar="MODEL", help="a file written by reconstruct --save-model")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a file written by reconstruct --save-model")
-    parser.add_argument("output", metavar="OUT.ply", help="the file to write")
+    parser.add_argument("model", type=_path, metavar="MODEL", help="a file written by reconstruct --save-model")
+    parser.add_argument("output", type=_path, metavar="OUT.ply", help="the file to write")
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("volume", metavar="VOLUME", help="a volume file, or a folder with one series of DICOM slices")
-    parser.add_argument("--labels", metavar="LABELS", help="its segmentation: a label map or a .seg.nrrd")
+    parser.add_argument("volume", type=_path, metavar="VOLUME", help="a volume file, or a folder with one series of "
+                        "DICOM slices")
+    parser.add_argument("--labels", type=_path, metavar="LABELS", help="its segmentation: a label map, a .seg.nrrd, "
+                        "a DICOM SEG or an RT structure set")
     parser.add_argument("--series", default="", metavar="UID|NUMBER|TEXT", help="which DICOM series of a folder that "
                         "holds several: its UID, number or description; default: the largest")
     parser.add_argument("--volume-number", type=int, metavar="N", help="which volume, counted from 1, where a file or "
@@ -250,6 +271,12 @@ def _add_device(parser: argparse._ActionsContainer) -> None:
                              "auto is the GPU where one works, otherwise the CPU, and says why; default: %(default)s")
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same result, on a "
                         "CPU to the last bit; default: %(default)s")
+
+
+def _path(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"'{text}' is no path of a file")
+    return text
 
 
 def _spacing(text: str) -> str | float:
@@ -279,6 +306,6 @@ def _sides(text: str) -> tuple[float, ...]:
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) > LARGEST_SEED:
+    if not re.fullmatch("[0-9]{1,20}", text) or int(text) > LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 to {LARGEST_SEED}")
     return int(text)

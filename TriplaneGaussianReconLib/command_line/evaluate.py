@@ -11,21 +11,23 @@ import numpy as np
 
 from ..config.baseline_presets import INNERGS_STYLE
 from ..config.presets import DEFAULT_PRESET, PRESETS, NetworkConfig, Preset, Training
+from ..data.alignment import aligned_to
 from ..data.geometry import Axis, Grid
-from ..data.images import Image, Segmentation, aligned_to
+from ..data.images import Image, Segmentation
 from ..data.observations import Observations
 from ..data.selection import Selection
-from ..errors import InputError, MissingPackageError, ReconstructionError
+from ..errors import InputError, MissingPackageError, OutputError, ReconstructionError
 from ..evaluation.eclare import Eclare
 from ..evaluation.evaluate import evaluate
 from ..evaluation.figure import figure
 from ..evaluation.methods import Method, MethodResult, baseline_names
+from ..evaluation.report import EvaluationReport
 from ..evaluation.table import table, to_json
 from ..io.atomic import check_output
 from ..io.readers import read_segmentation
 from ..pipeline.reconstruction import Memory, reconstruct
 from ..runtime.devices import choose
-from .console import note
+from .console import note, result, say
 from .inputs import read_volume
 
 Effort = TypeVar("Effort", bound=Training | NetworkConfig)
@@ -56,14 +58,14 @@ class PresetMethod:
                  ) -> MethodResult:
         """Reconstruct on the image's grid, with the error that is to be expected."""
         observations = Observations.from_volume(image, {axis: selection}, segmentation)
-        result = reconstruct(observations, image.grid, preset=self.preset, device=self.device, seed=self.seed,
-                             memory=Memory(keep_model=False))
+        made = reconstruct(observations, image.grid, preset=self.preset, device=self.device, seed=self.seed,
+                           memory=Memory(keep_model=False))
         layers = None
-        if segmentation is not None and result.segmentation is not None:
+        if segmentation is not None and made.segmentation is not None:
             layers = np.zeros_like(segmentation.layers)  # may have further layers, without any segment
-            layers[:len(result.segmentation.layers)] = result.segmentation.layers
-        return MethodResult(result.volume.array, layers, result.confidence.array,
-                            result.report.self_check.band_68)
+            layers[:len(made.segmentation.layers)] = made.segmentation.layers
+        return MethodResult(made.volume.array, layers, made.confidence.array,
+                            made.report.self_check.band_68)
 
 
 def _brief(training: Effort) -> Effort:
@@ -73,8 +75,6 @@ def _brief(training: Effort) -> Effort:
 
 def run(arguments: Namespace) -> None:
     """Do what `evaluate` was asked for; raises a ReconstructionError for whatever is wrong."""
-    from rich.console import Console
-
     _check_paths(arguments)
     note(choose(arguments.device).note)
     image = read_volume(arguments)
@@ -85,21 +85,36 @@ def run(arguments: Namespace) -> None:
     count = image.grid.count(axis)
     selection = (Selection.every(count, arguments.keep_every) if arguments.keep_every is not None
                  else Selection.all_but_every(count, arguments.hide_every))
-    segmentation = aligned_to(read_segmentation(arguments.labels), image.grid) if arguments.labels else None
+    segmentation = (aligned_to(read_segmentation(arguments.labels, image.grid), image.grid) if arguments.labels
+                    else None)
     names = _names(arguments, segmentation is not None)
     if "eclare" in names:
         Eclare(arguments.eclare_python, arguments.device).prepare()  # a mistake shows now rather than hours later
     report = evaluate(image, segmentation, axis, selection, names, _further_methods(arguments),
                       lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"))
-    Console().print(table(report))
+    succeeded = any(row.failure is None for row in report.rows)
+    written = _write(report, arguments, succeeded)
+    try:
+        result(table(report))
+    except OutputError:
+        if not arguments.json:  # where the scores are
+            raise
+    for content, path in written.items():
+        say(f"{content + ':':<8} {path}")
+    if not succeeded:
+        raise ReconstructionError("No method succeeded. The table says why.")
+
+
+def _write(report: EvaluationReport, arguments: Namespace, succeeded: bool) -> dict[str, str]:
+    """Write scores and figure, before anything depends on the terminal; returns where each is."""
+    written: dict[str, str] = {}
     if arguments.json:
         to_json(report, arguments.json)
-        print(f"scores:  {arguments.json}")
-    if all(row.failure is not None for row in report.rows):
-        raise ReconstructionError("No method succeeded. The table says why.")
-    if arguments.figure:
+        written["scores"] = arguments.json
+    if arguments.figure and succeeded:
         figure(report, arguments.figure)
-        print(f"figure:  {arguments.figure}")
+        written["figure"] = arguments.figure
+    return written
 
 
 def _further_methods(arguments: Namespace) -> dict[str, Method]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..io.atomic import check_output
 from ..model.model_file import load_model
 from ..model.ply import export_ply
+from .console import say
 
 
 def run(arguments: Namespace) -> None:
@@ -14,4 +15,4 @@ def run(arguments: Namespace) -> None:
     check_output(Path(arguments.output), ".ply")
     model = load_model(arguments.model)
     export_ply(arguments.output, model)
-    print(f"{model.count} Gaussians: {arguments.output}")
+    say(f"{model.count} Gaussians: {arguments.output}")

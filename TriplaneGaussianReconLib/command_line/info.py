@@ -9,6 +9,8 @@ import numpy as np
 
 from ..model.model import Model
 from ..model.model_file import load_model
+from ..runtime.standard_streams import visible
+from .console import result
 from .saved_model import box_of, corners_of, pixel_of
 
 
@@ -16,9 +18,8 @@ def run(arguments: Namespace) -> None:
     """Print the facts as a table or as JSON; raises InputError for what is no model."""
     facts = describe(load_model(arguments.model))
     if arguments.json:
-        print(json.dumps(facts, indent=1))
+        result(json.dumps(facts, indent=1).replace("\x7f", "\\u007f"))  # the one control character that JSON leaves
         return
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -26,8 +27,8 @@ def run(arguments: Namespace) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), escape(_text(value)))
-    Console().print(table)
+        table.add_row(escape(_title(name)), escape(_text(value)))
+    result(table)
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -43,9 +44,13 @@ def describe(model: Model) -> dict[str, Any]:
         "labels": [segment.name for segment in model.segments], **model.provenance}
 
 
+def _title(name: str) -> str:
+    return visible(name.replace("_", " "))
+
+
 def _text(value: Any, separator: str = "\n") -> str:
     if isinstance(value, dict):
-        return separator.join(f"{name.replace('_', ' ')}: {_text(entry, ', ')}" for name, entry in value.items())
+        return separator.join(f"{_title(name)}: {_text(entry, ', ')}" for name, entry in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(entry) for entry in value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else visible(str(value))

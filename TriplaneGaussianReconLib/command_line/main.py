@@ -4,7 +4,6 @@ Nothing that takes long to import is imported before the arguments have been rea
 """
 from __future__ import annotations
 
-import sys
 import traceback
 import warnings
 from argparse import Namespace
@@ -14,8 +13,12 @@ from typing import TextIO
 
 from .. import __version__
 from ..jobs.failures import FailureKind, explained
+from ..runtime.environment import ignore_unusable_thread_counts
+from ..runtime.memory_limits import check_limits
+from ..runtime.standard_streams import steady_streams
 from ..runtime.stop_signals import interruptible
 from .arguments import ExitCode, build_parser
+from .console import note
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,23 +28,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; those of the process if None.
 
     Returns:
-        An `ExitCode`.
+        An `ExitCode`, which tells whether the results are there: that something could not be shown does not count.
 
     Raises:
         SystemExit: After `--help`, `--version` and wrong usage, as usual with argparse.
     """
-    arguments = build_parser().parse_args(argv)
-    with warnings.catch_warnings():
+    with steady_streams(), warnings.catch_warnings():
         warnings.showwarning = _show_warning
+        for category in (UserWarning, RuntimeWarning):  # which the environment may have turned into errors
+            warnings.simplefilter("default", category)
+        command = ""
         try:
             with interruptible():
+                arguments = build_parser().parse_args(argv)
+                command = arguments.command
                 return _run(arguments)
         except KeyboardInterrupt as error:  # while another end was being told
-            return _tell(error, arguments.command)
+            return _tell(error, command)
 
 
 def _run(arguments: Namespace) -> ExitCode:
     try:
+        check_limits()
+        ignore_unusable_thread_counts()
         import_module(f".{arguments.command}", __package__).run(arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each kind is explained
         return _tell(error, arguments.command)
@@ -58,18 +67,20 @@ def _tell(error: BaseException, command: str) -> ExitCode:
     """Tell the user why `command` failed; returns the exit code for it."""
     failure = explained(error)
     if failure.kind is FailureKind.STOPPED:
-        print(failure.message, file=sys.stderr)
+        note(failure.message)
         return ExitCode.STOPPED
     if failure.kind is FailureKind.INTERNAL:
-        traceback.print_exception(error)
-    print(f"error: {failure.message}", file=sys.stderr)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            note(line)
+    note(f"error: {failure.message}")
     if failure.kind is FailureKind.INTERNAL:
-        print(f"Please report it with the text above, the command that you ran ('{command}') and the version, "
-              f"{__version__}.", file=sys.stderr)
+        note(f"Please report it with the text above, the command that you ran ('{command}') and the version, "
+             f"{__version__}.")
     return _EXIT_CODES[failure.kind]
 
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int,
                   file: TextIO | None = None, line: str | None = None) -> None:
-    """As `warnings.showwarning`, without the place in the program: it tells a user nothing."""
-    print(f"warning: {message}", file=sys.stderr)
+    """As `warnings.showwarning`, without the place in the program and further lines: they tell a user nothing."""
+    first, *_ = str(message).strip().splitlines() or [category.__name__]
+    note(f"warning: {first}")

@@ -3,31 +3,29 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..config.presets import preset_named
+from ..data.alignment import aligned_to
 from ..data.geometry import Axis, array_axis
-from ..data.images import Image, Segmentation, aligned_to
+from ..data.images import Image, Segmentation
+from ..data.masks import with_data
 from ..data.observations import Observations
-from ..errors import Cancelled, InputError
-from ..io.atomic import check_output, write_json
+from ..errors import InputError
 from ..io.readers import read_segmentation
-from ..io.writers import check_writable, write_image, write_segmentation
 from ..jobs.remarks import remarks
 from ..jobs.request import INPUT, ISOTROPIC, Plan, Request, segments_on_slices
-from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import Memory, Reconstruction, reconstruct
 from ..pipeline.report import Files, Report, Scope
 from ..runtime.devices import choose
 from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
-from .console import announce_stop, note, shown_progress
+from .console import announce_stop, note, say, shown_progress
 from .inputs import read_volume
+from .outputs import check_paths, check_space, place, write
 
 _SUBSET_OPTIONS = ("keep_every", "hide_every", "keep_percent", "slices", "trust", "exclude")
 
@@ -54,18 +52,19 @@ class Case:
 def run(arguments: Namespace) -> None:
     """Do what `reconstruct` was asked for; raises a ReconstructionError for whatever is wrong."""
     start = time.perf_counter()
-    _check_paths(arguments)
+    check_paths(arguments)
     preset_named(arguments.preset)
     note(choose(arguments.device).note)
     with collected_notes() as notes:
         case = read_case(arguments)
         observations = Observations.from_volume(case.image, case.plan.selections, case.segmentation)
+    check_space(arguments, case.plan.output, case.image.array.dtype, case.segmentation)
     _warn(case, arguments)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop)
     result = _completed(result, case, observations, arguments, notes)
-    written = _write(result, arguments)
+    written = write(result, arguments)
     _summarise(result.report, written, time.perf_counter() - start)
 
 
@@ -86,19 +85,21 @@ def request_of(arguments: Namespace) -> Request:
         slices = arguments.slices
     return Request(arguments.axis or "auto", slices, tuple(_crossing(text) for text in arguments.trust or ()),
                    arguments.exclude or "", spacing, arguments.preset, arguments.device, arguments.seed,
-                   bool(arguments.save_model))
+                   bool(arguments.save_model), arguments.cover_voxels)
 
 
 def read_case(arguments: Namespace) -> Case:
     """Read the files and settle slices and output grid; raises InputError for what cannot be reconstructed."""
     request, image = request_of(arguments), read_volume(arguments)
     request.check(image.grid, bool(arguments.labels))
-    segmentation = aligned_to(read_segmentation(arguments.labels), image.grid) if arguments.labels else None
+    segmentation = (aligned_to(read_segmentation(arguments.labels, image.grid), image.grid) if arguments.labels
+                    else None)
     presence: dict[Axis, np.ndarray] = {}
     if segmentation is not None and request.needs_labels:
         axis = request.slice_axis(image.grid)
         presence[axis] = _carried(segmentation, axis)
     plan = request.plan(image.grid, presence)
+    plan = replace(plan, selections=with_data(image, plan.selections))
     if arguments.paste_trusted and plan.output is not image.grid:
         raise InputError("--paste-trusted needs a result with the voxels of the input. Add --output-spacing input.")
     if segmentation is not None:
@@ -129,7 +130,7 @@ def _memory(arguments: Namespace) -> Memory:
     """Keep the model if it is to be saved; what does not fit into memory is put where it will be saved."""
     if not arguments.save_model:
         return Memory(keep_model=False)
-    return Memory(folder=_place(arguments.save_model).parent)
+    return Memory(folder=place(arguments.save_model).parent)
 
 
 def _warn(case: Case, arguments: Namespace) -> None:
@@ -138,27 +139,6 @@ def _warn(case: Case, arguments: Namespace) -> None:
         note("warning: --labels without --output-labels or --save-model: the dense labels are not kept.")
     for remark in remarks(case.request, case.plan, case.image.grid, case.segmentation, case.presence):
         note(f"warning: {remark}")
-
-
-def _check_paths(arguments: Namespace) -> None:
-    """Find out before the work whether all results can be written, and that none replaces an input or another one."""
-    if arguments.output_labels and not arguments.labels:
-        raise InputError("--output-labels needs --labels: without labels of some slices there are none to make dense.")
-    checks: dict[str, Callable[[Path], None]] = {
-        "output": check_writable, "output_labels": check_writable, "output_confidence": check_writable,
-        "save_model": lambda path: check_output(path, MODEL_EXTENSION), "report": check_output}
-    taken = {_place(path): f"the input '{path}'" for path in (arguments.volume, arguments.labels) if path}
-    for name, check in checks.items():
-        if text := getattr(arguments, name):
-            option, place = "--" + name.replace("_", "-"), _place(text)
-            if place in taken:
-                raise InputError(f"{option} would overwrite {taken[place]}. Choose another name.")
-            taken[place] = f"what {option} writes"
-            check(Path(text))
-
-
-def _place(path: str) -> Path:
-    return Path(path).resolve()
 
 
 def _completed(result: Reconstruction, case: Case, observations: Observations, arguments: Namespace, notes: list[str]
@@ -189,40 +169,16 @@ def _pasted(result: Reconstruction, case: Case) -> Reconstruction:
     return replace(result, volume=replace(result.volume, array=volume), segmentation=segmentation)
 
 
-def _write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
-    """Write all that was asked for; returns what each path holds."""
-    written: dict[str, str] = {}
-    try:
-        write_image(arguments.output, result.volume)
-        written[arguments.output] = "dense volume"
-        if arguments.output_labels and result.segmentation is not None:
-            write_segmentation(arguments.output_labels, result.segmentation)
-            written[arguments.output_labels] = "dense labels"
-        if arguments.output_confidence:
-            write_image(arguments.output_confidence, result.confidence)
-            written[arguments.output_confidence] = "expected error"
-        if arguments.save_model:
-            save_model(arguments.save_model, result.model)
-            written[arguments.save_model] = "model"
-        if arguments.report:
-            write_json(Path(arguments.report), result.report.to_json())
-            written[arguments.report] = "report"
-    except KeyboardInterrupt:
-        done = f"Written before: {', '.join(written)}." if written else "Nothing was written."
-        raise Cancelled(f"Stopped while writing. {done}") from None
-    return written
-
-
 def _summarise(report: Report, written: dict[str, str], seconds: float) -> None:
     for path, content in written.items():
-        print(f"{content + ':':<16}{path}")
+        say(f"{content + ':':<16}{path}")
     provenance, check = report.provenance, report.self_check
-    print(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
-          f"({provenance.device}).")
+    say(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
+        f"({provenance.device}).")
     if check.psnr is None:
-        print(f"Self check: {check.note}")
+        say(f"Self check: {check.note}")
     else:
-        print(f"Self check: {check.slices} used slices, hidden and predicted from their neighbours across twice the "
-              f"gap, came out at {check.psnr:.1f} dB PSNR; between used slices at their usual distance it is mostly "
-              "better, in wider gaps worse.")
-    print(provenance.note)
+        say(f"Self check: {check.slices} used slices, hidden and predicted from their neighbours across twice the "
+            f"gap, came out at {check.psnr:.1f} dB PSNR; between used slices at their usual distance it is mostly "
+            "better, in wider gaps worse.")
+    say(provenance.note)

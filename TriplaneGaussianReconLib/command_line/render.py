@@ -1,6 +1,8 @@
 """`render`: one plane of a saved model as an image."""
 from __future__ import annotations
 
+import math
+import os
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,13 +12,15 @@ from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
 from ..io.atomic import check_output, whole_file
-from ..io.writers import check_writable, write_image, write_segmentation
+from ..io.writers import check_segmentation_writable, check_writable, write_image, write_segmentation
 from ..model.model import IntensityScale, Model
 from ..model.model_file import load_model
 from ..rendering.planes import draw
+from .console import say
 from .saved_model import corners_of, pixel_of
 
 _MOST_PIXELS = 2 ** 26  # of a picture
+_LARGEST_SPACING = 1e6  # mm
 # How radiologists look at planes across the LPS axes x, y, z: directions of the columns (to the right) and of the rows
 # (downwards) of the picture.
 _UPRIGHT = (((0.0, 1.0, 0.0), (0.0, 0.0, -1.0)),
@@ -40,17 +44,18 @@ def run(arguments: Namespace) -> None:
         _write_png(Path(arguments.output), drawn.image[0], model.intensity)
     else:
         write_image(arguments.output, Image(drawn.image, grid))
-    print(f"image:   {arguments.output}")
+    say(f"image:   {arguments.output}")
     if arguments.output_labels and drawn.layers is not None:
         write_segmentation(arguments.output_labels, Segmentation(drawn.layers, model.segments, grid))
-        print(f"labels:  {arguments.output_labels}")
+        say(f"labels:  {arguments.output_labels}")
 
 
 def plane_grid(model: Model, arguments: Namespace) -> Grid:
     """Return the grid of one slice that is to be drawn; raises InputError for a plane that cannot be drawn."""
     spacing = float(pixel_of(model).min()) if arguments.spacing is None else arguments.spacing
-    if not (np.isfinite(spacing) and spacing > 0):
-        raise InputError(f"The pixel spacing must be a positive number of mm, not {spacing:g}.")
+    if not 0 < spacing <= _LARGEST_SPACING:
+        raise InputError(f"The pixel spacing must be a positive number of mm, at most {_LARGEST_SPACING:g}, not "
+                         f"{spacing:g}.")
     corners = corners_of(model)
     point, columns, rows = _plane(model, arguments, corners.mean(axis=0))
     normal = np.cross(columns, rows)
@@ -68,8 +73,8 @@ def plane_grid(model: Model, arguments: Namespace) -> Grid:
     else:
         raise InputError(f"The size must be a positive number of mm, not {arguments.size:g}.")
     steps = np.floor(extent / spacing + 1e-3)  # pixel centres lie in the extent, as in the observed slices
-    if np.prod(steps + 1) > _MOST_PIXELS:
-        raise InputError(f"A picture of {steps[0] + 1:.0f} x {steps[1] + 1:.0f} pixels is too large. Choose a smaller "
+    if math.prod((steps + 1).tolist()) > _MOST_PIXELS:
+        raise InputError(f"A picture of {steps[0] + 1:.9g} x {steps[1] + 1:.9g} pixels is too large. Choose a smaller "
                          "--size or a larger --spacing.")
     return Grid((1, int(steps[1]) + 1, int(steps[0]) + 1), tuple(point + start @ axes), (spacing,) * 3,
                 tuple(map(tuple, np.stack([columns, rows, normal], axis=1))))
@@ -120,11 +125,13 @@ def _check_paths(arguments: Namespace) -> None:
     if arguments.position is not None and (arguments.axis is None or not np.isfinite(arguments.position)):
         raise InputError("--position needs a number of mm and goes with --axis.")
     outputs = [path for path in (arguments.output, arguments.output_labels) if path]
-    places = {Path(path).resolve() for path in [arguments.model, *outputs]}
+    places = {os.path.realpath(path) for path in [arguments.model, *outputs]}
     if len(places) <= len(outputs):
         raise InputError("Model, --output and --output-labels must be different files.")
     for path in outputs:
         if path == arguments.output and path.lower().endswith(".png"):
             check_output(Path(path))
-        else:
+        elif path == arguments.output:
             check_writable(path)
+        else:
+            check_segmentation_writable(path)

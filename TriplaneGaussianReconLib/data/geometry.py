@@ -298,6 +298,26 @@ class Grid:
             raise InputError(f"Unknown slice axis '{name}'. Choose one of i, j, k, axial, coronal, sagittal.")
         return AXES[_nearest_axes(self.direction).index(_ANATOMICAL[known])]
 
+    def axis_along(self, direction: ArrayLike) -> Axis:
+        """Return the index axis nearest to a direction (3,) in LPS, whichever way that points."""
+        return AXES[int(np.abs(np.asarray(self.direction).T @ np.asarray(direction)).argmax())]
+
+    def cropped(self, axis: Axis, first: int, last: int) -> Grid:
+        """Return the grid of the slices `first` to `last` along `axis`, both included."""
+        number, shape, start = AXES.index(axis), list(self.shape), [0.0, 0.0, 0.0]
+        shape[2 - number], start[number] = last - first + 1, float(first)
+        depths = self.depths
+        if depths and axis == "k":
+            depths = tuple(depth - depths[first] for depth in depths[first:last + 1])
+        return replace(self, shape=(shape[0], shape[1], shape[2]), origin=tuple(self.index_to_physical(start)),
+                       depths=depths)
+
+    def extended(self, axis: Axis, before: int, after: int) -> Grid:
+        """Return an even grid with so many more slices before the first and after the last along `axis`."""
+        number, shape, start = AXES.index(axis), list(self.shape), [0.0, 0.0, 0.0]
+        shape[2 - number], start[number] = shape[2 - number] + before + after, float(-before)
+        return replace(self, shape=(shape[0], shape[1], shape[2]), origin=tuple(self.index_to_physical(start)))
+
     def planes(self, axis: Axis, indices: ArrayLike) -> PlaneStack:
         """Return the slices at `indices`, which may be fractional, along `axis`.
 

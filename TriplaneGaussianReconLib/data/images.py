@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import DTypeLike
 from ..errors import InputError
 from . import conversions
 from .geometry import Grid, by
-from .voxel_types import smallest_label_type, whole_labels
+from .json_fields import text, triple, whole
+from .voxel_types import check_labels, smallest_label_type, whole_labels
 
+_LABELS, _MOST_LAYERS = (-2 ** 31, 2 ** 32 - 1), 4096
 _NAMES_SHOWN = 4  # segments that the short text of a segmentation names
 
 
@@ -131,9 +133,13 @@ class Segment:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Segment:
-        """Return what `to_json` wrote.  Raises KeyError or TypeError where that is damaged."""
-        color = content["color"]
-        return cls(content["name"], content["value"], content["layer"], content["identifier"], color and tuple(color))
+        """Return what `to_json` wrote.  Raises KeyError, TypeError or ValueError where that is damaged."""
+        value = whole(content, "value", *_LABELS)
+        if value == 0:
+            raise ValueError("value is 0, which is background")
+        color = None if content["color"] is None else triple(content, "color")
+        return cls(text(content, "name"), value, whole(content, "layer", 0, _MOST_LAYERS - 1),
+                   text(content, "identifier"), color)
 
 
 @dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no
@@ -190,10 +196,13 @@ class Segmentation:
             grid: where the voxels lie.
 
         Raises:
-            InputError: there is no voxel other than 0, or the labels are not whole numbers of at most 32 bits.
+            InputError: there is no voxel other than 0, the labels are not whole numbers of at most 32 bits, or this is
+                a scan.
         """
         labels = whole_labels(labels)
-        values = [int(v) for v in np.unique(labels) if v]
+        found = np.unique(labels)
+        check_labels(labels, found)
+        values = [int(v) for v in found if v]
         if not values:
             raise InputError("The segmentation is empty: it has no voxel other than background. Leave it out or "
                              "segment at least one slice.")
@@ -276,44 +285,3 @@ def _as_asked(array: np.ndarray, dtype: DTypeLike | None, copy: bool | None) -> 
     if copy is False and is_other:
         raise ValueError(f"Voxels of type {array.dtype} cannot become {np.dtype(dtype)} without a copy.")
     return np.array(array, dtype) if copy or is_other else array
-
-
-def voxel_offset(grid: Grid, other: Grid) -> tuple[int, int, int] | None:
-    """Return the index (i, j, k) in `grid` of the first voxel of `other` if both lie on one lattice, else None.
-
-    On one lattice every voxel of `other` falls within 0.001 voxels of a whole index of `grid`, inside it or not, and
-    the axes agree.
-    """
-    corners = other.corners
-    offsets = grid.physical_to_index(other.index_to_physical(corners)) - corners
-    # One voxel tells nothing about the axes, so they are compared over one step as well.
-    steps = np.linalg.solve(grid.ijk_to_lps[:3, :3], other.ijk_to_lps[:3, :3])
-    whole = np.round(offsets[0])
-    if np.abs(offsets - whole).max() > 1e-3 or np.abs(steps - np.eye(3)).max() > 1e-3:
-        return None
-    return int(whole[0]), int(whole[1]), int(whole[2])
-
-
-def aligned_to(segmentation: Segmentation, grid: Grid) -> Segmentation:
-    """Return `segmentation` on `grid`, padded with background and cropped by whole voxels.
-
-    A segmentation that 3D Slicer saved is cropped to its segments and is brought back to its volume this way.
-
-    Raises:
-        InputError: the voxels do not coincide, or the two do not overlap.
-    """
-    offset = voxel_offset(segmentation.grid, grid)
-    if offset is None:
-        raise InputError("The segmentation's voxels do not coincide with the volume's. Resample it to the volume "
-                         "first.")
-    source, target = [slice(None)], [slice(None)]
-    for start, have, want in zip(reversed(offset), segmentation.grid.shape, grid.shape, strict=True):
-        first, stop = max(start, 0), min(start + want, have)
-        if first >= stop:
-            raise InputError("The segmentation lies outside the volume. Choose the one that belongs to the volume, or "
-                             "resample it to the volume first.")
-        source.append(slice(first, stop))
-        target.append(slice(first - start, stop - start))
-    layers = np.zeros((len(segmentation.layers), *grid.shape), segmentation.layers.dtype)
-    layers[tuple(target)] = segmentation.layers[tuple(source)]
-    return replace(segmentation, layers=layers, grid=grid)

@@ -1,7 +1,9 @@
 """Conversion between the units of the input and those of the model."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -34,15 +36,18 @@ class IntensityScale:
     highest: float
 
     @classmethod
-    def of(cls, pixels: list[np.ndarray], percentile: float) -> IntensityScale:
+    def of(cls, pixels: list[np.ndarray], percentile: float, weights: Sequence[np.ndarray | None] = ()
+           ) -> IntensityScale:
         """Derive the scale from observed pixels.
 
         Args:
             pixels: [plane, row, column] of each stack, input units.
             percentile: Of the pixels of a stack, up to which they count for the robust maximum.
+            weights: Likewise; pixels without weight do not count.  By default, and where None, all do.
         """
         lowest, highest = float(min(p.min() for p in pixels)), float(max(p.max() for p in pixels))
-        robust = float(max(np.percentile(p, percentile) for p in pixels))
+        counted = [p if w is None else p[w > 0] for p, w in zip_longest(pixels, weights)]
+        robust = float(max(np.percentile(p, percentile) for p in counted))
         scale = robust - lowest if robust > lowest else highest - lowest
         return cls(lowest, scale, (_padding_value(pixels) - lowest) / scale, lowest, highest)
 

@@ -12,6 +12,7 @@ from .gap_sampling import plane_counts
 from .geometry import Grid, PlaneStack
 from .images import Segment
 from .intensity import IntensityScale
+from .masks import DataMask
 from .observations import Observations
 from .slabs import Slab
 
@@ -24,11 +25,13 @@ class ModelSpaceStack:
         planes: Where they lie, in the model's frame.
         image: [plane, row, column] float32, model units.
         layers: [layer, plane, row, column] label values, or None.
+        weights: [plane, row, column] float32 in [0, 1], how far to trust each pixel; None trusts all fully.
     """
 
     planes: PlaneStack
     image: np.ndarray
     layers: np.ndarray | None
+    weights: np.ndarray | None = None
 
     def cut(self, planes: slice, rows: slice = slice(None), columns: slice = slice(None)) -> ModelSpaceStack:
         """Return what lies at these indices; pixels are shared, not copied."""
@@ -36,7 +39,8 @@ class ModelSpaceStack:
         first = np.array([rows.start or 0, columns.start or 0]) @ np.stack([stack.row_step, stack.column_step])
         return ModelSpaceStack(replace(stack, origins=stack.origins[planes] + first, rows=image.shape[1],
                                   columns=image.shape[2]),
-                          image, None if self.layers is None else self.layers[:, planes, rows, columns])
+                          image, None if self.layers is None else self.layers[:, planes, rows, columns],
+                          None if self.weights is None else self.weights[planes, rows, columns])
 
     def between(self, low: float, high: float) -> ModelSpaceStack:
         """Return the smallest box of pixels that holds all at depths (mm) `low` to `high`; it may be empty."""
@@ -93,6 +97,12 @@ class ModelSpaceData:
         return self.stacks[0].planes
 
     @property
+    def mask(self) -> DataMask | None:
+        """Where the slices of the primary stack hold data; None where all do."""
+        weights = self.stacks[0].weights
+        return None if weights is None else DataMask(self.planes, weights > 0)
+
+    @property
     def slices(self) -> np.ndarray:
         """The primary stack, [plane, row, column]."""
         return self.stacks[0].image
@@ -114,9 +124,10 @@ class ModelSpaceData:
         primary = observations.stacks[0].planes
         frame = frame_of(primary)
         to_local = np.linalg.inv(frame)
-        intensity = IntensityScale.of([stack.pixels for stack in observations.stacks], config.robust_percentile)
+        intensity = IntensityScale.of([stack.pixels for stack in observations.stacks], config.robust_percentile,
+                                      [stack.weights for stack in observations.stacks])
         stacks = tuple(ModelSpaceStack(stack.planes.transformed(to_local), intensity.to_model(stack.pixels),
-                                       stack.layers) for stack in observations.stacks)
+                                       stack.layers, stack.weights) for stack in observations.stacks)
         planes = stacks[0].planes
         if np.diff(planes.offsets).min() <= 0:
             raise InputError("Two of the slices to use lie at the same place. Exclude one of them.")

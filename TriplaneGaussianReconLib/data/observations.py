@@ -1,16 +1,20 @@
 """What a reconstruction sees: the planes and pixels of the observed slices, and nothing of any other slice."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, InputNote
 from .geometry import AXES, Axis, Grid, PlaneStack, array_axis, by
 from .images import Image, Segment, Segmentation
+from .masks import DataMask, filled, holds_data, with_data
 from .selection import Selection
 from .voxel_types import value_type
+
+_WIDE = 3.0  # times the usual gap, from where the middle of a gap is called a guess
 
 
 @dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no
@@ -24,8 +28,8 @@ class SliceStack:
         planes: where the slices lie.
         pixels: [plane, row, column], float32 or, where that is too coarse, float64; units of the input.
         layers: [layer, plane, row, column], integer label values of the same pixels, or None.
-        weights: [plane, row, column], float32 in [0, 1], how far to trust each pixel; None trusts all fully.  It is
-            kept, but the pipeline does not use it yet: every pixel counts fully.
+        weights: [plane, row, column], float32 in [0, 1], how far to trust each pixel; None trusts all fully.  Pixels
+            without data, in whose place stands the nearest with data, have 0.
         thickness: mm along the normal that each slice averages over; None where it is not known, and is taken to be a
             pixel.  `Observations.from_volume` sets it to the slice spacing.  The pipeline uses that of the primary
             stack.
@@ -68,6 +72,7 @@ class Observations:
         segments: which value in which layer is which segment, of those that are on an observed slice; empty without
             labels.
         dtype: voxel type of the input, which the dense volume gets too.
+        padding: value of the dense volume where the slices of the primary stack hold no data; None where all do.
 
     Raises:
         InputError: the primary stack has fewer than two slices, or all pixels are equal.
@@ -87,6 +92,7 @@ class Observations:
     stacks: tuple[SliceStack, ...]
     segments: tuple[Segment, ...] = ()
     dtype: np.dtype = np.dtype(np.float32)
+    padding: float | None = None
 
     def __post_init__(self) -> None:
         if not self.stacks or len(self.stacks[0].planes) < 2:
@@ -113,7 +119,9 @@ class Observations:
                     segmentation: Segmentation | None = None) -> Observations:
         """Take the selected slices of a volume.
 
-        The axis along which they lie closest (mm) makes the primary stack.
+        The axis along which they lie closest (mm) makes the primary stack.  Voxels without data (NaN, infinite or of
+        the value `image.padding`) weigh nothing; slices without any data are left out.  Either is said in an
+        `InputNote`.
 
         Args:
             image: the volume; what is not selected is not looked at.
@@ -121,8 +129,8 @@ class Observations:
             segmentation: labels on the grid of `image`, see `aligned_to`.
 
         Raises:
-            InputError: the segmentation lies on another grid, a selected slice holds NaN or infinity, or too little is
-                left.
+            InputError: the segmentation lies on another grid, voxels are beyond what single precision holds, or too
+                little is left.
         """
         if not np.isrealobj(image.array) or image.array.dtype == bool:
             raise InputError(f"Voxels of type {image.array.dtype} are not supported. Convert to a real scalar type.")
@@ -133,6 +141,7 @@ class Observations:
             if selection.count != image.grid.count(axis):
                 raise InputError(f"The selection is for {selection.count} slices, axis {axis} has "
                                  f"{image.grid.count(axis)}.")
+        observed = with_data(image, observed)
         order = closest_first(image.grid, observed)
         stacks = tuple(_take(image, segmentation, axis, observed[axis]) for axis in order)
         segments = segmentation.segments if segmentation is not None else ()
@@ -141,7 +150,18 @@ class Observations:
         if segmentation is not None and not segments:
             raise InputError("The segmentation is empty on every slice that is used. Leave it out, or use slices "
                              "that carry it.")
-        return cls(stacks, segments, image.array.dtype)
+        padding = None
+        if stacks and stacks[0].weights is not None:
+            padding = float("nan") if image.padding is None else image.padding
+        if stacks:
+            _note_wide_gap(stacks[0].planes.offsets)
+        return cls(stacks, segments, image.array.dtype, padding)
+
+    @property
+    def mask(self) -> DataMask | None:
+        """Where the slices of the primary stack hold data, LPS; None where all do."""
+        stack = self.stacks[0]
+        return None if stack.weights is None else DataMask(stack.planes, stack.weights > 0)
 
 
 def closest_first(grid: Grid, observed: Mapping[Axis, Selection]) -> list[Axis]:
@@ -171,18 +191,34 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
         planes = image.grid.planes(axis, indices)
     dimension = array_axis(axis)
     pixels = np.moveaxis(np.take(image.array, indices, dimension), dimension, 0)
-    bad = np.sort(indices[~np.isfinite(pixels).all(axis=(1, 2))]).tolist()
-    if bad:
-        raise InputError(f"Slices along {axis} hold NaN or infinite voxels: {', '.join(map(str, bad))}. Exclude them "
-                         "or replace these voxels.")
+    pixels, weights = _with_weights(pixels, image.padding, axis)
     layers = None
     if segmentation is not None:
         layers = np.moveaxis(np.take(segmentation.layers, indices, dimension + 1), dimension + 1, 1)
         layers = np.ascontiguousarray(layers)
     # The slices of a volume are taken to touch each other.
     dtype = value_type(float(pixels.min()), float(pixels.max()))
-    return SliceStack(planes, np.ascontiguousarray(pixels, dtype=dtype), layers,
+    return SliceStack(planes, np.ascontiguousarray(pixels, dtype=dtype), layers, weights,
                       thickness=float(image.grid.spacing[AXES.index(axis)]))
+
+
+def _note_wide_gap(offsets: np.ndarray) -> None:
+    widths = np.diff(offsets)
+    times = widths.max(initial=0.0) / np.median(widths) if len(widths) else 0.0
+    if times > _WIDE:
+        warnings.warn(f"The widest gap between used slices is {widths.max():.4g} mm, {times:.2g} times the usual one: "
+                      "what the result shows in its middle is a guess.", InputNote, stacklevel=3)
+
+
+def _with_weights(pixels: np.ndarray, padding: float | None, axis: Axis) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the pixels with those without data filled, and their weights: None if all hold data."""
+    holds = holds_data(pixels, padding)
+    if holds.all():
+        return pixels, None
+    values = "NaN or infinite" if padding is None else f"NaN, infinite or {padding:g}"
+    warnings.warn(f"{1.0 - holds.mean():.1%} of the pixels of the slices used along {axis} hold no data ({values}). "
+                  "They weigh nothing, and the result holds none there.", InputNote, stacklevel=4)
+    return filled(pixels, holds), holds.astype(np.float32)
 
 
 def _carries(layers: np.ndarray | None, segment: Segment) -> bool:

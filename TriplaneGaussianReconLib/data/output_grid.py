@@ -5,8 +5,10 @@ import numpy as np
 
 from ..errors import InputError
 from .geometry import AXES, Axis, Grid
+from .selection import Selection
 
 _MOST_VOXELS = 2 ** 31  # of a result; 60 GB with everything that belongs to it
+_ROUNDING = 1e-3  # of a slice, by which headers may be off
 
 
 def isotropic_spacing(grid: Grid, axis: Axis) -> float:
@@ -19,14 +21,20 @@ def isotropic_spacing(grid: Grid, axis: Axis) -> float:
     return within if grid.spacing[number] > within * 1.001 else grid.spacing[number]  # headers are rounded
 
 
-def output_grid(grid: Grid, axis: Axis, spacing: float | None) -> Grid:
+def output_grid(grid: Grid, axis: Axis, spacing: float | None, used: Selection | None = None,
+                cover_voxels: bool = False) -> Grid:
     """Return the grid of a result.
+
+    It spans from the centre of the first used slice to that of the last, or with the spacing of the input all of it.
 
     Args:
         grid: that of the input.
         axis: the slice axis.
         spacing: mm from one slice of the result to the next; None for the present one, which for slices that lie
             unevenly is their usual distance.  Where nothing changes, `grid` itself is returned.
+        used: which slices along `axis` are used; by default all.
+        cover_voxels: whether to go on at either end by as many whole slices as lie within the outermost used ones, each
+            of which reaches half the input's spacing beyond its centre.
 
     Raises:
         InputError: the spacing is not a positive number, makes too many voxels, or leaves only one slice.
@@ -35,6 +43,8 @@ def output_grid(grid: Grid, axis: Axis, spacing: float | None) -> Grid:
         >>> from TriplaneGaussianReconLib.data.geometry import Grid
         >>> output_grid(Grid((8, 24, 20), spacing=(1, 1, 4)), "k", 1.0)
         Grid(20 x 24 x 29, 1 x 1 x 1 mm, LPS from (0, 0, 0))
+        >>> output_grid(Grid((8, 24, 20), spacing=(1, 1, 4)), "k", 1.0, cover_voxels=True)
+        Grid(20 x 24 x 31, 1 x 1 x 1 mm, LPS from (0, 0, -1))
     """
     present = grid.spacing[AXES.index(axis)]
     if spacing is None:
@@ -44,10 +54,16 @@ def output_grid(grid: Grid, axis: Axis, spacing: float | None) -> Grid:
     if spacing > 0 and np.prod(grid.shape, dtype=float) * present > _MOST_VOXELS * spacing:
         raise InputError(f"A slice spacing of {spacing:g} mm makes more than {_MOST_VOXELS} voxels. Choose a larger "
                          "one, or crop the volume.")
-    resampled = grid.resampled(axis, spacing)
+    spanned = grid if used is None else grid.cropped(axis, used.indices[0], used.indices[-1])
+    resampled = spanned.resampled(axis, spacing)
     if resampled.matches(grid):
         return grid
+    if cover_voxels:
+        rest = spanned.extent(axis) - resampled.extent(axis)  # to the centre of the last used slice
+        before, after = (max(0, int(np.floor((0.5 * (present - spacing) + more) / spacing + _ROUNDING)))
+                         for more in (0.0, rest))
+        resampled = resampled.extended(axis, before, after)
     if resampled.count(axis) < 2:
         raise InputError(f"A slice spacing of {spacing:g} mm leaves only one slice, since the first and the last one "
-                         f"lie {grid.extent(axis):g} mm apart. Choose a smaller one.")
+                         f"lie {spanned.extent(axis):g} mm apart. Choose a smaller one.")
     return resampled

@@ -180,3 +180,19 @@ def parse_numbers(text: str) -> list[int]:
         stop = min(stop, start + _MOST_NUMBERS)  # more than any volume has slices; `Selection` names what is missing
         numbers.extend(range(start, stop + 1))
     return numbers
+
+
+def number_list(numbers: Sequence[int]) -> str:
+    """Write ascending numbers as `parse_numbers` reads them.
+
+    Example:
+        >>> number_list([0, 4, 5, 6, 9])
+        '0,4-6,9'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -5,6 +5,10 @@ import numpy as np
 
 from ..errors import InputError
 
+# So many values have a segmentation that is no scan for sure; and so many channels can be numbered.
+_FEW_LABELS, _MOST_LABELS = 64, 30_000
+_DIFFERING_SHARE = 0.5  # of neighbouring voxels; labels of a segmentation differ at their borders alone
+
 
 def value_type(lowest: float, highest: float) -> np.dtype:
     """Return the type for intensities between `lowest` and `highest`.
@@ -36,8 +40,27 @@ def whole_labels(labels: np.ndarray) -> np.ndarray:
     if np.issubdtype(labels.dtype, np.integer) and labels.dtype.itemsize <= 4:
         return labels
     if not (np.isfinite(labels).all() and np.array_equal(labels, np.round(labels))):
-        raise InputError("Labels must be whole numbers. Convert the label map to an integer type.")
+        raise InputError("Labels must be whole numbers. Convert the label map to an integer type; a scan is no "
+                         "segmentation, and probabilities need a threshold first.")
     return labels.astype(smallest_label_type(int(labels.min(initial=0)), int(labels.max(initial=0))))
+
+
+def check_labels(labels: np.ndarray, values: np.ndarray) -> None:
+    """Raise InputError for a scan in the place of labels.
+
+    Args:
+        labels: Of any shape, whole numbers.
+        values: Those that occur.
+    """
+    if len(values) > _MOST_LABELS:
+        raise InputError(f"There are {len(values)} different labels, and at most {_MOST_LABELS} can be told apart. "
+                         "Give a segmentation, or merge labels.")
+    if len(values) > _FEW_LABELS:
+        one, other = labels[..., 1:], labels[..., :-1]
+        inside = (one != 0) & (other != 0)
+        if np.count_nonzero(inside & (one != other)) > _DIFFERING_SHARE * np.count_nonzero(inside):
+            raise InputError(f"The labels have {len(values)} different values, and most voxels differ from their "
+                             "neighbours: this is a scan rather than a segmentation. Give its segmentation.")
 
 
 def smallest_label_type(lowest: int, highest: int) -> type[np.integer]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import InputError, ReconstructionError
+from .safe_start import safe_start
 
 # Called with:
 #   positions: (P,) ascending positions of the slices, at least two, any gaps, in one unit with `targets`.
@@ -109,7 +110,9 @@ def contour(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> n
 
     try:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(contour_in_this_process, positions, slices, targets).result()
+            with safe_start():
+                interpolated = pool.submit(contour_in_this_process, positions, slices, targets)
+            return interpolated.result()
     except BrokenProcessPool:
         raise ReconstructionError("Contour interpolation crashed in its process. Leave this method out.") from None
 

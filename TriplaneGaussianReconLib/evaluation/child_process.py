@@ -28,6 +28,7 @@ from ..io.temporary_folders import TemporaryFolder, delete_files
 from ..runtime.stop_signals import STOP_SIGNALS
 from .methods import Method, MethodResult
 from .peak_memory import peak_memory
+from .safe_start import safe_start
 
 _STOP_SECONDS = 5.0  # that a method's process gets to stop what it has started
 _ARRAYS = ("volume", "layers", "expected_error")  # of a result, each in a file of its own
@@ -74,7 +75,8 @@ def run_method(method: Method, image: Image, segmentation: Segmentation | None, 
             write_array(folder / _LAYERS, np.take(segmentation.layers, selection.indices, dimension + 1))
         process = multiprocessing.get_context("spawn").Process(
             target=_work, args=(folder, method, image.grid, segments, axis, selection))
-        process.start()
+        with safe_start():
+            process.start()
         try:
             process.join()
         finally:

@@ -62,8 +62,9 @@ class Eclare:
             MissingPackageError: There is no such interpreter, or it has no ECLARE.
             BackendUnavailableError: `device` is a GPU that it cannot use.
         """
-        checked = subprocess.run([self._interpreter(), "-E", "-c", _CHECK], stdin=subprocess.DEVNULL,
-                                 capture_output=True, text=True)
+        with TemporaryFolder() as empty:  # Python imports from the folder in which it is started
+            checked = subprocess.run([self._interpreter(), "-E", "-c", _CHECK], cwd=empty, stdin=subprocess.DEVNULL,
+                                     capture_output=True, text=True)
         if checked.returncode != 0:
             raise MissingPackageError(f"ECLARE cannot be imported by '{self.python}': {_last(checked.stderr, 1)}. "
                                       "Install it there with 'python -m pip install eclare'.")

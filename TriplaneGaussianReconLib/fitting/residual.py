@@ -53,6 +53,8 @@ def residual_of(rasters: Iterable[tuple[slice, Tensor]], stack: ModelSpaceStack,
     for indices, raster in rasters:
         depths = depth_of_pixels(stack.planes.subset(indices))
         inside = (depths >= span[0]) & (depths < span[1])
+        if stack.weights is not None:
+            inside &= stack.weights[indices] > 0
         difference = np.abs(image_of(raster, scale) - scale.to_input(stack.image[indices]))[inside]
         labels = agreeing = 0
         if stack.layers is not None and channels.segments:

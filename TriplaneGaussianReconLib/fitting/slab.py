@@ -82,8 +82,7 @@ class PreparedSlab:
                                   task.ensemble, lambda done: tick(round(100 * done), 100), device,
                                   task.super_resolutions, task.fusion)
             if len(observed.stacks) > 1:
-                predictions = corrected(predictions, [(stack.planes, stack.image) for stack in observed.stacks[1:]],
-                                        task.preset.crossing)
+                predictions = corrected(predictions, observed.stacks[1:], task.preset.crossing)
         preset = task.preset
         with stage("initialization"):
             if preset.initialization == "grid":
@@ -93,7 +92,7 @@ class PreparedSlab:
                 layers = observed.stacks[0].layers if has_labels else None
                 gaps = Gaps(observed.planes, observed.slices, correspondence, tuple(p.images for p in predictions),
                             observed.intensity.background, layers, task.channels, task.label_super_resolutions,
-                            preset.labels, preset.flow)
+                            preset.labels, preset.flow, observed.thickness)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                            (float(observed.box[0, 2]), float(observed.box[1, 2])), preset.placement,
                                            device)
@@ -115,18 +114,21 @@ class PreparedSlab:
         for stack, whole in zip(self.observed.stacks, task.observed.stacks, strict=True):
             image = torch.from_numpy(stack.image - background).to(device)
             if of_core:
-                targets.append(TargetPlanes.between(self.span, stack.planes, image, 1.0, whole.image.size))
+                targets.append(TargetPlanes.between(self.span, stack.planes, image, 1.0, whole.image.size,
+                                                    stack.weights))
                 continue
             masks = None
             if stack.layers is not None and task.is_semantic:
                 masks = torch.from_numpy(task.channels.one_hot(stack.layers)).to(device)
-            targets.append(TargetPlanes.uniform(stack.planes, image, 1.0, masks))
+            targets.append(TargetPlanes.uniform(stack.planes, image, 1.0, masks, stack.weights))
         weight = task.preset.predicted_weight
         if weight:
             planes = replace(self.observed.planes, origins=np.concatenate([p.planes.origins for p in self.predictions]))
             image = torch.cat([p.images for p in self.predictions]) - background
-            targets.append(TargetPlanes.between(self.span, planes, image, weight, task.predicted_pixels) if of_core
-                           else TargetPlanes.uniform(planes, image, weight))
+            mask = self.observed.mask
+            shares = None if mask is None else mask.at(planes.points())
+            targets.append(TargetPlanes.between(self.span, planes, image, weight, task.predicted_pixels, shares)
+                           if of_core else TargetPlanes.uniform(planes, image, weight, shares=shares))
         return [target for target in targets if len(target.planes)]
 
     def finished(self, fitted: GaussianParameters, renderer: Renderer) -> FittedSlab:

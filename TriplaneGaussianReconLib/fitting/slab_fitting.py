@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from ..data.slabs import Slab
-from ..errors import InputError
+from ..errors import TooLargeError
 from ..gaussians.cloud import GaussianParameters
 from ..rendering.renderer import Renderer
 from ..runtime.devices import SelectedDevice
@@ -86,7 +86,8 @@ class Fitting:
         else:
             remedy = "use device 'cpu', or crop" if on_gpu else "close other programs, or crop"
             cut = "" if self.task.can_be_cut else f" (the preset '{self.task.preset.name}' cannot be split)"
-            raise InputError(f"There is not enough memory for this volume{cut}: {remedy} it to the part that matters.")
+            raise TooLargeError(f"There is not enough memory for this volume{cut}: {remedy} it to the part that "
+                                "matters.")
         self.notes.append(note)
         warnings.warn(note, RuntimeWarning, stacklevel=2)
 

@@ -16,6 +16,7 @@ from ..config.labels import LabelConfig
 from ..config.registration import FlowConfig
 from ..data.gap_sampling import evenly, layer_count, layer_stride
 from ..data.geometry import PlaneStack
+from ..labels.bounds import Bounds, Course, bounded
 from ..labels.channels import LabelChannels
 from ..labels.occupancy import Occupancies
 from ..labels.shape_interpolation import between, on_slice
@@ -43,6 +44,7 @@ class Gaps:
         channels: Which channel is which label, or None.
         label_super_resolutions: Number of predictions in a gap -> network that finds labels in such gaps.
         label_config, flow_config: Of the preset.
+        thickness: mm, of the slices.
     """
 
     planes: PlaneStack
@@ -55,6 +57,7 @@ class Gaps:
     label_super_resolutions: Mapping[int, LabelSuperResolution] = field(default_factory=dict)
     label_config: LabelConfig = LabelConfig()
     flow_config: FlowConfig = FlowConfig()
+    thickness: float = 0.0
 
 
 def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[float, float], opacity: float,
@@ -184,7 +187,7 @@ class _Source:
         context = SliceContext.around(np.array([gap]), positions, evenly(len(predicted)), network.size)
         return network.distances(self.slices, self.numbers, predicted, context, outlines)
 
-    def outlines(self, plane: int) -> tuple[Boxed | None, Boxed | None]:
+    def outlines(self, plane: int) -> tuple[Boxed | None, tuple[Boxed, list[Bounds | None]] | None]:
         """Where labels are on one observed slice, and in the gap after it."""
         layers, channels, planes = self.gaps.layers, self.gaps.channels, self.gaps.planes
         config = self.gaps.label_config
@@ -193,9 +196,9 @@ class _Source:
         on_plane = boxed(channels, [layers[:, plane]], config)
         if plane + 1 == len(planes):
             return on_plane, None
-        pixel = min(np.linalg.norm(planes.column_step[:2]), np.linalg.norm(planes.row_step[:2]))
-        width = float((planes.offsets[plane + 1] - planes.offsets[plane]) / pixel)
-        return on_plane, boxed(channels, [layers[:, plane], layers[:, plane + 1]], config, width)
+        course = Course.at(plane, layers, planes.offsets, self.gaps.thickness, config)
+        rest, bounds = bounded(channels, course, len(self.gaps.predictions[plane]), config)
+        return on_plane, (boxed(channels, rest, config, course.slices), bounds)
 
     def copied(self, planes: np.ndarray, copies: Sequence[Sequence[tuple[float, float]]],
                outlines: Sequence[Boxed | None]) -> _Layers:
@@ -211,7 +214,8 @@ class _Source:
             images.new_zeros(()).expand(images.shape), self._differs(images),
             *(table[transferred(source, device)] for table in slots))
 
-    def between(self, numbers: np.ndarray, depth_sigmas: np.ndarray, outlines: Sequence[Boxed | None]) -> _Layers:
+    def between(self, numbers: np.ndarray, depth_sigmas: np.ndarray,
+                outlines: Sequence[tuple[Boxed, list[Bounds | None]] | None]) -> _Layers:
         """The layers of Gaussians in gaps that are all predicted on the same number of planes."""
         planes, device = self.gaps.planes, self.slices.device
         first, second = self.slices[transferred(np.stack([numbers, numbers + 1]), device)][:, :, None]
@@ -230,9 +234,9 @@ class _Source:
         tilts = _combined(gated / widths[..., None], _in_plane_steps(planes)) + leans
         shift = on_layers(gated)
         rise = warped(after, shift, step) - warped(before, shift, -step)
-        labels = [label for gap, boxes in zip(numbers, outlines, strict=True) if boxes is not None
-                  for label in between(boxes, self.full[gap], self.gated[gap], inner, self.gaps.label_config,
-                                       self.network_distances(int(gap), boxes))]
+        labels = [label for gap, known in zip(numbers, outlines, strict=True) if known is not None
+                  for label in between(known[0], self.full[gap], self.gated[gap], inner, self.gaps.label_config,
+                                       self.network_distances(int(gap), known[0]), known[1])]
         channels, values, label_trends = self._slots(labels, len(here))
         return _Layers(
             constants((planes.origins[numbers, None] + fractions * across[:, None]).reshape(-1, 3), device),

@@ -60,6 +60,48 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
                           "format. A file that was there before is unchanged.") from error
 
 
+def is_folder(path: PathLike) -> bool:
+    """Tell whether a result at `path` is a folder of slices: it ends in a slash, exists as one, or has no extension."""
+    text = os.fspath(path)
+    return text.endswith(("/", os.sep)) or Path(text).is_dir() or not Path(text).suffix
+
+
+def check_folder(path: Path) -> None:
+    """Find out before long work whether a new folder can be made at `path` later.  Raises OutputError."""
+    if path.is_dir() and any(path.iterdir()):
+        raise OutputError(f"The folder '{path}' is not empty. Give a new one, or empty it first.")
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"'{path}' is a file. Give the name of a new folder.")
+    if not path.parent.is_dir():
+        raise OutputError(f"The folder '{path.parent}' does not exist. Create it, or choose another one.")
+    TemporaryFolder(path.parent).close()
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder to write files to, on the same disk; it becomes `path`, new or empty, only at the end.
+
+    Whatever fails or interrupts the writing, nothing is left behind.  Raises OutputError if it cannot be written.
+    """
+    check_folder(path)
+    try:
+        with TemporaryFolder(path.parent) as folder:
+            part = folder / "part"
+            part.mkdir()
+            yield part
+            for file in part.iterdir():
+                _sync(file)
+            if path.exists() and os.name == "nt":  # there, nothing can be moved onto a folder
+                path.rmdir()
+            os.replace(part, path)
+            _sync_folder(path.parent)
+    except ReconstructionError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise OutputError(f"'{path}' was not written: {cause(error)}. Free disk space, or choose another folder or "
+                          "format.") from error
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write `array` as .npy, for another process of the same work.  Raises OutputError."""
     with whole_file(path, durable=False) as part:

@@ -42,7 +42,7 @@ def read_dicom(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, float | No
             array, padding = voxels(stack)
     finally:
         for note in notes:
-            warnings.warn(note, InputNote, stacklevel=4)  # the line that called read_image
+            warnings.warn(note, InputNote, stacklevel=5)  # the line that called read_image
     return array, stack.grid, padding
 
 

@@ -1,8 +1,11 @@
 """Files in the formats of SimpleITK: what reads them, and what makes sure that they arrive on the disk."""
 from __future__ import annotations
 
+import math
+import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,15 @@ from ..errors import InputError, cause
 _LAST_LINES = {".nrrd": b"\n", ".mha": b"ElementDataFile"}  # how the last line of a header of text begins
 
 
+def is_text(path: str | Path) -> bool:
+    """Whether a path is text in UTF-8; with any other, ITK ends the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str]]:
     """Return voxels [k, j, i] or [k, j, i, component], their grid, and the header fields that are not geometry.
 
@@ -24,14 +36,20 @@ def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str
     reader.SetFileName(str(path))
     try:
         path.open("rb").close()
-        reader.ReadImageInformation()
-        _check_header(reader)
-        image = reader.Execute()
+        with _silent():
+            reader.ReadImageInformation()
+            _check_header(reader)
+            _check_length(reader, path)
+            image = reader.Execute()
     except (OSError, RuntimeError) as error:
         problem = cause(error)
         if "orthonormal" in problem:
             raise InputError("its axes are not at right angles (sheared voxels), or its header is damaged. Resample "
                              "it onto a grid with perpendicular axes first.") from error
+        if "Unable to determine" in problem:
+            problem = "its format is not known, or its beginning is damaged"
+        if "allocate" in problem:
+            problem = "its header tells more voxels than there is memory for, or is damaged"
         raise InputError(f"{problem}. Give {readable}.") from error
     array, grid = from_sitk(image)
     metadata = {key: _text(image.GetMetaData(key)) for key in image.GetMetaDataKeys()
@@ -59,6 +77,18 @@ def write_itk(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, 
     _check_stored(path, header, sitk.GetArrayViewFromImage(image).reshape(-1).view(np.uint8))
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep ITK's warnings off the console."""
+    process = simpleitk().ProcessObject
+    before = process.GetGlobalWarningDisplay()
+    process.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        process.SetGlobalWarningDisplay(before)
+
+
 def _check_header(reader: Any) -> None:
     """Have a single frame read as a volume; raises InputError for what is no volume."""
     size = list(reader.GetSize())
@@ -67,9 +97,24 @@ def _check_header(reader: Any) -> None:
     elif len(size) != 3:
         raise InputError(f"it has {len(size)} dimensions, {by(size)}. Give one volume of three dimensions; extract one "
                          "frame of a series of volumes.")
-    if reader.HasMetaDataKey("Seq_Frame0000_Timestamp"):
-        raise InputError("it is a sequence of tracked 2D frames, which are no parallel slices. Reconstruct a volume "
-                         "from them first.")
+
+def _check_length(reader: Any, path: Path) -> None:
+    """Raise InputError for a header that tells more voxels than the file can hold: ITK often does not notice."""
+    voxel = simpleitk().GetArrayViewFromImage(simpleitk().Image([1] * reader.GetDimension(), reader.GetPixelID()))
+    values = math.prod(reader.GetSize()) * reader.GetNumberOfComponents()
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(b"# vtk"):
+        table = re.search(rb"\nLOOKUP_TABLE[^\n]*\n", start)
+        stated = 2 * values - 1 if b"\nASCII" in start else values * voxel.itemsize
+        least = (table.end() if table else 0) + stated
+    elif path.suffix.lower() == ".gipl":
+        least = 256 + values * voxel.itemsize
+    else:
+        least = values // 1032  # the most that deflate can pack
+    if least > path.stat().st_size:
+        raise InputError(f"it ends early: it cannot hold the {values} values that its header tells. Copy or export it "
+                         "again.")
 
 
 def _text(field: str) -> str:

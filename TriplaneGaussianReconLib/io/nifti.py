@@ -4,108 +4,131 @@ https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h explains the fields of
 """
 from __future__ import annotations
 
-import gzip
 import warnings
 import zlib
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 
 from ..data.conversions import nibabel, unit_of
-from ..data.geometry import RAS_TO_LPS, Grid
+from ..data.geometry import RAS_TO_LPS, Grid, by
 from ..data.voxel_types import rescaled
-from ..errors import InputError, cause
+from ..errors import InputError
+from .byte_streams import Part, opened, read_voxels, told
+from .choice import chosen_volume, one_slice
 
-_EXTENSIONS = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
-_GZIP = b"\x1f\x8b"
 
-
-def is_nifti(path: Path) -> bool:
-    """Whether `path` is a file with a NIfTI header, whatever follows it; Analyze files have none."""
-    if not path.name.lower().endswith(_EXTENSIONS):
-        return False
-    try:
-        with _opened(_of_pair(path, ".hdr")) as file:
-            start = file.read(348)
-    except (OSError, EOFError, zlib.error):
-        return False
+def is_nifti(start: bytes) -> bool:
+    """Whether the first 348 bytes of a file are a NIfTI header; those of Analyze files are none."""
     return start[344:347] in (b"n+1", b"ni1") or start[4:7] in (b"n+2", b"ni2")
 
 
-def read_nifti(path: Path) -> tuple[np.ndarray, Grid]:
+def read_nifti(path: Path, volume_number: int | None) -> tuple[np.ndarray, Grid]:
     """Return voxels [k, j, i], scaled as the header tells, and their grid.
 
     The sform tells the place, if there is none the qform.  Voxels that are not scaled keep their type.
     Raises InputError for what is no volume of real numbers, ends early, or has sheared or unknown voxels.
     """
-    package = nibabel()
-    try:
-        with ExitStack() as stack:
-            file = stack.enter_context(_opened(_of_pair(path, ".hdr")))
-            is_second = file.read(348)[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
-            file.seek(0)
-            kind = package.Nifti2Header if is_second else package.Nifti1Header
-            header = kind.from_fileobj(file, check=False)  # which would invent a spacing where it is 0
-            shape = _shape(header)
-            dtype = header.get_data_dtype()
-            if dtype.names is not None:
-                raise InputError(f"it has {len(dtype.names)} values per voxel (colour). Convert colour to grey levels.")
-            if dtype.kind == "c":
-                raise InputError("its voxels are complex numbers. Save their magnitude, and use that file.")
-            if header["magic"].item()[:2] == b"ni":
-                file = stack.enter_context(_opened(_of_pair(path, ".img")))
-            raw = _voxels(file, int(header.get_data_offset()), dtype, shape)
-            slope, intercept = header.get_slope_inter()
-            grid = _grid(header, shape)
-    except (OSError, EOFError, zlib.error, package.spatialimages.HeaderDataError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{cause(error)}. Copy or export it again.") from error
-    return raw if slope is None else rescaled(raw, slope, intercept), grid
+    header = _read_header(header_file(path))
+    sizes = sizes_of(header)
+    dtype = type_of(header)
+    volumes = sizes[3] if len(sizes) == 4 else 1
+    index = chosen_volume(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")
+    shape = sizes[2], sizes[1], sizes[0]
+    with _damaged():
+        grid = _grid(header, shape)
+    raw = read_voxels([_part(path, header)], dtype, (volumes, *shape), 0, index)
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    is_scaled = np.isfinite(slope) and slope != 0
+    if raw.dtype.itemsize > 8:  # float128, which little else can work with
+        raw = raw.astype(np.float64)
+    return rescaled(raw, slope, intercept if np.isfinite(intercept) else 0.0) if is_scaled else raw, grid
 
 
-def _of_pair(path: Path, extension: str) -> Path:
+def of_pair(path: Path, extension: str) -> Path:
     """Return the file of a pair .hdr and .img that has this extension; any other file itself."""
     for one in (".hdr", ".img"):
         if one in (suffix.lower() for suffix in path.suffixes[-2:]):
-            return path.with_name(path.name[:path.name.lower().rindex(one)] + extension
-                                  + path.name[path.name.lower().rindex(one) + 4:])
+            at = path.name.lower().rindex(one)
+            other = path.name[:at] + (extension.upper() if path.name[at:at + 4].isupper() else extension)
+            names = [other + path.name[at + 4:], other, f"{other}.gz"]
+            return path.with_name(next((name for name in names if path.with_name(name).exists()), names[0]))
     return path
 
 
-def _opened(path: Path) -> IO[bytes]:
-    """Open a file, unpacked if its content is gzip, whatever its name says."""
-    with path.open("rb") as file:
-        is_packed = file.read(2) == _GZIP
-    return cast(IO[bytes], gzip.open(path)) if is_packed else path.open("rb")
+def header_file(path: Path) -> Path:
+    """Return the file that holds the header, the .hdr of a pair."""
+    header = of_pair(path, ".hdr")
+    return header if header.exists() else path
 
 
-def _shape(header: Any) -> tuple[int, int, int]:
-    """(K, J, I) voxels."""
+def _read_header(path: Path) -> Any:
+    """The header as it stands: checks of nibabel would invent a spacing where it is 0."""
+    package = nibabel()
+    with told(), _damaged(), opened(path) as file:
+        is_second = file.read(348)[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
+        file.seek(0)
+        kind = package.Nifti2Header if is_second else package.Nifti1Header
+        return kind.from_fileobj(file, check=False)
+
+
+@contextmanager
+def _damaged() -> Iterator[None]:
+    """Raise what nibabel meets in a header, of which it has errors of many classes, as InputError."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, MemoryError, InputError):
+        raise
+    except Exception as error:
+        raise InputError("its header is damaged. Copy or export it again.") from error
+
+
+def sizes_of(header: Any) -> list[int]:
+    """Voxels along i, j, k, and the number of volumes if there are several."""
     sizes = [int(n) for n in header["dim"][1:1 + int(header["dim"][0])]]
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
-    if len(sizes) != 3:
-        raise InputError(f"it has {len(sizes)} dimensions, {' x '.join(map(str, sizes))}. Give one volume of three "
-                         "dimensions; extract one frame of a series of volumes.")
-    return sizes[2], sizes[1], sizes[0]
+    if not 1 <= int(header["dim"][0]) <= 7 or min(sizes, default=0) < 1:
+        raise InputError(f"its header is damaged: it tells {int(header['dim'][0])} dimensions, {by(sizes) or 'no'} "
+                         "voxels. Copy or export it again.")
+    if len(sizes) < 3:
+        raise one_slice(by(sizes))
+    if len(sizes) > 4:
+        raise InputError(f"it has {len(sizes)} dimensions, {by(sizes)}. Give one volume of three dimensions.")
+    return sizes
 
 
-def _voxels(file: IO[bytes], start: int, dtype: np.dtype, shape: tuple[int, int, int]) -> np.ndarray:
-    """[k, j, i] as stored, in the byte order of this machine."""
-    array = np.empty(shape, dtype)
-    rest = memoryview(array.reshape(-1).view(np.uint8).data)
-    file.seek(start)
-    while len(rest):
-        count = file.readinto(rest)  # type: ignore[attr-defined]
-        if not count:
-            raise EOFError(f"the file ends early, after {file.tell()} of {start + array.nbytes} bytes")
-        rest = rest[count:]
-    while file.read(2 ** 20):
-        pass  # to the end, where gzip keeps its checksum
-    return array.astype(dtype.newbyteorder("="), copy=False)
+def type_of(header: Any) -> np.dtype:
+    """The type of the voxels as stored, a real number."""
+    try:
+        dtype: np.dtype = header.get_data_dtype()
+    except (KeyError, nibabel().spatialimages.HeaderDataError) as error:
+        raise InputError("its header names no known type of voxels. Copy or export it again.") from error
+    if dtype.names is not None:
+        raise InputError(f"it has {len(dtype.names)} values per voxel (colour). Convert colour to grey levels.")
+    if dtype.kind == "c":
+        raise InputError("its voxels are complex numbers. Save their magnitude, and use that file.")
+    if dtype.kind not in "iuf":
+        raise InputError(f"its voxels are of type {dtype}, which is no number. Convert them to numbers.")
+    return dtype
+
+
+def _part(path: Path, header: Any) -> Part:
+    """Where the voxels are: behind the header, or in the .img beside it."""
+    offset, is_pair = float(header["vox_offset"]), header["magic"].item()[:2] == b"ni"
+    file = of_pair(path, ".img") if is_pair else header_file(path)
+    least = 0 if is_pair else int(header["sizeof_hdr"]) if int(header["sizeof_hdr"]) in (348, 540) else 348
+    if offset == 0 and not is_pair:
+        offset = least + 4
+    if not (np.isfinite(offset) and least <= offset < 2 ** 62):
+        raise InputError(f"its header is damaged: the voxels begin at byte {offset:g}, it says. Copy or "
+                         "export it again.")
+    if not file.exists():
+        raise InputError(f"its data file '{file.name}' is missing. Put it beside '{path.name}'.")
+    return Part(file, f"its data file '{file.name}'" if is_pair else "the file", int(offset), is_exact=False)
 
 
 def _grid(header: Any, shape: tuple[int, int, int]) -> Grid:
@@ -135,4 +158,4 @@ def _warn_of_two_places(sform: np.ndarray, qform: np.ndarray, grid: Grid) -> Non
     if apart > 0.1 * np.linalg.norm(sform[:3, :3], axis=0).min():
         warnings.warn(f"A NIfTI header tells two places, {apart:.3g} mm apart. The sform is used, as by FSL, SPM and "
                       "nibabel, whereas programs built on ITK take the qform. Correct the header if that is wrong.",
-                      stacklevel=6)
+                      stacklevel=7)

@@ -1,6 +1,8 @@
 """Reads images, label maps and 3D Slicer's `.seg.nrrd`, whatever the format."""
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +10,26 @@ import numpy as np
 from ..data.geometry import Grid
 from ..data.images import Image, Segmentation
 from ..errors import InputError
+from .analyze import is_analyze, read_analyze
 from .atomic import PathLike
-from .choice import Choice
+from .byte_streams import first_bytes
+from .choice import Choice, chosen_volume
 from .dicom import read_dicom
 from .dicom_header import is_dicom
-from .itk_files import read_itk
-from .nifti import is_nifti, read_nifti
+from .dicom_objects import SEGMENTATIONS, STRUCTURE_SET, class_of
+from .dicom_rtstruct import read_rtstruct
+from .dicom_seg import read_seg
+from .foreign_files import refuse_damaged, refuse_foreign, refuse_lone_volume, refuse_lost_link, refuse_text
+from .freesurfer import is_freesurfer, read_freesurfer
+from .itk_files import is_text, read_itk
+from .metaimage import is_metaimage, read_metaimage
+from .nifti import header_file, is_nifti, read_nifti
 from .npz import read_npz
+from .nrrd_files import read_nrrd
+from .pictures import is_picture, picture_files, read_pages, read_pictures
 from .seg_nrrd import has_segments, segmentation_of
 
-_READABLE = "NRRD, NIfTI, MetaImage or another format that SimpleITK knows, a folder of DICOM slices, or .npz"
+_READABLE = "NRRD, NIfTI, MetaImage, MGH or .npz, or a folder of DICOM slices or of plain pictures"
 
 
 def read_image(path: PathLike, *, series: str = "", volume_number: int | None = None,
@@ -48,70 +60,126 @@ def read_image(path: PathLike, *, series: str = "", volume_number: int | None = 
         Image(20 x 24 x 8 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
     path = Path(path)
-    array, grid, padding, _ = _read(path, Choice(series, volume_number, spacing))
-    if array.ndim == 4:
-        raise InputError(f"'{path}' has {array.shape[-1]} values per voxel (colour, vectors or several layers). "
-                         "Extract one component, or convert colour to grey levels, and use that file.")
-    return Image(array, grid, padding)
+    content = _read(path, Choice(series, volume_number, spacing))
+    if content.array.ndim == 4:
+        raise InputError(f"'{path}' has {content.array.shape[-1]} values per voxel (colour, vectors or several "
+                         "layers). Extract one component, or convert colour to grey levels, and use that file.")
+    return Image(content.array, content.grid, content.padding)
 
 
-def read_segmentation(path: PathLike) -> Segmentation:
-    """Read a label map (one segment per value other than 0) or a `.seg.nrrd` (its own segments, overlapping or not).
+def read_segmentation(path: PathLike, grid: Grid | None = None) -> Segmentation:
+    """Read a segmentation: a `.seg.nrrd`, a DICOM SEG, an RT structure set, or a label map.
 
-    The header fields of a `.seg.nrrd` are kept in `metadata`.  Slicer crops what it saves to the segments, so the
-    grid may be smaller than the volume's; `reconstruct` brings it there.
+    A label map has one segment per value other than 0, all else its own segments, overlapping or not, with names,
+    colours and codes.  The header fields of a `.seg.nrrd` are kept in `metadata`; fractions become segments where they
+    are at least one half.  What comes back may lie on other voxels than its volume; `reconstruct` brings it there.
 
     Args:
-        path: a file in any format that `read_image` reads.
+        path: a file: DICOM SEG, RTSTRUCT, or in any format that `read_image` reads.
+        grid: the volume's, on whose slices the contours of an RT structure set are drawn; all else needs none.
 
     Raises:
-        InputError: there is nothing readable, no segment, or voxels other than whole numbers.
+        InputError: there is nothing readable, no segment, voxels other than whole numbers, or no grid for contours.
         MissingPackageError: the format needs a package that is not installed.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"'{path}' is a folder. Give a segmentation file: a .seg.nrrd or a label map.")
-    array, grid, _, metadata = _read(path, Choice())
     try:
-        if has_segments(metadata):
-            return segmentation_of(array, grid, metadata)
-        if array.ndim == 4:
-            raise InputError(f"It has {array.shape[-1]} values per voxel, but no header field 'Segment0_ID' that makes "
-                             "it a .seg.nrrd. Save it as a label map, or as .seg.nrrd in 3D Slicer.")
-        return Segmentation.from_labelmap(array, grid)
+        return _read_segmentation(path, grid)
     except InputError as error:
-        raise InputError(f"'{path}': {error}") from error
+        raise error if str(path) in str(error) else InputError(f"'{path}': {error}") from error
 
 
-def _read(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, float | None, dict[str, str]]:
-    """Return voxels [k, j, i] or [k, j, i, component], their grid, the value of those without data, and header fields.
+def _read_segmentation(path: Path, grid: Grid | None) -> Segmentation:
+    if path.is_dir():
+        raise InputError("It is a folder. Give a segmentation file: a .seg.nrrd, a DICOM SEG or RTSTRUCT, or a label "
+                         "map.")
+    if path.name.lower().endswith((".vtm", ".vtp", ".stl", ".obj")):
+        raise InputError("It holds surfaces, not voxels. In 3D Slicer, make the binary labelmap the source "
+                         "representation in the module Segmentations, and save it as .seg.nrrd.")
+    kind = class_of(path)
+    if kind in SEGMENTATIONS:
+        return read_seg(path)
+    if kind == STRUCTURE_SET:
+        return read_rtstruct(path, grid)
+    content = _read(path, Choice())
+    if has_segments(content.metadata):
+        return segmentation_of(content.array, content.grid, content.metadata)
+    if content.array.ndim == 4:
+        raise InputError(f"It has {content.array.shape[-1]} values per voxel, but no header field 'Segment0_ID' that "
+                         "makes it a .seg.nrrd. Save it as a label map, or as .seg.nrrd in 3D Slicer.")
+    return Segmentation.from_labelmap(content.array, content.grid)
 
-    The header fields are those that are not geometry.
+
+@dataclass(frozen=True)
+class _Content:
+    """What a path holds: voxels [k, j, i] or [k, j, i, component], their grid, the header fields that are not geometry,
+    and the value of voxels without data, if there is one.
     """
-    if not path.exists():
-        raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
+
+    array: np.ndarray
+    grid: Grid
+    metadata: dict[str, str] = field(default_factory=dict)
     padding: float | None = None
-    metadata: dict[str, str] = {}
+
+
+def _read(path: Path, choice: Choice) -> _Content:
+    refuse_lost_link(path)
+    if not os.path.exists(path):
+        raise InputError(f"'{path}' does not exist. Give {_READABLE}.")
+    if path.suffix.lower() != ".npz" and not is_text(path):
+        raise InputError(f"'{path}' cannot be read: its name or folder is no text in UTF-8. Rename it.")
     try:
-        if path.is_dir() or _is_dicom(path):
-            array, grid, padding = read_dicom(path, choice)
-        elif is_nifti(path):
-            array, grid = read_nifti(path)
-        elif path.suffix.lower() == ".npz":
-            array, grid = read_npz(path)
-        else:
-            array, grid, metadata = read_itk(path, _READABLE)
-        if grid.is_sheared:
+        content = _read_folder(path, choice) if path.is_dir() else _read_file(path, choice)
+        if content.grid.is_sheared:
             raise InputError("its axes are not at right angles (sheared voxels). Resample it onto a grid with "
                              "perpendicular axes first.")
     except InputError as error:
         raise InputError(f"'{path}' cannot be used: {error}") from error
-    return array, grid, padding, metadata
+    return content
 
 
-def _is_dicom(path: Path) -> bool:
-    """Whether it is a file with DICOM content; what cannot be opened is left to whatever reads it."""
-    try:
-        return is_dicom(path)
-    except OSError:
-        return False
+def _read_file(path: Path, choice: Choice) -> _Content:
+    """Read a file as what its first bytes tell, whatever its name says."""
+    start = first_bytes(path)
+    if is_picture(start):
+        return _Content(*read_pages(path, choice.spacing))
+    if choice.spacing is not None:
+        raise InputError("it tells its own voxel spacing, so that none can be given. Leave out --spacing.")
+    if is_dicom(path):
+        array, grid, padding = read_dicom(path, choice)
+        return _Content(array, grid, padding=padding)
+    refuse_foreign(path, start)
+    number = choice.volume_number
+    header = first_bytes(header_file(path))  # which may lie beside the voxels
+    if is_nifti(header):
+        return _Content(*read_nifti(path, number))
+    if is_analyze(header):
+        return _Content(*read_analyze(path, number))
+    if start.startswith(b"NRRD"):
+        return _Content(*read_nrrd(path, number))
+    if is_metaimage(start):
+        return _Content(*read_metaimage(path, number))
+    if is_freesurfer(path, start):
+        return _Content(*read_freesurfer(path, number))
+    if start.startswith(b"PK") or path.suffix.lower() == ".npz":
+        chosen_volume(1, number, "")
+        return _Content(*read_npz(path))
+    if path.suffix.lower() == ".img" and header_file(path) == path:
+        raise InputError(f"its header, '{path.stem}.hdr', is missing. Put it beside the .img.")
+    if not start.startswith(b"# vtk"):
+        refuse_text(start)
+    refuse_damaged(path, start)
+    chosen_volume(1, number, "")
+    return _Content(*read_itk(path, _READABLE))
+
+
+def _read_folder(folder: Path, choice: Choice) -> _Content:
+    """Read the pictures, or one DICOM series, directly in `folder`."""
+    if pictures := picture_files(folder):
+        return _Content(*read_pictures(pictures, choice.spacing))
+    if choice.spacing is not None:
+        raise InputError("it holds no PNG, TIFF, JPEG or BMP pictures; all else tells its own voxel spacing. Leave "
+                         "out --spacing.")
+    refuse_lone_volume(folder)
+    array, grid, padding = read_dicom(folder, choice)
+    return _Content(array, grid, padding=padding)

@@ -124,6 +124,7 @@ def gaussians(grid: Grid, observed: Mapping[Axis, Selection], gap_sampling: GapS
     number = AXES.index(axis)
     pixel = min(step for n, step in enumerate(grid.spacing) if n != number)
     step = grid.spacing[number]
-    counts = plane_counts(np.diff(observed[axis].indices) * step, pixel, step, gap_sampling)
+    places = np.asarray(grid.depths) if grid.depths and axis == "k" else np.arange(grid.count(axis)) * step
+    counts = plane_counts(np.diff(places[list(observed[axis].indices)]), pixel, step, gap_sampling)
     layers = len(observed[axis]) + sum(map(layer_count, counts.tolist()))
     return layers * (grid.shape[0] * grid.shape[1] * grid.shape[2] // grid.count(axis))

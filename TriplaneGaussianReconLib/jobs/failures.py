@@ -12,9 +12,10 @@ from ..errors import (
     MissingPackageError,
     OutputError,
     ReconstructionError,
+    TooLargeError,
     cause,
+    stems_from_lack,
 )
-from ..runtime.memory import is_lack
 from .sentences import Sentence
 
 
@@ -45,8 +46,9 @@ class Failure:
 
 
 _KINDS: dict[type[ReconstructionError], FailureKind] = {
-    InputError: FailureKind.INPUT, OutputError: FailureKind.OUTPUT, MissingPackageError: FailureKind.PACKAGE,
-    BackendUnavailableError: FailureKind.DEVICE, Cancelled: FailureKind.STOPPED}
+    TooLargeError: FailureKind.MEMORY, InputError: FailureKind.INPUT, OutputError: FailureKind.OUTPUT,
+    MissingPackageError: FailureKind.PACKAGE, BackendUnavailableError: FailureKind.DEVICE,
+    Cancelled: FailureKind.STOPPED}
 
 
 def explained(error: BaseException) -> Failure:
@@ -56,6 +58,10 @@ def explained(error: BaseException) -> Failure:
         >>> explained(MemoryError()).kind
         <FailureKind.MEMORY: 'memory'>
     """
+    if stems_from_lack(error) and not isinstance(error, TooLargeError):
+        return Failure(FailureKind.MEMORY, Sentence(
+            "There is not enough memory for this volume. Close other programs, crop the volume to the part that "
+            "matters, or choose a larger slice spacing or the preset Fast."))
     if isinstance(error, ReconstructionError):
         return Failure(next((kind for known, kind in _KINDS.items() if isinstance(error, known)), FailureKind.OTHER),
                        str(error))
@@ -67,9 +73,9 @@ def explained(error: BaseException) -> Failure:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Failure(FailureKind.OUTPUT, Sentence(
             "The disk is full. Free disk space, or choose another folder for results and temporary files."))
-    if is_lack(error):
-        return Failure(FailureKind.MEMORY, Sentence(
-            "There is not enough memory for this volume. Close other programs, crop the volume to the part that "
-            "matters, or choose a larger slice spacing or the preset Fast."))
+    if isinstance(error, OSError) and error.filename is not None and error.errno is not None:
+        return Failure(FailureKind.INPUT, Sentence(
+            "'{path}' cannot be used: {cause}. Give another file or folder.", path=error.filename,
+            cause=cause(error)))
     return Failure(FailureKind.INTERNAL, Sentence(
         "Something unexpected went wrong: {kind}: {cause}.", kind=type(error).__name__, cause=cause(error)))

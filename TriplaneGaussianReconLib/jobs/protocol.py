@@ -15,8 +15,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..config.names import LARGEST_SEED
 from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Image, Segment, Segmentation
+from ..data.json_fields import mapping, real, sequence, text, triple, truth, whole
 from ..data.observations import closest_first
 from ..data.output_grid import output_grid
 from ..data.selection import Selection
@@ -25,6 +27,7 @@ from ..io.atomic import write_array, write_json
 from ..pipeline.report import Report, Scope
 
 FORMAT = 1  # raised when an older program would misread the files
+_MOST_FORMATS, _MOST_VOXELS = 1000, 2 ** 48  # more is damage
 STOP = "stop"  # a file of this name in the folder asks the worker to stop
 MODEL = "model.safetensors"  # in the folder, if the model is kept
 _PREVIEW = "preview.npy"
@@ -58,6 +61,7 @@ class Job:
         device: What `runtime.devices.choose` understands.
         seed: Of the random numbers.
         keep_model: Whether the outcome is to hold the model.
+        cover_voxels: See `Request`.
     """
 
     volume: Image
@@ -68,6 +72,7 @@ class Job:
     device: str = "auto"
     seed: int = 0
     keep_model: bool = False
+    cover_voxels: bool = False
 
     @property
     def axis(self) -> Axis:
@@ -77,7 +82,7 @@ class Job:
     @property
     def output_grid(self) -> Grid:
         """The voxels of the result; raises InputError for an impossible spacing."""
-        return output_grid(self.volume.grid, self.axis, self.spacing)
+        return output_grid(self.volume.grid, self.axis, self.spacing, self.observed[self.axis], self.cover_voxels)
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""
@@ -85,7 +90,8 @@ class Job:
         content = {"grid": _from_grid(self.volume.grid), "trusted": {
             axis: {"indices": list(selection.indices), "count": selection.count}
             for axis, selection in self.observed.items()}, "spacing": self.spacing, "preset": self.preset,
-            "device": self.device, "seed": self.seed, "keep_model": self.keep_model}
+            "device": self.device, "seed": self.seed, "keep_model": self.keep_model,
+            "cover_voxels": self.cover_voxels, "padding": self.volume.padding}
         _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -99,11 +105,16 @@ class Job:
 
     @classmethod
     def _from(cls, folder: Path, content: dict[str, Any]) -> Job:
-        segmentation = content["segmentation"] and _to_segmentation(folder, "job", content["segmentation"])
-        return cls(Image(_array(folder, "job", "volume"), _to_grid(content["grid"])), {
-            _axis(axis): Selection(tuple(selection["indices"]), int(selection["count"]))
-            for axis, selection in content["trusted"].items()}, segmentation, content["spacing"], content["preset"],
-            content["device"], content["seed"], content["keep_model"])
+        segmentation = _to_segmentation(folder, "job", content)
+        spacing = None if content["spacing"] is None else real(content, "spacing")
+        if not mapping(content, "trusted"):
+            raise ValueError("trusted is empty")
+        padding = None if content.get("padding") is None else real(content, "padding")
+        return cls(Image(_array(folder, "job", "volume"), _to_grid(content), padding), {
+            _axis(axis): _to_selection(selection) for axis, selection in mapping(content, "trusted").items()},
+            segmentation, spacing, text(content, "preset"), text(content, "device"),
+            whole(content, "seed", 0, LARGEST_SEED), truth(content, "keep_model"),
+            truth({"cover_voxels": False, **content}, "cover_voxels"))
 
 
 @dataclass(frozen=True)
@@ -155,10 +166,10 @@ class Outcome:
 
     @classmethod
     def _from(cls, folder: Path, content: dict[str, Any]) -> Outcome:
-        grid, model = _to_grid(content["grid"]), folder / MODEL if content["has_model"] else None
+        grid, model = _to_grid(content), folder / MODEL if truth(content, "has_model") else None
         if model is not None and not model.is_file():
             raise ValueError(f"{MODEL} is missing")
-        segmentation = content["segmentation"] and _to_segmentation(folder, "outcome", content["segmentation"])
+        segmentation = _to_segmentation(folder, "outcome", content)
         return cls(Image(_array(folder, "outcome", "volume"), grid), Image(
             _array(folder, "outcome", "confidence"), grid), segmentation, Report.from_json(content["report"]),
             model)
@@ -174,6 +185,12 @@ def check_room(folder: Path, size: float) -> None:
     if size > free:
         raise OutputError(f"The disk of '{folder}' has {free / 1e9:.2f} GB free, and {size / 1e9:.2f} GB are needed. "
                           "Free disk space, or choose another folder for temporary files.")
+
+
+def check_vacancy(folder: Path, kind: str = "outcome") -> None:
+    """Raise OutputError if `folder` holds a job or an outcome already, whichever `kind` says."""
+    if (folder / f"{kind}.json").exists():
+        raise OutputError(f"The folder '{folder}' holds {_NAMES[kind]} already. Choose an empty one.")
 
 
 def write_preview(folder: Path, image: np.ndarray) -> str:
@@ -219,16 +236,14 @@ def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str
     content = {"format": FORMAT, **content, "segmentation": None}
     if segmentation is not None:
         content["segmentation"], arrays = _from_segmentation(segmentation), {**arrays, "labels": segmentation.layers}
-    description = folder / f"{kind}.json"
-    if description.exists():
-        raise OutputError(f"The folder '{folder}' holds {_NAMES[kind]} already. Choose an empty one.")
+    check_vacancy(folder, kind)
     check_room(folder, sum(array.nbytes for array in arrays.values()))
     written: list[Path] = []
     try:
         for name, array in arrays.items():
             written.append(_array_path(folder, kind, name))
             write_array(written[-1], array)
-        write_json(description, content, durable=False)
+        write_json(folder / f"{kind}.json", content, durable=False)
     except BaseException:
         _delete(written)
         raise
@@ -249,10 +264,11 @@ def _read(folder: Path, kind: str, make: Any) -> Any:
                          "written last, so it may have been interrupted. Run it again.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        version = int(content["format"])
+        version = whole(content, "format", 1, _MOST_FORMATS)
         if version == FORMAT:
             return make(folder, content)
-    except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, RecursionError,
+            OverflowError) as error:
         raise InputError(f"'{path}' is damaged or incomplete ({type(error).__name__}: {cause(error)}). Run it again."
                          ) from error
     raise InputError(f"'{path}' has the format {version}; this program knows format {FORMAT}. Use the same version of "
@@ -264,7 +280,10 @@ def _array_path(folder: Path, kind: str, name: str) -> Path:
 
 
 def _array(folder: Path, kind: str, name: str) -> np.ndarray:
-    return np.asarray(np.load(_array_path(folder, kind, name), mmap_mode="r", allow_pickle=False))
+    array = np.asarray(np.load(_array_path(folder, kind, name), mmap_mode="r", allow_pickle=False))
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} is no array of numbers")
+    return array
 
 
 def _axis(name: str) -> Axis:
@@ -276,9 +295,21 @@ def _from_grid(grid: Grid) -> dict[str, Any]:
             "depths": grid.depths}
 
 
-def _to_grid(content: dict[str, Any]) -> Grid:
-    return Grid(content["shape"], content["origin"], content["spacing"], content["direction"],
-                content.get("depths", ()))
+def _to_grid(content: Mapping[str, Any]) -> Grid:
+    grid = mapping(content, "grid")
+    shape = [whole({"shape": size}, "shape", 1, _MOST_VOXELS) for size in sequence(grid, "shape")]
+    direction = [triple({"direction": row}, "direction") for row in sequence(grid, "direction")]
+    if len(shape) != 3 or len(direction) != 3:
+        raise ValueError("grid does not fit")
+    return Grid((shape[0], shape[1], shape[2]), triple(grid, "origin"), triple(grid, "spacing"),
+                (direction[0], direction[1], direction[2]),
+                tuple(real({"depths": depth}, "depths") for depth in grid.get("depths", ())))
+
+
+def _to_selection(content: Mapping[str, Any]) -> Selection:
+    count = whole(content, "count", 1, _MOST_VOXELS)
+    return Selection(tuple(whole({"indices": index}, "indices", 0, count - 1)
+                           for index in sequence(content, "indices")), count)
 
 
 def _from_segmentation(segmentation: Segmentation) -> dict[str, Any]:
@@ -286,6 +317,13 @@ def _from_segmentation(segmentation: Segmentation) -> dict[str, Any]:
             "segments": [segment.to_json() for segment in segmentation.segments]}
 
 
-def _to_segmentation(folder: Path, kind: str, content: dict[str, Any]) -> Segmentation:
-    segments = tuple(map(Segment.from_json, content["segments"]))
-    return Segmentation(_array(folder, kind, "labels"), segments, _to_grid(content["grid"]), content["metadata"])
+def _to_segmentation(folder: Path, kind: str, content: Mapping[str, Any]) -> Segmentation | None:
+    if content["segmentation"] is None:
+        return None
+    segmentation = mapping(content, "segmentation")
+    segments = tuple(map(Segment.from_json, sequence(segmentation, "segments")))
+    metadata = mapping(segmentation, "metadata")
+    layers = _array(folder, kind, "labels")
+    if any(segment.layer >= len(layers) for segment in segments):
+        raise ValueError("segments do not fit")
+    return Segmentation(layers, segments, _to_grid(segmentation), {name: text(metadata, name) for name in metadata})

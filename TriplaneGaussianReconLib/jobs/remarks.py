@@ -9,6 +9,7 @@ from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Segmentation
 from ..data.observations import closest_first
 from ..data.output_grid import isotropic_spacing
+from ..data.selection import number_list, parse_numbers
 from .request import AUTO, ISOTROPIC, Plan, Request
 from .sentences import Sentence
 
@@ -25,7 +26,7 @@ def remarks(request: Request, plan: Plan, grid: Grid, segmentation: Segmentation
         presence: What `segments_on_slices` found along each axis of the plan, if there is a segmentation.
     """
     primary = closest_first(grid, plan.selections)[0]
-    said = [*_on_spacing(request, plan, grid), *_on_axes(plan, primary), *_on_ends(plan, primary)]
+    said = [*_on_spacing(request, plan, grid), *_on_axes(plan, primary), *_on_ends(request, plan, grid, primary)]
     if segmentation is not None and presence is not None:
         said += _on_labels(plan, segmentation, presence, primary)
     return said
@@ -44,6 +45,8 @@ def _on_spacing(request: Request, plan: Plan, grid: Grid) -> list[Sentence]:
     if plan.spacing is not None and plan.spacing > present:
         said.append(Sentence("The result is coarser than the input: its slices lie {spacing} mm apart, those of the "
                              "input {present} mm.", spacing=f"{plan.spacing:g}", present=f"{present:.4g}"))
+    if request.cover_voxels and is_input:
+        said.append(Sentence("The result has the voxels of the input, which cover the volume already."))
     is_automatic = request.spacing == AUTO and not request.crossing and request.slices.strip() == "all"
     if is_input and is_automatic and not everything and finer < present:
         said.append(Sentence("Slices are excluded, so the result has the voxels of the input. For slices as close as "
@@ -58,14 +61,23 @@ def _on_axes(plan: Plan, primary: Axis) -> list[Sentence]:
                      "used slices correct the image alone.", axis=primary)]
 
 
-def _on_ends(plan: Plan, primary: Axis) -> list[Sentence]:
-    selection = plan.selections[primary]
-    first, last = selection.indices[0], selection.indices[-1]
-    beyond = selection.count - 1 - last + first
-    if beyond < max(np.diff(selection.indices), default=1):
+def _on_ends(request: Request, plan: Plan, grid: Grid, primary: Axis) -> list[Sentence]:
+    if plan.output is not grid:  # it ends with the outermost used slices
         return []
-    return [Sentence("{number} slices lie beyond the outermost ones that are used along {axis} (slices {first} and "
-                     "{last}); there these are repeated.", number=beyond, axis=primary, first=first, last=last)]
+    selection = plan.selections[primary]
+    first, last, end = selection.indices[0], selection.indices[-1], selection.count - 1
+    beyond = [*range(first), *range(last + 1, end + 1)]
+    if not beyond:
+        return []
+    known = ("Beyond the outermost used slices along {axis}, {first} and {last}, nothing is known: the slices {beyond} "
+             "repeat them, without labels, and their expected error is the whole range of intensities.")
+    values = {"axis": primary, "first": first, "last": last, "beyond": number_list(beyond)}
+    excluded = set(parse_numbers(request.excluded)) if request.excluded.strip() else set[int]()
+    ends = [n for n in (0, end) if n in beyond and n not in excluded]
+    if not ends:
+        return [Sentence(known + " Exclude less at the ends if some of it can be used.", **values)]
+    return [Sentence(known + " To reach the ends, choose the slices {slices} (--slices {slices}).", **values,
+                     slices=number_list(sorted({*selection.indices, *ends})))]
 
 
 def _on_labels(plan: Plan, segmentation: Segmentation, presence: Mapping[Axis, np.ndarray], primary: Axis

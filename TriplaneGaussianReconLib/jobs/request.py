@@ -14,6 +14,7 @@ from ..config.names import DEVICES, LARGEST_SEED
 from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..data.geometry import AXES, Axis, Grid, array_axis
 from ..data.images import Image, Segmentation
+from ..data.observations import closest_first
 from ..data.output_grid import isotropic_spacing, output_grid
 from ..data.selection import Selection, parse_numbers
 from ..errors import InputError
@@ -57,6 +58,8 @@ class Request:
         device: auto, cpu, cuda, or one GPU such as cuda:1.
         seed: Of the random numbers.
         keep_model: Whether the model is wanted beside the volume.
+        cover_voxels: Whether a result with another spacing reaches to the outer faces of the outermost used slices, by
+            whole slices, instead of from centre to centre.
 
     Example:
         >>> Request(slices="every:4", excluded="8").plan(Grid((13, 20, 20))).selections["k"].indices
@@ -72,6 +75,7 @@ class Request:
     device: str = DEVICES[0]
     seed: int = 0
     keep_model: bool = False
+    cover_voxels: bool = False
 
     @property
     def needs_labels(self) -> bool:
@@ -134,7 +138,8 @@ class Request:
             raise InputError(Sentence("Only one slice is used, and at least two are needed. Use more slices, or "
                                       "choose another slice axis."))
         spacing = self._output_spacing(grid, axis, selections)
-        output = output_grid(grid, axis, spacing)
+        used = selections[axis] if axis == closest_first(grid, selections)[0] else None
+        output = output_grid(grid, axis, spacing, used, self.cover_voxels)
         return Plan(axis, selections, None if output is grid else spacing, output)
 
     def job(self, image: Image, segmentation: Segmentation | None = None,
@@ -142,7 +147,7 @@ class Request:
         """Return what a worker is to do; arguments and errors as those of `plan`."""
         plan = self.plan(image.grid, presence)
         return Job(image, plan.selections, segmentation, plan.spacing, self.preset, self.device, self.seed,
-                   self.keep_model)
+                   self.keep_model, self.cover_voxels)
 
     def _selections(self, grid: Grid, axis: Axis, presence: Mapping[Axis, np.ndarray]) -> dict[Axis, Selection]:
         selections: dict[Axis, Selection] = {}

@@ -18,7 +18,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, replace
 from enum import IntEnum
 from pathlib import Path
@@ -26,12 +25,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..config.presets import preset_named
+from ..data.masks import with_data
 from ..data.observations import Observations
 from ..errors import Cancelled, OutputError
 from ..pipeline.report import Scope
+from ..runtime.environment import ignore_unusable_thread_counts
+from ..runtime.memory_limits import check_limits
+from ..runtime.notes import collected_notes
+from ..runtime.standard_streams import SteadyStream, open_standard_streams
 from ..runtime.stop_signals import stoppable
 from .failures import FailureKind, explained
-from .protocol import MODEL, STOP, Job, Outcome, check_room, line, write_preview
+from .protocol import MODEL, STOP, Job, Outcome, check_room, check_vacancy, line, write_preview
 
 if TYPE_CHECKING:
     from ..rendering.preview import Preview
@@ -62,7 +67,7 @@ class Messages:
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
         os.dup2(2, 1)
-        sys.stdout = sys.stderr
+        sys.stdout = sys.stderr = SteadyStream(sys.stderr)
         self.is_heard = True
 
     def send(self, event: str, **fields: Any) -> None:
@@ -114,8 +119,7 @@ class Pace:
         now = time.monotonic()
         if progress.stage not in self._logged:
             self._logged.add(progress.stage)
-            with suppress(OSError):  # nobody reads the log
-                print(progress.title, file=sys.stderr, flush=True)
+            print(progress.title, file=sys.stderr, flush=True)
         if now - self._sent >= _BETWEEN_MESSAGES:
             self._sent = now
             self._messages.send("progress", stage=progress.stage, number=progress.number, count=progress.count,
@@ -136,14 +140,15 @@ def main(arguments: list[str] | None = None) -> int:
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return WorkerExit.FAILED
-    faulthandler.enable()  # a crash leaves on standard error where it happened
+    open_standard_streams()
+    faulthandler.enable(2)  # a crash leaves on standard error where it happened
     messages = Messages()
     if arguments[0] == "--devices":
         from ..runtime.devices import available
 
         messages.send_line(json.dumps([asdict(device) for device in available()]))
         return WorkerExit.FINISHED
-    folder = Path(arguments[0])
+    folder = Path(arguments[0]).absolute()
     with stoppable() as is_asked:
         return run(folder, messages, Stop(folder, messages, is_asked))
 
@@ -172,9 +177,15 @@ def run(folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> in
 
 def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> None:
     """Read the job in `folder`, do it and write its outcome there.  Raises Cancelled and what the pipeline raises."""
+    check_limits()
+    ignore_unusable_thread_counts()
     job = Job.read(folder)
+    check_vacancy(folder)
+    preset_named(job.preset)
     grid = job.output_grid
-    observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
+    with collected_notes() as notes:
+        job = replace(job, observed=with_data(job.volume, job.observed))
+        observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
     check_room(folder, _outcome_bytes(job, observations))
 
     # What takes seconds to load comes after what can be refused at once.
@@ -206,7 +217,8 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     if segmentation is not None and job.segmentation is not None:
         segmentation = replace(segmentation, metadata=job.segmentation.metadata)
     scope = Scope.of(job.axis, job.observed, grid, job.segmentation, observations)
-    Outcome(result.volume, result.confidence, segmentation, result.report.about(scope), model).write(folder)
+    report = result.report.about(scope, notes=notes)
+    Outcome(result.volume, result.confidence, segmentation, report, model).write(folder)
 
 
 def _outcome_bytes(job: Job, observations: Observations) -> float:

@@ -28,20 +28,18 @@ class Boxed:
     columns: int
 
 
-def signed_distance(mask: np.ndarray, config: LabelConfig, everywhere: float | None = None) -> np.ndarray:
+def signed_distance(mask: np.ndarray, config: LabelConfig) -> np.ndarray:
     """Signed distance (nearly Euclidean) to the border of a mask.
 
     Args:
         mask: [row, column] bool.
-        config: its `absent` stands for a mask that is nowhere.
-        everywhere: distance for a mask that is everywhere; `-config.absent` if not given.
+        config: its `absent` stands for a mask that is nowhere, the opposite for one that is everywhere.
 
     Returns:
         [row, column] float32 pixels, positive inside.
     """
     if mask.all() or not mask.any():
-        inside = -config.absent if everywhere is None else everywhere
-        return np.full(mask.shape, inside if mask.any() else config.absent, np.float32)
+        return np.full(mask.shape, -config.absent if mask.any() else config.absent, np.float32)
     padded = np.pad(mask.astype(np.uint8), 1, mode="edge")
     # The 5 x 5 chamfer, half a pixel off at most: OpenCV's exact transform does not repeat its last bits.
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - padded, cv2.DIST_L2, 5)
@@ -49,23 +47,24 @@ def signed_distance(mask: np.ndarray, config: LabelConfig, everywhere: float | N
     return (distance - 0.5 * np.sign(distance)).astype(np.float32)
 
 
-def boxed(channels: LabelChannels, slices: Sequence[np.ndarray], config: LabelConfig, width: float = 0.0) -> Boxed:
+def boxed(channels: LabelChannels, slices: Sequence[np.ndarray], config: LabelConfig,
+          visible: Sequence[np.ndarray] | None = None) -> Boxed:
     """Signed distances of all labels on one or more slices, in boxes common to all of them.
 
     Args:
         channels: of the labels.
         slices: [layer, row, column] of label values each.
         config: how large the boxes are, and what counts where a label is absent.
-        width: of the gap between the slices, pixels.
+        visible: as `slices`; the boxes hold what is on any of these, by default on `slices`.
     """
-    everywhere = max(config.recession * width ** 3, -config.absent)
     boxes, sizes, distances = [], [], []
     for channel in range(1, channels.count):
-        masks = [channels.mask(layers, channel) for layers in slices]
-        box = _box(np.any([mask != channels.is_background(channel) for mask in masks], axis=0), config)
+        present = [channels.mask(layers, channel) != channels.is_background(channel) for layers in visible or slices]
+        box = _box(np.any(present, axis=0), config)
         if box is not None:
+            masks = (channels.mask(layers, channel) for layers in slices)
             boxes.append((channel, box[0].start, box[1].start, box[1].stop - box[1].start))
-            distances.append(np.stack([signed_distance(mask[box], config, everywhere).ravel() for mask in masks]))
+            distances.append(np.stack([signed_distance(mask[box], config).ravel() for mask in masks]))
             sizes.append(distances[-1].shape[1])
     return Boxed(np.array(boxes, np.int64).reshape(-1, 4), np.array(sizes, np.int64),
                  np.concatenate([np.zeros((len(slices), 0), np.float32), *distances], axis=1), slices[0].shape[-1])

@@ -16,8 +16,9 @@ import torch
 from .. import __version__
 from ..config.presets import Preset, preset_named
 from ..config.stages import STAGES, stages_of
+from ..data.beyond import at_slices, slices_beyond
 from ..data.gap_sampling import evenly
-from ..data.geometry import Grid
+from ..data.geometry import Grid, array_axis
 from ..data.images import Image, Segmentation
 from ..data.model_space import ModelSpaceData
 from ..data.observations import Observations
@@ -197,7 +198,8 @@ def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, device: torch
     with monitor.stage("arbitration") as tick:
         ensemble = fit_ensemble(slices, offsets, preset.ensemble, preset.flow,
                                 lambda done: tick(round(100 * done), 100), device,
-                                trainer if super_resolutions else None, hidden if super_resolutions else None)
+                                trainer if super_resolutions else None, hidden if super_resolutions else None,
+                                observed.stacks[0].weights)
     return super_resolutions, ensemble
 
 
@@ -284,13 +286,29 @@ def _fit_and_draw(observations: Observations, output_grid: Grid, fitting: Fittin
     report = _report(fitting, observations, sum(shard.count for shard in store.shards), residuals, monitor)
     model = replace(model, shards=store.finish(), expected_error=_expected_error(task, errors, residuals[0]),
                     provenance=report.provenance.to_json())
-    segmentation = None
-    if volume_renderer.layers is not None:
-        segmentation = Segmentation(volume_renderer.layers, observations.segments, output_grid)
     confidence = _on_device_or_cpu(lambda device: expected_error_on_grid(model, output_grid, device),
                                    fitting.chosen.device)
-    return Reconstruction(Image(volume_renderer.volume, output_grid), Image(confidence, output_grid), segmentation,
-                          model, report)
+    return _marked(observations, output_grid, Reconstruction(
+        Image(volume_renderer.volume, output_grid, observations.padding), Image(confidence, output_grid),
+        None if volume_renderer.layers is None else
+        Segmentation(volume_renderer.layers, observations.segments, output_grid), model, report))
+
+
+def _marked(observations: Observations, grid: Grid, result: Reconstruction) -> Reconstruction:
+    """Mark what nothing was seen of: beyond the outermost slices, and where the slices hold no data."""
+    axis, beyond = slices_beyond(observations.stacks[0], grid)
+    lowest, highest = observations.intensity_range
+    result.confidence.array[at_slices(result.confidence.array, axis, beyond)] = highest - lowest
+    if result.segmentation is not None:
+        result.segmentation.layers[at_slices(result.segmentation.layers, axis, beyond)] = 0
+    mask = observations.mask
+    if mask is not None and observations.padding is not None:
+        planes = grid.planes(axis, np.arange(grid.count(axis)))
+        for number, (image, error) in enumerate(zip(*(np.moveaxis(each.array, array_axis(axis), 0)
+                                                      for each in (result.volume, result.confidence)), strict=True)):
+            missing = ~mask.at(planes.subset(slice(number, number + 1)).points()[0])
+            image[missing], error[missing] = observations.padding, highest - lowest
+    return result
 
 
 def _draw(fitted: FittedSlab, number: int, volume_renderer: VolumeRenderer, fitting: Fitting, store: ShardStore,

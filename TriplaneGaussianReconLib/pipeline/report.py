@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 from math import nan
 from typing import Any, TypeVar
 
+import numpy as np
+
+from ..data.beyond import slices_beyond
 from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Segmentation
 from ..data.observations import Observations
@@ -100,6 +103,9 @@ class Scope:
         selected: `trusted`: numbers of the slices that were used, by axis.
         output_shape: `output_shape_kji`: voxels of the result along k, j and i.
         output_spacing: `output_spacing_mm`: spacing of the result along i, j and k.
+        repeated: `repeated_slices`: numbers of the slices of the result, by axis, that lie beyond the outermost used
+            ones. There the image is a repetition, labels are none, and the expected error is the whole range of
+            intensities. None in reports of former versions.
         segments_left_out: `segments_left_out`: names of the segments that are on no slice that was used; None in
             reports that a former command line wrote.
     """
@@ -109,6 +115,7 @@ class Scope:
     output_shape: tuple[int, ...]
     output_spacing: tuple[float, ...]
     segments_left_out: tuple[str, ...] | None = None
+    repeated: Mapping[Axis, tuple[int, ...]] | None = None
 
     @classmethod
     def of(cls, axis: Axis, selections: Mapping[Axis, Selection], output: Grid, segmentation: Segmentation | None,
@@ -123,14 +130,20 @@ class Scope:
             observations: What was made of volume and segmentation.
         """
         given = segmentation.segments if segmentation is not None else ()
+        across, beyond = slices_beyond(observations.stacks[0], output)
+        repeated = {across: tuple(np.flatnonzero(beyond).tolist())} if beyond.any() else {}
         return cls(axis, {name: selection.indices for name, selection in selections.items()}, tuple(output.shape),
-                   tuple(output.spacing), tuple(s.name for s in given if s not in observations.segments))
+                   tuple(output.spacing),
+                   tuple(s.name for s in given if s not in observations.segments), repeated)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
+        repeated = {} if self.repeated is None else {
+            "repeated_slices": {axis: list(slices) for axis, slices in self.repeated.items()}}
         left_out = {} if self.segments_left_out is None else {"segments_left_out": list(self.segments_left_out)}
         return {"axis": self.axis, "trusted": {axis: list(indices) for axis, indices in self.selected.items()},
-                "output_shape_kji": list(self.output_shape), "output_spacing_mm": list(self.output_spacing), **left_out}
+                "output_shape_kji": list(self.output_shape), "output_spacing_mm": list(self.output_spacing),
+                **repeated, **left_out}
 
     @classmethod
     def from_json(cls, content: Any) -> Scope | None:
@@ -140,7 +153,8 @@ class Scope:
             return None
         return cls(read("axis", _axis), read("trusted", _mapping(_list(_whole), _axis)),
                    read("output_shape_kji", _list(_whole)), read("output_spacing_mm", _list(_number)),
-                   read.optional("segments_left_out", _list(_text), None))
+                   read.optional("segments_left_out", _list(_text), None),
+                   read.optional("repeated_slices", _mapping(_list(_whole), _axis), None))
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ def disagreement(predictions: Tensor, neighbourhood: float) -> Tensor:
 
 def fit_ensemble(slices: np.ndarray, positions: np.ndarray, config: EnsembleConfig, flow: FlowConfig,
                  tick: Callable[[float], None], device: torch.device = CPU, trainer: Trainer | None = None,
-                 super_resolution: SuperResolution | None = None) -> EnsembleWeights:
+                 super_resolution: SuperResolution | None = None, weights: np.ndarray | None = None
+                 ) -> EnsembleWeights:
     """Weight the members of the ensemble for a stack.
 
     With fewer than three slices none can be hidden: the usual mixture is returned, with no error model better than the
@@ -143,9 +144,10 @@ def fit_ensemble(slices: np.ndarray, positions: np.ndarray, config: EnsembleConf
         device: where the members are computed.
         trainer: of the same slices on that device, if super-resolution networks were trained.
         super_resolution: trained for `hidden_slice_task`; None if that was not possible.
+        weights: [plane, row, column], 0 for pixels without data, which are not judged; None if all hold data.
     """
     usual, share = _usual_mixture(config, trainer, super_resolution)
-    hiding = _Hiding(slices, positions, config, flow, device)
+    hiding = _Hiding(slices, positions, config, flow, device, None if weights is None else weights > 0)
     double = hiding.errors(2, lambda done: tick(0.5 * done), trainer, super_resolution)
     if not double.planes:
         return EnsembleWeights(usual, (0.0, 1.0), LAPLACE_BAND, (), config)
@@ -154,12 +156,12 @@ def fit_ensemble(slices: np.ndarray, positions: np.ndarray, config: EnsembleConf
     covariance = _balanced(double.covariance) * np.outer(shrink, shrink)
     covariance += np.diag(_by_member(config.caution, len(covariance))) * np.diag(covariance).min()
     best = _best_mixture(covariance)
-    weights = (1.0 - share) * np.pad(best, (0, len(usual) - len(best))) + share * usual
-    shown = _of_interpolators(weights, config) if len(best) < len(weights) else weights
+    mixture = (1.0 - share) * np.pad(best, (0, len(usual) - len(best))) + share * usual
+    shown = _of_interpolators(mixture, config) if len(best) < len(mixture) else mixture
     errors = np.maximum(np.einsum("a,nab,b->n", shown, double.covariance, shown), 1e-10)
     hidden = tuple(HiddenScore(plane, float(-10 * np.log10(e))) for plane, e in zip(double.planes, errors, strict=True))
     model = _error_model(double)
-    return EnsembleWeights(weights, model, _band(model, double.samples), hidden, config)
+    return EnsembleWeights(mixture, model, _band(model, double.samples), hidden, config)
 
 
 def hidden_slice_task(trainer: Trainer, config: EnsembleConfig) -> tuple[SliceContext, float]:
@@ -206,6 +208,7 @@ class _Hiding:
     config: EnsembleConfig
     flow: FlowConfig
     device: torch.device
+    held: np.ndarray | None
 
     def errors(self, factor: int, tick: Callable[[float], None], trainer: Trainer | None = None,
                super_resolution: SuperResolution | None = None) -> _HiddenSlices:
@@ -238,8 +241,12 @@ class _Hiding:
             wrong = mixed(usual, errors).abs()
             rows = torch.stack([torch.ones_like(spread), spread, wrong], dim=1).double()
             errors = errors.transpose(0, 1)
+            counted: float | Tensor = errors.shape[2]
+            if self.held is not None:
+                known = torch.from_numpy(self._known(hidden[some], half)).to(self.device)
+                rows, errors, counted = rows * known[:, None], errors * known[:, None], known.sum(1)[:, None, None]
             samples = rows[:, 1:, transferred(pixels, self.device)]
-            return errors @ errors.mT / errors.shape[2], rows @ rows.mT, samples
+            return errors @ errors.mT / counted, rows @ rows.mT, samples
 
         size = working_memory(1, self.slices[0].size)
         calls, judged = shares(np.arange(len(hidden)), size, self.device), []
@@ -264,7 +271,14 @@ class _Hiding:
         inner = np.arange(half, len(self.slices) - half)
         if len(inner) > self.config.most_hidden:
             inner = inner[np.round(np.linspace(0, len(inner) - 1, self.config.most_hidden)).astype(int)]
-        return inner[[self.slices[plane].std() >= 1e-3 for plane in inner]]  # a blank slice tells nothing
+        inner = inner[[self.slices[plane].std() >= 1e-3 for plane in inner]]  # a blank slice tells nothing
+        return inner if self.held is None else inner[self._known(inner, half).any(axis=1)]
+
+    def _known(self, hidden: np.ndarray, half: int) -> np.ndarray:
+        """(slice, pixel) bool, where hidden slices hold data, and those `half` numbers before and after them too."""
+        assert self.held is not None
+        known: np.ndarray = (self.held[hidden - half] & self.held[hidden] & self.held[hidden + half])
+        return known.reshape(len(hidden), -1)
 
     def _across(self, firsts: np.ndarray, step: int, tick: Callable[[float], None]) -> dict[int, Correspondence]:
         """The displacements from each slice of `firsts` to that `step` slices farther on."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..config.prediction import CrossingConfig
 from ..data.gap_sampling import evenly
 from ..data.geometry import PlaneStack
+from ..data.model_space import ModelSpaceStack
 from ..registration.optical_flow import Correspondence, Motion
 from ..runtime.image_operations import CPU, blurred, constants
 from ..runtime.threads import serial_torch, shares, workers
@@ -116,7 +117,7 @@ class _Work:
                                          self.fusion.config, self.ensemble.config.smoothing))
 
 
-def corrected(predictions: list[Prediction], crossing: Sequence[tuple[PlaneStack, np.ndarray]],
+def corrected(predictions: list[Prediction], crossing: Sequence[ModelSpaceStack],
               config: CrossingConfig) -> list[Prediction]:
     """Correct predictions where observed slices of other orientations cross them.
 
@@ -125,11 +126,12 @@ def corrected(predictions: list[Prediction], crossing: Sequence[tuple[PlaneStack
 
     Args:
         predictions: of all gaps.
-        crossing: (planes, pixels [plane, row, column]) per further stack.
+        crossing: the further stacks; their pixels without data correct nothing.
         config: how far a correction reaches.
     """
-    points = np.concatenate([planes.points().reshape(-1, 3) for planes, _ in crossing])
-    values = np.concatenate([pixels.ravel() for _, pixels in crossing])
+    held = [slice(None) if stack.weights is None else stack.weights.ravel() > 0 for stack in crossing]
+    points = np.concatenate([s.planes.points().reshape(-1, 3)[some] for s, some in zip(crossing, held, strict=True)])
+    values = np.concatenate([s.image.ravel()[some] for s, some in zip(crossing, held, strict=True)])
     order = np.argsort(points[:, 2], kind="stable")
     points, values = points[order], values[order]
     return [_corrected(prediction, points, values, config) for prediction in predictions]

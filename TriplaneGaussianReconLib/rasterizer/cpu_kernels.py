@@ -20,28 +20,13 @@ memory, and the functions release the interpreter lock, so plain threads can run
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from .compiling import compiled, inlined
 from .definitions import EPSILON, MAX_ALPHA, SHAPE_MOMENTS, SLOT_MOMENTS
 from .simd import LANES, exponential, load, ramp, splat, store, total, where_less
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Mark a piece of a kernel that is not compiled by itself, which would optimise it twice."""
-    return numba.njit(inline="always")(function)
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile with numba, cached on disk where any cache directory can be written."""
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"nsz", "contract"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # "cannot cache function: no locator available"
-        return numba.njit(**options)(function)
 
 
 class Cloud(NamedTuple):

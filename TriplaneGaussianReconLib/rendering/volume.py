@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..config.names import Backend
-from ..data.geometry import AXES, Axis, Grid, array_axis
+from ..data.geometry import Axis, Grid, array_axis
 from ..data.model_space import depth_range
 from ..labels.channels import LabelChannels
 from ..model.model import Model
@@ -106,7 +106,7 @@ def expected_error_on_grid(model: Model, grid: Grid, device: torch.device = CPU)
 
 def slicing_axis(frame: np.ndarray, grid: Grid) -> Axis:
     """Return the axis of `grid` nearest to the depth axis of a model's `frame`: slices across it draw fastest."""
-    return AXES[int(np.abs(np.asarray(grid.direction).T @ frame[:3, 2]).argmax())]
+    return grid.axis_along(frame[:3, 2])
 
 
 def as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -6,9 +6,11 @@ no torch.
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
+
+from ..errors import is_lack
+from .memory_limits import free_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,24 +67,13 @@ def budget(device: torch.device) -> int:
     On a GPU, a limit set by `torch.cuda.set_per_process_memory_fraction` is kept.
     """
     if device.type != "cuda":
-        import psutil
-
-        return int(HOST_SHARE * psutil.virtual_memory().available)
+        return int(HOST_SHARE * free_memory())
     import torch
 
     free, total = torch.cuda.mem_get_info(device)
     ours, used = torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device)
     allowed = torch.cuda.get_per_process_memory_fraction(device.index or 0) * total
     return int(DEVICE_SHARE * max(min(free + ours, allowed) - used, 0))
-
-
-def is_lack(error: BaseException) -> bool:
-    """Whether `error` says that there is not enough memory, on the host or on a GPU."""
-    torch = sys.modules.get("torch")  # where it is not loaded it cannot have run out of memory
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
-        return True
-    # torch has no class of its own for the host's memory.
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in ("allocate memory", "out of memory"))
 
 
 def with_less_memory(work: Callable[[], T], otherwise: Callable[[], T], device: torch.device) -> T:
@@ -99,7 +90,7 @@ def with_less_memory(work: Callable[[], T], otherwise: Callable[[], T], device: 
     """
     try:
         return work()
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if not is_lack(error):
             raise
     # Outside the handler: the error's traceback keeps alive everything that was being worked on.

@@ -14,6 +14,7 @@ import pytest
 from posix_case import POSIX
 from repository import ROOT
 
+from TriplaneGaussianReconLib.command_line import outputs
 from TriplaneGaussianReconLib.command_line import reconstruct as command
 from TriplaneGaussianReconLib.errors import Cancelled
 
@@ -89,7 +90,7 @@ def test_failures_have_their_exit_codes(run: Run, capsys: pytest.CaptureFixture[
 
 def test_a_stop_while_writing_tells_what_is_there(run: Run, capsys: pytest.CaptureFixture[str],
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "save_model", failing(KeyboardInterrupt()))
+    monkeypatch.setattr(outputs, "save_model", failing(KeyboardInterrupt()))
     assert run("reconstruct", "volume.nrrd", "--slices", "0-3", "--output", "o.npz", "--save-model",
                "m.safetensors") == 130
     assert "Stopped while writing. Written before: o.npz." in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.Ca
     assert "Research software, not a medical device." in printed.out
     device, warning, *lines = printed.err.splitlines()
     assert device == choose("auto").note
-    assert "6 slices lie beyond the outermost ones that are used along k (slices 0 and 4)" in warning
+    assert "the slices 5-10 repeat them" in warning and "--slices 0-4,10)" in warning
     stages = stages_of(PRESETS["fast"], has_labels=False)
     assert [line.partition("  stage ")[2] for line in lines] == [
         f"{number} of {len(stages)}: {stage.sentence}" for number, stage in enumerate(stages, start=1)]
@@ -167,14 +167,15 @@ def test_slices_that_options_choose(files: Path, options: list[object], axis: st
     assert chosen.plan.output is chosen.image.grid  # with a subset the result has the voxels of the input
 
 
-@pytest.mark.parametrize(("options", "spacing", "count"), [
-    ([], 0.9, 31), (["--output-spacing", "isotropic", "--keep-every", 2], 0.9, 31),
-    (["--output-spacing", "2"], 2.0, 14), (["--output-spacing", "1.35", "--slices", "2-5"], 1.35, 21)])
-def test_output_spacing(files: Path, options: list[object], spacing: float, count: int) -> None:
+@pytest.mark.parametrize(("options", "spacing", "count", "first"), [
+    ([], 0.9, 31, 0), (["--output-spacing", "isotropic", "--keep-every", 2], 0.9, 31, 0),
+    (["--output-spacing", "2"], 2.0, 14, 0), (["--output-spacing", "1.35", "--slices", "2-5"], 1.35, 7, 2),
+    (["--cover-voxels"], 0.9, 33, -1 / 3)])
+def test_output_spacing(files: Path, options: list[object], spacing: float, count: int, first: float) -> None:
     chosen = case(files, *options)
     assert chosen.plan.output.spacing == pytest.approx((0.9, 0.9, spacing))
     assert chosen.plan.output.shape == (count, 30, 34)
-    assert chosen.plan.output.origin == chosen.image.grid.origin
+    assert chosen.plan.output.origin == pytest.approx(chosen.image.grid.index_to_physical([0, 0, first]))
 
 
 @pytest.mark.parametrize(("options", "texts"), [
@@ -264,17 +265,17 @@ def test_inputs_are_not_overwritten(run: Run, files: Path, capsys: pytest.Captur
 def bad_volumes(volume: Image) -> dict[str, tuple[np.ndarray, str]]:
     """Voxels [k, j, i, ...] of each kind of bad volume, and what the message says."""
     array = volume.array.astype(np.float32)
-    damaged = array.copy()
-    damaged[4, 3, 2] = np.nan
-    return {"nan": (damaged, "hold NaN or infinite voxels: 4. Exclude them"),
-            "infinite": (np.where(np.isnan(damaged), np.inf, damaged), "hold NaN or infinite"),
+    return {"nothing": (np.full_like(array, np.nan), "None of the slices to use along k holds data"),
+            "beyond float32": (array.astype(np.float64) * 1e300, "single precision"),
+            "one with data": (np.where(np.arange(11)[:, None, None] == 4, array, np.nan), "At least two slices"),
             "constant": (np.full_like(array, 3.0), "All used voxels have the same value (3)"),
             "one slice": (array[:1], "at least two are needed"),
             "colour": (np.stack([array] * 3, axis=-1), "3 values per voxel"),
             "complex": (array.astype(np.complex64), "complex")}
 
 
-@pytest.mark.parametrize("kind", ["nan", "infinite", "constant", "one slice", "colour", "complex"])
+@pytest.mark.parametrize("kind", ["nothing", "beyond float32", "one with data", "constant", "one slice", "colour",
+                                  "complex"])
 def test_bad_volumes_are_explained(run: Run, volume: Image, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     import SimpleITK as sitk
 
@@ -288,7 +289,9 @@ def test_bad_volumes_are_explained(run: Run, volume: Image, capsys: pytest.Captu
 
 
 def test_a_damaged_slice_can_be_excluded(run: Run, volume: Image) -> None:
-    write_image("bad.npz", Image(bad_volumes(volume)["nan"][0], volume.grid))
+    damaged = volume.array.astype(np.float32)
+    damaged[4, 3, 2] = np.nan
+    write_image("bad.npz", Image(damaged, volume.grid))
     assert run("reconstruct", "bad.npz", "--exclude", "4", "--output", "o.npz") == 0
     assert np.isfinite(read_image("o.npz").array).all()
 
@@ -304,7 +307,7 @@ def test_series_of_volumes_and_missing_files_are_explained(run: Run, capsys: pyt
     Path("text.nrrd").write_text("text")
     assert run("reconstruct", "text.nrrd", "--output", "o.nrrd") == 2
     assert run("reconstruct", ".", "--output", "o.nrrd") == 2
-    assert "holds no DICOM slices" in capsys.readouterr().err
+    assert "a folder of volumes" in capsys.readouterr().err
 
 
 def test_two_slices_are_enough(run: Run, volume: Image) -> None:
@@ -314,7 +317,7 @@ def test_two_slices_are_enough(run: Run, volume: Image) -> None:
 
 
 @pytest.mark.parametrize(("kind", "message"), [
-    ("empty", "The segmentation is empty"), ("shifted", "do not coincide"), ("elsewhere", "lies outside"),
+    ("empty", "The segmentation is empty"), ("elsewhere", "lies outside"),
     ("fractions", "whole numbers"), ("hidden", "empty on every slice that is used")])
 def test_bad_segmentations_are_explained(run: Run, volume: Image, capsys: pytest.CaptureFixture[str], kind: str,
                                          message: str) -> None:
@@ -326,8 +329,7 @@ def test_bad_segmentations_are_explained(run: Run, volume: Image, capsys: pytest
     elif kind == "hidden":
         labels[::2] = 0
     else:
-        index = (0.4, 0, 0) if kind == "shifted" else (100, 0, 0)
-        there = replace(there, origin=tuple(there.index_to_physical(np.array(index))))
+        there = replace(there, origin=tuple(there.index_to_physical(np.array((100, 0, 0)))))
     write_image("bad.nrrd", Image(labels, there))
     assert run("reconstruct", "volume.nrrd", "--labels", "bad.nrrd", "--keep-every", 2, "--output", "o.nrrd") == 2
     assert message in capsys.readouterr().err

@@ -7,17 +7,12 @@ import numpy as np
 import pytest
 
 from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation, aligned_to, voxel_offset
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.errors import InputError
 
 
 def labels_of(grid: Grid) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 4, grid.shape).astype(np.uint8)
-
-
-def part_of(grid: Grid, first: tuple[int, int, int], shape: tuple[int, int, int]) -> Grid:
-    """The grid that starts at voxel `first` (i, j, k) of `grid` and has `shape` [k, j, i]."""
-    return Grid(shape, grid.index_to_physical(np.array(first)), grid.spacing, grid.direction)
 
 
 def test_an_image_fits_its_grid() -> None:
@@ -95,53 +90,6 @@ def test_masks_of_overlapping_segments() -> None:
     segmentation = Segmentation(layers, (Segment("a", 1, 0), Segment("b", 1, 1)), Grid((2, 3, 4)))
     masks = dict(segmentation.masks())
     assert masks[0].sum() == 8 and masks[1].sum() == 16 and (masks[0] & masks[1]).sum() == 8
-
-
-@pytest.mark.parametrize("first", [(0, 0, 0), (1, 2, 1), (-2, -1, 3), (5, -4, -3)])
-def test_voxel_offset(oblique_grid: Grid, first: tuple[int, int, int]) -> None:
-    assert voxel_offset(oblique_grid, part_of(oblique_grid, first, (2, 3, 2))) == first
-
-
-def test_no_common_lattice(oblique_grid: Grid) -> None:
-    half = Grid((4, 5, 6), oblique_grid.index_to_physical(np.array([0.5, 0, 0])), oblique_grid.spacing,
-                oblique_grid.direction)
-    assert voxel_offset(oblique_grid, half) is None
-    assert voxel_offset(oblique_grid, Grid((4, 5, 6), oblique_grid.origin, oblique_grid.spacing)) is None
-    assert voxel_offset(oblique_grid, oblique_grid.resampled("k", 1.5)) is None
-    one = Grid((1, 1, 1), oblique_grid.origin, oblique_grid.spacing)  # one voxel, but other axes
-    assert voxel_offset(oblique_grid, one) is None
-
-
-@pytest.mark.parametrize(("first", "shape"), [((0, 0, 0), (4, 5, 6)), ((1, 2, 1), (2, 3, 4)), ((-2, -1, -1), (7, 8, 9)),
-                                              ((3, -2, 2), (4, 4, 7))])
-def test_aligned_to_puts_every_label_where_it_was(oblique_grid: Grid, first: tuple[int, int, int],
-                                                  shape: tuple[int, int, int]) -> None:
-    """Look every voxel of the target up in the source through physical space."""
-    labels = labels_of(oblique_grid)
-    source = Segmentation.from_labelmap(labels, oblique_grid)
-    target = part_of(oblique_grid, first, shape)
-    result = aligned_to(source, target)
-    assert result.grid is target and result.segments == source.segments and result.layers.dtype == np.uint8
-    for k, j, i in np.ndindex(*shape):
-        at = np.round(oblique_grid.physical_to_index(target.index_to_physical(np.array([i, j, k])))).astype(int)
-        inside = all(0 <= n < size for n, size in zip(at, oblique_grid.shape[::-1], strict=True))
-        assert result.layers[0, k, j, i] == (labels[at[2], at[1], at[0]] if inside else 0)
-
-
-def test_aligned_to_keeps_layers_and_metadata(oblique_grid: Grid) -> None:
-    layers = np.stack([labels_of(oblique_grid), labels_of(oblique_grid)[::-1]])
-    source = Segmentation(layers, (Segment("a", 1, 0), Segment("b", 2, 1)), oblique_grid, {"key": "value"})
-    result = aligned_to(source, part_of(oblique_grid, (0, 0, 1), (3, 5, 6)))
-    np.testing.assert_array_equal(result.layers, layers[:, 1:])
-    assert result.metadata == {"key": "value"}
-
-
-def test_what_cannot_be_aligned(oblique_grid: Grid) -> None:
-    source = Segmentation.from_labelmap(labels_of(oblique_grid), oblique_grid)
-    with pytest.raises(InputError, match="do not coincide.*Resample"):
-        aligned_to(source, Grid((4, 5, 6), (10.1, -20, 30), oblique_grid.spacing, oblique_grid.direction))
-    with pytest.raises(InputError, match="outside the volume"):
-        aligned_to(source, part_of(oblique_grid, (6, 0, 0), (4, 5, 6)))
 
 
 def test_short_texts_have_the_order_that_people_expect(oblique_grid: Grid) -> None:

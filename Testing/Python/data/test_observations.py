@@ -13,7 +13,7 @@ from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.model_space import ModelSpaceData
 from TriplaneGaussianReconLib.data.observations import Observations, SliceStack
 from TriplaneGaussianReconLib.data.selection import Selection
-from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.errors import InputError, InputNote
 
 SHAPE = (6, 7, 8)
 
@@ -87,19 +87,46 @@ def test_the_voxel_type_is_remembered(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_only_observed_voxels_must_be_finite(value: float) -> None:
+def test_voxels_without_data_weigh_nothing_and_the_nearest_stand_for_them(value: float) -> None:
     image = image_on(Grid(SHAPE))
     image.array[3, 2, 1] = value
     observations = Observations.from_volume(image, {"k": Selection((0, 2, 4), 6)})
-    assert np.isfinite(observations.stacks[0].pixels).all()
-    with pytest.raises(InputError, match="Slices along k hold NaN or infinite voxels: 3. Exclude them"):
-        Observations.from_volume(image, {"k": Selection((0, 3, 4), 6)})
-    flipped = replace(image, grid=Grid(SHAPE, direction=-np.eye(3)), array=image.array.copy())
-    flipped.array[4, 0, 0] = value
-    with pytest.raises(InputError, match="voxels: 3, 4. Exclude"):
-        Observations.from_volume(flipped, {"k": Selection((0, 3, 4), 6)})
-    with pytest.raises(InputError, match="NaN or infinite"):
-        Observations.from_volume(image, {"k": Selection((0, 2), 6), "i": Selection.every(8, 1)})
+    assert observations.stacks[0].weights is None and observations.mask is None and observations.padding is None
+    with pytest.warns(InputNote, match="0.6% of the pixels.*hold no data"):
+        observations = Observations.from_volume(image, {"k": Selection((0, 3, 4), 6)})
+    stack = observations.stacks[0]
+    assert stack.weights is not None and np.argwhere(stack.weights == 0).tolist() == [[1, 2, 1]]
+    assert stack.pixels[1, 2, 1] in (image.array[3, 1:4, 1][[0, 2]].tolist() + image.array[3, 2, [0, 2]].tolist())
+    assert np.isnan(observations.padding) and observations.mask is not None
+
+
+def test_the_padding_value_is_no_data_whatever_it_is() -> None:
+    array = np.random.default_rng(1).integers(0, 200, SHAPE).astype(np.int16)
+    stacks = []
+    for padding in (-2000, 9999):
+        padded = array.copy()
+        padded[:, :2] = padding
+        with pytest.warns(InputNote, match=str(padding)):
+            observations = Observations.from_volume(Image(padded, Grid(SHAPE), padding), {"k": Selection.every(6, 2)})
+        assert observations.padding == padding and observations.intensity_range[0] >= 0
+        stacks.append(observations.stacks[0])
+    np.testing.assert_array_equal(stacks[0].pixels, stacks[1].pixels)
+    np.testing.assert_array_equal(stacks[0].weights, stacks[1].weights)
+
+
+def test_slices_without_any_data_are_left_out_and_named() -> None:
+    image = image_on(Grid(SHAPE))
+    image.array[[2, 5]] = np.nan
+    with pytest.warns(InputNote, match="along k without any data are not used: 2, 5."):
+        observations = Observations.from_volume(image, {"k": Selection.every(6, 1)})
+    assert len(observations.stacks[0].planes) == 4 and observations.stacks[0].weights is None
+
+
+def test_values_beyond_single_precision_are_named() -> None:
+    image = image_on(Grid(SHAPE), np.float64)
+    image.array[0, 0, 0] = 1e300
+    with pytest.raises(InputError, match=r"largest voxel is 1e\+300, beyond what"):
+        Observations.from_volume(image, {"k": Selection.every(6, 1)})
 
 
 def test_a_constant_volume_is_refused() -> None:

@@ -120,3 +120,10 @@ def test_the_documents_are_built_without_a_warning(tmp_path: Path) -> None:
     command_line = (tmp_path / "reference" / "command_line" / "index.html").read_text(encoding="utf-8")
     assert "--keep-every" in command_line
     assert "Observations" in (tmp_path / "reference" / "packages" / "data" / "index.html").read_text(encoding="utf-8")
+
+
+def test_every_test_that_the_table_of_files_names_exists() -> None:
+    page = (ROOT / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
+    tests = re.findall(r"\[(\w+)\]\(https://\S+?/blob/main/(\S+?)\)", page)
+    assert len(tests) > 30
+    assert not [path for name, path in tests if Path(path).stem != name or not (ROOT / path).is_file()]

@@ -11,6 +11,7 @@ import pytest
 from image_file_case import assert_same_place, make_grid, refused, voxels
 
 from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.io.readers import read_image
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -138,7 +139,7 @@ def test_gzip_is_told_by_the_content(tmp_path: Path) -> None:
 
 def test_what_is_no_volume_of_real_numbers_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.nii"
-    for array, words in ((voxels(shape=(5, 6)), "2 dimensions"), (voxels(shape=(3, 4, 5, 6)), "6 x 5 x 4 x 3"),
+    for array, words in ((voxels(shape=(5, 6)), "it is one slice"), (voxels(shape=(3, 4, 5, 6)), "6 x 5 x 4 x 3"),
                          (voxels(np.complex64), "complex")):
         write(path, sform=None, qform=None, array=array)
         refused(path, words)
@@ -155,6 +156,20 @@ def test_a_single_frame_is_a_volume(tmp_path: Path) -> None:
 def test_a_file_that_ends_early_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "a.nii", sform=GRID.ijk_to_lps, qform=None)
     (tmp_path / "a.nii").write_bytes((tmp_path / "a.nii").read_bytes()[:-60])
-    refused(tmp_path / "a.nii", "ends early, after 532 of 592 bytes", "Copy or export it again")
+    refused(tmp_path / "a.nii", "ends early, after 180 of 240 bytes of voxels", "Copy or export it again")
     (tmp_path / "b.nii").write_bytes((tmp_path / "a.nii").read_bytes()[:100])
     refused(tmp_path / "b.nii")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_one_of_several_volumes_is_chosen(tmp_path: Path, name: str) -> None:
+    array = np.stack([voxels(), voxels() + 1, voxels() + 2])
+    write(tmp_path / name, sform=GRID.ijk_to_lps, qform=None, array=array)
+    for number in (1, 2, 3):
+        image = read_image(tmp_path / name, volume_number=number)
+        np.testing.assert_array_equal(image.array, array[number - 1])
+        assert_same_place(image.grid, GRID)
+    refused(tmp_path / name, "holds 3 volumes", "--volume-number, 1 to 3")
+    write(tmp_path / name, sform=GRID.ijk_to_lps, qform=None)
+    with pytest.raises(InputError, match="no volume 2"):
+        read_image(tmp_path / name, volume_number=2)

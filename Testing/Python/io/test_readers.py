@@ -66,11 +66,11 @@ def test_not_finite_voxels_are_not_taken_for_values(tmp_path: Path, name: str, d
 def test_missing_and_unreadable_files_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "none.nii", "does not exist", "NIfTI")
     (tmp_path / "text.nrrd").write_text("hello")
-    refused(tmp_path / "text.nrrd", "DICOM")
+    refused(tmp_path / "text.nrrd", "it is text")
     (tmp_path / "text.npz").write_text("hello")
     refused(tmp_path / "text.npz", "numpy.savez")
     (tmp_path / "empty.npz").touch()
-    refused(tmp_path / "empty.npz", "numpy.savez")
+    refused(tmp_path / "empty.npz", "is empty")
 
 
 @pytest.mark.parametrize("extension", FORMATS)

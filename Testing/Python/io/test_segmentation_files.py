@@ -8,9 +8,10 @@ import pytest
 import SimpleITK as sitk
 from image_file_case import FORMATS, assert_same_place, make_grid, voxels
 
+from TriplaneGaussianReconLib.data.alignment import aligned_to
 from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.data.images import Segment, Segmentation, aligned_to
-from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.data.images import Segment, Segmentation
+from TriplaneGaussianReconLib.errors import InputError, InputNote
 from TriplaneGaussianReconLib.io.readers import read_segmentation
 from TriplaneGaussianReconLib.io.writers import write_segmentation
 
@@ -134,16 +135,38 @@ def test_offset_without_reference_geometry_is_reset(tmp_path: Path) -> None:
     assert metadata["Segmentation_ConversionParameters"].startswith("Smoothing|0.2|S.&Reference image geometry|-0.7;")
 
 
-def test_aligned_to_refuses_other_lattices() -> None:
-    segmentation = Segmentation.from_labelmap(np.ones((4, 5, 6), np.uint8), make_grid())
-    grid = make_grid()
-    half = Grid(grid.shape, tuple(grid.index_to_physical(np.array([0.5, 0, 0]))), grid.spacing, grid.direction)
-    far = Grid(grid.shape, tuple(grid.index_to_physical(np.array([6, 0, 0]))), grid.spacing, grid.direction)
-    thick = Grid((1, 5, 6), grid.origin, (0.7, 0.9, 6.6), grid.direction)
-    turned = make_grid("identity")
-    for other, words in ((half, "Resample"), (thick, "Resample"), (turned, "Resample"), (far, "outside")):
-        with pytest.raises(InputError, match=words):
-            aligned_to(segmentation, other)
+@pytest.mark.parametrize(("dtype", "whole"), [(np.uint8, 216), (np.uint8, 255), (np.uint8, 100), (np.uint8, 1),
+                                              (np.float32, 1), (np.uint16, 1000)])
+def test_fractions_are_a_segment_where_they_are_at_least_one_half(tmp_path: Path, dtype: type, whole: int) -> None:
+    fractions = (np.linspace(0, 1, 120).reshape(4, 5, 6) * whole).astype(dtype)
+    image = sitk.GetImageFromArray(fractions)
+    for key, value in {"Segment0_ID": "a", "Segment0_Name": "A", "Segment0_LabelValue": "7", "Segment0_Layer": "0",
+                       "Segmentation_MasterRepresentation": "Fractional labelmap",
+                       "Segmentation_ContainedRepresentationNames": "Fractional labelmap|"}.items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, tmp_path / "a.seg.nrrd")
+    with pytest.warns(InputNote, match=f"from 0 to {whole}.*at least one half"):
+        segmentation = read_segmentation(tmp_path / "a.seg.nrrd")
+    np.testing.assert_array_equal(segmentation.layers[0], fractions >= whole / 2)
+    assert segmentation.segments == (Segment("A", 1, 0, "a"),)
+    write_segmentation(tmp_path / "b.seg.nrrd", segmentation)
+    assert "MasterRepresentation:=Binary labelmap" in header(tmp_path / "b.seg.nrrd")
+
+
+def test_signed_fractions_of_slicer(tmp_path: Path) -> None:
+    fractions = np.array([-108, -1, 0, 108], np.int8).reshape(1, 2, 2)
+    image = sitk.GetImageFromArray(fractions)
+    image.SetMetaData("Segment0_ID", "a")
+    image.SetMetaData("Segmentation_MasterRepresentation", "Fractional labelmap")
+    sitk.WriteImage(image, tmp_path / "a.seg.nrrd")
+    with pytest.warns(InputNote, match="from -108 to 108"):
+        np.testing.assert_array_equal(read_segmentation(tmp_path / "a.seg.nrrd").layers.ravel(), [0, 0, 1, 1])
+
+
+def test_surfaces_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.seg.vtm").write_text("<VTKFile/>")
+    with pytest.raises(InputError, match="holds surfaces.*binary labelmap"):
+        read_segmentation(tmp_path / "a.seg.vtm")
 
 
 def test_old_slicer_files_without_layer_and_value(tmp_path: Path) -> None:

@@ -34,14 +34,15 @@ def test_voxel_types_that_files_lack_are_widened(tmp_path: Path, dtype: DTypeLik
 
 
 def test_unusable_targets_are_found_early(tmp_path: Path) -> None:
-    for name in ("a", "a.jpg", "a.nhdr"):
+    for name in ("a.jpg", "a.nhdr"):
         with pytest.raises(InputError, match=r"\.nii\.gz.*\.npz"):
             check_writable(tmp_path / name)
     with pytest.raises(ReconstructionError, match="does not exist"):
         check_writable(tmp_path / "none" / "a.nrrd")
     (tmp_path / "b.nrrd").mkdir()
-    with pytest.raises(ReconstructionError, match="is a folder"):
-        check_writable(tmp_path / "b.nrrd")
+    for name in ("a", "b.nrrd"):
+        with pytest.raises(InputError, match="The folder of DICOM slices.*a file such as .nrrd"):
+            check_writable(tmp_path / name)
     check_writable(tmp_path / "A.NII.GZ")
     assert os.listdir(tmp_path) == ["b.nrrd"]
 

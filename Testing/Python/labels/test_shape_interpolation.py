@@ -8,6 +8,7 @@ from label_case import COLUMNS, CONFIG, ONE, ROWS, boxes, disc
 
 from TriplaneGaussianReconLib.data.gap_sampling import evenly, layer_stride
 from TriplaneGaussianReconLib.data.images import Segment
+from TriplaneGaussianReconLib.labels.bounds import Course, bounded
 from TriplaneGaussianReconLib.labels.channels import LabelChannels
 from TriplaneGaussianReconLib.labels.occupancy import Occupancies
 from TriplaneGaussianReconLib.labels.shape_interpolation import between, on_slice
@@ -21,10 +22,11 @@ def on_one(channels: LabelChannels, layers: np.ndarray) -> Occupancies:
 
 
 def filled(channels: LabelChannels, first: np.ndarray, second: np.ndarray, move: tuple[float, float], planes: int = 1,
-           width: float = 1.0, confidence: float = 1.0) -> list[Occupancies]:
+           confidence: float = 1.0) -> list[Occupancies]:
     """Between two slices of label values with the same displacement everywhere."""
-    full = torch.tensor(move).expand(*first.shape[1:], 2)
-    return between(boxed(channels, [first, second], CONFIG, width), full, confidence * full, planes, CONFIG)
+    full, slices = torch.tensor(move).expand(*first.shape[1:], 2), [first, second]
+    rest, bounds = bounded(channels, Course(slices), planes, CONFIG)
+    return between(boxed(channels, rest, CONFIG, slices), full, confidence * full, planes, CONFIG, bounds=bounds)
 
 
 def dense(found: Occupancies, channels: LabelChannels, shape: tuple[int, int] = (ROWS, COLUMNS)) -> np.ndarray:
@@ -101,14 +103,12 @@ def test_a_moving_disc_is_found_between_the_slices(planes: int) -> None:
         np.testing.assert_allclose(dense(reversed_found, ONE), dense(found, ONE), atol=1e-5)
 
 
-def test_displacement_helps_where_straight_interpolation_fails() -> None:
-    """Half-way between two discs that do not overlap there is a disc only along the displacement."""
+@pytest.mark.parametrize("shown", [13.0, 0.0])
+def test_a_disc_that_moves_by_more_than_its_width_is_found(shown: float) -> None:
+    """Whether the image shows how it moves or not."""
     first, second = (disc(x, 24.0, 5.0)[None].astype(np.uint8) for x in (21.0, 34.0))
-    truth = disc(27.5, 24.0, 5.0)
-    along, = filled(ONE, first, second, (13.0, 0.0))
-    straight, = filled(ONE, first, second, (0.0, 0.0))
-    assert dice(decoded(along)[0] == 1, truth) > 0.75
-    assert dice(decoded(straight)[0] == 1, truth) < 0.5
+    found, = filled(ONE, first, second, (shown, 0.0))
+    assert dice(decoded(found)[0] == 1, disc(27.5, 24.0, 5.0)) > 0.75
 
 
 def test_the_ends_of_a_gap_are_the_slices() -> None:
@@ -118,32 +118,28 @@ def test_the_ends_of_a_gap_are_the_slices() -> None:
     np.testing.assert_array_equal(decoded(highest), second)
 
 
-def test_a_label_that_ends_shrinks() -> None:
-    """Absent on one side: smaller and smaller towards it, gone before it."""
+def test_a_label_that_ends_shrinks_and_keeps_half_a_gap_of_its_area() -> None:
+    """Absent on one side: smaller and smaller towards it, as much in all as Cavalieri's rule counts."""
     first, second = disc(27, 24, 9)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
-    fractions = [0.1, 0.3, 0.5, 0.7, 0.9]
-    forwards = filled(ONE, first, second, (0.0, 0.0), 9)
-    areas = [int((decoded(found) == 1).sum()) for found in forwards]
-    # The outline lies where (1 - f) (9 - r) + f CONFIG.absent = 0; the label ends at f = 9 / 13.
-    for fraction, area in zip(fractions, areas, strict=True):
-        radius = max(9 + CONFIG.absent * fraction / (1 - fraction), 0)
-        assert area == pytest.approx(np.pi * radius ** 2, rel=0.2, abs=25), fraction
+    areas = [int((decoded(found) == 1).sum()) for found in filled(ONE, first, second, (0.0, 0.0), 19)]
     assert areas == sorted(areas, reverse=True) and areas[-1] == 0
-    mirrored = filled(ONE, second, first, (0.0, 0.0), 9)[::-1]
+    assert sum(areas) == pytest.approx(5 * int(first.sum()), rel=0.05)  # ten layers stand for the gap
+    mirrored = filled(ONE, second, first, (0.0, 0.0), 19)[::-1]
     assert [int((decoded(found) == 1).sum()) for found in mirrored] == areas
 
 
-def test_a_label_ends_sooner_in_a_wide_gap() -> None:
-    """Next to a slice without any label; half-way through a gap of 6 pixels a blob of any size is gone."""
-    first, second = disc(27, 24, 20)[None].astype(np.uint8), np.zeros((1, ROWS, COLUMNS), np.uint8)
-    narrow, wide = (filled(ONE, first, second, (0.0, 0.0), width=width)[0] for width in (2.0, 6.0))
-    assert (decoded(narrow) == 1).sum() > 500
-    assert not (decoded(wide) == 1).any()
+@pytest.mark.parametrize(("width", "shift"), [(1, 1), (1, 3), (2, 1), (2, 2), (2, 5)])
+def test_a_thin_line_that_moves_keeps_its_width(width: int, shift: int) -> None:
+    """Also where the image does not show that it moves."""
+    first, second = (np.zeros((1, ROWS, COLUMNS), np.uint8) for _ in range(2))
+    first[:, 10:40, 20:20 + width], second[:, 10:40, 20 + shift:20 + shift + width] = 1, 1
+    for found in filled(ONE, first, second, (0.0, 0.0), 3):
+        assert (decoded(found)[0].sum(axis=1)[10:40] == width).all()
 
 
 def test_the_networks_distances_move_the_border() -> None:
     first, second = (disc(27, 24, radius)[None].astype(np.uint8) for radius in (6, 10))
-    outlines = boxed(ONE, [first, second], CONFIG, 4.0)
+    outlines = boxed(ONE, [first, second], CONFIG)
     still = torch.zeros(ROWS, COLUMNS, 2)
     larger = torch.cat([torch.from_numpy(signed_distance(disc(27, 24, 13)[rows, columns], CONFIG)).flatten() * sign
                         for (rows, columns), sign in zip(boxes(outlines), (-1, 1), strict=True)])

@@ -13,6 +13,7 @@ from TriplaneGaussianReconLib.config.prediction import CrossingConfig, EnsembleC
 from TriplaneGaussianReconLib.config.registration import FlowConfig
 from TriplaneGaussianReconLib.config.self_supervised import SuperResolutionConfig
 from TriplaneGaussianReconLib.data.geometry import Grid, PlaneStack
+from TriplaneGaussianReconLib.data.model_space import ModelSpaceStack
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.prediction import predict as prediction
 from TriplaneGaussianReconLib.prediction.ensemble import EnsembleWeights
@@ -163,7 +164,7 @@ def test_crossing_slices_replace_what_they_cross(textured: Callable[..., np.ndar
     planes = grid.planes(axis, np.array([number]))  # type: ignore[arg-type]
     pixels = np.take(volume, [number], 2 if axis == "i" else 1)
     pixels = np.moveaxis(pixels, 2 if axis == "i" else 1, 0)
-    result = corrected(plain, [(planes, pixels)], CROSSING)
+    result = corrected(plain, [ModelSpaceStack(planes, pixels, None)], CROSSING)
     across = (lambda image, n: image[:, n]) if axis == "i" else (lambda image, n: image[n])
     for before, after in zip(plain, result, strict=True):
         assert after.planes is before.planes
@@ -181,7 +182,8 @@ def test_a_residual_fades_around_the_crossing() -> None:
     planes = stack(np.array([2.0]), 20, 30)
     plain = Prediction(planes, torch.zeros(1, 20, 30), torch.zeros(20, 30))
     crossing = replace(Grid((5, 20, 30)).planes("i", np.array([15])))
-    image = corrected([plain], [(crossing, np.ones((1, 5, 20), np.float32))], CROSSING)[0].images[0].numpy()
+    ones = ModelSpaceStack(crossing, np.ones((1, 5, 20), np.float32), None)
+    image = corrected([plain], [ones], CROSSING)[0].images[0].numpy()
     np.testing.assert_array_equal(image[:, 15], 1.0)
     right, left = image[10, 15:], image[10, 15::-1]
     np.testing.assert_allclose(right[:10], left[:10], atol=1e-5)
@@ -193,8 +195,8 @@ def test_crossing_slices_of_two_axes() -> None:
     planes = stack(np.array([2.0]), 20, 30)
     plain = Prediction(planes, torch.zeros(1, 20, 30), torch.zeros(20, 30))
     grid = Grid(volume.shape)
-    crossing = [(grid.planes("i", np.array([4, 20])), np.moveaxis(volume[:, :, [4, 20]], 2, 0)),
-                (grid.planes("j", np.array([7])), np.moveaxis(volume[:, [7]], 1, 0))]
+    crossing = [ModelSpaceStack(grid.planes("i", np.array([4, 20])), np.moveaxis(volume[:, :, [4, 20]], 2, 0), None),
+                ModelSpaceStack(grid.planes("j", np.array([7])), np.moveaxis(volume[:, [7]], 1, 0), None)]
     image = corrected([plain], crossing, CROSSING)[0].images[0].numpy()
     np.testing.assert_array_equal(image[:, [4, 20]], volume[2][:, [4, 20]])
     np.testing.assert_array_equal(image[7], volume[2, 7])
@@ -205,5 +207,5 @@ def test_crossing_slices_elsewhere_change_nothing() -> None:
     planes = stack(np.array([2.0]), 20, 30)
     plain = Prediction(planes, torch.full((1, 20, 30), 0.5), torch.zeros(20, 30))
     far = Grid((5, 20, 30), origin=(100, 0, 0)).planes("i", np.array([4]))
-    image = corrected([plain], [(far, np.ones((1, 5, 20), np.float32))], CROSSING)[0].images
+    image = corrected([plain], [ModelSpaceStack(far, np.ones((1, 5, 20), np.float32), None)], CROSSING)[0].images
     np.testing.assert_array_equal(image, plain.images)

@@ -1,9 +1,13 @@
 """How much memory may be planned with, what counts as too little, and what is done then."""
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
+import threading
 import weakref
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +17,10 @@ import pytest
 import torch
 from repository import ROOT
 
+from TriplaneGaussianReconLib.errors import OutputError, is_lack, stems_from_lack
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
-from TriplaneGaussianReconLib.runtime.memory import budget, is_lack, parameter_bytes, with_less_memory
+from TriplaneGaussianReconLib.jobs.failures import FailureKind, explained
+from TriplaneGaussianReconLib.runtime.memory import budget, parameter_bytes, with_less_memory
 
 GIGABYTE = 10 ** 9
 
@@ -46,6 +52,50 @@ def test_lack_of_memory_is_told_from_other_errors() -> None:
         assert is_lack(raised.value)
     assert is_lack(torch.OutOfMemoryError("CUDA out of memory."))
     assert not is_lack(RuntimeError("CUDA error: an illegal memory access")) and not is_lack(ValueError("no"))
+
+
+def itk() -> None:
+    import SimpleITK
+
+    SimpleITK.Image([2 ** 15] * 3, SimpleITK.sitkFloat64)
+
+
+def opencv() -> None:
+    import cv2
+
+    cv2.resize(np.zeros((4, 4)), (2 ** 20, 2 ** 20))
+
+
+def thread_with_an_impossible_stack() -> None:
+    former = threading.stack_size(2 ** 46)
+    try:
+        threading.Thread(target=int).start()
+    finally:
+        threading.stack_size(former)
+
+
+def process_that_is_refused() -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def library_that_cannot_be_mapped() -> None:
+    raise ImportError("libblas.so.3: failed to map segment from shared object: Cannot allocate memory")
+
+
+def cpp_library() -> None:
+    raise RuntimeError("std::bad_alloc")
+
+
+@pytest.mark.parametrize("work", [itk, opencv, thread_with_an_impossible_stack, process_that_is_refused,
+                                  library_that_cannot_be_mapped, cpp_library])
+def test_every_library_has_its_words_for_a_lack(work: Callable[[], None]) -> None:
+    """The first three really fail; the others are as they were seen."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - which it is is the library's
+        work()
+    assert is_lack(raised.value), raised.value
+    outer = OutputError("It was not written. Give another format.")
+    outer.__cause__ = raised.value
+    assert stems_from_lack(outer) and explained(outer).kind is FailureKind.MEMORY
 
 
 def test_the_other_way_is_gone_only_where_memory_does_not_suffice() -> None:

@@ -66,7 +66,7 @@ def network_of(labels: np.ndarray, channels: LabelChannels, config: LabelSuperRe
 
 
 def around(labels: np.ndarray, channels: LabelChannels, gap: int) -> Boxed:
-    return boxed(channels, [labels[:, gap], labels[:, gap + 1]], LabelConfig(), EVERY)
+    return boxed(channels, [labels[:, gap], labels[:, gap + 1]], LabelConfig())
 
 
 def distances(network: LabelSuperResolution, labels: np.ndarray, channels: LabelChannels, context: SliceContext,

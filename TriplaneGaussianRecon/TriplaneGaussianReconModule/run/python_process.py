@@ -89,6 +89,8 @@ class PythonProcess:
             self._end.start()
             return
         self._process.setProcessEnvironment(self._completeEnvironment())
+        # Before Python 3.11 the current folder is imported from in any case: not the one that 3D Slicer was started in.
+        self._process.setWorkingDirectory(str(_LIBRARY))
         self._process.start(python, arguments)
 
     def keep(self, line: bytes) -> None:
@@ -119,6 +121,7 @@ class PythonProcess:
     def _completeEnvironment(self) -> qt.QProcessEnvironment:
         environment = qt.QProcessEnvironment.systemEnvironment()
         environment.insert("PYTHONIOENCODING", "utf-8")
+        environment.insert("PYTHONSAFEPATH", "1")  # nothing in the current folder is imported
         for name, value in self._environment.items():
             environment.insert(name, value)
         paths = [str(_LIBRARY), environment.value("PYTHONPATH")]

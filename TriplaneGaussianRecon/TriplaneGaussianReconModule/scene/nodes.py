@@ -15,8 +15,9 @@ import vtk
 import vtk.util.numpy_support
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.data.alignment import voxel_offset
 from TriplaneGaussianReconLib.data.geometry import RAS_TO_LPS, Grid
-from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation, voxel_offset
+from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.errors import InputError
 
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()

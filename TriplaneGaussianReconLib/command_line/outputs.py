@@ -1,0 +1,115 @@
+"""The files that `reconstruct` writes: what can be known before the work, and writing them after it."""
+from __future__ import annotations
+
+import os
+import shutil
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..data.geometry import Grid
+from ..data.images import Segmentation
+from ..errors import Cancelled, InputError, OutputError
+from ..io.atomic import check_output, is_folder, write_json
+from ..io.writers import check_segmentation_writable, check_writable, write_image, write_segmentation
+from ..model.model_file import MODEL_EXTENSION, save_model
+from ..pipeline.reconstruction import Reconstruction
+from .console import note
+
+_UNCOMPRESSED = ".nii"  # of the formats of volumes
+_CONFIDENCE_BYTES = 4  # of a voxel
+
+
+def check_paths(arguments: Namespace) -> None:
+    """Find out before the work whether all results can be written, and that none replaces an input or another one."""
+    if arguments.output_labels and not arguments.labels:
+        raise InputError("--output-labels needs --labels: without labels of some slices there are none to make dense.")
+    source = arguments.volume, arguments.series
+    checks: dict[str, Callable[[str], None]] = {
+        "output": lambda path: check_writable(path, *source),
+        "output_labels": lambda path: check_segmentation_writable(path, *source),
+        "output_confidence": lambda path: check_writable(path, *source),
+        "save_model": lambda path: check_output(Path(path), MODEL_EXTENSION),
+        "report": lambda path: check_output(Path(path))}
+    taken = {place(path): f"the input '{path}'" for path in (arguments.volume, arguments.labels) if path}
+    for name, check in checks.items():
+        text = getattr(arguments, name)
+        if text is not None:
+            option, there = "--" + name.replace("_", "-"), place(text)
+            if there in taken:
+                raise InputError(f"{option} would overwrite {taken[there]}. Choose another name.")
+            taken[there] = f"what {option} writes"
+            check(text)
+
+
+def place(path: str) -> Path:
+    """Return where a path leads, links followed as far as that is possible."""
+    return Path(os.path.realpath(path))
+
+
+def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation: Segmentation | None) -> None:
+    """Raise OutputError where the results surely do not fit on their disks; say so where they may not.
+
+    Args:
+        arguments: With the paths of the results.
+        grid: Of the result.
+        dtype: Of the volume.
+        segmentation: The labels, or None.
+    """
+    voxels = float(np.prod(grid.shape, dtype=float))
+    sizes = {arguments.output: dtype.itemsize, arguments.output_confidence: _CONFIDENCE_BYTES,
+             arguments.output_labels: segmentation.layers.itemsize * len(segmentation.layers) if segmentation else 0}
+    surely, at_most = Counter[Path](), Counter[Path]()
+    for path, size in sizes.items():
+        if path is not None:
+            folder = place(path).parent
+            at_most[folder] += int(voxels * size)
+            surely[folder] += int(voxels * size) if path.lower().endswith(_UNCOMPRESSED) else 0
+    for folder, size in at_most.items():
+        free = shutil.disk_usage(folder).free
+        if surely[folder] > free:
+            raise OutputError(f"The disk of '{folder}' has {_shown(free)} free, and the results need "
+                              f"{_shown(surely[folder])}. Free disk space, choose another folder, or a format "
+                              "that is compressed, such as .nii.gz.")
+        if size > free:
+            note(f"warning: The disk of '{folder}' has {_shown(free)} free; the results may take "
+                 f"{_shown(size)} if they cannot be compressed.")
+
+
+def _shown(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.3f} MB"
+
+
+def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
+    """Write all that was asked for; returns what each path holds."""
+    written: dict[str, str] = {}
+    try:
+        source = {"like": arguments.volume, "series": arguments.series}
+        write_image(arguments.output, result.volume, **source)
+        written[arguments.output] = "dense volume"
+        if arguments.output_labels and result.segmentation is not None:
+            of = {"like": arguments.output} if is_folder(arguments.output) else source
+            write_segmentation(arguments.output_labels, result.segmentation, **of)
+            written[arguments.output_labels] = "dense labels"
+        if arguments.output_confidence:
+            write_image(arguments.output_confidence, result.confidence, **source,
+                        content="expected error of each voxel")
+            written[arguments.output_confidence] = "expected error"
+        if arguments.save_model:
+            save_model(arguments.save_model, result.model)
+            written[arguments.save_model] = "model"
+        if arguments.report:
+            write_json(Path(arguments.report), result.report.to_json())
+            written[arguments.report] = "report"
+    except KeyboardInterrupt:
+        raise Cancelled(f"Stopped while writing. {_done(written)}") from None
+    except OutputError as error:
+        raise OutputError(f"{error} {_done(written)}") from error
+    return written
+
+
+def _done(written: dict[str, str]) -> str:
+    return f"Written before: {', '.join(written)}." if written else "Nothing was written."
