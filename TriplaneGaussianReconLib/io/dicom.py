@@ -11,7 +11,7 @@ from ..errors import InputError, InputNote
 from .choice import Choice
 from .dicom_files import dicom_images, named
 from .dicom_frames import Frame, NoPlaceError, frames_of
-from .dicom_header import DicomFile, quiet
+from .dicom_header import DicomFile, damage_of, quiet
 from .dicom_series import chosen_series
 from .dicom_stack import check_alike, stacked
 from .dicom_volumes import chosen_volume
@@ -32,7 +32,7 @@ def read_dicom(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, float | No
     """
     notes: list[str] = []
     try:
-        with quiet():
+        with quiet(), damage_of(path.name, "its header is"):
             files = chosen_series(dicom_images(path), choice.series, notes)
             frames = _frames(files)
             if len(frames) == 1:
@@ -52,7 +52,8 @@ def _frames(files: list[DicomFile]) -> list[Frame]:
     homeless: dict[str, NoPlaceError] = {}
     for file in files:
         try:
-            frames += frames_of(file)
+            with damage_of(file.path.name, "its header is"):
+                frames += frames_of(file)
         except NoPlaceError as error:
             homeless[file.path.name] = error
     if not homeless:

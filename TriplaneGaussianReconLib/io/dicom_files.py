@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError, cause
-from .dicom_header import REMEDY, DicomFile, is_dicom, read_header
+from .dicom_header import REMEDY, DicomFile, damage_of, is_dicom, read_header
 from .dicom_kinds import is_image, refused_kind
 from .dicom_pixels import check_pixels
 
@@ -36,10 +36,11 @@ def dicom_images(path: Path) -> list[DicomFile]:
     damaged: dict[str, InputError] = {}
     for candidate in _only_dicom(candidates, damaged):
         try:
-            file = read_header(candidate)
-            if is_image(file):
-                check_pixels(file)
-            (images if is_image(file) else others).append(file)
+            with damage_of(candidate.name, "its header is"):
+                file = read_header(candidate)
+                if is_image(file):
+                    check_pixels(file)
+                (images if is_image(file) else others).append(file)
         except InputError as error:
             damaged[candidate.name] = error
     if len(damaged) == 1:

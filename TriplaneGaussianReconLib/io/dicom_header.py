@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ _LARGEST_INFLATED = 2 ** 29  # bytes that a deflated file may unfold to: far abo
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _UNDEFINED = 0xFFFFFFFF
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError, struct.error)
 REMEDY = "Copy or export it again, or take it out of the folder."
 
 
@@ -103,7 +105,7 @@ def damage_of(name: str, what: str) -> Iterator[None]:
     """Tell any failure meanwhile as an InputError: what of which file is damaged."""
     try:
         yield
-    except ReconstructionError:
+    except (ReconstructionError, MemoryError):
         raise
     except Exception as error:  # damage shows as whatever pydicom happens to stumble over
         reason = cause(error) if isinstance(error, OSError) and error.strerror else f"{what} damaged"
@@ -184,7 +186,7 @@ def numbers(dataset: Any, keyword: str, name: str) -> tuple[float, ...]:
         found = tuple(float(x) for x in value) if hasattr(value, "__iter__") else (float(value),)
         if all(math.isfinite(x) for x in found):
             return found
-    except (ValueError, TypeError, OverflowError):
+    except _ODD:
         pass
     label = pydicom().datadict.dictionary_description(keyword)
     raise InputError(f"'{name}' cannot be read: its field '{label}' is no finite number. {REMEDY}")
@@ -199,7 +201,7 @@ def text(dataset: Any, keyword: str) -> str:
     """Return a field as text; empty where it is missing or cannot be made out."""
     try:
         value = dataset.get(keyword)
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except _ODD:
         return ""
     if value is None:
         return ""

@@ -28,8 +28,13 @@ def class_name(file: DicomFile) -> str:
 
 
 def is_image(file: DicomFile) -> bool:
-    """Whether it is a picture of slices, or says to be one; InputError of `check_pixels` is for those without any."""
-    return not _remedy(file) and bool(file.keyword or "Image" in class_name(file) or file.class_uid == DOSE)
+    """Whether it is a picture of slices, says to be one, or ends before it says what it is.
+
+    `check_pixels` refuses those that have no pixels.
+    """
+    name = class_name(file)
+    is_known = not name.startswith("object of") or bool(file.class_uid and text(file.dataset, "SeriesInstanceUID"))
+    return not _remedy(file) and bool(file.keyword or not is_known or "Image" in name or file.class_uid == DOSE)
 
 
 def refused_kind(file: DicomFile) -> InputError:

@@ -1,12 +1,14 @@
 """The stored pixels of DICOM frames: whether they can be there, and reading them frame by frame."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import IO, Any, cast
 
 import numpy as np
 
 from ..errors import InputError, MissingPackageError
+from .dicom_compressed import is_whole_jpeg, silent_stderr
 from .dicom_header import REMEDY, DicomFile, damage_of, number, numbers, text
 
 _BITS = (1, 8, 16, 32, 64)
@@ -74,7 +76,13 @@ def stored_frames(file: DicomFile, indices: Sequence[int]) -> Iterator[np.ndarra
     is_whole = len(indices) == options["number_of_frames"]
     what = f"its pixels ({file.transfer_syntax.name}) are"
     count = 0
-    with file.opened() as source, damage_of(file.path.name, what):
+    with ExitStack() as stack:
+        source = stack.enter_context(file.opened())
+        stack.enter_context(damage_of(file.path.name, what))
+        if file.transfer_syntax.is_encapsulated:
+            stack.enter_context(silent_stderr())
+            source.seek(file.start)
+            _check_stream(file, source, options)
         source.seek(file.start)
         for array, _ in decoder.iter_array(source, indices=None if is_whole else indices, raw=True, **options):
             yield _aligned(array, file)
@@ -94,22 +102,26 @@ def _decoder(file: DicomFile) -> Any:
     except NotImplementedError as error:
         raise InputError(f"'{file.path.name}' cannot be read: it is encoded as '{syntax.name}', which is not known "
                          "here. Save it uncompressed, for example with dcmconv or gdcmconv --raw.") from error
-    if syntax.is_encapsulated:
-        _silence_gdcm(syntax)
-        if not decoder.is_available:
-            raise MissingPackageError(f"DICOM files compressed as '{syntax.name}' need python-gdcm. Install it with "
-                                      "'pip install python-gdcm', or save them uncompressed.")
+    if not decoder.is_available:
+        raise MissingPackageError(f"DICOM files compressed as '{syntax.name}' need python-gdcm. Install it with "
+                                  "'pip install python-gdcm', or save them uncompressed.")
     return decoder
 
 
-def _silence_gdcm(syntax: Any) -> None:
-    """Keep GDCM from telling the console what it makes of a damaged picture, if it is here at all."""
-    try:
-        import gdcm
-    except ImportError:
+def _check_stream(file: DicomFile, source: IO[bytes], options: Mapping[str, Any]) -> None:
+    """Raise InputError for JPEG pictures that are cut short or of another size, on which GDCM would hang."""
+    from pydicom.encaps import generate_frames
+    from pydicom.uid import JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+
+    is_ls = file.transfer_syntax in JPEGLSTransferSyntaxes
+    if not is_ls and file.transfer_syntax not in JPEGTransferSyntaxes:
         return
-    for switch in (gdcm.Trace.DebugOff, gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff):
-        switch()
+    encoded = generate_frames(cast(Any, source), number_of_frames=options["number_of_frames"],
+                              extended_offsets=options.get("extended_offsets"))
+    for index, frame in enumerate(encoded):
+        if not is_whole_jpeg(frame, options["rows"], options["columns"], is_ls):
+            raise InputError(f"'{file.path.name}' cannot be read: frame {index} of its compressed pixels is cut short "
+                             f"or damaged. {REMEDY}")
 
 
 def _options(file: DicomFile) -> dict[str, Any]:

@@ -1,16 +1,17 @@
 """Files of a folder are told by their content; what is damaged or no picture of slices is named."""
 from __future__ import annotations
 
-import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-from dicom_case import CINE, CT, MR, POSITIONS, frames, image, pattern, save, write_slices
+from dicom_case import CINE, CT, POSITIONS, frames, image, pattern, save, write_slices
 from image_file_case import refused
 
+from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.io.readers import read_image
 
 CLASSES = "1.2.840.10008.5.1.4.1.1."
@@ -74,16 +75,16 @@ def test_what_only_its_name_calls_dicom_is_named(series: Path) -> None:
     refused(series, "'002.dcm' cannot be read: it is no DICOM file")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the administrator may read any file")
-def test_a_file_that_may_not_be_read_is_named(series: Path) -> None:
-    (series / "002.dcm").chmod(0)
-    refused(series, "'002.dcm' cannot be read: Permission denied")
+def test_a_number_that_is_none_is_named(series: Path) -> None:
+    path = series / "002.dcm"
+    path.write_bytes(path.read_bytes().replace(b"-10.0\\20.0", b"-10.0\\2x.0"))
+    refused(series, "'002.dcm' cannot be read: its field 'Image Position (Patient)' is no finite number")
 
 
 @pytest.mark.parametrize(("fields", "words"), [
     ({"Rows": 60000, "Columns": 60000}, "7200000000 bytes of pixels, but there are 960"),
     ({"Rows": 0}, "24 x 0 pixels"), ({"BitsAllocated": 12}, "of 12 bits"), ({"BitsStored": 40}, "40 bits in 16"),
-    ({"HighBit": 3}, "16 bits in 16"), ({"NumberOfFrames": "x"}, "'Number of Frames' is no finite number"),
+    ({"HighBit": 3}, "16 bits in 16"),
     ({"PixelData": pattern(2).tobytes()}, "states 1 frame, but there are pixels of 2"),
     ({"ImagePositionPatient": ["1", "2", "nan"]}, "'Image Position (Patient)' is no finite number"),
     ({"ImagePositionPatient": [1, 2]}, "position or orientation is incomplete"),
@@ -129,7 +130,8 @@ def test_a_slice_alone_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "a", "single DICOM slice")
 
 
-def test_bytes_changed_anywhere_raise_nothing_but_input_errors(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_bytes_changed_anywhere_raise_nothing_but_input_errors(tmp_path: Path, capfd: pytest.CaptureFixture[str]
+                                                               ) -> None:
     path = save(tmp_path / "a.dcm", frames(pattern(), POSITIONS, class_uid=CT, Modality="CT"))
     content, generator = path.read_bytes(), np.random.default_rng(1)
     for _ in range(150):
@@ -139,13 +141,11 @@ def test_bytes_changed_anywhere_raise_nothing_but_input_errors(tmp_path: Path, c
         path.write_bytes(changed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            try:
+            with suppress(InputError):
                 read_image(path)
-            except ValueError as error:  # InputError is one
-                assert str(path) in str(error)
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_class_is_known_from_the_first_group_too(tmp_path: Path) -> None:
     write_slices(tmp_path, pattern(), SOPClassUID=None)
-    assert read_image(tmp_path).array.shape == (6, 20, 24) and MR
+    assert read_image(tmp_path).array.shape == (6, 20, 24)

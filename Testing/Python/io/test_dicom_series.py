@@ -14,7 +14,8 @@ from TriplaneGaussianReconLib.io.readers import read_image
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_slices(tmp_path, pattern(4), SeriesInstanceUID="1.2.3.5", SeriesNumber=2, SeriesDescription="T1 axial")
-    write_slices(tmp_path, pattern(), first=11, SeriesInstanceUID="1.2.3.6", SeriesNumber=5, SeriesDescription="T2 axial")
+    write_slices(tmp_path, pattern(), first=11, SeriesInstanceUID="1.2.3.6", SeriesNumber=5,
+                 SeriesDescription="T2 axial")
     write_slices(tmp_path, pattern(3), first=21, SeriesInstanceUID="1.2.3.7", SeriesNumber=5, SeriesDescription="Scout")
     return tmp_path
 
@@ -34,7 +35,8 @@ def test_a_series_is_chosen(folder: Path, wanted: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "words"), [
-    ("axial", "2 DICOM series match 'axial'"), ("5", "2 DICOM series match '5'"), ("PET", "no DICOM series matches 'PET'")])
+    ("axial", "2 DICOM series match 'axial'"), ("5", "2 DICOM series match '5'"),
+    ("PET", "no DICOM series matches 'PET'")])
 def test_no_or_several_matches_are_refused_with_the_list(folder: Path, wanted: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         read_image(folder, series=wanted)

@@ -50,7 +50,8 @@ def test_a_missing_slice_is_a_gap(tmp_path: Path, multiple: bool) -> None:
 
 
 def test_uneven_slices_keep_their_positions(tmp_path: Path) -> None:
-    found = read(write_slices(tmp_path / "a", pattern(), at(0, 4, 8.5, 12, 16, 20)), "lie unevenly: 3.5 to 4.5 mm apart")
+    write_slices(tmp_path / "a", pattern(), at(0, 4, 8.5, 12, 16, 20))
+    found = read(tmp_path / "a", "lie unevenly: 3.5 to 4.5 mm apart")
     assert found.grid.depths == (0, 4, 8.5, 12, 16, 20)
 
 

@@ -30,8 +30,9 @@ def image(array: np.ndarray, class_uid: str = MR, number: int = 1, **fields: Any
     meta.MediaStorageSOPInstanceUID = f"1.2.3.4.1.{number}"
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     usual: dict[str, Any] = {
-        "SOPClassUID": class_uid, "SOPInstanceUID": f"1.2.3.4.1.{number}", "Modality": "MR", "StudyInstanceUID": "1.2.3",
-        "SeriesInstanceUID": "1.2.3.4", "SeriesNumber": 7, "SeriesDescription": "thick", "InstanceNumber": number,
+        "SOPClassUID": class_uid, "SOPInstanceUID": f"1.2.3.4.1.{number}", "Modality": "MR",
+        "StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.4",
+        "SeriesNumber": 7, "SeriesDescription": "thick", "InstanceNumber": number,
         "ImageOrientationPatient": list(AXIAL), "PixelSpacing": SPACING, "SamplesPerPixel": 1,
         "PhotometricInterpretation": "MONOCHROME2", "Rows": array.shape[-2], "Columns": array.shape[-1],
         "BitsAllocated": 8 * array.itemsize, "BitsStored": 8 * array.itemsize, "HighBit": 8 * array.itemsize - 1,
