@@ -20,6 +20,7 @@ from .terminology import tags_of, terminology_of
 
 _SAME_PLACE = 0.01  # mm between planes, or voxels within one, that rounding in headers explains
 _EVEN = 0.01  # of the slice distance: how far planes may lie from even ones to count as even
+_ON_SLICE = 0.1  # slices of the volume by which a frame may lie off one that it belongs to
 _MOST_PLANES = 20_000  # no scan has more; a damaged header might ask for any number
 
 
@@ -30,15 +31,18 @@ class _Planes(NamedTuple):
     numbers: np.ndarray
 
 
-def read_seg(path: Path) -> Segmentation:
-    """Read a DICOM SEG of any type.  Raises InputError for one without place, pixels or segments."""
+def read_seg(path: Path, volume: Grid | None = None) -> Segmentation:
+    """Read a DICOM SEG of any type.  Raises InputError for one without place, pixels or segments.
+
+    volume: grid of the volume that was segmented, if known: it tells which slices lie between those with a frame.
+    """
     dataset = read_dicom(path)
     items = {int(item.get("SegmentNumber", 0)): item for item in dataset.get("SegmentSequence") or ()}
     items.pop(0, None)  # the background of a label map
     if not items:
         raise InputError("it is a DICOM segmentation without any segment. Export it again.")
     frames = _frames(dataset)
-    planes = _planes_of(dataset, len(frames))
+    planes = _planes_of(dataset, len(frames), volume)
     if _kind(dataset) == "LABELMAP":
         layers = np.zeros((1, *planes.grid.shape), frames.dtype)
         np.maximum.at(layers[0], planes.numbers, frames)
@@ -85,7 +89,7 @@ def _values(dataset: Any, group: str, field: str, count: int) -> list[Any]:
             for item in _groups(dataset, group, count)]
 
 
-def _planes_of(dataset: Any, count: int) -> _Planes:
+def _planes_of(dataset: Any, count: int, volume: Grid | None) -> _Planes:
     """Make the grid from where the frames say that they lie."""
     positions = _values(dataset, "PlanePositionSequence", "ImagePositionPatient", count)
     orientations = _values(dataset, "PlaneOrientationSequence", "ImageOrientationPatient", count)
@@ -102,10 +106,15 @@ def _planes_of(dataset: Any, count: int) -> _Planes:
     order = np.argsort(offsets, kind="stable")
     steps = np.concatenate([[True], np.diff(offsets[order]) > _SAME_PLACE])
     first = order[steps]  # a frame of each plane
-    depths, inside = _filled(offsets[first] - offsets[first[0]], _stated_distance(dataset, count))
+    stated, on_slices = _stated_distance(dataset, count, "SpacingBetweenSlices"), None
+    if not stated and volume is not None and (on_slices := _on_slices(origins[first], normal, volume)):
+        stated = volume.spacing[2]
+    stated = stated or _stated_distance(dataset, count, "SliceThickness")
+    depths, inside = on_slices or _filled(offsets[first] - offsets[first[0]], stated)
     numbers = np.empty(count, np.intp)
     numbers[order] = inside[np.cumsum(steps) - 1]
-    grid = _grid((len(depths), int(dataset.Rows), int(dataset.Columns)), origins[first], cosines[0], sides[0], depths)
+    grid = _grid((len(depths), int(dataset.Rows), int(dataset.Columns)), origins[first], cosines[0], sides[0], depths,
+                 stated or 1.0)
     wanted = grid.index_to_physical(np.stack([0 * numbers, 0 * numbers, numbers], axis=-1))
     if np.abs(wanted - origins).max() > 0.1 * sides.min():
         raise InputError("it is a DICOM segmentation whose frames are shifted against each other. Export it for one "
@@ -113,13 +122,27 @@ def _planes_of(dataset: Any, count: int) -> _Planes:
     return _Planes(grid, numbers)
 
 
-def _stated_distance(dataset: Any, count: int) -> float:
-    """Mm from plane to plane as the header tells; 0 where it does not."""
-    for field in ("SpacingBetweenSlices", "SliceThickness"):
-        stated = next(iter(_values(dataset, "PixelMeasuresSequence", field, count)), None)
-        if stated is not None and float(stated) > 0:
-            return float(stated)
-    return 0.0
+def _stated_distance(dataset: Any, count: int, field: str) -> float:
+    """Mm from plane to plane as this field tells; 0 where it does not."""
+    stated = next(iter(_values(dataset, "PixelMeasuresSequence", field, count)), None)
+    return max(float(stated or 0), 0.0)
+
+
+def _on_slices(origins: np.ndarray, normal: np.ndarray, volume: Grid) -> tuple[np.ndarray, np.ndarray] | None:
+    """As `_filled`, with the slices of the volume as planes; None unless each frame lies on one.
+
+    What headers state is often the thickness of slices with gaps between them, and no distance.
+    """
+    if abs(normal @ np.asarray(volume.direction)[:, 2]) < 0.999:
+        return None
+    index = volume.physical_to_index(origins)[:, 2]
+    numbers = np.round(index).astype(int)
+    if np.abs(index - numbers).max() > _ON_SLICE or numbers.min() < 0 or numbers.max() >= volume.size[2]:
+        return None
+    step = 1 if numbers[-1] >= numbers[0] else -1
+    slices = np.arange(numbers[0], numbers[-1] + step, step)
+    depths = volume.index_to_physical(np.stack([0 * slices, 0 * slices, slices], axis=-1)) @ normal
+    return depths - depths[0], np.abs(numbers - numbers[0])
 
 
 def _filled(depths: np.ndarray, stated: float) -> tuple[np.ndarray, np.ndarray]:
@@ -140,15 +163,18 @@ def _filled(depths: np.ndarray, stated: float) -> tuple[np.ndarray, np.ndarray]:
     return (even if np.abs(whole - even).max() <= _EVEN * usual else whole), inside
 
 
-def _grid(shape: tuple[int, int, int], origins: np.ndarray, cosines: np.ndarray, sides: np.ndarray, depths: np.ndarray
-          ) -> Grid:
-    """The grid of planes at `depths` whose first and last begin at `origins`; their pixel spacing is rows, columns."""
+def _grid(shape: tuple[int, int, int], origins: np.ndarray, cosines: np.ndarray, sides: np.ndarray, depths: np.ndarray,
+          alone: float) -> Grid:
+    """The grid of planes at `depths` whose first and last begin at `origins`; their pixel spacing is rows, columns.
+
+    alone: mm that a single plane is thick.
+    """
     across = np.cross(cosines[:3], cosines[3:])
     if len(origins) > 1:  # a tilted gantry shifts plane after plane
         across = (origins[-1] - origins[0]) / np.dot(origins[-1] - origins[0], across)
     scale = float(np.linalg.norm(across))
     steps = np.diff(depths) * scale
-    usual = float(np.median(steps)) if len(steps) else 1.0
+    usual = float(np.median(steps)) if len(steps) else alone
     uneven = len(steps) > 0 and np.ptp(steps) > 2 * _EVEN * usual
     direction = np.stack([cosines[:3], cosines[3:], across / scale], axis=1)
     return Grid(shape, tuple(origins[0]), (sides[1], sides[0], usual), tuple(map(tuple, direction)),

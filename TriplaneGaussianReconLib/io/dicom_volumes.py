@@ -1,4 +1,4 @@
-"""Several volumes at the same places: told apart by what differs, and one of them chosen; copies are set aside."""
+"""Several volumes in one series: told apart by what differs, and one of them chosen; copies are set aside."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -17,6 +17,7 @@ _SAME_PLACE = 1e-3  # mm
 _TOGETHER = 3  # fields that may have to be taken together to tell volumes apart
 _LISTED = 12  # volumes that a message lists
 _TOLD = 3  # fields that it tells of each
+_APART = 2.5  # slice distances between stacks that are no gap in one volume
 Places = list[list[Frame]]  # the frames of each place, which ascend along the normal
 
 
@@ -35,7 +36,8 @@ def chosen_volume(frames: list[Frame], wanted: int | None, notes: list[str]) -> 
     _check_beside(places)
     volumes, names = _volumes(places, notes)
     if wanted is None and len(volumes) > 1:
-        raise InputError(f"its series holds {len(volumes)} volumes at the same places: {_listed(volumes, names)}. "
+        where = " at the same places" if max(map(len, places)) > 1 else ", one stack beyond another"
+        raise InputError(f"its series holds {len(volumes)} volumes{where}: {_listed(volumes, names)}. "
                          "Choose one with --volume-number.")
     if wanted is not None and not 1 <= wanted <= len(volumes):
         there = f"{len(volumes)} volumes: {_listed(volumes, names)}" if len(volumes) > 1 else "one volume alone"
@@ -102,7 +104,7 @@ def _same_pixels(one: Frame, other: Frame) -> bool:
 def _volumes(places: Places, notes: list[str]) -> tuple[Places, list[str]]:
     """Return the frames of each volume, and what tells it from the others."""
     if max(map(len, places)) == 1:
-        return [[place[0] for place in places]], [""]
+        return _stacks([place[0] for place in places])
     frames = [frame for place in places for frame in place]
     marks = {frame: marks_of(frame) for frame in frames}
     number_of = {frame: number for number, place in enumerate(places) for frame in place}
@@ -114,6 +116,27 @@ def _volumes(places: Places, notes: list[str]) -> tuple[Places, list[str]]:
             volumes = min(found, key=len)
             return volumes, [_name(volume, marks, differing, frames) for volume in volumes]
     return _by_instance(_without_equal(places, notes), notes)
+
+
+def _stacks(frames: list[Frame]) -> tuple[Places, list[str]]:
+    """Return the stacks that the header numbers and that lie apart: what is between them was never scanned.
+
+    Stacks that adjoin or interleave are one volume, acquired in parts.
+    """
+    depths = [float(frame.position @ frames[0].normal) for frame in frames]
+    numbers = [str(frame.fields.get("StackID", "FrameContentSequence") or "") for frame in frames]
+    stacks: Places = [[frames[0]]]
+    inside, between = [], []
+    for index in range(1, len(frames)):
+        is_next = numbers[index] != numbers[index - 1]
+        (between if is_next else inside).append(depths[index] - depths[index - 1])
+        if is_next:
+            stacks.append([])
+        stacks[-1].append(frames[index])
+    if not between or len(stacks) != len(set(numbers)) or min(map(len, stacks)) < 2 \
+            or min(between) <= _APART * max(inside):
+        return [frames], [""]
+    return stacks, [f"stack {number}" for number in dict.fromkeys(numbers)]
 
 
 def _groups(frames: list[Frame], marks: dict[Frame, dict[str, Value]], names: tuple[str, ...],

@@ -76,7 +76,8 @@ def read_segmentation(path: PathLike, grid: Grid | None = None) -> Segmentation:
 
     Args:
         path: a file: DICOM SEG, RTSTRUCT, or in any format that `read_image` reads.
-        grid: the volume's, on whose slices the contours of an RT structure set are drawn; all else needs none.
+        grid: the volume's, on whose slices the contours of an RT structure set are drawn, and which tells the slices
+            between the frames of a DICOM SEG; all else needs none.
 
     Raises:
         InputError: there is nothing readable, no segment, voxels other than whole numbers, or no grid for contours.
@@ -98,7 +99,7 @@ def _read_segmentation(path: Path, grid: Grid | None) -> Segmentation:
                          "representation in the module Segmentations, and save it as .seg.nrrd.")
     kind = class_of(path)
     if kind in SEGMENTATIONS:
-        return read_seg(path)
+        return read_seg(path, grid)
     if kind == STRUCTURE_SET:
         return read_rtstruct(path, grid)
     content = _read(path, Choice())

@@ -1,6 +1,7 @@
 """DICOM segmentations in: frames at their own places, segments with number, name, colour and codes."""
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from dicom_objects_case import code, item, save, write_seg
 from image_file_case import assert_same_place, make_grid
 
+from TriplaneGaussianReconLib.data.alignment import aligned_to
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Segmentation
 from TriplaneGaussianReconLib.errors import InputError, InputNote
@@ -159,3 +161,19 @@ def test_other_dicom_is_read_as_before(tmp_path: Path) -> None:
     save(tmp_path / "a.dcm", "1.2.840.10008.5.1.4.1.1.2")
     with pytest.raises(InputError):
         read_segmentation(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize("planes", [(1, 2, 3), (0, 2, 4), (2,)])
+@pytest.mark.parametrize("measures", [{}, {"SliceThickness": 1.0}, {"SliceThickness": 2.5}, {"SliceThickness": 8.0}])
+def test_the_slices_of_the_volume_tell_how_far_frames_reach(tmp_path: Path, planes: tuple[int, ...],
+                                                            measures: dict[str, float]) -> None:
+    grid = Grid((6, 8, 10), (-10.0, 20.0, 33.0), (0.5, 2.0, 4.0))
+    drawn = np.zeros(grid.shape, bool)
+    drawn[list(planes), 2:5, 3:7] = True
+    path = write_seg(tmp_path / "a.dcm", grid, [(plane, 1, drawn[plane]) for plane in planes],
+                     [item(SegmentNumber=1, SegmentLabel="Liver")], measures=measures)
+    for volume in (grid, Grid(grid.shape, (-10.0, 20.0, 53.0), grid.spacing, ((1, 0, 0), (0, 1, 0), (0, 0, -1)))):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputNote)  # of turned axes
+            found = aligned_to(read_segmentation(path, volume), volume)
+        np.testing.assert_array_equal(mask_of(found, 1), drawn if volume is grid else drawn[::-1])

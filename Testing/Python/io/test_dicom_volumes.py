@@ -88,3 +88,17 @@ def test_a_number_of_the_only_volume(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a", volume_number=1).array.shape == (6, 20, 24)
     with pytest.raises(InputError, match="no volume number 2; its series holds one volume alone"):
         read_image(tmp_path / "a", volume_number=2)
+
+
+@pytest.mark.parametrize("apart", [4.0, 100.0])
+def test_numbered_stacks_that_lie_apart_are_volumes_and_those_that_adjoin_are_one(tmp_path: Path, apart: float) -> None:
+    places = [(x, y, z + (apart - 4.0) * (n >= 3)) for n, (x, y, z) in enumerate(POSITIONS)]
+    stacks = [{"FrameContentSequence": {"StackID": str(1 + n // 3)}} for n in range(6)]
+    path = save(tmp_path / "a.dcm", frames(pattern(), places, stacks))
+    if apart == 4.0:
+        np.testing.assert_array_equal(read_image(path).array, pattern())
+        return
+    refused(path, "2 volumes, one stack beyond another", "1: stack 1, 3 slices; 2: stack 2", "--volume-number")
+    image = read_image(path, volume_number=2)
+    np.testing.assert_array_equal(image.array, pattern()[3:])
+    np.testing.assert_allclose(image.grid.origin, places[3])
