@@ -294,7 +294,7 @@ def _vector(text: str) -> tuple[float, ...]:
     except ValueError:
         vector = ()
     if len(vector) != 3 or not all(abs(x) < 1e9 for x in vector):
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of three numbers such as 10,-20,35.5")
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of three numbers such as 1,2.5,30")
     return vector
 
 

@@ -100,6 +100,9 @@ class Observations:
                              "slice axis.")
         lowest, highest = self.intensity_range
         if not highest > lowest:
+            if self.dtype.kind in "iu" and abs(lowest) >= 2 ** 53:
+                raise InputError(f"The used voxels differ too little from {lowest:g} to be computed with. Subtract a "
+                                 "common value from all.")
             raise InputError(f"All used voxels have the same value ({lowest:g}): there is nothing to reconstruct. "
                              "Check the volume and the selection.")
 
@@ -132,7 +135,7 @@ class Observations:
             InputError: the segmentation lies on another grid, voxels are beyond what single precision holds, or too
                 little is left.
         """
-        if not np.isrealobj(image.array) or image.array.dtype == bool:
+        if image.array.dtype.kind not in "iuf":
             raise InputError(f"Voxels of type {image.array.dtype} are not supported. Convert to a real scalar type.")
         if segmentation is not None and not image.grid.matches(segmentation.grid):
             raise InputError(f"The segmentation's grid {segmentation.grid.shape} differs from the volume's "

@@ -62,6 +62,6 @@ def residual_of(rasters: Iterable[tuple[slice, Tensor]], stack: ModelSpaceStack,
             same = (channels.decode(raster, len(layers), layers.dtype) == layers)[:, inside]
             labels, agreeing = same.size, int(same.sum())
         total += Residual(difference.size, float(difference.sum(dtype=np.float64)),
-                          float((difference ** 2).sum(dtype=np.float64)), float(difference.max(initial=0.0)),
+                          float(np.square(difference, dtype=np.float64).sum()), float(difference.max(initial=0.0)),
                           labels, agreeing)
     return total

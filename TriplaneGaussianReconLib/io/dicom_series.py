@@ -24,7 +24,7 @@ def chosen_series(files: list[DicomFile], wanted: str, notes: list[str]) -> list
         by_uid[text(file.dataset, "SeriesInstanceUID")].append(file)
     series = sorted(by_uid.values(), key=lambda members: (_number(members), text(members[0].dataset,
                                                                                  "SeriesInstanceUID")))
-    if wanted:
+    if wanted.strip():
         return _wanted(series, wanted)
     chosen = max(series, key=_slices)
     if len(series) > 1:

@@ -1,7 +1,6 @@
 """The DICOM series that a result was made from: what derived objects take over from it, and how they name it."""
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError
 from .atomic import PathLike
-from .dicom_objects import is_dicom, quiet, read_dicom
+from .dicom_files import dicom_images
+from .dicom_header import is_dicom
+from .dicom_objects import quiet
+from .dicom_series import chosen_series
 
 MAKER = "TriplaneGaussianRecon"
 CAUTION = "Research software, not a medical device."
@@ -84,27 +86,17 @@ def read_source(path: PathLike, series: str = "") -> DicomSource:
 
     Args:
         path: a DICOM file, or the folder of a series.
-        series: which one of a folder: its UID, number or description; by default the one with most files.
+        series: which one of a folder, chosen as `read_image` does; by default the one with most slices.
 
     Raises:
         InputError: there is no such series of images.
     """
-    groups: dict[str, list[Any]] = defaultdict(list)
-    for file in _files(Path(path)):
-        try:
-            header = read_dicom(file, pixels=False)
-        except InputError as error:
-            raise InputError(f"'{file}': {error}") from error
-        if "Rows" in header and "SOPClassUID" in header:
-            groups[str(header.get("SeriesInstanceUID", ""))].append(header)
-    if series:
-        groups = defaultdict(list, {uid: headers for uid, headers in groups.items() if series in (
-            uid, str(headers[0].get("SeriesNumber", "")), str(headers[0].get("SeriesDescription", "")).strip())})
-    if not groups:
-        raise InputError(f"'{path}' holds no such series of DICOM images. Give the DICOM volume that the result was "
-                         "made from.")
-    largest = max(groups, key=lambda uid: len(groups[uid]))
-    return DicomSource(tuple(groups[largest]))
+    try:
+        with quiet():
+            files = chosen_series(dicom_images(Path(path)), series, notes=[])  # reading the volume told the notes
+    except InputError as error:
+        raise InputError(f"'{path}' cannot be used: {error}") from error
+    return DicomSource(tuple(file.dataset for file in files))
 
 
 def derived_header(source: DicomSource) -> Any:

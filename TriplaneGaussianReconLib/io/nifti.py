@@ -96,6 +96,9 @@ def sizes_of(header: Any) -> list[int]:
                          "voxels. Copy or export it again.")
     if len(sizes) < 3:
         raise one_slice(by(sizes))
+    if len(sizes) == 4 and sizes[2] == 1:
+        raise InputError(f"it holds {sizes[3]} volumes of one slice ({by(sizes)}), which do not tell how far apart "
+                         "they are. Convert the original again, with the slices along the third dimension.")
     if len(sizes) > 4:
         raise InputError(f"it has {len(sizes)} dimensions, {by(sizes)}. Give one volume of three dimensions.")
     return sizes
@@ -133,23 +136,42 @@ def _part(path: Path, header: Any) -> Part:
 
 def _grid(header: Any, shape: tuple[int, int, int]) -> Grid:
     """The place of the voxels, in LPS mm."""
-    has_sform, has_qform = int(header["sform_code"]) > 0, int(header["qform_code"]) > 0
+    has_sform = int(header["sform_code"]) > 0 and bool(header.get_sform()[:3, :3].any())  # zeros are an empty field
+    qform = _qform(header) if int(header["qform_code"]) > 0 else None
     sides = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
     if not has_sform and (not np.isfinite(sides).all() or sides.min() <= 0):
         raise InputError(f"its header gives no usable voxel spacing ({' x '.join(f'{x:g}' for x in sides)} mm). "
                          "Correct the header, or convert the original again.")
     if has_sform:
         affine = header.get_sform()
+    elif int(header["qform_code"]) > 0:
+        if qform is None:
+            raise InputError("the quaternion of its header tells no direction. Correct the header, or convert the "
+                             "original again.")
+        affine = qform
     else:
-        affine = header.get_qform() if has_qform else RAS_TO_LPS @ np.diag([*sides, 1.0])
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        affine = RAS_TO_LPS @ np.diag([*sides, 1.0])
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) <= \
+            1e-6 * np.prod(np.linalg.norm(affine[:3, :3], axis=0)):
         raise InputError("its header gives no usable voxel spacing or direction. Correct the header, or convert the "
                          "original again.")
     unit = np.diag([*[unit_of(header)] * 3, 1.0])
     grid = Grid.from_affine(unit @ affine, shape, unit[0, 0] * sides)
-    if has_sform and has_qform and sides.min() > 0:
-        _warn_of_two_places(unit @ affine, unit @ header.get_qform(), grid)
+    if has_sform and qform is not None and sides.min() > 0:
+        _warn_of_two_places(unit @ affine, unit @ qform, grid)
     return grid
+
+
+def _qform(header: Any) -> np.ndarray | None:
+    """The place that the quaternion tells, None if it is none.  A pixdim[0] other than -1 counts as 1, by the rules."""
+    tolerant = header.copy()
+    if header["pixdim"][0] not in (-1, 1):
+        tolerant["pixdim"][0] = 1
+    try:
+        affine: np.ndarray = tolerant.get_qform()
+    except (ValueError, nibabel().spatialimages.HeaderDataError):  # longer than 1, or NaN
+        return None
+    return affine if np.isfinite(affine).all() else None
 
 
 def _warn_of_two_places(sform: np.ndarray, qform: np.ndarray, grid: Grid) -> None:

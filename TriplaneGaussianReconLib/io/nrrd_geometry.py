@@ -33,7 +33,8 @@ def grid_of(fields: Mapping[str, Any], spatial: list[int], sizes: list[int]) -> 
         origin = _origin_in_space(fields) if "space origin" in fields else _origin_of_axes(fields, spatial, spacing)
     space = str(fields.get("space", "")).lower().removesuffix("-time").removesuffix("t")
     flips = np.diag(_TO_LPS.get(space, (1, 1, 1)))
-    if not (np.isfinite(steps).all() and np.isfinite(origin).all() and abs(np.linalg.det(steps)) > 1e-18):
+    if not (np.isfinite(steps).all() and np.isfinite(origin).all() and abs(np.linalg.det(steps))
+            > 1e-6 * np.prod(np.linalg.norm(steps, axis=0))):
         raise _unusable()
     units = fields.get("space units") or [unit for n, unit in enumerate(fields.get("units", [])) if n in spatial]
     affine = np.eye(4)

@@ -21,6 +21,8 @@ from .byte_streams import check_memory, check_regular
 from .choice import one_slice
 
 _EXTENSIONS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+_SAME = {".tiff": ".tif", ".jpeg": ".jpg"}
+_BESIDE = (".txt", ".csv", ".xml", ".json", ".log", ".md")
 _LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R BT.601
 _FORMATS = ("PNG", "TIFF", "JPEG", "BMP")
 _NO_COLOUR = "Pictures in colour were converted to grey levels (luma of ITU-R BT.601)."
@@ -38,9 +40,10 @@ def is_picture(start: bytes) -> bool:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Return the pictures in a folder if they are most of what is there, else nothing."""
+    """Return the pictures in a folder if they are most of what is there but text beside them, else nothing."""
     files = [file for file in sorted(folder.iterdir())
-             if file.is_file() and not file.name.startswith((".", "Thumbs.db"))]
+             if file.is_file() and not file.name.startswith((".", "Thumbs.db"))
+             and file.suffix.lower() not in _BESIDE]
     pictures = [file for file in files if file.name.lower().endswith(_EXTENSIONS)]
     return pictures if 2 * len(pictures) > len(files) else []
 
@@ -92,6 +95,10 @@ def read_pages(file: Path, spacing: Spacing | None) -> tuple[np.ndarray, Grid]:
 
 def _stacked(slices: list[tuple[np.ndarray, str]]) -> np.ndarray:
     """Return the slices as a volume, with a note of what was left out or converted."""
+    whole = sorted({str(array.dtype) for array, _ in slices})
+    if len(whole) > 1:
+        raise InputError(f"its pictures differ in the type of their pixels ({', '.join(whole)}), so that their values "
+                         "cannot be compared. Save all in one type.")
     for done in sorted({done for _, done in slices} - {""}):
         warnings.warn(done, InputNote, stacklevel=6)
     return np.stack([array for array, _ in slices])
@@ -100,18 +107,20 @@ def _stacked(slices: list[tuple[np.ndarray, str]]) -> np.ndarray:
 def _checked(spacing: Spacing | None) -> Spacing:
     if spacing is None:
         raise InputError(f"plain pictures do not tell the voxel spacing. Give it, {_EXAMPLE}.")
+    if len(spacing) != 3 or not all(np.isfinite(side) and side > 0 for side in spacing):
+        raise InputError(f"a spacing is three numbers above 0, not {spacing}. Give it, {_EXAMPLE}.")
     return spacing
 
 
 def _ordered(files: list[Path]) -> tuple[list[Path], list[int]]:
     """Return files by the number that tells the slice, and these numbers, which are empty where there are none.
 
-    It is the last number in the name that is not the same in all names.
+    It is the last number in the name that is another in each name; where several are, they have to agree.
     """
     parts = {file: re.split(r"(\d+)", file.stem) for file in files}
     groups: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     for file, words in parts.items():
-        groups[tuple(words[::2] + [file.suffix.lower()])].append(file)
+        groups[tuple(words[::2] + [_SAME.get(file.suffix.lower(), file.suffix.lower())])].append(file)
     if len(groups) > 1:
         listing = "; ".join(f"'{group[0].name}' and {len(group) - 1} more" for group in list(groups.values())[:5])
         raise InputError(f"it holds pictures of {len(groups)} different names ({listing}). Keep one stack of numbered "
@@ -120,10 +129,7 @@ def _ordered(files: list[Path]) -> tuple[list[Path], list[int]]:
     varying = [n for n in range(len(next(iter(values.values()))))
                if len({numbers[n] for numbers in values.values()}) > 1]
     if len(varying) > 1:
-        fewest = {n: len({numbers[n] for numbers in values.values()}) for n in varying}
-        if fewest[varying[-1]] < len(files):
-            raise InputError("it holds several numbered stacks of pictures, as the names "
-                             f"'{files[0].name}' and '{files[-1].name}' tell. Keep one stack in the folder.")
+        varying = _agreeing(files, values, varying)
     if not varying:
         raise InputError(f"several pictures have the same number, as '{files[0].name}' and '{files[1].name}'. Keep one "
                          "of each.")
@@ -133,6 +139,24 @@ def _ordered(files: list[Path]) -> tuple[list[Path], list[int]]:
         twice = [file.name for file, number in zip(ordered, numbers, strict=True) if numbers.count(number) > 1]
         raise InputError(f"several pictures have the same number, as '{twice[0]}' and '{twice[1]}'. Keep one of each.")
     return ordered, numbers
+
+
+def _agreeing(files: list[Path], values: dict[Path, list[int]], varying: list[int]) -> list[int]:
+    """Return which of the varying numbers tell each picture from all others.
+
+    Raises InputError if none does, if the last of them has another order than the first number that varies, as in
+    times of day, or if it is the whole part of a decimal number.
+    """
+    single = [n for n in varying if len({values[file][n] for file in files}) == len(files)]
+    if not single:
+        raise InputError("it holds several numbered stacks of pictures, as the names "
+                         f"'{files[0].name}' and '{files[-1].name}' tell. Keep one stack in the folder.")
+    first = [values[file][varying[0]] for file in sorted(files, key=lambda file: values[file][single[-1]])]
+    is_decimal = single[-1] != varying[-1] and re.split(r"\d+", files[0].stem)[single[-1] + 1] == "."
+    if is_decimal or first != sorted(first) and not (varying[0] in single and first == sorted(first, reverse=True)):
+        raise InputError(f"the numbers in the names of its pictures tell different orders, as '{files[0].name}' and "
+                         f"'{files[-1].name}'. Name them by one number, from slice to slice.")
+    return single
 
 
 def _depths(numbers: list[int], side: float) -> tuple[float, ...]:

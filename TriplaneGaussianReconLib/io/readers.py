@@ -143,6 +143,7 @@ def _read_file(path: Path, choice: Choice) -> _Content:
     """Read a file as what its first bytes tell, whatever its name says."""
     start = first_bytes(path)
     if is_picture(start):
+        _refuse_series(choice)
         return _Content(*read_pages(path, choice.spacing))
     if choice.spacing is not None:
         raise InputError("it tells its own voxel spacing, so that none can be given. Leave out --spacing.")
@@ -150,6 +151,7 @@ def _read_file(path: Path, choice: Choice) -> _Content:
         array, grid, padding = read_dicom(path, choice)
         return _Content(array, grid, padding=padding)
     refuse_foreign(path, start)
+    _refuse_series(choice)
     number = choice.volume_number
     header = first_bytes(header_file(path))  # which may lie beside the voxels
     if is_nifti(header):
@@ -177,6 +179,7 @@ def _read_file(path: Path, choice: Choice) -> _Content:
 def _read_folder(folder: Path, choice: Choice) -> _Content:
     """Read the pictures, or one DICOM series, directly in `folder`."""
     if pictures := picture_files(folder):
+        _refuse_series(choice)
         return _Content(*read_pictures(pictures, choice.spacing))
     if choice.spacing is not None:
         raise InputError("it holds no PNG, TIFF, JPEG or BMP pictures; all else tells its own voxel spacing. Leave "
@@ -184,3 +187,8 @@ def _read_folder(folder: Path, choice: Choice) -> _Content:
     refuse_lone_volume(folder)
     array, grid, padding = read_dicom(folder, choice)
     return _Content(array, grid, padding=padding)
+
+
+def _refuse_series(choice: Choice) -> None:
+    if choice.series:
+        raise InputError("it is no DICOM, which alone has series. Leave out --series.")

@@ -100,5 +100,6 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except (SafetensorError, OSError) as error:
-        raise InputError(f"'{path}' is no model file, or is damaged ({cause(error)}). Give a file that 'reconstruct "
+        why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise InputError(f"'{path}' is no model file, or is damaged{why}. Give a file that 'reconstruct "
                          "--save-model' wrote.") from error

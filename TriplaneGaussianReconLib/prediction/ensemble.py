@@ -278,7 +278,7 @@ class _Hiding:
         """(slice, pixel) bool, where hidden slices hold data, and those `half` numbers before and after them too."""
         assert self.held is not None
         known: np.ndarray = (self.held[hidden - half] & self.held[hidden] & self.held[hidden + half])
-        return known.reshape(len(hidden), -1)
+        return known.reshape(len(hidden), self.slices[0].size)  # there may be none
 
     def _across(self, firsts: np.ndarray, step: int, tick: Callable[[float], None]) -> dict[int, Correspondence]:
         """The displacements from each slice of `firsts` to that `step` slices farther on."""

@@ -262,3 +262,16 @@ def test_short_texts_have_columns_before_rows() -> None:
     assert repr(observations).endswith(", 1 segment)")
     assert repr(observations.stacks[1]) == ("SliceStack(3 slices of 8 x 7 float32, 0.5 x 1 mm, over 12 mm, "
                                             "1 label layer)")
+
+
+def test_integers_that_differ_too_little_for_their_size_are_named_for_that() -> None:
+    image = image_on(Grid(SHAPE), np.uint64)
+    image.array[:] += np.uint64(2 ** 62)
+    with pytest.raises(InputError, match="differ too little.*Subtract"):
+        Observations.from_volume(image, {"k": Selection.every(6, 1)})
+
+
+@pytest.mark.parametrize("dtype", [bool, np.complex64, object])
+def test_voxels_that_are_no_real_numbers_are_refused(dtype: type) -> None:
+    with pytest.raises(InputError, match="not supported. Convert"):
+        Observations.from_volume(image_on(Grid(SHAPE), dtype), {"k": Selection.every(6, 1)})

@@ -28,3 +28,12 @@ def test_differences_are_summed_in_input_units() -> None:
 def test_residuals_add_up() -> None:
     assert Residual(1, 2.0, 3.0, 4.0, 5, 6) + Residual(10, 20.0, 30.0, 1.0, 50, 60) == Residual(
         11, 22.0, 33.0, 4.0, 55, 66)
+
+
+def test_values_near_the_end_of_single_precision_do_not_overflow() -> None:
+    stack = ModelSpaceStack(PLANES, np.full((2, 2, 3), 0.5, np.float32), None)
+    scale = IntensityScale(offset=0.0, scale=1e30, background=0.0, lowest=0.0, highest=1e30)
+    with np.errstate(all="raise"):
+        residual = residual_of([(slice(0, 2), torch.zeros((2, 1, 2, 3)))], stack, (-np.inf, np.inf), scale,
+                               LabelChannels(()))
+    np.testing.assert_allclose(residual.squared, 12 * 0.25e60, rtol=1e-5)

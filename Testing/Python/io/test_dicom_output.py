@@ -145,7 +145,7 @@ def test_what_cannot_be_dicom_is_found_early(tmp_path: Path, source: Path) -> No
         check_segmentation_writable(tmp_path / "a.dcm")
     with pytest.raises(InputError, match="a segmentation is one file"):
         check_segmentation_writable(f"{tmp_path}/out/", source)
-    with pytest.raises(InputError, match="no such series"):
+    with pytest.raises(InputError, match="no DICOM series matches"):
         write_image(tmp_path / "out", Image(voxels(), make_grid()), like=source, series="other")
     tilted = Grid((4, 5, 6), direction=((1, 0, 0), (0, 1, 0.6), (0, 0, 0.8)))
     for grid in (Grid((4, 5, 6), depths=(0, 1, 3, 4)), tilted):
@@ -241,3 +241,11 @@ def test_the_program_reads_and_writes_dicom_alone(tmp_path: Path, monkeypatch: p
     named = pydicom.dcmread("dense.dcm").ReferencedSeriesSequence[0].SeriesInstanceUID
     assert named == slices(Path("dense"))[0].SeriesInstanceUID
     assert main(["reconstruct", "ct", "--output", "dense/"]) == 4
+
+
+def test_a_series_is_chosen_for_the_result_as_for_the_volume(tmp_path: Path) -> None:
+    source = write_series(tmp_path / "source", voxels(), make_grid(), SeriesDescription="T2 axial", SeriesNumber=7)
+    write_image(tmp_path / "out", Image(voxels(), make_grid()), like=source, series="axi")
+    assert len(slices(tmp_path / "out")) == len(voxels())
+    with pytest.raises(InputError, match="no DICOM series matches 'other'. There are: number 7, 'T2 axial'"):
+        write_image(tmp_path / "other", Image(voxels(), make_grid()), like=source, series="other")

@@ -16,6 +16,7 @@ from TriplaneGaussianReconLib.io.readers import read_image
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 GRID = make_grid("oblique")
+PLAIN = Grid(voxels().shape, spacing=(1, 1, 3))
 
 
 def write(path: Path, *, sform: np.ndarray | None, qform: np.ndarray | None, code: int = 1,
@@ -173,3 +174,45 @@ def test_one_of_several_volumes_is_chosen(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, sform=GRID.ijk_to_lps, qform=None)
     with pytest.raises(InputError, match="no volume 2"):
         read_image(tmp_path / name, volume_number=2)
+
+
+@pytest.mark.parametrize(("at", "values"), [(76, (0.0,)), (256, (0.9, 0.9, 0.9)), (256, (np.nan, 0, 0))])
+def test_a_quaternion_that_tells_nothing_does_no_harm_beside_a_sform(tmp_path: Path, at: int,
+                                                                      values: tuple[float, ...]) -> None:
+    affine = np.diag([1.0, 1, 3, 1])
+    write(tmp_path / "a.nii", sform=affine, qform=affine)
+    patched(tmp_path / "a.nii", at, *values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_same_place(read_image(tmp_path / "a.nii").grid, PLAIN)
+
+
+def test_a_first_pixdim_of_0_counts_as_1(tmp_path: Path) -> None:
+    write(tmp_path / "a.nii", sform=None, qform=np.diag([1.0, 1, 3, 1]))
+    patched(tmp_path / "a.nii", 76, 0.0)
+    assert_same_place(read_image(tmp_path / "a.nii").grid, PLAIN)
+
+
+def test_a_quaternion_longer_than_1_is_refused_where_it_is_all(tmp_path: Path) -> None:
+    write(tmp_path / "a.nii", sform=None, qform=np.diag([1.0, 1, 3, 1]))
+    patched(tmp_path / "a.nii", 256, 0.9, 0.9, 0.9)
+    refused(tmp_path / "a.nii", "quaternion")
+
+
+def test_a_sform_of_zeros_is_an_empty_field(tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1, 3, 1])
+    write(tmp_path / "a.nii", sform=affine, qform=affine)
+    patched(tmp_path / "a.nii", 280, *[0.0] * 12)
+    assert_same_place(read_image(tmp_path / "a.nii").grid, PLAIN)
+
+
+def test_micrometres_told_in_metres_are_a_spacing(tmp_path: Path) -> None:
+    affine = np.diag([1e-5, 1e-5, 3e-5, 1])
+    write(tmp_path / "a.nii", sform=affine, qform=affine)
+    patched(tmp_path / "a.nii", 123, 1, dtype="<u1")
+    assert np.allclose(read_image(tmp_path / "a.nii").grid.spacing, (0.01, 0.01, 0.03))
+
+
+def test_volumes_of_one_slice_are_refused_before_one_is_chosen(tmp_path: Path) -> None:
+    nibabel.Nifti1Image(np.zeros((6, 5, 1, 4), np.int16), np.eye(4)).to_filename(tmp_path / "a.nii")
+    refused(tmp_path / "a.nii", "one slice (6 x 5 x 1 x 4)")

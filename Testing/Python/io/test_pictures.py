@@ -142,3 +142,47 @@ def test_spacing_is_asked_for_pictures_and_refused_for_all_else(tmp_path: Path) 
     refused(tmp_path / "a.npz", "its own voxel spacing")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "its own voxel spacing")
+
+
+@pytest.mark.parametrize("names", [
+    ["z0.0.png", "z1.5.png", "z3.0.png", "z4.5.png"],
+    ["10.58.png", "10.59.png", "11.00.png", "11.01.png"],
+])
+def test_numbers_that_tell_no_one_order_are_refused(tmp_path: Path, names: list[str]) -> None:
+    save(tmp_path, names)
+    refused(tmp_path, "'" + names[0] + "'", "'" + names[-1] + "'")
+
+
+@pytest.mark.parametrize("names", [
+    ["1.tif", "2.tiff", "3.TIF", "4.tif"],
+    ["1_of_4_0.png", "2_of_4_1.png", "3_of_4_0.png", "4_of_4_1.png"],
+    ["a9_z1.png", "a8_z2.png", "a7_z3.png", "a6_z4.png"],
+])
+def test_endings_and_further_numbers_do_not_part_a_stack(tmp_path: Path, names: list[str]) -> None:
+    save(tmp_path, names)
+    assert np.array_equal(read(tmp_path).array, ARRAY)
+
+
+def test_pictures_of_several_depths_are_refused(tmp_path: Path) -> None:
+    save(tmp_path, [f"{n}.png" for n in range(4)])
+    Pillow.fromarray(ARRAY[3].astype(np.uint16) * 257).save(tmp_path / "3.png")
+    refused(tmp_path, "uint16, uint8", "one type")
+
+
+def test_text_beside_pictures_is_passed_over(tmp_path: Path) -> None:
+    save(tmp_path, [f"{n}.png" for n in range(4)])
+    for n in range(4):
+        (tmp_path / f"{n}.xml").write_text("<a/>")
+    assert np.array_equal(read(tmp_path).array, ARRAY)
+
+
+@pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0)])
+def test_a_spacing_that_is_none_is_not_laid_to_the_header(tmp_path: Path, spacing: tuple[float, ...]) -> None:
+    save(tmp_path, [f"{n}.png" for n in range(4)])
+    refused(tmp_path, "three numbers above 0", "--spacing", spacing=spacing)  # type: ignore[arg-type]
+
+
+def test_a_series_is_refused_for_what_is_no_dicom(tmp_path: Path) -> None:
+    save(tmp_path, [f"{n}.png" for n in range(4)])
+    with pytest.raises(InputError, match="Leave out --series"):
+        read_image(tmp_path, spacing=SPACING, series="3")

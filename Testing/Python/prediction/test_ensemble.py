@@ -352,3 +352,12 @@ def test_members_that_the_preset_calls_usual_get_its_share(textured: Callable[..
     slices = textured((7, 32, 36), (2.0, -1.5))
     result = fit_ensemble(slices, np.arange(7.0), config, FLOW, lambda done: None)
     assert result.named_weights["cubic"] == 1.0 and len(result.hidden) == 2 and result.config is config
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_a_mask_over_few_slices_leaves_the_usual_weights(textured: Callable[..., np.ndarray], count: int) -> None:
+    slices = textured((count, 24, 20)).astype(np.float32)
+    held = np.ones(slices.shape, bool)
+    held[:, :, 15:] = False
+    result = fit_ensemble(slices, np.arange(count) * 3.0, CONFIG, FLOW, lambda done: None, weights=held * 1.0)
+    assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
