@@ -49,7 +49,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
         spacing: mm from one slice of the result to the next; or "isotropic", the smaller spacing within the slices;
             or "input", the voxels of the input.  By default "isotropic" if all slices are used, else "input".
-        cover_voxels: whether a finer result reaches to the outer faces of the outermost used slices, by whole slices.
+        cover_voxels: whether a finer result goes on to the outer faces of the outermost used slices, by whole slices.
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
@@ -66,8 +66,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         Cancelled: `should_stop` returned true.
 
     Example:
-        >>> import numpy as np
-        >>> import TriplaneGaussianReconLib as tgr
+        >>> import numpy as np, TriplaneGaussianReconLib as tgr
         >>> k, j, i = np.meshgrid(np.arange(5), np.arange(16), np.arange(12), indexing="ij")
         >>> array = (500 + 200 * np.sin(0.7 * i + 0.4 * k) * np.cos(0.5 * j)).astype(np.int16)
         >>> thick = tgr.Image(array, tgr.Grid(array.shape, spacing=(1, 1, 4)))
@@ -81,8 +80,9 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         image = _read(volume, Image, read_image)
         given = None if labels is None else _labels_of(labels, image.grid)
         slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
-        selections = with_data(image, _selections(image.grid, slice_axis, slices, exclude))
-        output = _output(image.grid, slice_axis, spacing, selections, cover_voxels)
+        asked_for = _selections(image.grid, slice_axis, slices, exclude)
+        selections = with_data(image, asked_for)
+        output = _output(image.grid, slice_axis, spacing, asked_for, cover_voxels)
         observations = Observations.from_volume(image, selections, given)
     result = reconstruction.reconstruct(observations, output, preset=preset, device=device, seed=seed,
                                         progress=progress, should_stop=should_stop)

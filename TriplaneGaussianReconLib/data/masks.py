@@ -14,7 +14,8 @@ from .geometry import Axis, PlaneStack, array_axis
 from .images import Image
 from .selection import Selection
 
-_LARGEST, _SMALLEST = 1e37, 1e-30  # of the largest value that single precision computes with, products included
+_LARGEST = 1e37  # value that single precision computes with, products included
+_TIE = 1e-6  # mm, by which half-way may be missed
 
 
 def holds_data(values: np.ndarray, padding: float | None) -> np.ndarray:
@@ -34,9 +35,9 @@ def holds_data(values: np.ndarray, padding: float | None) -> np.ndarray:
     holds = np.isfinite(values)
     if padding is not None:
         holds &= values != padding
-    if values.dtype.kind == "f" and values.dtype.itemsize > 4:
+    if values.dtype.kind == "f" and values.dtype.itemsize >= 4:
         largest = float(np.abs(values, where=holds, out=np.zeros_like(values)).max(initial=0.0))
-        if largest > _LARGEST or 0.0 < largest < _SMALLEST:
+        if largest > _LARGEST:
             raise InputError(f"The largest voxel is {largest:.3g}, beyond what can be computed in single precision. "
                              "Scale all by a common factor, or give NaN to those that only mark missing data.")
     return holds
@@ -74,7 +75,7 @@ def filled(pixels: np.ndarray, holds: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class DataMask:
-    """Where there is data between slices: where the nearer of the two holds some, at each place within the slices.
+    """Where there is data between slices: where the nearer of the two holds some, half-way where either does.
 
     Attributes:
         planes: Where the slices lie, ascending along the normal, one straight above the other.
@@ -89,11 +90,12 @@ class DataMask:
 
         Beyond the slices the outermost pixels count.
         """
-        planes, (count, *size) = self.planes, self.holds.shape
+        planes, size = self.planes, self.holds.shape[1:]
         steps = np.stack([planes.normal, planes.row_step, planes.column_step], axis=1)
         depth, row, column = np.moveaxis((points - planes.origins[0]) @ np.linalg.inv(steps).T, -1, 0)
         middles = (planes.offsets[1:] + planes.offsets[:-1]) / 2.0 - planes.offsets[0]
-        nearest = np.searchsorted(middles, depth) if count > 1 else np.zeros(depth.shape, int)
+        nearest = np.searchsorted(middles, depth - _TIE)  # the slice before, half-way between two
+        other = np.searchsorted(middles, depth + _TIE)  # the slice after, there
         at = [np.clip(np.rint(each), 0, most - 1).astype(int) for each, most in zip((row, column), size, strict=True)]
-        holding: np.ndarray = self.holds[nearest, at[0], at[1]]
+        holding: np.ndarray = self.holds[nearest, at[0], at[1]] | self.holds[other, at[0], at[1]]
         return holding

@@ -14,6 +14,7 @@ from .masks import DataMask, filled, holds_data, with_data
 from .selection import Selection
 from .voxel_types import value_type
 
+_NARROWEST = 1e-30  # range of values that single precision computes with, products included
 _WIDE = 3.0  # times the usual gap, from where the middle of a gap is called a guess
 
 
@@ -99,6 +100,9 @@ class Observations:
             raise InputError("At least two slices along the slice axis are needed. Use more slices, or choose another "
                              "slice axis.")
         lowest, highest = self.intensity_range
+        if 0.0 < highest - lowest < _NARROWEST:
+            raise InputError(f"The used voxels differ by {highest - lowest:.3g} at most, less than can be computed in "
+                             "single precision. Multiply all by a common factor.")
         if not highest > lowest:
             if self.dtype.kind in "iu" and abs(lowest) >= 2 ** 53:
                 raise InputError(f"The used voxels differ too little from {lowest:g} to be computed with. Subtract a "

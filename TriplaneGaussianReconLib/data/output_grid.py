@@ -47,14 +47,14 @@ def output_grid(grid: Grid, axis: Axis, spacing: float | None, used: Selection |
         Grid(20 x 24 x 31, 1 x 1 x 1 mm, LPS from (0, 0, -1))
     """
     present = grid.spacing[AXES.index(axis)]
-    if spacing is None:
+    if spacing is None or spacing == present:
         if not grid.depths:
             return grid
         spacing = present
     if spacing > 0 and np.prod(grid.shape, dtype=float) * present > _MOST_VOXELS * spacing:
         raise InputError(f"A slice spacing of {spacing:g} mm makes more than {_MOST_VOXELS} voxels. Choose a larger "
                          "one, or crop the volume.")
-    spanned = grid if used is None else grid.cropped(axis, used.indices[0], used.indices[-1])
+    spanned = grid if used is None or len(used) < 2 else grid.cropped(axis, used.indices[0], used.indices[-1])
     resampled = spanned.resampled(axis, spacing)
     if resampled.matches(grid):
         return grid

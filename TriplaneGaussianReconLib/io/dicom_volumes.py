@@ -126,7 +126,8 @@ def _stacks(frames: list[Frame]) -> tuple[Places, list[str]]:
     depths = [float(frame.position @ frames[0].normal) for frame in frames]
     numbers = [str(frame.fields.get("StackID", "FrameContentSequence") or "") for frame in frames]
     stacks: Places = [[frames[0]]]
-    inside, between = [], []
+    inside: list[float] = []
+    between: list[float] = []
     for index in range(1, len(frames)):
         is_next = numbers[index] != numbers[index - 1]
         (between if is_next else inside).append(depths[index] - depths[index - 1])

@@ -62,21 +62,25 @@ def _on_axes(plan: Plan, primary: Axis) -> list[Sentence]:
 
 
 def _on_ends(request: Request, plan: Plan, grid: Grid, primary: Axis) -> list[Sentence]:
-    if plan.output is not grid:  # it ends with the outermost used slices
+    if plan.output is not grid and plan.axis == primary:  # it ends with the outermost used slices
         return []
     selection = plan.selections[primary]
     first, last, end = selection.indices[0], selection.indices[-1], selection.count - 1
     beyond = [*range(first), *range(last + 1, end + 1)]
     if not beyond:
         return []
-    known = ("Beyond the outermost used slices along {axis}, {first} and {last}, nothing is known: the slices {beyond} "
-             "repeat them, without labels, and their expected error is the whole range of intensities.")
+    known = ("Beyond the outermost used slices along {axis}, {first} and {last}, nothing is known. There ({beyond}) "
+             "they are repeated, without labels, and the expected error is the whole range of intensities.")
     values = {"axis": primary, "first": first, "last": last, "beyond": number_list(beyond)}
     excluded = set(parse_numbers(request.excluded)) if request.excluded.strip() else set[int]()
     ends = [n for n in (0, end) if n in beyond and n not in excluded]
     if not ends:
         return [Sentence(known + " Exclude less at the ends if some of it can be used.", **values)]
-    return [Sentence(known + " To reach the ends, choose the slices {slices} (--slices {slices}).", **values,
+    if request.needs_labels:
+        return [Sentence(known + " To reach the ends, segment these slices too: {ends}.", **values,
+                         ends=number_list(ends))]
+    option = "--trust {axis}:{slices}" if request.crossing else "--slices {slices}"
+    return [Sentence(known + " To reach the ends, choose the slices {slices} (" + option + ").", **values,
                      slices=number_list(sorted({*selection.indices, *ends})))]
 
 

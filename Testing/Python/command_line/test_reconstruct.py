@@ -66,7 +66,7 @@ def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.Ca
     assert "Research software, not a medical device." in printed.out
     device, warning, *lines = printed.err.splitlines()
     assert device == choose("auto").note
-    assert "the slices 5-10 repeat them" in warning and "--slices 0-4,10)" in warning
+    assert "There (5-10) they are repeated" in warning and "--slices 0-4,10)" in warning
     stages = stages_of(PRESETS["fast"], has_labels=False)
     assert [line.partition("  stage ")[2] for line in lines] == [
         f"{number} of {len(stages)}: {stage.sentence}" for number, stage in enumerate(stages, start=1)]

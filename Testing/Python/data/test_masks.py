@@ -28,3 +28,12 @@ def test_the_nearer_slice_tells_whether_there_is_data_between_two(rotation: tupl
     for shift, at in ((0.0, holds), (0.4, holds), (0.6, holds[[1, 2, 2]]), (-0.6, holds[[0, 0, 1]])):
         found = mask.at(grid.index_to_physical(indices + np.array([0.2, -0.2, shift])))
         np.testing.assert_array_equal(found, at.T)
+
+
+def test_half_way_there_is_data_if_either_slice_holds_some_whichever_way_they_lie() -> None:
+    holds = np.array([True, False, True, False, False])[:, None, None]
+    for direction, wanted in ((1.0, [True, True, True, False]), (-1.0, [True, True, True, False])):
+        grid = Grid((5, 1, 1), spacing=(1, 1, 2), direction=np.diag([direction, 1, direction]))
+        mask = DataMask(grid.planes("k", np.arange(5)), holds)
+        found = mask.at(grid.index_to_physical([[0, 0, k + 0.5] for k in range(4)]))
+        assert found.tolist() == wanted

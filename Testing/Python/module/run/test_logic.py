@@ -172,7 +172,7 @@ def test_only_slices_that_carry_segmentation_are_observed(scene: Any, logic: Tri
     segmentation = mrml.add_segmentation(volume, masks)
     results = logic.reconstruct(volume, segmentation, trustedSlices="segmented", excludedSlices="11")
     assert "Slices used along k: 2, 5\n" in results.provenance.GetText()
-    assert "the slices 0-1,6-12 repeat them" in results.notes[0]
+    assert "There (0-1,6-12) they are repeated" in results.notes[0]
 
 
 def test_observed_slices_without_labels_between_labelled_ones_are_pointed_out(
