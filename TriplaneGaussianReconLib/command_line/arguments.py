@@ -39,7 +39,7 @@ exit codes:
 
 _FORMATS = """\
 files:
-  Volumes are read from NIfTI, NRRD, MetaImage, a folder of DICOM slices, other formats that SimpleITK knows, and .npz;
+  Volumes are read from NIfTI, NRRD, MetaImage, DICOM, FreeSurfer, .npz, and folders of DICOM, PNG, TIFF or JPEG slices;
   they are written as .nrrd, .nii.gz, .nii, .mha or .npz, or if VOLUME is DICOM as a folder of DICOM slices: a path
   that ends in a slash or has no extension.  The folder is to be new or empty; patient, study and frame of reference are
   those of VOLUME.  Values have 16 bits there: whole numbers are exact where they fit.
@@ -253,8 +253,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("volume", type=_path, metavar="VOLUME", help="a volume file, or a folder with one series of "
-                        "DICOM slices")
+    parser.add_argument("volume", type=_path, metavar="VOLUME", help="a volume file, or a folder of DICOM, PNG, TIFF "
+                        "or JPEG slices")
     parser.add_argument("--labels", type=_path, metavar="LABELS", help="its segmentation: a label map, a .seg.nrrd, "
                         "a DICOM SEG or an RT structure set")
     parser.add_argument("--series", default="", metavar="UID|NUMBER|TEXT", help="which DICOM series of a folder that "
