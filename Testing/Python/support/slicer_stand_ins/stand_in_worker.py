@@ -20,7 +20,7 @@ def reportOf(preset: str, seed: int, axis: Axis, observed: list[int], grid: Grid
     """A report as the library makes one, with scores that tell one slice from another."""
     hidden = {n: 20.0 + n for n in range(1, len(observed) - 1)}
     check = SelfCheck(1.0, "Stand-in.", 20.0, len(observed) - 2, hidden)
-    scope = Scope(axis, {axis: tuple(observed)}, grid.shape, grid.spacing, ())
+    scope = Scope(axis, {axis: tuple(observed)}, grid.shape, grid.spacing, (), {})
     return Report(Provenance("stand-in", preset, seed, "cpu", len(observed), check), "CPU, because this is a stand-in",
                   slabs=1, gaussians=0, labels=0, weights={}, residuals=(), seconds={}, losses={}, scope=scope)
 
