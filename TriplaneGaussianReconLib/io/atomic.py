@@ -63,16 +63,16 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
 def is_folder(path: PathLike) -> bool:
     """Tell whether a result at `path` is a folder of slices: it ends in a slash, exists as one, or has no extension."""
     text = os.fspath(path)
-    return text.endswith(("/", os.sep)) or Path(text).is_dir() or not Path(text).suffix
+    return text.endswith(("/", os.sep)) or os.path.isdir(text) or not Path(text).suffix
 
 
 def check_folder(path: Path) -> None:
     """Find out before long work whether a new folder can be made at `path` later.  Raises OutputError."""
-    if path.is_dir() and any(path.iterdir()):
+    if os.path.isdir(path) and any(path.iterdir()):
         raise OutputError(f"The folder '{path}' is not empty. Give a new one, or empty it first.")
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isdir(path):
         raise OutputError(f"'{path}' is a file. Give the name of a new folder.")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise OutputError(f"The folder '{path.parent}' does not exist. Create it, or choose another one.")
     TemporaryFolder(path.parent).close()
 

@@ -130,7 +130,7 @@ def check_segmentation_writable(path: PathLike, like: PathLike | None = None, se
 
 
 def _is_seg(path: PathLike) -> bool:
-    return Path(path).suffix.lower() == ".dcm" and not Path(path).is_dir()
+    return Path(path).suffix.lower() == ".dcm" and not os.path.isdir(path)
 
 
 def _slices_source(path: PathLike, like: PathLike | None, series: str) -> DicomSource:
