@@ -87,7 +87,9 @@ def read_segmentation(path: PathLike, grid: Grid | None = None) -> Segmentation:
     try:
         return _read_segmentation(path, grid)
     except InputError as error:
-        raise error if str(path) in str(error) else InputError(f"'{path}': {error}") from error
+        if str(path) in str(error):
+            raise
+        raise InputError(f"'{path}': {error}") from error
 
 
 def _read_segmentation(path: Path, grid: Grid | None) -> Segmentation:
