@@ -64,11 +64,20 @@ def is_lack(error: BaseException) -> bool:
 
 
 def stems_from_lack(error: BaseException) -> bool:
-    """Whether `error` was raised because of a lack of memory or threads, whatever it says itself."""
+    """Whether `error` was raised because of a lack of memory or threads, whatever it says itself.
+
+    Example:
+        >>> error = ValueError("raised from itself")
+        >>> error.__cause__ = error
+        >>> stems_from_lack(error)
+        False
+    """
     follow: BaseException | None = error
-    while follow is not None:
+    seen: list[BaseException] = []
+    while follow is not None and follow not in seen:  # an error may have been raised from itself
         if is_lack(follow):
             return True
+        seen.append(follow)
         follow = follow.__cause__
     return False
 

@@ -52,7 +52,7 @@ def with_data(image: Image, selections: Mapping[Axis, Selection]) -> dict[Axis, 
     kept: dict[Axis, Selection] = {}
     for axis, selection in selections.items():
         slices = np.moveaxis(image.array, array_axis(axis), 0)
-        blank = [n for n in selection.indices if not holds_data(slices[n], image.padding).any()]
+        blank = [n for n in selection.indices if _is_blank(slices[n], image.padding)]
         if len(blank) == len(selection):
             raise InputError(f"None of the slices to use along {axis} holds data. Use other slices.")
         if blank:
@@ -60,6 +60,12 @@ def with_data(image: Image, selections: Mapping[Axis, Selection]) -> dict[Axis, 
                           InputNote, stacklevel=3)
         kept[axis] = selection.excluding(blank) if blank else selection
     return kept
+
+
+def _is_blank(pixels: np.ndarray, padding: float | None) -> bool:
+    """Whether no pixel [row, column] holds data; the middle row tells of most slices that one does."""
+    middle = len(pixels) // 2
+    return not (holds_data(pixels[middle], padding).any() or holds_data(pixels, padding).any())
 
 
 def filled(pixels: np.ndarray, holds: np.ndarray) -> np.ndarray:

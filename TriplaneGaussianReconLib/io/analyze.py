@@ -10,7 +10,7 @@ from ..data.conversions import nibabel
 from ..data.geometry import Grid, by
 from ..errors import InputError, InputNote
 from .byte_streams import Part, opened, read_voxels, told
-from .choice import chosen_volume
+from .choice import volume_index
 from .nifti import header_file, of_pair, sizes_of, type_of
 
 
@@ -32,7 +32,7 @@ def read_analyze(path: Path, volume_number: int | None) -> tuple[np.ndarray, Gri
     if not data.exists() or data == header_file(path):
         raise InputError(f"its data file '{of_pair(path, '.img').name}' is missing. Put it beside '{path.name}'.")
     volumes = sizes[3] if len(sizes) == 4 else 1
-    index = chosen_volume(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")
+    index = volume_index(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")
     part = Part(data, f"its data file '{data.name}'", int(offset), is_exact=False)
     shape = sizes[2], sizes[1], sizes[0]
     array = read_voxels([part], dtype, (volumes, *shape), 0, index)

@@ -42,22 +42,28 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Raises OutputError if the file cannot be written.
     """
     target = _destination(path)
+    with _told(path, " A file that was there before is unchanged."), TemporaryFolder(target.parent) as folder:
+        # Two suffixes at most, as in .nii.gz: names full of dots, such as DICOM identifiers, are not all extension.
+        part = folder / f"part{''.join(path.suffixes[-2:]).lower()}"
+        yield part
+        if durable:
+            _sync(part)
+        _keep_permissions(target, part)
+        os.replace(part, target)
+        if durable:
+            _sync_folder(target.parent)
+
+
+@contextmanager
+def _told(path: Path, comfort: str = "") -> Iterator[None]:
+    """Raise what goes wrong while `path` is written as OutputError; comfort: added to its message."""
     try:
-        with TemporaryFolder(target.parent) as folder:
-            # Two suffixes at most, as in .nii.gz: names full of dots, such as DICOM identifiers, are not all extension.
-            part = folder / f"part{''.join(path.suffixes[-2:]).lower()}"
-            yield part
-            if durable:
-                _sync(part)
-            _keep_permissions(target, part)
-            os.replace(part, target)
-            if durable:
-                _sync_folder(target.parent)
+        yield
     except ReconstructionError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         raise OutputError(f"'{path}' was not written: {cause(error)}. Free disk space, or choose another folder or "
-                          "format. A file that was there before is unchanged.") from error
+                          f"format.{comfort}") from error
 
 
 def is_folder(path: PathLike) -> bool:
@@ -84,22 +90,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Whatever fails or interrupts the writing, nothing is left behind.  Raises OutputError if it cannot be written.
     """
     check_folder(path)
-    try:
-        with TemporaryFolder(path.parent) as folder:
-            part = folder / "part"
-            part.mkdir()
-            yield part
-            for file in part.iterdir():
-                _sync(file)
-            if path.exists() and os.name == "nt":  # there, nothing can be moved onto a folder
-                path.rmdir()
-            os.replace(part, path)
-            _sync_folder(path.parent)
-    except ReconstructionError:
-        raise
-    except (OSError, RuntimeError, ValueError) as error:
-        raise OutputError(f"'{path}' was not written: {cause(error)}. Free disk space, or choose another folder or "
-                          "format.") from error
+    with _told(path), TemporaryFolder(path.parent) as folder:
+        part = folder / "part"
+        part.mkdir()
+        yield part
+        for file in part.iterdir():
+            _sync(file)
+        if path.exists() and os.name == "nt":  # there, nothing can be moved onto a folder
+            path.rmdir()
+        os.replace(part, path)
+        _sync_folder(path.parent)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from typing import IO, cast
 
 import numpy as np
 
-from ..errors import InputError, cause
+from ..errors import InputError, TooLargeError, cause
 
 _BLOCK = 2 ** 20
 _GZIP = b"\x1f\x8b"
@@ -275,13 +275,13 @@ def _check_length(part: Part, share: int, dtype: np.dtype) -> None:
 
 
 def check_memory(wanted: int) -> None:
-    """Raise InputError for more bytes than are free."""
+    """Raise TooLargeError for more bytes than are free."""
     import psutil
 
     free = psutil.virtual_memory().available
     if wanted > free:
-        raise InputError(f"its voxels need {wanted / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are free. Crop it, "
-                         "or use a computer with more memory.")
+        raise TooLargeError(f"its voxels need {wanted / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are free. Crop "
+                            "it, or use a computer with more memory.")
 
 
 def _early(name: str, there: int, share: int) -> InputError:
@@ -289,7 +289,8 @@ def _early(name: str, there: int, share: int) -> InputError:
 
 
 def _longer(name: str, share: int, there: int | None = None) -> InputError:
-    return InputError(f"{name} is longer than its header tells: {there or 'more'} instead of {share} bytes of voxels. "
+    found = f"{there} instead of" if there else "more than"
+    return InputError(f"{name} is longer than its header tells: {found} {share} bytes of voxels. "
                       "Sizes, voxel type or the start of the data are wrong. Correct the header, or export it again.")
 
 

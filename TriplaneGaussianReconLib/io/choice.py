@@ -22,7 +22,7 @@ class Choice:
     spacing: tuple[float, float, float] | None = None
 
 
-def chosen_volume(count: int, number: int | None, sizes: str) -> int:
+def volume_index(count: int, number: int | None, sizes: str) -> int:
     """Return the index, from 0, of the chosen one of `count` volumes.
 
     sizes: of them all, as people write them.  Raises InputError unless there is one alone or a right choice was made.

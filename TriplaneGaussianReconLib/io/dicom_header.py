@@ -88,16 +88,18 @@ def pydicom() -> ModuleType:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what pydicom has to say about odd files off the console; values are taken as they stand."""
-    config, logger = pydicom().config, logging.getLogger("pydicom")
-    level = logger.level
-    with warnings.catch_warnings(), config.disable_value_validation():
+    """Keep what pydicom and highdicom have to say about odd files off the console; values are taken as they stand."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), pydicom().config.disable_value_validation():
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL + 1)
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 @contextmanager
@@ -154,6 +156,24 @@ def read_header(path: Path) -> DicomFile:
         if is_deflated:
             del dataset[tag]  # the pixels are already in memory, which need not hold those of all slices
         return DicomFile(path, dataset, keywords[0], raw.value_tell, length, size - raw.value_tell, is_deflated)
+
+
+def dataset_of(path: Path) -> Any:
+    """Return all of an object that is no image, as a data set of pydicom.  Raises InputError if it is damaged."""
+    with quiet(), damage_of(path.name, "it is"):
+        return pydicom().dcmread(path, force=True)
+
+
+def class_of(path: Path) -> str:
+    """Return the SOP class UID of a DICOM file, "" if it is none or does not tell."""
+    try:
+        if not is_dicom(path):
+            return ""
+        with quiet():
+            return str(pydicom().dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True, force=True)
+                       .get("SOPClassUID", ""))
+    except Exception:  # noqa: BLE001 - damaged, or no file; whoever reads all of it tells
+        return ""
 
 
 def _inflated(path: Path) -> tuple[Any, bytes]:

@@ -7,6 +7,8 @@ from .dicom_header import DicomFile, pydicom, text
 DIRECTORY = "1.2.840.10008.1.3.10"
 DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 NUCLEAR = "1.2.840.10008.5.1.4.1.1.20"
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # of bits or fractions; label map
+STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _AS_LABELS = "Give it as --labels, and the images as VOLUME."
 _IMAGES = "It holds no slices. Give the images that it belongs to."

@@ -12,7 +12,7 @@ import numpy as np
 from ..data.geometry import Grid
 from ..data.images import Image
 from ..errors import InputError
-from .dicom_objects import quiet
+from .dicom_header import quiet
 from .dicom_source import CAUTION, MAKER, DicomSource, coded, derived_header, references_to
 
 _CT, _MR, _PET, _CAPTURE = (f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("2", "4", "128", "7"))

@@ -16,7 +16,7 @@ import numpy as np
 from ..data.geometry import Grid
 from ..data.images import Segment, Segmentation
 from ..errors import InputError, InputNote
-from .dicom_objects import read_dicom
+from .dicom_header import dataset_of
 from .label_layers import packed
 
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
@@ -40,7 +40,7 @@ def read_rtstruct(path: Path, grid: Grid | None) -> Segmentation:
     if grid is None:
         raise InputError("it is an RT structure set, whose contours have no voxels of their own. Give it together with "
                          "its volume.")
-    dataset = read_dicom(path)
+    dataset = dataset_of(path)
     structures = [_structure(dataset, item, grid) for item in dataset.get("StructureSetROISequence") or ()]
     if not structures:
         raise InputError("it is an RT structure set without any structure. Export it again, with its contours.")

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.geometry import Grid
 from ..data.images import Segment, Segmentation
 from ..errors import InputError, InputNote
-from .dicom_objects import quiet, read_dicom
+from .dicom_header import dataset_of, quiet
 from .label_layers import packed
 from .terminology import tags_of, terminology_of
 
@@ -36,7 +36,7 @@ def read_seg(path: Path, volume: Grid | None = None) -> Segmentation:
 
     volume: grid of the volume that was segmented, if known: it tells which slices lie between those with a frame.
     """
-    dataset = read_dicom(path)
+    dataset = dataset_of(path)
     items = {int(item.get("SegmentNumber", 0)): item for item in dataset.get("SegmentSequence") or ()}
     items.pop(0, None)  # the background of a label map
     if not items:

@@ -14,7 +14,7 @@ from ..data.colors import usual_color
 from ..data.geometry import Grid
 from ..data.images import Segment, Segmentation
 from ..errors import InputError, OutputError
-from .dicom_objects import quiet
+from .dicom_header import quiet
 from .dicom_source import CAUTION, MAKER, DicomSource, derived_header
 from .terminology import UNSPECIFIC, Code, Terminology, terminology_in
 

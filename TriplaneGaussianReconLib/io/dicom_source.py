@@ -13,8 +13,7 @@ from .. import __version__
 from ..errors import InputError
 from .atomic import PathLike
 from .dicom_files import dicom_images
-from .dicom_header import is_dicom
-from .dicom_objects import quiet
+from .dicom_header import is_dicom, quiet
 from .dicom_series import chosen_series
 
 MAKER = "TriplaneGaussianRecon"

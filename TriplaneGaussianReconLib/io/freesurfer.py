@@ -9,7 +9,7 @@ from ..data.conversions import nibabel
 from ..data.geometry import Grid, by
 from ..errors import InputError
 from .byte_streams import Part, opened, read_voxels, told
-from .choice import chosen_volume, one_slice
+from .choice import one_slice, volume_index
 
 _NAMES = (".mgz", ".mgh", ".mgh.gz")
 
@@ -35,7 +35,7 @@ def read_freesurfer(path: Path, volume_number: int | None) -> tuple[np.ndarray, 
         raise InputError(f"its header is damaged: it tells {by(sizes)} voxels. Copy or export it again.")
     if sizes[2] == 1:
         raise one_slice(by(sizes[:2]))
-    index = chosen_volume(sizes[3], volume_number, f"4 dimensions, {by(sizes)}")
+    index = volume_index(sizes[3], volume_number, f"4 dimensions, {by(sizes)}")
     shape = sizes[2], sizes[1], sizes[0]
     grid = Grid.from_affine(affine, shape)
     part = Part(path, start=header.get_data_offset(), is_exact=False)

@@ -15,7 +15,7 @@ import numpy as np
 from ..data.geometry import RAS_TO_LPS, Grid, by
 from ..errors import InputError, InputNote
 from .byte_streams import Part, opened, read_voxels, told
-from .choice import chosen_volume, one_slice, several_values
+from .choice import one_slice, several_values, volume_index
 from .data_files import data_files, numbered
 from .foreign_files import refuse_tracked
 from .lengths import in_mm
@@ -59,7 +59,7 @@ def read_metaimage(path: Path, volume_number: int | None) -> tuple[np.ndarray, G
     if channels > 1 and volume_number is None:
         raise several_values(channels)
     volumes = sizes[3] if len(sizes) == 4 else channels
-    index = chosen_volume(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")
+    index = volume_index(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")
     if channels > 1:
         array = read_voxels(parts, dtype, (*reversed(sizes), channels), 3, index)
     else:

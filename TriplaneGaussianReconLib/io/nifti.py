@@ -16,9 +16,9 @@ import numpy as np
 from ..data.conversions import nibabel, unit_of
 from ..data.geometry import RAS_TO_LPS, Grid, by
 from ..data.voxel_types import rescaled
-from ..errors import InputError
+from ..errors import InputError, InputNote
 from .byte_streams import Part, opened, read_voxels, told
-from .choice import chosen_volume, one_slice
+from .choice import one_slice, volume_index
 
 
 def is_nifti(start: bytes) -> bool:
@@ -36,7 +36,7 @@ def read_nifti(path: Path, volume_number: int | None) -> tuple[np.ndarray, Grid]
     sizes = sizes_of(header)
     dtype = type_of(header)
     volumes = sizes[3] if len(sizes) == 4 else 1
-    index = chosen_volume(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")
+    index = volume_index(volumes, volume_number, f"{len(sizes)} dimensions, {by(sizes)}")
     shape = sizes[2], sizes[1], sizes[0]
     with _damaged():
         grid = _grid(header, shape)
@@ -180,4 +180,4 @@ def _warn_of_two_places(sform: np.ndarray, qform: np.ndarray, grid: Grid) -> Non
     if apart > 0.1 * np.linalg.norm(sform[:3, :3], axis=0).min():
         warnings.warn(f"A NIfTI header tells two places, {apart:.3g} mm apart. The sform is used, as by FSL, SPM and "
                       "nibabel, whereas programs built on ITK take the qform. Correct the header if that is wrong.",
-                      stacklevel=7)
+                      InputNote, stacklevel=7)

@@ -15,7 +15,7 @@ import numpy as np
 from ..data.geometry import Grid, by
 from ..errors import InputError
 from .byte_streams import Part, opened, read_voxels, told
-from .choice import chosen_volume, one_slice, several_values
+from .choice import one_slice, several_values, volume_index
 from .data_files import data_files, numbered
 from .foreign_files import refuse_tracked
 from .nrrd_geometry import grid_of
@@ -83,7 +83,7 @@ def _chosen(fields: Mapping[str, Any], sizes: list[int], other: int | None, numb
         raise InputError("its voxels are complex numbers. Save their magnitude, and use that file.")
     if count > 1 and ((kind == "vector" and number is None) or kind not in (*_VOLUMES, *_SPATIAL, "")):
         raise several_values(count)
-    index = chosen_volume(count, number, f"{len(sizes)} dimensions, {by(sizes)}")
+    index = volume_index(count, number, f"{len(sizes)} dimensions, {by(sizes)}")
     return None if other is None else index
 
 

@@ -13,10 +13,10 @@ from ..errors import InputError
 from .analyze import is_analyze, read_analyze
 from .atomic import PathLike
 from .byte_streams import first_bytes
-from .choice import Choice, chosen_volume
+from .choice import Choice, volume_index
 from .dicom import read_dicom
-from .dicom_header import is_dicom
-from .dicom_objects import SEGMENTATIONS, STRUCTURE_SET, class_of
+from .dicom_header import class_of, is_dicom
+from .dicom_kinds import SEGMENTATIONS, STRUCTURE_SET
 from .dicom_rtstruct import read_rtstruct
 from .dicom_seg import read_seg
 from .foreign_files import refuse_damaged, refuse_foreign, refuse_lone_volume, refuse_lost_link, refuse_text
@@ -167,14 +167,14 @@ def _read_file(path: Path, choice: Choice) -> _Content:
     if is_freesurfer(path, start):
         return _Content(*read_freesurfer(path, number))
     if start.startswith(b"PK") or path.suffix.lower() == ".npz":
-        chosen_volume(1, number, "")
+        volume_index(1, number, "")
         return _Content(*read_npz(path))
     if path.suffix.lower() == ".img" and header_file(path) == path:
         raise InputError(f"its header, '{path.stem}.hdr', is missing. Put it beside the .img.")
     if not start.startswith(b"# vtk"):
         refuse_text(start)
     refuse_damaged(path, start)
-    chosen_volume(1, number, "")
+    volume_index(1, number, "")
     return _Content(*read_itk(path, _READABLE))
 
 

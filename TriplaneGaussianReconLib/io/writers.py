@@ -69,14 +69,13 @@ def write_segmentation(path: PathLike, segmentation: Segmentation, *, like: Path
         OutputError: the file cannot be written.
         MissingPackageError: the format needs SimpleITK, and it is not installed.
     """
-    if not _is_seg(path):
-        check_segmentation_writable(path)
     path = Path(path)
     if _is_seg(path):
         source = _seg_source(path, like, series)
         with whole_file(path) as part:
             write_seg(part, segmentation, source)
         return
+    check_segmentation_writable(path)
     if not path.name.lower().endswith(".seg.nrrd"):
         _write_whole(path, flattened(segmentation, stacklevel=3), segmentation.grid)
         return

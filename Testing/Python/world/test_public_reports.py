@@ -13,26 +13,40 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import world_files as world
+from dicom_case import DOSE, POSITIONS, frames, image, save, write_slices
+from dicom_objects_case import item, write_rtstruct, write_seg
 from scipy import ndimage
 
 from TriplaneGaussianReconLib.command_line.main import main
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
-from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.errors import InputError, InputNote
 from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 from TriplaneGaussianReconLib.io.writers import write_image, write_segmentation
 
-PHANTOM, GRID = world.phantom(), world.GRID
+SHAPE = (8, 24, 24)
+GRID = Grid(SHAPE, (-10.0, 20.0, 33.0), (1.0, 1.0, 4.0))
+PLACES = [(-10.0, 20.0, 33.0 + 4.0 * k) for k in range(8)]
+DICOM_GRID = Grid(SHAPE, PLACES[0], (0.5, 2.0, 4.0))  # where `dicom_case` puts slices at these places
+assert PLACES[:len(POSITIONS)] == POSITIONS
 INTERNALS = ("itk", "sitk", "gdcm", "pydicom", "nrrdio", "teem", "traceback", ".cxx", "0x")
 
 
-def is_right(path: Path, array: np.ndarray = PHANTOM, grid: Grid = GRID) -> Image:
+def phantom(shape: tuple[int, int, int]) -> np.ndarray:
+    """A tilted column of 800 to 1000 in 0 to 24, [k, j, i]."""
+    k, j, i = np.indices(shape)
+    column = np.hypot(i - 9.0 - 0.7 * k, j - 12.0) < 6.0
+    return np.where(column, 800 + 8 * i, k + j % 7 + i % 11).astype(np.int16)
+
+
+PHANTOM = phantom(SHAPE)
+
+
+def is_right(path: Path, array: np.ndarray = PHANTOM, grid: Grid = GRID) -> None:
     """Check that exactly these voxels are read at exactly this place."""
-    image = read_image(path)
-    np.testing.assert_allclose(image.array, array, rtol=1e-6, atol=0.0)
-    np.testing.assert_allclose(image.grid.ijk_to_lps, grid.ijk_to_lps, atol=1e-4)
-    return image
+    found = read_image(path)
+    np.testing.assert_allclose(found.array, array, rtol=1e-6, atol=0.0)
+    np.testing.assert_allclose(found.grid.ijk_to_lps, grid.ijk_to_lps, atol=1e-4)
 
 
 def is_refused(path: Path, *words: str) -> None:
@@ -48,10 +62,10 @@ def nifti(path: Path, array: np.ndarray, affine: np.ndarray,
           header: Callable[[nibabel.Nifti1Header], None] | None = None, kind: type = nibabel.Nifti1Image
           ) -> Path:
     """Write [k, j, i] voxels; `header` changes the header afterwards."""
-    image = kind(array.T, affine)
+    written = kind(array.T, affine)
     if header is not None:
-        header(image.header)
-    image.to_filename(path)
+        header(written.header)
+    written.to_filename(path)
     return path
 
 
@@ -63,46 +77,50 @@ RAS = GRID.affine
 
 def test_each_slice_of_a_pet_series_is_scaled_by_its_own_slope(tmp_path: Path) -> None:
     slopes = [1.0, *(1.0 + 0.37 * k for k in range(1, 8))]
-    folder = world.series(tmp_path / "pet", PHANTOM, each={k: {"RescaleSlope": s, "RescaleIntercept": 0}
-                                                           for k, s in enumerate(slopes)})
-    is_right(folder, PHANTOM * np.reshape(slopes, (8, 1, 1)))
+    folder = write_slices(tmp_path / "pet", PHANTOM, PLACES, [{"RescaleSlope": slope, "RescaleIntercept": 0}
+                                                              for slope in slopes])
+    is_right(folder, PHANTOM * np.reshape(slopes, (8, 1, 1)), DICOM_GRID)
 
 
 def test_an_intercept_that_begins_with_the_second_slice_keeps_negative_values(tmp_path: Path) -> None:
     intercepts = [0, *[-1024] * 7]
-    folder = world.series(tmp_path / "ct", PHANTOM.astype(np.uint16), each={
-        k: {"RescaleSlope": 1, "RescaleIntercept": n} for k, n in enumerate(intercepts)})
-    is_right(folder, PHANTOM + np.reshape(intercepts, (8, 1, 1)))
+    folder = write_slices(tmp_path / "ct", PHANTOM.astype(np.uint16), PLACES, [
+        {"RescaleSlope": 1, "RescaleIntercept": intercept} for intercept in intercepts])
+    is_right(folder, PHANTOM + np.reshape(intercepts, (8, 1, 1)), DICOM_GRID)
 
 
 def test_monochrome1_keeps_its_values(tmp_path: Path) -> None:
-    is_right(world.series(tmp_path / "x", PHANTOM, PhotometricInterpretation="MONOCHROME1"))
+    folder = write_slices(tmp_path / "x", PHANTOM, PLACES, PhotometricInterpretation="MONOCHROME1")
+    is_right(folder, PHANTOM, DICOM_GRID)
 
 
 def test_frames_of_one_file_are_sorted_by_their_positions(tmp_path: Path) -> None:
     order = [5, 0, 7, 2, 1, 6, 3, 4]
-    is_right(world.enhanced(tmp_path / "mf.dcm", PHANTOM[order], order))
+    path = save(tmp_path / "mf.dcm", frames(PHANTOM[order], [PLACES[k] for k in order]))
+    is_right(path, PHANTOM, DICOM_GRID)
 
 
 def test_a_gap_among_the_frames_of_one_file_is_where_it_is(tmp_path: Path) -> None:
     there = [0, 1, 2, 4, 5, 6, 7]
-    with pytest.warns(UserWarning, match="missing"):
-        image = read_image(world.enhanced(tmp_path / "mf.dcm", PHANTOM[there], there))
-    np.testing.assert_array_equal(image.array, PHANTOM[there])
-    np.testing.assert_allclose(image.grid.index_to_physical([[0, 0, n] for n in range(7)]),
-                               [world.position(k) for k in there])
+    path = save(tmp_path / "mf.dcm", frames(PHANTOM[there], [PLACES[k] for k in there]))
+    with pytest.warns(InputNote, match="missing"):
+        found = read_image(path)
+    np.testing.assert_array_equal(found.array, PHANTOM[there])
+    np.testing.assert_allclose(found.grid.index_to_physical([[0, 0, n] for n in range(7)]), [PLACES[k] for k in there])
 
 
 def test_time_points_of_one_file_are_listed_and_chosen(tmp_path: Path) -> None:
-    path = world.enhanced(tmp_path / "mf.dcm", np.concatenate([PHANTOM, PHANTOM + 100]), [*range(8), *range(8)],
-                          times=[1] * 8 + [2] * 8)
+    times = [{"FrameContentSequence": {"TemporalPositionIndex": time}} for time in [1] * 8 + [2] * 8]
+    path = save(tmp_path / "mf.dcm", frames(np.concatenate([PHANTOM, PHANTOM + 100]), PLACES * 2, times))
     is_refused(path, "2 volumes", "--volume-number")
     for number in (1, 2):
         np.testing.assert_array_equal(read_image(path, volume_number=number).array, PHANTOM + 100 * (number - 1))
 
 
 def test_a_dose_is_scaled_and_lies_where_its_offsets_say(tmp_path: Path) -> None:
-    is_right(world.dose(tmp_path / "dose.dcm", PHANTOM, 0.001), PHANTOM * 0.001)
+    dose = image(PHANTOM.astype(np.uint16), DOSE, NumberOfFrames=8, ImagePositionPatient=list(PLACES[0]),
+                 GridFrameOffsetVector=[4.0 * k for k in range(8)], DoseGridScaling=0.001, DoseUnits="GY")
+    is_right(save(tmp_path / "dose.dcm", dose), PHANTOM * 0.001, DICOM_GRID)
 
 
 @pytest.mark.parametrize("name", ["v.nii", "v.nii.gz"])
@@ -120,15 +138,15 @@ def test_the_sform_is_preferred_to_a_qform_elsewhere(tmp_path: Path) -> None:
     def elsewhere(header: nibabel.Nifti1Header) -> None:
         header.set_qform(RAS + [[0, 0, 0, 37], [0] * 4, [0] * 4, [0] * 4], code=1)
 
-    with pytest.warns(UserWarning, match="two places"):
+    with pytest.warns(InputNote, match="two places"):
         is_right(nifti(tmp_path / "v.nii.gz", PHANTOM, RAS, elsewhere))
 
 
 def test_axes_at_right_angles_but_for_rounding_are_read(tmp_path: Path) -> None:
     affine = RAS.copy()
     affine[0, 2] += 0.003 / 8
-    image = read_image(nifti(tmp_path / "v.nii.gz", PHANTOM, affine, lambda header: header.set_qform(None, code=0)))
-    np.testing.assert_allclose(image.grid.affine, RAS, atol=0.001)
+    found = read_image(nifti(tmp_path / "v.nii.gz", PHANTOM, affine, lambda header: header.set_qform(None, code=0)))
+    np.testing.assert_allclose(found.grid.affine, RAS, atol=0.001)
 
 
 def test_a_slope_of_zero_leaves_values_as_stored(tmp_path: Path) -> None:
@@ -140,7 +158,7 @@ def test_a_slope_of_zero_leaves_values_as_stored(tmp_path: Path) -> None:
 
 
 def test_the_last_slice_is_not_lost_by_rounding(tmp_path: Path) -> None:
-    path = nifti(tmp_path / "v.nii.gz", world.phantom((20, 10, 10)), np.diag([0.6, 0.6, 6.0, 1.0]))
+    path = nifti(tmp_path / "v.nii.gz", phantom((20, 10, 10)), np.diag([0.6, 0.6, 6.0, 1.0]))
     grid = read_image(path).grid
     assert grid.resampled("k", grid.spacing[0]).count("k") == 191
 
@@ -173,22 +191,21 @@ def test_bzip2_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 4, 7])
 def test_a_slice_that_is_cut_short_is_named(tmp_path: Path, number: int) -> None:
-    folder = world.series(tmp_path / "series", PHANTOM)
-    path = folder / f"{number}.dcm"
+    folder = write_slices(tmp_path / "series", PHANTOM, PLACES)
+    path = folder / f"{number + 1:03}.dcm"
     path.write_bytes(path.read_bytes()[:700])
     is_refused(folder, path.name)
 
 
 def test_the_slices_of_another_pixel_spacing_are_named(tmp_path: Path) -> None:
-    is_refused(world.series(tmp_path / "s", PHANTOM, each={k: {"PixelSpacing": [2, 2]} for k in (1, 6)}), "spacing",
-               "'1.dcm'", "'6.dcm'")
+    each = [{"PixelSpacing": [2, 2]} if k in (1, 6) else {} for k in range(8)]
+    is_refused(write_slices(tmp_path / "s", PHANTOM, PLACES, each), "spacing", "'002.dcm'", "'007.dcm'")
 
 
 def test_a_scout_in_the_series_is_named(tmp_path: Path) -> None:
-    folder = world.series(tmp_path / "series", PHANTOM)
-    world.series(tmp_path / "scout", PHANTOM[:1, :10, :12], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    (tmp_path / "scout" / "0.dcm").rename(folder / "scout.dcm")
-    is_refused(folder, "'scout.dcm'")
+    folder = write_slices(tmp_path / "series", PHANTOM, PLACES)
+    write_slices(folder, PHANTOM[:1, :10, :12], PLACES, first=99, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    is_refused(folder, "'099.dcm'")
 
 
 def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
@@ -276,7 +293,7 @@ def drawn(path: Path, labels: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("width", [1, 2])
 def test_a_thin_line_that_moves_stays_unbroken_in_every_gap(tmp_path: Path, width: int) -> None:
-    labels = np.zeros(world.SHAPE, np.uint8)
+    labels = np.zeros(SHAPE, np.uint8)
     for k in range(8):
         labels[k, 4:20, 5 + k:5 + k + width] = 1
     dense = filled(tmp_path, drawn(tmp_path / "s.nrrd", labels)).layers[0] > 0
@@ -286,7 +303,7 @@ def test_a_thin_line_that_moves_stays_unbroken_in_every_gap(tmp_path: Path, widt
 
 
 def test_a_lesion_on_one_thick_slice_keeps_about_its_volume(tmp_path: Path) -> None:
-    labels = np.zeros(world.SHAPE, np.uint8)
+    labels = np.zeros(SHAPE, np.uint8)
     labels[4] = np.hypot(*(np.indices((24, 24)) - 11.5)) < 7.9
     dense = filled(tmp_path, drawn(tmp_path / "s.nrrd", labels)).layers[0] > 0
     assert abs(int(dense.sum()) / (4.0 * int(labels.sum())) - 1.0) < 0.15  # cubic millimetres, 1 mm voxels
@@ -295,7 +312,9 @@ def test_a_lesion_on_one_thick_slice_keeps_about_its_volume(tmp_path: Path) -> N
 def test_segments_of_a_dicom_seg_keep_names_and_slices(tmp_path: Path) -> None:
     low, high = np.zeros((24, 24), bool), np.zeros((24, 24), bool)
     low[4:10, 4:10], high[12:20, 12:20] = True, True
-    path = world.segmentation(tmp_path / "seg.dcm", {"liver": {1: low, 2: low, 3: low}, "tumour": {4: high, 5: high}})
+    drawn_on = [(k, 1, low) for k in (1, 2, 3)] + [(k, 2, high) for k in (4, 5)]
+    path = write_seg(tmp_path / "seg.dcm", GRID, drawn_on, [item(SegmentNumber=1, SegmentLabel="liver"),
+                                                            item(SegmentNumber=2, SegmentLabel="tumour")])
     found = filled(tmp_path, path)
     assert [segment.name for segment in found.segments] == ["liver", "tumour"]
     masks = dict(found.masks())
@@ -308,7 +327,7 @@ def test_segments_of_a_dicom_seg_keep_names_and_slices(tmp_path: Path) -> None:
 def test_structures_are_drawn_on_their_own_planes(tmp_path: Path) -> None:
     square = np.array([[4.6, 6.6], [14.4, 6.6], [14.4, 12.4], [4.6, 12.4]])
     contours = [GRID.index_to_physical(np.column_stack([square, np.full(4, k)])) for k in (2, 3, 4)]
-    path = world.structures(tmp_path / "rs.dcm", {"heart": contours})
+    path = write_rtstruct(tmp_path / "rs.dcm", {"heart": contours}, color=(255, 0, 40))
     found = filled(tmp_path, path)
     assert found.segments[0].name == "heart" and found.segments[0].color == pytest.approx((1, 0, 40 / 255), abs=0.01)
     wanted = np.zeros((24, 24), bool)
@@ -319,16 +338,16 @@ def test_structures_are_drawn_on_their_own_planes(tmp_path: Path) -> None:
 
 
 def test_a_fractional_labelmap_is_a_segment_where_it_is_at_least_a_half(tmp_path: Path) -> None:
-    fraction = np.clip(255 - 20 * np.hypot(*(np.indices(world.SHAPE)[1:] - 11.5)), 0, 255).round().astype(np.uint8)
+    fraction = np.clip(255 - 20 * np.hypot(*(np.indices(SHAPE)[1:] - 11.5)), 0, 255).round().astype(np.uint8)
     fraction[:, 0, 0] = 1
-    image = Image(fraction, GRID).to_sitk()
+    stored = Image(fraction, GRID).to_sitk()
     for key, value in {
         "Segment0_ID": "Segment_1", "Segment0_Name": "fat", "Segment0_LabelValue": "1", "Segment0_Layer": "0",
         "Segment0_Extent": "0 23 0 23 0 7", "Segmentation_MasterRepresentation": "Fractional labelmap",
         "Segmentation_ContainedRepresentationNames": "Fractional labelmap|",
     }.items():
-        image.SetMetaData(key, value)
-    sitk.WriteImage(image, str(tmp_path / "s.seg.nrrd"))
+        stored.SetMetaData(key, value)
+    sitk.WriteImage(stored, str(tmp_path / "s.seg.nrrd"))
     found = read_segmentation(tmp_path / "s.seg.nrrd")
     np.testing.assert_array_equal(next(found.masks())[1], fraction >= 127.5)
     assert found.segments[0].name == "fat"
