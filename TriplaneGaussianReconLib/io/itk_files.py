@@ -1,6 +1,7 @@
 """Files in the formats of SimpleITK: what reads them, and what makes sure that they arrive on the disk."""
 from __future__ import annotations
 
+import locale
 import math
 import re
 import zlib
@@ -36,7 +37,7 @@ def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str
     reader.SetFileName(str(path))
     try:
         path.open("rb").close()
-        with _silent():
+        with _undisturbed():
             reader.ReadImageInformation()
             _check_header(reader)
             _check_length(reader, path)
@@ -78,15 +79,16 @@ def write_itk(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, 
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Keep ITK's warnings off the console."""
-    process = simpleitk().ProcessObject
+def _undisturbed() -> Iterator[None]:
+    """Keep ITK's warnings off the console, and the locale as it is: its reader of VTK leaves another behind."""
+    process, language = simpleitk().ProcessObject, locale.setlocale(locale.LC_ALL)
     before = process.GetGlobalWarningDisplay()
     process.SetGlobalWarningDisplay(False)
     try:
         yield
     finally:
         process.SetGlobalWarningDisplay(before)
+        locale.setlocale(locale.LC_ALL, language)
 
 
 def _check_header(reader: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import locale
 import os
 import pickle
 import re
@@ -316,7 +317,9 @@ ODD: dict[str, tuple[str, bytes]] = {  # what is read in spite of its name or pa
 def test_odd_files_are_read(tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str) -> None:
     name, content = ODD[kind]
     (tmp_path / name).write_bytes(content)
+    language = locale.setlocale(locale.LC_ALL)
     image = read_image(tmp_path / name)
+    assert locale.setlocale(locale.LC_ALL) == language
     np.testing.assert_array_equal(image.array, voxels())
     assert image.array.dtype == np.int16 and image.array.dtype.isnative
     assert capfd.readouterr() == ("", "")

@@ -1,6 +1,7 @@
 """Folders of DICOM slices are read as one volume, or refused with cause and remedy."""
 from __future__ import annotations
 
+import locale
 import warnings
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def write_dicom(folder: Path, array: np.ndarray, grid: Grid, series: str = "1", 
                 shift: np.ndarray | None = None) -> None:
     """Write slices of `array` in scrambled file order; `shift` is added to the positions, (K, 3) mm."""
     folder.mkdir(exist_ok=True)
+    language = locale.setlocale(locale.LC_ALL)  # GDCM's writer leaves another behind
     direction = np.asarray(grid.direction)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
@@ -38,6 +40,7 @@ def write_dicom(folder: Path, array: np.ndarray, grid: Grid, series: str = "1", 
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{series}_{k * 7 % 11:02d}.dcm"))
         writer.Execute(image)
+    locale.setlocale(locale.LC_ALL, language)
 
 
 @pytest.mark.parametrize("direction", ["identity", "sagittal", "oblique"])

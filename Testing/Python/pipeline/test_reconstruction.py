@@ -325,13 +325,14 @@ def test_uneven_slices(case: Case) -> None:
 
 
 def test_observed_slices_inside_the_volume(case: Case) -> None:
-    """Beyond the outermost observed slices these are repeated, with growing doubt."""
+    """Beyond the outermost observed slices these are repeated, and any error within the range is expected."""
     result = replace(case, observed={"k": Selection((3, 6, 9), 13)}).reconstructed()
     for edge, beyond in ((3, range(3)), (9, range(10, 13))):
         for number in beyond:
             assert psnr(result.volume.array[number], case.array[edge]) > 30
-    doubt = result.confidence.array.mean(axis=(1, 2))
-    assert doubt[0] > doubt[1] > doubt[2] > doubt[3] and doubt[12] > doubt[11] > doubt[10] > doubt[9]
+    doubt = result.confidence.array
+    assert (doubt[[0, 1, 2, 10, 11, 12]] == np.ptp(case.array[[3, 6, 9]])).all()
+    assert doubt[3:10].max() < doubt[0].min()
 
 
 @pytest.mark.parametrize("preset", CHEAP)
