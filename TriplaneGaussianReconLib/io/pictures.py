@@ -170,7 +170,8 @@ def _depths(numbers: list[int], side: float) -> tuple[float, ...]:
         raise InputError(f"the numbers of its pictures are not regular ({', '.join(map(str, numbers[:6]))}, ...). "
                          "Number them from slice to slice.")
     missing = int((steps // least - 1).sum())
-    warnings.warn(f"{missing} pictures are missing between the numbers {numbers[0]} and {numbers[-1]}; the others keep "
+    what = "1 picture is" if missing == 1 else f"{missing} pictures are"
+    warnings.warn(f"{what} missing between the numbers {numbers[0]} and {numbers[-1]}; the others keep "
                   "their places.", InputNote, stacklevel=6)
     return tuple(float(number - numbers[0]) / least * side for number in numbers)
 
