@@ -538,7 +538,7 @@ def test_a_worker_that_has_done_its_job_can_go(make_job: MakeJob, instead: Calla
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="file descriptors are counted in /proc")
 def test_a_hundred_jobs_leave_nothing_behind(tmp_path: Path) -> None:
-    """They print 10 MB; 0.06 to 0.35 MB were seen to stay."""
+    """Each hundred prints 10 MB; of two hundreds the one that leaves less counts."""
     support = ROOT / "Testing" / "Python" / "support"
     done = subprocess.run([sys.executable, str(support / "hundred_jobs.py"), str(tmp_path)], capture_output=True,
                           text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (
