@@ -18,45 +18,30 @@ from .triplane_cuda import SMALLEST_EXTENT, decode, fits
 _PLANES = ((0, 1), (1, 2), (0, 2))  # xy, yz, xz
 
 
-class TriplaneField(nn.Module):
-    """Feature planes, fusion and decoder."""
+class FeaturePlanes(nn.Module):
+    """Three feature planes over a box; a point's feature is fused from a bilinear sample of each."""
 
-    def __init__(self, box: Tensor, residual_limits: Mapping[Attribute, float], *, label_channels: int = 0,
-                 resolution: int = 48, features: int = 8, hidden: int = 16,
-                 fusion: FeatureFusion = "concatenate", initial_spread: float = 0.1, fewest_texels: int = 4) -> None:
-        """Start with random planes whose residuals are 0.
+    def __init__(self, box: Tensor, *, resolution: int, features: int, fusion: FeatureFusion = "concatenate",
+                 initial_spread: float = 0.1, fewest_texels: int = 4) -> None:
+        """Start with random planes.
 
         Args:
-            box: (2, 3) mm, lowest and highest corner in the model's frame.
-            residual_limits: Attribute -> largest residual that may be decoded, in the attribute's own unit (mm, shear,
-                log scale, logit, intensity, label occupancy).
-            label_channels: Number of label channels, for the attribute `semantics`.
+            box: (2, 3) mm, lowest and highest corner.
             resolution: Texels along the longest side of the box; the other sides get texels of the same size.
             features: Features of a texel.
-            hidden: Width of the decoder's hidden layer.
             fusion: How the samples of the three planes become one feature.
             initial_spread: Standard deviation of the texels before training.
             fewest_texels: Texels along each side of the box, at least.
         """
         super().__init__()
-        sizes = {"centres": 3, "tilts": 2, "scales": 3, "weights": 1, "intensity": 1, "semantics": label_channels}
-        self.widths = {name: sizes[name] for name in residual_limits if sizes[name]}
         self.fusion = fusion
         self.box: Tensor
-        self.limits: Tensor
         self.register_buffer("box", box.float())
-        limits = [limit for name, limit in residual_limits.items() for _ in range(sizes[name])]
-        self.register_buffer("limits", torch.tensor(limits))
         extent = (box[1] - box[0]).clamp_min(SMALLEST_EXTENT)
         texels = [max(fewest_texels, round(float(resolution * side / extent.max()))) for side in extent]
         self.planes = nn.ParameterList(nn.Parameter(initial_spread * torch.randn(1, features, texels[b], texels[a]))
                                        for a, b in _PLANES)
         self.plane_weights = nn.Parameter(torch.full((3, features), 1 / 3)) if fusion == "weighted_sum" else None
-        last = nn.Linear(hidden, sum(self.widths.values()))
-        nn.init.zeros_(last.weight)  # residuals start at 0
-        nn.init.zeros_(last.bias)
-        self.decoder = nn.Sequential(nn.Linear(features * (3 if fusion == "concatenate" else 1), hidden), nn.ReLU(),
-                                     last)
 
     def features(self, points: Tensor) -> Tensor:
         """Return the fused features (N, F or 3F) of `points` (N, 3) mm."""
@@ -69,6 +54,41 @@ class TriplaneField(nn.Module):
             return torch.cat(samples, dim=1)
         return torch.stack(samples).mul(self.plane_weights[:, None]).sum(0)
 
+    def total_variation(self) -> Tensor:
+        """Mean squared difference between neighbouring texels, summed over the planes."""
+        return sum(((p.diff(dim=2) ** 2).mean() + (p.diff(dim=3) ** 2).mean() for p in self.planes),
+                   start=torch.zeros((), device=self.box.device))
+
+
+class TriplaneField(FeaturePlanes):
+    """Feature planes, fusion and decoder."""
+
+    def __init__(self, box: Tensor, residual_limits: Mapping[Attribute, float], *, label_channels: int = 0,
+                 resolution: int = 48, features: int = 8, hidden: int = 16,
+                 fusion: FeatureFusion = "concatenate", initial_spread: float = 0.1, fewest_texels: int = 4) -> None:
+        """Start with random planes whose residuals are 0.
+
+        Args:
+            box: See `FeaturePlanes`, in the model's frame.
+            residual_limits: Attribute -> largest residual that may be decoded, in the attribute's own unit (mm, shear,
+                log scale, logit, intensity, label occupancy).
+            label_channels: Number of label channels, for the attribute `semantics`.
+            resolution, features, fusion, initial_spread, fewest_texels: See `FeaturePlanes`.
+            hidden: Width of the decoder's hidden layer.
+        """
+        super().__init__(box, resolution=resolution, features=features, fusion=fusion, initial_spread=initial_spread,
+                         fewest_texels=fewest_texels)
+        sizes = {"centres": 3, "tilts": 2, "scales": 3, "weights": 1, "intensity": 1, "semantics": label_channels}
+        self.widths = {name: sizes[name] for name in residual_limits if sizes[name]}
+        self.limits: Tensor
+        limits = [limit for name, limit in residual_limits.items() for _ in range(sizes[name])]
+        self.register_buffer("limits", torch.tensor(limits))
+        last = nn.Linear(hidden, sum(self.widths.values()))
+        nn.init.zeros_(last.weight)  # residuals start at 0
+        nn.init.zeros_(last.bias)
+        self.decoder = nn.Sequential(nn.Linear(features * (3 if fusion == "concatenate" else 1), hidden), nn.ReLU(),
+                                     last)
+
     def forward(self, points: Tensor) -> dict[str, Tensor]:
         """Decode the residuals (N, width of the attribute) at `points` (N, 3) mm."""
         hidden, hidden_bias, output, output_bias = self.decoder.parameters()
@@ -79,11 +99,6 @@ class TriplaneField(nn.Module):
         else:
             bounded = self.limits * torch.tanh(self.decoder(self.features(points)))
         return dict(zip(self.widths, bounded.split(list(self.widths.values()), dim=1), strict=True))
-
-    def total_variation(self) -> Tensor:
-        """Mean squared difference between neighbouring texels, summed over the planes."""
-        return sum(((p.diff(dim=2) ** 2).mean() + (p.diff(dim=3) ** 2).mean() for p in self.planes),
-                   start=torch.zeros((), device=self.box.device))
 
     def applied_to(self, parameters: GaussianParameters) -> GaussianParameters:
         """Return `parameters` with the decoded residuals added; detach the result to bake them in."""

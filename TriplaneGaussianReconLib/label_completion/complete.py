@@ -1,18 +1,24 @@
 """Labels on slices whose image is known and on which none were drawn."""
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..config.labels import LabelConfig
+from ..config.label_completion import LabelCompletionConfig
 from ..config.presets import Preset
-from ..data.images import Segment
 from ..data.model_space import ModelSpaceData
-from ..labels.signed_distance import signed_distance
+from ..labels.channels import LabelChannels
 from ..runtime.progress import Tick
+from .arbitration import Candidates, weights_of
+from .carrying import DrawnLabels, Motions
+from .examples import Examples
+from .network import CompletionNetwork
+from .stack import CompletionStack
+from .training import PARTS, train
 
 
 @dataclass(frozen=True)
@@ -35,40 +41,63 @@ class Completed:
 
 
 def complete(observed: ModelSpaceData, preset: Preset, seed: int, device: torch.device, tick: Tick) -> Completed:
-    """Fill labels by shape-based interpolation: signed distances are linear in depth, the largest wins.
+    """Fill labels on the slices that carry none, guided by their image.
 
     Args:
         observed: The observed slices; `labelled` of the primary stack tells where labels are known.
         preset: What decides about labels.
         seed: Of random numbers.
         device: Where to compute.
-        tick: Called after each plane; may raise to stop.
+        tick: Called before each step; may raise to stop.
     """
-    stack, offsets = observed.stacks[0], observed.planes.offsets
+    stack, config = observed.stacks[0], preset.label_completion
     assert stack.layers is not None and stack.labelled is not None, "there is something to fill, and to fill it from"
+    channels = LabelChannels(observed.segments)
+    window = _window(stack.layers[:, stack.labelled], config.margin)
+    cut = stack.cut(slice(None), *window)
+    images = CompletionStack.of(cut.image, cut.planes, observed.pixel, config.network.neighbours, device)
+    planes = np.flatnonzero(stack.labelled)
+    motions = Motions.between(images.images[:, 1].cpu().numpy(), config.flow)
+    assert cut.layers is not None
+    drawn = DrawnLabels(planes, channels.numbered(cut.layers[:, planes]), channels, motions, preset.labels)
+    learnt, weights, dice = _learnt(images, drawn, config, seed, device, tick)
     layers, certainty = stack.layers.copy(), np.ones(stack.image.shape, np.float32)
-    known, unknown = np.flatnonzero(stack.labelled), np.flatnonzero(~stack.labelled)
-    for number, plane in enumerate(unknown.tolist()):
-        after = int(np.searchsorted(known, plane))
-        beside = known[[max(after - 1, 0), min(after, len(known) - 1)]].tolist()
-        share = float(np.interp(offsets[plane], offsets[beside], (0.0, 1.0))) if beside[0] != beside[1] else 0.0
-        for layer, values in enumerate(layers):
-            ends = [stack.layers[layer, end] for end in beside]
-            values[plane], sure = _between(ends, share, layer, observed.segments, preset.labels)
-            certainty[plane] = np.minimum(certainty[plane], sure)
-        tick(number + 1, len(unknown))
-    doubt = (1.0 - certainty).sum(axis=(1, 2), dtype=np.float64)
-    order = sorted(unknown.tolist(), key=lambda plane: -doubt[plane])
-    return Completed(layers, certainty, tuple(order), {"shape": 1.0}, None)
+    doubt = {}
+    for plane in np.flatnonzero(~stack.labelled).tolist():
+        chosen, probability = learnt.chosen(plane, np.arange(len(planes)), weights)
+        layers[(slice(None), plane, *window)] = channels.values(chosen, len(layers), layers.dtype)
+        certainty[(plane, *window)] = probability.min(axis=0)
+        doubt[plane] = float((1.0 - certainty[plane]).sum(dtype=np.float64))
+    return Completed(layers, certainty, tuple(sorted(doubt, key=lambda n: -doubt[n])), weights, dice)
 
 
-def _between(ends: list[np.ndarray], share: float, layer: int, segments: tuple[Segment, ...], config: LabelConfig
-             ) -> tuple[np.ndarray, np.ndarray]:
-    """Label values [row, column] of one layer at `share` of the way between two slices, and their probability."""
-    values = np.array([0, *(s.value for s in segments if s.layer == layer)], ends[0].dtype)
-    present = values[[value == 0 or any((end == value).any() for end in ends) for value in values]]
-    distances = np.stack([(1 - share) * signed_distance(ends[0] == value, config)
-                          + share * signed_distance(ends[1] == value, config) for value in present])
-    best, ordered = distances.argmax(axis=0), np.sort(distances, axis=0)
-    margin = ordered[-1] - ordered[-2] if len(present) > 1 else np.full(ends[0].shape, np.inf, np.float32)
-    return present[best], (1.0 / (1.0 + np.exp(-margin))).astype(np.float32)
+def _learnt(images: CompletionStack, drawn: DrawnLabels, config: LabelCompletionConfig, seed: int,
+            device: torch.device, tick: Tick) -> tuple[Candidates, dict[str, float], float | None]:
+    """Train the network, at first without some labelled slices, on which it is then compared with other methods."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # the caller's own random numbers go on as they were
+        torch.manual_seed(seed)
+        network = CompletionNetwork(drawn.channels, images.box, config.network).to(device)
+    candidates = Candidates(images, drawn, network)
+    everything = np.arange(len(drawn.planes))
+    hidden = everything[2:-1:3]
+    judged = round(config.judged * config.steps) if len(hidden) else 0
+    spans = [((0, judged), np.setdiff1d(everything, hidden))] if judged else []
+    weights, dice = {"network": 1.0}, None
+    for span, usable in [*spans, ((judged, config.steps), everything)]:
+        examples = Examples(images, drawn, usable, span[1] - span[0], PARTS, config.batch // PARTS, config.examples,
+                            generator)
+        train(network, examples, span, config, tick)
+        if span[1] == judged:
+            weights, dice = weights_of(candidates, hidden, usable)
+    return candidates, weights, dice
+
+
+def _window(layers: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The part of a slice that holds all labels [layer, plane, row, column], and `margin` pixels around it."""
+    found = []
+    for axis in (2, 3):
+        at = np.flatnonzero(layers.any(axis=tuple({0, 1, 2, 3} - {axis})))
+        first, last = (at[0], at[-1]) if len(at) else (0, layers.shape[axis] - 1)
+        found.append(slice(max(int(first) - margin, 0), int(last) + margin + 1))
+    return found[0], found[1]

@@ -36,6 +36,12 @@ class LabelChannels:
         return [(layer, value) for layer in layers
                 for value in (0, *(s.value for s in self.segments if s.layer == layer))]
 
+    @cached_property
+    def layer_numbers(self) -> list[int]:
+        """For channels 1, 2, ...: number of the layer among those that have segments."""
+        layers = sorted({segment.layer for segment in self.segments})
+        return [layers.index(layer) for layer, _ in self.table]
+
     def is_background(self, channel: int) -> bool:
         """Whether `channel` is the background of a layer."""
         return self.table[channel - 1][1] == 0
@@ -80,8 +86,19 @@ class LabelChannels:
         occupancies = torch.as_tensor(occupancies)
         layers = sorted({layer for layer, _ in self.table})
         winners = torch.stack([self._winners(occupancies, layer) for layer in layers]).cpu().numpy()
-        decoded = np.zeros((layer_count, *winners.shape[1:]), dtype)
-        decoded[layers] = np.array([0, *(value for _, value in self.table)], dtype)[winners]
+        return self.values(winners, layer_count, dtype)
+
+    def values(self, numbers: np.ndarray, layer_count: int, dtype: np.dtype) -> np.ndarray:
+        """Channel of each pixel [layer that has segments, ...] -> label values [layer, ...]; undoes `numbered`.
+
+        Args:
+            numbers: as of `numbered`.
+            layer_count: layers of the result; those without segments are 0.
+            dtype: of the result.
+        """
+        decoded = np.zeros((layer_count, *numbers.shape[1:]), dtype)
+        layers = sorted({layer for layer, _ in self.table})
+        decoded[layers] = np.array([0, *(value for _, value in self.table)], dtype)[numbers]
         return decoded
 
     def _winners(self, occupancies: Tensor, layer: int) -> Tensor:

@@ -94,12 +94,30 @@ def warp(image: np.ndarray, displacement: np.ndarray, amount: float,
                      borderMode=cv2.BORDER_REPLICATE)
 
 
-def _across_gap(config: FlowConfig, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Displacement [row, column, 2] and confidence [row, column] between two slices."""
+def both_ways(first: np.ndarray, second: np.ndarray, config: FlowConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement from each of two slices to the other.
+
+    Args:
+        first, second: [row, column], intensities in [0, 1].
+        config: of the optical flow.
+
+    Returns:
+        [row, column, 2] pixels along columns and along rows, first to second and second to first; 0 on slices smaller
+        than `config.smallest_side`.
+    """
+    if min(first.shape) < config.smallest_side:
+        still = np.zeros((*first.shape, 2), np.float32)
+        return still, still.copy()
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow.setVariationalRefinementAlpha(config.smoothness)
     a, b = (np.clip(np.rint(s * 255.0), 0, 255).astype(np.uint8) for s in (first, second))
-    displacement = np.float32(0.5) * (_flow(flow, a, b) - _flow(flow, b, a))
+    return _flow(flow, a, b), _flow(flow, b, a)
+
+
+def _across_gap(config: FlowConfig, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement [row, column, 2] and confidence [row, column] between two slices."""
+    forwards, backwards = both_ways(first, second, config)
+    displacement = np.float32(0.5) * (forwards - backwards)
     unexplained = (warp(first, displacement, -0.5) - warp(second, displacement, 0.5)) ** 2
     difference = (first - second) ** 2
     unexplained, difference = (cv2.GaussianBlur(e, (0, 0), config.neighbourhood) for e in (unexplained, difference))

@@ -1,0 +1,124 @@
+"""Labels carried from the slices where they are drawn to others, slice by slice along the image's displacement.
+
+What is carried are signed distances, one for each label, in steps of a fraction of a pixel.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from ..config.labels import LabelConfig
+from ..config.registration import FlowConfig
+from ..labels.channels import LabelChannels
+from ..labels.signed_distance import signed_distance
+from ..registration.optical_flow import both_ways
+from ..runtime.image_operations import CPU
+from ..runtime.threads import workers
+
+STEP = 1.0 / 16.0
+"""Pixels between two values of a distance that is kept as int8; those beyond 127 steps are alike."""
+
+
+@dataclass(frozen=True)
+class Motions:
+    """Displacement from each slice to its neighbours.
+
+    Attributes:
+        before: [gap, row, column, 2] pixels along columns and rows: what lies at x on the slice after the gap lies at
+            `x + before(x)` on the slice before it.
+        after: the other way round.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+
+    @classmethod
+    def between(cls, images: np.ndarray, config: FlowConfig) -> Motions:
+        """Displacement between neighbours; images: [plane, row, column], intensities in [0, 1]."""
+        with ThreadPoolExecutor(workers(CPU)) as pool:
+            found = list(pool.map(lambda a, b: both_ways(a, b, config), images[:-1], images[1:]))
+        empty = np.zeros((0, *images.shape[1:], 2), np.float32)
+        after, before = (np.stack([empty, *some][1:]) if some else empty for some in
+                         ([pair[0] for pair in found], [pair[1] for pair in found]))
+        return cls(before, after)
+
+    def from_plane(self, source: int, last: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Planes after `source` up to `last`, or before it down to `last`, and where their pixels lie on `source`.
+
+        Yields:
+            Plane number and [row, column, 2] float32, pixels along columns and rows.
+        """
+        rows, columns = self.before.shape[1:3]
+        pixels = np.stack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in (columns, rows))), axis=-1)
+        at, way = pixels, 1 if last > source else -1
+        for plane in range(source + way, last + way, way):
+            step = pixels + (self.before[plane - 1] if way > 0 else self.after[plane])
+            at = _remapped(at, step)
+            yield plane, at
+
+
+@dataclass(frozen=True)
+class DrawnLabels:
+    """Labels on the slices where they are drawn.
+
+    Attributes:
+        planes: (drawn,) numbers of these slices, ascending.
+        numbers: [layer, drawn, row, column] int16, see `LabelChannels.numbered`.
+        channels: which number is which label.
+        motions: between all slices of the stack.
+        config: of signed distances.
+    """
+
+    planes: np.ndarray
+    numbers: np.ndarray
+    channels: LabelChannels
+    motions: Motions
+    config: LabelConfig
+
+    @cached_property
+    def distances(self) -> np.ndarray:
+        """[drawn, channel - 1, row, column] int8, signed distances on the drawn slices in steps of `STEP` pixels."""
+        with ThreadPoolExecutor(workers(CPU)) as pool:
+            return np.stack(list(pool.map(self._distances_on, range(len(self.planes)))))
+
+    def _distances_on(self, drawn: int) -> np.ndarray:
+        layer_of = self.channels.layer_numbers
+        return np.stack([in_steps(signed_distance(self.numbers[layer_of[n], drawn] == n + 1, self.config))
+                         for n in range(self.channels.count - 1)])
+
+    def carried(self, drawn: int, planes: Sequence[int]) -> dict[int, np.ndarray]:
+        """Carry the labels of one slice to others.
+
+        Args:
+            drawn: index of the slice among the drawn ones.
+            planes: numbers of the others.
+
+        Returns:
+            Plane -> [channel - 1, row, column] int8 as `distances`.
+        """
+        source, found = int(self.planes[drawn]), dict[int, np.ndarray]()
+        for last, wanted in ((max(planes), {p for p in planes if p > source}),
+                             (min(planes), {p for p in planes if p < source})):
+            for plane, at in self.motions.from_plane(source, last) if wanted else ():
+                if plane in wanted:
+                    found[plane] = np.stack([_remapped(distance, at) for distance in self.distances[drawn]])
+        if source in planes:
+            found[source] = self.distances[drawn]
+        return found
+
+
+def in_steps(distance: np.ndarray) -> np.ndarray:
+    """Signed distances in pixels -> int8 steps of `STEP`."""
+    return np.clip(np.rint(distance / STEP), -127, 127).astype(np.int8)
+
+
+def _remapped(image: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Sample [row, column, ...] float32, or [row, column] int8, at positions [row, column, 2]; borders are repeated."""
+    source = image.astype(np.float32) if image.dtype == np.int8 else image
+    result = cv2.remap(source, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.rint(result).astype(np.int8) if image.dtype == np.int8 else result
