@@ -47,8 +47,8 @@ class FeaturePlanes(nn.Module):
         """Return the fused features (N, F or 3F) of `points` (N, 3) mm."""
         low, high = self.box[0], self.box[1]
         unit = 2.0 * (points - low) / (high - low).clamp_min(SMALLEST_EXTENT) - 1.0
-        samples = [nn.functional.grid_sample(plane, unit[None, None][..., [a, b]], mode="bilinear",
-                                             padding_mode="border", align_corners=True)[0, :, 0].T
+        samples = [nn.functional.grid_sample(plane, torch.stack([unit[:, a], unit[:, b]], dim=1)[None, None],
+                                             mode="bilinear", padding_mode="border", align_corners=True)[0, :, 0].T
                    for plane, (a, b) in zip(self.planes, _PLANES, strict=True)]
         if self.plane_weights is None:
             return torch.cat(samples, dim=1)

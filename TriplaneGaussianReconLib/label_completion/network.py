@@ -115,15 +115,14 @@ class _UNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions, each with normalised channels."""
+    """Two convolutions, each normalised over groups of channels."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
         self.first, self.second = nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, padding=1)
-        self.norms = nn.ModuleList(nn.LayerNorm(after) for _ in range(2))
+        self.norms = nn.ModuleList(nn.GroupNorm(8, after) for _ in range(2))
 
     def forward(self, images: Tensor) -> Tensor:
         for convolution, norm in zip((self.first, self.second), self.norms, strict=True):
-            # Over the channels of each pixel alone, so that patches and whole slices are treated alike.
-            images = functional.leaky_relu(norm(convolution(images).movedim(1, 3)).movedim(3, 1), 0.1)
+            images = functional.leaky_relu(norm(convolution(images)), 0.1)
         return images
