@@ -78,12 +78,19 @@ Slices are counted from 0 along the slice axis. Give one of --keep-every, --hide
 """
 
 _EVALUATE = """\
-Hide slices of a volume, fill them again by several methods, and print how close each comes to the truth.
+Hide slices of a volume, or their labels alone, fill them again by several methods, and print how close each comes to
+the truth.
 
 Every method runs in a process of its own that is given the slices to use and nothing else. The scores are those of
 the slices in between: PSNR and SSIM of the image (normalised to its 99.9th percentile), semantic loss and
 Dice of the labels; higher is better but for the semantic loss. LPIPS is left out: it needs the weights of a network,
 which would have to be downloaded.
+
+With --labels-keep-every the image is known on all slices, and labels are filled by:
+  nearest, shape, contour  which do not look at the image
+  propagated               signed distances, carried from slice to slice along the image's optical flow
+  random walker            random walks through the image to the nearest labels; for 12 labels at most
+Surfaces are compared too, in mm: the median over the labels of the mean distance, and of that which 95 % are within.
 
 Besides the usual methods and the presets there are:
   innergs-style  the preset paper without its tri-plane, from a blind grid: how InnerGS optimises, not its code; slow
@@ -95,6 +102,8 @@ _EVALUATE_EXAMPLES = """\
 examples:
   How good is the result where every 4th slice is known?
     triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --keep-every 4 --figure ct.png
+  A segmentation drawn on every 8th slice of a scan: how well are its labels filled?
+    triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --labels-keep-every 8 --figure labels.png
   A quick look:
     triplane-gaussian-recon evaluate ct.nii.gz --keep-every 2 --methods linear,cubic,fast
   Against ECLARE, after 'python -m venv eclare' and 'eclare/bin/python -m pip install eclare':
@@ -208,6 +217,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     observed.add_argument("--keep-every", type=int, metavar="K", help="use slices 0, K, 2 K, ... and score those in "
                          "between")
     observed.add_argument("--hide-every", type=int, metavar="K", help="use all but every Kth slice and score these")
+    observed.add_argument("--labels-keep-every", type=int, metavar="K", help="use the image of all slices, but the "
+                          "labels of 0, K, 2 K, ... alone, and score the labels of those in between")
     parser.add_argument("--axis", choices=AXES, help="the slice axis; default: the axis of largest spacing, k when "
                         "equal")
     parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all usual ones, and "
