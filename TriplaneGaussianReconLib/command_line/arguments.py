@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import NoReturn
 
 from .. import __version__
-from ..config.names import DEVICES, LARGEST_SEED
+from ..config.names import DEFAULT_NNUNET_EPOCHS, DEVICES, LARGEST_SEED, NNUNET_EPOCHS
 from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..runtime.standard_streams import visible
 
@@ -90,6 +90,7 @@ With --labels-keep-every the image is known on all slices, and labels are filled
   nearest, shape, contour  which do not look at the image
   propagated               signed distances, carried from slice to slice along the image's optical flow
   random walker            random walks through the image to the nearest labels; for 12 labels at most
+  nnunet                   nnU-Net, trained on the labelled slices alone; needs --nnunet-python, and in practice a GPU
 Surfaces are compared too, in mm: the median over the labels of the mean distance, and of that which 95 % are within.
 
 Besides the usual methods and the presets there are:
@@ -225,6 +226,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
                         "fast. A name that does not exist prints those that do")
     parser.add_argument("--eclare-python", type=_path, metavar="PYTHON", help="the Python of an environment with "
                         "the package eclare, to compare with it")
+    parser.add_argument("--nnunet-python", type=_path, metavar="PYTHON", help="with --labels-keep-every: the Python of "
+                        "an environment with the package nnunetv2, to compare with it")
+    parser.add_argument("--nnunet-epochs", type=int, choices=NNUNET_EPOCHS, default=DEFAULT_NNUNET_EPOCHS,
+                        help="how long nnU-Net is trained, in epochs of 250 steps; default: %(default)s")
     parser.add_argument("--json", type=_path, metavar="OUT.json", help="all scores, also of each label")
     parser.add_argument("--figure", type=_path, metavar="OUT.png", help="a picture of truth, result and "
                         "differences; or .pdf, .svg")

@@ -14,6 +14,7 @@ from ..evaluation.eclare import Eclare
 from ..evaluation.evaluate import evaluate
 from ..evaluation.figure import figure
 from ..evaluation.methods import LABEL_BASELINES, Hidden, Method, baseline_names
+from ..evaluation.nnunet import NnUnet
 from ..evaluation.preset_method import PresetMethod
 from ..evaluation.report import EvaluationReport
 from ..evaluation.table import table, to_json
@@ -22,6 +23,7 @@ from ..io.readers import read_segmentation
 from ..runtime.devices import choose
 from .console import note, result, say
 from .inputs import read_volume
+
 
 def run(arguments: Namespace) -> None:
     """Do what `evaluate` was asked for; raises a ReconstructionError for whatever is wrong."""
@@ -36,9 +38,11 @@ def run(arguments: Namespace) -> None:
     segmentation = (aligned_to(read_segmentation(arguments.labels, image.grid), image.grid) if arguments.labels
                     else None)
     names = _names(arguments, segmentation is not None, hidden)
-    if "eclare" in names:
-        Eclare(arguments.eclare_python, arguments.device).prepare()  # a mistake shows now rather than hours later
-    report = evaluate(image, segmentation, axis, selection, names, _further_methods(arguments, hidden),
+    further = _further_methods(arguments, hidden)
+    for peer in (further[name] for name in names if name in further):
+        if isinstance(peer, (Eclare, NnUnet)):
+            peer.prepare()  # a mistake shows now rather than hours later
+    report = evaluate(image, segmentation, axis, selection, names, further,
                       lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"), hidden)
     succeeded = any(row.failure is None for row in report.rows)
     written = _write(report, arguments, succeeded)
@@ -77,8 +81,9 @@ def _given(arguments: Namespace, count: int) -> tuple[Selection, Hidden]:
 def _further_methods(arguments: Namespace, hidden: Hidden) -> dict[str, Method]:
     """The methods to choose from that are no baselines."""
     if hidden == "labels":
-        return {name: PresetMethod(preset, arguments.device, arguments.seed, hidden)
+        ours = {name: PresetMethod(preset, arguments.device, arguments.seed, hidden)
                 for name, preset in PRESETS.items()}
+        return {**ours, "nnunet": NnUnet(arguments.nnunet_python, arguments.device, arguments.nnunet_epochs)}
     presets = {name: PresetMethod(preset, arguments.device, arguments.seed)
                for name, preset in {**PRESETS, "innergs-style": INNERGS_STYLE}.items()}
     return {**presets, "eclare": Eclare(arguments.eclare_python, arguments.device)}
@@ -89,7 +94,7 @@ def _names(arguments: Namespace, labels: bool, hidden: Hidden) -> list[str]:
     if arguments.methods is not None:
         return [name.strip() for name in arguments.methods.split(",")]
     if hidden == "labels":
-        return [*LABEL_BASELINES, DEFAULT_PRESET]
+        return [*LABEL_BASELINES, DEFAULT_PRESET, *(["nnunet"] if arguments.nnunet_python is not None else [])]
     eclare = ["eclare"] if arguments.eclare_python is not None else []
     return [*baseline_names(labels), DEFAULT_PRESET, *eclare]
 

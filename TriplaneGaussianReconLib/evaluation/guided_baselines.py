@@ -61,8 +61,8 @@ def random_walker(image: np.ndarray, labelled: np.ndarray, labels: np.ndarray) -
     try:
         from skimage import segmentation
     except ImportError:
-        raise MissingPackageError("The random walker needs scikit-image. Install it with 'pip install scikit-image', or "
-                                  "leave this method out.") from None
+        raise MissingPackageError("The random walker needs scikit-image. Install it with 'pip install scikit-image', "
+                                  "or leave this method out.") from None
     seeds = np.zeros(image.shape, np.int32)
     seeds[labelled] = np.searchsorted(values, labels) + 1
     walked = segmentation.random_walker(image, seeds, beta=_STEEPNESS, mode="cg_j", tol=_TOLERANCE, prob_tol=np.inf)

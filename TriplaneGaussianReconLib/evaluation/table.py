@@ -41,8 +41,9 @@ def to_json(report: EvaluationReport, path: str | os.PathLike[str]) -> None:
     rows = [{"name": row.name, "classical": row.is_baseline, "best_classical": row.name in best, **_values(row),
              "segments": [{"name": segment.name, **asdict(segment)["scores"]} for segment in row.segments],
              "failure": row.failure} for row in report.rows]
-    write_json(Path(path), {"hidden": report.hidden, "axis": report.axis, "shape": report.grid.shape, "spacing_mm": report.grid.spacing,
-                            "trusted": report.observed, "held_out": report.held_out, "rows": rows})
+    write_json(Path(path), {"hidden": report.hidden, "axis": report.axis, "shape": report.grid.shape,
+                            "spacing_mm": report.grid.spacing, "trusted": report.observed,
+                            "held_out": report.held_out, "rows": rows})
 
 
 def _columns(report: EvaluationReport) -> list[scores.Metric]:
