@@ -47,6 +47,11 @@ class NnUnet:
     device: str = "auto"
     epochs: int = DEFAULT_NNUNET_EPOCHS
 
+    @property
+    def trainer(self) -> str:
+        """The name of the class that trains for so long; the package comes with it."""
+        return f"nnUNetTrainer_{self.epochs}epoch{'s' * (self.epochs != 1)}"
+
     def prepare(self) -> None:
         """Make sure that it can run.
 
@@ -101,8 +106,7 @@ class NnUnet:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")
             number = device.index or 0
             environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number] if visible else str(number)
-        trainer = f"nnUNetTrainer_{self.epochs}epoch{'s' * (self.epochs != 1)}"
-        how = ["-tr", trainer, "-device", device.type]
+        how = ["-tr", self.trainer, "-device", device.type]
         for module, function, arguments in (
                 ("nnunetv2.experiment_planning.plan_and_preprocess_entrypoints", "plan_and_preprocess_entry",
                  ["-d", "1", "-c", "2d", "-np", processes, "-npfp", processes]),
