@@ -19,6 +19,7 @@ The packages stand about in the order in which data passes through them.  Each u
     labels           segments as channels, on slices and between them
     registration     displacement between neighbouring slices
     self_supervised  networks that are trained on this volume alone
+    label_completion labels on slices whose image is known and on which none were drawn
     prediction       what is expected between the slices: interpolators, their ensemble, learned fusion, expected error
     gaussians        the cloud: where Gaussians start, and the tri-plane field that ties them together
     rasterizer       Gaussians on planes: one differentiable operation, a reference and two implementations

@@ -4,37 +4,37 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 from .config.presets import DEFAULT_PRESET, Preset, preset_named
 from .data.alignment import aligned_to
 from .data.geometry import Axis, Grid
 from .data.images import Image, Segmentation
-from .data.masks import with_data
-from .data.observations import Observations, closest_first
+from .data.label_slices import ALL, DRAWN, LabelsOn, labelled_slices, presence
+from .data.observations import closest_first
 from .data.output_grid import isotropic_spacing, output_grid
 from .data.selection import Selection, parse_numbers, slice_numbers
 from .errors import InputError
 from .io.readers import read_image, read_segmentation
 from .pipeline import reconstruction
-from .pipeline.reconstruction import Reconstruction
-from .pipeline.report import Scope
+from .pipeline.reconstruction import Memory, Reconstruction
+from .pipeline.used_slices import UsedSlices
 from .runtime.devices import choose
 from .runtime.notes import collected_notes
 from .runtime.progress import Progress
 
 Source: TypeAlias = Any  # a path, an image of SimpleITK or nibabel, or one of ours; see `reconstruct`
 Slices: TypeAlias = Selection | str | Iterable[int]
+Spacing: TypeAlias = Literal["isotropic", "input"] | float
 
 
 def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | None = None,
                 slices: Slices | Mapping[str, Slices] = "all", exclude: str | Iterable[int] = (),
-                spacing: Literal["isotropic", "input"] | float | None = None, cover_voxels: bool = False,
-                preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0,
+                labels_on: LabelsOn = DRAWN, spacing: Spacing | None = None, cover_voxels: bool = False,
+                preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0, keep_model: bool = True,
                 progress: Callable[[Progress], None] | None = None, should_stop: Callable[[], bool] | None = None
                 ) -> Reconstruction:
-    """Fill the gaps between the slices of a volume; the defaults are those of the command line.
+    """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
 
     Args:
         volume: a path as for `read_image` (a file, or a folder of DICOM slices), a `SimpleITK.Image`, an image of
@@ -43,16 +43,19 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
             `Segmentation`.  On other voxels than the volume's it is resampled, which the report notes.
         axis: the slice axis: i, j, k (the first to third index of the file), or axial, coronal, sagittal; by default
             the axis of largest spacing, k when equal.
-        slices: which slices to use, counted from 0 along the slice axis.  The others have no influence on the result.
-            A text such as "0,4,8-20", "every:4", "hide:3" (all but every third), "25%" or "all"; or slice numbers; or
-            a boolean mask; or a mapping from axes to these, which combines slices of several axes.
+        slices: which slices to use, counted from 0 along the slice axis; the others have no influence.  "0,4,8-20",
+            "every:4", "hide:3" (all but every third), "25%", "all", numbers or a mask; or these by axis in a mapping.
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
-        spacing: mm from one slice of the result to the next; or "isotropic", the smaller spacing within the slices;
-            or "input", the voxels of the input.  By default "isotropic" if all slices are used, else "input".
+        labels_on: which of the used slices carry labels; on the others these are filled.  "drawn": where something is
+            drawn, see `label_slices.drawn_rule`; "drawn,40": also slice 40, which is truly empty; "0,8,16", "every:8",
+            numbers or a mask: just these, drawn on or not; "all": none are filled.
+        spacing: mm from one slice of the result to the next; or "isotropic", the smaller spacing within the slices; or
+            "input".  By default "isotropic" if all slices are used and no labels filled on them, else "input".
         cover_voxels: whether a finer result goes on to the outer faces of the outermost used slices, by whole slices.
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
+        keep_model: whether the model is wanted; without it nothing is fitted where the result is all known.
         progress: called often with a `Progress`.
         should_stop: asked often; when it returns true, `Cancelled` is raised.
 
@@ -67,11 +70,10 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
 
     Example:
         >>> import numpy as np, TriplaneGaussianReconLib as tgr
-        >>> k, j, i = np.meshgrid(np.arange(5), np.arange(16), np.arange(12), indexing="ij")
+        >>> k, j, i = np.indices((5, 16, 12))
         >>> array = (500 + 200 * np.sin(0.7 * i + 0.4 * k) * np.cos(0.5 * j)).astype(np.int16)
         >>> thick = tgr.Image(array, tgr.Grid(array.shape, spacing=(1, 1, 4)))
-        >>> result = tgr.reconstruct(thick, spacing="isotropic", device="cpu")
-        >>> result.volume
+        >>> tgr.reconstruct(thick, spacing="isotropic", device="cpu").volume
         Image(12 x 16 x 17 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
     preset = preset_named(preset) if isinstance(preset, str) else preset
@@ -81,20 +83,12 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         given = None if labels is None else _labels_of(labels, image.grid)
         slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
         asked_for = _selections(image.grid, slice_axis, slices, exclude)
-        selections = with_data(image, asked_for)
-        output = _output(image.grid, slice_axis, spacing, asked_for, cover_voxels)
-        observations = Observations.from_volume(image, selections, given)
-    result = reconstruction.reconstruct(observations, output, preset=preset, device=device, seed=seed,
-                                        progress=progress, should_stop=should_stop)
-    scope = Scope.of(slice_axis, selections, output, given, observations)
-    return _with_header(replace(result, report=result.report.about(scope, notes=notes)), given)
-
-
-def _with_header(result: Reconstruction, given: Segmentation | None) -> Reconstruction:
-    """Add the header of the segmentation, which the pipeline does not know."""
-    if result.segmentation is None or given is None:
-        return result
-    return replace(result, segmentation=replace(result.segmentation, metadata=given.metadata))
+        used = UsedSlices.of(image, given, slice_axis, asked_for, _labelled(image.grid, asked_for, given, labels_on))
+        output = _output(image.grid, slice_axis, spacing, asked_for, cover_voxels, used.labelled is None)
+        observations = used.observations()
+    return used.finished(reconstruction.reconstruct(
+        observations, output, preset=preset, device=device, seed=seed, memory=Memory(keep_model=keep_model),
+        progress=progress, should_stop=should_stop), observations, notes)
 
 
 def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:
@@ -136,6 +130,18 @@ def _selections(grid: Grid, axis: Axis, slices: Slices | Mapping[str, Slices], e
     return {**selections, axis: selections[axis].excluding(excluded)} if excluded else selections
 
 
+def _labelled(grid: Grid, observed: Mapping[Axis, Selection], given: Segmentation | None, labels_on: LabelsOn
+              ) -> dict[Axis, Selection] | None:
+    """Return which slices carry labels, along the axis whose gaps are filled; None if all used ones do."""
+    if given is None:
+        if not isinstance(labels_on, str) or labels_on.strip() not in (DRAWN, ALL):
+            raise InputError("labels_on says which slices carry labels, but there are none. Give labels=...")
+        return None
+    axis = closest_first(grid, observed)[0]
+    labelled = labelled_slices(labels_on, observed[axis], presence(given, axis))
+    return None if labelled is None else {axis: labelled}
+
+
 def _excluded(exclude: str | Iterable[int], count: int) -> tuple[int, ...]:
     if not isinstance(exclude, str):
         return slice_numbers(exclude, count)
@@ -146,11 +152,11 @@ def _excluded(exclude: str | Iterable[int], count: int) -> tuple[int, ...]:
 
 
 def _output(grid: Grid, axis: Axis, spacing: str | float | None, selections: Mapping[Axis, Selection],
-            cover_voxels: bool) -> Grid:
+            cover_voxels: bool, all_labelled: bool) -> Grid:
     """Return the grid of the result: `grid` itself, or one with another spacing along `axis`."""
     used = selections[axis] if axis == closest_first(grid, selections)[0] else None
     if spacing is None:
-        whole = list(selections) == [axis] and selections[axis].is_everything
+        whole = list(selections) == [axis] and selections[axis].is_everything and all_labelled
         spacing = "isotropic" if whole else "input"
     if spacing == "input":
         return output_grid(grid, axis, None, used, cover_voxels)

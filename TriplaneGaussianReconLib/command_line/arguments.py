@@ -54,6 +54,9 @@ Fill the gaps between the slices of VOLUME.
 By default all slices are used and the result is finer along the slice axis, so that its voxels are about as thick
 as they are wide.  If only some slices are to be used (every 4th, say, or all but damaged ones), choose them below:
 the result then has the voxels of the input, and the other slices have no influence on it.
+
+If LABELS are drawn on some of the used slices alone, they are filled on the others, guided by the image. The result
+then has the voxels of the input and its very image; --output can be left out.
 """
 
 _RECONSTRUCT_EXAMPLES = """\
@@ -66,6 +69,9 @@ examples:
   Every 4th slice is used; show how far the result can be trusted, and keep the model:
     triplane-gaussian-recon reconstruct us.nrrd --keep-every 4 --output dense.nrrd \\
         --output-confidence error.nrrd --save-model dense.safetensors --report report.json
+  A structure was drawn on every 8th slice or so; fill it on the slices between, and tell how certain it is there:
+    triplane-gaussian-recon reconstruct ct.nrrd --labels ct.seg.nrrd --output-labels filled.seg.nrrd \\
+        --output-certainty certainty.nrrd --report report.json
   Slices of three directions together:
     triplane-gaussian-recon reconstruct t1.nii.gz --trust k:every:4 --trust j:every:8 --trust i:10,60,110 \\
         --output dense.nii.gz
@@ -187,20 +193,26 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
                         "k:every:4")
     observed.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be used in "
                           "any case, for example 7,12")
+    observed.add_argument("--labels-on", metavar="drawn|LIST|every:K|all", help="which of these slices carry labels; "
+                          "on the others labels are filled, guided by the image. drawn, the default: those on which "
+                          "something is drawn; drawn,40,48: and 40 and 48, which are truly empty; 0,8,16 or every:8: "
+                          "just these; all: none are filled")
     output = parser.add_argument_group("output")
-    output.add_argument("--output", required=True, type=_path, metavar="OUT", help="the dense volume: a file, or a "
-                        "folder/ of DICOM slices")
+    output.add_argument("--output", type=_path, metavar="OUT", help="the dense volume: a file, or a folder/ of DICOM "
+                        "slices")
     output.add_argument("--output-labels", type=_path, metavar="OUT", help="the dense labels: a label map, .seg.nrrd, "
                         "or .dcm for a DICOM SEG")
     output.add_argument("--output-confidence", type=_path, metavar="OUT", help="the expected absolute error of each "
                         "voxel, in units of the input: the larger, the less it can be trusted")
+    output.add_argument("--output-certainty", type=_path, metavar="OUT", help="the probability of each voxel's label, "
+                        "where labels are filled on used slices")
     output.add_argument("--save-model", type=_path, metavar="OUT.safetensors", help="the model, for render, info and "
                         "export")
     output.add_argument("--report", type=_path, metavar="OUT.json", help="what was used, how long it took, and a self "
                         "check")
     output.add_argument("--output-spacing", type=_spacing, metavar="isotropic|input|MM", help="distance of the slices "
                         "of the result: isotropic is the smaller spacing within the slices, input that of VOLUME; "
-                        "default: isotropic if all slices are used, else input")
+                        "default: isotropic if all slices are used and no labels filled on them, else input")
     output.add_argument("--cover-voxels", action="store_true", help="let the result reach to the outer faces of the "
                         "outermost used slices, by whole slices, instead of from centre to centre")
     output.add_argument("--paste-trusted", action="store_true", help="put the used slices into the result as they "

@@ -21,17 +21,24 @@ from .console import note
 
 _UNCOMPRESSED = ".nii"  # of the formats of volumes
 _CONFIDENCE_BYTES = 4  # of a voxel
+_OUTPUTS = ("output", "output_labels", "output_confidence", "output_certainty", "save_model", "report")
 
 
 def check_paths(arguments: Namespace) -> None:
     """Find out before the work whether all results can be written, and that none replaces an input or another one."""
-    if arguments.output_labels and not arguments.labels:
-        raise InputError("--output-labels needs --labels: without labels of some slices there are none to make dense.")
+    if not any(getattr(arguments, name) for name in _OUTPUTS):
+        *options, last = ("--" + name.replace("_", "-") for name in _OUTPUTS)
+        raise InputError(f"Nothing would be written. Give at least one of {', '.join(options)} and {last}.")
+    for option, path in (("--output-labels", arguments.output_labels),
+                         ("--output-certainty", arguments.output_certainty)):
+        if path and not arguments.labels:
+            raise InputError(f"{option} needs --labels: without labels of some slices there are none to make dense.")
     source = arguments.volume, arguments.series
     checks: dict[str, Callable[[str], None]] = {
         "output": lambda path: check_writable(path, *source),
         "output_labels": lambda path: check_segmentation_writable(path, *source),
         "output_confidence": lambda path: check_writable(path, *source),
+        "output_certainty": lambda path: check_writable(path, *source),
         "save_model": lambda path: check_output(Path(path), MODEL_EXTENSION),
         "report": lambda path: check_output(Path(path))}
     taken = {place(path): f"the input '{path}'" for path in (arguments.volume, arguments.labels) if path}
@@ -61,6 +68,7 @@ def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation:
     """
     voxels = float(np.prod(grid.shape, dtype=float))
     sizes = {arguments.output: dtype.itemsize, arguments.output_confidence: _CONFIDENCE_BYTES,
+             arguments.output_certainty: _CONFIDENCE_BYTES,
              arguments.output_labels: segmentation.layers.itemsize * len(segmentation.layers) if segmentation else 0}
     surely, at_most = Counter[Path](), Counter[Path]()
     for path, size in sizes.items():
@@ -88,16 +96,21 @@ def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
     written: dict[str, str] = {}
     try:
         source = {"like": arguments.volume, "series": arguments.series}
-        write_image(arguments.output, result.volume, **source)
-        written[arguments.output] = "dense volume"
+        if arguments.output:
+            write_image(arguments.output, result.volume, **source)
+            written[arguments.output] = "dense volume"
         if arguments.output_labels and result.segmentation is not None:
-            of = {"like": arguments.output} if is_folder(arguments.output) else source
+            of = {"like": arguments.output} if arguments.output and is_folder(arguments.output) else source
             write_segmentation(arguments.output_labels, result.segmentation, **of)
             written[arguments.output_labels] = "dense labels"
         if arguments.output_confidence:
             write_image(arguments.output_confidence, result.confidence, **source,
                         content="expected error of each voxel")
             written[arguments.output_confidence] = "expected error"
+        if arguments.output_certainty and result.label_certainty is not None:
+            write_image(arguments.output_certainty, result.label_certainty, **source,
+                        content="probability of each label")
+            written[arguments.output_certainty] = "label certainty"
         if arguments.save_model:
             save_model(arguments.save_model, result.model)
             written[arguments.save_model] = "model"

@@ -4,22 +4,22 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from ..config.presets import preset_named
 from ..data.alignment import aligned_to
-from ..data.geometry import Axis, array_axis
+from ..data.geometry import Axis
 from ..data.images import Image, Segmentation
-from ..data.masks import with_data
+from ..data.label_slices import DRAWN, presence
 from ..data.observations import Observations
 from ..errors import InputError
 from ..io.readers import read_segmentation
 from ..jobs.remarks import remarks
-from ..jobs.request import INPUT, ISOTROPIC, Plan, Request, segments_on_slices
-from ..pipeline.reconstruction import Memory, Reconstruction, reconstruct
-from ..pipeline.report import Files, Report, Scope
+from ..jobs.request import AUTO, INPUT, ISOTROPIC, Plan, Request
+from ..pipeline.reconstruction import Memory, reconstruct
+from ..pipeline.report import Report
+from ..pipeline.used_slices import UsedSlices
 from ..runtime.devices import choose
 from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
@@ -37,16 +37,24 @@ class Case:
     Attributes:
         request: What the options ask for.
         plan: What follows for this volume.
-        image: The volume.
-        segmentation: On the grid of the volume, or None.
-        presence: Which slices carry which segments, by axis of the plan; see `segments_on_slices`.
+        used: The volume and what is used of it.
+        presence: Which slices carry which segments, by axis of the plan; see `label_slices.presence`.
     """
 
     request: Request
     plan: Plan
-    image: Image
-    segmentation: Segmentation | None
+    used: UsedSlices
     presence: dict[Axis, np.ndarray]
+
+    @property
+    def image(self) -> Image:
+        """The volume."""
+        return self.used.image
+
+    @property
+    def segmentation(self) -> Segmentation | None:
+        """On the grid of the volume, or None."""
+        return self.used.segmentation
 
 
 def run(arguments: Namespace) -> None:
@@ -57,13 +65,15 @@ def run(arguments: Namespace) -> None:
     note(choose(arguments.device).note)
     with collected_notes() as notes:
         case = read_case(arguments)
-        observations = Observations.from_volume(case.image, case.plan.selections, case.segmentation)
+        observations = case.used.observations()
+    _check_certainty(observations, arguments)
     check_space(arguments, case.plan.output, case.image.array.dtype, case.segmentation)
     _warn(case, arguments)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop)
-    result = _completed(result, case, observations, arguments, notes)
+    result = case.used.finished(result, observations, notes, (arguments.volume, arguments.labels),
+                                arguments.paste_trusted)
     written = write(result, arguments)
     _summarise(result.report, written, time.perf_counter() - start)
 
@@ -73,7 +83,7 @@ def request_of(arguments: Namespace) -> Request:
     is_subset = any(getattr(arguments, name) is not None for name in _SUBSET_OPTIONS)
     spacing = arguments.output_spacing
     if spacing is None:
-        spacing = INPUT if is_subset else ISOTROPIC
+        spacing = INPUT if is_subset else AUTO if arguments.labels else ISOTROPIC
     slices = "all"
     if arguments.keep_every is not None:
         slices = f"every:{arguments.keep_every}"
@@ -85,7 +95,7 @@ def request_of(arguments: Namespace) -> Request:
         slices = arguments.slices
     return Request(arguments.axis or "auto", slices, tuple(_crossing(text) for text in arguments.trust or ()),
                    arguments.exclude or "", spacing, arguments.preset, arguments.device, arguments.seed,
-                   bool(arguments.save_model), arguments.cover_voxels)
+                   bool(arguments.save_model), arguments.cover_voxels, arguments.labels_on or DRAWN)
 
 
 def read_case(arguments: Namespace) -> Case:
@@ -94,17 +104,14 @@ def read_case(arguments: Namespace) -> Case:
     request.check(image.grid, bool(arguments.labels))
     segmentation = (aligned_to(read_segmentation(arguments.labels, image.grid), image.grid) if arguments.labels
                     else None)
-    presence: dict[Axis, np.ndarray] = {}
-    if segmentation is not None and request.needs_labels:
-        axis = request.slice_axis(image.grid)
-        presence[axis] = _carried(segmentation, axis)
-    plan = request.plan(image.grid, presence)
-    plan = replace(plan, selections=with_data(image, plan.selections))
+    present: dict[Axis, np.ndarray] = {}
+    if segmentation is not None:
+        present = {axis: presence(segmentation, axis) for axis in request.axes(image.grid)}
+    plan = request.plan(image.grid, present)
     if arguments.paste_trusted and plan.output is not image.grid:
         raise InputError("--paste-trusted needs a result with the voxels of the input. Add --output-spacing input.")
-    if segmentation is not None:
-        presence |= {axis: _carried(segmentation, axis) for axis in plan.selections if axis not in presence}
-    return Case(request, plan, image, segmentation, presence)
+    used = UsedSlices.of(image, segmentation, plan.axis, plan.selections, plan.labelled)
+    return Case(request, replace(plan, selections=dict(used.observed)), used, present)
 
 
 def _crossing(text: str) -> tuple[str, str]:
@@ -113,17 +120,6 @@ def _crossing(text: str) -> tuple[str, str]:
     if not colon:
         raise InputError(f"Cannot read --trust '{text}'. Write AXIS:SPEC, for example k:every:4 or i:0,5,10.")
     return axis, slices
-
-
-def _carried(segmentation: Segmentation, axis: Axis) -> np.ndarray:
-    """Which slices along `axis` carry which segments: bool (slice, segment)."""
-    steps = segments_on_slices(segmentation, axis)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            present: np.ndarray = end.value
-            return present
 
 
 def _memory(arguments: Namespace) -> Memory:
@@ -135,46 +131,32 @@ def _memory(arguments: Namespace) -> Memory:
 
 def _warn(case: Case, arguments: Namespace) -> None:
     """Say what is going to be done, but may not be what the user had in mind."""
-    if case.segmentation is not None and not (arguments.output_labels or arguments.save_model):
+    if case.segmentation is not None and not (arguments.output_labels or arguments.save_model
+                                              or arguments.output_certainty):
         note("warning: --labels without --output-labels or --save-model: the dense labels are not kept.")
     for remark in remarks(case.request, case.plan, case.image.grid, case.segmentation, case.presence):
         note(f"warning: {remark}")
 
 
-def _completed(result: Reconstruction, case: Case, observations: Observations, arguments: Namespace, notes: list[str]
-               ) -> Reconstruction:
-    """Add what the pipeline does not know: the header of the segmentation, pasted slices, where it all came from."""
-    segmentation, plan = result.segmentation, case.plan
-    if segmentation is not None and case.segmentation is not None:
-        segmentation = replace(segmentation, metadata=case.segmentation.metadata)
-    scope = Scope.of(plan.axis, plan.selections, plan.output, case.segmentation, observations)
-    files = Files(arguments.volume, arguments.labels, arguments.paste_trusted)
-    result = replace(result, segmentation=segmentation, report=result.report.about(scope, files, notes))
-    return _pasted(result, case) if arguments.paste_trusted else result
-
-
-def _pasted(result: Reconstruction, case: Case) -> Reconstruction:
-    """Put the observed slices of image and labels back as they were; both lie on the input's grid."""
-    volume, segmentation = result.volume.array.copy(), result.segmentation
-    layers = segmentation.layers.copy() if segmentation is not None else None
-    for axis, selection in case.plan.selections.items():
-        at: list[Any] = [slice(None)] * 4  # layer, k, j, i
-        at[1 + array_axis(axis)] = list(selection.indices)
-        volume[tuple(at[1:])] = case.image.array[tuple(at[1:])]
-        if layers is not None and case.segmentation is not None:
-            layers = layers.astype(np.result_type(layers, case.segmentation.layers), copy=False)
-            layers[tuple(at)] = case.segmentation.layers[:len(layers)][tuple(at)]
-    if segmentation is not None and layers is not None:
-        segmentation = replace(segmentation, layers=layers)
-    return replace(result, volume=replace(result.volume, array=volume), segmentation=segmentation)
+def _check_certainty(observations: Observations, arguments: Namespace) -> None:
+    """Refuse to write how certain labels are where none are filled."""
+    if arguments.output_certainty and observations.stacks[0].labelled is None:
+        raise InputError("--output-certainty tells about labels that are filled on used slices, and all of these carry "
+                         "labels. Leave it out, or say with --labels-on which slices were drawn on.")
 
 
 def _summarise(report: Report, written: dict[str, str], seconds: float) -> None:
     for path, content in written.items():
         say(f"{content + ':':<16}{path}")
     provenance, check = report.provenance, report.self_check
-    say(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
-        f"({provenance.device}).")
+    if report.completion is not None:
+        filled, following = report.completion.slices.filled, report.completion.next_slices
+        say(f"Labels of {len(filled)} slice{'s' * (len(filled) != 1)} filled; to draw next: slice {following[0]}.")
+    if report.gaussians:
+        say(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
+            f"({provenance.device}).")
+    else:
+        say(f"The image is that of the input. Done in {seconds:.1f} s ({provenance.device}).")
     if check.psnr is None:
         say(f"Self check: {check.note}")
     else:

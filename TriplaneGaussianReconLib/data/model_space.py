@@ -26,12 +26,14 @@ class ModelSpaceStack:
         image: [plane, row, column] float32, model units.
         layers: [layer, plane, row, column] label values, or None.
         weights: [plane, row, column] float32 in [0, 1], how far to trust each pixel; None trusts all fully.
+        labelled: (plane,) bool, which planes carry labels, see `SliceStack`; None where all do, or there are none.
     """
 
     planes: PlaneStack
     image: np.ndarray
     layers: np.ndarray | None
     weights: np.ndarray | None = None
+    labelled: np.ndarray | None = None
 
     def cut(self, planes: slice, rows: slice = slice(None), columns: slice = slice(None)) -> ModelSpaceStack:
         """Return what lies at these indices; pixels are shared, not copied."""
@@ -40,7 +42,8 @@ class ModelSpaceStack:
         return ModelSpaceStack(replace(stack, origins=stack.origins[planes] + first, rows=image.shape[1],
                                   columns=image.shape[2]),
                           image, None if self.layers is None else self.layers[:, planes, rows, columns],
-                          None if self.weights is None else self.weights[planes, rows, columns])
+                          None if self.weights is None else self.weights[planes, rows, columns],
+                          None if self.labelled is None else self.labelled[planes])
 
     def between(self, low: float, high: float) -> ModelSpaceStack:
         """Return the smallest box of pixels that holds all at depths (mm) `low` to `high`; it may be empty."""
@@ -127,7 +130,7 @@ class ModelSpaceData:
         intensity = IntensityScale.of([stack.pixels for stack in observations.stacks], config.robust_percentile,
                                       [stack.weights for stack in observations.stacks])
         stacks = tuple(ModelSpaceStack(stack.planes.transformed(to_local), intensity.to_model(stack.pixels),
-                                       stack.layers, stack.weights) for stack in observations.stacks)
+                                       stack.layers, stack.weights, stack.labelled) for stack in observations.stacks)
         planes = stacks[0].planes
         if np.diff(planes.offsets).min() <= 0:
             raise InputError("Two of the slices to use lie at the same place. Exclude one of them.")

@@ -10,8 +10,9 @@ import numpy as np
 from ..errors import InputError, InputNote
 from .geometry import AXES, Axis, Grid, PlaneStack, array_axis, by
 from .images import Image, Segment, Segmentation
+from .label_slices import LabelSlices
 from .masks import DataMask, filled, holds_data, with_data
-from .selection import Selection
+from .selection import Selection, number_list
 from .voxel_types import value_type
 
 _NARROWEST = 1e-30  # range of values that single precision computes with, products included
@@ -31,6 +32,9 @@ class SliceStack:
         layers: [layer, plane, row, column], integer label values of the same pixels, or None.
         weights: [plane, row, column], float32 in [0, 1], how far to trust each pixel; None trusts all fully.  Pixels
             without data, in whose place stands the nearest with data, have 0.
+        labelled: (plane,) bool, which planes carry labels; `layers` is 0 on the others, where labels are not known.
+            None where all planes carry them, or there are none.
+        numbers: (plane,) number of each slice in the volume that it was taken from, None where there is none.
         thickness: mm along the normal that each slice averages over; None where it is not known, and is taken to be a
             pixel.  `Observations.from_volume` sets it to the slice spacing.  The pipeline uses that of the primary
             stack.
@@ -44,12 +48,16 @@ class SliceStack:
     layers: np.ndarray | None = None
     weights: np.ndarray | None = None
     thickness: float | None = None
+    labelled: np.ndarray | None = None
+    numbers: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.shape != self.planes.shape:
             raise InputError(f"The pixels {self.pixels.shape} do not fit the planes {self.planes.shape}.")
         if self.layers is not None and self.layers.shape[1:] != self.planes.shape:
             raise InputError(f"The labels {self.layers.shape[1:]} do not fit the planes {self.planes.shape}.")
+        if self.labelled is not None and (self.layers is None or self.labelled.shape != (len(self.planes),)):
+            raise InputError(f"Which planes carry labels {self.labelled.shape} does not fit the planes and labels.")
         if not np.isfinite(self.pixels).all():
             bad = int(np.flatnonzero(~np.isfinite(self.pixels).all(axis=(1, 2)))[0])
             raise InputError(f"Slice number {bad} (counted from 0 among the slices to use) holds NaN or infinite "
@@ -70,8 +78,8 @@ class Observations:
 
     Attributes:
         stacks: `stacks[0]` is the primary stack, whose gaps are filled.  The others correct what fills them.
-        segments: which value in which layer is which segment, of those that are on an observed slice; empty without
-            labels.
+        segments: which value in which layer is which segment, of those that are on an observed slice which carries
+            labels; empty without labels.
         dtype: voxel type of the input, which the dense volume gets too.
         padding: value of the dense volume where the slices of the primary stack hold no data; None where all do.
 
@@ -123,7 +131,8 @@ class Observations:
 
     @classmethod
     def from_volume(cls, image: Image, observed: Mapping[Axis, Selection],
-                    segmentation: Segmentation | None = None) -> Observations:
+                    segmentation: Segmentation | None = None,
+                    labelled: Mapping[Axis, Selection] | None = None) -> Observations:
         """Take the selected slices of a volume.
 
         The axis along which they lie closest (mm) makes the primary stack.  Voxels without data (NaN, infinite or of
@@ -134,6 +143,9 @@ class Observations:
             image: the volume; what is not selected is not looked at.
             observed: the selection of each axis.  Axes that are left out contribute nothing.
             segmentation: labels on the grid of `image`, see `aligned_to`.
+            labelled: which slices of each axis carry labels, see `data.label_slices`; what the segmentation has on
+                others is not looked at.  None for all; axes that are left out carry none.  Slices that are not observed
+                are passed over, with an `InputNote`; another tells what was found.
 
         Raises:
             InputError: the segmentation lies on another grid, voxels are beyond what single precision holds, or too
@@ -148,15 +160,15 @@ class Observations:
             if selection.count != image.grid.count(axis):
                 raise InputError(f"The selection is for {selection.count} slices, axis {axis} has "
                                  f"{image.grid.count(axis)}.")
+        if labelled is not None:
+            _check_labelled(image.grid, observed, segmentation, labelled)
         observed = with_data(image, observed)
-        order = closest_first(image.grid, observed)
-        stacks = tuple(_take(image, segmentation, axis, observed[axis]) for axis in order)
-        segments = segmentation.segments if segmentation is not None else ()
-        # A label that is on no observed slice must not be known to exist: nothing may depend on what is not observed.
-        segments = tuple(s for s in segments if any(_carries(stack.layers, s) for stack in stacks))
-        if segmentation is not None and not segments:
-            raise InputError("The segmentation is empty on every slice that is used. Leave it out, or use slices "
-                             "that carry it.")
+        stacks = tuple(_take(image, segmentation, axis, observed[axis], labelled)
+                       for axis in closest_first(image.grid, observed))
+        segments = _segments(segmentation, stacks, labelled is not None)
+        if stacks and stacks[0].layers is not None and stacks[0].labelled is not None:
+            found = LabelSlices.of(stacks[0].layers, segments, stacks[0].labelled, stacks[0].numbers)
+            warnings.warn(str(found), InputNote, stacklevel=2)
         padding = None
         if stacks and stacks[0].weights is not None:
             padding = float("nan") if image.padding is None else image.padding
@@ -189,7 +201,50 @@ def _mean_gap(grid: Grid, axis: Axis, selection: Selection) -> float:
     return grid.spacing[AXES.index(axis)] * (last - first) / (len(selection) - 1)
 
 
-def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> SliceStack:
+def _check_labelled(grid: Grid, observed: Mapping[Axis, Selection], segmentation: Segmentation | None,
+                    labelled: Mapping[Axis, Selection]) -> None:
+    """Refuse slices that cannot carry labels, and tell which are passed over."""
+    if segmentation is None:
+        raise InputError("Slices are said to carry labels, but there is no segmentation. Give one, or leave it out.")
+    for axis, selection in labelled.items():
+        if selection.count != grid.count(axis):
+            raise InputError(f"The slices that carry labels are of {selection.count} slices, axis {axis} has "
+                             f"{grid.count(axis)}.")
+        used = observed[axis].indices if axis in observed else ()
+        unused = sorted(set(selection.indices) - set(used))
+        if unused:
+            warnings.warn(f"Labels on slices along {axis} that are not used are passed over: {number_list(unused)}.",
+                          InputNote, stacklevel=3)
+
+
+def _segments(segmentation: Segmentation | None, stacks: tuple[SliceStack, ...], are_named: bool
+              ) -> tuple[Segment, ...]:
+    """Return the segments that are on observed slices.
+
+    A label that is on no observed slice must not be known to exist: nothing may depend on what is not observed.
+
+    Args:
+        segmentation: Labels, or None.
+        stacks: What was taken of them.
+        are_named: Whether it was said which slices carry labels.
+    """
+    if segmentation is None:
+        return ()
+    if stacks and stacks[0].layers is None:
+        raise InputError("None of the used slices whose gaps are filled carries labels. Use slices that do, or name "
+                         "others that carry labels.")
+    segments = tuple(s for s in segmentation.segments if any(_carries(stack.layers, s) for stack in stacks))
+    if not segments and are_named:
+        raise InputError("The segmentation is empty on every used slice that carries labels. Leave it out, or name "
+                         "slices that show it.")
+    if not segments:
+        raise InputError("The segmentation is empty on every slice that is used. Leave it out, or use slices "
+                         "that carry it.")
+    return segments
+
+
+def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection,
+          labelled: Mapping[Axis, Selection] | None) -> SliceStack:
     """Copy the selected slices; reversed where needed so that they ascend along the stack's normal."""
     indices = np.asarray(selection.indices)
     planes = image.grid.planes(axis, indices)
@@ -199,14 +254,18 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
     dimension = array_axis(axis)
     pixels = np.moveaxis(np.take(image.array, indices, dimension), dimension, 0)
     pixels, weights = _with_weights(pixels, image.padding, axis)
-    layers = None
-    if segmentation is not None:
+    layers, carries = None, np.ones(len(indices), bool)
+    if labelled is not None:
+        carries = np.isin(indices, labelled[axis].indices) if axis in labelled else ~carries
+    if segmentation is not None and carries.any():
         layers = np.moveaxis(np.take(segmentation.layers, indices, dimension + 1), dimension + 1, 1)
         layers = np.ascontiguousarray(layers)
+        layers[:, ~carries] = 0
     # The slices of a volume are taken to touch each other.
     dtype = value_type(float(pixels.min()), float(pixels.max()))
     return SliceStack(planes, np.ascontiguousarray(pixels, dtype=dtype), layers, weights,
-                      thickness=float(image.grid.spacing[AXES.index(axis)]))
+                      thickness=float(image.grid.spacing[AXES.index(axis)]),
+                      labelled=None if layers is None or carries.all() else carries, numbers=tuple(indices.tolist()))
 
 
 def _note_wide_gap(offsets: np.ndarray) -> None:

@@ -59,7 +59,8 @@ def residual_of(rasters: Iterable[tuple[slice, Tensor]], stack: ModelSpaceStack,
         labels = agreeing = 0
         if stack.layers is not None and channels.segments:
             layers = stack.layers[:1 + max(s.layer for s in channels.segments), indices]
-            same = (channels.decode(raster, len(layers), layers.dtype) == layers)[:, inside]
+            known = inside if stack.labelled is None else inside & stack.labelled[indices, None, None]
+            same = (channels.decode(raster, len(layers), layers.dtype) == layers)[:, known]
             labels, agreeing = same.size, int(same.sum())
         total += Residual(difference.size, float(difference.sum(dtype=np.float64)),
                           float(np.square(difference, dtype=np.float64).sum()), float(difference.max(initial=0.0)),

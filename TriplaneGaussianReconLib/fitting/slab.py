@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ..data.geometry import PlaneStack
-from ..data.model_space import ModelSpaceData
+from ..data.model_space import ModelSpaceData, ModelSpaceStack
 from ..data.slabs import Slab
 from ..gaussians.cloud import GaussianParameters
 from ..gaussians.placement import Gaps, along_displacement, on_grid
+from ..labels.channels import LabelChannels
 from ..model.shards import Shard, by_labels
 from ..prediction.expected_error import coarsened
 from ..prediction.predict import Prediction, corrected, predict
@@ -117,10 +118,8 @@ class PreparedSlab:
                 targets.append(TargetPlanes.between(self.span, stack.planes, image, 1.0, whole.image.size,
                                                     stack.weights))
                 continue
-            masks = None
-            if stack.layers is not None and task.is_semantic:
-                masks = torch.from_numpy(task.channels.one_hot(stack.layers)).to(device)
-            targets.append(TargetPlanes.uniform(stack.planes, image, 1.0, masks, stack.weights))
+            masks, labelled = _masks(stack, task.channels, device) if task.is_semantic else (None, None)
+            targets.append(TargetPlanes.uniform(stack.planes, image, 1.0, masks, stack.weights, labelled))
         weight = task.preset.predicted_weight
         if weight:
             planes = replace(self.observed.planes, origins=np.concatenate([p.planes.origins for p in self.predictions]))
@@ -177,6 +176,18 @@ class PreparedSlab:
             apart = np.abs(image_of(raster, scale) - scale.to_input(predicted))
             errors.append(coarsened(expected * np.float32(scale.scale) + apart, self.task.preset.expected_error))
         return np.concatenate(errors)
+
+
+def _masks(stack: ModelSpaceStack, channels: LabelChannels, device: torch.device
+           ) -> tuple[Tensor | None, Tensor | None]:
+    """Masks of the labels on the planes that carry some, and the numbers of these planes, None for all."""
+    if stack.layers is None or (stack.labelled is not None and not stack.labelled.any()):
+        return None, None
+    if stack.labelled is None:
+        return torch.from_numpy(channels.one_hot(stack.layers)).to(device), None
+    labelled = np.flatnonzero(stack.labelled)
+    masks = channels.one_hot(stack.layers[:, labelled])
+    return torch.from_numpy(masks).to(device), torch.from_numpy(labelled).to(device)
 
 
 def _rasters(fitted: GaussianParameters, planes: PlaneStack, renderer: Renderer, channel_count: int

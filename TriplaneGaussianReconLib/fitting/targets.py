@@ -19,22 +19,24 @@ class TargetPlanes:
         planes: Where the P planes lie.
         image: (P, rows, columns), background subtracted.
         weight: (P, rows, columns) or (P, 1, 1), at least 0.
-        occupancies: (P, channels - 1, rows, columns) label masks, or None.
+        occupancies: (L, channels - 1, rows, columns) label masks, or None.
+        labelled: (L,) numbers of the planes that these are of; None for all.
     """
 
     planes: PlaneStack
     image: Tensor
     weight: Tensor
     occupancies: Tensor | None = None
+    labelled: Tensor | None = None
 
     @classmethod
     def uniform(cls, planes: PlaneStack, image: Tensor, weight: float, occupancies: Tensor | None = None,
-                shares: np.ndarray | None = None) -> TargetPlanes:
+                shares: np.ndarray | None = None, labelled: Tensor | None = None) -> TargetPlanes:
         """Give all pixels the same weight, or where `shares` [plane, row, column] are given so much of it."""
         weights = torch.full((len(planes), 1, 1), weight, device=image.device)
         if shares is not None:
             weights = weights * torch.from_numpy(np.asarray(shares, np.float32)).to(image.device)
-        return cls(planes, image, weights, occupancies)
+        return cls(planes, image, weights, occupancies, labelled)
 
     @classmethod
     def between(cls, span: tuple[float, float], planes: PlaneStack, image: Tensor, weight: float, whole: int,

@@ -95,5 +95,6 @@ def planes_loss(rendered: Tensor, target: TargetPlanes, training: Training) -> T
         loss = (0.8 * (target.weight * (image - target.image).abs()).mean()
                 + 0.4 * structural_dissimilarity(image, target.image))
     if target.occupancies is not None and training.semantic_loss:
-        loss = loss + training.semantic_loss * torch.nn.functional.mse_loss(rendered[:, 1:], target.occupancies)
+        labels = rendered[:, 1:] if target.labelled is None else rendered[target.labelled, 1:]
+        loss = loss + training.semantic_loss * torch.nn.functional.mse_loss(labels, target.occupancies)
     return loss

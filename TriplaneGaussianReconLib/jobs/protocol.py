@@ -62,6 +62,7 @@ class Job:
         seed: Of the random numbers.
         keep_model: Whether the outcome is to hold the model.
         cover_voxels: See `Request`.
+        labelled: Which slices carry labels, see `Observations.from_volume`; None for all that are used.
     """
 
     volume: Image
@@ -73,6 +74,7 @@ class Job:
     seed: int = 0
     keep_model: bool = False
     cover_voxels: bool = False
+    labelled: Mapping[Axis, Selection] | None = None
 
     @property
     def axis(self) -> Axis:
@@ -87,11 +89,10 @@ class Job:
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""
         arrays = {"volume": self.volume.array}
-        content = {"grid": _from_grid(self.volume.grid), "trusted": {
-            axis: {"indices": list(selection.indices), "count": selection.count}
-            for axis, selection in self.observed.items()}, "spacing": self.spacing, "preset": self.preset,
-            "device": self.device, "seed": self.seed, "keep_model": self.keep_model,
-            "cover_voxels": self.cover_voxels, "padding": self.volume.padding}
+        content = {"grid": _from_grid(self.volume.grid), "trusted": _from_selections(self.observed),
+                   "labelled": None if self.labelled is None else _from_selections(self.labelled),
+                   "spacing": self.spacing, "preset": self.preset, "device": self.device, "seed": self.seed,
+                   "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding}
         _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -110,11 +111,11 @@ class Job:
         if not mapping(content, "trusted"):
             raise ValueError("trusted is empty")
         padding = None if content.get("padding") is None else real(content, "padding")
-        return cls(Image(_array(folder, "job", "volume"), _to_grid(content), padding), {
-            _axis(axis): _to_selection(selection) for axis, selection in mapping(content, "trusted").items()},
-            segmentation, spacing, text(content, "preset"), text(content, "device"),
-            whole(content, "seed", 0, LARGEST_SEED), truth(content, "keep_model"),
-            truth({"cover_voxels": False, **content}, "cover_voxels"))
+        labelled = None if content.get("labelled") is None else _to_selections(content, "labelled")
+        return cls(Image(_array(folder, "job", "volume"), _to_grid(content), padding),
+                   _to_selections(content, "trusted"), segmentation, spacing, text(content, "preset"),
+                   text(content, "device"), whole(content, "seed", 0, LARGEST_SEED), truth(content, "keep_model"),
+                   truth({"cover_voxels": False, **content}, "cover_voxels"), labelled)
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Outcome:
         segmentation: Dense labels; None without labels.
         report: What was done, how long it took, and how far to trust it.
         model: The file `MODEL` in the outcome's folder; None if it was not kept.
+        label_certainty: Probability of each voxel's label, float32; None where no labels were filled on used slices.
     """
 
     volume: Image
@@ -134,6 +136,7 @@ class Outcome:
     segmentation: Segmentation | None
     report: Report
     model: Path | None
+    label_certainty: Image | None = None
 
     @property
     def scope(self) -> Scope:
@@ -151,8 +154,10 @@ class Outcome:
         if self.model not in (None, folder / MODEL):
             raise ValueError(f"The model must be the file '{folder / MODEL}', not '{self.model}'.")
         arrays = {"volume": self.volume.array, "confidence": self.confidence.array}
+        if self.label_certainty is not None:
+            arrays["certainty"] = self.label_certainty.array
         content = {"grid": _from_grid(self.volume.grid), "report": self.report.to_json(),
-                   "has_model": self.model is not None}
+                   "has_model": self.model is not None, "has_certainty": self.label_certainty is not None}
         _write(folder, "outcome", content, arrays, self.segmentation)
 
     @classmethod
@@ -170,9 +175,10 @@ class Outcome:
         if model is not None and not model.is_file():
             raise ValueError(f"{MODEL} is missing")
         segmentation = _to_segmentation(folder, "outcome", content)
-        return cls(Image(_array(folder, "outcome", "volume"), grid), Image(
-            _array(folder, "outcome", "confidence"), grid), segmentation, Report.from_json(content["report"]),
-            model)
+        volume, confidence = (Image(_array(folder, "outcome", name), grid) for name in ("volume", "confidence"))
+        has_certainty = truth({"has_certainty": False, **content}, "has_certainty")
+        return cls(volume, confidence, segmentation, Report.from_json(content["report"]), model,
+                   Image(_array(folder, "outcome", "certainty"), grid) if has_certainty else None)
 
 
 def check_room(folder: Path, size: float) -> None:
@@ -304,6 +310,15 @@ def _to_grid(content: Mapping[str, Any]) -> Grid:
     return Grid((shape[0], shape[1], shape[2]), triple(grid, "origin"), triple(grid, "spacing"),
                 (direction[0], direction[1], direction[2]),
                 tuple(real({"depths": depth}, "depths") for depth in grid.get("depths", ())))
+
+
+def _from_selections(selections: Mapping[Axis, Selection]) -> dict[str, Any]:
+    return {axis: {"indices": list(selection.indices), "count": selection.count}
+            for axis, selection in selections.items()}
+
+
+def _to_selections(content: Mapping[str, Any], name: str) -> dict[Axis, Selection]:
+    return {_axis(axis): _to_selection(selection) for axis, selection in mapping(content, name).items()}
 
 
 def _to_selection(content: Mapping[str, Any]) -> Selection:

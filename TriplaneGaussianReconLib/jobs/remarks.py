@@ -39,7 +39,7 @@ def _on_spacing(request: Request, plan: Plan, grid: Grid) -> list[Sentence]:
     if request.spacing == ISOTROPIC and is_input:
         said.append(Sentence("The slices along {axis} are {spacing} mm apart, no more than the pixels within them: the "
                              "result keeps the voxels of the input.", axis=plan.axis, spacing=f"{present:g}"))
-    if everything and is_input:
+    if everything and is_input and plan.labelled is None:
         said.append(Sentence("All slices are used and the result has the voxels of the input, so nothing is gained. "
                              "Use fewer slices, or choose a finer slice spacing."))
     if plan.spacing is not None and plan.spacing > present:
@@ -86,13 +86,15 @@ def _on_ends(request: Request, plan: Plan, grid: Grid, primary: Axis) -> list[Se
 
 def _on_labels(plan: Plan, segmentation: Segmentation, presence: Mapping[Axis, np.ndarray], primary: Axis
                ) -> list[Sentence]:
-    carried = {axis: presence[axis][list(selection.indices)] for axis, selection in plan.selections.items()}
-    labelled, said = np.flatnonzero(carried[primary].any(axis=1)), []
-    empty = labelled[-1] - labelled[0] + 1 - len(labelled) if len(labelled) else 0
-    if empty:
+    labelled = plan.selections if plan.labelled is None else plan.labelled
+    carried = {axis: presence[axis][sorted(set(selection.indices) & set(plan.selections[axis].indices))]
+               for axis, selection in labelled.items()}
+    drawn, said = np.flatnonzero(carried[primary].any(axis=1)), []
+    empty = drawn[-1] - drawn[0] + 1 - len(drawn) if len(drawn) else 0
+    if empty and plan.labelled is None:  # else a note tells which they are
         said.append(Sentence("{number} used slices between labelled ones carry no label, which is taken to mean "
-                             "that nothing is there. If they were not segmented yet, use only the slices that carry "
-                             "segmentation.", number=empty))
+                             "that nothing is there. If they were not segmented yet, say which slices were.",
+                             number=empty))
     seen = np.any([present.any(axis=0) for present in carried.values()], axis=0)
     unseen = [segment.name for segment, is_seen in zip(segmentation.segments, seen, strict=True) if not is_seen]
     if unseen:

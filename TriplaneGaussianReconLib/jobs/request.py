@@ -5,15 +5,16 @@ Needs numpy alone.  The sentences are English; the module translates them, see `
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..config.names import DEVICES, LARGEST_SEED
 from ..config.presets import DEFAULT_PRESET, PRESETS
-from ..data.geometry import AXES, Axis, Grid, array_axis
+from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Image, Segmentation
+from ..data.label_slices import ALL, DRAWN, labelled_slices, named_slices
 from ..data.observations import closest_first
 from ..data.output_grid import isotropic_spacing, output_grid
 from ..data.selection import Selection, parse_numbers
@@ -34,12 +35,15 @@ class Plan:
         selections: Which slices are used, by axis.
         spacing: Mm between the slices of the result; None for the voxels of the input.
         output: The voxels of the result; the very grid of the input where they are the same.
+        labelled: Which slices carry labels, by axis, see `Observations.from_volume`; None where all that are used do,
+            or where nothing tells.
     """
 
     axis: Axis
     selections: dict[Axis, Selection]
     spacing: float | None
     output: Grid
+    labelled: dict[Axis, Selection] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,16 @@ class Request:
         crossing: Instead of `slices`: which slices of which axes to use, as (axis, slices).
         excluded: Damaged slices of the slice axis, such as 7,12,20-23, which are not used in any case.
         spacing: Mm between the slices of the result; `input` for the voxels of the input; `isotropic` for the smaller
-            spacing within the slices; `auto` for isotropic where every slice is used, else input.
+            spacing within the slices; `auto` for isotropic where every slice is used and carries labels, if there are
+            any, else input.
         preset: A name from `config.presets.PRESETS`.
         device: auto, cpu, cuda, or one GPU such as cuda:1.
         seed: Of the random numbers.
         keep_model: Whether the model is wanted beside the volume.
         cover_voxels: Whether a result with another spacing reaches to the outer faces of the outermost used slices, by
             whole slices, instead of from centre to centre.
+        labels_on: Which of the used slices carry labels, along the axis on which they lie closest, as
+            `label_slices.named_slices` reads it; on the others labels are filled.
 
     Example:
         >>> Request(slices="every:4", excluded="8").plan(Grid((13, 20, 20))).selections["k"].indices
@@ -76,6 +83,7 @@ class Request:
     seed: int = 0
     keep_model: bool = False
     cover_voxels: bool = False
+    labels_on: str = DRAWN
 
     @property
     def needs_labels(self) -> bool:
@@ -104,10 +112,15 @@ class Request:
         if self.needs_labels and not has_segmentation:
             raise InputError(Sentence("Only slices that carry segmentation are to be used, but there is no "
                                       "segmentation. Choose one, or use other slices."))
+        if not has_segmentation and self.labels_on.strip() not in (DRAWN, ALL):
+            raise InputError(Sentence("It is said which slices carry labels, but there is no segmentation. Choose one, "
+                                      "or leave that out."))
         if not self.needs_labels:
-            self.plan(grid)
+            plan = self.plan(grid)
+            named_slices(self.labels_on, grid.count(closest_first(grid, plan.selections)[0]))
             return
         self._excluded()
+        named_slices(self.labels_on, grid.count(self.slice_axis(grid)))
         if not isinstance(self.spacing, str):
             output_grid(grid, self.slice_axis(grid), self.spacing)
 
@@ -122,12 +135,17 @@ class Request:
             raise InputError(Sentence("Unknown slice axis '{axis}'. Choose one of auto (that of the thickest slices), "
                                       "i, j, k, axial, coronal, sagittal.", axis=self.axis)) from None
 
+    def axes(self, grid: Grid) -> tuple[Axis, ...]:
+        """Return the axes along which slices are chosen; raises InputError for an unknown name."""
+        names = [axis for axis, _ in self.crossing]
+        return tuple(grid.named_axis(name.strip()) for name in names) or (self.slice_axis(grid),)
+
     def plan(self, grid: Grid, presence: Mapping[Axis, np.ndarray] | None = None) -> Plan:
         """Return what follows for a volume.
 
         Args:
             grid: Of the volume.
-            presence: What `segments_on_slices` found along the slice axis, if there is a segmentation.
+            presence: What `segments_on_slices` found along each of `axes`, if there is a segmentation.
 
         Raises:
             InputError: A choice does not fit the volume, or fewer than two slices are left.
@@ -137,17 +155,20 @@ class Request:
         if all(len(selection) < 2 for selection in selections.values()):
             raise InputError(Sentence("Only one slice is used, and at least two are needed. Use more slices, or "
                                       "choose another slice axis."))
-        spacing = self._output_spacing(grid, axis, selections)
-        used = selections[axis] if axis == closest_first(grid, selections)[0] else None
-        output = output_grid(grid, axis, spacing, used, self.cover_voxels)
-        return Plan(axis, selections, None if output is grid else spacing, output)
+        primary, labelled = closest_first(grid, selections)[0], None
+        if presence and primary in presence:
+            labelled = labelled_slices(self.labels_on, selections[primary], presence[primary])
+        spacing = self._output_spacing(grid, axis, selections, labelled is None)
+        output = output_grid(grid, axis, spacing, selections[axis] if axis == primary else None, self.cover_voxels)
+        return Plan(axis, selections, None if output is grid else spacing, output,
+                    None if labelled is None else {primary: labelled})
 
     def job(self, image: Image, segmentation: Segmentation | None = None,
             presence: Mapping[Axis, np.ndarray] | None = None) -> Job:
         """Return what a worker is to do; arguments and errors as those of `plan`."""
         plan = self.plan(image.grid, presence)
         return Job(image, plan.selections, segmentation, plan.spacing, self.preset, self.device, self.seed,
-                   self.keep_model, self.cover_voxels)
+                   self.keep_model, self.cover_voxels, plan.labelled)
 
     def _selections(self, grid: Grid, axis: Axis, presence: Mapping[Axis, np.ndarray]) -> dict[Axis, Selection]:
         selections: dict[Axis, Selection] = {}
@@ -183,34 +204,16 @@ class Request:
             raise InputError(Sentence("Cannot read the excluded slices '{slices}'. Write them as 7,12,20-23.",
                                       slices=self.excluded)) from None
 
-    def _output_spacing(self, grid: Grid, axis: Axis, selections: Mapping[Axis, Selection]) -> float | None:
+    def _output_spacing(self, grid: Grid, axis: Axis, selections: Mapping[Axis, Selection], all_labelled: bool
+                        ) -> float | None:
         """Mm between the slices of the result, None for the voxels of the input."""
         spacing = self.spacing
         if spacing == AUTO:
-            spacing = ISOTROPIC if not self.crossing and selections[axis].is_everything else INPUT
+            whole = not self.crossing and selections[axis].is_everything and all_labelled
+            spacing = ISOTROPIC if whole else INPUT
         if spacing == ISOTROPIC:
             spacing = isotropic_spacing(grid, axis)
         if isinstance(spacing, str) and spacing != INPUT:
             raise InputError(Sentence("Unknown slice spacing '{spacing}'. Choose a number of mm, isotropic, input or "
                                       "auto.", spacing=spacing))
         return None if spacing in (INPUT, grid.spacing[AXES.index(axis)]) else float(spacing)
-
-
-def segments_on_slices(segmentation: Segmentation, axis: Axis) -> Generator[None, None, np.ndarray]:
-    """Find out which segments each slice along `axis` carries; a generator, so that an interface can go on meanwhile.
-
-    Yields:
-        Nothing, after each slice of each layer.
-
-    Returns:
-        bool (slice, segment).
-    """
-    present = np.zeros((segmentation.grid.count(axis), len(segmentation.segments)), bool)
-    for number, layer in enumerate(segmentation.layers):
-        columns = [column for column, segment in enumerate(segmentation.segments) if segment.layer == number]
-        values = np.array([segmentation.segments[column].value for column in columns])
-        for index, labels in enumerate(np.moveaxis(layer, array_axis(axis), 0)):
-            if labels.any():
-                present[index, columns] = np.isin(values, labels)
-            yield
-    return present

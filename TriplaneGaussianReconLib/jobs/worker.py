@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config.presets import preset_named
-from ..data.masks import with_data
 from ..data.observations import Observations
 from ..errors import Cancelled, OutputError
-from ..pipeline.report import Scope
+from ..pipeline.used_slices import UsedSlices
 from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_limits
 from ..runtime.notes import collected_notes
@@ -184,8 +183,8 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     preset_named(job.preset)
     grid = job.output_grid
     with collected_notes() as notes:
-        job = replace(job, observed=with_data(job.volume, job.observed))
-        observations = Observations.from_volume(job.volume, job.observed, job.segmentation)
+        used = UsedSlices.of(job.volume, job.segmentation, job.axis, job.observed, job.labelled)
+        observations = used.observations()
     check_room(folder, _outcome_bytes(job, observations))
 
     # What takes seconds to load comes after what can be refused at once.
@@ -213,19 +212,18 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
         model = folder / MODEL
     if should_stop():
         raise Cancelled("Stopped on request; nothing was written.")
-    segmentation = result.segmentation
-    if segmentation is not None and job.segmentation is not None:
-        segmentation = replace(segmentation, metadata=job.segmentation.metadata)
-    scope = Scope.of(job.axis, job.observed, grid, job.segmentation, observations)
-    report = result.report.about(scope, notes=notes)
-    Outcome(result.volume, result.confidence, segmentation, report, model).write(folder)
+    result = used.finished(result, observations, notes)
+    Outcome(result.volume, result.confidence, result.segmentation, result.report, model, result.label_certainty
+            ).write(folder)
 
 
 def _outcome_bytes(job: Job, observations: Observations) -> float:
     """What the outcome takes on the disk, without the model."""
+    certainty = 4 * (observations.stacks[0].labelled is not None)
     layers = 1 + max((segment.layer for segment in observations.segments), default=-1)
     label = job.segmentation.layers.itemsize if job.segmentation is not None else 0
-    return float(np.prod(job.output_grid.shape, dtype=float)) * (job.volume.array.itemsize + 4 + layers * label)
+    return float(np.prod(job.output_grid.shape, dtype=float)) * (
+        job.volume.array.itemsize + 4 + certainty + layers * label)
 
 
 def _pipe_at_standard_input() -> int | None:

@@ -28,6 +28,7 @@ from ..fitting.residual import Residual
 from ..fitting.slab import FittedSlab
 from ..fitting.slab_fitting import Fitting
 from ..fitting.task import Task
+from ..label_completion.complete import Completed, complete
 from ..labels.channels import LabelChannels
 from ..model.model import IntensityScale, Model
 from ..model.shards import ShardStore
@@ -38,6 +39,7 @@ from ..prediction.fusion import applies as fusion_applies
 from ..prediction.predict import predict
 from ..rasterizer.modes import MODES
 from ..registration.optical_flow import Correspondence, correspond
+from ..rendering.planes import empty_layers
 from ..rendering.preview import Preview, Previews
 from ..rendering.volume import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
@@ -47,6 +49,7 @@ from ..runtime.threads import serial_opencv, serial_torch
 from ..self_supervised.label_super_resolution import LabelSuperResolution, LabelTrainer
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer, train_all
+from .completion import is_known, known_volume, put_labels, with_completed
 from .report import Provenance, Report, SelfCheck, StackResidual
 
 T = TypeVar("T")
@@ -66,6 +69,8 @@ class Reconstruction:
         segmentation: Dense labels; None without labels.
         model: Draws any plane.
         report: What was done, how long it took, and how far to trust it.
+        label_certainty: Probability of each voxel's label, float32 [k, j, i]; None where no labels were filled on
+            slices whose image is known.
     """
 
     volume: Image
@@ -73,6 +78,7 @@ class Reconstruction:
     segmentation: Segmentation | None
     model: Model
     report: Report
+    label_certainty: Image | None = None
 
     def __repr__(self) -> str:
         count = 0 if self.segmentation is None else len(self.segmentation.segments)
@@ -86,7 +92,8 @@ class Memory:
 
     Attributes:
         budget: Bytes to plan with on the device; None asks the device.
-        keep_model: Whether the model is wanted. If not, its Gaussians are dropped as soon as they have been drawn.
+        keep_model: Whether the model is wanted. If not, its Gaussians are dropped as soon as they have been drawn, and
+            none are fitted where every slice of the result is an observed one.
         folder: Where the parts of a model that does not fit into memory are written; None is the system's folder for
             temporary files. They are deleted with the model.
     """
@@ -102,7 +109,8 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
                 ) -> Reconstruction:
     """Reconstruct a dense volume, and dense labels if there are any, from observed slices.
 
-    What does not fit into memory at once is worked on in slabs along the depth axis.
+    First labels are filled on the observed slices that carry none.  What does not fit into memory at once is worked on
+    in slabs along the depth axis.
 
     Args:
         observations: The slices to use.
@@ -125,18 +133,40 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     if preset.refinement_steps and not MODES[preset.mode].is_linear:
         raise InputError(f"Refinement needs a mode that is linear in the values, which '{preset.mode}' is not.")
     selected, memory = choose(device), memory or Memory()
-    monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments)))
+    fits = memory.keep_model or not is_known(observations, output_grid)
+    fills = observations.stacks[0].labelled is not None
+    monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments), fills, fits))
     with serial_opencv():
         observed = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling)
-        previews = Previews(preview, observed, output_grid) if preview else None
-        task = _learn(observed, preset, selected, seed, monitor, previews)
-        fitting = Fitting(task, _slabs(task, selected, memory), selected, device == "auto", monitor)
-        store = ShardStore(preset.cutoff, keep=memory.keep_model, folder=memory.folder)
-        try:
-            return _fit_and_draw(observations, output_grid, fitting, store, monitor, previews)
-        except BaseException:
-            store.close()
-            raise
+        completed = _completed(observed, preset, selected, seed, monitor) if fills else None
+        if completed is not None:
+            observed = _with_labels(observed, completed)
+        if not fits:
+            result = _known(observations, observed, output_grid, preset, selected, seed, monitor)
+        else:
+            previews = Previews(preview, observed, output_grid) if preview else None
+            task = _learn(observed, preset, selected, seed, monitor, previews)
+            fitting = Fitting(task, _slabs(task, selected, memory), selected, device == "auto", monitor)
+            store = ShardStore(preset.cutoff, keep=memory.keep_model, folder=memory.folder)
+            try:
+                result = _fit_and_draw(observations, output_grid, fitting, store, monitor, previews)
+            except BaseException:
+                store.close()
+                raise
+        return result if completed is None else with_completed(result, completed, observations)
+
+
+def _completed(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor
+               ) -> Completed:
+    """Fill labels on the slices of the primary stack that carry none."""
+    with monitor.stage("label completion") as tick:
+        return _on_device_or_cpu(lambda device: complete(observed, preset, seed, device, tick), selected.device)
+
+
+def _with_labels(observed: ModelSpaceData, completed: Completed) -> ModelSpaceData:
+    """The same with labels on all slices of the primary stack."""
+    primary = replace(observed.stacks[0], layers=completed.layers, labelled=None)
+    return replace(observed, stacks=(primary, *observed.stacks[1:]))
 
 
 def _learn(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor,
@@ -267,11 +297,32 @@ def _slabs(task: Task, selected: SelectedDevice, memory: Memory) -> list[Slab]:
     return plan(gap_bytes, budget(selected.device) if memory.budget is None else memory.budget)
 
 
+def _known(observations: Observations, observed: ModelSpaceData, grid: Grid, preset: Preset, selected: SelectedDevice,
+           seed: int, monitor: StageMonitor) -> Reconstruction:
+    """The result where all of its slices are observed ones, which need no fitting."""
+    volume, stack = known_volume(observations, grid), observed.stacks[0]
+    segmentation, labels = None, empty_layers(observations.segments, grid.shape)
+    if labels is not None:
+        assert stack.layers is not None, "there are segments"
+        put_labels(labels, stack.layers, observations, grid)
+        segmentation = Segmentation(labels, observations.segments, grid)
+    check = SelfCheck(1.0, "Every slice of the result is one of the used slices: nothing was predicted.")
+    provenance = Provenance(__version__, preset.name, seed, selected.backend, len(observed.planes), check)
+    exact = replace(Residual(), pixels=1, labels=int(segmentation is not None), agreeing=int(segmentation is not None))
+    report = Report(provenance, selected.note, 1, 0, len(observations.segments), {},
+                    tuple(_stack_residual(exact, observed.intensity) for _ in observed.stacks), monitor.seconds,
+                    monitor.losses)
+    model = replace(_blank_model(observations, observed, preset), provenance=provenance.to_json())
+    return _marked(observations, grid, Reconstruction(
+        Image(volume, grid, observations.padding), Image(np.zeros(grid.shape, np.float32), grid), segmentation, model,
+        report))
+
+
 def _fit_and_draw(observations: Observations, output_grid: Grid, fitting: Fitting, store: ShardStore,
                   monitor: StageMonitor, previews: Previews | None = None) -> Reconstruction:
     """Fit slab after slab, and draw each plane of the output as soon as all Gaussians that reach it are known."""
     task = fitting.task
-    model = _blank_model(observations, task)
+    model = _blank_model(observations, task.observed, task.preset)
     volume_renderer = VolumeRenderer(model, output_grid, observations.dtype)
     errors, residuals = [], [Residual()] * len(observations.stacks)
     fitting.train()
@@ -321,11 +372,11 @@ def _draw(fitted: FittedSlab, number: int, volume_renderer: VolumeRenderer, fitt
                                 tick)
 
 
-def _blank_model(observations: Observations, task: Task) -> Model:
+def _blank_model(observations: Observations, observed: ModelSpaceData, preset: Preset) -> Model:
     """The model before it has any Gaussian."""
-    planes, preset = task.observed.planes, task.preset
+    planes = observed.planes
     unknown = ExpectedError(np.zeros((len(planes) - 1, 1, 1), np.float32), planes.offsets, np.zeros(2), np.ones(2), 0.0)
-    return Model((), task.observed.frame, preset.mode, preset.cutoff, task.observed.intensity, unknown,
+    return Model((), observed.frame, preset.mode, preset.cutoff, observed.intensity, unknown,
                  observations.segments)
 
 

@@ -6,23 +6,20 @@ not tell yet has a default.  Nothing here needs torch.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import nan
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from ..data.beyond import slices_beyond
-from ..data.geometry import AXES, Axis, Grid
+from ..data.geometry import Axis, Grid
 from ..data.images import Segmentation
 from ..data.observations import Observations
 from ..data.selection import Selection
-from ..errors import InputError
+from .label_report import LabelCompletion
+from .report_reader import Reader, axis, flag, index, listed, mapped, number, text, whole
 
-T = TypeVar("T")
-D = TypeVar("D")
-K = TypeVar("K")
 PRODUCT = "TriplaneGaussianRecon"
 NOTICE = "Research software, not a medical device."
 
@@ -59,10 +56,10 @@ class SelfCheck:
     @classmethod
     def from_json(cls, content: Any) -> SelfCheck:
         """Read what `to_json` made; raises InputError for anything else."""
-        read = _Reader(content, "self_check")
-        per_slice: dict[int, float] = read.optional("per_slice", _mapping(_number, _index), {})
-        return cls(read("band_68", _number), read("note", _text), read.optional("psnr_at_twice_the_gap", _number, None),
-                   read.optional("slices", _whole, 0), per_slice)
+        read = Reader(content, "self_check")
+        per_slice: dict[int, float] = read.optional("per_slice", mapped(number, index), {})
+        return cls(read("band_68", number), read("note", text), read.optional("psnr_at_twice_the_gap", number, None),
+                   read.optional("slices", whole, 0), per_slice)
 
 
 @dataclass(frozen=True)
@@ -89,9 +86,9 @@ class StackResidual:
     @classmethod
     def from_json(cls, content: Any) -> StackResidual:
         """Read what `to_json` made; raises InputError for anything else."""
-        read = _Reader(content, "residual_on_trusted_slices")
-        return cls(read("mean_absolute", _number), read("largest", _number), read("psnr", _number),
-                   read.optional("label_agreement", _number, None))
+        read = Reader(content, "residual_on_trusted_slices")
+        return cls(read("mean_absolute", number), read("largest", number), read("psnr", number),
+                   read.optional("label_agreement", number, None))
 
 
 @dataclass(frozen=True)
@@ -148,13 +145,13 @@ class Scope:
     @classmethod
     def from_json(cls, content: Any) -> Scope | None:
         """Read what `to_json` made, None where there is nothing of it; raises InputError for anything else."""
-        read = _Reader(content, "report")
+        read = Reader(content, "report")
         if "axis" not in content:
             return None
-        return cls(read("axis", _axis), read("trusted", _mapping(_list(_whole), _axis)),
-                   read("output_shape_kji", _list(_whole)), read("output_spacing_mm", _list(_number)),
-                   read.optional("segments_left_out", _list(_text), None),
-                   read.optional("repeated_slices", _mapping(_list(_whole), _axis), None))
+        return cls(read("axis", axis), read("trusted", mapped(listed(whole), axis)),
+                   read("output_shape_kji", listed(whole)), read("output_spacing_mm", listed(number)),
+                   read.optional("segments_left_out", listed(text), None),
+                   read.optional("repeated_slices", mapped(listed(whole), axis), None))
 
 
 @dataclass(frozen=True)
@@ -178,11 +175,11 @@ class Files:
     @classmethod
     def from_json(cls, content: Any) -> Files | None:
         """Read what `to_json` made, None where there is nothing of it; raises InputError for anything else."""
-        read = _Reader(content, "report")
+        read = Reader(content, "report")
         if "input" not in content:
             return None
-        return cls(read("input", _text), read.optional("input_labels", _text, None),
-                   read("pasted_trusted_slices", _flag))
+        return cls(read("input", text), read.optional("input_labels", text, None),
+                   read("pasted_trusted_slices", flag))
 
 
 @dataclass(frozen=True)
@@ -218,10 +215,10 @@ class Provenance:
     @classmethod
     def from_json(cls, content: Any) -> Provenance:
         """Read what `to_json` made; raises InputError for anything else."""
-        read = _Reader(content, "report")
-        return cls(read("version", _text), read("preset", _text), read("seed", _whole), read("device", _text),
-                   read("trusted_slices", _whole), read("self_check", SelfCheck.from_json), read("product", _text),
-                   read("note", _text))
+        read = Reader(content, "report")
+        return cls(read("version", text), read("preset", text), read("seed", whole), read("device", text),
+                   read("trusted_slices", whole), read("self_check", SelfCheck.from_json), read("product", text),
+                   read("note", text))
 
 
 @dataclass(frozen=True)
@@ -242,6 +239,7 @@ class Report:
             not suffice.
         scope: Which slices were used for which voxels; None where the caller of the pipeline did not add it.
         files: What the command line read; None elsewhere.
+        completion: `label_completion`: labels that were filled on slices whose image is known; None where none were.
     """
 
     provenance: Provenance
@@ -256,6 +254,7 @@ class Report:
     notes: tuple[str, ...] = ()
     scope: Scope | None = None
     files: Files | None = None
+    completion: LabelCompletion | None = None
 
     @property
     def self_check(self) -> SelfCheck:
@@ -269,6 +268,7 @@ class Report:
             "gaussians": self.gaussians, "labels": self.labels, "weights": dict(self.weights),
             "residual_on_trusted_slices": [residual.to_json() for residual in self.residuals],
             "seconds": dict(self.seconds), "loss": dict(self.losses), "notes": list(self.notes),
+            **({"label_completion": self.completion.to_json()} if self.completion is not None else {}),
             **(self.files.to_json() if self.files is not None else {}),
             **(self.scope.to_json() if self.scope is not None else {})}
 
@@ -282,12 +282,13 @@ class Report:
         Raises:
             InputError: An entry is missing or of another kind; the message names it.
         """
-        read = _Reader(content, "report")
-        return cls(Provenance.from_json(content), read("device_note", _text), read("slabs", _whole),
-                   read("gaussians", _whole), read("labels", _whole), read("weights", _mapping(_number, _text)),
-                   read("residual_on_trusted_slices", _list(StackResidual.from_json)),
-                   read("seconds", _mapping(_number, _text)), read("loss", _mapping(_number, _text)),
-                   read("notes", _list(_text)), Scope.from_json(content), Files.from_json(content))
+        read = Reader(content, "report")
+        return cls(Provenance.from_json(content), read("device_note", text), read("slabs", whole),
+                   read("gaussians", whole), read("labels", whole), read("weights", mapped(number, text)),
+                   read("residual_on_trusted_slices", listed(StackResidual.from_json)),
+                   read("seconds", mapped(number, text)), read("loss", mapped(number, text)),
+                   read("notes", listed(text)), Scope.from_json(content), Files.from_json(content),
+                   read.optional("label_completion", LabelCompletion.from_json, None))
 
     def about(self, scope: Scope, files: Files | None = None, notes: Sequence[str] = ()) -> Report:
         """Return it with what the pipeline does not know.
@@ -298,85 +299,3 @@ class Report:
             notes: What was done to the input so that it can be used.
         """
         return replace(self, scope=scope, files=files, notes=(*notes, *self.notes))
-
-
-class _Reader:
-    """Reads the entries of an object in JSON, each checked."""
-
-    def __init__(self, content: Any, name: str) -> None:
-        """name: of the object, for messages."""
-        if not isinstance(content, Mapping):
-            raise InputError(f"The {name} is damaged: it is no object with keys.")
-        self._content, self._name = content, name
-
-    def __call__(self, key: str, convert: Callable[[Any], T]) -> T:
-        """Return an entry that must be there."""
-        if key not in self._content:
-            raise InputError(f"The {self._name} is damaged: its entry '{key}' is missing.")
-        try:
-            return convert(self._content[key])
-        except InputError:
-            raise
-        except ValueError as error:
-            raise InputError(f"The {self._name} is damaged: its entry '{key}' {error}.") from None
-
-    def optional(self, key: str, convert: Callable[[Any], T], default: D) -> T | D:
-        """Return an entry, or `default` where it is missing or null."""
-        return default if self._content.get(key) is None else self(key, convert)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("is no text")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("is neither true nor false")
-    return value
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("is no whole number")
-    return value
-
-
-def _number(value: Any) -> float:
-    if value is None:  # what JSON has instead of NaN and infinity
-        return nan
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("is no number")
-    return value
-
-
-def _axis(value: Any) -> Axis:
-    if value not in AXES:
-        raise ValueError("is none of the axes i, j, k")
-    axis: Axis = value
-    return axis
-
-
-def _index(key: str) -> int:
-    if not key.isdecimal():
-        raise ValueError(f"has the key '{key}', which is no number of a slice")
-    return int(key)
-
-
-def _list(convert: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
-    def read(value: Any) -> tuple[T, ...]:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise ValueError("is no list")
-        return tuple(convert(entry) for entry in value)
-
-    return read
-
-
-def _mapping(convert: Callable[[Any], T], key: Callable[[Any], K]) -> Callable[[Any], dict[K, T]]:
-    def read(value: Any) -> dict[K, T]:
-        if not isinstance(value, Mapping):
-            raise ValueError("is no object with keys")
-        return {key(name): convert(entry) for name, entry in value.items()}
-
-    return read

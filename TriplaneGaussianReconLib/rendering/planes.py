@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..config.names import Backend
 from ..data.geometry import PlaneStack
+from ..data.images import Segment
 from ..data.intensity import IntensityScale
 from ..data.model_space import depth_range
 from ..gaussians.cloud import Gaussians
@@ -50,7 +51,7 @@ def draw(model: Model, planes: PlaneStack, backend: Backend, tick: Callable[[int
     channels = LabelChannels(model.segments)
     renderer = Renderer(model.mode, model.cutoff, backend, channels.count)
     image = np.empty(planes.shape, model.intensity.dtype)
-    layers = empty_layers(model, planes.shape)
+    layers = empty_layers(model.segments, planes.shape)
     for indices, raster in rasters(renderer, model.shards, model.local(planes), device):
         if tick is not None:
             tick(indices.start, len(planes))
@@ -97,13 +98,13 @@ def image_of(raster: Tensor, scale: IntensityScale) -> np.ndarray:
     return scale.to_input(raster[:, 0].cpu().numpy() + np.float32(scale.background))
 
 
-def empty_layers(model: Model, shape: tuple[int, int, int]) -> np.ndarray | None:
+def empty_layers(segments: Sequence[Segment], shape: tuple[int, int, int]) -> np.ndarray | None:
     """[layer, *shape] of the smallest type that holds all label values; None without labels."""
-    if not model.segments:
+    if not segments:
         return None
-    values = [0, *(s.value for s in model.segments)]
+    values = [0, *(s.value for s in segments)]
     dtype = np.result_type(np.min_scalar_type(min(values)), np.min_scalar_type(max(values)))
-    return np.zeros((1 + max(s.layer for s in model.segments), *shape), dtype)
+    return np.zeros((1 + max(s.layer for s in segments), *shape), dtype)
 
 
 class _LatestCloud:

@@ -42,7 +42,7 @@ class VolumeRenderer:
         self._depths = depth_range(self._planes)
         self._is_waiting = np.ones(len(self._planes), bool)
         self.volume = np.empty(grid.shape, dtype)
-        self.layers = empty_layers(model, grid.shape)
+        self.layers = empty_layers(model.segments, grid.shape)
 
     @property
     def needs(self) -> float:

@@ -37,7 +37,7 @@ def test_names_in_the_help_are_those_of_the_library(capsys: pytest.CaptureFixtur
     assert all(name in printed for name in (*PRESETS, *arguments.AXES, "--keep-every", "examples:"))
 
 
-@pytest.mark.parametrize("argv", [[], ["paint"], ["reconstruct", "v.nrrd"], ["reconstruct", "--output", "o.nrrd"],
+@pytest.mark.parametrize("argv", [[], ["paint"], ["reconstruct", "--output", "o.nrrd"],
                                   ["reconstruct", "v.nrrd", "--output", "o.nrrd", "--preset", "worst"],
                                   ["reconstruct", "v.nrrd", "--output", "o.nrrd", "--seed", "-1"],
                                   ["reconstruct", "v.nrrd", "--output", "o.nrrd", "--output-spacing", "thin"],

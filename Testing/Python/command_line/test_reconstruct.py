@@ -211,7 +211,7 @@ def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmen
     layers[:, 1::2] = 0
     write_segmentation("some.seg.nrrd", replace(segmentation, layers=layers))
     assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--trust", "k:all", "--trust", "i:8",
-               "--output", "o.npz") == 0
+               "--labels-on", "all", "--output", "o.npz") == 0
     said = capsys.readouterr().err
     assert "used slices between labelled ones carry no label" in said
     assert "the dense labels are not kept" in said

@@ -20,5 +20,16 @@ def test_every_stage_is_told_in_words_of_its_own() -> None:
     ("fast", True, {"fusion"}), ("fast", False, {"fusion", "labels"}), ("balanced", True, set()),
     ("paper", True, {"learning", "fusion", "labels"})])
 def test_what_a_preset_does_not_do_is_no_stage(preset: str, has_labels: bool, skipped: set[str]) -> None:
-    assert [stage.name for stage in stages_of(PRESETS[preset], has_labels)] == [
+    assert [stage.name for stage in stages_of(PRESETS[preset], has_labels, fills_labels=True)] == [
         name for name in STAGES if name not in skipped]
+
+
+def test_labels_are_only_filled_where_some_are_missing() -> None:
+    names = [stage.name for stage in stages_of(PRESETS["best"], has_labels=True)]
+    assert names == [name for name in STAGES if name != "label completion"]
+
+
+@pytest.mark.parametrize(("fills", "names"), [(True, ["label completion"]), (False, [])])
+def test_without_fitting_nothing_else_is_done(fills: bool, names: list[str]) -> None:
+    stages = stages_of(PRESETS["best"], has_labels=True, fills_labels=fills, fits=False)
+    assert [stage.name for stage in stages] == names

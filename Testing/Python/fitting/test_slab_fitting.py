@@ -101,6 +101,15 @@ def observations(scan: Image, labelled: Segmentation) -> Observations:
 
 
 @pytest.fixture(scope="module")
+def some_labelled(observations: Observations) -> Observations:
+    """The same, with labels on every fourth of the used slices alone."""
+    stack, labelled = observations.stacks[0], np.arange(13) % 4 == 0
+    assert stack.layers is not None
+    return replace(observations, stacks=(replace(
+        stack, layers=stack.layers * labelled[:, None, None].astype(stack.layers.dtype), labelled=labelled),))
+
+
+@pytest.fixture(scope="module")
 def whole(scan: Image, observations: Observations) -> Reconstruction:
     return reconstruct(observations, scan.grid, device="cpu", memory=PLENTY)
 
@@ -152,9 +161,9 @@ def test_slabs_of_uneven_slices(scan: Image) -> None:
     assert_seamless(reconstruct(observations, scan.grid, device="cpu", memory=memory_for(observations, 4)), whole)
 
 
-def test_progress_never_goes_back(scan: Image, observations: Observations) -> None:
+def test_progress_never_goes_back(scan: Image, observations: Observations, some_labelled: Observations) -> None:
     told: list[Progress] = []
-    result = reconstruct(observations, scan.grid, preset="balanced", device="cpu", memory=memory_for(observations, 4),
+    result = reconstruct(some_labelled, scan.grid, preset="balanced", device="cpu", memory=memory_for(observations, 4),
                          progress=told.append)
     done = [p.done for p in told]
     assert done == sorted(done) and done[0] == 0.0 and done[-1] == pytest.approx(1.0)
@@ -163,24 +172,24 @@ def test_progress_never_goes_back(scan: Image, observations: Observations) -> No
 
 
 @pytest.fixture(scope="module")
-def stages(scan: Image, observations: Observations) -> list[str]:
+def stages(scan: Image, observations: Observations, some_labelled: Observations) -> list[str]:
     """The stage of each report of progress, where nothing is stopped."""
     told: list[str] = []
-    reconstruct(observations, scan.grid, preset="balanced", device="cpu",
+    reconstruct(some_labelled, scan.grid, preset="balanced", device="cpu",
                 memory=memory_for(observations, 3, keep_model=False), progress=lambda p: told.append(p.stage))
     return told
 
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("visit", [0, 1])
-def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations, stages: list[str], tmp_path: Path,
-                                        stage: str, visit: int) -> None:
+def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations, some_labelled: Observations,
+                                        stages: list[str], tmp_path: Path, stage: str, visit: int) -> None:
     """When each stage begins, and when it is nearly done."""
     # Learning reports by the clock, everything else by what is done.
     enough = max(stages.count(stage) - 2, 1) if visit and stage != "learning" else 1
     seen: list[str] = []
     with pytest.raises(Cancelled):
-        reconstruct(observations, scan.grid, preset="balanced", device="cpu",
+        reconstruct(some_labelled, scan.grid, preset="balanced", device="cpu",
                     memory=memory_for(observations, 3, folder=tmp_path), progress=lambda p: seen.append(p.stage),
                     should_stop=lambda: seen.count(stage) >= enough)
     assert not list(tmp_path.iterdir())

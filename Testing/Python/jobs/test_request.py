@@ -11,22 +11,14 @@ from repository import ROOT
 
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.label_slices import presence
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.remarks import remarks
-from TriplaneGaussianReconLib.jobs.request import Request, segments_on_slices
+from TriplaneGaussianReconLib.jobs.request import Request
 from TriplaneGaussianReconLib.jobs.sentences import Sentence
 
 GRID = Grid((13, 20, 22), spacing=(0.9, 0.9, 2.7))
 CUBE = Grid((13, 20, 22))
-
-
-def carried(segmentation: Segmentation, axis: Axis) -> np.ndarray:
-    steps = segments_on_slices(segmentation, axis)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 @pytest.fixture
@@ -68,7 +60,7 @@ def test_the_voxels_of_the_result_follow_from_a_request(request_: Request, spaci
 
 
 def test_slices_that_carry_segmentation(segmentation: Segmentation) -> None:
-    present = carried(segmentation, "k")
+    present = presence(segmentation, "k")
     assert [np.flatnonzero(column).tolist() for column in present.T] == [[2, 3, 4, 5], [5, 6, 7, 8], [11]]
     request = Request(slices="segmented", excluded="4")
     request.check(GRID, has_segmentation=True)
@@ -109,9 +101,8 @@ def test_what_cannot_be_done_is_refused(choices: dict[str, Any], message: str) -
 
 
 def said(request: Request, grid: Grid = GRID, segmentation: Segmentation | None = None) -> list[Sentence]:
-    plan = request.plan(grid)
-    presence = None if segmentation is None else {axis: carried(segmentation, axis) for axis in plan.selections}
-    return remarks(request, plan, grid, segmentation, presence)
+    found = None if segmentation is None else {axis: presence(segmentation, axis) for axis in request.axes(grid)}
+    return remarks(request, request.plan(grid, found), grid, segmentation, found)
 
 
 @pytest.mark.parametrize(("request_", "grid", "texts"), [
@@ -137,8 +128,8 @@ def test_labels_on_some_slices_alone_are_pointed_out(segmentation: Segmentation)
     assert said(Request(slices="0,2,5,8,11,12"), GRID, segmentation) == []
     unseen, = said(Request(slices="0,4,8,12"), GRID, segmentation)
     assert unseen == "On no slice that is used, and so left out of the result: c."
-    between, = said(Request(slices="0,2,5,9-12"), GRID, segmentation)
-    assert between.values == {"number": 2} and "use only the slices that carry segmentation" in between
+    _, between = said(Request(slices="2-5,9-11"), GRID, segmentation)
+    assert between.values == {"number": 2} and "say which slices were" in between
 
 
 def test_asking_loads_nothing_heavy() -> None:

@@ -15,10 +15,11 @@ import vtk
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.data.geometry import Axis
+from TriplaneGaussianReconLib.data.label_slices import segments_on_slices
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, OutputError, ReconstructionError, cause
 from TriplaneGaussianReconLib.jobs.protocol import Message, Outcome, read_preview
 from TriplaneGaussianReconLib.jobs.remarks import remarks
-from TriplaneGaussianReconLib.jobs.request import Request, segments_on_slices
+from TriplaneGaussianReconLib.jobs.request import Request
 
 from .. import wording
 from ..scene.frames import Frame, Sequences, browserOf

@@ -1,0 +1,102 @@
+"""What observations are made of, and what a result gets from it that the pipeline does not see."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.geometry import Axis, array_axis
+from ..data.images import Image, Segmentation
+from ..data.masks import holds_data, with_data
+from ..data.observations import Observations
+from ..data.selection import Selection
+from .report import Files, Scope
+
+if TYPE_CHECKING:
+    from .reconstruction import Reconstruction
+
+
+@dataclass(frozen=True)
+class UsedSlices:
+    """A volume and what is to be used of it.
+
+    Attributes:
+        image: The volume.
+        segmentation: On its grid; None without labels.
+        axis: The slice axis.
+        observed: Which slices are used, by axis.
+        labelled: Which of them carry labels, see `Observations.from_volume`; None for all.
+    """
+
+    image: Image
+    segmentation: Segmentation | None
+    axis: Axis
+    observed: Mapping[Axis, Selection]
+    labelled: Mapping[Axis, Selection] | None = None
+
+    @classmethod
+    def of(cls, image: Image, segmentation: Segmentation | None, axis: Axis, selections: Mapping[Axis, Selection],
+           labelled: Mapping[Axis, Selection] | None = None) -> UsedSlices:
+        """Leave out slices that hold no data, of which an `InputNote` tells; raises InputError where none is left."""
+        observed = with_data(image, selections)
+        blank = {name: set(selections[name].indices) - set(kept.indices) for name, kept in observed.items()}
+        if labelled is not None:
+            left = {name: tuple(n for n in chosen.indices if n not in blank.get(name, ()))
+                    for name, chosen in labelled.items()}
+            labelled = {name: Selection(numbers, labelled[name].count) for name, numbers in left.items() if numbers}
+        return cls(image, segmentation, axis, observed, labelled)
+
+    def observations(self) -> Observations:
+        """Return what a reconstruction sees; raises InputError where it cannot be used."""
+        return Observations.from_volume(self.image, self.observed, self.segmentation, self.labelled)
+
+    def finished(self, result: Reconstruction, observations: Observations, notes: Sequence[str],
+                 files: tuple[str, str | None] | None = None, paste: bool = False) -> Reconstruction:
+        """Return a result with what the pipeline does not see.
+
+        That is the header of the segmentation, what was used, and the used slices as they were: if that is asked for,
+        and wherever labels were filled on slices whose image is known.
+
+        Args:
+            result: What the pipeline made of `observations`.
+            observations: What it saw.
+            notes: What was done to the input so that it can be used.
+            files: Paths of volume and labels as they were given, for the report.
+            paste: Whether the used slices are put back in any case; the result then has the voxels of the input.
+        """
+        grid, segmentation = result.volume.grid, result.segmentation
+        paste = paste or ((result.report.completion is not None or not result.report.gaussians)
+                          and grid.matches(self.image.grid))
+        if segmentation is not None and self.segmentation is not None:
+            segmentation = replace(segmentation, metadata=self.segmentation.metadata)
+        scope = Scope.of(self.axis, self.observed, grid, self.segmentation, observations)
+        report = result.report.about(scope, None if files is None else Files(*files, paste), notes)
+        result = replace(result, segmentation=segmentation, report=report)
+        return self._pasted(result) if paste else result
+
+    def _pasted(self, result: Reconstruction) -> Reconstruction:
+        """Put the used slices of image and labels back as they were, without any error; both lie on the same grid."""
+        volume, error, segmentation = result.volume.array.copy(), result.confidence.array.copy(), result.segmentation
+        for axis, selection in self.observed.items():
+            at = _at(axis, selection)[1:]
+            volume[at] = self.image.array[at]
+            error[at] = np.where(holds_data(volume[at], self.image.padding), 0.0, error[at])
+        if segmentation is not None and self.segmentation is not None:
+            given, layers = self.segmentation.layers, segmentation.layers
+            layers = layers.astype(np.result_type(layers, given))
+            for axis, selection in (self.observed if self.labelled is None else self.labelled).items():
+                used = set(self.observed[axis].indices if axis in self.observed else ())
+                at = _at(axis, [number for number in selection.indices if number in used])
+                layers[at] = given[:len(layers)][at]
+            segmentation = replace(segmentation, layers=layers)
+        return replace(result, volume=replace(result.volume, array=volume), segmentation=segmentation,
+                       confidence=replace(result.confidence, array=error))
+
+
+def _at(axis: Axis, numbers: Selection | Sequence[int]) -> tuple[Any, ...]:
+    """The index of slices in an array [layer, k, j, i]."""
+    at: list[Any] = [slice(None)] * 4
+    at[1 + array_axis(axis)] = list(numbers.indices if isinstance(numbers, Selection) else numbers)
+    return tuple(at)
