@@ -1,6 +1,7 @@
 """The presets of this library as methods to compare."""
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from ..data.geometry import Axis, Grid
 from ..data.images import Image, Segmentation
 from ..data.observations import Observations
 from ..data.selection import Selection
+from ..errors import InputNote
 from ..pipeline.reconstruction import Memory, Reconstruction, reconstruct
 from .methods import Hidden, MethodResult
 
@@ -54,8 +56,10 @@ class PresetMethod:
                   ) -> Observations:
         if self.hidden == "slices":
             return Observations.from_volume(image, {axis: selection}, segmentation)
-        return Observations.from_volume(image, {axis: Selection.every(selection.count, 1)}, segmentation,
-                                        labelled={axis: selection})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputNote)  # which slices are labelled is the evaluation's own choice
+            return Observations.from_volume(image, {axis: Selection.every(selection.count, 1)}, segmentation,
+                                            labelled={axis: selection})
 
 
 def _layers_like(segmentation: Segmentation | None, made: Reconstruction) -> np.ndarray | None:

@@ -34,10 +34,11 @@ def test_evaluate_prints_a_table_and_writes_scores(run: Run, capsys: pytest.Capt
 
 def test_labels_alone_can_be_hidden(run: Run, capsys: pytest.CaptureFixture[str], segmentation: Segmentation) -> None:
     assert run("evaluate", "volume.nrrd", "--labels", "labels.seg.nrrd", "--labels-keep-every", 4, "--axis", "axial",
-               "--methods", "nearest, random walker", "--json", "scores.json", "--figure", "figure.png") == 0
+               "--methods", "nearest, random walker, fast", "--json", "scores.json", "--figure", "figure.png") == 0
     printed = capsys.readouterr()
     assert "The labels of 6 of 11 slices along k were hidden" in " ".join(printed.out.split())
     assert "random walker *" in printed.out and "PSNR" not in printed.out
+    assert printed.err.splitlines() == [choose("auto").note, "1 of 3: nearest", "2 of 3: random walker", "3 of 3: fast"]
     content = json.loads(Path("scores.json").read_text(encoding="utf-8"))
     assert (content["hidden"], content["trusted"], content["held_out"]) == ("labels", [0, 4, 8], [1, 2, 3, 5, 6, 7])
     copied = segmentation.layers[:, [0, 0, 4, 4, 4, 8]]
@@ -45,6 +46,8 @@ def test_labels_alone_can_be_hidden(run: Run, capsys: pytest.CaptureFixture[str]
     overlaps = [dice(true[one.layer] == one.value, copied[one.layer] == one.value) for one in segmentation.segments]
     assert content["rows"][0]["dice"] == pytest.approx(np.mean(overlaps))
     assert content["rows"][1]["dice"] > content["rows"][0]["dice"]
+    fast = content["rows"][2]
+    assert fast["failure"] is None and fast["dice"] > 0.5 and fast["image"] is None and fast["seconds"] > 0
     assert Path("figure.png").stat().st_size > 10_000
 
 
