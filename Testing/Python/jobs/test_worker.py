@@ -119,10 +119,11 @@ def test_nothing_else_is_left_in_the_folder(finished: tuple[Path, StandInMessage
 
 
 def test_labels_are_filled_and_the_image_stays_as_it_is(job: Job, tmp_path: Path) -> None:
-    assert job.segmentation is not None
     labelled: dict[Axis, Selection] = {"k": Selection((0, 4, 8), 9)}
-    code, messages = done(replace(job, observed={"k": Selection.every(9, 1)}, labelled=labelled, spacing=None), tmp_path)
+    job = replace(job, observed={"k": Selection.every(9, 1)}, labelled=labelled, spacing=None)
+    code, messages = done(job, tmp_path)
     outcome = Outcome.read(tmp_path)
+    assert job.segmentation is not None
     assert code == WorkerExit.FINISHED and {told["stage"] for told in messages.of("progress")} == {"label completion"}
     assert outcome.volume.array.tobytes() == job.volume.array.tobytes() and outcome.report.gaussians == 0
     assert outcome.segmentation is not None and outcome.segmentation.metadata == job.segmentation.metadata
