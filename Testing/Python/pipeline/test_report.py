@@ -79,7 +79,8 @@ def test_labels_that_were_filled_are_told(former: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("key", "value", "message"), [
     ("label_completion", 3, "The label_completion is damaged"),
-    ("label_completion", {"drawn_slices": [0]}, "its entry 'empty_slices' is missing"), ("seed", "3", "its entry 'seed' is no whole number"), ("seed", True, "is no whole number"),
+    ("label_completion", {"drawn_slices": [0]}, "its entry 'empty_slices' is missing"),
+    ("seed", "3", "its entry 'seed' is no whole number"), ("seed", True, "is no whole number"),
     ("seconds", [1.0], "its entry 'seconds' is no object with keys"), ("loss", {"training": "x"}, "is no number"),
     ("notes", "one", "its entry 'notes' is no list"), ("preset", None, "its entry 'preset' is no text"),
     ("self_check", 3, "The self_check is damaged"), ("self_check", {"band_68": 1.0}, "its entry 'note' is missing"),
