@@ -37,8 +37,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
     """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
 
     Args:
-        volume: a path as for `read_image` (a file, or a folder of DICOM slices), a `SimpleITK.Image`, an image of
-            nibabel, or an `Image`.
+        volume: a path as for `read_image`, an image of SimpleITK or nibabel, or an `Image`.
         labels: its segmentation: a path as for `read_segmentation`, an image of SimpleITK or nibabel, or a
             `Segmentation`.  On other voxels than the volume's it is resampled, which the report notes.
         axis: the slice axis: i, j, k (the first to third index of the file), or axial, coronal, sagittal; by default

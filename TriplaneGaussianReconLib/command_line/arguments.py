@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import NoReturn
 
 from .. import __version__
-from ..config.names import DEVICES, LARGEST_SEED
+from ..config.names import DEFAULT_NNUNET_EPOCHS, DEVICES, LARGEST_SEED, NNUNET_EPOCHS
 from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..runtime.standard_streams import visible
 
@@ -84,12 +84,20 @@ Slices are counted from 0 along the slice axis. Give one of --keep-every, --hide
 """
 
 _EVALUATE = """\
-Hide slices of a volume, fill them again by several methods, and print how close each comes to the truth.
+Hide slices of a volume, or their labels alone, fill them again by several methods, and print how close each comes to
+the truth.
 
 Every method runs in a process of its own that is given the slices to use and nothing else. The scores are those of
 the slices in between: PSNR and SSIM of the image (normalised to its 99.9th percentile), semantic loss and
 Dice of the labels; higher is better but for the semantic loss. LPIPS is left out: it needs the weights of a network,
 which would have to be downloaded.
+
+With --labels-keep-every the image is known on all slices, and labels are filled by:
+  nearest, shape, contour  which do not look at the image
+  propagated               signed distances, carried from slice to slice along the image's optical flow
+  random walker            random walks through the image to the nearest labels; for 12 labels at most
+  nnunet                   nnU-Net, trained on the labelled slices alone; needs --nnunet-python, and in practice a GPU
+Surfaces are compared too, in mm: the median over the labels of the mean distance, and of that which 95 % are within.
 
 Besides the usual methods and the presets there are:
   innergs-style  the preset paper without its tri-plane, from a blind grid: how InnerGS optimises, not its code; slow
@@ -101,6 +109,8 @@ _EVALUATE_EXAMPLES = """\
 examples:
   How good is the result where every 4th slice is known?
     triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --keep-every 4 --figure ct.png
+  A segmentation drawn on every 8th slice of a scan: how well are its labels filled?
+    triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --labels-keep-every 8 --figure labels.png
   A quick look:
     triplane-gaussian-recon evaluate ct.nii.gz --keep-every 2 --methods linear,cubic,fast
   Against ECLARE, after 'python -m venv eclare' and 'eclare/bin/python -m pip install eclare':
@@ -220,12 +230,18 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     observed.add_argument("--keep-every", type=int, metavar="K", help="use slices 0, K, 2 K, ... and score those in "
                          "between")
     observed.add_argument("--hide-every", type=int, metavar="K", help="use all but every Kth slice and score these")
+    observed.add_argument("--labels-keep-every", type=int, metavar="K", help="use the image of all slices, but the "
+                          "labels of 0, K, 2 K, ... alone, and score the labels of those in between")
     parser.add_argument("--axis", choices=AXES, help="the slice axis; default: the axis of largest spacing, k when "
                         "equal")
     parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all usual ones, and "
                         "fast. A name that does not exist prints those that do")
     parser.add_argument("--eclare-python", type=_path, metavar="PYTHON", help="the Python of an environment with "
                         "the package eclare, to compare with it")
+    parser.add_argument("--nnunet-python", type=_path, metavar="PYTHON", help="with --labels-keep-every: the Python of "
+                        "an environment with the package nnunetv2, to compare with it")
+    parser.add_argument("--nnunet-epochs", type=int, choices=NNUNET_EPOCHS, default=DEFAULT_NNUNET_EPOCHS,
+                        help="how long nnU-Net is trained, in epochs of 250 steps; default: %(default)s")
     parser.add_argument("--json", type=_path, metavar="OUT.json", help="all scores, also of each label")
     parser.add_argument("--figure", type=_path, metavar="OUT.png", help="a picture of truth, result and "
                         "differences; or .pdf, .svg")

@@ -95,7 +95,8 @@ def request_of(arguments: Namespace) -> Request:
         slices = arguments.slices
     return Request(arguments.axis or "auto", slices, tuple(_crossing(text) for text in arguments.trust or ()),
                    arguments.exclude or "", spacing, arguments.preset, arguments.device, arguments.seed,
-                   bool(arguments.save_model), arguments.cover_voxels, arguments.labels_on or DRAWN)
+                   bool(arguments.save_model), arguments.cover_voxels,
+                   DRAWN if arguments.labels_on is None else arguments.labels_on)
 
 
 def read_case(arguments: Namespace) -> Case:

@@ -6,4 +6,6 @@ from typing import Literal
 Backend = Literal["reference", "cpu", "cuda"]  # implementations of the rasterizer
 
 DEVICES = ("auto", "cpu", "cuda")  # and cuda:1 and so on, for one of several GPUs
+NNUNET_EPOCHS = (1, 5, 10, 20, 50, 100, 250, 500, 750)  # of 250 steps, for which nnU-Net has a trainer
+DEFAULT_NNUNET_EPOCHS = 100
 LARGEST_SEED = 2 ** 63 - 1  # what the random generators of torch take

@@ -80,19 +80,25 @@ def flow(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.n
 
 def shape(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Shape-based interpolation: each label's signed distance (pixels) is blended linearly, the largest wins."""
-    from scipy.ndimage import distance_transform_edt
-
     positions, targets = _checked(positions, slices, targets)
     filled = np.zeros((len(targets), *slices.shape[1:]), slices.dtype)
     best = np.full(filled.shape, -np.inf)
     for label in np.unique(slices):
-        distances = [distance_transform_edt(mask) - distance_transform_edt(~mask) if mask.any()
-                     else np.full(mask.shape, _ABSENT) for mask in slices == label]
+        distances = [signed_distance(mask) for mask in slices == label]
         for number, position in enumerate(targets):
             distance = _blend(positions, distances, position)
             filled[number][distance > best[number]] = label
             np.maximum(best[number], distance, out=best[number])
     return filled
+
+
+def signed_distance(mask: np.ndarray) -> np.ndarray:
+    """Signed Euclidean distance (pixels) to the border of a mask [row, column], positive inside."""
+    from scipy.ndimage import distance_transform_edt
+
+    if not mask.any():
+        return np.full(mask.shape, _ABSENT)
+    return distance_transform_edt(mask) - distance_transform_edt(~mask)
 
 
 def contour(positions: np.ndarray, slices: np.ndarray, targets: np.ndarray) -> np.ndarray:

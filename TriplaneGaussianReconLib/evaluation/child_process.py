@@ -1,4 +1,4 @@
-"""Runs a method in a fresh process that is given the observed slices and nothing else.
+"""Runs a method in a fresh process that is given what is not hidden and nothing else.
 
 So no method can see what it is scored on, its time and peak memory are its own, and a crash costs one row of the table.
 """
@@ -26,7 +26,7 @@ from ..errors import OutputError, ReconstructionError
 from ..io.atomic import write_array, write_json
 from ..io.temporary_folders import TemporaryFolder, delete_files
 from ..runtime.stop_signals import STOP_SIGNALS
-from .methods import Method, MethodResult
+from .methods import Hidden, Method, MethodResult
 from .peak_memory import peak_memory
 from .safe_start import safe_start
 
@@ -53,9 +53,26 @@ class MethodOutcome:
     failure: str | None = None
 
 
-def run_method(method: Method, image: Image, segmentation: Segmentation | None, axis: Axis,
-               selection: Selection) -> MethodOutcome:
-    """Call a method in a fresh process that is given the observed slices only; arrays travel through files.
+@dataclass(frozen=True)
+class _Task:
+    """What a method's process is given beside the arrays."""
+
+    method: Method
+    grid: Grid
+    segments: tuple[Segment, ...]
+    axis: Axis
+    selection: Selection
+    hidden: Hidden
+
+    @property
+    def pictured(self) -> Selection:
+        """The slices whose image is given."""
+        return Selection.every(self.selection.count, 1) if self.hidden == "labels" else self.selection
+
+
+def run_method(method: Method, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection,
+               hidden: Hidden = "slices") -> MethodOutcome:
+    """Call a method in a fresh process that is given what is not hidden only; arrays travel through files.
 
     Args:
         method: What to call.
@@ -63,18 +80,19 @@ def run_method(method: Method, image: Image, segmentation: Segmentation | None, 
         segmentation: On the image's grid, or None.
         axis: Along which slices are selected.
         selection: The observed slices.
+        hidden: Whether the others are hidden, or their labels alone.
 
     Raises:
         OutputError: There is no room for the files.
     """
     dimension = array_axis(axis)
     segments = segmentation.segments if segmentation is not None else ()
+    task = _Task(method, image.grid, segments, axis, selection, hidden)
     with TemporaryFolder() as folder:
-        write_array(folder / _IMAGE, np.take(image.array, selection.indices, dimension))
+        write_array(folder / _IMAGE, np.take(image.array, task.pictured.indices, dimension))
         if segmentation is not None:
             write_array(folder / _LAYERS, np.take(segmentation.layers, selection.indices, dimension + 1))
-        process = multiprocessing.get_context("spawn").Process(
-            target=_work, args=(folder, method, image.grid, segments, axis, selection))
+        process = multiprocessing.get_context("spawn").Process(target=_work, args=(folder, task))
         with safe_start():
             process.start()
         try:
@@ -103,8 +121,7 @@ def _end(process: BaseProcess) -> None:
         process.join()
 
 
-def _work(folder: Path, method: Method, grid: Grid, segments: tuple[Segment, ...], axis: Axis,
-          selection: Selection) -> None:
+def _work(folder: Path, task: _Task) -> None:
     """Body of a method's process."""
     for number in STOP_SIGNALS:  # they reach the parent too, which ends this process
         signal.signal(number, signal.SIG_IGN)
@@ -112,7 +129,7 @@ def _work(folder: Path, method: Method, grid: Grid, segments: tuple[Segment, ...
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     tempfile.tempdir = str(folder)  # what methods put aside is gone with the folder
     try:
-        outcome = _measured(folder, method, grid, segments, axis, selection)
+        outcome = _measured(folder, task)
     except KeyboardInterrupt:
         return
     except ReconstructionError as error:
@@ -134,19 +151,19 @@ def _end_with_parent(folder: Path) -> None:
     os._exit(1)
 
 
-def _measured(folder: Path, method: Method, grid: Grid, segments: tuple[Segment, ...], axis: Axis,
-              selection: Selection) -> dict[str, Any]:
+def _measured(folder: Path, task: _Task) -> dict[str, Any]:
     """Run the method on the files in `folder`, leave its result there, return its seconds and bytes."""
-    image = Image(_spread(np.load(folder / _IMAGE), array_axis(axis), selection, np.nan), grid)
+    dimension = array_axis(task.axis)
+    image = Image(_spread(np.load(folder / _IMAGE), dimension, task.pictured, np.nan), task.grid)
     segmentation = None
     if (folder / _LAYERS).exists():
-        layers = _spread(np.load(folder / _LAYERS), array_axis(axis) + 1, selection, 0)
-        segmentation = Segmentation(layers, segments, grid)
-    getattr(method, "prepare", lambda: None)()
+        layers = _spread(np.load(folder / _LAYERS), dimension + 1, task.selection, 0)
+        segmentation = Segmentation(layers, task.segments, task.grid)
+    getattr(task.method, "prepare", lambda: None)()
     start = time.perf_counter()
-    result = method(image, segmentation, axis, selection)
+    result = task.method(image, segmentation, task.axis, task.selection)
     measured = {"seconds": time.perf_counter() - start, "peak_memory": peak_memory(), "band": result.band}
-    _write_result(folder, result, grid, segmentation)
+    _write_result(folder, result, task.grid, segmentation)
     return measured
 
 

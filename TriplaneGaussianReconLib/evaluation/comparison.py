@@ -35,6 +35,13 @@ class SegmentScores:
         assert isinstance(value, float), "it is entered as a number"
         return value
 
+    @property
+    def surface(self) -> metrics.SurfaceDistance:
+        """How far its surface is from the true one."""
+        value = self.scores["surface"]
+        assert isinstance(value, metrics.SurfaceDistance), "it is entered as one"
+        return value
+
 
 @dataclass(frozen=True)
 class ImagePair:

@@ -5,10 +5,6 @@ used as a program: the observed slices go there as a NIfTI file, and the dense v
 """
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,25 +13,17 @@ import numpy as np
 from ..data.geometry import AXES, Axis, Grid, array_axis
 from ..data.images import Image, Segmentation
 from ..data.selection import Selection
-from ..errors import BackendUnavailableError, InputError, MissingPackageError, ReconstructionError
+from ..errors import InputError, ReconstructionError
 from ..io.atomic import write_array
 from ..io.readers import read_image
 from ..io.temporary_folders import TemporaryFolder
 from ..io.writers import write_image
 from ..runtime.devices import choose
 from .methods import MethodResult
+from .other_python import OtherPython
 
 PATCHES = 600_000  # its own default is a million
 _CUBIC = 0.01  # by what share of a voxel its sides may differ, and places be off
-_CHECK = "import eclare, torch; print(torch.cuda.is_available())"
-# Runs the program, and ends it when the other end of its standard input is closed: with the process that waits for it.
-_RUN = """\
-import os, threading
-threading.Thread(target=lambda: os.read(0, 1) or os._exit(1), daemon=True).start()
-from eclare.main import main
-main()
-"""
-_LAST_LINES = 3  # of what a program said that failed
 
 
 @dataclass(frozen=True)
@@ -62,15 +50,7 @@ class Eclare:
             MissingPackageError: There is no such interpreter, or it has no ECLARE.
             BackendUnavailableError: `device` is a GPU that it cannot use.
         """
-        with TemporaryFolder() as empty:  # Python imports from the folder in which it is started
-            checked = subprocess.run([self._interpreter(), "-E", "-c", _CHECK], cwd=empty, stdin=subprocess.DEVNULL,
-                                     capture_output=True, text=True)
-        if checked.returncode != 0:
-            raise MissingPackageError(f"ECLARE cannot be imported by '{self.python}': {_last(checked.stderr, 1)}. "
-                                      "Install it there with 'python -m pip install eclare'.")
-        if choose(self.device).device.type == "cuda" and checked.stdout.split()[-1] != "True":
-            raise BackendUnavailableError(f"The torch of '{self.python}' cannot use the GPU. Install one that is built "
-                                          "for its driver there, or choose --device cpu, which takes days.")
+        self._program.check(choose(self.device).device.type == "cuda")
 
     def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection
                  ) -> MethodResult:
@@ -103,25 +83,13 @@ class Eclare:
         """Run the program on the files in `folder`."""
         device = choose(self.device).device
         gpu = ["--gpu-id", str(device.index or 0)] if device.type == "cuda" else []
-        command = [self._interpreter(), "-E", "-c", _RUN, "--in-fpath", "thick.nii.gz", "--out-dir", ".",
-                   "--n-patches", str(self.patches), "--relative-slice-thickness", "1",
-                   "--relative-slice-profile-fpath", "profile.npy", *gpu]
-        with (folder / "log.txt").open("wb") as log, subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT) as process:
-            code = process.wait()
-        if code != 0:
-            said = (folder / "log.txt").read_text(encoding="utf-8", errors="replace")
-            raise ReconstructionError(f"ECLARE ended with exit code {code}: {_last(said, _LAST_LINES)}")
+        self._program.run("eclare.main", "main", [
+            "--in-fpath", "thick.nii.gz", "--out-dir", ".", "--n-patches", str(self.patches),
+            "--relative-slice-thickness", "1", "--relative-slice-profile-fpath", "profile.npy", *gpu], folder)
 
-    def _interpreter(self) -> str:
-        """The absolute path of `python`, links not followed, as they are what makes an environment."""
-        found = shutil.which(self.python) if self.python is not None else None
-        if found is None:
-            problem = "needs an environment of its own" if self.python is None else f"found no Python '{self.python}'"
-            raise MissingPackageError(f"ECLARE {problem}. Make one with 'python -m venv FOLDER', install it there with "
-                                      "'FOLDER/bin/python -m pip install eclare', and give --eclare-python "
-                                      "FOLDER/bin/python (on Windows FOLDER\\Scripts\\python.exe).")
-        return os.path.abspath(found)
+    @property
+    def _program(self) -> OtherPython:
+        return OtherPython(self.python, "ECLARE", "eclare", "--eclare-python")
 
 
 def _odd_step(grid: Grid, axis: Axis, selection: Selection) -> int:
@@ -145,8 +113,3 @@ def _read_result(path: Path) -> Image:
     if not path.exists():
         raise ReconstructionError(f"ECLARE ended without a result '{path.name}'. Use eclare 1.0.1.")
     return read_image(path)
-
-
-def _last(text: str, lines: int) -> str:
-    """The last lines of what a program said; a progress bar's states count as lines."""
-    return " | ".join([line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()][-lines:]) or "no message"

@@ -1,4 +1,4 @@
-"""Compares ways of filling slices on a volume whose slices are all known: hide some, fill them, score them."""
+"""Compares ways of filling slices on a volume that is known on all: hide some, or their labels, fill and score them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +12,14 @@ from ..data.selection import Selection
 from ..errors import InputError
 from . import metrics
 from .child_process import run_method
-from .methods import BASELINES, BaselineLabelMethod, Method
+from .methods import BaselineLabelMethod, Hidden, Method, baselines_for
 from .report import EvaluationReport
 from .truth import Truth
 
 
 def evaluate(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection,
              methods: Sequence[str], further: Mapping[str, Method] | None = None,
-             announce: Callable[[str], None] = lambda name: None) -> EvaluationReport:
+             announce: Callable[[str], None] = lambda name: None, hidden: Hidden = "slices") -> EvaluationReport:
     """Score methods on the slices between those that `selection` names.
 
     A method that fails gives a row that says why; the others go on.  A script that calls this needs the
@@ -27,33 +27,39 @@ def evaluate(image: Image, segmentation: Segmentation | None, axis: Axis, select
 
     Args:
         image: All slices known; scored, and given to the methods, as `metrics.normalise` maps it to [0, 1].
-        segmentation: On the image's grid, or None.
+        segmentation: On the image's grid, or None if slices are hidden.
         axis: Along which slices are hidden.
-        selection: The slices that the methods are given.
-        methods: Names in `methods.BASELINES` or in `further`; one row each, in this order.
+        selection: The slices that the methods are given; or, if labels are hidden, those whose labels they are given.
+        methods: Names in `methods.baselines_for(hidden)` or in `further`; one row each, in this order.
         further: More methods by name, such as the presets of this library.
         announce: Called with each method's name before it starts.
+        hidden: What is hidden of the other slices: all, or their labels alone.
 
     Raises:
         InputError: A name is unknown, voxels or grids cannot be used, or no slice is hidden between observed ones.
     """
-    known = {**BASELINES, **(further or {})}
-    _check_input(image, segmentation, axis, selection)
+    baselines = baselines_for(hidden)
+    known = {**baselines, **(further or {})}
+    _check_input(image, segmentation, axis, selection, hidden)
     _check_names(methods, known, segmentation is not None)
     normalised = Image(metrics.normalise(image.array), image.grid)
-    truth = Truth(normalised, segmentation, axis, selection)
+    truth = Truth(normalised, segmentation, axis, selection, hidden)
     rows = []
     for name in methods:
         announce(name)
-        outcome = run_method(known[name], normalised, segmentation, axis, selection)
-        rows.append(truth.score(name, name in BASELINES, outcome))
+        outcome = run_method(known[name], normalised, segmentation, axis, selection, hidden)
+        rows.append(truth.score(name, name in baselines, outcome))
     return EvaluationReport(
         tuple(rows), image.grid, axis, observed=selection.indices, held_out=tuple(truth.held_out.tolist()),
         sample_indices=tuple(truth.held_out[truth.samples].tolist()), samples=truth.slices[truth.samples],
-        label_samples=truth.labels[truth.samples] if truth.labels is not None else None, colors=truth.colors)
+        label_samples=truth.labels[truth.samples] if truth.labels is not None else None, colors=truth.colors,
+        hidden=hidden)
 
 
-def _check_input(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> None:
+def _check_input(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection, hidden: Hidden
+                 ) -> None:
+    if hidden == "labels" and segmentation is None:
+        raise InputError("There are no labels to hide. Give a segmentation.")
     Observations.from_volume(image, {axis: selection}, segmentation)  # what every method needs
     if not np.isfinite(image.array).all():
         raise InputError("The volume holds NaN or infinite voxels, so there is no truth to compare with. Replace them.")

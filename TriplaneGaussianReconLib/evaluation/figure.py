@@ -19,12 +19,14 @@ _PANEL_INCHES = 2.2
 _SMALLEST_SCALE = 0.05  # top of the difference scale at least, so that rounding does not look like an error
 _WRONG = np.array((0.9, 0.1, 0.1))  # RGB of pixels of another label than the true one
 _LABEL_OPACITY = 0.5
+_NOTHING = "No method succeeded, so there is nothing to draw. The table says why."
 
 
 def figure(report: EvaluationReport, path: str | os.PathLike[str]) -> None:
     """Draw up to three held-out slices: truth, best method of ours, best baseline, and their absolute differences.
 
-    With labels, the same slices follow with the segments in colour, and with their errors in red.
+    With labels, the same slices follow with the segments in colour, and with their errors in red.  Where labels alone
+    were hidden, it is one slice, with the labels of every method and below these their errors.
 
     Args:
         report: What to draw.
@@ -72,12 +74,14 @@ class _Panel:
 
 
 def _lines(report: EvaluationReport) -> list[list[_Panel]]:
-    """Return the panels line by line: the image of each sample, then its labels."""
+    """Return the panels line by line: the image of each sample, then its labels; or labels, then their errors."""
+    if report.hidden == "labels":
+        return _hidden_label_lines(report)
     best = [(report.best("image", baselines=baselines), report.best("labels", baselines=baselines))
             for baselines in (False, True)]
     best = [pair for pair in best if any(pair)]
     if not best:
-        raise InputError("No method succeeded, so there is nothing to draw. The table says why.")
+        raise InputError(_NOTHING)
     samples = range(len(report.samples))
     lines = [_image_line(report, number, [image for image, _ in best]) for number in samples]
     if report.label_samples is not None:
@@ -111,6 +115,16 @@ def _label_line(report: EvaluationReport, number: int, rows: Sequence[MethodScor
                 _Panel(_overlaid(image, labels != true, _WRONG), f"{row.name}, wrong pixels"))
 
     return _line(_Panel(_overlaid(image, true > 0, report.colors[true]), "true labels"), rows, pair)
+
+
+def _hidden_label_lines(report: EvaluationReport) -> list[list[_Panel]]:
+    """Return true labels and those of all methods, then the image and the wrong pixels of each."""
+    rows = [row for row in report.rows if row.label_samples is not None]
+    if not rows:
+        raise InputError(_NOTHING)
+    panels = _label_line(report, 0, rows)
+    estimates, errors = panels[1:len(rows) + 1], panels[len(rows) + 1:]
+    return [[panels[0], *estimates], [_Panel(report.samples[0], "image"), *errors]]
 
 
 def _line(truth: _Panel, rows: Sequence[MethodScores | None],

@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from ..data.geometry import Axis, array_axis
 from ..data.images import Image, Segmentation
 from ..data.selection import Selection
-from . import baselines
+from . import baselines, guided_baselines
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Method(Protocol):
     """A way of filling slices.
 
     It is called in another process, so it must be picklable: a function of a module, or an instance of a class of one.
-    In `image`, all slices that `selection` does not name are NaN; in `segmentation` they are background.  If it has a
-    method `prepare()`, that is called first and not timed: imports and compilation.
+    On the slices that `selection` does not name, `segmentation` is background and `image` NaN; where labels alone are
+    hidden, `image` is as it was.  If it has a method `prepare()`, that is called first and not timed: imports and
+    compilation.
     """
 
     def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis,
@@ -81,10 +82,51 @@ class BaselineLabelMethod:
         return here[self.name]
 
 
+@dataclass(frozen=True)
+class GuidedLabelMethod:
+    """What fills labels with the image at hand, by its name in `guided_baselines.GUIDED_METHODS`."""
+
+    name: str
+
+    def prepare(self) -> None:
+        """Load the libraries, by filling a tiny stack."""
+        tiny = np.random.default_rng(0).random((3, 24, 24), np.float32)
+        self._fill(tiny, np.arange(0, 3, 2), (tiny[::2] > 0.5).astype(np.uint8))
+
+    def __call__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection
+                 ) -> MethodResult:
+        """Fill each layer of the segmentation."""
+        assert segmentation is not None, "label methods are only run on segmentations"
+        dimension = array_axis(axis)
+        # The protocol of these baselines has the file's first index down each slice, which the optical flow can tell.
+        pictures, *layers = (np.moveaxis(array, dimension, 0).transpose(0, 2, 1)
+                             for array in (image.array, *segmentation.layers))
+        labelled = np.asarray(selection.indices)
+        filled = (self._fill(np.ascontiguousarray(pictures), labelled, layer[labelled]) for layer in layers)
+        return MethodResult(layers=np.stack([np.moveaxis(layer.transpose(0, 2, 1), 0, dimension) for layer in filled]))
+
+    def _fill(self, image: np.ndarray, labelled: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return guided_baselines.GUIDED_METHODS[self.name](image, labelled, labels)
+
+
+Hidden = Literal["slices", "labels"]  # whole slices, or their labels alone, where the image is known on all of them
+
 BASELINES: dict[str, Method] = {
     **{name: BaselineImageMethod(name) for name in baselines.IMAGE_METHODS},
     **{f"label-{name}": BaselineLabelMethod(name) for name in baselines.LABEL_METHODS},
 }
+
+
+LABEL_BASELINES: dict[str, Method] = {  # where the image is known on all slices
+    **{name: BaselineLabelMethod(name) for name in ("nearest", "shape")},
+    **{name: GuidedLabelMethod(name) for name in guided_baselines.GUIDED_METHODS},
+    "contour": BaselineLabelMethod("contour"),
+}
+
+
+def baselines_for(hidden: Hidden) -> dict[str, Method]:
+    """The baselines that can fill what is hidden, by name."""
+    return LABEL_BASELINES if hidden == "labels" else BASELINES
 
 
 def baseline_names(labels: bool) -> list[str]:

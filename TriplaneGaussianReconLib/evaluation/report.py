@@ -7,6 +7,7 @@ import numpy as np
 
 from ..data.geometry import Axis, Grid
 from .comparison import Score, SegmentScores
+from .methods import Hidden
 from .scores import Part, ranking
 
 
@@ -16,7 +17,7 @@ class MethodScores:
 
     Attributes:
         name: The method's name.
-        is_baseline: Whether it is one of `methods.BASELINES`.
+        is_baseline: Whether it is one of `methods.baselines_for` this case.
         scores: By the names of `scores.METRICS`; those that do not apply are absent.
         segments: How well each segment was filled.
         samples: Its estimates of the report's samples; None if it does not fill the image.
@@ -43,11 +44,12 @@ class EvaluationReport:
         axis: Along which slices were hidden.
         observed: The indices of the slices that the methods were given.
         held_out: The indices that were scored, all between two observed slices.
-        sample_indices: Up to three of these, for the figure.
+        sample_indices: Up to three of these, for the figure; where labels alone were hidden, one far from labels.
         samples: Their truth, [sample, row, column] float32 in [0, 1].
         label_samples: Their true labels, same shape, segment numbers from 1 (0 is background; of overlapping segments
             the last one shows); None without labels.
         colors: (1 + segments, 3) RGB in [0, 1], the colour of each segment number.
+        hidden: Whether all of the slices in `held_out` was hidden, or their labels alone.
     """
 
     rows: tuple[MethodScores, ...]
@@ -59,6 +61,7 @@ class EvaluationReport:
     samples: np.ndarray
     label_samples: np.ndarray | None
     colors: np.ndarray
+    hidden: Hidden = "slices"
 
     def best(self, part: Part, *, baselines: bool) -> MethodScores | None:
         """The row that ranks highest among the baselines or among the other methods; None if none fills `part`."""

@@ -34,6 +34,7 @@ class Metric:
         higher_is_better: Which way is better.
         ranks: Methods are ranked by it, as to how they fill this part.
         group: The key of an object in the JSON that it stands in; empty: none.
+        is_spare: Whether the table shows it only where no metric of the image takes the room.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Metric:
     higher_is_better: bool = True
     ranks: Part | None = None
     group: str = ""
+    is_spare: bool = False
 
     @property
     def heading(self) -> str:
@@ -120,6 +122,15 @@ def _mean_dice(labels: LabelPair) -> float:
     return float(np.mean(counted)) if counted else np.nan
 
 
+def _median_distance(which: Literal["mean", "percentile_95"]) -> Callable[[LabelPair], float]:
+    """The median over the segments that count; infinite where half of them are not found at all."""
+    def score(labels: LabelPair) -> float:
+        surfaces = [segment.surface for segment in labels.segments if not np.isnan(segment.dice)]
+        return float(np.median([getattr(surface, which) for surface in surfaces])) if surfaces else np.nan
+
+    return score
+
+
 METRICS: tuple[Metric, ...] = (
     Metric("psnr", _over_slices(metrics.psnr), "PSNR", "dB", decimals=2, shows_sd=True, ranks="image", group="image"),
     Metric("ssim", _over_slices(metrics.ssim), "SSIM", group="image"),
@@ -131,6 +142,10 @@ METRICS: tuple[Metric, ...] = (
            _of_labels(lambda labels: metrics.semantic_loss(labels.truth, labels.estimate, labels.colors)),
            "Semantic loss", decimals=5, higher_is_better=False),
     Metric("dice", _of_labels(_mean_dice), "Dice", ranks="labels"),
+    Metric("surface_mm", _of_labels(_median_distance("mean")), "Surface", "mm", decimals=2, higher_is_better=False,
+           is_spare=True),
+    Metric("surface_95_mm", _of_labels(_median_distance("percentile_95")), "HD95", "mm", decimals=2,
+           higher_is_better=False, is_spare=True),
     Metric("seconds", lambda case: Score(case.seconds) if case.seconds is not None else None, "Seconds", decimals=2,
            higher_is_better=False),
     Metric("peak_memory_bytes", lambda case: Score(case.peak_memory) if case.peak_memory is not None else None,

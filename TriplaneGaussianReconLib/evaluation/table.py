@@ -22,7 +22,7 @@ def table(report: EvaluationReport) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    best, columns = _best_baselines(report), [metric for metric in scores.METRICS if metric.title]
+    best, columns = _best_baselines(report), _columns(report)
     result = Table(caption=escape("\n".join(_remarks(report))), caption_justify="left", box=SIMPLE)
     result.add_column("Method", no_wrap=True)
     for metric in columns:
@@ -41,8 +41,17 @@ def to_json(report: EvaluationReport, path: str | os.PathLike[str]) -> None:
     rows = [{"name": row.name, "classical": row.is_baseline, "best_classical": row.name in best, **_values(row),
              "segments": [{"name": segment.name, **asdict(segment)["scores"]} for segment in row.segments],
              "failure": row.failure} for row in report.rows]
-    write_json(Path(path), {"axis": report.axis, "shape": report.grid.shape, "spacing_mm": report.grid.spacing,
-                            "trusted": report.observed, "held_out": report.held_out, "rows": rows})
+    write_json(Path(path), {"hidden": report.hidden, "axis": report.axis, "shape": report.grid.shape,
+                            "spacing_mm": report.grid.spacing, "trusted": report.observed,
+                            "held_out": report.held_out, "rows": rows})
+
+
+def _columns(report: EvaluationReport) -> list[scores.Metric]:
+    """The metrics that the table shows: those that some method has."""
+    scored = {name for row in report.rows for name in row.scores}
+    shown = [metric for metric in scores.METRICS if metric.title and metric.name in scored]
+    is_full = any(metric.ranks == "image" for metric in shown)
+    return [metric for metric in shown if not (metric.is_spare and is_full)]
 
 
 def _values(row: MethodScores) -> dict[str, Any]:
@@ -64,8 +73,9 @@ def _values(row: MethodScores) -> dict[str, Any]:
 
 def _remarks(report: EvaluationReport) -> list[str]:
     """Return what is said below the table, one string per line."""
-    remarks = [f"{len(report.held_out)} of {report.grid.count(report.axis)} slices along {report.axis} were hidden and "
-               "scored.  * best of the usual methods"]
+    slices = f"{len(report.held_out)} of {report.grid.count(report.axis)} slices along {report.axis} were hidden"
+    hidden = f"The labels of {slices}, not the image," if report.hidden == "labels" else slices
+    remarks = [f"{hidden} and scored.  * best of the usual methods"]
     labelled = next((row for row in report.rows if row.segments), None)
     if labelled is not None:
         small = sum(bool(np.isnan(segment.dice)) for segment in labelled.segments)

@@ -12,6 +12,7 @@ from ..data.selection import Selection
 from . import metrics
 from .child_process import MethodOutcome
 from .comparison import Comparison, ImagePair, LabelPair, SegmentScores
+from .methods import Hidden
 from .report import MethodScores
 from .scores import SEGMENT_METRICS, all_scores
 
@@ -26,10 +27,11 @@ class Truth:
         slices: [H, row, column], normalised.
         labels: The same shape, segment numbers from 1; None without labels.
         colors: See `segment_colors`.
-        samples: Up to three numbers of held-out slices, for the figure.
+        samples: Up to three numbers of held-out slices, for the figure; of hidden labels one, far from what is given.
     """
 
-    def __init__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection) -> None:
+    def __init__(self, image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection,
+                 hidden: Hidden = "slices") -> None:
         self._dimension = array_axis(axis)
         spacing = image.grid.spacing[::-1]
         self._spacing = (spacing[self._dimension], *np.delete(spacing, self._dimension).tolist())
@@ -40,9 +42,8 @@ class Truth:
         self.slices = self._held_out_of(image.array)
         self.labels = self._painted(segmentation.layers) if segmentation is not None else None
         self.colors = segment_colors(self._segments)
-        content = np.flatnonzero(metrics.has_content(self.slices))
-        content = content if len(content) else np.arange(len(self.slices))
-        self.samples = np.unique(content[[round(position * (len(content) - 1)) for position in _SAMPLE_POSITIONS]])
+        self.samples = (_spread(metrics.has_content(self.slices)) if hidden == "slices" or self.labels is None
+                        else _farthest(self.held_out, selection, self.labels))
 
     def score(self, name: str, is_baseline: bool, outcome: MethodOutcome) -> MethodScores:
         """Return the row of the method called `name`."""
@@ -83,6 +84,19 @@ class Truth:
         for number, segment in enumerate(self._segments, start=1):
             painted[self._mask(layers, segment, self.held_out)] = number
         return painted
+
+
+def _spread(has_content: np.ndarray) -> np.ndarray:
+    """The numbers of up to three slices, spread over those that have content (P,)."""
+    content = np.flatnonzero(has_content) if has_content.any() else np.arange(len(has_content))
+    return np.unique(content[[round(position * (len(content) - 1)) for position in _SAMPLE_POSITIONS]])
+
+
+def _farthest(held_out: np.ndarray, selection: Selection, labels: np.ndarray) -> np.ndarray:
+    """The number of the slice that carries most `labels` [slice, row, column] of those farthest from `selection`."""
+    distance = np.abs(held_out[:, None] - np.array(selection.indices)).min(axis=1)
+    labelled = np.count_nonzero(labels, axis=(1, 2))
+    return np.array([np.where(distance == distance.max(), labelled, -1).argmax()])
 
 
 def segment_colors(segments: Sequence[Segment]) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
+from TriplaneGaussianReconLib.evaluation.metrics import dice
 from TriplaneGaussianReconLib.runtime.devices import choose
 
 Run = Callable[..., int]
@@ -29,6 +30,36 @@ def test_evaluate_prints_a_table_and_writes_scores(run: Run, capsys: pytest.Capt
     assert rows["fast"]["dice"] > 0.8 and rows["fast"]["seconds"] > 0
     assert 0 < rows["fast"]["band_68"] <= 1 and -1 <= rows["fast"]["rank_correlation"] <= 1
     assert Path("figure.png").stat().st_size > 10_000
+
+
+def test_labels_alone_can_be_hidden(run: Run, capsys: pytest.CaptureFixture[str], segmentation: Segmentation) -> None:
+    assert run("evaluate", "volume.nrrd", "--labels", "labels.seg.nrrd", "--labels-keep-every", 4, "--axis", "axial",
+               "--methods", "nearest, random walker, fast", "--json", "scores.json", "--figure", "figure.png") == 0
+    printed = capsys.readouterr()
+    assert "The labels of 6 of 11 slices along k were hidden" in " ".join(printed.out.split())
+    assert "random walker *" in printed.out and "PSNR" not in printed.out
+    assert printed.err.splitlines() == [choose("auto").note, "1 of 3: nearest", "2 of 3: random walker", "3 of 3: fast"]
+    content = json.loads(Path("scores.json").read_text(encoding="utf-8"))
+    assert (content["hidden"], content["trusted"], content["held_out"]) == ("labels", [0, 4, 8], [1, 2, 3, 5, 6, 7])
+    copied = segmentation.layers[:, [0, 0, 4, 4, 4, 8]]
+    true = segmentation.layers[:, content["held_out"]]
+    overlaps = [dice(true[one.layer] == one.value, copied[one.layer] == one.value) for one in segmentation.segments]
+    assert content["rows"][0]["dice"] == pytest.approx(np.mean(overlaps))
+    assert content["rows"][1]["dice"] > content["rows"][0]["dice"]
+    fast = content["rows"][2]
+    assert fast["failure"] is None and fast["dice"] > 0.5 and fast["image"] is None and fast["seconds"] > 0
+    assert Path("figure.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("options", "code", "message"), [
+    ([], 2, "hides labels. Give them with --labels"),
+    (["--labels", "labels.nii.gz", "--methods", "linear"], 2,
+     "Unknown method 'linear'. Choose from nearest, shape, propagated, random walker, contour, .*fast"),
+    (["--labels", "labels.nii.gz", "--labels-keep-every", 1], 2, "No slice is hidden")])
+def test_labels_that_cannot_be_hidden(run: Run, capsys: pytest.CaptureFixture[str], options: list[object], code: int,
+                                      message: str) -> None:
+    assert run("evaluate", "volume.nrrd", "--labels-keep-every", 2, *options) == code
+    assert re.search(message, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(("options", "code", "message"), [
@@ -90,3 +121,7 @@ def test_default_methods_are_the_baselines_fast_and_eclare_where_it_is(
     monkeypatch.setattr("TriplaneGaussianReconLib.command_line.evaluate.Eclare.prepare", lambda self: None)
     assert run("evaluate", "volume.nrrd", "--keep-every", 3, "--eclare-python", "python") == 1
     assert asked[-1].endswith(": eclare")
+    asked.clear()
+    assert run("evaluate", "volume.nrrd", "--labels", "labels.seg.nrrd", "--labels-keep-every", 4) == 1
+    assert [text.split(": ")[1] for text in asked[1:]] == ["nearest", "shape", "propagated", "random walker", "contour",
+                                                           "fast"]

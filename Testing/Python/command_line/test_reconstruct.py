@@ -218,6 +218,69 @@ def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmen
     assert "come from the slices along k" in said
 
 
+# ------------------------------------------------------------------------------------------ labels on some slices alone
+
+
+@pytest.fixture
+def some(segmentation: Segmentation) -> Segmentation:
+    """A file `some.seg.nrrd` with labels on slices 0, 4 and 8 alone."""
+    layers = segmentation.layers.copy()
+    layers[:, [n for n in range(11) if n not in (0, 4, 8)]] = 0
+    some = replace(segmentation, layers=layers)
+    write_segmentation("some.seg.nrrd", some)
+    return some
+
+
+def test_labels_are_filled_and_the_image_stays_as_it_is(run: Run, volume: Image, some: Segmentation,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    """By default, though the voxels could be made isotropic."""
+    assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--output", "o.nrrd", "--output-labels",
+               "l.seg.nrrd", "--output-confidence", "e.npz", "--output-certainty", "c.npz", "--report", "r.json") == 0
+    dense, labels, certainty = read_image("o.nrrd"), read_segmentation("l.seg.nrrd"), read_image("c.npz")
+    assert dense.array.tobytes() == volume.array.tobytes() and not read_image("e.npz").array.any()
+    np.testing.assert_array_equal(labels.layers[:, :9:4], some.layers[:, :9:4])
+    assert labels.layers.any(axis=(0, 2, 3)).all() and labels.metadata["Segment0_Tags"] == "TerminologyEntry:tumour|"
+    assert certainty.array.dtype == np.float32 and 0 < certainty.array.min() < certainty.array.max() == 1
+    report = json.loads(Path("r.json").read_text(encoding="utf-8"))
+    found = report["label_completion"]
+    assert found["drawn_slices"] == [0, 4, 8] and found["filled_slices"] == [1, 2, 3, 5, 6, 7, 9, 10]
+    assert found["empty_slices"] == [] and set(found["next_slices"]) <= {1, 2, 3, 5, 6, 7, 9, 10}
+    assert report["gaussians"] == 0 and report["pasted_trusted_slices"] is True
+    printed = capsys.readouterr()
+    assert "warning: Labels are taken from 3 slices: 0,4,8; the labels of 8 are filled." in printed.err
+    assert f"Labels of 8 slices filled; to draw next: slice {found['next_slices'][0]}." in printed.out
+    assert "The image is that of the input." in printed.out and "nothing is gained" not in printed.err
+    assert [line.split(":")[0] for line in printed.out.splitlines()[:5]] == [
+        "dense volume", "dense labels", "expected error", "label certainty", "report"]
+
+
+def test_the_labels_alone_can_be_written(run: Run, some: Segmentation) -> None:
+    assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--output-labels", "l.seg.nrrd") == 0
+    assert sorted(os.listdir()) == ["l.seg.nrrd", "some.seg.nrrd"]
+
+
+@pytest.mark.parametrize(("labels_on", "drawn", "empty"), [
+    ("drawn,10", [0, 4, 8], [10]), ("every:5", [0], [5, 10]), ("0,4", [0, 4], [])])
+def test_which_slices_carry_labels_can_be_said(run: Run, some: Segmentation, labels_on: str, drawn: list[int],
+                                               empty: list[int]) -> None:
+    assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--labels-on", labels_on, "--report",
+               "r.json") == 0
+    found = json.loads(Path("r.json").read_text(encoding="utf-8"))["label_completion"]
+    assert (found["drawn_slices"], found["empty_slices"]) == (drawn, empty)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--output-labels", "l.nrrd", "--labels-on", "each"], "Which slices carry labels: Cannot read the slices 'each'"),
+    (["--output-labels", "l.nrrd", "--labels-on", ""], "Which slices carry labels: Cannot read the slices ''"),
+    (["--output-labels", "l.nrrd", "--labels-on", "1"], "empty on every used slice that carries labels"),
+    (["--output-certainty", "c.nrrd", "--labels-on", "all"], "all of these carry labels. Leave it out, or say"),
+    ([], "Nothing would be written. Give at least one of --output, --output-labels, ")])
+def test_labels_that_cannot_be_filled_are_explained(run: Run, some: Segmentation, capsys: pytest.CaptureFixture[str],
+                                                    options: list[object], message: str) -> None:
+    assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", *options) == 2
+    assert message in capsys.readouterr().err and os.listdir() == ["some.seg.nrrd"]
+
+
 # ------------------------------------------------------------------------------------------------------------ bad input
 
 
@@ -238,6 +301,8 @@ def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmen
     (["--output-spacing", "nan"], "must be a positive number"), (["--output-spacing", "1e-12"], "more than"),
     (["--output-spacing", "1e-320"], "more than"), (["--paste-trusted"], "needs a result with the voxels of the input"),
     (["--output-labels", "l.nrrd"], "--output-labels needs --labels"),
+    (["--output-certainty", "c.nrrd"], "--output-certainty needs --labels"),
+    (["--labels-on", "0,4"], "there is no segmentation"),
     (["--labels", "missing.nrrd"], "'missing.nrrd' does not exist"),
     (["--output-confidence", "o.nrrd"], "would overwrite what --output writes"),
     (["--output-confidence", "c.jpg"], "no extension that can be written"),

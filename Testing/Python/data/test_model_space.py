@@ -26,6 +26,13 @@ def observed(output: Grid, axis: Axis = "k", every: int = 3) -> ModelSpaceData:
                              GapSamplingConfig())
 
 
+def test_which_planes_carry_labels_is_cut_with_them() -> None:
+    stack = replace(observed(SCAN).stacks[0], layers=np.zeros((1, 5, 20, 24), np.uint8),
+                    labelled=np.array([True, False, False, True, True]))
+    labelled = [part.labelled for part in (stack.cut(slice(2, 4)), stack.between(-1.0, 4.0))]
+    assert [None if part is None else part.tolist() for part in labelled] == [[False, True], [True, False]]
+
+
 @pytest.mark.parametrize(("axis", "step"), [("i", 0.8), ("j", 0.9), ("k", 1.0)])
 def test_the_scan_itself_has_its_own_step(axis: Axis, step: float) -> None:
     found = observed(SCAN, axis)

@@ -213,12 +213,74 @@ def test_unobserved_labels_are_not_known() -> None:
     assert other.segments == clean.segments
 
 
+def test_nothing_is_seen_of_slices_that_carry_no_labels() -> None:
+    """Nor of a segment that is on these alone; the note tells what was found."""
+    image = image_on(Grid(SHAPE))
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[0, 1, 1], labels[1], labels[4, 2, 2], labels[5, 0, 0] = 3, 9, 3, 3
+    segmentation = Segmentation.from_labelmap(labels, image.grid)
+    with pytest.warns(InputNote) as notes:
+        observations = Observations.from_volume(image, {"k": Selection((0, 1, 2, 4), 6)}, segmentation,
+                                                {"k": Selection((0, 2, 4, 5), 6)})
+    stack, = observations.stacks
+    assert stack.labelled is not None and stack.labelled.tolist() == [True, False, True, True]
+    assert stack.layers is not None and np.argwhere(stack.layers).tolist() == [[0, 0, 1, 1], [0, 3, 2, 2]]
+    assert stack.numbers == (0, 1, 2, 4) and [segment.value for segment in observations.segments] == [3]
+    assert labels[1].all()  # the input stays as it is
+    assert [str(note.message) for note in notes] == [
+        "Labels on slices along k that are not used are passed over: 5.",
+        "Labels are taken from 2 slices: 0,4; 1 other counts as empty: 2; the labels of 1 are filled."]
+
+
+def test_slices_along_other_axes_carry_labels_only_if_that_is_said() -> None:
+    image = image_on(Grid(SHAPE))
+    segmentation = Segmentation.from_labelmap(np.ones(SHAPE, np.uint8), image.grid)
+    observed: dict[Axis, Selection] = {"k": Selection.every(6, 1), "j": Selection.every(7, 2)}
+    some: dict[Axis, Selection] = {"k": Selection.every(6, 5)}
+    with pytest.warns(InputNote):
+        primary, other = Observations.from_volume(image, observed, segmentation, some).stacks
+    assert primary.labelled is not None and other.layers is None and other.labelled is None
+    with pytest.warns(InputNote):
+        primary, other = Observations.from_volume(image, observed, segmentation,
+                                                  {**some, "j": Selection((2, 4), 7)}).stacks
+    assert other.labelled is not None and other.labelled.tolist() == [False, True, True, False]
+    assert other.layers is not None and other.layers.any(axis=(0, 2, 3)).tolist() == [False, True, True, False]
+
+
+def test_where_all_slices_carry_labels_nothing_is_said() -> None:
+    image = image_on(Grid(SHAPE))
+    segmentation = Segmentation.from_labelmap(np.ones(SHAPE, np.uint8), image.grid)
+    stack, = Observations.from_volume(image, {"k": Selection.every(6, 2)}, segmentation,
+                                      {"k": Selection.every(6, 2)}).stacks
+    assert stack.labelled is None and stack.layers is not None
+
+
+@pytest.mark.parametrize(("labelled", "message"), [
+    ({"k": Selection((1,), 6)}, "None of the used slices whose gaps are filled carries labels"),
+    ({"j": Selection((1,), 7)}, "None of the used slices whose gaps are filled carries labels"),
+    ({"k": Selection((2,), 6)}, "empty on every used slice that carries labels"),
+    ({"k": Selection((2,), 8)}, "carry labels are of 8 slices, axis k has 6")])
+def test_slices_that_cannot_carry_labels_are_named(labelled: dict[Axis, Selection], message: str) -> None:
+    image, labels = image_on(Grid(SHAPE)), np.zeros(SHAPE, np.uint8)
+    labels[4] = 1
+    with pytest.raises(InputError, match=message):
+        Observations.from_volume(image, {"k": Selection.every(6, 2)}, Segmentation.from_labelmap(labels, image.grid),
+                                 labelled)
+
+
+def test_slices_that_carry_labels_need_a_segmentation() -> None:
+    with pytest.raises(InputError, match="there is no segmentation. Give one"):
+        Observations.from_volume(image_on(Grid(SHAPE)), {"k": Selection.every(6, 2)}, None, {"k": Selection((2,), 6)})
+
+
 def test_a_stack_fits_its_planes() -> None:
     planes = Grid(SHAPE).planes("k", np.arange(2))
     with pytest.raises(InputError, match="pixels.*do not fit the planes"):
         SliceStack(planes, np.zeros((3, 7, 8), np.float32))
     with pytest.raises(InputError, match="labels.*do not fit the planes"):
         SliceStack(planes, np.zeros((2, 7, 8), np.float32), np.zeros((1, 2, 8, 7), np.uint8))
+    with pytest.raises(InputError, match="does not fit the planes and labels"):
+        SliceStack(planes, np.zeros((2, 7, 8), np.float32), np.zeros((1, 2, 7, 8), np.uint8), labelled=np.ones(3, bool))
     damaged = np.zeros((2, 7, 8), np.float32)
     damaged[1, 3, 4] = np.nan
     with pytest.raises(InputError, match="Slice number 1 .*NaN or infinite.*Exclude"):

@@ -9,9 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +20,7 @@ import pytest
 import torch
 from posix_case import POSIX
 from repository import ROOT
+from stand_in_package import environment_with
 
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image
@@ -77,18 +76,8 @@ def environment(tmp_path: Path) -> Environment:
     """Make an environment with a stand-in for ECLARE, `main.py` of its package; returns the path of its Python."""
 
     def make(main: str | None, gpu: bool = False) -> str:
-        home = tmp_path / "stand_in_for_eclare"
-        venv.create(home, symlinks=os.name != "nt")
-        library = "Lib" if os.name == "nt" else f"lib/python3.{sys.version_info.minor}"
-        folder = home / library / "site-packages"
-        (folder / "torch.py").write_text(f"class cuda:\n    is_available = staticmethod(lambda: {gpu})\n")
-        if main is not None:
-            (folder / "eclare").mkdir()
-            (folder / "eclare" / "__init__.py").touch()
-            (folder / "eclare" / "main.py").write_text(main, encoding="utf-8")
-        ours = "\n".join(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
-        (folder / "ours.pth").write_text(ours, encoding="utf-8")
-        return str(home / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+        modules = {"eclare.__init__": "", "eclare.main": main} if main is not None else {}
+        return environment_with(tmp_path / "stand_in_for_eclare", modules, gpu)
 
     return make
 

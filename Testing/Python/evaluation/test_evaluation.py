@@ -60,7 +60,7 @@ def test_scores_are_those_of_the_held_out_slices(report: EvaluationReport) -> No
 def test_image_methods_have_no_label_scores_and_the_other_way_round(report: EvaluationReport) -> None:
     costs = {"seconds", "peak_memory_bytes"}
     assert set(row(report, "linear").scores) - costs == {"psnr", "ssim", "slices"}
-    assert set(row(report, "label-shape").scores) - costs == {"dice", "semantic_loss"}
+    assert set(row(report, "label-shape").scores) - costs == {"dice", "semantic_loss", "surface_mm", "surface_95_mm"}
     for name, other in (("psnr", "linear"), ("ssim", "linear"), ("slices", "linear"), ("dice", "label-shape"),
                         ("semantic_loss", "label-shape")):
         assert row(report, "careful").scores[name] == row(report, other).scores[name]

@@ -88,7 +88,8 @@ def test_dice_by_hand() -> None:
 def mean_dice(truth: np.ndarray, estimate: np.ndarray) -> tuple[float, list[float]]:
     """The mean over labels, and the Dice of each label of the truth."""
     per_label = [metrics.dice_of_enough(truth == label, estimate == label) for label in np.unique(truth) if label]
-    segments = tuple(SegmentScores("", {"dice": one}) for one in per_label)
+    surface = metrics.SurfaceDistance(1.0, 2.0)
+    segments = tuple(SegmentScores("", {"dice": one, "surface": surface}) for one in per_label)
     pair = LabelPair(truth, estimate, np.zeros((10, 3)), segments)
     return all_scores(Comparison(labels=pair))["dice"].value, per_label
 

@@ -122,6 +122,11 @@ def test_the_loss_is_what_it_says() -> None:
     assert told(Training(2, RATES)) == pytest.approx(squared)
     assert told(Training(2, RATES, "l1_ssim")) == pytest.approx(mixed)
     assert told(Training(2, RATES, semantic_loss=0.7)) == pytest.approx(squared + 0.7 * semantic)
+    last = len(masks) - 1
+    some = [replace(targets[0], occupancies=masks[[last]], labelled=torch.tensor([last])), *targets[1:]]
+    semantic = float(((drawn[0][last, 1:] - masks[last]) ** 2).mean())
+    assert loss_at_start(parameters, some, Training(2, RATES, semantic_loss=0.7), field_of(), 0.0, 3) == pytest.approx(
+        squared + 0.7 * semantic)
     smooth = float(field_of().total_variation().detach())
     assert told(Training(2, RATES), 2.0) == pytest.approx(squared + 2.0 * smooth)
 

@@ -17,10 +17,12 @@ from repository import ROOT
 
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.jobs import protocol
 from TriplaneGaussianReconLib.jobs.protocol import MODEL, Job, Outcome, line, parse, read_preview, write_preview
+from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, Scope, SelfCheck, StackResidual
 
 SHAPE = (5, 4, 3)
@@ -82,6 +84,20 @@ def test_a_job_comes_out_as_it_went_in(job: Job, tmp_path: Path) -> None:
     assert read.axis == job.axis and read.output_grid == job.output_grid
 
 
+def test_which_slices_carry_labels_goes_along(job: Job, tmp_path: Path) -> None:
+    labelled = {"k": Selection((0, 4), 5)}
+    replace(job, labelled=labelled).write(tmp_path)
+    assert Job.read(tmp_path).labelled == labelled
+
+
+def test_a_former_job_has_labels_on_all_slices(job: Job, tmp_path: Path) -> None:
+    job.write(tmp_path)
+    content = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
+    assert content.pop("labelled", 0) is None
+    (tmp_path / "job.json").write_text(json.dumps(content), encoding="utf-8")
+    assert Job.read(tmp_path).labelled is None
+
+
 def test_a_job_of_an_image_alone(job: Job, tmp_path: Path) -> None:
     Job(job.volume, job.observed).write(tmp_path)
     read = Job.read(tmp_path)
@@ -95,7 +111,15 @@ def test_an_outcome_comes_out_as_it_went_in(outcome: Outcome, tmp_path: Path) ->
     assert_same(read.volume, outcome.volume)
     assert_same(read.confidence, outcome.confidence)
     assert_same(read.segmentation, outcome.segmentation)
-    assert read.report == outcome.report and read.model == outcome.model
+    assert read.report == outcome.report and read.model == outcome.model and read.label_certainty is None
+
+
+def test_how_certain_labels_are_goes_along(outcome: Outcome, tmp_path: Path) -> None:
+    certainty = Image(np.full(SHAPE, 0.75, np.float32), outcome.volume.grid)
+    completion = LabelCompletion(LabelSlices((0, 4), (3,), (1, 2)), (2, 1), {"shape": 1.0}, 0.875)
+    replace(outcome, label_certainty=certainty, report=replace(outcome.report, completion=completion)).write(tmp_path)
+    assert_same(Outcome.read(tmp_path).label_certainty, certainty)
+    assert Outcome.read(tmp_path).report.completion == completion
 
 
 def test_an_outcome_without_labels_and_model(outcome: Outcome, tmp_path: Path) -> None:

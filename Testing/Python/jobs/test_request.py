@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from repository import ROOT
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.label_slices import presence
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.remarks import remarks
 from TriplaneGaussianReconLib.jobs.request import Request
@@ -69,6 +71,34 @@ def test_slices_that_carry_segmentation(segmentation: Segmentation) -> None:
         request.plan(GRID, {"k": np.zeros_like(present)})
 
 
+@pytest.mark.parametrize(("choices", "labelled", "spacing"), [
+    ({}, None, 0.9), ({"labels_on": "all"}, None, 0.9), ({"labels_on": "0,4"}, (0, 4), None),
+    ({"labels_on": "drawn,0"}, None, 0.9), ({"labels_on": "every:6", "spacing": 0.9}, (0, 6, 12), 0.9),
+    ({"slices": "segmented"}, None, None), ({"slices": "2,5,8,12"}, None, None),
+    ({"slices": "every:2", "axis": "j", "labels_on": "0-2"}, (0, 1, 2), None)])
+def test_which_slices_carry_labels_follows_from_a_request(segmentation: Segmentation, choices: dict[str, Any],
+                                                          labelled: tuple[int, ...] | None, spacing: float | None
+                                                          ) -> None:
+    """Where labels are filled, the result has the voxels of the input unless others are asked for."""
+    request = Request(**choices)
+    request.check(GRID, has_segmentation=True)
+    axis, = request.axes(GRID)
+    plan = request.plan(GRID, {axis: presence(segmentation, axis)})
+    assert plan.labelled == (None if labelled is None else {axis: Selection(labelled, GRID.count(axis))})
+    assert plan.spacing == spacing
+    job = request.job(Image(np.zeros(GRID.shape, np.int16), GRID), segmentation, {axis: presence(segmentation, axis)})
+    assert job.labelled == plan.labelled
+
+
+def test_skipped_slices_are_found(segmentation: Segmentation) -> None:
+    layers = segmentation.layers.copy()
+    layers[:, [3, 4, 6, 7]] = 0
+    present = {"k": presence(replace(segmentation, layers=layers), "k")}  # 2, 5, 8 and 11
+    labelled = Request().plan(GRID, present).labelled
+    assert labelled is not None and labelled["k"].indices == (2, 5, 8, 11)
+    assert remarks(Request(), Request().plan(GRID, present), GRID, segmentation, present) == []
+
+
 def test_a_job_is_what_was_asked_for(segmentation: Segmentation) -> None:
     image = Image(np.zeros(GRID.shape, np.int16), GRID)
     job = Request(preset="best", device="cuda:1", seed=3, keep_model=True).job(image, segmentation)
@@ -91,10 +121,19 @@ def test_a_job_is_what_was_asked_for(segmentation: Segmentation) -> None:
     ({"crossing": (("k", "all"), ("axial", "0,1"))}, "along axis k twice"),
     ({"crossing": (("every", "4"),)}, "Unknown slice axis 'every'"),
     ({"crossing": (("k", "3"), ("i", "3"))}, "Only one slice"),
-    ({"crossing": (("j", "all"),), "excluded": "3"}, "slices of the slice axis, k")])
+    ({"crossing": (("j", "all"),), "excluded": "3"}, "slices of the slice axis, k"),
+    ({"labels_on": "every:8"}, "there is no segmentation")])
 def test_what_cannot_be_done_is_refused(choices: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Request(**choices).check(GRID, has_segmentation=False)
+
+
+@pytest.mark.parametrize("slices", ["all", "segmented"])
+@pytest.mark.parametrize(("labels_on", "message"), [("some", "Which slices carry labels: Cannot read"),
+                                                    ("drawn,13", "Slice 13 does not exist")])
+def test_slices_that_cannot_carry_labels_are_named(slices: str, labels_on: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Request(slices=slices, labels_on=labels_on).check(GRID, has_segmentation=True)
 
 
 # ------------------------------------------------------------------------------------------------- what is pointed out

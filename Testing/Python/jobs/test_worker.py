@@ -18,7 +18,7 @@ from posix_case import POSIX
 from rendered_grid import draw_grid
 from repository import ROOT
 
-from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
@@ -116,6 +116,21 @@ def test_nothing_else_is_left_in_the_folder(finished: tuple[Path, StandInMessage
     assert sorted(path.name for path in finished[0].iterdir()) == [
         "job.json", "job_labels.npy", "job_volume.npy", MODEL, "outcome.json", "outcome_confidence.npy",
         "outcome_labels.npy", "outcome_volume.npy", "preview.npy"]
+
+
+def test_labels_are_filled_and_the_image_stays_as_it_is(job: Job, tmp_path: Path) -> None:
+    labelled: dict[Axis, Selection] = {"k": Selection((0, 4, 8), 9)}
+    job = replace(job, observed={"k": Selection.every(9, 1)}, labelled=labelled, spacing=None)
+    code, messages = done(job, tmp_path)
+    outcome = Outcome.read(tmp_path)
+    assert job.segmentation is not None
+    assert code == WorkerExit.FINISHED and {told["stage"] for told in messages.of("progress")} == {"label completion"}
+    assert outcome.volume.array.tobytes() == job.volume.array.tobytes() and outcome.report.gaussians == 0
+    assert outcome.segmentation is not None and outcome.segmentation.metadata == job.segmentation.metadata
+    np.testing.assert_array_equal(outcome.segmentation.layers[:, ::4], job.segmentation.layers[:, ::4])
+    assert outcome.report.completion is not None and outcome.report.completion.slices.filled == (1, 2, 3, 5, 6, 7)
+    assert outcome.label_certainty is not None and outcome.label_certainty.grid == job.volume.grid
+    assert outcome.report.notes == ("Labels are taken from 3 slices: 0,4,8; the labels of 6 are filled.",)
 
 
 # ------------------------------------------------------------------------------------------------------------ messages

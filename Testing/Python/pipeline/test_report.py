@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from repository import ROOT
 
+from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.io.atomic import write_json
+from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, SelfCheck
 
 FORMER: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("former_reports.json").read_text())
@@ -67,7 +69,17 @@ def test_a_model_tells_a_part_of_the_report(former: dict[str, Any]) -> None:
                                    "note"}
 
 
+def test_labels_that_were_filled_are_told(former: dict[str, Any]) -> None:
+    completion = LabelCompletion(LabelSlices((0, 8), (9,), (1, 2)), (2, 1), {"shape": 0.75, "nearest": 0.25}, 0.9)
+    for one in (completion, replace(completion, hidden_dice=None), None):
+        report = replace(Report.from_json(former), completion=one)
+        assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
+    assert "label_completion" not in Report.from_json(former).to_json()
+
+
 @pytest.mark.parametrize(("key", "value", "message"), [
+    ("label_completion", 3, "The label_completion is damaged"),
+    ("label_completion", {"drawn_slices": [0]}, "its entry 'empty_slices' is missing"),
     ("seed", "3", "its entry 'seed' is no whole number"), ("seed", True, "is no whole number"),
     ("seconds", [1.0], "its entry 'seconds' is no object with keys"), ("loss", {"training": "x"}, "is no number"),
     ("notes", "one", "its entry 'notes' is no list"), ("preset", None, "its entry 'preset' is no text"),

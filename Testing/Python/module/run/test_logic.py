@@ -175,14 +175,14 @@ def test_only_slices_that_carry_segmentation_are_observed(scene: Any, logic: Tri
     assert "There (0-1,6-12) they are repeated" in results.notes[0]
 
 
-def test_labels_that_are_filled_and_segments_that_are_left_out_are_pointed_out(
+def test_observed_slices_without_labels_between_labelled_ones_are_pointed_out(
         scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     voxels, masks = moving()
     volume = mrml.add_volume(voxels)
-    masks["core"][1:12], masks["rim"][:] = False, False
+    masks["core"][3:10], masks["rim"][:] = False, False
     masks["rim"][5, :2, :2] = True
-    results = logic.reconstruct(volume, mrml.add_segmentation(volume, masks), trustedSlices="every:4")
-    assert any("taken from 2 slices: 0,12; the labels of 2 are filled" in note for note in results.notes)
+    results = logic.reconstruct(volume, mrml.add_segmentation(volume, masks), trustedSlices="every:2")
+    assert any("3 used slices between labelled ones carry no label" in note for note in results.notes)
     assert any("On no slice that is used" in note and "肝臓 é rim" in note for note in results.notes)
     assert results.segmentation.GetSegmentation().GetSegmentIDs() == ("core",)
 
