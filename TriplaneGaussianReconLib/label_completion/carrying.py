@@ -20,8 +20,11 @@ from ..registration.optical_flow import both_ways
 from ..runtime.image_operations import CPU
 from ..runtime.threads import workers
 
-STEP = 1.0 / 16.0
-"""Pixels between two values of a distance that is kept as int8; those beyond 127 steps are alike."""
+LARGEST = 6.0
+"""Pixels from a border beyond which all are alike: a label's share of a gap does not depend on how large it is."""
+
+STEP = 1.0 / 20.0
+"""Pixels between two values of a distance that is kept as int8."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +87,27 @@ class DrawnLabels:
     def distances(self) -> np.ndarray:
         """[drawn, channel - 1, row, column] int8, signed distances on the drawn slices in steps of `STEP` pixels."""
         with ThreadPoolExecutor(workers(CPU)) as pool:
-            return np.stack(list(pool.map(self._distances_on, range(len(self.planes)))))
+            found = np.stack(list(pool.map(self._distances_on, range(len(self.planes)))))
+        return in_steps(self._with_ends(found))
 
     def _distances_on(self, drawn: int) -> np.ndarray:
         layer_of = self.channels.layer_numbers
-        return np.stack([in_steps(signed_distance(self.numbers[layer_of[n], drawn] == n + 1, self.config))
-                         for n in range(self.channels.count - 1)])
+        found = [signed_distance(self.numbers[layer_of[n], drawn] == n + 1, self.config)
+                 for n in range(self.channels.count - 1)]
+        # From the centres of pixels, not from their borders: so a line one pixel wide is not lost between two slices.
+        return np.stack([distance + np.float32(0.5) * np.sign(distance) for distance in found])
+
+    def _with_ends(self, distances: np.ndarray) -> np.ndarray:
+        """Where a label is on the next drawn slice but not on this one, it is as far away as it is thick there: so it
+        ends half-way between the two, whatever its size.
+        """
+        deepest = np.minimum(distances.max(axis=(2, 3)), LARGEST)
+        beside = np.pad(deepest, ((1, 1), (0, 0)), constant_values=0.0)
+        beside = np.maximum(beside[:-2], beside[2:])
+        for drawn, label in np.argwhere((deepest < 0) & (beside > 0)):
+            if not self.channels.is_background(int(label) + 1):
+                distances[drawn, label] = min(-float(beside[drawn, label]), self.config.absent)
+        return distances
 
     def carried(self, drawn: int, planes: Sequence[int]) -> dict[int, np.ndarray]:
         """Carry the labels of one slice to others.
@@ -114,7 +132,7 @@ class DrawnLabels:
 
 def in_steps(distance: np.ndarray) -> np.ndarray:
     """Signed distances in pixels -> int8 steps of `STEP`."""
-    return np.clip(np.rint(distance / STEP), -127, 127).astype(np.int8)
+    return np.clip(np.rint(np.clip(distance, -LARGEST, LARGEST) / STEP), -127, 127).astype(np.int8)
 
 
 def _remapped(image: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from ..self_supervised.label_patches import Borders
 from .carrying import STEP, DrawnLabels
 from .stack import CompletionStack
 
+_FARTHEST = 8.0  # pixels that a border is off at most: more means that the label ends
 _FARTHER = 0.3  # how often slices farther away than the next are used, as a share of how often the next ones are
 
 
@@ -261,7 +262,8 @@ def _typical_error(drawn: DrawnLabels, bank: np.ndarray, entries: dict[tuple[int
         near = np.abs(own.astype(np.int16)) <= 1.0 / STEP
         near[[n for n in range(len(near)) if drawn.channels.is_background(n + 1)]] = False
         if near.any():
-            errors.append(STEP * float(np.abs(bank[entry][near].astype(np.float32) - own[near]).mean()))
+            apart_by = STEP * np.abs(bank[entry][near].astype(np.float32) - own[near])
+            errors.append(float(apart_by.clip(max=_FARTHEST).mean()))
             apart.append(float(abs(depths[drawn.planes[source]] - depths[drawn.planes[target]])))
     if not errors:
         return 1.0, 1.0
