@@ -40,7 +40,7 @@ class ReconstructionRun:
     """
 
     def __init__(self, process: WorkerProcess, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
-                 onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
+                 copyVolume: bool, onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
                  onEnd: Callable[[Results | None, Exception | None], None]) -> None:
         """Prepare a run.
 
@@ -49,12 +49,14 @@ class ReconstructionRun:
             request: What to do with each frame.
             frames: What to reconstruct, one after another.
             segmentIDs: Which segments take part.
+            copyVolume: Whether the volume is wanted where it is that of the input, too.
             onProgress: Called with messages of `jobs.protocol` about the whole.
             onPreview: Called with a slice [row, column] float32, in units of the volume, and its message.
             onEnd: Called once, with the results and None, or with None and the error, which is Cancelled if `cancel`
                 was called.
         """
         self._process, self._request, self._frames, self._segmentIDs = process, request, frames, segmentIDs
+        self._isVolumeWanted = copyVolume or len(frames) > 1  # frames of labels are shown with those of their image
         self._onProgress, self._onPreview, self._onEnd = onProgress, onPreview, onEnd
         self._number, self._start, self._folder = 0, time.monotonic(), Path()
         self._steps = Steps(self._work(), self._end)
@@ -133,7 +135,10 @@ class ReconstructionRun:
                 outcome.model.replace(Path(models.name) / f"frame_{self._number:04d}{outcome.model.suffix}")
             record.frames.append(FrameRecord.of(grid, outcome))
             record.tables.append((yield from scores(grid, outcome)))
-            prepared = yield from Prepared.of(outcome, frame, scalarType)
+            isKnown = outcome.report.completion is not None and not outcome.report.gaussians and (
+                outcome.volume.grid.matches(grid))
+            prepared = yield from Prepared.of(outcome, frame, scalarType, self._isVolumeWanted or not isKnown,
+                                              len(self._frames) > 1)
             del outcome  # its arrays keep files open
             yield from _emptied(self._folder)
         if stateOf(frame.volume, frame.segmentation) != state:
