@@ -163,7 +163,7 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
     if models is not None:
         _models[nodes["provenance"]] = models
         files = tuple(sorted(Path(models.name).iterdir()))
-    return Results(*(nodes.get(role) for role in ("volume", "confidence", "segmentation", "certainty")),
+    return Results(nodes.get("volume"), nodes.get("confidence"), nodes.get("segmentation"), nodes.get("certainty"),
                    nodes["scores"], nodes["provenance"], folder, tuple(record.notes), files, tuple(others))
 
 
