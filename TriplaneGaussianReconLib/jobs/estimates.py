@@ -60,7 +60,7 @@ _HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.5e9, 520.
 _GPU_BYTES = (0.3e9, 300.0, 330.0)
 # Filling labels: for the program itself; for a pixel of a step and a channel of the network; for a million voxels; how
 # much more for each label; bytes of a voxel, and more for each label; how much longer a GPU takes.
-_START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 4.0}
+_START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 1.0}
 _STEP_SECONDS, _STEP_LABEL = 1.6e-7, 0.02
 _VOXEL_SECONDS, _VOXEL_LABEL_SECONDS = 0.9, 0.035
 _VOXEL_BYTES, _VOXEL_LABEL_BYTES = 60.0, 2.5
