@@ -59,7 +59,8 @@ class ResultsView:
         self._ui.resultText.setText(self._text(told, hasVolume) if has else _("Nothing has been reconstructed yet."))
         self._showLabels(told if has else None)
         nothing = "" if has else _("There is no result yet.")
-        volume = nothing or ("" if hasVolume else _("Labels alone were filled, the image is that of the input."))
+        volume = nothing or ("" if hasVolume else _(
+            "There is no volume among the results: labels alone were filled, or it was removed."))
         partners = volume or ("" if self._input() is not None and self._has("resultConfidence") else _(
             "The input volume or the expected error is not in the scene any more."))
         model = nothing or ("" if self._model() is not None else _(

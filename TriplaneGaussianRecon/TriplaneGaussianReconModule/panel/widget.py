@@ -132,7 +132,10 @@ class Panel:
             return _("Check at least one segment, or choose no segmentation.")
         try:
             with wording.translatedErrors():
-                requestOf(parameters).check(gridOf(parameters.inputVolume), parameters.segmentation is not None)
+                request, grid = requestOf(parameters), gridOf(parameters.inputVolume)
+                request.check(grid, parameters.segmentation is not None)
+                if self._drawn.presence:
+                    request.plan(grid, self._drawn.presence)
         except InputError as error:
             return str(error)
         return ""

@@ -87,6 +87,13 @@ def test_what_cannot_run_says_why(widget: Any, change: Callable[[Any], Any], rea
     assert not widget.ui.reconstructButton.enabled and reason in widget.ui.reconstructButton.toolTip
 
 
+def test_what_cannot_run_because_of_what_is_drawn_says_why(widget: Any) -> None:
+    add_drawn(widget, (4,))
+    choose(widget.ui.trust, "Slices that carry segmentation")
+    wait_until(lambda: not widget.ui.reconstructButton.enabled)
+    assert "Only one slice is used" in widget.ui.reconstructButton.toolTip and not widget.ui.estimate.visible
+
+
 def test_without_segmentation_there_is_no_such_choice(widget: Any) -> None:
     add_drawn(widget)
     type_into(widget.ui.emptySlices, "2")
@@ -134,7 +141,7 @@ def test_the_result_tells_how_labels_were_filled(widget: Any) -> None:
         TOLD, "Slices that were hidden came out with Dice 0.87.",
         "How labels were filled: learnt from this scan 70%, carried along the image 30%."]
     assert "Expected error" not in widget.ui.resultText.text
-    assert not widget.ui.compareButton.enabled and "Labels alone were filled" in widget.ui.compareButton.toolTip
+    assert not widget.ui.compareButton.enabled and "labels alone were filled" in widget.ui.compareButton.toolTip
     assert widget.ui.tableButton.enabled and widget.ui.plotButton.enabled
     click(widget.ui.plotButton)
     series, = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
