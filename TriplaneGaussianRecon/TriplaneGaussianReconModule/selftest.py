@@ -83,6 +83,28 @@ class TriplaneGaussianReconTest(ScriptedLoadableModuleTest):
             dice = 2 * (truth & made).sum() / (truth.sum() + made.sum())
             self.assertGreater(dice, 0.5, f"segment {segment}")
 
+    def test_labels_drawn_on_some_slices_are_filled_and_the_volume_is_not_copied(self) -> None:
+        volume, segmentation = sample_data.load("LumbarSpineCT")
+        identifiers = segmentation.GetSegmentation().GetSegmentIDs()
+        truth = {name: slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, name, volume) for name in identifiers}
+        for name, mask in truth.items():
+            drawn = np.zeros_like(mask)
+            drawn[::4] = mask[::4]
+            slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, segmentation, name, volume)
+
+        results = self.logic.reconstruct(volume, segmentation, sliceAxis="k")
+
+        self.assertIsNone(results.volume)
+        certainty = slicer.util.arrayFromVolume(results.certainty)
+        self.assertTrue((certainty >= 0).all() and (certainty <= 1).all() and certainty[0].min() == 1)
+        scores = []
+        for name, mask in truth.items():
+            made = slicer.util.arrayFromSegmentBinaryLabelmap(results.segmentation, name, volume) > 0
+            hidden = np.arange(len(mask)) % 4 > 0
+            both = (made & (mask > 0))[hidden].sum()
+            scores.append(2 * both / max(made[hidden].sum() + (mask[hidden] > 0).sum(), 1))
+        self.assertGreater(np.mean(scores), 0.5)
+
     def test_results_stand_together_and_go_together(self) -> None:
         volume, segmentation = sample_data.load("LumbarSpineCT")
         before = _nodes()

@@ -9,9 +9,11 @@ from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.config.stages import STAGES
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid
+from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.estimates import Estimate
 from TriplaneGaussianReconLib.jobs.sentences import Sentence
+from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 
 _OBLIQUE = 0.99  # cosine of the angle to the nearest anatomical axis below which slices are called oblique
 _HIGH, _MODERATE = 32.0, 26.0  # dB on slices that were hidden, across twice the real gap
@@ -77,11 +79,35 @@ def axisMeaning(grid: Grid, axis: Axis) -> str:
 def observed(indices: tuple[int, ...], count: int, spacing: float) -> str:
     """Which slices are observed, how many of `count`, and how wide the gaps are; spacing in mm."""
     gap = max(np.diff(indices)) * spacing
-    listed = [str(index) for index in indices]
-    if len(listed) > 8:
-        listed = [*listed[:5], "...", listed[-1]]
     return _("{observed} of {count} slices are used: {listed}. Widest gap: {gap} mm.").format(
-        observed=len(indices), count=count, listed=", ".join(listed), gap=f"{gap:.4g}")
+        observed=len(indices), count=count, listed=_listed(indices), gap=f"{gap:.4g}")
+
+
+def labelSlices(found: LabelSlices) -> str:
+    """From which slices labels are taken, and what becomes of the others that are used."""
+    if not found.drawn:
+        return _("No chosen segment is drawn on a slice that is used and carries labels.")
+    text = _("Labels from {count} drawn slices ({listed})") if len(found.drawn) > 1 else _(
+        "Labels from {count} drawn slice ({listed})")
+    parts = [text.format(count=len(found.drawn), listed=_listed(found.drawn))]
+    if found.filled:
+        text = _("{count} are filled from the image") if len(found.filled) > 1 else _(
+            "{count} is filled from the image")
+        parts.append(text.format(count=len(found.filled)))
+    if found.empty:
+        text = _("{count} count as empty") if len(found.empty) > 1 else _("{count} counts as empty")
+        parts.append(text.format(count=len(found.empty)))
+    return "; ".join(parts) + "."
+
+
+def completion(told: LabelCompletion) -> list[str]:
+    """Sentences on labels that were filled: where, how good slices were that had been hidden, and by which methods."""
+    names = {"nearest": _("nearest drawn slice"), "shape": _("shapes between drawn slices"),
+             "carried": _("carried along the image"), "network": _("learnt from this scan")}
+    methods = [f"{names.get(name, name)} {share:.0%}" for name, share in told.methods.items() if share >= 0.005]
+    dice = _("Too few slices are drawn on to hide one and check.") if told.hidden_dice is None else _(
+        "Slices that were hidden came out with Dice {dice}.").format(dice=f"{told.hidden_dice:.2f}")
+    return [labelSlices(told.slices), dice, _("How labels were filled: {methods}.").format(methods=", ".join(methods))]
 
 
 def voxels(grid: Grid) -> str:
@@ -101,6 +127,12 @@ def expectation(found: Estimate, isBound: bool) -> str:
     elif found.gpu_memory_bytes:
         text = _("Expected: {time}, {memory} of memory on the graphics card.")
     return text.format(time=duration(found.seconds), memory=size(found.gpu_memory_bytes or found.memory_bytes))
+
+
+def _listed(indices: tuple[int, ...]) -> str:
+    """Slice numbers, not all if they are many."""
+    listed = [str(index) for index in indices]
+    return ", ".join(listed if len(listed) <= 8 else [*listed[:5], "...", listed[-1]])
 
 
 def quality(psnr: float) -> str:

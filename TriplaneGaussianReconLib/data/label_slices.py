@@ -53,6 +53,27 @@ class LabelSlices:
         named = np.arange(len(drawn)) if numbers is None else np.asarray(numbers)
         return cls(*(tuple(sorted(named[which].tolist())) for which in (known & drawn, known & ~drawn, ~known)))
 
+    @classmethod
+    def among(cls, observed: Selection, labelled: Selection | None, present: np.ndarray) -> LabelSlices:
+        """Sort the slices that are used.
+
+        Args:
+            observed: Which slices are used.
+            labelled: Which of them carry labels; None for all.
+            present: (slice, segment) bool, of all slices, see `segments_on_slices`.
+
+        Example:
+            >>> present = np.zeros((9, 1), bool)
+            >>> present[[0, 4]] = True
+            >>> LabelSlices.among(Selection.every(9, 2), Selection((0, 4, 8), 9), present)
+            LabelSlices(drawn=(0, 4), empty=(8,), filled=(2, 6))
+        """
+        known = set(observed.indices if labelled is None else labelled.indices)
+        drawn = set(np.flatnonzero(present.any(axis=1)).tolist())
+        return cls(tuple(n for n in observed.indices if n in known and n in drawn),
+                   tuple(n for n in observed.indices if n in known and n not in drawn),
+                   tuple(n for n in observed.indices if n not in known))
+
     def __str__(self) -> str:
         """Say it in a sentence.
 

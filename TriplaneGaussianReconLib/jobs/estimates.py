@@ -1,8 +1,9 @@
 """How long a reconstruction takes, and how much memory, before it starts.
 
-Both estimates are straight lines: a constant, mostly for learning, and a part that grows with the number of Gaussians.
+Estimates are straight lines: a constant, mostly for learning, and a part that grows with the number of Gaussians.
 There is about one Gaussian per pixel of each observed slice and of each layer in a gap.  Empty regions have fewer, and
-take less.
+take less.  Where labels are filled on slices whose image is known that comes on top: training, in proportion to steps,
+pixels of a batch and width of the network, and a part that grows with the voxels; both grow with the number of labels.
 
 - CPU, two cores: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million Gaussians, labels or none), which it
   matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64 and 160 voxels) and one
@@ -10,6 +11,8 @@ take less.
   how much was not measured.
 - GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s) with the growth from there to
   512 x 512 x 400, and the share of labels of fifteen real volumes.  Other GPUs are slower.
+- Filling labels, on two cores: fitted to `fast` on four volumes (0.25 to 5.6 million voxels, 1 to 61 labels, 20 to 300
+  steps), which it matches to 25 % in time, and to two of them with `balanced`.  On a GPU a tenth of it is a guess.
 - A preset that was not measured is guessed from the default preset, by how much more its networks compute.
 """
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Literal
 import numpy as np
 
 from ..config.data import GapSamplingConfig
+from ..config.label_completion import LabelCompletionConfig
 from ..config.presets import DEFAULT_PRESET, NetworkConfig, Preset, preset_named
 from ..data.gap_sampling import layer_count, plane_counts
 from ..data.geometry import AXES, Axis, Grid
@@ -54,6 +58,13 @@ _MEASURED: dict[DeviceKind, dict[str, _Cost]] = {
 # Bytes: for the program itself, for each Gaussian, and more for each Gaussian with labels; on the host and on the GPU.
 _HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.5e9, 520.0, 250.0), "cuda": (2.0e9, 85.0, 60.0)}
 _GPU_BYTES = (0.3e9, 300.0, 330.0)
+# Filling labels: for the program itself; for a pixel of a step and a channel of the network; for a million voxels; how
+# much more for each label; bytes of a voxel, and more for each label; how much longer a GPU takes.
+_START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 1.0}
+_STEP_SECONDS, _STEP_LABEL = 1.6e-7, 0.02
+_VOXEL_SECONDS, _VOXEL_LABEL_SECONDS = 0.9, 0.035
+_VOXEL_BYTES, _VOXEL_LABEL_BYTES = 60.0, 2.5
+_FILLING: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 0.1}
 
 
 @dataclass(frozen=True)
@@ -73,8 +84,8 @@ class Estimate:
     is_measured: bool
 
 
-def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: str, kind: DeviceKind
-             ) -> Estimate:
+def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: str, kind: DeviceKind,
+             filled: int = 0, fits: bool = True) -> Estimate:
     """Return what to expect.
 
     Args:
@@ -83,16 +94,45 @@ def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, p
         has_labels: Whether there are labels.
         preset: Its name.
         kind: `cpu`, or `cuda` for any GPU.
+        filled: How many labels are filled on used slices that carry none; 0 where all carry labels.
+        fits: Whether Gaussians are fitted, see `Request.needs_fitting`.
 
     Raises:
         InputError: There is no such preset.
     """
     chosen = preset_named(preset)
-    cost, millions = _cost(chosen, kind), gaussians(grid, observed, chosen.gap_sampling) / 1e6
+    expected = _known(kind) if not fits else _fitted(grid, observed, has_labels, chosen, kind)
+    return expected if not filled else _filled(expected, grid, observed, filled, chosen.label_completion, kind)
+
+
+def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: Preset, kind: DeviceKind
+            ) -> Estimate:
+    """What learning, fitting and drawing take."""
+    cost, millions = _cost(preset, kind), gaussians(grid, observed, preset.gap_sampling) / 1e6
     seconds = cost.fixed + cost.labels * has_labels + cost.per_million * millions
     host, gpu = ((base + millions * 1e6 * cost.memory * (each + labelled * has_labels))
                  for base, each, labelled in (_HOST_BYTES[kind], _GPU_BYTES))
     return Estimate(seconds, int(host), int(gpu) if kind == "cuda" else 0, cost.is_measured)
+
+
+def _known(kind: DeviceKind) -> Estimate:
+    """What it takes to return what is known."""
+    return Estimate(_START_SECONDS[kind], int(_HOST_BYTES[kind][0]), int(_GPU_BYTES[0]) if kind == "cuda" else 0, True)
+
+
+def _filled(expected: Estimate, grid: Grid, observed: Mapping[Axis, Selection], labels: int,
+            config: LabelCompletionConfig, kind: DeviceKind) -> Estimate:
+    """The same where labels are filled before; they look at the used slices, and at patches of these."""
+    axis = closest_first(grid, observed)[0]
+    sides = [count for count, name in zip(grid.shape[::-1], AXES, strict=True) if name != axis]
+    voxels, patch = len(observed[axis]) * sides[0] * sides[1], np.minimum(sides, config.examples.patch).prod()
+    steps = _STEP_SECONDS * config.steps * config.batch * float(patch) * config.network.width * (
+        1.0 + _STEP_LABEL * labels)
+    rest = voxels / 1e6 * (_VOXEL_SECONDS + _VOXEL_LABEL_SECONDS * labels)
+    # The memory is free again before anything is fitted.
+    host = max(expected.memory_bytes, int(_HOST_BYTES[kind][0] + voxels * (_VOXEL_BYTES + _VOXEL_LABEL_BYTES * labels)))
+    return Estimate(expected.seconds + _FILLING[kind] * (steps + rest), host, expected.gpu_memory_bytes,
+                    expected.is_measured and kind == "cpu")
 
 
 def _cost(preset: Preset, kind: DeviceKind) -> _Cost:

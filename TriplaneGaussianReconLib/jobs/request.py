@@ -163,6 +163,11 @@ class Request:
         return Plan(axis, selections, None if output is grid else spacing, output,
                     None if labelled is None else {primary: labelled})
 
+    def needs_fitting(self, plan: Plan, grid: Grid) -> bool:
+        """Whether anything is fitted: only where every slice of the result is a used one it takes none, see `plan`."""
+        primary = closest_first(grid, plan.selections)[0]
+        return self.keep_model or plan.output is not grid or not plan.selections[primary].is_everything
+
     def job(self, image: Image, segmentation: Segmentation | None = None,
             presence: Mapping[Axis, np.ndarray] | None = None) -> Job:
         """Return what a worker is to do; arguments and errors as those of `plan`."""

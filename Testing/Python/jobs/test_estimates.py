@@ -43,6 +43,33 @@ def test_what_was_measured_is_what_is_expected(preset: str, size: int, step: int
     assert expected.is_measured and expected.gpu_memory_bytes == 0
 
 
+# As measured, see the module: shape, labels, preset, steps, seconds on two cores without loading, GB.
+@pytest.mark.parametrize(("shape", "labels", "preset", "steps", "seconds", "memory"), [
+    ((73, 47, 73), 10, "fast", 40, 3.4, 0.49), ((73, 47, 73), 10, "fast", 300, 20.6, 0.49),
+    ((73, 47, 73), 10, "balanced", 40, 6.7, 0.56), ((88, 160, 214), 1, "fast", 60, 7.8, 0.69),
+    ((112, 101, 122), 61, "fast", 60, 13.6, 0.84), ((197, 177, 160), 45, "fast", 60, 22.8, 1.39),
+    ((197, 177, 160), 45, "balanced", 20, 27.2, 1.82)])
+def test_what_filling_labels_took_is_what_is_expected(shape: tuple[int, int, int], labels: int, preset: str, steps: int,
+                                                      seconds: float, memory: float, monkeypatch: pytest.MonkeyPatch
+                                                      ) -> None:
+    known = PRESETS[preset]
+    monkeypatch.setitem(PRESETS, preset, replace(known, label_completion=replace(known.label_completion, steps=steps)))
+    every = {"k": Selection.every(shape[0], 1)}
+    expected = estimate(Grid(shape), every, True, preset, "cpu", filled=labels, fits=False)
+    loading = estimate(Grid(shape), every, True, preset, "cpu", fits=False)
+    assert expected.seconds - loading.seconds == pytest.approx(seconds, rel=0.25)
+    assert expected.memory_bytes == pytest.approx(memory * 1e9, rel=0.25) and expected.is_measured
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_filling_labels_comes_on_top_of_fitting(kind: DeviceKind) -> None:
+    known, alone, fitted, both = (estimate(*cube(64, 1), True, "fast", kind, filled, fits) for filled, fits in (
+        (0, False), (5, False), (0, True), (5, True)))
+    assert known.seconds < alone.seconds < both.seconds and fitted.seconds < both.seconds
+    assert both.seconds - fitted.seconds == pytest.approx(alone.seconds - known.seconds)
+    assert fitted.is_measured and both.is_measured == (kind == "cpu")
+
+
 @pytest.mark.parametrize(("preset", "seconds"), [("fast", 1.8), ("balanced", 7.0), ("best", 29.2)])
 def test_what_was_measured_on_a_gpu_is_what_is_expected(preset: str, seconds: float) -> None:
     expected = estimate(*cube(160, 4), False, preset, "cuda")

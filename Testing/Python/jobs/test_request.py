@@ -99,6 +99,14 @@ def test_skipped_slices_are_found(segmentation: Segmentation) -> None:
     assert remarks(Request(), Request().plan(GRID, present), GRID, segmentation, present) == []
 
 
+@pytest.mark.parametrize(("request_", "fits"), [
+    (Request(spacing="input"), False), (Request(), True), (Request(spacing="input", keep_model=True), True),
+    (Request(slices="every:2"), True), (Request(axis="i"), False),
+    (Request(crossing=(("k", "every:4"), ("i", "all"))), False)])
+def test_nothing_is_fitted_where_all_slices_of_the_result_are_known(request_: Request, fits: bool) -> None:
+    assert request_.needs_fitting(request_.plan(GRID), GRID) == fits
+
+
 def test_a_job_is_what_was_asked_for(segmentation: Segmentation) -> None:
     image = Image(np.zeros(GRID.shape, np.int16), GRID)
     job = Request(preset="best", device="cuda:1", seed=3, keep_model=True).job(image, segmentation)

@@ -87,6 +87,14 @@ def test_every_volume_of_the_folder_is_reconstructed(script: Any, folder: Path, 
     assert "Slices used along k: 0, 4, 8" in (output / "a.txt").read_text(encoding="utf-8")
 
 
+def test_labels_drawn_on_some_slices_are_filled(script: Any, folder: Path, tmp_path: Path) -> None:
+    assert script.main([str(folder), str(tmp_path / "results"), "--labels-on", "0,4,8"]) == 0
+    assert sorted(path.name for path in (tmp_path / "results").glob("b*")) == [
+        "b.1.nrrd", "b.1.seg.nrrd", "b.1.txt", "b.1_expected_error.nrrd", "b.1_label_certainty.nrrd"]
+    certainty = slicer.util.loadVolume(str(tmp_path / "results" / "b.1_label_certainty.nrrd"))
+    assert slicer.util.arrayFromVolume(certainty)[::4].min() == 1.0
+
+
 def test_what_fails_is_named_and_the_rest_is_done(script: Any, folder: Path, tmp_path: Path,
                                                   capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "a.nii.gz").write_bytes(b"damaged")

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import mrml
+import numpy as np
 import pytest
 import qt
 import slicer
@@ -19,8 +20,28 @@ from PySide6.QtTest import QTest
 from repository import ROOT
 from TriplaneGaussianReconModule.installation import dependencies
 from TriplaneGaussianReconModule.run import python_process
+from TriplaneGaussianReconModule.run.parameters import TriplaneGaussianReconParameterNode
 
 MODULE = ROOT / "TriplaneGaussianRecon" / "TriplaneGaussianRecon.py"
+SHAPE = (9, 20, 22)
+CPU = {"device": "cpu", "name": "Xeon", "memory_bytes": 8e9, "note": "CPU: There is no GPU."}
+
+
+class StandInDeviceList:
+    """Stand-in for process.DeviceList: answers at once with what `found` holds."""
+
+    found: list[dict[str, Any]] = [CPU]
+    started = 0
+
+    def __init__(self, on_found: Callable[[list[dict[str, Any]]], None], *_: Any) -> None:
+        self._on_found = on_found
+
+    def start(self) -> None:
+        StandInDeviceList.started += 1
+        self._on_found(self.found)
+
+    def kill(self) -> None:
+        pass
 
 
 @contextmanager
@@ -101,3 +122,28 @@ def cut_through(volume: Any, ijk: tuple[float, float, float], axis: int, view: s
     normal, across = ends[1] - ends[0], others[0] - ends[0]
     node = slicer.mrmlScene.GetSingletonNode(view, "vtkMRMLSliceNode")
     node.SetSliceToRASByNTP(*normal, *across, *ends[0], 0)
+
+
+def moving() -> tuple[np.ndarray, np.ndarray]:
+    """A blob [k, j, i] that moves from slice to slice, and a mask of it."""
+    k, j, i = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
+    near = (i - 8 - 0.5 * k) ** 2 + (j - 9) ** 2
+    noise = 20 * np.random.default_rng(0).normal(size=SHAPE)
+    return (1000 * np.exp(-near / 30) + noise).astype(np.int16), near < 20
+
+
+def reconstructed(widget: Any) -> TriplaneGaussianReconParameterNode:
+    """Press the button and wait for the results."""
+    click(widget.ui.reconstructButton)
+    wait_until(lambda: not widget.logic.isRunning)
+    return widget.logic.getParameterNode()
+
+
+def transformed(volume: Any, kind: str) -> None:
+    """Put a volume under a parent transform."""
+    if kind == "linear":
+        matrix = np.eye(4)
+        matrix[:3] = np.c_[1.5 * mrml.rotation(40.0, 30.0), [7.0, -30.0, 11.0]]
+        volume.SetAndObserveTransformNodeID(mrml.add_linear_transform(matrix).GetID())
+    elif kind == "bent":
+        volume.SetAndObserveTransformNodeID(mrml.add_grid_transform(shift=10.0).GetID())

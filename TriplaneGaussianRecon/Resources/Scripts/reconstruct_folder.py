@@ -3,8 +3,9 @@
     Slicer --no-splash --no-main-window --python-script reconstruct_folder.py INPUT OUTPUT --trusted-slices every:3
 
 Each volume NAME.nrrd, .nii, .nii.gz or .mha becomes OUTPUT/NAME.nrrd, its expected error NAME_expected_error.nrrd, and
-NAME.txt, which tells how it was made.  If NAME.seg.nrrd lies beside it, that becomes OUTPUT/NAME.seg.nrrd.  What cannot
-be reconstructed is named and passed over; the exit code is then 1.
+NAME.txt, which tells how it was made.  If NAME.seg.nrrd lies beside it, that becomes OUTPUT/NAME.seg.nrrd, and where it
+is filled on used slices NAME_label_certainty.nrrd tells how certain it is.  What cannot be reconstructed is named and
+passed over; the exit code is then 1.
 """
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from TriplaneGaussianReconLib.io.atomic import whole_file
 
 EXTENSIONS = (".nrrd", ".nii", ".nii.gz", ".mha")
 SEGMENTATION = ".seg.nrrd"
-ENDINGS = {"volume": ".nrrd", "confidence": "_expected_error.nrrd", "segmentation": SEGMENTATION, "provenance": ".txt"}
+ENDINGS = {"volume": ".nrrd", "confidence": "_expected_error.nrrd", "segmentation": SEGMENTATION,
+           "certainty": "_label_certainty.nrrd", "provenance": ".txt"}
 MODULE = "TriplaneGaussianRecon"
 
 
@@ -55,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
                       help="slices to use: all, every:4, hide:3, 25%%, a list such as 0,4,8-20, or segmented "
                            "(default: %(default)s)")
     made.add_argument("--excluded-slices", default="", metavar="SLICES", help="a list of slices that are not used")
+    made.add_argument("--labels-on", default="drawn", metavar="SLICES",
+                      help="used slices that carry labels, on the others these are filled: drawn, drawn,40 if 40 is "
+                           "empty, all, every:8, or a list (default: %(default)s)")
     made.add_argument("--slice-axis", default="auto", metavar="AXIS", help="auto, i, j or k (default: %(default)s)")
     made.add_argument("--output-spacing", type=float, default=0.0, metavar="MM",
                       help="between the slices of the result; 0 lets the program choose (default)")
@@ -119,10 +124,11 @@ def reconstruct(logic: Any, name: str, path: Path, options: argparse.Namespace) 
         segmentation = slicer.util.loadSegmentation(str(labels))
     results = logic.reconstruct(
         volume, segmentation, sliceAxis=options.slice_axis, trustedSlices=options.trusted_slices,
-        excludedSlices=options.excluded_slices, outputSpacing=options.output_spacing, preset=options.preset,
-        device=options.device, seed=options.seed)
+        excludedSlices=options.excluded_slices, labelsOn=options.labels_on if segmentation is not None else "drawn",
+        outputSpacing=options.output_spacing, preset=options.preset, device=options.device, seed=options.seed,
+        copyVolume=True)
     files = {role: options.output / (name + ending) for role, ending in ENDINGS.items()}
-    for role in ("volume", "confidence", "segmentation"):
+    for role in ("volume", "confidence", "segmentation", "certainty"):
         node, file = getattr(results, role), files[role]
         if node is not None:
             with whole_file(file) as part:

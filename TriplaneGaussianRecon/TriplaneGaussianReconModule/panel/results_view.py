@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import html
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError, cause
+from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 
 from .. import wording
 from ..run.parameters import TriplaneGaussianReconParameterNode
-from ..scene.report import ERROR, HIDDEN
+from ..scene.report import ERROR, HIDDEN, completionIn
 from ..scene.results import AXIS, INPUT, Results
 from . import views
+from .next_slice import NextSlice
 from .plane_drawing import PlaneDrawing
 from .slice_views import mappedViews
 
@@ -27,20 +30,21 @@ _NOTE = "Note: "  # how `report.provenance` begins a note for the user
 class ResultsView:
     """The section of results.  The parameter node keeps what it shows, so that a loaded scene shows it again."""
 
-    def __init__(self, ui: Any, drawing: PlaneDrawing) -> None:
-        self._ui, self._drawing = ui, drawing
+    def __init__(self, ui: Any, drawing: PlaneDrawing, tell: Callable[[str, bool], None]) -> None:
+        """tell: called with a text for the user, and whether it is a problem."""
+        self._ui, self._drawing, self._next = ui, drawing, NextSlice(ui.nextSliceButton, tell)
         self._parameters: TriplaneGaussianReconParameterNode | None = None
         self._models: dict[str, Path] = {}
         for button, react in ((ui.compareButton, self._compare), (ui.tableButton, self._showTable),
                               (ui.plotButton, self._plot), (ui.renderButton, self._render),
-                              (ui.exportButton, self._export)):
+                              (ui.exportButton, self._export), (ui.certaintyButton, self._overlayCertainty)):
             button.connect("clicked()", react)
 
     def take(self, parameters: TriplaneGaussianReconParameterNode, results: Results) -> None:
         """Remember the results of a run with these choices."""
         with slicer.util.NodeModify(parameters):
             parameters.resultVolume, parameters.resultConfidence = results.volume, results.confidence
-            parameters.resultSegmentation = results.segmentation
+            parameters.resultSegmentation, parameters.resultCertainty = results.segmentation, results.certainty
             parameters.resultScores, parameters.resultProvenance = results.scores, results.provenance
         if results.models:
             self._models[results.provenance.GetID()] = results.models[0]
@@ -49,19 +53,35 @@ class ResultsView:
     def show(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
         """Show the results that belong to these choices."""
         self._parameters = parameters
-        has = self._has("resultVolume") and self._has("resultScores")
-        self._ui.resultText.setText(self._text() if has else _("Nothing has been reconstructed yet."))
+        hasVolume = self._has("resultVolume")
+        has = self._has("resultScores") and (hasVolume or self._has("resultCertainty"))
+        told = completionIn(self._choices.resultProvenance.GetText()) if self._has("resultProvenance") else None
+        self._ui.resultText.setText(self._text(told, hasVolume) if has else _("Nothing has been reconstructed yet."))
+        self._showLabels(told if has else None)
         nothing = "" if has else _("There is no result yet.")
-        partners = nothing or ("" if self._input() is not None and self._has("resultConfidence") else _(
+        volume = nothing or ("" if hasVolume else _(
+            "There is no volume among the results: labels alone were filled, or it was removed."))
+        partners = volume or ("" if self._input() is not None and self._has("resultConfidence") else _(
             "The input volume or the expected error is not in the scene any more."))
         model = nothing or ("" if self._model() is not None else _(
             "The model was not kept. Check 'Keep model' under 'Advanced' and reconstruct again."))
-        view = model or ("" if mappedViews() else _("The layout has no slice view."))
+        view = model or volume or ("" if mappedViews() else _("The layout has no slice view."))
         busy = _("A plane is being drawn.") if self._drawing.isRunning else ""
         for button, reason in ((self._ui.compareButton, partners), (self._ui.tableButton, nothing),
                                (self._ui.plotButton, nothing), (self._ui.renderButton, view or busy),
                                (self._ui.exportButton, model)):
             setEnabledOrWhyNot(button, reason)
+
+    def _showLabels(self, told: LabelCompletion | None) -> None:
+        """Show what concerns labels that were filled; nothing where none were."""
+        if told is None:
+            self._next.offer(None, "k", ())
+        else:
+            self._next.offer(self._input(), self._choices.resultScores.GetAttribute(AXIS), told.next_slices)
+        button, has = self._ui.certaintyButton, told is not None and self._has("resultCertainty")
+        button.setVisible(has)
+        button.setText(_("Hide certainty") if has and views.isOverlaid(self._choices.resultCertainty) else
+                       _("Show certainty"))
 
     def exportTo(self, path: str) -> None:
         """Copy the model to a file; raises OutputError if that fails."""
@@ -96,10 +116,22 @@ class ResultsView:
         model = self._models.get(self._choices.resultProvenance.GetID())
         return model if model is not None and model.is_file() else None
 
-    def _text(self) -> str:
-        table, lines = self._choices.resultScores, []
+    def _text(self, told: LabelCompletion | None, hasVolume: bool) -> str:
+        lines = []
         if (volume := self._input()) is not None:
             lines.append(_("Result of '{volume}':").format(volume=volume.GetName()))
+        if told is not None:
+            lines += wording.completion(told)
+        if hasVolume:
+            lines += self._linesOnImage()
+        if self._has("resultProvenance"):
+            lines += [line.removeprefix(_NOTE) for line in self._choices.resultProvenance.GetText().splitlines()
+                      if line.startswith(_NOTE)]
+        return "<br>".join(html.escape(line) for line in lines)
+
+    def _linesOnImage(self) -> list[str]:
+        """How far to trust the image."""
+        table, lines = self._choices.resultScores, []
         hidden = slicer.util.arrayFromTableColumn(table, HIDDEN)
         hidden = hidden[np.isfinite(hidden)]
         if len(hidden):
@@ -110,10 +142,11 @@ class ResultsView:
             lines.append(_("Too few slices were used to hide one and check."))
         lines.append(_("Expected error: {error} on average, in units of the volume.").format(
             error=f"{slicer.util.arrayFromTableColumn(table, ERROR).mean():.3g}"))
-        if self._has("resultProvenance"):
-            lines += [line.removeprefix(_NOTE) for line in self._choices.resultProvenance.GetText().splitlines()
-                      if line.startswith(_NOTE)]
-        return "<br>".join(html.escape(line) for line in lines)
+        return lines
+
+    def _overlayCertainty(self) -> None:
+        views.overlay(self._choices.resultCertainty)
+        self.show(self._parameters)
 
     def _compare(self) -> None:
         parameters = self._choices

@@ -12,6 +12,7 @@ from TriplaneGaussianReconLib.errors import InputError
 
 from ..scene.nodes import TO_LPS, gridOf
 
+_STRAIGHT = 0.999999  # cosine of an angle below which a view is not tilted against slices
 _STEPS = 20  # of Newton's method; one is enough unless a parent transform bends the volume
 
 
@@ -25,19 +26,31 @@ def shownSlice(volumeNode: slicer.vtkMRMLScalarVolumeNode, axis: Axis) -> tuple[
         InputError: No view looks along the axis, or the view does not cross the volume.
     """
     grid, number = gridOf(volumeNode), AXES.index(axis)
-    middle = (np.array(grid.shape[::-1]) - 1) / 2.0
-    step = _world(volumeNode, grid, middle + 0.5 * np.eye(3)[number]) - _world(
-        volumeNode, grid, middle - 0.5 * np.eye(3)[number])
-    views = [(abs(_plane(node)[1] @ step) / np.linalg.norm(step), node) for node in mappedViews()]
-    cosine, view = max(views, key=lambda found: found[0], default=(0.0, None))
-    if view is None or cosine < np.cos(np.deg2rad(45.0)):
-        raise InputError(_("No slice view shows slices along axis {axis}. Choose a layout with such a view."
-                           ).format(axis=axis.upper()))
+    view, _cosine = _viewAlong(volumeNode, grid, axis)
     index = _crossing(volumeNode, grid, number, *_plane(view))
     if not -0.5 <= index <= grid.count(axis) - 0.5:
         raise InputError(_("The slice view {view} does not show the volume. Scroll to the slice first."
                            ).format(view=view.GetName()))
     return int(np.clip(np.floor(index + 0.5), 0, grid.count(axis) - 1)), view.GetName()
+
+
+def showSlice(volumeNode: slicer.vtkMRMLScalarVolumeNode, axis: Axis, index: int) -> str:
+    """Let a slice view show a slice of a volume, and return the name of that view.
+
+    The view is the one that looks most nearly along the axis; where it is tilted against the slices it is turned to
+    them.  The other views stay as they are.
+
+    Raises:
+        InputError: No view looks along the axis.
+    """
+    grid = gridOf(volumeNode)
+    view, cosine = _viewAlong(volumeNode, grid, axis)
+    if cosine < _STRAIGHT:
+        view.RotateToVolumePlane(volumeNode)
+    ijk = (np.array(grid.shape[::-1]) - 1) / 2.0
+    ijk[AXES.index(axis)] = index
+    view.JumpSliceByOffsetting(*_world(volumeNode, grid, ijk))
+    return str(view.GetName())
 
 
 def mappedViews() -> list[slicer.vtkMRMLSliceNode]:
@@ -54,6 +67,19 @@ def worldGrid(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
     spacing = np.linalg.norm(steps, axis=0)
     origin = TO_LPS @ _world(volumeNode, grid, middle) - steps @ middle
     return replace(grid, origin=tuple(origin), spacing=tuple(spacing), direction=tuple(map(tuple, steps / spacing)))
+
+
+def _viewAlong(volumeNode: slicer.vtkMRMLScalarVolumeNode, grid: Grid, axis: Axis
+               ) -> tuple[slicer.vtkMRMLSliceNode, float]:
+    """The view that looks most nearly along an axis, and the cosine of the angle; raises InputError if none does."""
+    middle, half = (np.array(grid.shape[::-1]) - 1) / 2.0, 0.5 * np.eye(3)[AXES.index(axis)]
+    step = _world(volumeNode, grid, middle + half) - _world(volumeNode, grid, middle - half)
+    views = [(abs(_plane(node)[1] @ step) / np.linalg.norm(step), node) for node in mappedViews()]
+    cosine, view = max(views, key=lambda found: found[0], default=(0.0, None))
+    if view is None or cosine < np.cos(np.deg2rad(45.0)):
+        raise InputError(_("No slice view shows slices along axis {axis}. Choose a layout with such a view."
+                           ).format(axis=axis.upper()))
+    return view, cosine
 
 
 def _plane(sliceNode: slicer.vtkMRMLSliceNode) -> tuple[np.ndarray, np.ndarray]:

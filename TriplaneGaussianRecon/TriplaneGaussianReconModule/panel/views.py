@@ -10,9 +10,9 @@ from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis
 
-from ..scene.report import ERROR, FRAME, SLICE
+from ..scene.report import DOUBT, ERROR, FRAME, SLICE
 from ..scene.results import ROLE
-from .slice_views import worldGrid
+from .slice_views import mappedViews, worldGrid
 
 LAYOUT = 8173  # a number that no other layout has, nor any other group of views
 COMPARED = ("TriplaneGaussianReconInput", "TriplaneGaussianReconResult", "TriplaneGaussianReconError")
@@ -49,7 +49,10 @@ def compare(volumes: tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarV
 
 
 def plot(table: slicer.vtkMRMLTableNode) -> None:
-    """Plot the expected error of each slice; the nodes of the plot are removed with the results."""
+    """Plot the expected error of each slice, or where the image is known, that of labels.
+
+    The nodes of the plot are removed with the results.
+    """
     chart = table.GetNodeReference(_CHART) or _addChart(table)
     slicer.modules.plots.logic().ShowChartInLayout(chart)
 
@@ -75,6 +78,23 @@ def showEverywhere(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
     application.PropagateBackgroundVolumeSelection(0)
 
 
+def isOverlaid(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a slice view shows a volume over another one."""
+    return any(composite.GetForegroundVolumeID() == volume.GetID() for composite in _composites())
+
+
+def overlay(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show a volume half transparent over what the slice views show; if one does so already, do not any more."""
+    found, isShown = _composites(), isOverlaid(volume)
+    for composite in found:
+        if not isShown:
+            composite.SetForegroundVolumeID(volume.GetID())
+            composite.SetForegroundOpacity(0.5)
+        elif composite.GetForegroundVolumeID() == volume.GetID():
+            composite.SetForegroundVolumeID(None)
+            composite.SetForegroundOpacity(0.0)
+
+
 def placeBeside(node: slicer.vtkMRMLNode, sibling: slicer.vtkMRMLNode) -> None:
     """Move a node into the subject hierarchy folder of another one, so that it is deleted with it."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
@@ -82,21 +102,29 @@ def placeBeside(node: slicer.vtkMRMLNode, sibling: slicer.vtkMRMLNode) -> None:
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node), folder)
 
 
+def _composites() -> list[slicer.vtkMRMLSliceCompositeNode]:
+    """What says which volumes each slice view of the layout shows."""
+    logic = slicer.app.applicationLogic()
+    return [logic.GetSliceLogic(view).GetSliceCompositeNode() for view in mappedViews()]
+
+
 def _addChart(table: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLPlotChartNode:
     name, scene = table.GetName(), slicer.mrmlScene
+    isOfLabels = table.GetColumnIndex(DOUBT) >= 0 and not slicer.util.arrayFromTableColumn(table, ERROR).any()
     series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", scene.GenerateUniqueName(name))
     series.SetAndObserveTableNodeID(table.GetID())
     series.SetXColumnName(SLICE)
-    series.SetYColumnName(ERROR)
+    series.SetYColumnName(DOUBT if isOfLabels else ERROR)
     series.SetPlotType(series.PlotTypeScatter)
     several = slicer.util.arrayFromTableColumn(table, FRAME).any()
     series.SetLineStyle(series.LineStyleNone if several else series.LineStyleSolid)
     series.SetMarkerStyle(series.MarkerStyleCircle)
     series.SetUniqueColor()
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(name))
-    chart.SetTitle(_("Expected error of each slice"))
+    chart.SetTitle(_("Labels in doubt on each slice") if isOfLabels else _("Expected error of each slice"))
     chart.SetXAxisTitle(_("Slice of the input"))
-    chart.SetYAxisTitle(_("Expected absolute error, units of the input"))
+    chart.SetYAxisTitle(_("Voxels that are expected to have a wrong label") if isOfLabels else
+                        _("Expected absolute error, units of the input"))
     chart.SetLegendVisibility(False)
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
     table.SetNodeReferenceID(_CHART, chart.GetID())

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.data.geometry import AXES, Grid
+from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.data.output_grid import output_grid
 from TriplaneGaussianReconLib.data.selection import parse_numbers
 from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
@@ -17,18 +18,30 @@ from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
 from .. import wording
 from ..installation import dependencies
 from ..run.logic import TriplaneGaussianReconLogic
-from ..run.parameters import PresetChoice, TriplaneGaussianReconParameterNode, Trust, keywords, requestOf, segmentIDs
+from ..run.parameters import (
+    LabelsOn,
+    PresetChoice,
+    TriplaneGaussianReconParameterNode,
+    Trust,
+    keywords,
+    requestOf,
+    segmentIDs,
+)
 from ..scene import sample_data
 from ..scene.nodes import gridOf
 from ..scene.results import Results
 from . import views
 from .device_choice import DeviceChoice
+from .drawn_slices import DrawnSlices
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
 from .results_view import ResultsView, setEnabledOrWhyNot
 from .segment_list import SegmentList
 from .slice_views import shownSlice, worldGrid
 
+# Arguments of the logic's `reconstruct` on which it depends how long that takes.
+_EXPECTED = ("segmentationNode", "sliceAxis", "trustedSlices", "excludedSlices", "labelsOn", "outputSpacing", "preset",
+             "keepModel")
 _PARAMETER = "SlicerParameterName"  # property by which the .ui file says which parameter a widget shows
 
 
@@ -54,10 +67,12 @@ class Panel:
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
         self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
         self._drawing = PlaneDrawing(self._onPlaneDrawn, python, environment)
-        self._results = ResultsView(ui, self._drawing)
+        self._drawn = DrawnSlices(self.update)
+        self._results = ResultsView(ui, self._drawing, self._tell)
         ui.tryButton.connect("clicked()", self._onTry)
         ui.reconstructButton.connect("clicked()", self._onReconstructOrCancel)
         ui.excludeButton.connect("clicked()", self._onExclude)
+        ui.emptyButton.connect("clicked()", self._onEmpty)
         ui.message.setVisible(False)
         ui.preset.setToolTip(PresetChoice.explained())
         logic.observers.add(self._showRunButton)  # scripts may use the same logic
@@ -84,8 +99,11 @@ class Panel:
             for widget, trust in ((self._ui.everyNth, Trust.EVERY), (self._ui.percentage, Trust.PERCENTAGE),
                                   (self._ui.sliceList, Trust.LIST)):
                 widget.setVisible(parameters.trust is trust)
+        self._lookForDrawnSlices(grid)
+        self._showLabelChoices()
         self._showMeaning(grid)
-        setEnabledOrWhyNot(self._ui.excludeButton, "" if grid is not None else _("Choose an input volume first."))
+        for button in (self._ui.excludeButton, self._ui.emptyButton):
+            setEnabledOrWhyNot(button, "" if grid is not None else _("Choose an input volume first."))
         self._showRunButton()
         self._results.show(parameters)
 
@@ -100,6 +118,7 @@ class Panel:
         self._logic.observers.discard(self._showRunButton)
         self._device.close()
         self._drawing.close()
+        self._drawn.forget()
         if self._parameters is not None:
             self._parameters.disconnectGui(self._tag)
             self._parameters = None
@@ -113,7 +132,10 @@ class Panel:
             return _("Check at least one segment, or choose no segmentation.")
         try:
             with wording.translatedErrors():
-                requestOf(parameters).check(gridOf(parameters.inputVolume), parameters.segmentation is not None)
+                request, grid = requestOf(parameters), gridOf(parameters.inputVolume)
+                request.check(grid, parameters.segmentation is not None)
+                if self._drawn.presence:
+                    request.plan(grid, self._drawn.presence)
         except InputError as error:
             return str(error)
         return ""
@@ -133,30 +155,53 @@ class Panel:
         except InputError:
             return None
 
+    def _lookForDrawnSlices(self, grid: Grid | None) -> None:
+        """Look which slices are drawn on, if there is a choice of segments."""
+        if grid is None or not segmentIDs(self._choices):
+            self._drawn.forget()
+            return
+        parameters = self._choices
+        self._drawn.look(parameters.inputVolume, parameters.segmentation, segmentIDs(parameters),
+                         requestOf(parameters).slice_axis(grid))
+
+    def _showLabelChoices(self) -> None:
+        """Show the choices of labelled slices that have a meaning."""
+        parameters, ui = self._parameters, self._ui
+        chosen = None if parameters is None or parameters.segmentation is None else parameters.labelsOn
+        for widget in (ui.labelsOnLabel, ui.labelsOn):
+            widget.setVisible(chosen is not None)
+        for widget in (ui.emptySlicesLabel, ui.emptySlices, ui.emptyButton):
+            widget.setVisible(chosen is LabelsOn.DRAWN)
+        ui.labelledSlices.setVisible(chosen is LabelsOn.LIST)
+
     def _showMeaning(self, grid: Grid | None) -> None:
         """Say what the choices mean for this volume."""
-        texts = ("", "", "") if grid is None else self._meaning(grid, self._choices)
-        labels = (self._ui.axisPreview, self._ui.trustPreview, self._ui.outputPreview, self._ui.estimate)
+        texts = ("", "", "", "") if grid is None else self._meaning(grid, self._choices)
+        labels = (self._ui.axisPreview, self._ui.trustPreview, self._ui.labelsPreview, self._ui.outputPreview,
+                  self._ui.estimate)
         for label, text in zip(labels, (*texts, self._expectation()), strict=True):
             label.setText(text)
             label.setVisible(bool(text))
 
-    def _meaning(self, grid: Grid, parameters: TriplaneGaussianReconParameterNode) -> tuple[str, str, str]:
-        """What slice axis, observed slices and output spacing mean; empty where that is not known."""
-        request = requestOf(parameters)
+    def _meaning(self, grid: Grid, parameters: TriplaneGaussianReconParameterNode) -> tuple[str, str, str, str]:
+        """What slice axis, observed slices, labelled slices and spacing mean; empty where that is not known."""
+        request, presence = requestOf(parameters), self._drawn.presence
         axis = request.slice_axis(grid)
-        meaning = wording.axisMeaning(worldGrid(parameters.inputVolume), axis)
+        meaning, labels = wording.axisMeaning(worldGrid(parameters.inputVolume), axis), ""
         try:
-            if parameters.trust is Trust.SEGMENTED:
+            if request.needs_labels and axis not in presence:
                 observed = _("The slices on which a chosen segment has a voxel.")
                 result = grid if isinstance(request.spacing, str) else output_grid(grid, axis, request.spacing)
             else:
-                plan = request.plan(grid)
+                plan = request.plan(grid, presence)
                 selection, result = plan.selections[axis], plan.output
                 observed = wording.observed(selection.indices, selection.count, grid.spacing[AXES.index(axis)])
+                if axis in presence:
+                    labelled = None if plan.labelled is None else plan.labelled[axis]
+                    labels = wording.labelSlices(LabelSlices.among(selection, labelled, presence[axis]))
         except InputError:  # the button says so
-            return meaning, "", ""
-        return meaning, observed, wording.voxels(result)
+            return meaning, "", "", ""
+        return meaning, observed, labels, wording.voxels(result)
 
     def _expectation(self) -> str:
         """How long it will take on the device that is chosen; empty while nothing can be reconstructed."""
@@ -165,10 +210,9 @@ class Panel:
         parameters, device = self._choices, self._device.device
         arguments = keywords(parameters)
         found = self._logic.expected(
-            parameters.inputVolume, arguments["segmentationNode"], sliceAxis=arguments["sliceAxis"],
-            trustedSlices=arguments["trustedSlices"], excludedSlices=arguments["excludedSlices"],
-            preset=arguments["preset"], device="cpu" if device is None else device["device"])
-        return wording.expectation(found, parameters.trust is Trust.SEGMENTED)
+            parameters.inputVolume, **{name: arguments[name] for name in _EXPECTED},
+            device="cpu" if device is None else device["device"], presence=self._drawn.presence)
+        return wording.expectation(found, parameters.trust is Trust.SEGMENTED and not self._drawn.presence)
 
     def _showRunButton(self) -> None:
         button = self._ui.reconstructButton
@@ -225,7 +269,8 @@ class Panel:
         self._progress.end()
         if results is not None:
             self._tell(_("Done in {time}.").format(time=wording.duration(time.monotonic() - self._start)))
-            views.showEverywhere(results.volume)
+            if results.volume is not None:
+                views.showEverywhere(results.volume)
             if parameters is not None and parameters.parameterNode.GetScene() is not None:
                 self._results.take(parameters, results)
         elif problem:
@@ -244,18 +289,26 @@ class Panel:
 
     def _onExclude(self) -> None:
         """Exclude the slice that is shown."""
+        self._noteShownSlice("excludedSlices", _("Slice {index}, which the view {view} shows, is excluded."))
+
+    def _onEmpty(self) -> None:
+        """Say that there is nothing on the slice that is shown."""
+        self._noteShownSlice("emptySlices", _("Slice {index}, which the view {view} shows, is complete as it is."))
+
+    def _noteShownSlice(self, parameter: str, told: str) -> None:
+        """Add the slice that is shown to a list of slices, and tell so."""
         parameters = self._choices
-        text = parameters.excludedSlices.strip()
+        text = getattr(parameters, parameter).strip()
         try:
             axis = requestOf(parameters).slice_axis(gridOf(parameters.inputVolume))
             index, view = shownSlice(parameters.inputVolume, axis)
-            excluded = parse_numbers(text) if text else []
+            listed = parse_numbers(text) if text else []
         except (InputError, ValueError) as error:
             self._tell(str(error), isProblem=True)
             return
-        if index not in excluded:
-            parameters.excludedSlices = f"{text},{index}" if text else str(index)
-        self._tell(_("Slice {index}, which the view {view} shows, is excluded.").format(index=index, view=view))
+        if index not in listed:
+            setattr(parameters, parameter, f"{text},{index}" if text else str(index))
+        self._tell(told.format(index=index, view=view))
 
     def _onTry(self) -> None:
         """Load a sample and choose every third of its slices."""
@@ -270,6 +323,7 @@ class Panel:
             parameters.inputVolume, parameters.segmentation = volume, segmentation
             parameters.omittedSegmentIDs = []
             parameters.trust, parameters.everyNth, parameters.excludedSlices = Trust.EVERY, 3, ""
+            parameters.labelsOn, parameters.emptySlices = LabelsOn.DRAWN, ""
         self._tell(_("{name} is loaded, of which every third slice is used. Press Reconstruct.").format(name=name))
 
     def _onPlaneDrawn(self, node: slicer.vtkMRMLScalarVolumeNode | None, problem: str) -> None:

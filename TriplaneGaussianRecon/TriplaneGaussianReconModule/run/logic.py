@@ -2,15 +2,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from TriplaneGaussianReconLib.data.geometry import Axis
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, ReconstructionError
 from TriplaneGaussianReconLib.jobs.estimates import Estimate, estimate
 from TriplaneGaussianReconLib.jobs.failures import explained
@@ -18,6 +20,7 @@ from TriplaneGaussianReconLib.jobs.protocol import Message
 from TriplaneGaussianReconLib.jobs.request import Request
 
 from .. import wording
+from ..scene.drawn_slices import presenceOf
 from ..scene.frames import Frame, framesOf
 from ..scene.nodes import gridOf, segmentIDsOf
 from ..scene.results import Results, remove
@@ -49,8 +52,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
     def reconstruct(self, volumeNode: slicer.vtkMRMLScalarVolumeNode,
                     segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *,
                     segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
-                    excludedSlices: Slices = "", outputSpacing: float = 0.0, preset: str = "fast", device: str = "auto",
-                    seed: int = 0, keepModel: bool = False, waitForCompletion: bool = True,
+                    excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
+                    preset: str = "fast", device: str = "auto", seed: int = 0, keepModel: bool = False,
+                    copyVolume: bool = False, waitForCompletion: bool = True,
                     progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
@@ -67,12 +71,17 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry
                 segmentation); or slice numbers: [0, 4, 8], range(0, 20, 4), an array.
             excludedSlices: Slices that are not to be observed in any case; a list as text or as numbers.
+            labelsOn: Which of the observed slices carry labels: drawn (those on which a segment is drawn, and those
+                far from them, which count as empty), drawn,40 (so does 40, which is empty if nothing is drawn on it),
+                all, every:4, or a list as text or as numbers. On the others the labels are filled from the image.
             outputSpacing: Mm between the slices of the result. With 0 it has the voxels of the input, or, where every
-                slice is observed, slices as close as the pixels are wide.
+                slice is observed and carries labels, slices as close as the pixels are wide.
             preset: fast, balanced, best or paper.
             device: auto, cpu, cuda, or cuda:1 and so on.
             seed: The same one gives the same result on the same device.
             keepModel: Keep the models, see `Results.models`.
+            copyVolume: Add the volume and its expected error to the results even where it would be that of the input,
+                since labels alone were filled.
             waitForCompletion: If false, return None at once.
             progressCallback: Called with messages: first about the device (keys device, note), then about progress
                 (keys stage, number, count, done, seconds_left).
@@ -90,39 +99,51 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         """
         if self._run is not None:
             raise InputError(_("A reconstruction is running already. Wait until it is done, or cancel it."))
-        request = requestFrom(sliceAxis, trustedSlices, excludedSlices, outputSpacing, preset, device, seed, keepModel)
+        request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, seed,
+                              keepModel)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
         with wording.translatedErrors():
             request.check(gridOf(volumeNode), segmentationNode is not None)
-        end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, progressCallback or _ignore,
-                          previewCallback or _ignore, completedCallback or _ignore)
+        end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, copyVolume,
+                          progressCallback or _ignore, previewCallback or _ignore, completedCallback or _ignore)
         return end.wait() if waitForCompletion else None
 
     def expected(self, volumeNode: slicer.vtkMRMLScalarVolumeNode,
-                 segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *, sliceAxis: str = "auto",
-                 trustedSlices: Slices = "all", excludedSlices: Slices = "", preset: str = "fast",
-                 device: str = "cpu") -> Estimate:
+                 segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *,
+                 segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
+                 excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
+                 preset: str = "fast", keepModel: bool = False, device: str = "cpu",
+                 presence: Mapping[Axis, np.ndarray] | None = None) -> Estimate:
         """Return how long `reconstruct` is likely to take with these arguments, and how much memory.
 
         Args:
             volumeNode: As those that follow, see `reconstruct`.
             device: cpu, or cuda for any GPU.
+            presence: What `presenceOf` found along the slice axis; None to look now. Where it is empty, all slices
+                count as observed if `trustedSlices` are those that carry segmentation, and all as labelled.
 
         Returns:
-            What to expect. Where the slices that carry segmentation are observed it is an upper bound, for all slices.
+            What to expect.
 
         Raises:
             InputError: As `reconstruct` does.
         """
-        request = requestFrom(sliceAxis, trustedSlices, excludedSlices, 0.0, preset, device, seed=0, keepModel=False)
+        request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, 0,
+                              keepModel)
         grid = gridOf(volumeNode)
-        if request.needs_labels:
-            request = replace(request, slices="all")
         with wording.translatedErrors():
             request.check(grid, segmentationNode is not None)
-            selections = request.plan(grid).selections
-        found = estimate(grid, selections, segmentationNode is not None, preset,
-                         "cuda" if device.startswith("cuda") else "cpu")
+            axis = request.slice_axis(grid)
+        if presence is None and segmentationNode is not None:
+            presence = {axis: _result(presenceOf(volumeNode, segmentationNode,
+                                                 segmentIDsOf(segmentationNode, segmentIDs), axis))}
+        if request.needs_labels and not presence:
+            request = replace(request, slices="all")
+        with wording.translatedErrors():
+            plan = request.plan(grid, presence)
+        filled = presence[axis].shape[1] if presence and plan.labelled is not None else 0
+        found = estimate(grid, plan.selections, segmentationNode is not None, preset,
+                         "cuda" if device.startswith("cuda") else "cpu", filled, request.needs_fitting(plan, grid))
         return replace(found, seconds=found.seconds * len(framesOf(volumeNode, None)))
 
     def cancel(self) -> None:
@@ -139,7 +160,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         """Take the results of a reconstruction out of the scene again, as deleting their folder does."""
         remove(results)
 
-    def _start(self, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
+    def _start(self, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str], copyVolume: bool,
                onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
                onCompleted: Callable[[Results | None, str], None]) -> _End:
         """Start a run; returns its end, which can be waited for."""
@@ -154,7 +175,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                 end.loop.quit()
                 self._tellObservers()
 
-        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, onProgress, onPreview, onEnd)
+        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, copyVolume, onProgress, onPreview,
+                                      onEnd)
         self._run.start()
         self._tellObservers()
         return end
@@ -189,6 +211,16 @@ def _message(error: Exception | None) -> str:
         logging.error("The reconstruction failed", exc_info=error)
         return wording.translated(explained(error).message)
     return str(error)
+
+
+def _result(work: Generator[None, None, np.ndarray]) -> np.ndarray:
+    """What work that is done a piece at a time returns, at once."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            result: np.ndarray = end.value
+            return result
 
 
 def _ignore(*arguments: Any) -> None:

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
+from TriplaneGaussianReconLib.data.label_slices import ALL, DRAWN
 from TriplaneGaussianReconLib.jobs.request import SEGMENTED, Request
 
 from .request import requestFrom
@@ -53,6 +54,22 @@ class Trust(Enum):
         }[self]
 
 
+class LabelsOn(Enum):
+    """On which of the used slices the segmentation is complete; on the others it is filled from their image."""
+
+    DRAWN = DRAWN
+    ALL = ALL
+    LIST = "list"
+
+    def label(self) -> str:
+        """What the panel calls it."""
+        return {
+            LabelsOn.DRAWN: _("Drawn slices"),
+            LabelsOn.ALL: _("All slices"),
+            LabelsOn.LIST: _("A list of slices"),
+        }[self]
+
+
 class PresetChoice(Enum):
     """The presets that the library has for use; scenes keep the name of the member."""
 
@@ -81,8 +98,11 @@ class TriplaneGaussianReconParameterNode:
         percentage: For `Trust.PERCENTAGE`.
         sliceList: For `Trust.LIST`.
         excludedSlices: Slice numbers such as 7,12,20-23.
+        emptySlices: For `LabelsOn.DRAWN`: slices on which there is nothing to be drawn.
+        labelledSlices: For `LabelsOn.LIST`.
         outputSpacing: Mm; 0 for automatic.
         device: auto, cpu, cuda:0 and so on.
+        copyVolume: Where labels alone are filled, the volume is added to the results all the same.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -94,14 +114,19 @@ class TriplaneGaussianReconParameterNode:
     percentage: Annotated[float, WithinRange(1.0, 100.0)] = 50.0
     sliceList: str
     excludedSlices: str
+    labelsOn: LabelsOn = LabelsOn.DRAWN
+    emptySlices: str
+    labelledSlices: str
     outputSpacing: Annotated[float, WithinRange(0.0, 1000.0)] = 0.0
     preset: PresetChoice = PresetChoice[DEFAULT_PRESET.upper()]
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, 2 ** 31 - 1)] = 0
     keepModel: bool = False
+    copyVolume: bool = False
     resultVolume: vtkMRMLScalarVolumeNode
     resultConfidence: vtkMRMLScalarVolumeNode
     resultSegmentation: vtkMRMLSegmentationNode
+    resultCertainty: vtkMRMLScalarVolumeNode
     resultScores: vtkMRMLTableNode
     resultProvenance: vtkMRMLTextNode
 
@@ -125,6 +150,15 @@ def trustedSlices(parameters: TriplaneGaussianReconParameterNode) -> str:
     }[parameters.trust]
 
 
+def labelsOn(parameters: TriplaneGaussianReconParameterNode) -> str:
+    """The choice of slices that carry labels as the logic takes it: drawn, drawn,40, all, or a list."""
+    empty = parameters.emptySlices.strip()
+    if parameters.segmentation is None or parameters.labelsOn is LabelsOn.DRAWN and not empty:
+        return DRAWN
+    return {LabelsOn.DRAWN: f"{DRAWN},{empty}", LabelsOn.ALL: ALL,
+            LabelsOn.LIST: parameters.labelledSlices}[parameters.labelsOn]
+
+
 def segmentIDs(parameters: TriplaneGaussianReconParameterNode) -> list[str]:
     """The identifiers of the segments that take part."""
     if parameters.segmentation is None:
@@ -137,7 +171,8 @@ def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     """The choices as keyword arguments of the logic's `reconstruct`."""
     hasSegmentation = parameters.segmentation is not None
     return {"segmentationNode": parameters.segmentation,
-            "segmentIDs": segmentIDs(parameters) if hasSegmentation else None, **_choices(parameters)}
+            "segmentIDs": segmentIDs(parameters) if hasSegmentation else None, "copyVolume": parameters.copyVolume,
+            **_choices(parameters)}
 
 
 def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:
@@ -147,6 +182,6 @@ def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:
 
 def _choices(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     return {"sliceAxis": parameters.sliceAxis.value, "trustedSlices": trustedSlices(parameters),
-            "excludedSlices": parameters.excludedSlices, "outputSpacing": parameters.outputSpacing,
-            "preset": parameters.preset.value, "device": parameters.device, "seed": parameters.seed,
-            "keepModel": parameters.keepModel}
+            "excludedSlices": parameters.excludedSlices, "labelsOn": labelsOn(parameters),
+            "outputSpacing": parameters.outputSpacing, "preset": parameters.preset.value, "device": parameters.device,
+            "seed": parameters.seed, "keepModel": parameters.keepModel}

@@ -14,7 +14,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.data.geometry import Axis
+from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.label_slices import segments_on_slices
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, OutputError, ReconstructionError, cause
 from TriplaneGaussianReconLib.jobs.protocol import Message, Outcome, read_preview
@@ -40,7 +40,7 @@ class ReconstructionRun:
     """
 
     def __init__(self, process: WorkerProcess, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
-                 onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
+                 copyVolume: bool, onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
                  onEnd: Callable[[Results | None, Exception | None], None]) -> None:
         """Prepare a run.
 
@@ -49,12 +49,14 @@ class ReconstructionRun:
             request: What to do with each frame.
             frames: What to reconstruct, one after another.
             segmentIDs: Which segments take part.
+            copyVolume: Whether the volume is wanted where it is that of the input, too.
             onProgress: Called with messages of `jobs.protocol` about the whole.
             onPreview: Called with a slice [row, column] float32, in units of the volume, and its message.
             onEnd: Called once, with the results and None, or with None and the error, which is Cancelled if `cancel`
                 was called.
         """
         self._process, self._request, self._frames, self._segmentIDs = process, request, frames, segmentIDs
+        self._copyVolume = copyVolume
         self._onProgress, self._onPreview, self._onEnd = onProgress, onPreview, onEnd
         self._number, self._start, self._folder = 0, time.monotonic(), Path()
         self._steps = Steps(self._work(), self._end)
@@ -94,7 +96,7 @@ class ReconstructionRun:
         browser = browserOf(first.proxy)
         sequences = None if browser is None else Sequences(browser, first.proxy)
         record = RunRecord(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
-                           choices(self._request))
+                           {**choices(self._request), "copyVolume": self._copyVolume})
         with ExitStack() as uponFailure:
             models = _folder() if self._request.keep_model else None
             if models is not None:
@@ -133,7 +135,9 @@ class ReconstructionRun:
                 outcome.model.replace(Path(models.name) / f"frame_{self._number:04d}{outcome.model.suffix}")
             record.frames.append(FrameRecord.of(grid, outcome))
             record.tables.append((yield from scores(grid, outcome)))
-            prepared = yield from Prepared.of(outcome, frame, scalarType)
+            isOneOfMany = len(self._frames) > 1  # frames of labels are shown together with those of their image
+            isVolumeWanted = self._copyVolume or isOneOfMany or not _isKnown(outcome, grid)
+            prepared = yield from Prepared.of(outcome, frame, scalarType, isVolumeWanted, isOneOfMany)
             del outcome  # its arrays keep files open
             yield from _emptied(self._folder)
         if stateOf(frame.volume, frame.segmentation) != state:
@@ -200,6 +204,12 @@ class ReconstructionRun:
         process.onStarted = process.onProgress = process.onPreview = _ignore
         process.onFinished = process.onFailed = process.onCancelled = _ignore
         self._onEnd(results, error)
+
+
+def _isKnown(outcome: Outcome, grid: Grid) -> bool:
+    """Whether labels alone were filled, so that the volume is that of the input; grid: of the input."""
+    report = outcome.report
+    return report.completion is not None and not report.gaussians and outcome.volume.grid.matches(grid)
 
 
 def _ignore(message: Message) -> None:

@@ -13,8 +13,8 @@ from TriplaneGaussianReconLib.jobs.request import AUTO, Request
 Slices = str | int | Iterable[int]  # text as `Request` reads it, or slice numbers: a list, a range, an array of NumPy
 
 
-def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, outputSpacing: float, preset: str,
-                device: str, seed: int, keepModel: bool) -> Request:
+def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, labelsOn: Slices, outputSpacing: float,
+                preset: str, device: str, seed: int, keepModel: bool) -> Request:
     """Return what the arguments of the logic's `reconstruct` ask for.
 
     Raises:
@@ -22,14 +22,14 @@ def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, o
     """
     return Request(axis=sliceAxis, slices=slicesText(trustedSlices), excluded=slicesText(excludedSlices),
                    spacing=_spacing(outputSpacing) or AUTO, preset=preset, device=device, seed=_seed(seed),
-                   keep_model=keepModel)
+                   keep_model=keepModel, labels_on=slicesText(labelsOn))
 
 
 def choices(request: Request) -> dict[str, Any]:
     """Return a request as the provenance of results tells it; scripts read these keys."""
     return {"axis": request.axis, "trusted": request.slices, "excluded": request.excluded,
-            "spacing": 0.0 if request.spacing == AUTO else request.spacing, "preset": request.preset,
-            "device": request.device, "seed": request.seed, "keepModel": request.keep_model}
+            "labelsOn": request.labels_on, "spacing": 0.0 if request.spacing == AUTO else request.spacing,
+            "preset": request.preset, "device": request.device, "seed": request.seed, "keepModel": request.keep_model}
 
 
 def slicesText(given: Slices) -> str:

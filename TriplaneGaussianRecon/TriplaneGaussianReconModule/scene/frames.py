@@ -73,12 +73,14 @@ class Sequences:
 
     def add(self, browser: slicer.vtkMRMLSequenceBrowserNode, proxies: Mapping[str, slicer.vtkMRMLNode]
             ) -> list[slicer.vtkMRMLSequenceNode]:
-        """Put the sequences into the scene, shown by `browser` in the nodes `proxies` (role -> node), and return them.
+        """Put the sequences of these roles into the scene, shown by `browser` in the nodes `proxies` (role -> node).
 
-        The browser is set to the frame and the pace of the one that shows the input.
+        The browser is set to the frame and the pace of the one that shows the input.  Returns the sequences.
         """
         added = []
         for role, sequence in self._sequences.items():
+            if role not in proxies:
+                continue
             sequence.SetName(slicer.mrmlScene.GenerateUniqueName(f"{proxies[role].GetName()} sequence"))
             added.append(slicer.mrmlScene.AddNode(sequence))
             browser.AddProxyNode(proxies[role], sequence, False)

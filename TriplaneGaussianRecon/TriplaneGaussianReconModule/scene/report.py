@@ -15,16 +15,20 @@ import numpy as np
 
 from TriplaneGaussianReconLib.data.geometry import AXES, Grid, array_axis
 from TriplaneGaussianReconLib.jobs.protocol import Outcome
+from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Report, Scope
 
 from ..wording import quality
 
 # The columns of the table of slices, in order, their units, and what is not plain from their names.
-FRAME, SLICE, POSITION, USED, HIDDEN, ERROR = COLUMNS = (
-    "Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error")
+# The last one is there where labels were filled on used slices.
+FRAME, SLICE, POSITION, USED, HIDDEN, ERROR, DOUBT = COLUMNS = (
+    "Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error", "Labels in doubt")
 UNITS = {POSITION: "mm", HIDDEN: "dB"}
 MEANINGS = {HIDDEN: "Of used slices that were hidden and predicted across twice the real gap; nan for all others.",
-            ERROR: "Mean expected absolute error, in units of the volume."}
+            ERROR: "Mean expected absolute error, in units of the volume.",
+            DOUBT: "Expected number of voxels with a wrong label: the sum of 1 - certainty."}
+_JSON = "\n\n{"  # begins the part of the provenance that is for programs
 _BYTES_AT_A_TIME = 2 ** 23  # looked at before the user interface has its turn
 
 
@@ -82,7 +86,9 @@ class RunRecord:
     def table(self) -> dict[str, np.ndarray]:
         """The columns of all frames, one after another."""
         frames = np.repeat(np.arange(len(self.tables)), [len(table[SLICE]) for table in self.tables])
-        return {FRAME: frames} | {name: np.concatenate([table[name] for table in self.tables]) for name in COLUMNS[1:]}
+        return {FRAME: frames} | {name: np.concatenate([
+            table.get(name, np.full(len(table[SLICE]), np.nan)) for table in self.tables])
+            for name in COLUMNS[1:] if any(name in table for table in self.tables)}
 
 
 def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.ndarray]]:
@@ -95,23 +101,34 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
     Returns:
         Columns: slice number in the input, which is fractional between its slices; position (mm) from the first slice;
         1 where observed, else 0; PSNR (dB) of observed slices that were hidden and predicted across twice the real gap,
-        NaN for all others; mean expected absolute error, in units of the volume.
+        NaN for all others; mean expected absolute error, in units of the volume; where labels were filled on observed
+        slices, how many voxels are expected to have a wrong one.
     """
     axis, check = outcome.scope.axis, outcome.report.self_check
     number, dimension, observed = AXES.index(axis), array_axis(axis), np.array(outcome.scope.selected[axis])
     drawn = np.arange(outcome.volume.grid.count(axis)) * outcome.volume.grid.spacing[number] / grid.spacing[number]
-    errors, confidence = [], np.moveaxis(outcome.confidence.array, dimension, 0)
-    pace = max(1, _BYTES_AT_A_TIME // confidence[0].nbytes)
-    for first in range(0, len(confidence), pace):
-        errors.append(confidence[first:first + pace].mean(axis=(1, 2), dtype=np.float64))
-        yield
+    errors = yield from _means(np.moveaxis(outcome.confidence.array, dimension, 0))
     slices = np.unique(np.round(np.concatenate([drawn, observed]), 6))
     # The library counts observed slices along their normal, which may run against their numbers.
     ordered = observed[np.argsort(grid.planes(axis, observed).offsets)]
     hidden = {ordered[place]: psnr for place, psnr in check.per_slice.items()}
-    return {SLICE: slices, POSITION: slices * grid.spacing[number], USED: np.isin(slices, observed).astype(np.uint8),
-            HIDDEN: np.array([hidden.get(each, np.nan) for each in slices]),
-            ERROR: np.interp(slices, drawn, np.concatenate(errors))}
+    found = {SLICE: slices, POSITION: slices * grid.spacing[number], USED: np.isin(slices, observed).astype(np.uint8),
+             HIDDEN: np.array([hidden.get(each, np.nan) for each in slices]),
+             ERROR: np.interp(slices, drawn, errors)}
+    if outcome.label_certainty is not None:
+        certainty = np.moveaxis(outcome.label_certainty.array, dimension, 0)
+        means = yield from _means(certainty)
+        found[DOUBT] = np.interp(slices, drawn, (1.0 - means) * certainty[0].size)
+    return found
+
+
+def _means(slices: np.ndarray) -> Generator[None, None, np.ndarray]:
+    """The mean of each of `slices` [slice, row, column]; looks at a piece at a time."""
+    means, pace = [], max(1, _BYTES_AT_A_TIME // slices[0].nbytes)
+    for first in range(0, len(slices), pace):
+        means.append(slices[first:first + pace].mean(axis=(1, 2), dtype=np.float64))
+        yield
+    return np.concatenate(means)
 
 
 def provenance(record: RunRecord) -> str:
@@ -125,7 +142,7 @@ def provenance(record: RunRecord) -> str:
     lines.append(f"Expected error: {record.table()[ERROR].mean():.3g} on average, in units of the volume")
     if check.psnr is not None:
         lines.append(f"Hidden slices: agreement {quality(check.psnr)}, PSNR {check.psnr} dB on {check.slices} slices")
-    lines += [check.note, *(f"Note: {note}" for note in record.notes), "", _json({
+    lines += [check.note, *_linesOnLabels(first), *(f"Note: {note}" for note in record.notes), "", _json({
         "made": made, "volume": record.volumeName, "segmentation": record.segmentationName,
         "choices": record.choices, "notes": record.notes, "reports": [frame.toJson() for frame in record.frames]})]
     return "\n".join(lines)
@@ -145,6 +162,25 @@ def _linesOnFrame(record: RunRecord, frame: FrameRecord, made: str) -> list[str]
         f"Voxels of the result: {' x '.join(map(str, reversed(scope.output_shape)))}, "
         f"{_listed(scope.output_spacing, ' x ')} mm",
         f"Preset: {told.preset}", f"Seed: {told.seed}", f"Device: {frame.report.device_note}"]
+
+
+def _linesOnLabels(frame: FrameRecord) -> list[str]:
+    """What to tell of labels that were filled on used slices; nothing where none were."""
+    told = frame.report.completion
+    if told is None:
+        return []
+    dice = "none could be hidden" if told.hidden_dice is None else f"mean Dice {told.hidden_dice:.3f}"
+    return [str(told.slices), f"Drawn slices that were hidden and filled: {dice}",
+            f"Methods of filling: {_listed([f'{name} {share:.0%}' for name, share in told.methods.items()])}",
+            f"Slices to draw next, the best first: {_listed(told.next_slices)}"]
+
+
+def completionIn(text: str) -> LabelCompletion | None:
+    """What the text that `provenance` made tells of labels that were filled; None where it tells nothing."""
+    try:
+        return Report.from_json(json.loads("{" + text.partition(_JSON)[2])["reports"][0]).completion
+    except (ValueError, KeyError, IndexError, TypeError):  # somebody has edited it
+        return None
 
 
 def _listed(values: Sequence[Any], separator: str = ", ") -> str:

@@ -7,7 +7,7 @@ one folder of the subject hierarchy beside the input; deleting that folder undoe
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,12 +24,13 @@ from TriplaneGaussianReconLib.jobs.protocol import Outcome
 
 from .frames import Frame, Sequences
 from .nodes import BINARY_LABELMAP, place
-from .report import COLUMNS, MEANINGS, UNITS, RunRecord, provenance
+from .report import MEANINGS, UNITS, RunRecord, provenance
 
 ROLE = "TriplaneGaussianRecon.Role"  # attribute of all nodes that a run leaves
 INPUT = "TriplaneGaussianRecon.Input"  # reference from the table of scores to the volume that was reconstructed
 AXIS = "TriplaneGaussianRecon.Axis"  # attribute of that table: the axis along which slices were filled in
-COLOURS = "vtkMRMLColorTableNodeIron"  # of expected errors: dark where they are small
+COLOURS = "vtkMRMLColorTableNodeIron"  # of expected errors and of certainty: red where they are small, else yellow
+CERTAIN = 0.95  # labels that are as probable as this are not coloured
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 _BYTES_AT_A_TIME = 2 ** 24  # copied before the user interface has its turn
 
@@ -39,9 +40,10 @@ class Results:
     """The nodes that a run added to the scene.
 
     Attributes:
-        volume: Dense.
-        confidence: Expected absolute error, in units of the volume.
+        volume: Dense; None where labels alone were filled, so that it would be that of the input.
+        confidence: Expected absolute error, in units of the volume; None likewise.
         segmentation: Dense; None without one.
+        certainty: Probability of each voxel's label, from 0 to 1; None where no labels were filled on used slices.
         scores: Table of slices, see `report.scores`; `INPUT` and `AXIS` say what it is about.
         provenance: Text that tells how the results were made.
         folderItemID: Item of the subject hierarchy that holds all of them.
@@ -50,9 +52,10 @@ class Results:
         sequences: If there are frames, the browser that shows them in the nodes above, and its sequences.
     """
 
-    volume: slicer.vtkMRMLScalarVolumeNode
-    confidence: slicer.vtkMRMLScalarVolumeNode
+    volume: slicer.vtkMRMLScalarVolumeNode | None
+    confidence: slicer.vtkMRMLScalarVolumeNode | None
     segmentation: slicer.vtkMRMLSegmentationNode | None
+    certainty: slicer.vtkMRMLScalarVolumeNode | None
     scores: slicer.vtkMRMLTableNode
     provenance: slicer.vtkMRMLTextNode
     folderItemID: int
@@ -63,31 +66,45 @@ class Results:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The voxels of an outcome in VTK's types, outside the scene.  error: what few voxels exceed, in input units."""
+    """The voxels of an outcome in VTK's types, outside the scene.
+
+    images: By role: volume, confidence, certainty.  error: What few expected errors exceed, in units of the input.
+    """
 
     grid: Grid
-    volume: vtk.vtkImageData
-    confidence: vtk.vtkImageData
+    images: Mapping[str, vtk.vtkImageData]
     segmentation: slicer.vtkSegmentation | None
     error: float
 
     @classmethod
-    def of(cls, outcome: Outcome, frame: Frame, scalarType: int) -> Generator[None, None, Prepared]:
+    def of(cls, outcome: Outcome, frame: Frame, scalarType: int, isVolumeWanted: bool, isOneOfMany: bool
+           ) -> Generator[None, None, Prepared]:
         """Copy the arrays of an outcome, a piece at a time.
 
-        scalarType: VTK's number of the volume's type when the run began; its image may be another one by now.
+        Args:
+            outcome: What came of a frame.
+            frame: What was reconstructed.
+            scalarType: VTK's number of the volume's type when the run began; its image may be another one by now.
+            isVolumeWanted: Whether volume and expected error are wanted.
+            isOneOfMany: Whether other frames may have certainties, so that this one gets them even if all is given.
         """
-        confidence, segmentation = outcome.confidence.array, None
+        images, segmentation, confidence = dict[str, vtk.vtkImageData](), None, outcome.confidence.array
         sample = confidence[tuple(slice(None, None, 1 + n // 64) for n in confidence.shape)]
-        volume = yield from _filled(vtk.vtkImageData(), outcome.volume.array, scalarType)
-        errors = yield from _filled(vtk.vtkImageData(), confidence, vtk.VTK_FLOAT)
+        if isVolumeWanted:
+            images["volume"] = yield from _filled(vtk.vtkImageData(), outcome.volume.array, scalarType)
+            images["confidence"] = yield from _filled(vtk.vtkImageData(), confidence, vtk.VTK_FLOAT)
         if outcome.segmentation is not None and frame.segmentation is not None:
             segmentation = yield from _segmentation(outcome.segmentation, frame.segmentation.GetSegmentation())
-        return cls(outcome.volume.grid, volume, errors, segmentation, float(np.quantile(sample, 0.99)))
+        if outcome.label_certainty is not None:
+            images["certainty"] = yield from _filled(vtk.vtkImageData(), outcome.label_certainty.array, vtk.VTK_FLOAT)
+        elif isOneOfMany and segmentation is not None:
+            images["certainty"] = yield from _filled(
+                vtk.vtkImageData(), np.broadcast_to(np.uint8(1), confidence.shape), vtk.VTK_UNSIGNED_CHAR)
+        return cls(outcome.volume.grid, images, segmentation, float(np.quantile(sample, 0.99)))
 
     def nodes(self, source: Frame) -> dict[str, slicer.vtkMRMLNode]:
         """Nodes outside the scene that hold all this, by role; made of `source`."""
-        nodes = {"volume": slicer.vtkMRMLScalarVolumeNode(), "confidence": slicer.vtkMRMLScalarVolumeNode()}
+        nodes = {role: slicer.vtkMRMLScalarVolumeNode() for role in self.images}
         if self.segmentation is not None:
             nodes["segmentation"] = slicer.vtkMRMLSegmentationNode()
         for role, node in nodes.items():
@@ -101,7 +118,10 @@ class Prepared:
             node.SetAndObserveSegmentation(self.segmentation)
             return
         place(node, self.grid)
-        node.SetAndObserveImageData(self.volume if role == "volume" else self.confidence)
+        node.SetAndObserveImageData(self.images[role])
+        if role == "certainty":
+            node.SetDescription("Probability of the label of each voxel, from 0 to 1; 1 where labels were drawn.")
+            return
         unit = source.proxy.GetVoxelValueUnits()
         node.SetVoxelValueQuantity(source.proxy.GetVoxelValueQuantity())
         node.SetVoxelValueUnits(unit)
@@ -128,7 +148,7 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
         name = f"{source.proxy.GetName()} reconstructed"
         nodes = _addNodes(name, source, prepared, record)
         others = [] if sequences is None else _addBrowser(name, nodes, sequences)
-        folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), nodes["volume"].GetName())
+        folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), next(iter(nodes.values())).GetName())
         for node in (*others, *nodes.values()):  # the browser first: while it is there, it replaces what goes away
             item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node)
             hierarchy.SetItemParent(item, folder)
@@ -143,14 +163,14 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
     if models is not None:
         _models[nodes["provenance"]] = models
         files = tuple(sorted(Path(models.name).iterdir()))
-    return Results(nodes["volume"], nodes["confidence"], nodes.get("segmentation"), nodes["scores"],
-                   nodes["provenance"], folder, tuple(record.notes), files, tuple(others))
+    return Results(nodes.get("volume"), nodes.get("confidence"), nodes.get("segmentation"), nodes.get("certainty"),
+                   nodes["scores"], nodes["provenance"], folder, tuple(record.notes), files, tuple(others))
 
 
 def remove(results: Results) -> None:
     """Remove everything that a run added to the scene, wherever the user has moved it."""
-    nodes = (*results.sequences, results.volume, results.confidence, results.segmentation, results.scores,
-             results.provenance)
+    nodes = (*results.sequences, results.volume, results.confidence, results.segmentation, results.certainty,
+             results.scores, results.provenance)
     left = [node for node in nodes if node is not None and node.GetScene() is not None]
     if not left:
         return
@@ -165,25 +185,37 @@ def remove(results: Results) -> None:
 
 
 def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord) -> dict[str, slicer.vtkMRMLNode]:
-    """Add the nodes that every run leaves, by role."""
-    nodes = {"volume": _addVolume(name, "volume", source, prepared)}
-    _copyDisplay(source.proxy, nodes["volume"])
-    nodes["confidence"] = _addVolume(f"{name} expected error", "confidence", source, prepared)
-    _showAsError(nodes["confidence"], prepared.error)
+    """Add the nodes that a run leaves, by role."""
+    nodes = {}
+    if "volume" in prepared.images:
+        nodes["volume"] = _addVolume(name, "volume", source, prepared)
+        _copyDisplay(source.proxy, nodes["volume"])
+        nodes["confidence"] = _addVolume(f"{name} expected error", "confidence", source, prepared)
+        _showInColour(nodes["confidence"], 0.0, prepared.error or 1.0)
     if prepared.segmentation is not None and source.segmentationProxy is not None:
-        nodes["segmentation"] = _addSegmentation(source.segmentationProxy, source, prepared, nodes["volume"])
-    nodes["scores"] = _addNode("vtkMRMLTableNode", f"{name} slices", "scores")
-    table = record.table()
-    slicer.util.updateTableFromArray(nodes["scores"], [table[column] for column in COLUMNS], list(COLUMNS))
-    for column, unit in UNITS.items():
-        nodes["scores"].SetColumnUnitLabel(column, unit)
-    for column, meaning in MEANINGS.items():
-        nodes["scores"].SetColumnDescription(column, meaning)
-    nodes["scores"].SetNodeReferenceID(INPUT, source.proxy.GetID())
-    nodes["scores"].SetAttribute(AXIS, record.frames[0].scope.axis)
+        nodes["segmentation"] = _addSegmentation(source.segmentationProxy, source, prepared,
+                                                 nodes.get("volume", source.proxy))
+    if any(frame.report.completion is not None for frame in record.frames):
+        nodes["certainty"] = _addVolume(f"{name} label certainty", "certainty", source, prepared)
+        _showInColour(nodes["certainty"], 0.5, 1.0)
+        nodes["certainty"].GetDisplayNode().SetThreshold(0.0, CERTAIN)
+        nodes["certainty"].GetDisplayNode().SetApplyThreshold(True)
+    nodes["scores"] = _addTable(f"{name} slices", source, record)
     nodes["provenance"] = _addNode("vtkMRMLTextNode", f"{name} provenance", "provenance")
     nodes["provenance"].SetText(provenance(record))
     return nodes
+
+
+def _addTable(name: str, source: Frame, record: RunRecord) -> slicer.vtkMRMLTableNode:
+    """Add the scores of slices."""
+    node, table = _addNode("vtkMRMLTableNode", name, "scores"), record.table()
+    slicer.util.updateTableFromArray(node, list(table.values()), list(table))
+    for column in table:
+        node.SetColumnUnitLabel(column, UNITS.get(column, ""))
+        node.SetColumnDescription(column, MEANINGS.get(column, ""))
+    node.SetNodeReferenceID(INPUT, source.proxy.GetID())
+    node.SetAttribute(AXIS, record.frames[0].scope.axis)
+    return node
 
 
 def _addNode(kind: str, name: str, role: str) -> slicer.vtkMRMLNode:
@@ -214,11 +246,11 @@ def _copyDisplay(source: slicer.vtkMRMLDisplayableNode, target: slicer.vtkMRMLDi
     target.SetAndObserveDisplayNodeID(display.GetID())
 
 
-def _showAsError(node: slicer.vtkMRMLScalarVolumeNode, error: float) -> None:
-    """Show expected errors in colour."""
+def _showInColour(node: slicer.vtkMRMLScalarVolumeNode, low: float, high: float) -> None:
+    """Show expected errors or certainties in colour."""
     display = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
     display.SetAutoWindowLevel(False)
-    display.SetWindowLevelMinMax(0.0, error or 1.0)
+    display.SetWindowLevelMinMax(low, high)
     display.SetAndObserveColorNodeID(COLOURS)
     node.SetAndObserveDisplayNodeID(display.GetID())
 

@@ -21,14 +21,29 @@ import pytest
 import qt
 import slicer
 from computer_stand_ins import StandInComputer, StandInDriver
-from panel_case import MODULE, choose, click, cut_through, open_section, opened_panel, red, type_into, wait_until
+from panel_case import (
+    CPU,
+    MODULE,
+    SHAPE,
+    StandInDeviceList,
+    choose,
+    click,
+    cut_through,
+    moving,
+    open_section,
+    opened_panel,
+    reconstructed,
+    red,
+    transformed,
+    type_into,
+    wait_until,
+)
 from PySide6.QtTest import QTest
 from repository import ROOT
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.panel import device_choice, views
 from TriplaneGaussianReconModule.panel.picture import pixmap
 from TriplaneGaussianReconModule.panel.plane_drawing import PlaneDrawing
-from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.run.parameters import (
     PresetChoice,
     TriplaneGaussianReconParameterNode,
@@ -42,53 +57,8 @@ from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.runtime import devices
 
-SHAPE = (9, 20, 22)
 UI = MODULE.parent / "Resources" / "UI" / "TriplaneGaussianRecon.ui"
 GPU = {"device": "cuda:0", "name": "NVIDIA H200", "memory_bytes": 151e9, "note": "NVIDIA H200, 151.0 GB."}
-CPU = {"device": "cpu", "name": "Xeon", "memory_bytes": 8e9, "note": "CPU: There is no GPU."}
-
-
-class StandInDeviceList:
-    """Stand-in for process.DeviceList: answers at once with what `found` holds."""
-
-    found: list[dict[str, Any]] = [CPU]
-    started = 0
-
-    def __init__(self, on_found: Callable[[list[dict[str, Any]]], None], *_: Any) -> None:
-        self._on_found = on_found
-
-    def start(self) -> None:
-        StandInDeviceList.started += 1
-        self._on_found(self.found)
-
-    def kill(self) -> None:
-        pass
-
-
-@pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> StandInWorkerProcess:
-    """Stand-in for the worker of the panel's logic."""
-    process = StandInWorkerProcess()
-    monkeypatch.setattr(TriplaneGaussianReconLogic.__init__, "__defaults__", (process,))
-    return process
-
-
-@pytest.fixture
-def widget(scene: Any, process: StandInWorkerProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The panel with a worker and a list of devices that are stand-ins."""
-    monkeypatch.setattr(StandInDeviceList, "found", [CPU])
-    monkeypatch.setattr(StandInDeviceList, "started", 0)
-    monkeypatch.setattr(device_choice, "DeviceList", StandInDeviceList)
-    with opened_panel(monkeypatch) as opened:
-        yield opened
-
-
-def moving() -> tuple[np.ndarray, np.ndarray]:
-    """A blob [k, j, i] that moves from slice to slice, and a mask of it."""
-    k, j, i = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
-    near = (i - 8 - 0.5 * k) ** 2 + (j - 9) ** 2
-    noise = 20 * np.random.default_rng(0).normal(size=SHAPE)
-    return (1000 * np.exp(-near / 30) + noise).astype(np.int16), near < 20
 
 
 def add_scan(widget: Any, directions: np.ndarray | None = None) -> tuple[Any, Any]:
@@ -99,13 +69,6 @@ def add_scan(widget: Any, directions: np.ndarray | None = None) -> tuple[Any, An
     widget.ui.inputVolume.setCurrentNode(volume)
     widget.ui.segmentation.setCurrentNode(segmentation)
     return volume, segmentation
-
-
-def reconstructed(widget: Any) -> TriplaneGaussianReconParameterNode:
-    """Press the button and wait for the results."""
-    click(widget.ui.reconstructButton)
-    wait_until(lambda: not widget.logic.isRunning)
-    return widget.logic.getParameterNode()
 
 
 # The module file and the .ui file
@@ -312,16 +275,6 @@ def test_without_segmentation_there_is_no_list(widget: Any) -> None:
 
 
 # The slice that a view shows
-
-
-def transformed(volume: Any, kind: str) -> None:
-    """Put a volume under a parent transform."""
-    if kind == "linear":
-        matrix = np.eye(4)
-        matrix[:3] = np.c_[1.5 * mrml.rotation(40.0, 30.0), [7.0, -30.0, 11.0]]
-        volume.SetAndObserveTransformNodeID(mrml.add_linear_transform(matrix).GetID())
-    elif kind == "bent":
-        volume.SetAndObserveTransformNodeID(mrml.add_grid_transform(shift=10.0).GetID())
 
 
 @pytest.mark.parametrize("kind", ["none", "linear", "bent"])

@@ -18,6 +18,8 @@ from stand_in_worker import StandInWorkerProcess, reportOf
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.run.process import WorkerProcess
 from TriplaneGaussianReconModule.scene.nodes import gridOf
+from TriplaneGaussianReconModule.scene.report import completionIn
+from TriplaneGaussianReconModule.scene.results import remove
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError
 
@@ -128,6 +130,8 @@ def test_nothing_is_waited_for_if_not_wanted(scene: Any, logic: TriplaneGaussian
     ({"trustedSlices": 4}, "Only one slice is used"),
     ({"excludedSlices": range(13)}, "No slice is left"),
     ({"trustedSlices": "segmented"}, "there is no segmentation"),
+    ({"labelsOn": "0,4"}, "which slices carry labels, but there is no segmentation"),
+    ({"labelsOn": [0.5]}, "Write their numbers"),
 ])
 def test_wrong_choices_are_refused_before_anything_starts(scene: Any, logic: TriplaneGaussianReconLogic,
                                                           process: StandInWorkerProcess, arguments: dict[str, Any],
@@ -457,6 +461,39 @@ def test_what_is_expected_follows_the_choices(scene: Any, logic: TriplaneGaussia
     assert logic.expected(volume, segmentation, trustedSlices="segmented") == logic.expected(volume, segmentation)
     with pytest.raises(InputError, match="Unknown preset"):
         logic.expected(volume, preset="quick")
+
+
+def test_labels_that_are_filled_count_in_what_is_expected(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    voxels, masks = moving()
+    masks["core"][[n for n in range(SHAPE[0]) if n % 4]] = False
+    volume = mrml.add_volume(voxels)
+    segmentation = mrml.add_segmentation(volume, {"core": masks["core"]})
+    known = logic.expected(volume, segmentation, labelsOn="all", outputSpacing=3.0)
+    alone, fitted = logic.expected(volume, segmentation), logic.expected(volume, segmentation, keepModel=True)
+    assert known.seconds < alone.seconds < fitted.seconds
+    few = logic.expected(volume, segmentation, trustedSlices="segmented")
+    assert few.seconds < logic.expected(volume, segmentation, trustedSlices="segmented", presence={}).seconds
+
+
+@pytest.mark.slow
+def test_the_real_worker_fills_labels(scene: Any) -> None:
+    voxels, masks = moving()
+    truth = masks["core"].copy()
+    masks["core"][[n for n in range(SHAPE[0]) if n % 4]] = False
+    volume = mrml.add_volume(voxels, mrml.ijk_to_ras(directions=mrml.rotation() @ np.diag([1.0, 1.0, -1.0])))
+    segmentation = mrml.add_segmentation(volume, {"core": masks["core"]})
+    before, progress = mrml.fingerprint(scene), []
+    results = TriplaneGaussianReconLogic(WorkerProcess(sys.executable)).reconstruct(
+        volume, segmentation, device="cpu", progressCallback=progress.append)
+    made = mrml.voxels_of_segment(results.segmentation, "core", volume)
+    assert np.array_equal(made[::4], truth[::4]) and 2 * (made & truth).sum() / (made.sum() + truth.sum()) > 0.9
+    certainty = slicer.util.arrayFromVolume(results.certainty)
+    assert results.volume is None and certainty.shape == SHAPE and certainty[::4].min() == 1.0 > certainty.min() >= 0.0
+    assert {message["stage"] for message in progress[1:]} == {"label completion"}
+    told = completionIn(results.provenance.GetText())
+    assert told is not None and told.slices.drawn == (0, 4, 8, 12) and set(told.next_slices) == set(told.slices.filled)
+    remove(results)
+    assert mrml.fingerprint(scene) == before
 
 
 def test_the_real_worker(scene: Any) -> None:

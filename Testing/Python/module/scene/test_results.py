@@ -266,7 +266,7 @@ def test_what_was_moved_out_of_the_folder_is_taken_back_too(scene: Any, logic: T
     assert "ERR|" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("fails", ["_addVolume", "_showAsError", "_addSegmentation", "provenance", "_parentItem"])
+@pytest.mark.parametrize("fails", ["_addVolume", "_showInColour", "_addSegmentation", "provenance", "_parentItem"])
 def test_if_anything_fails_nothing_is_left(scene: Any, logic: TriplaneGaussianReconLogic, fails: str,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
     volume = mrml.add_volume(ramp())

@@ -1,10 +1,12 @@
 """Stand-in for the module's WorkerProcess: no process and no learning, but the same states, messages and files.
 
-What it writes is the observed slices and, between them, a linear mixture; labels are those of the nearest one.
+What it writes is the observed slices and, between them, a linear mixture; labels are those of the nearest one that
+carries some.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,9 @@ import qt
 
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
+from TriplaneGaussianReconLib.data.label_slices import LabelSlices, presence
 from TriplaneGaussianReconLib.jobs.protocol import MODEL, Job, Message, Outcome, write_preview
+from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, Scope, SelfCheck
 
 
@@ -100,9 +104,15 @@ def outcome_of(job: Job, folder: Path) -> Outcome:
     slices = [np.take(job.volume.array, observed[after - back], dimension) for back in (1, 0)]
     volume = np.round((1 - weight) * slices[0] + weight * slices[1], 6).astype(job.volume.array.dtype)
     distance = np.broadcast_to(np.minimum(weight, 1 - weight), grid.shape)
-    segmentation = None
+    segmentation = certainty = None
     if job.segmentation is not None:
         nearest = np.where(share < 0.5, observed[after - 1], observed[after])
+        if job.labelled is not None:
+            labelled = np.array(job.labelled[axis].indices)
+            apart = np.abs(nearest[:, None] - labelled)
+            nearest = labelled[apart.argmin(axis=1)]
+            certain = (1.0 / (1.0 + apart.min(axis=1))).reshape(weight.shape)
+            certainty = Image(np.broadcast_to(certain, grid.shape).astype(np.float32), grid)
         layers = np.take(job.segmentation.layers, nearest, dimension + 1)
         seen = tuple(s for s in job.segmentation.segments if (layers[s.layer] == s.value).any())
         segmentation = Segmentation(layers, seen, grid)
@@ -111,4 +121,15 @@ def outcome_of(job: Job, folder: Path) -> Outcome:
         model = folder / MODEL
         model.write_bytes(b"a model")
     report = reportOf(job.preset, job.seed, axis, observed.tolist(), grid)
-    return Outcome(Image(volume, grid), Image((10.0 * distance).astype(np.float32), grid), segmentation, report, model)
+    if job.labelled is not None:
+        report = replace(report, completion=completion_of(job), gaussians=0 if (
+            job.observed[axis].is_everything and grid == job.volume.grid and not job.keep_model) else 1000)
+    return Outcome(Image(volume, grid), Image((10.0 * distance).astype(np.float32), grid), segmentation, report, model,
+                   certainty)
+
+
+def completion_of(job: Job) -> LabelCompletion:
+    """What the stand-in tells of labels that it filled; the first slices are to be drawn next."""
+    assert job.segmentation is not None and job.labelled is not None
+    found = LabelSlices.among(job.observed[job.axis], job.labelled[job.axis], presence(job.segmentation, job.axis))
+    return LabelCompletion(found, found.filled, {"network": 0.7, "carried": 0.3, "shape": 0.0}, 0.87)

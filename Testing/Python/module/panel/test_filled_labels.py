@@ -1,0 +1,240 @@
+"""Labels drawn on some slices of a volume that is known on all: from the choice to the slice to draw next."""
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mrml
+import numpy as np
+import pytest
+import slicer
+from panel_case import (
+    SHAPE,
+    choose,
+    click,
+    cut_through,
+    moving,
+    open_section,
+    reconstructed,
+    red,
+    transformed,
+    type_into,
+    wait_until,
+)
+from TriplaneGaussianReconModule import wording
+from TriplaneGaussianReconModule.panel.slice_views import shownSlice
+from TriplaneGaussianReconModule.run.parameters import keywords
+
+from TriplaneGaussianReconLib.data.label_slices import LabelSlices
+from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
+
+TOLD = "Labels from 3 drawn slices (0, 4, 8); 6 are filled from the image."
+
+
+def add_drawn(widget: Any, slices: tuple[int, ...] = (0, 4, 8)) -> tuple[Any, Any]:
+    """Choose a volume, and a segmentation that is drawn on some slices alone."""
+    voxels, mask = moving()
+    mask[[n for n in range(SHAPE[0]) if n not in slices]] = False
+    volume = mrml.add_volume(voxels)
+    segmentation = mrml.add_segmentation(volume, {"core": mask})
+    widget.ui.inputVolume.setCurrentNode(volume)
+    widget.ui.segmentation.setCurrentNode(segmentation)
+    return volume, segmentation
+
+
+def test_labels_come_from_the_drawn_slices_unless_said_otherwise(widget: Any) -> None:
+    add_drawn(widget)
+    wait_until(lambda: widget.ui.labelsPreview.text)
+    assert widget.ui.labelsPreview.text == TOLD and widget.ui.labelsPreview.visible
+    assert widget.ui.trust.currentText == "All slices" and widget.ui.labelsOn.currentText == "Drawn slices"
+    assert widget.ui.outputPreview.text == "Result: 22 x 20 x 9 voxels of 0.7 x 0.9 x 3 mm."
+    assert keywords(widget.logic.getParameterNode())["labelsOn"] == "drawn"
+
+
+@pytest.mark.parametrize(("change", "wanted", "told", "shown"), [
+    (lambda ui: type_into(ui.emptySlices, "2"), "drawn,2",
+     "Labels from 3 drawn slices (0, 4, 8); 5 are filled from the image; 1 counts as empty.",
+     {"emptySlices", "emptyButton"}),
+    (lambda ui: choose(ui.labelsOn, "All slices"), "all", "Labels from 3 drawn slices (0, 4, 8); 6 count as empty.",
+     set()),
+    (lambda ui: (choose(ui.labelsOn, "A list of slices"), type_into(ui.labelledSlices, "4-5")), "4-5",
+     "Labels from 1 drawn slice (4); 7 are filled from the image; 1 counts as empty.", {"labelledSlices"}),
+    (lambda ui: (choose(ui.labelsOn, "A list of slices"), type_into(ui.labelledSlices, "5")), "5",
+     "No chosen segment is drawn on a slice that is used and carries labels.", {"labelledSlices"}),
+    (lambda ui: choose(ui.trust, "Slices that carry segmentation"), "drawn", "Labels from 3 drawn slices (0, 4, 8).",
+     {"emptySlices", "emptyButton"})])
+def test_which_slices_carry_labels_is_asked_for_and_told(widget: Any, change: Callable[[Any], Any], wanted: str,
+                                                         told: str, shown: set[str]) -> None:
+    add_drawn(widget)
+    wait_until(lambda: widget.ui.labelsPreview.text)
+    change(widget.ui)
+    assert keywords(widget.logic.getParameterNode())["labelsOn"] == wanted
+    assert widget.ui.labelsPreview.text == told
+    assert {name for name in ("emptySlices", "emptyButton", "labelledSlices") if getattr(widget.ui, name).visible
+            } == shown
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    (lambda ui: type_into(ui.emptySlices, "40"), "Slice 40 does not exist"),
+    (lambda ui: choose(ui.labelsOn, "A list of slices"), "Which slices carry labels")])
+def test_what_cannot_run_says_why(widget: Any, change: Callable[[Any], Any], reason: str) -> None:
+    add_drawn(widget)
+    assert widget.ui.reconstructButton.enabled
+    change(widget.ui)
+    assert not widget.ui.reconstructButton.enabled and reason in widget.ui.reconstructButton.toolTip
+
+
+def test_what_cannot_run_because_of_what_is_drawn_says_why(widget: Any) -> None:
+    add_drawn(widget, (4,))
+    choose(widget.ui.trust, "Slices that carry segmentation")
+    wait_until(lambda: not widget.ui.reconstructButton.enabled)
+    assert "Only one slice is used" in widget.ui.reconstructButton.toolTip and not widget.ui.estimate.visible
+
+
+def test_without_segmentation_there_is_no_such_choice(widget: Any) -> None:
+    add_drawn(widget)
+    type_into(widget.ui.emptySlices, "2")
+    widget.ui.segmentation.setCurrentNode(None)
+    assert not any(getattr(widget.ui, name).visible for name in (
+        "labelsOnLabel", "labelsOn", "emptySlicesLabel", "emptySlices", "emptyButton", "labelsPreview"))
+    assert widget.ui.reconstructButton.enabled
+
+
+def test_the_slice_that_is_shown_is_called_empty(widget: Any) -> None:
+    volume, _ = add_drawn(widget)
+    for index in (6, 5, 6):
+        cut_through(volume, (10.0, 9.0, index), 2)
+        click(widget.ui.emptyButton)
+    assert widget.ui.emptySlices.text == "6,5"
+    assert "Slice 6, which the view Red shows, is complete as it is" in widget.ui.message.text
+
+
+def test_what_is_drawn_meanwhile_counts(widget: Any) -> None:
+    volume, segmentation = add_drawn(widget)
+    wait_until(lambda: widget.ui.labelsPreview.text)
+    widget.exit()
+    mask = moving()[1]
+    mask[[1, 3, 5, 7]] = False
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), segmentation, "core", volume)
+    widget.enter()
+    wait_until(lambda: "5 drawn slices (0, 2, 4, 6, 8); 4 are filled" in widget.ui.labelsPreview.text)
+
+
+def test_labels_alone_take_less_time(widget: Any) -> None:
+    add_drawn(widget)
+    wait_until(lambda: widget.ui.labelsPreview.text)
+    alone = widget.ui.estimate.text
+    open_section(widget.ui.advancedSection)
+    click(widget.ui.keepModel)
+    seconds = [int(re.findall(r"Expected: (\d+) s", text)[0]) for text in (alone, widget.ui.estimate.text)]
+    assert seconds[0] < seconds[1]
+
+
+def test_the_result_tells_how_labels_were_filled(widget: Any) -> None:
+    volume, _ = add_drawn(widget)
+    parameters = reconstructed(widget)
+    assert parameters.resultVolume is None and parameters.resultCertainty is not None
+    assert widget.ui.resultText.text.split("<br>")[1:4] == [
+        TOLD, "Slices that were hidden came out with Dice 0.87.",
+        "How labels were filled: learnt from this scan 70%, carried along the image 30%."]
+    assert "Expected error" not in widget.ui.resultText.text
+    assert not widget.ui.compareButton.enabled and "labels alone were filled" in widget.ui.compareButton.toolTip
+    assert widget.ui.tableButton.enabled and widget.ui.plotButton.enabled
+    click(widget.ui.plotButton)
+    series, = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
+    assert series.GetYColumnName() == "Labels in doubt"
+    assert not any(composite.GetBackgroundVolumeID() for composite in composites())  # the views are left as they were
+
+
+def test_an_image_that_was_filled_too_is_told_of_as_well(widget: Any) -> None:
+    add_drawn(widget)
+    choose(widget.ui.trust, "Every Nth slice")
+    assert reconstructed(widget).resultVolume is not None
+    assert "Dice 0.87" in widget.ui.resultText.text and "Expected error" in widget.ui.resultText.text
+    assert widget.ui.compareButton.enabled and widget.ui.certaintyButton.visible
+
+
+def composites() -> list[Any]:
+    """What says which volumes the slice views show."""
+    return [slicer.app.applicationLogic().GetSliceLogic(view).GetSliceCompositeNode()
+            for view in slicer.util.getNodesByClass("vtkMRMLSliceNode")]
+
+
+def test_certainty_is_laid_over_the_image_and_taken_away(widget: Any) -> None:
+    add_drawn(widget)
+    certainty = reconstructed(widget).resultCertainty
+    click(widget.ui.certaintyButton)
+    assert {(each.GetForegroundVolumeID(), each.GetForegroundOpacity()) for each in composites()} == {
+        (certainty.GetID(), 0.5)}
+    assert widget.ui.certaintyButton.text == "Hide certainty"
+    click(widget.ui.certaintyButton)
+    assert {each.GetForegroundVolumeID() for each in composites()} == {None}
+    assert widget.ui.certaintyButton.text == "Show certainty"
+
+
+@pytest.mark.parametrize("kind", ["none", "linear", "bent"])
+def test_the_slice_to_draw_next_is_shown(widget: Any, kind: str) -> None:
+    volume, segmentation = add_drawn(widget)
+    transformed(volume, kind)
+    segmentation.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    button = widget.ui.nextSliceButton
+    assert not button.visible
+    reconstructed(widget)
+    for view, axis in (("Red", 2), ("Green", 1), ("Yellow", 0)):
+        cut_through(volume, (10.0, 9.0, 4.0), axis, view)
+    others = [slicer.util.arrayFromVTKMatrix(slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode").GetSliceToRAS()
+                                             ).copy() for name in ("Green", "Yellow")]
+    for index, following in ((1, 2), (2, 3), (3, 5)):
+        assert button.text == f"Draw slice {index} next"
+        click(button)
+        assert shownSlice(volume, "k") == (index, "Red") and f"The view Red shows slice {index}." in (
+            widget.ui.message.text)
+        assert button.text == f"Draw slice {following} next"
+    for name, plane in zip(("Green", "Yellow"), others, strict=True):
+        node = slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        assert np.array_equal(slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS()), plane)
+
+
+def test_a_view_that_is_tilted_is_turned_to_the_slice(widget: Any) -> None:
+    volume, _ = add_drawn(widget)
+    reconstructed(widget)
+    slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode").SetOrientationToAxial()  # the volume is oblique
+    click(widget.ui.nextSliceButton)
+    plane = slicer.util.arrayFromVTKMatrix(slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode").GetSliceToRAS())
+    for corner in ((0, 0, 1), (21, 0, 1), (0, 19, 1)):
+        assert abs((mrml.world_of_voxel(volume, corner) - plane[:3, 3]) @ plane[:3, 2]) < 1e-3
+
+
+def test_without_a_view_along_the_axis_the_slice_stays_offered(widget: Any) -> None:
+    add_drawn(widget)
+    reconstructed(widget)
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    layout.SetViewArrangement(layout.SlicerLayoutOneUp3DView)
+    click(widget.ui.nextSliceButton)
+    assert red(widget.ui.message.text) and "No slice view shows slices along axis K" in widget.ui.message.text
+    assert widget.ui.nextSliceButton.text == "Draw slice 1 next"
+
+
+def test_labels_that_were_filled_come_back_with_the_scene(widget: Any, tmp_path: Path) -> None:
+    add_drawn(widget)
+    type_into(widget.ui.emptySlices, "2")
+    reconstructed(widget)
+    told = widget.ui.resultText.text
+    assert slicer.mrmlScene.WriteToMRB(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(False)
+    assert not widget.ui.nextSliceButton.visible and not widget.ui.certaintyButton.visible
+    with zipfile.ZipFile(tmp_path / "scene.mrb") as archive:
+        archive.extractall(tmp_path / "scene")
+    slicer.mrmlScene.SetURL(str(next((tmp_path / "scene").rglob("*.mrml"))))
+    assert slicer.mrmlScene.Import(None)
+    assert widget.ui.resultText.text == told and widget.ui.emptySlices.text == "2"
+    assert widget.ui.nextSliceButton.text == "Draw slice 1 next" and widget.ui.certaintyButton.visible
+
+
+def test_where_no_slice_could_be_hidden_that_is_said() -> None:
+    told = LabelCompletion(LabelSlices((0, 8), (), tuple(range(1, 8))), (), {"network": 1.0, "new": 0.2})
+    _, dice, methods = wording.completion(told)
+    assert dice == "Too few slices are drawn on to hide one and check." and methods.endswith("new 20%.")
