@@ -86,9 +86,9 @@ class LabelCompletionConfig:
     batch: int
     rate: float = 2e-3
     optimizer: OptimizerConfig = OptimizerConfig()
-    overlap: float = 1.0
+    overlap: float = 0.3
     prior: float = 0.2
     variation: float = 1.0
-    judged: float = 0.5
+    judged: float = 0.33
     margin: int = 32
     flow: FlowConfig = replace(FlowConfig(), smoothness=10.0)
