@@ -16,6 +16,7 @@ from .data.output_grid import isotropic_spacing, output_grid
 from .data.selection import Selection, parse_numbers, slice_numbers
 from .errors import InputError
 from .io.readers import read_image, read_segmentation
+from .label_completion.trained import TrainedLabels
 from .pipeline import reconstruction
 from .pipeline.reconstruction import Memory, Reconstruction
 from .pipeline.used_slices import UsedSlices
@@ -32,6 +33,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
                 slices: Slices | Mapping[str, Slices] = "all", exclude: str | Iterable[int] = (),
                 labels_on: LabelsOn = DRAWN, spacing: Spacing | None = None, cover_voxels: bool = False,
                 preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0, keep_model: bool = True,
+                label_network: TrainedLabels | None = None,
                 progress: Callable[[Progress], None] | None = None, should_stop: Callable[[], bool] | None = None
                 ) -> Reconstruction:
     """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
@@ -55,6 +57,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
         keep_model: whether the model is wanted; without it nothing is fitted where the result is all known.
+        label_network: `label_network` of an earlier result on this scan: filling labels then takes seconds.
         progress: called often with a `Progress`.
         should_stop: asked often; when it returns true, `Cancelled` is raised.
 
@@ -87,7 +90,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         observations = used.observations()
     return used.finished(reconstruction.reconstruct(
         observations, output, preset=preset, device=device, seed=seed, memory=Memory(keep_model=keep_model),
-        progress=progress, should_stop=should_stop), observations, notes)
+        progress=progress, should_stop=should_stop, label_network=label_network), observations, notes)
 
 
 def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:

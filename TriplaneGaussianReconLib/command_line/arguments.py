@@ -206,6 +206,9 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
                         "voxel, in units of the input: the larger, the less it can be trusted")
     output.add_argument("--output-certainty", type=_path, metavar="OUT", help="the probability of each voxel's label, "
                         "where labels are filled on used slices")
+    output.add_argument("--label-network", type=_path, metavar="FILE.safetensors", help="where to keep what is learnt "
+                        "about the labels: if the file exists, the run starts from it and takes seconds, for instance "
+                        "after one more slice was drawn")
     output.add_argument("--save-model", type=_path, metavar="OUT.safetensors", help="the model, for render, info and "
                         "export")
     output.add_argument("--report", type=_path, metavar="OUT.json", help="what was used, how long it took, and a self "

@@ -21,7 +21,7 @@ from .console import note
 
 _UNCOMPRESSED = ".nii"  # of the formats of volumes
 _CONFIDENCE_BYTES = 4  # of a voxel
-_OUTPUTS = ("output", "output_labels", "output_confidence", "output_certainty", "save_model", "report")
+_OUTPUTS = ("output", "output_labels", "output_confidence", "output_certainty", "label_network", "save_model", "report")
 
 
 def check_paths(arguments: Namespace) -> None:
@@ -39,6 +39,7 @@ def check_paths(arguments: Namespace) -> None:
         "output_labels": lambda path: check_segmentation_writable(path, *source),
         "output_confidence": lambda path: check_writable(path, *source),
         "output_certainty": lambda path: check_writable(path, *source),
+        "label_network": lambda path: check_output(Path(path), MODEL_EXTENSION),
         "save_model": lambda path: check_output(Path(path), MODEL_EXTENSION),
         "report": lambda path: check_output(Path(path))}
     taken = {place(path): f"the input '{path}'" for path in (arguments.volume, arguments.labels) if path}

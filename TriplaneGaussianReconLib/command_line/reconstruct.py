@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..io.readers import read_segmentation
 from ..jobs.remarks import remarks
 from ..jobs.request import AUTO, INPUT, ISOTROPIC, Plan, Request
+from ..model.label_network_file import keep, start_from
 from ..pipeline.reconstruction import Memory, reconstruct
 from ..pipeline.report import Report
 from ..pipeline.used_slices import UsedSlices
@@ -63,6 +64,7 @@ def run(arguments: Namespace) -> None:
     check_paths(arguments)
     preset_named(arguments.preset)
     note(choose(arguments.device).note)
+    start = start_from(arguments.label_network)
     with collected_notes() as notes:
         case = read_case(arguments)
         observations = case.used.observations()
@@ -71,7 +73,9 @@ def run(arguments: Namespace) -> None:
     _warn(case, arguments)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
-                             seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop)
+                             seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop,
+                             label_network=start)
+    keep(arguments.label_network, result.label_network)
     result = case.used.finished(result, observations, notes, (arguments.volume, arguments.labels),
                                 arguments.paste_trusted)
     written = write(result, arguments)

@@ -75,7 +75,8 @@ class LabelCompletionConfig:
         prior: weight of the cross entropy of what the labelled slices alone say.
         variation: weight of the total variation of the tri-plane.
         judged: share of the steps after which the network is compared with simpler methods on labelled slices that it
-            has not seen until then.
+            has not seen until then; 0 takes the network alone.
+        again: share of the steps that a run makes which starts from what an earlier one learnt.
         margin: pixels around all labels that are looked at.
         flow: of the displacement from slice to slice.
     """
@@ -90,5 +91,6 @@ class LabelCompletionConfig:
     prior: float = 0.2
     variation: float = 1.0
     judged: float = 0.33
+    again: float = 0.1
     margin: int = 32
     flow: FlowConfig = replace(FlowConfig(), smoothness=10.0)

@@ -107,7 +107,8 @@ class Preset:
     fusion: FusionConfig | None = None
     label_super_resolution: LabelSuperResolutionConfig | None = None
     label_completion: LabelCompletionConfig = LabelCompletionConfig(
-        CompletionNetworkConfig(width=16, levels=2, embedding=8), ExampleConfig(patch=64), steps=900, batch=2, rate=4e-3)
+        CompletionNetworkConfig(width=16, levels=2, embedding=8), ExampleConfig(patch=64), steps=900, batch=2, rate=4e-3,
+        judged=0.0)
     for_comparison: bool = False
     gap_sampling: GapSamplingConfig = GapSamplingConfig()
     flow: FlowConfig = FlowConfig()

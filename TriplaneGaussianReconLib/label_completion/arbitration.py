@@ -1,6 +1,7 @@
 """Which method to believe: simple ones and the network, compared on labelled slices that were hidden from all."""
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from .network import CompletionNetwork
 from .stack import CompletionStack
 
 _ROUNDS = 50  # of expectation and maximisation
+_LEAST = 0.02
+_SMALLEST = 20.0  # pixels: labels of which less is there raise less doubt
 METHODS = "nearest", "shape", "carried", "network"
 
 
@@ -29,46 +32,55 @@ class Candidates:
     drawn: DrawnLabels
     network: CompletionNetwork
 
-    def log_probabilities(self, plane: int, usable: np.ndarray) -> dict[str, Tensor]:
+    def log_probabilities(self, plane: int, usable: np.ndarray, methods: Iterable[str] = METHODS) -> dict[str, Tensor]:
         """Natural logarithms of probabilities [label, row, column] by method.
 
         Args:
             plane: number of the slice.
             usable: (slice,) indices of the drawn slices that may be looked at, ascending.
+            methods: those that are asked for, of `METHODS`.
         """
         drawn, depths, device = self.drawn, self.stack.depths, self.stack.images.device
         after = int(np.searchsorted(drawn.planes[usable], plane))
         sides = usable[[max(after - 1, 0), min(after, len(usable) - 1)]].tolist()
-        gaps = torch.tensor(np.abs(depths[drawn.planes[sides]] - depths[plane]), dtype=torch.float32)
-        straight = _on(device, [drawn.distances[side] for side in sides])
-        carried = _on(device, [drawn.carried(side, [plane])[plane] for side in sides])
-        number = torch.tensor([plane], device=device)
-        images = self.stack.images[self.stack.around(number)[0]].flatten(0, 1)
-        at = torch.stack(torch.meshgrid(*(torch.arange(float(n), device=device) for n in images.shape[-2:]),
-                                        indexing="ij"), dim=-1)
-        apart = gaps[None].to(device)
+        apart = torch.tensor(np.abs(depths[drawn.planes[sides]] - depths[plane])[None], dtype=torch.float32)
+        nearest, apart = int(apart.argmin()), apart.to(device)
+        straight = _on(device, [drawn.distances[side] for side in sides])[None]
+        carried = _on(device, [drawn.carried(side, [plane])[plane] for side in sides])[None]
+        found = dict[str, Tensor]()
         with torch.no_grad():
-            found, prior = self.network(images[None], carried[None], apart, self.stack.points(at[None], number))
-            nearest = straight[int(gaps.argmin())]
-            return {"nearest": self.network.prior(torch.stack([nearest, nearest])[None], apart)[0],
-                    "shape": self.network.prior(straight[None], apart)[0], "carried": prior[0], "network": found[0]}
+            for method in methods:
+                if method == "network":
+                    found[method] = self.network(*self.stack.inputs(plane, carried, apart))[0][0]
+                else:
+                    distances = {"nearest": straight[:, [nearest, nearest]], "shape": straight, "carried": carried}
+                    found[method] = self.network.prior(distances[method], apart)[0]
+        return found
 
-    def mixed(self, plane: int, usable: np.ndarray, weights: dict[str, float]) -> Tensor:
-        """[label, row, column] probabilities as a mixture of all methods."""
-        found = self.log_probabilities(plane, usable)
-        total = torch.zeros_like(found["network"])
-        for name, weight in weights.items():
-            if weight:
-                total += weight * found[name].exp()
-        return total
+    def chosen(self, plane: int, usable: np.ndarray, weights: Mapping[str, float]
+               ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Choose labels by a mixture of all methods.
 
-    def chosen(self, plane: int, usable: np.ndarray, weights: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-        """[layer, row, column] numbers of the likeliest labels, as of `LabelChannels.numbered`; their probabilities."""
-        mixed = self.mixed(plane, usable, weights)
-        best = [mixed[layer].max(dim=0) for layer in self.network.layers]
-        numbers = torch.stack([each.indices + layer.start + 1 for each, layer in
-                               zip(best, self.network.layers, strict=True)])
-        return numbers.cpu().numpy(), torch.stack([each.values for each in best]).cpu().numpy()
+        Returns:
+            [layer, row, column] numbers of the likeliest labels, as of `LabelChannels.numbered`; their probabilities;
+            and the doubt of the slice: 1 - Dice to be expected, summed over labels.
+        """
+        found = self.log_probabilities(plane, usable, [name for name, weight in weights.items() if weight])
+        mixed = torch.stack([weights[name] * each.exp() for name, each in found.items()]).sum(dim=0)
+        numbers, probabilities, doubt = [], [], 0.0
+        for layer in self.network.layers:
+            best = mixed[layer].max(dim=0)
+            numbers.append(best.indices + layer.start + 1)
+            probabilities.append(best.values)
+            doubt += self._doubt(mixed[layer], best.indices)
+        return torch.stack(numbers).cpu().numpy(), torch.stack(probabilities).cpu().numpy(), doubt
+
+    def _doubt(self, mixed: Tensor, chosen: Tensor) -> float:
+        """Sum over labels of the pixels that are expected to be wrong, as a share of the label on the drawn slices."""
+        taken = torch.zeros_like(mixed).scatter_(0, chosen[None], 1.0)
+        wrong = (taken * (1.0 - mixed) + (1.0 - taken) * mixed).sum(dim=(1, 2))[1:]
+        size = mixed[1:].sum(dim=(1, 2)) + taken[1:].sum(dim=(1, 2))
+        return float((wrong / size.clamp(min=_SMALLEST)).sum())
 
 
 def weights_of(candidates: Candidates, hidden: np.ndarray, usable: np.ndarray) -> tuple[dict[str, float], float]:
@@ -93,11 +105,12 @@ def weights_of(candidates: Candidates, hidden: np.ndarray, usable: np.ndarray) -
     for _ in range(_ROUNDS if known.shape[1] else 0):
         parts = shares[:, None] * known
         shares = (parts / parts.sum(dim=0)).mean(dim=1)
-    weights = dict(zip(METHODS, [round(float(share), 3) for share in shares], strict=True))
+    shares = torch.where(shares < _LEAST, 0.0, shares)  # what hardly counts is not worth its time
+    weights = {name: round(float(share), 3) for name, share in zip(METHODS, shares / shares.sum(), strict=True)}
     return weights, _dice(candidates, hidden, usable, weights)
 
 
-def _dice(candidates: Candidates, hidden: np.ndarray, usable: np.ndarray, weights: dict[str, float]) -> float:
+def _dice(candidates: Candidates, hidden: np.ndarray, usable: np.ndarray, weights: Mapping[str, float]) -> float:
     """Mean Dice of all labels on the hidden slices."""
     drawn = candidates.drawn
     found = np.stack([candidates.chosen(int(drawn.planes[one]), usable, weights)[0] for one in hidden.tolist()], axis=1)

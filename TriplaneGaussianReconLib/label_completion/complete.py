@@ -1,15 +1,13 @@
 """Labels on slices whose image is known and on which none were drawn."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..config.label_completion import LabelCompletionConfig
-from ..config.presets import Preset
+from ..config.labels import LabelConfig
 from ..data.model_space import ModelSpaceData
 from ..labels.channels import LabelChannels
 from ..runtime.progress import Tick
@@ -17,7 +15,9 @@ from .arbitration import Candidates, weights_of
 from .carrying import DrawnLabels, Motions
 from .examples import Examples
 from .network import CompletionNetwork
+from .next_slices import next_slices
 from .stack import CompletionStack
+from .trained import TrainedLabels, scan_of
 from .training import PARTS, train
 
 
@@ -29,68 +29,96 @@ class Completed:
         layers: [layer, plane, row, column] label values, of the type that was given.
         certainty: [plane, row, column] float32, probability of the label that was chosen; 1 where labels were given.
         next_slices: Numbers of planes on which labels would help most if they were drawn, the best first.
-        methods: Share of each method, by its name.
-        hidden_dice: Mean Dice of slices that were hidden and filled; None where nothing could be hidden.
+        learnt: What was learnt about the labels, how much each method counts, and how good they are.
     """
 
     layers: np.ndarray
     certainty: np.ndarray
     next_slices: tuple[int, ...]
-    methods: Mapping[str, float]
-    hidden_dice: float | None
+    learnt: TrainedLabels
 
 
-def complete(observed: ModelSpaceData, preset: Preset, seed: int, device: torch.device, tick: Tick) -> Completed:
+def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: LabelConfig, seed: int,
+             device: torch.device, tick: Tick, start: TrainedLabels | None = None) -> Completed:
     """Fill labels on the slices that carry none, guided by their image.
 
     Args:
         observed: The observed slices; `labelled` of the primary stack tells where labels are known.
-        preset: What decides about labels.
+        config: Of the network and its training.
+        labels: Of signed distances.
         seed: Of random numbers.
         device: Where to compute.
         tick: Called before each step; may raise to stop.
+        start: What an earlier run on this scan learnt: fewer steps then do. One of another scan is not used.
     """
-    stack, config = observed.stacks[0], preset.label_completion
+    stack, scan = observed.stacks[0], scan_of(observed, config.network)
     assert stack.layers is not None and stack.labelled is not None, "there is something to fill, and to fill it from"
-    channels = LabelChannels(observed.segments)
-    window = _window(stack.layers[:, stack.labelled], config.margin)
+    channels, planes = LabelChannels(observed.segments), np.flatnonzero(stack.labelled)
+    window = _window(stack.layers[:, planes], config.margin)
     cut = stack.cut(slice(None), *window)
-    images = CompletionStack.of(cut.image, cut.planes, observed.pixel, config.network.neighbours, device)
-    planes = np.flatnonzero(stack.labelled)
-    motions = Motions.between(images.images[:, 1].cpu().numpy(), config.flow)
     assert cut.layers is not None
-    drawn = DrawnLabels(planes, channels.numbered(cut.layers[:, planes]), channels, motions, preset.labels)
-    learnt, weights, dice = _learnt(images, drawn, config, seed, device, tick)
+    images = CompletionStack.of(cut.image, cut.planes, observed.box, observed.pixel, config.network.neighbours, device)
+    motions = Motions.between(images.images[:, 1].cpu().numpy(), config.flow)
+    drawn = DrawnLabels(planes, channels.numbered(cut.layers[:, planes]), channels, motions, labels)
+    trained = _Training(images, drawn, config, seed, tick).run(scan, start if start and start.scan == scan else None)
     layers, certainty = stack.layers.copy(), np.ones(stack.image.shape, np.float32)
-    doubt = {}
+    doubt = dict[int, float]()
     for plane in np.flatnonzero(~stack.labelled).tolist():
-        chosen, probability = learnt.chosen(plane, np.arange(len(planes)), weights)
-        layers[(slice(None), plane, *window)] = channels.values(chosen, len(layers), layers.dtype)
-        certainty[(plane, *window)] = probability.min(axis=0)
-        doubt[plane] = float((1.0 - certainty[plane]).sum(dtype=np.float64))
-    return Completed(layers, certainty, tuple(sorted(doubt, key=lambda n: -doubt[n])), weights, dice)
+        tick(config.steps, config.steps)
+        chosen, probability, doubt[plane] = trained.candidates.chosen(plane, np.arange(len(planes)),
+                                                                      trained.learnt.methods)
+        layers[:, plane, window[0], window[1]] = channels.values(chosen, len(layers), layers.dtype)
+        certainty[plane, window[0], window[1]] = probability.min(axis=0)
+    return Completed(layers, certainty, next_slices(doubt, planes, images.depths), trained.learnt)
 
 
-def _learnt(images: CompletionStack, drawn: DrawnLabels, config: LabelCompletionConfig, seed: int,
-            device: torch.device, tick: Tick) -> tuple[Candidates, dict[str, float], float | None]:
-    """Train the network, at first without some labelled slices, on which it is then compared with other methods."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):  # the caller's own random numbers go on as they were
-        torch.manual_seed(seed)
-        network = CompletionNetwork(drawn.channels, images.box, config.network).to(device)
-    candidates = Candidates(images, drawn, network)
-    everything = np.arange(len(drawn.planes))
-    hidden = everything[2:-1:3]
-    judged = round(config.judged * config.steps) if len(hidden) else 0
-    spans = [((0, judged), np.setdiff1d(everything, hidden))] if judged else []
-    weights, dice = {"network": 1.0}, None
-    for span, usable in [*spans, ((judged, config.steps), everything)]:
-        examples = Examples(images, drawn, usable, span[1] - span[0], PARTS, config.batch // PARTS, config.examples,
-                            generator)
-        train(network, examples, span, config, tick)
-        if span[1] == judged:
-            weights, dice = weights_of(candidates, hidden, usable)
-    return candidates, weights, dice
+@dataclass(frozen=True)
+class _Trained:
+    """The methods with the network after its training, and what is kept of it."""
+
+    candidates: Candidates
+    learnt: TrainedLabels
+
+
+@dataclass(frozen=True)
+class _Training:
+    """All that the network learns from; see `complete`."""
+
+    images: CompletionStack
+    drawn: DrawnLabels
+    config: LabelCompletionConfig
+    seed: int
+    tick: Tick
+
+    def run(self, scan: str, start: TrainedLabels | None) -> _Trained:
+        """Train the network, at first without some labelled slices, on which it is then compared with other methods.
+
+        Where there is a start, that was done before, and the last steps are enough.
+        """
+        config, everything = self.config, np.arange(len(self.drawn.planes))
+        with torch.random.fork_rng(devices=[]):  # the caller's own random numbers go on as they were
+            torch.manual_seed(self.seed)
+            network = CompletionNetwork(self.drawn.channels, self.images.box, config.network)
+        if start is not None:
+            start.put_into(network)
+        candidates = Candidates(self.images, self.drawn, network.to(self.images.images.device))
+        generator = torch.Generator().manual_seed(self.seed)
+        methods, dice = (start.methods, start.hidden_dice) if start else ({"network": 1.0}, None)
+        hidden = everything[2:-1:3] if start is None and config.judged else everything[:0]
+        first = round((1.0 - config.again) * config.steps) if start else 0
+        if len(hidden):
+            first, usable = round(config.judged * config.steps), np.setdiff1d(everything, hidden)
+            self._train(network, (0, first), usable, generator)
+            methods, dice = weights_of(candidates, hidden, usable)
+        self._train(network, (first, config.steps), everything, generator)
+        return _Trained(candidates, TrainedLabels.of(network, scan, methods, dice))
+
+    def _train(self, network: CompletionNetwork, span: tuple[int, int], usable: np.ndarray,
+               generator: torch.Generator) -> None:
+        if span[0] < span[1]:
+            examples = Examples(self.images, self.drawn, usable, span[1] - span[0], PARTS, self.config.batch // PARTS,
+                                self.config.examples, generator)
+            train(network, examples, span, self.config, self.tick)
 
 
 def _window(layers: np.ndarray, margin: int) -> tuple[slice, slice]:

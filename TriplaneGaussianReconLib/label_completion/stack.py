@@ -21,7 +21,7 @@ class CompletionStack:
         depths: (plane,) pixels, along the stack.
         steps: (2, 3) mm from row to row, and from column to column.
         origins: (plane, 3) mm, the first pixel of each plane; like `steps` on the device.
-        box: (2, 3) mm, lowest and highest corner; on the CPU.
+        box: (2, 3) mm, lowest and highest corner of the whole scan; on the CPU.
         neighbours: (neighbour,) on the device, see `CompletionNetworkConfig`.
     """
 
@@ -33,25 +33,22 @@ class CompletionStack:
     neighbours: Tensor
 
     @classmethod
-    def of(cls, images: np.ndarray, planes: PlaneStack, pixel: float, neighbours: tuple[int, ...],
-           device: torch.device) -> CompletionStack:
+    def of(cls, images: np.ndarray, planes: PlaneStack, box: np.ndarray, pixel: float, neighbours: tuple[int, ...], device: torch.device) -> CompletionStack:
         """Prepare the images.
 
         Args:
             images: [plane, row, column], model units.
             planes: where they lie, in the model's frame.
+            box: (2, 3) mm, lowest and highest corner of the whole scan.
             pixel: mm.
             neighbours: see `CompletionNetworkConfig`.
             device: where to work.
         """
         both = np.stack([np.clip(images, 0.0, 1.0), equalised(images)], axis=1)
         steps = np.stack([planes.row_step, planes.column_step])
-        ends = planes.origins[:, None] + np.array([0, planes.rows - 1])[:, None] * steps[0]
-        ends = np.concatenate([ends, ends + (planes.columns - 1) * steps[1]], axis=1).reshape(-1, 3)
-        box = torch.from_numpy(np.stack([ends.min(axis=0), ends.max(axis=0)]).astype(np.float32))
         on_device = (torch.from_numpy(each.astype(np.float32)).to(device) for each in (both, steps, planes.origins))
         first, second, third = on_device
-        return cls(first, (planes.offsets - planes.offsets[0]) / pixel, second, third, box,
+        return cls(first, (planes.offsets - planes.offsets[0]) / pixel, second, third, torch.from_numpy(box).float(),
                    torch.tensor(neighbours, device=device))
 
     def around(self, plane: Tensor) -> Tensor:
@@ -62,13 +59,21 @@ class CompletionStack:
         """[B, row, column, 3] mm of the pixels `at` [B, row, column, 2], rows and columns, on each `plane` (B,)."""
         return at @ self.steps + self.origins[plane][:, None, None]
 
+    def inputs(self, plane: int, carried: Tensor, gaps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the network sees of a whole slice, see `CompletionNetwork.forward`."""
+        number = torch.tensor([plane], device=self.images.device)
+        images = self.images[self.around(number)[0]].flatten(0, 1)
+        at = torch.stack(torch.meshgrid(*(torch.arange(float(n), device=images.device) for n in images.shape[-2:]),
+                                        indexing="ij"), dim=-1)
+        return images[None], carried, gaps, self.points(at[None], number)
+
 
 def equalised(images: np.ndarray) -> np.ndarray:
     """Intensities by rank, between 0 and 1, so that all are told apart equally well; the lowest stay 0.
 
     Example:
         >>> equalised(np.array([0.0, 0.0, 0.1, 0.11, 0.9])).round(2)
-        array([0.  , 0.  , 0.  , 0.5 , 1.  ], dtype=float32)
+        array([0. , 0. , 0. , 0.5, 1. ], dtype=float32)
     """
     lowest = images.min()
     inside = images[images > lowest]

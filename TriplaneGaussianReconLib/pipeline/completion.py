@@ -65,7 +65,7 @@ def with_completed(result: Reconstruction, completed: Completed, observations: O
     if result.segmentation is not None:
         put_labels(result.segmentation.layers, completed.layers, observations, grid)
     certainty = Image(certainty_on_grid(completed.certainty, stack, grid), grid)
-    return replace(result, label_certainty=certainty, report=replace(
+    return replace(result, label_certainty=certainty, label_network=completed.learnt, report=replace(
         result.report, completion=_told(completed, stack, observations.segments)))
 
 
@@ -73,8 +73,8 @@ def _told(completed: Completed, stack: SliceStack, segments: tuple[Segment, ...]
     assert stack.layers is not None, "labels were filled from labels"
     numbers = stack.numbers or tuple(range(len(stack.planes)))
     return LabelCompletion(LabelSlices.of(stack.layers, segments, stack.labelled, numbers),
-                           tuple(numbers[plane] for plane in completed.next_slices), completed.methods,
-                           completed.hidden_dice)
+                           tuple(numbers[plane] for plane in completed.next_slices), completed.learnt.methods,
+                           completed.learnt.hidden_dice)
 
 
 def certainty_on_grid(certainty: np.ndarray, stack: SliceStack, grid: Grid) -> np.ndarray:

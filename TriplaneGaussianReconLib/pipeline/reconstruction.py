@@ -29,6 +29,7 @@ from ..fitting.slab import FittedSlab
 from ..fitting.slab_fitting import Fitting
 from ..fitting.task import Task
 from ..label_completion.complete import Completed, complete
+from ..label_completion.trained import TrainedLabels
 from ..labels.channels import LabelChannels
 from ..model.model import IntensityScale, Model
 from ..model.shards import ShardStore
@@ -71,6 +72,7 @@ class Reconstruction:
         report: What was done, how long it took, and how far to trust it.
         label_certainty: Probability of each voxel's label, float32 [k, j, i]; None where no labels were filled on
             slices whose image is known.
+        label_network: What was learnt about the labels, from which the next run on this scan can start; None likewise.
     """
 
     volume: Image
@@ -79,6 +81,7 @@ class Reconstruction:
     model: Model
     report: Report
     label_certainty: Image | None = None
+    label_network: TrainedLabels | None = None
 
     def __repr__(self) -> str:
         count = 0 if self.segmentation is None else len(self.segmentation.segments)
@@ -105,8 +108,8 @@ class Memory:
 
 def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | Preset = "fast", device: str = "auto",
                 seed: int = 0, memory: Memory | None = None, progress: Callable[[Progress], None] | None = None,
-                should_stop: Callable[[], bool] | None = None, preview: Callable[[Preview], None] | None = None
-                ) -> Reconstruction:
+                should_stop: Callable[[], bool] | None = None, preview: Callable[[Preview], None] | None = None,
+                label_network: TrainedLabels | None = None) -> Reconstruction:
     """Reconstruct a dense volume, and dense labels if there are any, from observed slices.
 
     First labels are filled on the observed slices that carry none.  What does not fit into memory at once is worked on
@@ -123,6 +126,8 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
         should_stop: Asked often; true stops the reconstruction.
         preview: Called with a slice in the middle, first as it is predicted, then as it is drawn. The result is the
             same to the last bit with and without it.
+        label_network: What an earlier run on this scan learnt about the labels, for which this one then needs seconds.
+            One of another scan, or of other segments, is not used.
 
     Raises:
         InputError: The observations cannot be reconstructed, or the preset is unknown or impossible.
@@ -138,7 +143,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments), fills, fits))
     with serial_opencv():
         observed = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling)
-        completed = _completed(observed, preset, selected, seed, monitor) if fills else None
+        completed = _completed(observed, preset, selected, seed, monitor, label_network) if fills else None
         if completed is not None:
             observed = _with_labels(observed, completed)
         if not fits:
@@ -156,11 +161,12 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
         return result if completed is None else with_completed(result, completed, observations)
 
 
-def _completed(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor
-               ) -> Completed:
+def _completed(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor,
+               start: TrainedLabels | None) -> Completed:
     """Fill labels on the slices of the primary stack that carry none."""
     with monitor.stage("label completion") as tick:
-        return _on_device_or_cpu(lambda device: complete(observed, preset, seed, device, tick), selected.device)
+        return _on_device_or_cpu(lambda device: complete(observed, preset.label_completion, preset.labels, seed, device,
+                                                         tick, start), selected.device)
 
 
 def _with_labels(observed: ModelSpaceData, completed: Completed) -> ModelSpaceData:

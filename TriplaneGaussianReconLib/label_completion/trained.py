@@ -1,0 +1,50 @@
+"""A trained network for labels, kept so that the next run on the same scan starts where this one ended."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..config.label_completion import CompletionNetworkConfig
+from ..data.model_space import ModelSpaceData
+from ..labels.channels import LabelChannels
+from .network import CompletionNetwork
+
+
+@dataclass(frozen=True)
+class TrainedLabels:
+    """What a run learnt about the labels of a scan.
+
+    Attributes:
+        scan: what the network is for, see `scan_of`: it is of use for nothing else.
+        tensors: its numbers, on the CPU.
+        methods: share of each method, see `arbitration.weights_of`.
+        hidden_dice: mean Dice of slices that were hidden and filled; None where nothing could be hidden.
+    """
+
+    scan: str
+    tensors: Mapping[str, Tensor]
+    methods: Mapping[str, float]
+    hidden_dice: float | None
+
+    @classmethod
+    def of(cls, network: CompletionNetwork, scan: str, methods: Mapping[str, float], hidden_dice: float | None
+           ) -> TrainedLabels:
+        """Take the numbers of a network."""
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+        return cls(scan, tensors, dict(methods), hidden_dice)
+
+    def put_into(self, network: CompletionNetwork) -> None:
+        """Give a network these numbers."""
+        network.load_state_dict(dict(self.tensors))
+
+
+def scan_of(observed: ModelSpaceData, config: CompletionNetworkConfig) -> str:
+    """Say which scan, segments and kind of network belong together.
+
+    Only the shape and place of the slices count, not their pixels.
+    """
+    planes, labels = observed.planes, LabelChannels(observed.segments)
+    return (f"{planes.shape} {planes.offsets[-1] - planes.offsets[0]:.4g} mm {observed.pixel:.4g} mm "
+            f"{[(s.layer, s.value) for s in labels.segments]} {config}")
