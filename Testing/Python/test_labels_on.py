@@ -14,7 +14,8 @@ SHAPE = (17, 22, 20)
 DRAWN = (0, 8, 16)
 # Little is fitted, so that this is quick.
 QUICK = replace(tgr.PRESETS["fast"], super_resolution=None, label_super_resolution=None, refinement_steps=1,
-                training=replace(tgr.PRESETS["fast"].training, steps=1))
+                training=replace(tgr.PRESETS["fast"].training, steps=1),
+                label_completion=replace(tgr.PRESETS["fast"].label_completion, steps=4))
 
 pytestmark = [pytest.mark.usefixtures("keep_thread_counts"),
               pytest.mark.filterwarnings("ignore::TriplaneGaussianReconLib.errors.InputNote")]
@@ -244,5 +245,6 @@ def test_slices_of_several_axes_correct_the_image_alone(image: tgr.Image) -> Non
     between = [n for n in range(17) if n not in DRAWN]
     noisy.layers[0, between, 12] = 7
     choices = {"slices": {"k": "all", "j": "0,12,21"}, "labels_on": "every:8"}
-    paper = replace(tgr.PRESETS["paper"], training=replace(tgr.PRESETS["paper"].training, steps=1))  # trains on labels
+    paper = replace(tgr.PRESETS["paper"], training=replace(tgr.PRESETS["paper"].training, steps=1),  # on labels, too
+                    label_completion=QUICK.label_completion)
     assert_same(*(filled(image, labels, **choices, preset=paper, keep_model=True) for labels in (clean, noisy)))

@@ -197,6 +197,15 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
                           "on the others labels are filled, guided by the image. drawn, the default: those on which "
                           "something is drawn; drawn,40,48: and 40 and 48, which are truly empty; 0,8,16 or every:8: "
                           "just these; all: none are filled")
+    _add_outputs(parser)
+    how = parser.add_argument_group("how")
+    how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
+                     help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
+                     + " Default: %(default)s")
+    _add_device(how)
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--output", type=_path, metavar="OUT", help="the dense volume: a file, or a folder/ of DICOM "
                         "slices")
@@ -220,11 +229,6 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
                         "outermost used slices, by whole slices, instead of from centre to centre")
     output.add_argument("--paste-trusted", action="store_true", help="put the used slices into the result as they "
                         "were, instead of as the model shows them; the model itself stays as it is")
-    how = parser.add_argument_group("how")
-    how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
-                     help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
-                     + " Default: %(default)s")
-    _add_device(how)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -64,7 +64,7 @@ def run(arguments: Namespace) -> None:
     check_paths(arguments)
     preset_named(arguments.preset)
     note(choose(arguments.device).note)
-    start = start_from(arguments.label_network)
+    learnt = start_from(arguments.label_network)
     with collected_notes() as notes:
         case = read_case(arguments)
         observations = case.used.observations()
@@ -74,7 +74,7 @@ def run(arguments: Namespace) -> None:
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop,
-                             label_network=start)
+                             label_network=learnt)
     keep(arguments.label_network, result.label_network)
     result = case.used.finished(result, observations, notes, (arguments.volume, arguments.labels),
                                 arguments.paste_trusted)

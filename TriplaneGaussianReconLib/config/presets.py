@@ -107,8 +107,8 @@ class Preset:
     fusion: FusionConfig | None = None
     label_super_resolution: LabelSuperResolutionConfig | None = None
     label_completion: LabelCompletionConfig = LabelCompletionConfig(
-        CompletionNetworkConfig(width=16, levels=2, embedding=8), ExampleConfig(patch=64), steps=900, batch=2, rate=4e-3,
-        judged=0.0)
+        CompletionNetworkConfig(width=16, levels=2, embedding=8), ExampleConfig(patch=64), steps=900, batch=2,
+        rate=4e-3, judged=0.0)
     for_comparison: bool = False
     gap_sampling: GapSamplingConfig = GapSamplingConfig()
     flow: FlowConfig = FlowConfig()
@@ -139,16 +139,16 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
             fusion=FusionConfig(24, 2, steps=600, batch=24, rate=2e-3, augmentations=2),
             label_super_resolution=LabelSuperResolutionConfig(32, 4, steps=2000, batch=96, rate=3e-3,
                                                               augmentations=2),
-            label_completion=LabelCompletionConfig(CompletionNetworkConfig(width=32), ExampleConfig(patch=96), steps=3000,
-                                                   batch=4)),
+            label_completion=LabelCompletionConfig(CompletionNetworkConfig(width=32), ExampleConfig(patch=96),
+                                                   steps=3000, batch=4)),
     # For a GPU: larger again.
     replace(_FAST, name="best", description="The largest networks: half a minute on a GPU, too slow for a CPU.",
             super_resolution=SuperResolutionConfig(96, 8, steps=5000, batch=256, rate=2e-3, augmentations=4),
             fusion=FusionConfig(48, 3, steps=2000, batch=48, rate=1e-3, augmentations=8),
             label_super_resolution=LabelSuperResolutionConfig(64, 4, steps=4000, batch=128, rate=2e-3,
                                                               augmentations=4),
-            label_completion=LabelCompletionConfig(CompletionNetworkConfig(width=48), ExampleConfig(patch=128), steps=4000,
-                                                   batch=8)),
+            label_completion=LabelCompletionConfig(CompletionNetworkConfig(width=48), ExampleConfig(patch=128),
+                                                   steps=4000, batch=8)),
     # The published model and losses, trained on observed slices alone; slow.
     Preset(
         name="paper", description="The method as it was published, for comparison.", for_comparison=True,

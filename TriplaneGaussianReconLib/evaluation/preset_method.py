@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..config.label_completion import LabelCompletionConfig
 from ..config.presets import NetworkConfig, Preset, Training
 from ..data.geometry import Axis, Grid
 from ..data.images import Image, Segmentation
@@ -16,7 +17,7 @@ from ..errors import InputNote
 from ..pipeline.reconstruction import Memory, Reconstruction, reconstruct
 from .methods import Hidden, MethodResult
 
-Effort = TypeVar("Effort", bound=Training | NetworkConfig)
+Effort = TypeVar("Effort", bound=Training | NetworkConfig | LabelCompletionConfig)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class PresetMethod:
     def prepare(self) -> None:
         """Import and compile, by reconstructing a tiny volume in few steps, with labels and without."""
         few = replace(self.preset, grid_size=min(self.preset.grid_size, 4), training=_brief(self.preset.training),
+                      label_completion=_brief(self.preset.label_completion),
                       super_resolution=self.preset.super_resolution and _brief(self.preset.super_resolution),
                       fusion=self.preset.fusion and _brief(self.preset.fusion),
                       label_super_resolution=self.preset.label_super_resolution and _brief(

@@ -73,8 +73,12 @@ class TriplaneField(FeaturePlanes):
             residual_limits: Attribute -> largest residual that may be decoded, in the attribute's own unit (mm, shear,
                 log scale, logit, intensity, label occupancy).
             label_channels: Number of label channels, for the attribute `semantics`.
-            resolution, features, fusion, initial_spread, fewest_texels: See `FeaturePlanes`.
+            resolution: See `FeaturePlanes`, as all that follow but the next.
+            features: Likewise.
             hidden: Width of the decoder's hidden layer.
+            fusion: As in `FeaturePlanes`.
+            initial_spread: Likewise.
+            fewest_texels: Likewise.
         """
         super().__init__(box, resolution=resolution, features=features, fusion=fusion, initial_spread=initial_spread,
                          fewest_texels=fewest_texels)

@@ -138,5 +138,5 @@ def in_steps(distance: np.ndarray) -> np.ndarray:
 def _remapped(image: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Sample [row, column, ...] float32, or [row, column] int8, at positions [row, column, 2]; borders are repeated."""
     source = image.astype(np.float32) if image.dtype == np.int8 else image
-    result = cv2.remap(source, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    result = cv2.remap(source, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.rint(result).astype(np.int8) if image.dtype == np.int8 else result

@@ -91,7 +91,8 @@ class _Pairs:
             else:  # at an end, where the labels of one side tell
                 rows += [(target, one, one, _FARTHER) for one in (*before[:1], *after[:1])]
         table = np.array(rows, np.float64).reshape(-1, 4)
-        return cls(*table[:, :3].T.astype(np.int64), table[:, 3])
+        target, first, second = table[:, :3].T.astype(np.int64)
+        return cls(target, first, second, table[:, 3])
 
 
 class Examples:
@@ -105,7 +106,9 @@ class Examples:
             stack: images.
             drawn: labels.
             usable: (slice,) indices of the drawn slices that may be looked at, ascending.
-            steps, parts, batch: numbers of steps, parts of a step, and patches of a part.
+            steps: of the training.
+            parts: of a step.
+            batch: patches of a part.
             config: what patches are like.
             generator: of random numbers, on the CPU.
         """
@@ -244,7 +247,7 @@ def _bank(drawn: DrawnLabels, pairs: _Pairs) -> tuple[np.ndarray, dict[tuple[int
     for target, *ends in zip(pairs.target.tolist(), pairs.first.tolist(), pairs.second.tolist(), strict=True):
         for end in ends:
             wanted.setdefault(end, set()).add(target)
-    entries, carried = {}, []
+    entries, carried = dict[tuple[int, int], int](), list[np.ndarray]()
     for source, targets in sorted(wanted.items()):
         found = drawn.carried(source, drawn.planes[sorted(targets)].tolist())
         for target in sorted(targets):

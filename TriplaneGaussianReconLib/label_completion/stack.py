@@ -33,7 +33,8 @@ class CompletionStack:
     neighbours: Tensor
 
     @classmethod
-    def of(cls, images: np.ndarray, planes: PlaneStack, box: np.ndarray, pixel: float, neighbours: tuple[int, ...], device: torch.device) -> CompletionStack:
+    def of(cls, images: np.ndarray, planes: PlaneStack, box: np.ndarray, pixel: float, neighbours: tuple[int, ...],
+           device: torch.device) -> CompletionStack:
         """Prepare the images.
 
         Args:

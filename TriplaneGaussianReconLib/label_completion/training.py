@@ -17,7 +17,7 @@ from .examples import Batch, Examples
 from .network import CompletionNetwork
 
 PARTS = 2
-"""Parts of every step, each on a processor of its own: always as many, so that the bits do not depend on the machine."""
+"""Parts of every step, each on a processor of its own: as many everywhere, so that the bits are the same."""
 
 
 def train(network: CompletionNetwork, examples: Examples, span: tuple[int, int], config: LabelCompletionConfig,

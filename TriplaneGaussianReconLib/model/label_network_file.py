@@ -64,6 +64,6 @@ def start_from(path: PathLike | None) -> TrainedLabels | None:
 
 
 def keep(path: PathLike | None, trained: TrainedLabels | None) -> None:
-    """Write a network if there is a name for it, and anything was learnt; raises OutputError as `save_label_network`."""
+    """Write a network if there is a name for it and anything was learnt; raises as `save_label_network`."""
     if path is not None and trained is not None:
         save_label_network(path, trained)

@@ -98,7 +98,8 @@ def both_ways(first: np.ndarray, second: np.ndarray, config: FlowConfig) -> tupl
     """Displacement from each of two slices to the other.
 
     Args:
-        first, second: [row, column], intensities in [0, 1].
+        first: [row, column], intensities in [0, 1].
+        second: likewise.
         config: of the optical flow.
 
     Returns:

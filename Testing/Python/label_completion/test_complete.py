@@ -1,6 +1,8 @@
 """Labels on slices whose image is known and on which none were drawn."""
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,12 @@ from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.label_completion.complete import Completed, complete
+from TriplaneGaussianReconLib.label_completion.trained import TrainedLabels
+from TriplaneGaussianReconLib.model.label_network_file import load_label_network, save_label_network
 
 SHAPE = (13, 20, 22)
 FAST = PRESETS["fast"]
+CONFIG = replace(FAST.label_completion, steps=60)
 pytestmark = pytest.mark.filterwarnings("ignore::TriplaneGaussianReconLib.errors.InputNote")
 
 
@@ -37,8 +42,9 @@ def observed(labelled: Any) -> ModelSpaceData:
     return ModelSpaceData.of(observations, grid, FAST.model_space, FAST.gap_sampling)
 
 
-def completed(labelled: Any, tick: Any = lambda *_: None) -> Completed:
-    return complete(observed(labelled), FAST, 0, torch.device("cpu"), tick)
+def completed(labelled: Any, tick: Any = lambda *_: None, start: TrainedLabels | None = None, **choices: Any
+              ) -> Completed:
+    return complete(observed(labelled), replace(CONFIG, **choices), FAST.labels, 0, torch.device("cpu"), tick, start)
 
 
 @pytest.mark.parametrize("labelled", [(0, 6, 12), (2, 3, 9), (6,)])
@@ -50,8 +56,7 @@ def test_all_planes_get_labels_and_those_that_carry_some_keep_them(labelled: tup
     assert found.certainty.shape == SHAPE and found.certainty.dtype == np.float32
     assert (found.certainty[list(labelled)] == 1).all() and (found.certainty > 0).all() and found.certainty.max() <= 1
     assert set(found.next_slices) <= set(range(13)) - set(labelled) and found.next_slices
-    assert sum(found.methods.values()) == pytest.approx(1.0)
-    assert found.hidden_dice is None or 0 <= found.hidden_dice <= 1
+    assert found.learnt.methods == {"network": 1.0} and found.learnt.hidden_dice is None
 
 
 def test_labels_between_are_close_to_the_truth() -> None:
@@ -59,6 +64,30 @@ def test_labels_between_are_close_to_the_truth() -> None:
     for layer, value in ((0, 5), (1, 1)):
         ours, expected = found[layer] == value, layers()[layer] == value
         assert 2 * (ours & expected).sum() / (ours.sum() + expected.sum()) > 0.93
+
+
+def test_methods_are_weighed_on_slices_that_were_hidden() -> None:
+    learnt = completed((0, 2, 4, 6, 8, 10, 12), judged=0.5).learnt
+    assert sum(learnt.methods.values()) == pytest.approx(1.0, abs=0.01)
+    assert learnt.hidden_dice is not None and learnt.hidden_dice > 0.8
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    first, second = (completed((0, 4, 8, 12), steps=6) for _ in range(2))
+    np.testing.assert_array_equal(first.layers, second.layers)
+    np.testing.assert_array_equal(first.certainty, second.certainty)
+
+
+def test_a_second_run_starts_from_the_file_of_the_first_and_makes_few_steps(tmp_path: Path) -> None:
+    first, steps = completed((0, 6, 12)), set[int]()
+    save_label_network(tmp_path / "learnt.safetensors", first.learnt)
+    start = load_label_network(tmp_path / "learnt.safetensors")
+    assert start.scan == first.learnt.scan and start.methods == first.learnt.methods
+    second = completed((0, 3, 6, 12), lambda step, *_: steps.add(step), start)
+    assert min(steps) == 54
+    other = TrainedLabels("another scan", start.tensors, start.methods, None)
+    completed((0, 3, 6, 12), lambda step, *_: steps.add(step), other)
+    assert min(steps) == 0 and second.layers.any()
 
 
 def test_it_stops_when_asked() -> None:
