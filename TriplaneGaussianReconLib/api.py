@@ -33,9 +33,8 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
                 slices: Slices | Mapping[str, Slices] = "all", exclude: str | Iterable[int] = (),
                 labels_on: LabelsOn = DRAWN, spacing: Spacing | None = None, cover_voxels: bool = False,
                 preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0, keep_model: bool = True,
-                label_network: TrainedLabels | None = None,
-                progress: Callable[[Progress], None] | None = None, should_stop: Callable[[], bool] | None = None
-                ) -> Reconstruction:
+                label_network: TrainedLabels | None = None, progress: Callable[[Progress], None] | None = None,
+                should_stop: Callable[[], bool] | None = None) -> Reconstruction:
     """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
 
     Args:
@@ -50,8 +49,8 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         labels_on: which of the used slices carry labels; on the others these are filled.  "drawn": where something is
             drawn, see `label_slices.drawn_rule`; "drawn,40": also slice 40, which is truly empty; "0,8,16", "every:8",
             numbers or a mask: just these, drawn on or not; "all": none are filled.
-        spacing: mm from one slice of the result to the next; or "isotropic", the smaller spacing within the slices; or
-            "input".  By default "isotropic" if all slices are used and no labels filled on them, else "input".
+        spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By
+            default "isotropic" if all slices are used and no labels filled on them, else "input".
         cover_voxels: whether a finer result goes on to the outer faces of the outermost used slices, by whole slices.
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
@@ -72,8 +71,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
 
     Example:
         >>> import numpy as np, TriplaneGaussianReconLib as tgr
-        >>> k, j, i = np.indices((5, 16, 12))
-        >>> array = (500 + 200 * np.sin(0.7 * i + 0.4 * k) * np.cos(0.5 * j)).astype(np.int16)
+        >>> array = np.random.default_rng(0).integers(500, size=(5, 16, 12)).astype(np.int16)
         >>> thick = tgr.Image(array, tgr.Grid(array.shape, spacing=(1, 1, 4)))
         >>> tgr.reconstruct(thick, spacing="isotropic", device="cpu").volume
         Image(12 x 16 x 17 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))

@@ -33,7 +33,8 @@ class TrainedLabels:
     def of(cls, network: CompletionNetwork, scan: str, methods: Mapping[str, float], hidden_dice: float | None
            ) -> TrainedLabels:
         """Take the numbers of a network."""
-        tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in network.state_dict().items()}
+        tensors = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                   for name, tensor in network.state_dict().items()}
         return cls(scan, tensors, dict(methods), hidden_dice)
 
     def put_into(self, network: CompletionNetwork) -> None:
