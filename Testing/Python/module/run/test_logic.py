@@ -491,7 +491,8 @@ def test_the_real_worker_fills_labels(scene: Any) -> None:
     assert results.volume is None and certainty.shape == SHAPE and certainty[::4].min() == 1.0 > certainty.min() >= 0.0
     assert {message["stage"] for message in progress[1:]} == {"label completion"}
     told = completionIn(results.provenance.GetText())
-    assert told is not None and told.slices.drawn == (0, 4, 8, 12) and set(told.next_slices) == set(told.slices.filled)
+    assert told is not None and told.slices.drawn == (0, 4, 8, 12) and told.next_slices
+    assert set(told.next_slices) <= set(told.slices.filled)
     remove(results)
     assert mrml.fingerprint(scene) == before
 
