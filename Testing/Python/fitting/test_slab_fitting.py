@@ -38,6 +38,8 @@ from TriplaneGaussianReconLib.runtime.memory import release
 SEAM = 2e-3  # largest difference from the result in one go, as a share of the intensity range
 PLENTY = Memory(budget=10 ** 15)
 UNTAUGHT = replace(PRESETS["fast"], super_resolution=None)
+# Labels are filled in few steps, so that this is quick.
+BALANCED = replace(PRESETS["balanced"], label_completion=replace(PRESETS["balanced"].label_completion, steps=12))
 
 
 def cropped(name: str, part: tuple[slice, slice, slice]) -> tuple[Image, Segmentation]:
@@ -163,7 +165,7 @@ def test_slabs_of_uneven_slices(scan: Image) -> None:
 
 def test_progress_never_goes_back(scan: Image, observations: Observations, some_labelled: Observations) -> None:
     told: list[Progress] = []
-    result = reconstruct(some_labelled, scan.grid, preset="balanced", device="cpu", memory=memory_for(observations, 4),
+    result = reconstruct(some_labelled, scan.grid, preset=BALANCED, device="cpu", memory=memory_for(observations, 4),
                          progress=told.append)
     done = [p.done for p in told]
     assert done == sorted(done) and done[0] == 0.0 and done[-1] == pytest.approx(1.0)
@@ -175,7 +177,7 @@ def test_progress_never_goes_back(scan: Image, observations: Observations, some_
 def stages(scan: Image, observations: Observations, some_labelled: Observations) -> list[str]:
     """The stage of each report of progress, where nothing is stopped."""
     told: list[str] = []
-    reconstruct(some_labelled, scan.grid, preset="balanced", device="cpu",
+    reconstruct(some_labelled, scan.grid, preset=BALANCED, device="cpu",
                 memory=memory_for(observations, 3, keep_model=False), progress=lambda p: told.append(p.stage))
     return told
 
@@ -189,7 +191,7 @@ def test_stopping_leaves_nothing_behind(scan: Image, observations: Observations,
     enough = max(stages.count(stage) - 2, 1) if visit and stage != "learning" else 1
     seen: list[str] = []
     with pytest.raises(Cancelled):
-        reconstruct(some_labelled, scan.grid, preset="balanced", device="cpu",
+        reconstruct(some_labelled, scan.grid, preset=BALANCED, device="cpu",
                     memory=memory_for(observations, 3, folder=tmp_path), progress=lambda p: seen.append(p.stage),
                     should_stop=lambda: seen.count(stage) >= enough)
     assert not list(tmp_path.iterdir())
