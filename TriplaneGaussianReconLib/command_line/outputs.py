@@ -15,6 +15,7 @@ from ..data.images import Segmentation
 from ..errors import Cancelled, InputError, OutputError
 from ..io.atomic import check_output, is_folder, write_json
 from ..io.writers import check_segmentation_writable, check_writable, write_image, write_segmentation
+from ..model.label_network_file import save_label_network
 from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import Reconstruction
 from .console import note
@@ -30,7 +31,8 @@ def check_paths(arguments: Namespace) -> None:
         *options, last = ("--" + name.replace("_", "-") for name in _OUTPUTS)
         raise InputError(f"Nothing would be written. Give at least one of {', '.join(options)} and {last}.")
     for option, path in (("--output-labels", arguments.output_labels),
-                         ("--output-certainty", arguments.output_certainty)):
+                         ("--output-certainty", arguments.output_certainty),
+                         ("--label-network", arguments.label_network)):
         if path and not arguments.labels:
             raise InputError(f"{option} needs --labels: without labels of some slices there are none to make dense.")
     source = arguments.volume, arguments.series
@@ -112,6 +114,9 @@ def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
             write_image(arguments.output_certainty, result.label_certainty, **source,
                         content="probability of each label")
             written[arguments.output_certainty] = "label certainty"
+        if arguments.label_network and result.label_network is not None:
+            save_label_network(arguments.label_network, result.label_network)
+            written[arguments.label_network] = "label network"
         if arguments.save_model:
             save_model(arguments.save_model, result.model)
             written[arguments.save_model] = "model"

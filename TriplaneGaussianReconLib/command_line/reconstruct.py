@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..io.readers import read_segmentation
 from ..jobs.remarks import remarks
 from ..jobs.request import AUTO, INPUT, ISOTROPIC, Plan, Request
-from ..model.label_network_file import keep, start_from
+from ..model.label_network_file import start_from
 from ..pipeline.reconstruction import Memory, reconstruct
 from ..pipeline.report import Report
 from ..pipeline.used_slices import UsedSlices
@@ -75,7 +75,6 @@ def run(arguments: Namespace) -> None:
         result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop,
                              label_network=learnt)
-    keep(arguments.label_network, result.label_network)
     result = case.used.finished(result, observations, notes, (arguments.volume, arguments.labels),
                                 arguments.paste_trusted)
     written = write(result, arguments)
@@ -156,7 +155,8 @@ def _summarise(report: Report, written: dict[str, str], seconds: float) -> None:
     provenance, check = report.provenance, report.self_check
     if report.completion is not None:
         filled, following = report.completion.slices.filled, report.completion.next_slices
-        say(f"Labels of {len(filled)} slice{'s' * (len(filled) != 1)} filled; to draw next: slice {following[0]}.")
+        further = f"; to draw next: slice {following[0]}" if following else ""  # none where nothing is in doubt
+        say(f"Labels of {len(filled)} slice{'s' * (len(filled) != 1)} filled{further}.")
     if report.gaussians:
         say(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
             f"({provenance.device}).")

@@ -82,6 +82,7 @@ class Preset:
         fusion: network that fuses the predictions pixel by pixel; None takes the super-resolution as it is.
         label_super_resolution: network trained on labels on lines within the slices, if there are any and there is a
             super-resolution of the image; None leaves it out.
+        label_completion: network that fills labels on slices whose image is known.
         for_comparison: whether it is there to be compared with rather than for use; the panel does not offer it.
         gap_sampling, flow, labels, ensemble, crossing, expected_error, model_space, placement, refinement: the
             configuration of these stages.

@@ -39,4 +39,3 @@ def _corners(planes: PlaneStack) -> np.ndarray:
     """(plane, 3, 3) mm: first pixel, last of the first column, last of the first row."""
     rows, columns = (planes.rows - 1) * planes.row_step, (planes.columns - 1) * planes.column_step
     return np.stack([planes.origins, planes.origins + rows, planes.origins + columns], axis=1)
-

@@ -209,10 +209,14 @@ def segments_on_slices(segmentation: Segmentation, axis: Axis) -> Generator[None
 
 def presence(segmentation: Segmentation, axis: Axis) -> np.ndarray:
     """Return what `segments_on_slices` returns, at once."""
-    steps = segments_on_slices(segmentation, axis)
+    return at_once(segments_on_slices(segmentation, axis))
+
+
+def at_once(work: Generator[None, None, np.ndarray]) -> np.ndarray:
+    """Return what work that can be done a piece at a time returns, without a pause."""
     while True:
         try:
-            next(steps)
+            next(work)
         except StopIteration as end:
-            present: np.ndarray = end.value
-            return present
+            result: np.ndarray = end.value
+            return result

@@ -45,14 +45,18 @@ class FeaturePlanes(nn.Module):
 
     def features(self, points: Tensor) -> Tensor:
         """Return the fused features (N, F or 3F) of `points` (N, 3) mm."""
-        low, high = self.box[0], self.box[1]
-        unit = 2.0 * (points - low) / (high - low).clamp_min(SMALLEST_EXTENT) - 1.0
+        unit = self.unit(points)
         samples = [nn.functional.grid_sample(plane, torch.stack([unit[:, a], unit[:, b]], dim=1)[None, None],
                                              mode="bilinear", padding_mode="border", align_corners=True)[0, :, 0].T
                    for plane, (a, b) in zip(self.planes, _PLANES, strict=True)]
         if self.plane_weights is None:
             return torch.cat(samples, dim=1)
         return torch.stack(samples).mul(self.plane_weights[:, None]).sum(0)
+
+    def unit(self, points: Tensor) -> Tensor:
+        """Return where `points` [..., 3] mm lie in the box: from -1 at its lowest corner to 1 at its highest."""
+        low, high = self.box[0], self.box[1]
+        return 2.0 * (points - low) / (high - low).clamp_min(SMALLEST_EXTENT) - 1.0
 
     def total_variation(self) -> Tensor:
         """Mean squared difference between neighbouring texels, summed over the planes."""

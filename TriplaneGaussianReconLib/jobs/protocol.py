@@ -63,7 +63,6 @@ class Job:
         keep_model: Whether the outcome is to hold the model.
         cover_voxels: See `Request`.
         labelled: Which slices carry labels, see `Observations.from_volume`; None for all that are used.
-        label_network: File of what is learnt about the labels: a start where it exists, and written in the end.
     """
 
     volume: Image
@@ -76,7 +75,6 @@ class Job:
     keep_model: bool = False
     cover_voxels: bool = False
     labelled: Mapping[Axis, Selection] | None = None
-    label_network: Path | None = None
 
     @property
     def axis(self) -> Axis:
@@ -94,8 +92,7 @@ class Job:
         content = {"grid": _from_grid(self.volume.grid), "trusted": _from_selections(self.observed),
                    "labelled": None if self.labelled is None else _from_selections(self.labelled),
                    "spacing": self.spacing, "preset": self.preset, "device": self.device, "seed": self.seed,
-                   "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding,
-                   "label_network": None if self.label_network is None else str(self.label_network)}
+                   "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding}
         _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -118,8 +115,7 @@ class Job:
         return cls(Image(_array(folder, "job", "volume"), _to_grid(content), padding),
                    _to_selections(content, "trusted"), segmentation, spacing, text(content, "preset"),
                    text(content, "device"), whole(content, "seed", 0, LARGEST_SEED), truth(content, "keep_model"),
-                   truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
-                   None if content.get("label_network") is None else Path(text(content, "label_network")))
+                   truth({"cover_voxels": False, **content}, "cover_voxels"), labelled)
 
 
 @dataclass(frozen=True)

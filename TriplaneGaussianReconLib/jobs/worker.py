@@ -188,7 +188,6 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     check_room(folder, _outcome_bytes(job, observations))
 
     # What takes seconds to load comes after what can be refused at once.
-    from ..model.label_network_file import keep, start_from
     from ..pipeline.reconstruction import Memory, reconstruct
     from ..runtime.devices import choose
 
@@ -204,7 +203,7 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
 
     result = reconstruct(observations, grid, preset=job.preset, device=job.device, seed=job.seed,
                          memory=Memory(keep_model=job.keep_model, folder=folder), progress=Pace(messages),
-                         should_stop=should_stop, preview=show, label_network=start_from(job.label_network))
+                         should_stop=should_stop, preview=show)
     model = None
     if job.keep_model:
         from ..model.model_file import save_model
@@ -213,7 +212,6 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
         model = folder / MODEL
     if should_stop():
         raise Cancelled("Stopped on request; nothing was written.")
-    keep(job.label_network, result.label_network)
     result = used.finished(result, observations, notes)
     Outcome(result.volume, result.confidence, result.segmentation, result.report, model, result.label_certainty
             ).write(folder)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from .carrying import STEP, DrawnLabels
 from .network import CompletionNetwork
 from .stack import CompletionStack
 
+_AHEAD = 16  # planes whose places on drawn slices are found at a time
 _ROUNDS = 50  # of expectation and maximisation
 _LEAST = 0.02
 _SMALLEST = 20.0  # pixels: labels of which less is there raise less doubt
@@ -24,29 +25,30 @@ class Candidates:
 
     Attributes:
         stack: the images.
-        drawn: the labels on some slices.
+        drawn: the labels that the methods may look at.
         network: trained, or being trained.
+        places: (plane, drawn slice) -> where the pixels of the one lie on the other, of those that were found last.
     """
 
     stack: CompletionStack
     drawn: DrawnLabels
     network: CompletionNetwork
+    places: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, repr=False)
 
-    def log_probabilities(self, plane: int, usable: np.ndarray, methods: Iterable[str] = METHODS) -> dict[str, Tensor]:
+    def log_probabilities(self, plane: int, methods: Iterable[str] = METHODS) -> dict[str, Tensor]:
         """Natural logarithms of probabilities [label, row, column] by method.
 
         Args:
-            plane: number of the slice.
-            usable: (slice,) indices of the drawn slices that may be looked at, ascending.
+            plane: number of a slice that is not drawn on, as far as the methods know.
             methods: those that are asked for, of `METHODS`.
         """
         drawn, depths, device = self.drawn, self.stack.depths, self.stack.images.device
-        after = int(np.searchsorted(drawn.planes[usable], plane))
-        sides = usable[[max(after - 1, 0), min(after, len(usable) - 1)]].tolist()
+        after = int(np.searchsorted(drawn.planes, plane))
+        sides = [max(after - 1, 0), min(after, len(drawn.planes) - 1)]
         apart = torch.tensor(np.abs(depths[drawn.planes[sides]] - depths[plane])[None], dtype=torch.float32)
         nearest, apart = int(apart.argmin()), apart.to(device)
         straight = _on(device, [drawn.distances[side] for side in sides])[None]
-        carried = _on(device, [drawn.carried(side, [plane])[plane] for side in sides])[None]
+        carried = _on(device, self._carried_to(plane, sides))[None]
         found = dict[str, Tensor]()
         with torch.no_grad():
             for method in methods:
@@ -57,15 +59,29 @@ class Candidates:
                     found[method] = self.network.prior(distances[method], apart)[0]
         return found
 
-    def chosen(self, plane: int, usable: np.ndarray, weights: Mapping[str, float]
-               ) -> tuple[np.ndarray, np.ndarray, float]:
+    def _carried_to(self, plane: int, sides: list[int]) -> list[np.ndarray]:
+        """Labels of the drawn slices `sides`, carried to a plane.
+
+        Planes are asked for in order.  Where the next ones come from is found with it, for all slices on the way to
+        them have to be passed anyway.
+        """
+        if any((plane, side) not in self.places for side in sides):
+            first, last = self.drawn.planes[sides].tolist()
+            end = last if first < plane < last else first if plane < first else len(self.stack.images)
+            self.places.clear()
+            for side in set(sides):
+                places = self.drawn.places(side, range(plane, min(plane + _AHEAD, end)))
+                self.places.update({(to, side): at for to, at in places.items()})
+        return [self.drawn.carried(side, self.places[plane, side]) for side in sides]
+
+    def chosen(self, plane: int, weights: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray, float]:
         """Choose labels by a mixture of all methods.
 
         Returns:
             [layer, row, column] numbers of the likeliest labels, as of `LabelChannels.numbered`; their probabilities;
             and the doubt of the slice: 1 - Dice to be expected, summed over labels.
         """
-        found = self.log_probabilities(plane, usable, [name for name, weight in weights.items() if weight])
+        found = self.log_probabilities(plane, [name for name, weight in weights.items() if weight])
         mixed = torch.stack([weights[name] * each.exp() for name, each in found.items()]).sum(dim=0)
         numbers, probabilities, doubt = [], [], 0.0
         for layer in self.network.layers:
@@ -83,22 +99,21 @@ class Candidates:
         return float((wrong / size.clamp(min=_SMALLEST)).sum())
 
 
-def weights_of(candidates: Candidates, hidden: np.ndarray, usable: np.ndarray) -> tuple[dict[str, float], float]:
-    """Weigh the methods by how likely they think the labels of slices that were hidden.
+def weights_of(candidates: Candidates, hidden: DrawnLabels) -> tuple[dict[str, float], float]:
+    """Weigh the methods by how likely they think the labels of slices that were hidden from them.
 
     Args:
         candidates: the methods.
-        hidden: (slice,) indices of drawn slices to find.
-        usable: (slice,) of those that they may be found from.
+        hidden: what is drawn on these slices.
 
     Returns:
         Share of each method, and mean Dice of their mixture on the hidden slices.
     """
-    truth, likelihoods = candidates.drawn.numbers, []
-    for one in hidden.tolist():
-        found = candidates.log_probabilities(int(candidates.drawn.planes[one]), usable)
-        numbers = torch.from_numpy(truth[:, one].astype(np.int64) - 1).to(found["network"].device)
-        each = torch.stack([found[name].gather(0, numbers).exp() for name in METHODS]).flatten(1)
+    likelihoods = []
+    for number, plane in enumerate(hidden.planes.tolist()):
+        found = candidates.log_probabilities(plane)
+        truth = torch.from_numpy(hidden.numbers[:, number].astype(np.int64) - 1).to(found["network"].device)
+        each = torch.stack([found[name].gather(0, truth).exp() for name in METHODS]).flatten(1)
         likelihoods.append(each[:, (each.amin(dim=0) < 0.9)].cpu().double())
     known = torch.cat(likelihoods, dim=1).clamp(min=1e-6)
     shares = torch.full((len(METHODS),), 1.0 / len(METHODS), dtype=torch.float64)
@@ -107,20 +122,17 @@ def weights_of(candidates: Candidates, hidden: np.ndarray, usable: np.ndarray) -
         shares = (parts / parts.sum(dim=0)).mean(dim=1)
     shares = torch.where(shares < _LEAST, 0.0, shares)  # what hardly counts is not worth its time
     weights = {name: round(float(share), 3) for name, share in zip(METHODS, shares / shares.sum(), strict=True)}
-    return weights, _dice(candidates, hidden, usable, weights)
+    return weights, _dice(candidates, hidden, weights)
 
 
-def _dice(candidates: Candidates, hidden: np.ndarray, usable: np.ndarray, weights: Mapping[str, float]) -> float:
+def _dice(candidates: Candidates, hidden: DrawnLabels, weights: Mapping[str, float]) -> float:
     """Mean Dice of all labels on the hidden slices."""
-    drawn = candidates.drawn
-    found = np.stack([candidates.chosen(int(drawn.planes[one]), usable, weights)[0] for one in hidden.tolist()], axis=1)
-    truth = drawn.numbers[:, hidden]
+    found = np.stack([candidates.chosen(plane, weights)[0] for plane in hidden.planes.tolist()], axis=1)
     scores = []
-    for number in np.unique(truth):
-        if drawn.channels.is_background(int(number)):
-            continue
-        a, b = truth == number, found == number
-        scores.append(2.0 * (a & b).sum() / (a.sum() + b.sum()))
+    for number in np.unique(hidden.numbers):
+        if not hidden.channels.is_background(int(number)):
+            a, b = hidden.numbers == number, found == number
+            scores.append(2.0 * (a & b).sum() / (a.sum() + b.sum()))
     return float(np.mean(scores)) if scores else 1.0
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -83,6 +83,10 @@ class DrawnLabels:
     motions: Motions
     config: LabelConfig
 
+    def only(self, which: np.ndarray) -> DrawnLabels:
+        """Return the same without what is drawn on other slices; which: (slice,) indices of drawn slices, ascending."""
+        return replace(self, planes=self.planes[which], numbers=self.numbers[:, which])
+
     @cached_property
     def distances(self) -> np.ndarray:
         """[drawn, channel - 1, row, column] int8, signed distances on the drawn slices in steps of `STEP` pixels."""
@@ -109,25 +113,31 @@ class DrawnLabels:
                 distances[drawn, label] = min(-float(beside[drawn, label]), self.config.absent)
         return distances
 
-    def carried(self, drawn: int, planes: Sequence[int]) -> dict[int, np.ndarray]:
-        """Carry the labels of one slice to others.
+    def places(self, drawn: int, planes: Sequence[int]) -> dict[int, np.ndarray]:
+        """Find where the pixels of slices lie on a drawn one.
 
         Args:
-            drawn: index of the slice among the drawn ones.
+            drawn: index of that slice among the drawn ones.
             planes: numbers of the others.
 
         Returns:
-            Plane -> [channel - 1, row, column] int8 as `distances`.
+            Plane -> [row, column, 2] float32, see `Motions.from_plane`.
         """
         source, found = int(self.planes[drawn]), dict[int, np.ndarray]()
         for last, wanted in ((max(planes), {p for p in planes if p > source}),
                              (min(planes), {p for p in planes if p < source})):
             for plane, at in self.motions.from_plane(source, last) if wanted else ():
                 if plane in wanted:
-                    found[plane] = np.stack([_remapped(distance, at) for distance in self.distances[drawn]])
-        if source in planes:
-            found[source] = self.distances[drawn]
+                    found[plane] = at
         return found
+
+    def carried(self, drawn: int, at: np.ndarray) -> np.ndarray:
+        """Carry the labels of a drawn slice to where its pixels come from `at`, see `places`.
+
+        Returns:
+            [channel - 1, row, column] int8 as `distances`.
+        """
+        return np.stack([_remapped(distance, at) for distance in self.distances[drawn]])
 
 
 def in_steps(distance: np.ndarray) -> np.ndarray:

@@ -1,7 +1,10 @@
 """Labels on slices whose image is known and on which none were drawn."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +14,7 @@ from ..config.labels import LabelConfig
 from ..data.model_space import ModelSpaceData
 from ..labels.channels import LabelChannels
 from ..runtime.progress import Tick
+from ..runtime.threads import serial_torch, workers
 from .arbitration import Candidates, weights_of
 from .carrying import DrawnLabels, Motions
 from .examples import Examples
@@ -49,7 +53,8 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
         seed: Of random numbers.
         device: Where to compute.
         tick: Called before each step; may raise to stop.
-        start: What an earlier run on this scan learnt: fewer steps then do. One of another scan is not used.
+        start: What an earlier run on this scan learnt: fewer steps then do.  A warning tells if it is of another
+            image, other segments or another preset, and it is not used.
     """
     stack, scan = observed.stacks[0], scan_of(observed, config.network)
     assert stack.layers is not None and stack.labelled is not None, "there is something to fill, and to fill it from"
@@ -60,16 +65,38 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
     images = CompletionStack.of(cut.image, cut.planes, observed.box, observed.pixel, config.network.neighbours, device)
     motions = Motions.between(images.images[:, 1].cpu().numpy(), config.flow)
     drawn = DrawnLabels(planes, channels.numbered(cut.layers[:, planes]), channels, motions, labels)
-    trained = _Training(images, drawn, config, seed, tick).run(scan, start if start and start.scan == scan else None)
+    if start is not None and start.scan != scan:
+        warnings.warn("What was learnt before is of another image, other segments or another preset; the labels are "
+                      "learnt anew.", RuntimeWarning, stacklevel=2)
+        start = None
     layers, certainty = stack.layers.copy(), np.ones(stack.image.shape, np.float32)
     doubt = dict[int, float]()
-    for plane in np.flatnonzero(~stack.labelled).tolist():
-        tick(config.steps, config.steps)
-        chosen, probability, doubt[plane] = trained.candidates.chosen(plane, np.arange(len(planes)),
-                                                                      trained.learnt.methods)
-        layers[:, plane, window[0], window[1]] = channels.values(chosen, len(layers), layers.dtype)
-        certainty[plane, window[0], window[1]] = probability.min(axis=0)
+    with serial_torch():  # else the last bits would depend on the number of processors
+        trained = _Training(images, drawn, config, seed, tick).run(scan, start)
+        for plane, chosen, probability, doubt[plane] in _filled(trained, np.flatnonzero(~stack.labelled), device):
+            tick(config.steps, config.steps)
+            layers[:, plane, window[0], window[1]] = channels.values(chosen, len(layers), layers.dtype)
+            certainty[plane, window[0], window[1]] = probability.min(axis=0)
     return Completed(layers, certainty, next_slices(doubt, planes, images.depths), trained.learnt)
+
+
+def _filled(trained: _Trained, planes: np.ndarray, device: torch.device
+            ) -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
+    """Labels of `planes`, gap after gap; several gaps at a time on a CPU.
+
+    Yields:
+        Plane, and what `Candidates.chosen` returns.
+    """
+    drawn = trained.candidates.drawn.planes
+    gaps = np.split(planes, np.flatnonzero(np.diff(np.searchsorted(drawn, planes))) + 1)
+
+    def fill(gap: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray, float]]:
+        candidates = replace(trained.candidates, places={})  # of its own, as it is changed
+        return [(plane, *candidates.chosen(plane, trained.learnt.methods)) for plane in gap.tolist()]
+
+    with ThreadPoolExecutor(workers(device)) as pool:
+        for found in pool.map(fill, gaps):
+            yield from found
 
 
 @dataclass(frozen=True)
@@ -95,28 +122,28 @@ class _Training:
 
         Where there is a start, that was done before, and the last steps are enough.
         """
-        config, everything = self.config, np.arange(len(self.drawn.planes))
+        config, drawn, everything = self.config, self.drawn, np.arange(len(self.drawn.planes))
         with torch.random.fork_rng(devices=[]):  # the caller's own random numbers go on as they were
             torch.manual_seed(self.seed)
-            network = CompletionNetwork(self.drawn.channels, self.images.box, config.network)
+            network = CompletionNetwork(drawn.channels, self.images.box, config.network)
         if start is not None:
             start.put_into(network)
-        candidates = Candidates(self.images, self.drawn, network.to(self.images.images.device))
+        network = network.to(self.images.images.device)
         generator = torch.Generator().manual_seed(self.seed)
         methods, dice = (start.methods, start.hidden_dice) if start else ({"network": 1.0}, None)
         hidden = everything[2:-1:3] if start is None and config.judged else everything[:0]
         first = round((1.0 - config.again) * config.steps) if start else 0
         if len(hidden):
-            first, usable = round(config.judged * config.steps), np.setdiff1d(everything, hidden)
-            self._train(network, (0, first), usable, generator)
-            methods, dice = weights_of(candidates, hidden, usable)
-        self._train(network, (first, config.steps), everything, generator)
-        return _Trained(candidates, TrainedLabels.of(network, scan, methods, dice))
+            first, shown = round(config.judged * config.steps), drawn.only(np.setdiff1d(everything, hidden))
+            self._train(network, (0, first), shown, generator)
+            methods, dice = weights_of(Candidates(self.images, shown, network), drawn.only(hidden))
+        self._train(network, (first, config.steps), drawn, generator)
+        return _Trained(Candidates(self.images, drawn, network), TrainedLabels.of(network, scan, methods, dice))
 
-    def _train(self, network: CompletionNetwork, span: tuple[int, int], usable: np.ndarray,
+    def _train(self, network: CompletionNetwork, span: tuple[int, int], drawn: DrawnLabels,
                generator: torch.Generator) -> None:
         if span[0] < span[1]:
-            examples = Examples(self.images, self.drawn, usable, span[1] - span[0], PARTS, self.config.batch // PARTS,
+            examples = Examples(self.images, drawn, span[1] - span[0], PARTS, self.config.batch // PARTS,
                                 self.config.examples, generator)
             train(network, examples, span, self.config, self.tick)
 

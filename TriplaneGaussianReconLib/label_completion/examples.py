@@ -80,11 +80,11 @@ class _Pairs:
     weight: np.ndarray
 
     @classmethod
-    def of(cls, usable: np.ndarray) -> _Pairs:
-        """Pairs of the next two slices on either side; usable: (slice,) indices among the labelled ones, ascending."""
-        rows = []
-        for at, target in enumerate(usable):
-            before, after = usable[max(at - 2, 0):at][::-1], usable[at + 1:at + 3]
+    def of(cls, count: int) -> _Pairs:
+        """Pairs of the next two on either side of each of `count` slices."""
+        rows, slices = [], range(count)
+        for target in slices:
+            before, after = slices[max(target - 2, 0):target][::-1], slices[target + 1:target + 3]
             if len(before) and len(after):
                 rows += [(target, a, b, 1.0 if m + n == 0 else _FARTHER)
                          for m, a in enumerate(before) for n, b in enumerate(after)]
@@ -98,39 +98,37 @@ class _Pairs:
 class Examples:
     """Patches for every step of a training, drawn at random before it begins: the same on every device."""
 
-    def __init__(self, stack: CompletionStack, drawn: DrawnLabels, usable: np.ndarray, steps: int, parts: int,
-                 batch: int, config: ExampleConfig, generator: torch.Generator) -> None:
+    def __init__(self, stack: CompletionStack, drawn: DrawnLabels, steps: int, parts: int, batch: int,
+                 config: ExampleConfig, generator: torch.Generator) -> None:
         """Carry labels from labelled slice to labelled slice, and draw patches.
 
         Args:
             stack: images.
             drawn: labels.
-            usable: (slice,) indices of the drawn slices that may be looked at, ascending.
             steps: of the training.
             parts: of a step.
             batch: patches of a part.
             config: what patches are like.
             generator: of random numbers, on the CPU.
         """
-        usable = _within(usable, drawn, config)
+        drawn = drawn.only(_within(drawn, config))
         self.stack, self.config = stack, config
-        self.pairs = _Pairs.of(usable)
+        self.pairs = _Pairs.of(len(drawn.planes))
         bank, self.entries = _bank(drawn, self.pairs)
         device = stack.images.device
         self.bank = torch.from_numpy(bank).to(device)
         self.numbers = torch.from_numpy(drawn.numbers).to(device)
-        self.error, self.apart = _typical_error(drawn, bank, self.entries, self.pairs, stack.depths)
+        self.error, self.apart = _typical_error(drawn, bank, self.entries, stack.depths)
         self.patch = [min(config.patch, side) for side in stack.images.shape[-2:]]
-        draws = self._draw(drawn, usable, (steps, parts, batch), generator)
+        draws = self._draw(drawn, (steps, parts, batch), generator)
         self.draws = _Draws(*(each.to(device) for each in draws))
 
-    def _draw(self, drawn: DrawnLabels, usable: np.ndarray, shape: tuple[int, int, int], generator: torch.Generator
-              ) -> _Draws:
-        config, depths = self.config, self.stack.depths
+    def _draw(self, drawn: DrawnLabels, shape: tuple[int, int, int], generator: torch.Generator) -> _Draws:
+        config = self.config
         random = np.random.default_rng(int(torch.randint(1 << 62, (), generator=generator)))
-        borders = Borders.of(drawn.numbers[:, usable], len(usable))
+        borders = Borders.of(drawn.numbers, len(drawn.planes))
         places = borders.draw(shape, config.frequency, generator).numpy()
-        target = usable[places[..., 1]]
+        target = places[..., 1]
         sources, gaps, errors = self._sources(target, drawn, random)
         normal = random.standard_normal
         angle, stretch = config.rotation * normal(shape), np.exp(config.scaling * normal((*shape, 2)))
@@ -144,7 +142,6 @@ class Examples:
                   config.area * normal((*shape, 2, drawn.channels.count - 1), np.float32),
                   config.brightness * normal(shape), 1.0 + config.contrast * normal(shape),
                   config.jitter * normal((*shape, 3)) * np.ptp(self.stack.box.numpy(), axis=0))
-        assert len(depths)
         return _Draws(*(torch.from_numpy(np.asarray(a, np.int64 if n in (0, 1, 2, 5) else np.float32))
                         for n, a in enumerate(arrays)))
 
@@ -228,13 +225,11 @@ def _sampled(images: Tensor, at: Tensor) -> Tensor:
     return functional.grid_sample(images, at, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def _within(usable: np.ndarray, drawn: DrawnLabels, config: ExampleConfig) -> np.ndarray:
-    """So many of the slices `usable`, spread over them, that the labels carried between them fit into memory."""
+def _within(drawn: DrawnLabels, config: ExampleConfig) -> np.ndarray:
+    """Indices of so many of the drawn slices, spread over them, that labels carried between these fit into memory."""
     each = (drawn.channels.count - 1) * int(np.prod(drawn.numbers.shape[2:])) * 5  # four sources and itself
-    most = max(config.most_bytes // max(each, 1), 3)
-    if len(usable) <= most:
-        return usable
-    return usable[np.linspace(0, len(usable) - 1, most).round().astype(int)]
+    count, most = len(drawn.planes), max(config.most_bytes // max(each, 1), 3)
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def _bank(drawn: DrawnLabels, pairs: _Pairs) -> tuple[np.ndarray, dict[tuple[int, int], int]]:
@@ -249,16 +244,16 @@ def _bank(drawn: DrawnLabels, pairs: _Pairs) -> tuple[np.ndarray, dict[tuple[int
             wanted.setdefault(end, set()).add(target)
     entries, carried = dict[tuple[int, int], int](), list[np.ndarray]()
     for source, targets in sorted(wanted.items()):
-        found = drawn.carried(source, drawn.planes[sorted(targets)].tolist())
+        places = drawn.places(source, drawn.planes[sorted(targets)].tolist())
         for target in sorted(targets):
             entries[source, target] = len(drawn.planes) + len(carried)
-            carried.append(found[int(drawn.planes[target])])
+            carried.append(drawn.carried(source, places[int(drawn.planes[target])]))
     return np.concatenate([drawn.distances, *([np.stack(carried)] if carried else [])]), entries
 
 
-def _typical_error(drawn: DrawnLabels, bank: np.ndarray, entries: dict[tuple[int, int], int], pairs: _Pairs,
+def _typical_error(drawn: DrawnLabels, bank: np.ndarray, entries: dict[tuple[int, int], int],
                    depths: np.ndarray) -> tuple[float, float]:
-    """Pixels by which borders are off after being carried to the next labelled slice, and how far (pixels) that is."""
+    """Pixels by which borders are off after being carried to other labelled slices, and how far (pixels) these are."""
     errors, apart = [], []
     for (source, target), entry in entries.items():
         own = drawn.distances[target]

@@ -66,8 +66,7 @@ class CompletionNetwork(nn.Module):
         sides = [self.log_probabilities(carried[:, n] / self._tolerance(gaps)) for n in (0, 1)]
         seen = [self.embedding(each.exp()) for each in (prior, *sides)]
         size = (len(images), -1, *images.shape[-2:])
-        low, high = self.field.box[0], self.field.box[1]
-        where = (2.0 * (points - low) / (high - low).clamp_min(1e-6) - 1.0).movedim(3, 1)
+        where = self.field.unit(points).movedim(3, 1)
         how_far = gaps.log()[:, :, None, None].expand(*size)
         hidden = self.body(torch.cat([images, *seen, how_far, where], dim=1))
         features = self.field.features(points.reshape(-1, 3)).reshape(*points.shape[:3], -1).movedim(3, 1)

@@ -3,13 +3,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..config.label_completion import CompletionNetworkConfig
 from ..data.model_space import ModelSpaceData
-from ..labels.channels import LabelChannels
+from ..errors import InputError
 from .network import CompletionNetwork
 
 
@@ -38,15 +40,15 @@ class TrainedLabels:
         return cls(scan, tensors, dict(methods), hidden_dice)
 
     def put_into(self, network: CompletionNetwork) -> None:
-        """Give a network these numbers."""
+        """Give a network these numbers; raises InputError if they are not those of such a network."""
+        wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        if {name: tensor.shape for name, tensor in self.tensors.items()} != wanted:
+            raise InputError("What was learnt about the labels is damaged. Delete its file, or give another name.")
         network.load_state_dict(dict(self.tensors))
 
 
 def scan_of(observed: ModelSpaceData, config: CompletionNetworkConfig) -> str:
-    """Say which scan, segments and kind of network belong together.
-
-    Only the shape and place of the slices count, not their pixels.
-    """
-    planes, labels = observed.planes, LabelChannels(observed.segments)
-    return (f"{planes.shape} {planes.offsets[-1] - planes.offsets[0]:.4g} mm {observed.pixel:.4g} mm "
-            f"{[(s.layer, s.value) for s in labels.segments]} {config}")
+    """Say which image, segments and kind of network belong together."""
+    planes, pixels = observed.planes, blake2b(np.ascontiguousarray(observed.slices).data, digest_size=16).hexdigest()
+    return (f"{planes.shape} {planes.offsets[-1] - planes.offsets[0]:.4g} mm {observed.pixel:.4g} mm {pixels} "
+            f"{[(segment.layer, segment.value) for segment in observed.segments]} {config}")

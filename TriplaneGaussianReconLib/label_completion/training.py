@@ -1,7 +1,6 @@
 """Trains the network for labels on the labelled slices of one stack."""
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,8 +10,7 @@ from torch.nn import functional
 
 from ..config.label_completion import LabelCompletionConfig
 from ..runtime.progress import Tick
-from ..runtime.threads import serial_torch
-from ..self_supervised.optimizers import Adam, repeat, repeatable
+from ..self_supervised.optimizers import Adam, repeat, repeatable, warm_up_and_cosine
 from .examples import Batch, Examples
 from .network import CompletionNetwork
 
@@ -27,7 +25,7 @@ def train(network: CompletionNetwork, examples: Examples, span: tuple[int, int],
     The rate rises for some steps, and then falls to 0 along a cosine.
 
     Args:
-        network: on the device where to work.
+        network: on the device where to work; on a CPU torch is to use one thread per call, see `serial_torch`.
         examples: of the steps of `span`, counted from its first.
         span: numbers of the first step and of the one after the last, of `config.steps`.
         config: of the training.
@@ -36,15 +34,15 @@ def train(network: CompletionNetwork, examples: Examples, span: tuple[int, int],
     leaves = list(network.parameters())
     device = leaves[0].device
     adam = Adam([(leaves, config.rate)], config.optimizer.second_moment)
-    shares = [_share(n, config) for n in range(*span)]
+    shares = [warm_up_and_cosine(n, config.steps, config.optimizer.warm_up) for n in range(*span)]
     rates = config.rate * torch.tensor(shares, device=device)
     number = torch.zeros(1, dtype=torch.int64, device=device)
 
     def gradients(part: int) -> tuple[Tensor, ...]:
         loss = _loss(network, examples.at(number, part), config)
-        return loss.detach(), *torch.autograd.grad(loss, leaves, allow_unused=True)
+        return loss.detach(), *torch.autograd.grad(loss, leaves)
 
-    with serial_torch(), ThreadPoolExecutor(PARTS) as pool:
+    with ThreadPoolExecutor(PARTS) as pool:
         def step() -> Tensor:
             adam.rates[0].copy_(rates[number][0])
             found = list(map(gradients, range(PARTS)) if device.type == "cuda" else pool.map(gradients, range(PARTS)))
@@ -56,12 +54,6 @@ def train(network: CompletionNetwork, examples: Examples, span: tuple[int, int],
 
         with repeatable(device):
             repeat(step, span[1] - span[0], device, lambda done, loss: tick(span[0] + done, config.steps, loss))
-
-
-def _share(number: int, config: LabelCompletionConfig) -> float:
-    """Share of the peak rate at a step."""
-    rise = min(1.0, (number + 1) / (config.optimizer.warm_up * config.steps + 1.0))
-    return rise * 0.5 * (1.0 + math.cos(math.pi * number / config.steps))
 
 
 def _clip(gradients: Sequence[Tensor]) -> None:

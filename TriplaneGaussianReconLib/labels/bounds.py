@@ -182,7 +182,7 @@ def bounded(channels: LabelChannels, course: Course, planes: int, config: LabelC
     rest = [each.copy() for each in course.slices]
     for layer, some in zip(layers, parts, strict=True):
         _replace_ends([each[layer] for each in course.slices], [each[layer] for each in rest], some)
-    layer_of = np.array([0, *(layers.index(layer) for layer, _ in channels.table)])
+    layer_of = np.array([0, *channels.layer_numbers])
     early = [[part for part in some if part.only_on is not None and not course.is_contiguous] for some in parts]
     late = [[part for part in some if part.only_on is None or course.is_contiguous] for some in parts]
     shape = (planes + 2, *course.slices[0].shape[1:])

@@ -46,10 +46,17 @@ def load_label_network(path: PathLike) -> TrainedLabels:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"'{path}' does not exist or is a folder. Give a file that --label-network wrote.")
+    try:
+        return _loaded(path)
+    except InputError as error:
+        raise InputError(f"'{path}' is no network for labels, or it is damaged. Delete it, or give another name."
+                         ) from error
+
+
+def _loaded(path: Path) -> TrainedLabels:
     file = TensorFile.of(path)
     if _FORMAT not in file.metadata.get("network", ""):
-        raise InputError(f"'{path}' is no network for labels. Give a file that --label-network wrote, or a name that "
-                         "does not exist yet.")
+        raise InputError("It has another format.")
     with file.damage():
         content = json.loads(file.metadata["network"])
         methods = mapping(content, "methods")
@@ -61,9 +68,3 @@ def load_label_network(path: PathLike) -> TrainedLabels:
 def start_from(path: PathLike | None) -> TrainedLabels | None:
     """Read a network if the file is there; raises InputError as `load_label_network`."""
     return load_label_network(path) if path is not None and Path(path).exists() else None
-
-
-def keep(path: PathLike | None, trained: TrainedLabels | None) -> None:
-    """Write a network if there is a name for it and anything was learnt; raises as `save_label_network`."""
-    if path is not None and trained is not None:
-        save_label_network(path, trained)

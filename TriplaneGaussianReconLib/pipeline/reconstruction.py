@@ -127,7 +127,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
         preview: Called with a slice in the middle, first as it is predicted, then as it is drawn. The result is the
             same to the last bit with and without it.
         label_network: What an earlier run on this scan learnt about the labels, for which this one then needs seconds.
-            One of another scan, or of other segments, is not used.
+            One of another image, of other segments or of another preset is not used, of which a warning tells.
 
     Raises:
         InputError: The observations cannot be reconstructed, or the preset is unknown or impossible.

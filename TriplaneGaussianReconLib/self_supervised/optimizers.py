@@ -219,7 +219,7 @@ def minimise(loss_at: Callable[[Tensor], Tensor], parameters: Sequence[Tensor], 
     device, steps = parameters[0].device, config.steps
     adam = Adam([(parameters, config.rate)], config.optimizer.second_moment)
     muon = Muon(matrices, adam.rates[0], config.optimizer)
-    shares = [_warm_up_and_cosine(number, steps, config.optimizer.warm_up) for number in range(steps)]
+    shares = [warm_up_and_cosine(number, steps, config.optimizer.warm_up) for number in range(steps)]
     rates = torch.tensor([config.rate * share for share in shares], device=device)
     number = torch.zeros(1, dtype=torch.int64, device=device)
 
@@ -237,6 +237,6 @@ def minimise(loss_at: Callable[[Tensor], Tensor], parameters: Sequence[Tensor], 
         repeat(step, steps, device, lambda done, loss: tick(done, steps, loss))
 
 
-def _warm_up_and_cosine(number: int, steps: int, warm_up: float) -> float:
+def warm_up_and_cosine(number: int, steps: int, warm_up: float) -> float:
     """Share of the peak rate at a step."""
     return min(1.0, (number + 1) / (warm_up * steps + 1.0)) * 0.5 * (1.0 + math.cos(math.pi * number / steps))

@@ -222,8 +222,10 @@ def test_what_the_user_may_not_have_meant_is_said(run: Run, segmentation: Segmen
 
 
 @pytest.fixture
-def some(segmentation: Segmentation) -> Segmentation:
-    """A file `some.seg.nrrd` with labels on slices 0, 4 and 8 alone."""
+def some(segmentation: Segmentation, monkeypatch: pytest.MonkeyPatch) -> Segmentation:
+    """A file `some.seg.nrrd` with labels on slices 0, 4 and 8 alone, which few steps fill."""
+    fast = PRESETS["fast"]
+    monkeypatch.setitem(PRESETS, "fast", replace(fast, label_completion=replace(fast.label_completion, steps=20)))
     layers = segmentation.layers.copy()
     layers[:, [n for n in range(11) if n not in (0, 4, 8)]] = 0
     some = replace(segmentation, layers=layers)
@@ -252,6 +254,21 @@ def test_labels_are_filled_and_the_image_stays_as_it_is(run: Run, volume: Image,
     assert "The image is that of the input." in printed.out and "nothing is gained" not in printed.err
     assert [line.split(":")[0] for line in printed.out.splitlines()[:5]] == [
         "dense volume", "dense labels", "expected error", "label certainty", "report"]
+
+
+def test_what_was_learnt_is_kept_and_used_again(run: Run, volume: Image, some: Segmentation,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--output-labels", "l.seg.nrrd",
+               "--label-network", "n.safetensors")
+    assert run(*command) == 0
+    first = capsys.readouterr()
+    assert "label network:  n.safetensors" in first.out
+    assert run(*command) == 0
+    second = capsys.readouterr()
+    assert "learnt anew" not in second.err
+    write_image("other.nrrd", replace(volume, array=volume.array[::-1].copy()))
+    assert run("reconstruct", "other.nrrd", *command[2:]) == 0
+    assert "learnt anew" in capsys.readouterr().err
 
 
 def test_the_labels_alone_can_be_written(run: Run, some: Segmentation) -> None:
@@ -302,6 +319,7 @@ def test_labels_that_cannot_be_filled_are_explained(run: Run, some: Segmentation
     (["--output-spacing", "1e-320"], "more than"), (["--paste-trusted"], "needs a result with the voxels of the input"),
     (["--output-labels", "l.nrrd"], "--output-labels needs --labels"),
     (["--output-certainty", "c.nrrd"], "--output-certainty needs --labels"),
+    (["--label-network", "n.safetensors"], "--label-network needs --labels"),
     (["--labels-on", "0,4"], "there is no segmentation"),
     (["--labels", "missing.nrrd"], "'missing.nrrd' does not exist"),
     (["--output-confidence", "o.nrrd"], "would overwrite what --output writes"),

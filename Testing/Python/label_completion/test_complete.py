@@ -15,9 +15,9 @@ from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.model_space import ModelSpaceData
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
-from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.errors import Cancelled, InputError
 from TriplaneGaussianReconLib.label_completion.complete import Completed, complete
-from TriplaneGaussianReconLib.label_completion.trained import TrainedLabels
+from TriplaneGaussianReconLib.label_completion.trained import TrainedLabels, scan_of
 from TriplaneGaussianReconLib.model.label_network_file import load_label_network, save_label_network
 
 SHAPE = (13, 20, 22)
@@ -78,6 +78,17 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     np.testing.assert_array_equal(first.certainty, second.certainty)
 
 
+@pytest.mark.usefixtures("keep_thread_counts")
+def test_the_number_of_threads_changes_no_bit() -> None:
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(completed((0, 4, 8, 12), steps=6))
+        assert torch.get_num_threads() == threads
+    np.testing.assert_array_equal(found[0].layers, found[1].layers)
+    np.testing.assert_array_equal(found[0].certainty, found[1].certainty)
+
+
 def test_a_second_run_starts_from_the_file_of_the_first_and_makes_few_steps(tmp_path: Path) -> None:
     first, steps = completed((0, 6, 12)), set[int]()
     save_label_network(tmp_path / "learnt.safetensors", first.learnt)
@@ -86,8 +97,32 @@ def test_a_second_run_starts_from_the_file_of_the_first_and_makes_few_steps(tmp_
     second = completed((0, 3, 6, 12), lambda step, *_: steps.add(step), start)
     assert min(steps) == 54
     other = TrainedLabels("another scan", start.tensors, start.methods, None)
-    completed((0, 3, 6, 12), lambda step, *_: steps.add(step), other)
+    with pytest.warns(RuntimeWarning, match="of another image, other segments or another preset"):
+        completed((0, 3, 6, 12), lambda step, *_: steps.add(step), other)
     assert min(steps) == 0 and second.layers.any()
+
+
+def test_what_was_learnt_of_another_image_of_the_same_shape_is_told_apart() -> None:
+    here, there = observed((0, 6, 12)), observed((0, 6, 12))
+    there.slices[3, 4, 5] += 0.1
+    assert scan_of(here, CONFIG.network) != scan_of(there, CONFIG.network)
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(file.read_bytes()[:-40]), lambda file: file.unlink(),
+                                   lambda file: file.write_bytes(b"not at all")])
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path, spoil: Any) -> None:
+    file = tmp_path / "learnt.safetensors"
+    save_label_network(file, TrainedLabels("a scan", {"weight": torch.ones(100)}, {"network": 1.0}, 0.5))
+    assert load_label_network(file).hidden_dice == 0.5
+    spoil(file)
+    with pytest.raises(InputError, match="does not exist|Delete it, or give another name"):
+        load_label_network(file)
+
+
+def test_numbers_of_another_network_are_refused() -> None:
+    start = completed((0, 6, 12), steps=2).learnt
+    with pytest.raises(InputError, match="is damaged"):
+        completed((0, 6, 12), start=TrainedLabels(start.scan, {"weight": torch.ones(3)}, start.methods, None))
 
 
 def test_it_stops_when_asked() -> None:

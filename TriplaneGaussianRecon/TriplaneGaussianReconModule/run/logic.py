@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from TriplaneGaussianReconLib.data.geometry import Axis
+from TriplaneGaussianReconLib.data.label_slices import at_once
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, ReconstructionError
 from TriplaneGaussianReconLib.jobs.estimates import Estimate, estimate
 from TriplaneGaussianReconLib.jobs.failures import explained
@@ -135,7 +136,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             request.check(grid, segmentationNode is not None)
             axis = request.slice_axis(grid)
         if presence is None and segmentationNode is not None:
-            presence = {axis: _result(presenceOf(volumeNode, segmentationNode,
+            presence = {axis: at_once(presenceOf(volumeNode, segmentationNode,
                                                  segmentIDsOf(segmentationNode, segmentIDs), axis))}
         if request.needs_labels and not presence:
             request = replace(request, slices="all")
@@ -211,16 +212,6 @@ def _message(error: Exception | None) -> str:
         logging.error("The reconstruction failed", exc_info=error)
         return wording.translated(explained(error).message)
     return str(error)
-
-
-def _result(work: Generator[None, None, np.ndarray]) -> np.ndarray:
-    """What work that is done a piece at a time returns, at once."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            result: np.ndarray = end.value
-            return result
 
 
 def _ignore(*arguments: Any) -> None:
