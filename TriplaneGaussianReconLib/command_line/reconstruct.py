@@ -151,7 +151,7 @@ def _check_certainty(observations: Observations, arguments: Namespace) -> None:
 
 def _summarise(report: Report, written: dict[str, str], seconds: float) -> None:
     for path, content in written.items():
-        say(f"{content + ':':<16}{path}")
+        say(f"{content + ':':<17}{path}")
     provenance, check = report.provenance, report.self_check
     if report.completion is not None:
         filled, following = report.completion.slices.filled, report.completion.next_slices
