@@ -23,7 +23,7 @@ def next_slices(doubt: Mapping[int, float], drawn: np.ndarray, depths: np.ndarra
         Numbers of slices, the most useful first.
 
     Example:
-        >>> next_slices({1: 1.0, 2: 2.0, 3: 1.0, 5: 0.1, 6: 0.2, 7: 0.1}, np.array([0, 4, 8]), np.arange(9.0), 2)
+        >>> next_slices({1: 1.0, 2: 2.0, 3: 1.0, 5: 0.9, 6: 1.8, 7: 0.9}, np.array([0, 4, 8]), np.arange(9.0), 2)
         (2, 6)
     """
     planes = np.array(sorted(doubt))
