@@ -35,6 +35,8 @@ class ExampleConfig:
     Attributes:
         patch: side of a patch.
         frequency: a label is drawn in proportion to this power of the number of its border pixels.
+        beside: share of the examples that are the slice beside the one with the drawn border, on which the label may be no
+            more.
         deformed: share of the examples whose labelled slices are the wanted one itself, deformed as much as labels are
             that were carried across part of a gap.
         growth: the error of carried labels grows with this power of the distance.
@@ -49,6 +51,7 @@ class ExampleConfig:
 
     patch: int
     frequency: float = 0.5
+    beside: float = 0.2
     deformed: float = 0.5
     growth: float = 0.7
     area: float = 0.3

@@ -15,7 +15,6 @@ from .stack import CompletionStack
 _AHEAD = 16  # planes whose places on drawn slices are found at a time
 _ROUNDS = 50  # of expectation and maximisation
 _LEAST = 0.02
-_SMALLEST = 20.0  # pixels: labels of which less is there raise less doubt
 METHODS = "nearest", "shape", "carried", "network"
 
 
@@ -74,29 +73,44 @@ class Candidates:
                 self.places.update({(to, side): at for to, at in places.items()})
         return [self.drawn.carried(side, self.places[plane, side]) for side in sides]
 
-    def chosen(self, plane: int, weights: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray, float]:
-        """Choose labels by a mixture of all methods.
-
-        Returns:
-            [layer, row, column] numbers of the likeliest labels, as of `LabelChannels.numbered`; their probabilities;
-            and the doubt of the slice: 1 - Dice to be expected, summed over labels.
-        """
+    def chosen(self, plane: int, weights: Mapping[str, float]) -> Chosen:
+        """Choose labels by a mixture of all methods; weights: share of each."""
         found = self.log_probabilities(plane, [name for name, weight in weights.items() if weight])
         mixed = torch.stack([weights[name] * each.exp() for name, each in found.items()]).sum(dim=0)
-        numbers, probabilities, doubt = [], [], 0.0
+        numbers, probabilities, wrong, size = [], [], torch.zeros(len(mixed)), torch.zeros(len(mixed))
         for layer in self.network.layers:
             best = mixed[layer].max(dim=0)
             numbers.append(best.indices + layer.start + 1)
             probabilities.append(best.values)
-            doubt += self._doubt(mixed[layer], best.indices)
-        return torch.stack(numbers).cpu().numpy(), torch.stack(probabilities).cpu().numpy(), doubt
+            wrong[layer], size[layer] = _expected(mixed[layer], best.indices)
+        return Chosen(torch.stack(numbers).cpu().numpy(), torch.stack(probabilities).cpu().numpy(), wrong.numpy(),
+                      size.numpy())
 
-    def _doubt(self, mixed: Tensor, chosen: Tensor) -> float:
-        """Sum over labels of the pixels that are expected to be wrong, as a share of the label on the drawn slices."""
-        taken = torch.zeros_like(mixed).scatter_(0, chosen[None], 1.0)
-        wrong = (taken * (1.0 - mixed) + (1.0 - taken) * mixed).sum(dim=(1, 2))[1:]
-        size = mixed[1:].sum(dim=(1, 2)) + taken[1:].sum(dim=(1, 2))
-        return float((wrong / size.clamp(min=_SMALLEST)).sum())
+
+@dataclass(frozen=True)
+class Chosen:
+    """The likeliest labels of a slice.
+
+    Attributes:
+        numbers: [layer, row, column], as of `LabelChannels.numbered`.
+        probabilities: [layer, row, column] of these.
+        wrong: (label,) pixels that are expected to be wrong.
+        size: (label,) pixels, of what is chosen and of what is expected together.  The background, the first of a
+            layer, counts for nothing: its numbers are 0.
+    """
+
+    numbers: np.ndarray
+    probabilities: np.ndarray
+    wrong: np.ndarray
+    size: np.ndarray
+
+
+def _expected(mixed: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """`wrong` and `size` as of `Chosen`, of one layer."""
+    taken = torch.zeros_like(mixed).scatter_(0, chosen[None], 1.0)
+    wrong, size = (taken * (1.0 - mixed) + (1.0 - taken) * mixed).sum(dim=(1, 2)), (mixed + taken).sum(dim=(1, 2))
+    wrong[0] = size[0] = 0.0
+    return wrong.cpu(), size.cpu()
 
 
 def weights_of(candidates: Candidates, hidden: DrawnLabels) -> tuple[dict[str, float], float]:
@@ -127,7 +141,7 @@ def weights_of(candidates: Candidates, hidden: DrawnLabels) -> tuple[dict[str, f
 
 def _dice(candidates: Candidates, hidden: DrawnLabels, weights: Mapping[str, float]) -> float:
     """Mean Dice of all labels on the hidden slices."""
-    found = np.stack([candidates.chosen(plane, weights)[0] for plane in hidden.planes.tolist()], axis=1)
+    found = np.stack([candidates.chosen(plane, weights).numbers for plane in hidden.planes.tolist()], axis=1)
     scores = []
     for number in np.unique(hidden.numbers):
         if not hidden.channels.is_background(int(number)):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from ..data.model_space import ModelSpaceData
 from ..labels.channels import LabelChannels
 from ..runtime.progress import Tick
 from ..runtime.threads import serial_torch, workers
-from .arbitration import Candidates, weights_of
+from .arbitration import Candidates, Chosen, weights_of
 from .carrying import DrawnLabels, Motions
 from .examples import Examples
 from .network import CompletionNetwork
@@ -70,29 +70,36 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
                       "learnt anew.", RuntimeWarning, stacklevel=2)
         start = None
     layers, certainty = stack.layers.copy(), np.ones(stack.image.shape, np.float32)
-    doubt = dict[int, float]()
+    doubts = dict[int, tuple[np.ndarray, np.ndarray]]()
     with serial_torch():  # else the last bits would depend on the number of processors
         trained = _Training(images, drawn, config, seed, tick).run(scan, start)
-        for plane, chosen, probability, doubt[plane] in _filled(trained, np.flatnonzero(~stack.labelled), device):
+        for plane, chosen in _filled(trained, np.flatnonzero(~stack.labelled), device):
             tick(config.steps, config.steps)
-            layers[:, plane, window[0], window[1]] = channels.values(chosen, len(layers), layers.dtype)
-            certainty[plane, window[0], window[1]] = probability.min(axis=0)
-    return Completed(layers, certainty, next_slices(doubt, planes, images.depths), trained.learnt)
+            layers[:, plane, window[0], window[1]] = channels.values(chosen.numbers, len(layers), layers.dtype)
+            certainty[plane, window[0], window[1]] = chosen.probabilities.min(axis=0)
+            doubts[plane] = chosen.wrong, chosen.size
+    return Completed(layers, certainty, next_slices(_doubt(doubts, drawn), planes, images.depths), trained.learnt)
 
 
-def _filled(trained: _Trained, planes: np.ndarray, device: torch.device
-            ) -> Iterator[tuple[int, np.ndarray, np.ndarray, float]]:
+def _doubt(doubts: Mapping[int, tuple[np.ndarray, np.ndarray]], drawn: DrawnLabels) -> dict[int, float]:
+    """What each slice adds to 1 - Dice of the whole stack, summed over labels; doubts: `wrong` and `size` by plane."""
+    size = 2.0 * np.bincount(drawn.numbers.ravel(), minlength=drawn.channels.count)[1:]
+    size = np.maximum(size + sum(each for _, each in doubts.values()), 1.0)
+    return {plane: float((wrong / size).sum()) for plane, (wrong, _) in doubts.items()}
+
+
+def _filled(trained: _Trained, planes: np.ndarray, device: torch.device) -> Iterator[tuple[int, Chosen]]:
     """Labels of `planes`, gap after gap; several gaps at a time on a CPU.
 
     Yields:
-        Plane, and what `Candidates.chosen` returns.
+        Plane, and its labels.
     """
     drawn = trained.candidates.drawn.planes
     gaps = np.split(planes, np.flatnonzero(np.diff(np.searchsorted(drawn, planes))) + 1)
 
-    def fill(gap: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray, float]]:
+    def fill(gap: np.ndarray) -> list[tuple[int, Chosen]]:
         candidates = replace(trained.candidates, places={})  # of its own, as it is changed
-        return [(plane, *candidates.chosen(plane, trained.learnt.methods)) for plane in gap.tolist()]
+        return [(plane, candidates.chosen(plane, trained.learnt.methods)) for plane in gap.tolist()]
 
     with ThreadPoolExecutor(workers(device)) as pool:
         for found in pool.map(fill, gaps):
