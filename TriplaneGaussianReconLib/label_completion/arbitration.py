@@ -1,13 +1,14 @@
 """Which method to believe: simple ones and the network, compared on labelled slices that were hidden from all."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.probabilities import WHOLE
 from .carrying import STEP, DrawnLabels
 from .network import CompletionNetwork
 from .stack import CompletionStack
@@ -17,6 +18,23 @@ _ROUNDS = 50  # of expectation and maximisation
 _LEAST = 0.02
 _SMALLEST = 20.0  # pixels: labels of which less is there raise less doubt
 METHODS = "nearest", "shape", "carried", "network"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The labels of a slice.
+
+    Attributes:
+        numbers: [layer, row, column] the likeliest labels, as of `LabelChannels.numbered`.
+        probabilities: [layer, row, column] theirs, float32.
+        doubt: 1 - Dice to be expected, summed over labels.
+        percent: [label, row, column] uint8, probabilities of the labels that were asked for.
+    """
+
+    numbers: np.ndarray
+    probabilities: np.ndarray
+    doubt: float
+    percent: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -74,12 +92,13 @@ class Candidates:
                 self.places.update({(to, side): at for to, at in places.items()})
         return [self.drawn.carried(side, self.places[plane, side]) for side in sides]
 
-    def chosen(self, plane: int, weights: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray, float]:
+    def chosen(self, plane: int, weights: Mapping[str, float], wanted: Sequence[int] = ()) -> Chosen:
         """Choose labels by a mixture of all methods.
 
-        Returns:
-            [layer, row, column] numbers of the likeliest labels, as of `LabelChannels.numbered`; their probabilities;
-            and the doubt of the slice: 1 - Dice to be expected, summed over labels.
+        Args:
+            plane: as for `log_probabilities`.
+            weights: share of each method.
+            wanted: channels of the labels whose probabilities are asked for.
         """
         found = self.log_probabilities(plane, [name for name, weight in weights.items() if weight])
         mixed = torch.stack([weights[name] * each.exp() for name, each in found.items()]).sum(dim=0)
@@ -89,7 +108,9 @@ class Candidates:
             numbers.append(best.indices + layer.start + 1)
             probabilities.append(best.values)
             doubt += self._doubt(mixed[layer], best.indices)
-        return torch.stack(numbers).cpu().numpy(), torch.stack(probabilities).cpu().numpy(), doubt
+        percent = (WHOLE * mixed[[number - 1 for number in wanted]]).round().clamp(0, WHOLE).to(torch.uint8)
+        return Chosen(torch.stack(numbers).cpu().numpy(), torch.stack(probabilities).cpu().numpy(), doubt,
+                      percent.cpu().numpy())
 
     def _doubt(self, mixed: Tensor, chosen: Tensor) -> float:
         """Sum over labels of the pixels that are expected to be wrong, as a share of the label on the drawn slices."""
@@ -127,7 +148,7 @@ def weights_of(candidates: Candidates, hidden: DrawnLabels) -> tuple[dict[str, f
 
 def _dice(candidates: Candidates, hidden: DrawnLabels, weights: Mapping[str, float]) -> float:
     """Mean Dice of all labels on the hidden slices."""
-    found = np.stack([candidates.chosen(plane, weights)[0] for plane in hidden.planes.tolist()], axis=1)
+    found = np.stack([candidates.chosen(plane, weights).numbers for plane in hidden.planes.tolist()], axis=1)
     scores = []
     for number in np.unique(hidden.numbers):
         if not hidden.channels.is_background(int(number)):
