@@ -45,6 +45,6 @@ def write_probabilities(path: PathLike, probabilities: LabelProbabilities) -> No
 def check_probabilities_writable(path: PathLike) -> None:
     """As `check_writable`, for `write_probabilities`."""
     if not Path(path).name.lower().endswith(_EXTENSIONS):
-        raise InputError(f"'{path}' cannot hold a probability of each segment. Use .seg.nrrd for a fractional labelmap, "
-                         f"or {', '.join(_EXTENSIONS[1:])} for a volume of each segment.")
+        raise InputError(f"'{path}' cannot hold a probability of each segment. Use .seg.nrrd for a fractional "
+                         f"labelmap, or {', '.join(_EXTENSIONS[1:])} for a volume of each segment.")
     check_writable(path)
