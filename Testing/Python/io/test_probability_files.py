@@ -12,7 +12,7 @@ import pytest
 from posix_case import POSIX, room_for
 
 from TriplaneGaussianReconLib import InputError, LabelProbabilities, OutputError, Segment, read_image, read_segmentation
-from TriplaneGaussianReconLib.data.geometry import RAS_TO_LPS, Grid
+from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputNote
 from TriplaneGaussianReconLib.io.nrrd_files import read_nrrd
 from TriplaneGaussianReconLib.io.probability_files import check_probabilities_writable, write_probabilities
@@ -66,7 +66,7 @@ def test_a_volume_of_each_segment_as_nifti(tmp_path: Path, rotation: np.ndarray,
     image = nibabel.load(path)
     assert image.shape == (7, 6, 5, 3) and image.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(np.asarray(image.dataobj).T, given.array)
-    np.testing.assert_allclose(RAS_TO_LPS @ image.affine, RAS_TO_LPS @ given.grid.affine, atol=1e-5)
+    np.testing.assert_allclose(image.affine, given.grid.affine, atol=1e-5)
 
 
 @pytest.mark.parametrize("extension", FORMATS[1:])
