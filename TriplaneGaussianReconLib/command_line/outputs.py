@@ -44,7 +44,7 @@ def check_paths(arguments: Namespace) -> None:
         "output_labels": lambda path: check_segmentation_writable(path, *source),
         "output_confidence": lambda path: check_writable(path, *source),
         "output_certainty": lambda path: check_writable(path, *source),
-        "output_probabilities": lambda path: check_probabilities_writable(path),
+        "output_probabilities": check_probabilities_writable,
         "label_network": lambda path: check_output(Path(path), MODEL_EXTENSION),
         "save_model": lambda path: check_output(Path(path), MODEL_EXTENSION),
         "report": lambda path: check_output(Path(path))}

@@ -18,7 +18,8 @@ class LabelProbabilities:
     """Probabilities of segments, each independent of those in other layers.
 
     They are whole percentages, of one byte each, since there is one for every segment and voxel: 61 segments of
-    512 x 512 x 300 voxels take 4.8 GB so, and would take 19 GB in single precision.
+    512 x 512 x 300 voxels take 4.8 GB so, and would take 19 GB in single precision.  What is left of 100 in a layer is
+    its background but for rounding, which adds up where many segments have less than half a percent.
 
     Attributes:
         array: [segment, k, j, i] uint8, percent from 0 to 100.
