@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .data.geometry import Grid
     from .data.images import Image, Segment, Segmentation
     from .data.observations import Observations, SliceStack
+    from .data.probabilities import LabelProbabilities
     from .data.selection import Selection
     from .errors import (
         BackendUnavailableError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         OutputError,
         ReconstructionError,
     )
+    from .io.probability_files import write_probabilities
     from .io.readers import read_image, read_segmentation
     from .io.writers import write_image, write_segmentation
     from .model.model import Model
@@ -63,9 +65,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT_PRESET", "PRESETS", "BackendUnavailableError", "Cancelled", "Grid", "Image", "InputError",
-    "MissingPackageError", "Model", "Observations", "OutputError", "Preset", "Progress", "Reconstruction",
-    "ReconstructionError", "Segment", "Segmentation", "Selection", "SliceStack", "__version__", "load_model",
-    "read_image", "read_segmentation", "reconstruct", "save_model", "write_image", "write_segmentation",
+    "LabelProbabilities", "MissingPackageError", "Model", "Observations", "OutputError", "Preset", "Progress",
+    "Reconstruction", "ReconstructionError", "Segment", "Segmentation", "Selection", "SliceStack", "__version__",
+    "load_model", "read_image", "read_segmentation", "reconstruct", "save_model", "write_image", "write_probabilities",
+    "write_segmentation",
 ]
 
 _MODULES = {  # where each public name is
@@ -74,9 +77,11 @@ _MODULES = {  # where each public name is
     "data.geometry": ("Grid",),
     "data.images": ("Image", "Segment", "Segmentation"),
     "data.observations": ("Observations", "SliceStack"),
+    "data.probabilities": ("LabelProbabilities",),
     "data.selection": ("Selection",),
     "errors": ("BackendUnavailableError", "Cancelled", "InputError", "MissingPackageError", "OutputError",
                "ReconstructionError"),
+    "io.probability_files": ("write_probabilities",),
     "io.readers": ("read_image", "read_segmentation"),
     "io.writers": ("write_image", "write_segmentation"),
     "model.model": ("Model",),

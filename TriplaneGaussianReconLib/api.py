@@ -34,15 +34,14 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
                 labels_on: LabelsOn = DRAWN, spacing: Spacing | None = None, cover_voxels: bool = False,
                 preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0, keep_model: bool = True,
                 label_network: TrainedLabels | None = None, progress: Callable[[Progress], None] | None = None,
-                should_stop: Callable[[], bool] | None = None) -> Reconstruction:
+                label_probabilities: bool = False, should_stop: Callable[[], bool] | None = None) -> Reconstruction:
     """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
 
     Args:
         volume: a path as for `read_image`, an image of SimpleITK or nibabel, or an `Image`.
         labels: its segmentation: a path as for `read_segmentation`, an image of SimpleITK or nibabel, or a
             `Segmentation`.  On other voxels than the volume's it is resampled, which the report notes.
-        axis: the slice axis: i, j, k (the first to third index of the file), or axial, coronal, sagittal; by default
-            the axis of largest spacing, k when equal.
+        axis: the slice axis: i, j, k, axial, coronal or sagittal; by default that of largest spacing, k when equal.
         slices: which slices to use, counted from 0 along the slice axis; the others have no influence.  "0,4,8-20",
             "every:4", "hide:3" (all but every third), "25%", "all", numbers or a mask; or these by axis in a mapping.
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
@@ -57,6 +56,7 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         seed: the same seed gives the same result, on a CPU to the last bit.
         keep_model: whether the model is wanted; without it nothing is fitted where the result is all known.
         label_network: `label_network` of an earlier result on this scan: filling labels then takes seconds.
+        label_probabilities: whether to return the probability of each segment, too, where labels are filled.
         progress: called often with a `Progress`.
         should_stop: asked often; when it returns true, `Cancelled` is raised.
 
@@ -67,7 +67,6 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         InputError: the input cannot be reconstructed as it is; the message says what to change.
         BackendUnavailableError: the device is not there.
         MissingPackageError: a package that reads the input is not installed.
-        Cancelled: `should_stop` returned true.
 
     Example:
         >>> import numpy as np, TriplaneGaussianReconLib as tgr
@@ -88,7 +87,8 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
         observations = used.observations()
     return used.finished(reconstruction.reconstruct(
         observations, output, preset=preset, device=device, seed=seed, memory=Memory(keep_model=keep_model),
-        progress=progress, should_stop=should_stop, label_network=label_network), observations, notes)
+        progress=progress, should_stop=should_stop, label_network=label_network,
+        label_probabilities=label_probabilities), observations, notes)
 
 
 def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:

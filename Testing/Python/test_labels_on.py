@@ -9,6 +9,8 @@ import pytest
 
 import TriplaneGaussianReconLib as tgr
 from TriplaneGaussianReconLib.data.geometry import AXES, array_axis
+from TriplaneGaussianReconLib.errors import TooLargeError
+from TriplaneGaussianReconLib.pipeline import completion
 
 SHAPE = (17, 22, 20)
 DRAWN = (0, 8, 16)
@@ -98,6 +100,46 @@ def test_how_certain_labels_are(image: tgr.Image) -> None:
     certainty = filled(image, drawn_on(DRAWN)).label_certainty
     assert certainty is not None and certainty.array.dtype == np.float32 and certainty.grid == image.grid
     assert (certainty.array[list(DRAWN)] == 1).all() and 0 < certainty.array.min() < certainty.array[4].max() <= 1
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_how_probable_each_segment_is(image: tgr.Image, axis: Any) -> None:
+    drawn = tuple(range(4, image.grid.count(axis), 4))
+    result = filled(image, drawn_on(drawn, axis=axis), axis=axis, label_probabilities=True)
+    found, certainty, labels = result.label_probabilities, result.label_certainty, result.segmentation
+    assert found is not None and certainty is not None and labels is not None
+    assert found.array.shape == (3, *SHAPE) and found.array.dtype == np.uint8 and found.grid == image.grid
+    assert found.segments == labels.segments == SEGMENTS
+    assert repr(found) == "LabelProbabilities(3 segments; 20 x 22 x 17, 1 x 1 x 1 mm, LPS from (0, 0, 0))"
+    here = np.stack([labels.layers[segment.layer] == segment.value for segment in SEGMENTS])
+    np.testing.assert_array_equal(np.take(found.array, drawn, 1 + array_axis(axis)),
+                                  100 * np.take(here, drawn, 1 + array_axis(axis)))
+    percent = found.array.astype(int)
+    first = np.stack([100 - percent[0] - percent[1], percent[0], percent[1]])  # of one layer: background, a, b
+    assert first.min() >= -1  # rounding
+    second = np.stack([100 - percent[2], percent[2]])
+    for layer, mask in ((first, np.stack([~here[:2].any(axis=0), *here[:2]])), (second, np.stack([~here[2], here[2]]))):
+        assert (layer.max(axis=0) - (layer * mask).sum(axis=0)).max() <= 2  # the likeliest is taken
+    largest = np.minimum(first.max(axis=0), second.max(axis=0))
+    assert np.abs(largest - 100 * certainty.array).max() <= 1.5
+
+
+def test_overlapping_segments_are_probable_each_for_itself(image: tgr.Image) -> None:
+    found = filled(image, drawn_on(DRAWN), label_probabilities=True).label_probabilities
+    assert found is not None and (found.array[0].astype(int) + found.array[2] > 150).any()
+
+
+def test_probabilities_are_there_only_where_they_are_asked_for(image: tgr.Image, monkeypatch: pytest.MonkeyPatch
+                                                               ) -> None:
+    assert filled(image, drawn_on(DRAWN)).label_probabilities is None
+    for labels, choices in ((drawn_on(DRAWN), {"labels_on": "all"}), (None, {})):
+        with pytest.raises(tgr.InputError, match="Probabilities are those of labels that are filled.*none are filled"):
+            filled(image, labels, label_probabilities=True, **choices)
+    monkeypatch.setattr(completion, "free_memory", lambda: 3 * 3 * 17 * 22 * 20 - 1)
+    with pytest.raises(TooLargeError, match="The probabilities of 3 segments need .* GB of memory, and .* GB are free"):
+        filled(image, drawn_on(DRAWN), label_probabilities=True)
+    monkeypatch.setattr(completion, "free_memory", lambda: 3 * 3 * 17 * 22 * 20)
+    assert filled(image, drawn_on(DRAWN), label_probabilities=True).label_probabilities is not None
 
 
 def test_the_model_can_be_had_and_changes_nothing_else(image: tgr.Image) -> None:
@@ -217,7 +259,7 @@ def test_a_finer_output_of_thick_slices(image: tgr.Image, keep: bool) -> None:
     thick = tgr.Image(image.array, tgr.Grid(SHAPE, spacing=(1, 1, 3)))
     labels = drawn_on(DRAWN, thick.grid)
     assert filled(thick, labels).volume.grid == thick.grid  # by default what was given is what comes back
-    result = filled(thick, labels, spacing=1.5, keep_model=keep)
+    result = filled(thick, labels, spacing=1.5, keep_model=keep, label_probabilities=True)
     assert result.volume.grid.shape == (33, 22, 20) and result.report.gaussians and result.segmentation is not None
     assert (result.segmentation.layers[:, ::16] == truth()[:, DRAWN]).all()
     assert overlap(result.segmentation.layers[0, ::2] == 3, truth()[0] == 3) > 0.85
@@ -225,6 +267,18 @@ def test_a_finer_output_of_thick_slices(image: tgr.Image, keep: bool) -> None:
     half = result.label_certainty.array[1::2]
     np.testing.assert_allclose(half, (result.label_certainty.array[:-1:2] + result.label_certainty.array[2::2]) / 2,
                                atol=1e-5)
+    assert result.label_probabilities is not None and result.label_probabilities.grid == result.volume.grid
+    percent = result.label_probabilities.array.astype(float)
+    np.testing.assert_allclose(percent[:, 1::2], (percent[:, :-1:2] + percent[:, 2::2]) / 2, atol=0.5 + 1e-3)
+    np.testing.assert_array_equal(percent[:, ::16][0] == 100, truth()[0, DRAWN] == 3)
+
+
+def test_nothing_is_probable_beyond_the_outermost_slices(image: tgr.Image) -> None:
+    thick = tgr.Image(image.array, tgr.Grid(SHAPE, spacing=(1, 1, 3)))
+    inner = filled(thick, drawn_on(range(17), thick.grid), slices="4-12", labels_on="4,8,12", label_probabilities=True)
+    assert inner.label_probabilities is not None
+    present = inner.label_probabilities.array.any(axis=(0, 2, 3))
+    np.testing.assert_array_equal(np.flatnonzero(present), range(4, 13))
 
 
 def test_pixels_without_data_stay_without(image: tgr.Image) -> None:

@@ -215,6 +215,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
                         "voxel, in units of the input: the larger, the less it can be trusted")
     output.add_argument("--output-certainty", type=_path, metavar="OUT", help="the probability of each voxel's label, "
                         "where labels are filled on used slices")
+    output.add_argument("--output-probabilities", type=_path, metavar="OUT", help="the probability of each segment, in "
+                        "percent, likewise: .seg.nrrd for a fractional labelmap, or .nrrd or .nii.gz for a volume of "
+                        "each segment")
     output.add_argument("--label-network", type=_path, metavar="FILE.safetensors", help="where to keep what is learnt "
                         "about the labels: if the file exists, the run starts from it and takes seconds, for instance "
                         "after one more slice was drawn")

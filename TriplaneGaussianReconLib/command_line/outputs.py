@@ -14,6 +14,7 @@ from ..data.geometry import Grid
 from ..data.images import Segmentation
 from ..errors import Cancelled, InputError, OutputError
 from ..io.atomic import check_output, is_folder, write_json
+from ..io.probability_files import check_probabilities_writable, write_probabilities
 from ..io.writers import check_segmentation_writable, check_writable, write_image, write_segmentation
 from ..model.label_network_file import save_label_network
 from ..model.model_file import MODEL_EXTENSION, save_model
@@ -22,7 +23,8 @@ from .console import note
 
 _UNCOMPRESSED = ".nii"  # of the formats of volumes
 _CONFIDENCE_BYTES = 4  # of a voxel
-_OUTPUTS = ("output", "output_labels", "output_confidence", "output_certainty", "label_network", "save_model", "report")
+_OUTPUTS = ("output", "output_labels", "output_confidence", "output_certainty", "output_probabilities", "label_network",
+            "save_model", "report")
 
 
 def check_paths(arguments: Namespace) -> None:
@@ -32,6 +34,7 @@ def check_paths(arguments: Namespace) -> None:
         raise InputError(f"Nothing would be written. Give at least one of {', '.join(options)} and {last}.")
     for option, path in (("--output-labels", arguments.output_labels),
                          ("--output-certainty", arguments.output_certainty),
+                         ("--output-probabilities", arguments.output_probabilities),
                          ("--label-network", arguments.label_network)):
         if path and not arguments.labels:
             raise InputError(f"{option} needs --labels: without labels of some slices there are none to make dense.")
@@ -41,6 +44,7 @@ def check_paths(arguments: Namespace) -> None:
         "output_labels": lambda path: check_segmentation_writable(path, *source),
         "output_confidence": lambda path: check_writable(path, *source),
         "output_certainty": lambda path: check_writable(path, *source),
+        "output_probabilities": check_probabilities_writable,
         "label_network": lambda path: check_output(Path(path), MODEL_EXTENSION),
         "save_model": lambda path: check_output(Path(path), MODEL_EXTENSION),
         "report": lambda path: check_output(Path(path))}
@@ -72,6 +76,7 @@ def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation:
     voxels = float(np.prod(grid.shape, dtype=float))
     sizes = {arguments.output: dtype.itemsize, arguments.output_confidence: _CONFIDENCE_BYTES,
              arguments.output_certainty: _CONFIDENCE_BYTES,
+             arguments.output_probabilities: len(segmentation.segments) if segmentation else 0,
              arguments.output_labels: segmentation.layers.itemsize * len(segmentation.layers) if segmentation else 0}
     surely, at_most = Counter[Path](), Counter[Path]()
     for path, size in sizes.items():
@@ -114,6 +119,9 @@ def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
             write_image(arguments.output_certainty, result.label_certainty, **source,
                         content="probability of each label")
             written[arguments.output_certainty] = "label certainty"
+        if arguments.output_probabilities and result.label_probabilities is not None:
+            write_probabilities(arguments.output_probabilities, result.label_probabilities)
+            written[arguments.output_probabilities] = "probabilities"
         if arguments.label_network and result.label_network is not None:
             save_label_network(arguments.label_network, result.label_network)
             written[arguments.label_network] = "label network"

@@ -68,13 +68,13 @@ def run(arguments: Namespace) -> None:
     with collected_notes() as notes:
         case = read_case(arguments)
         observations = case.used.observations()
-    _check_certainty(observations, arguments)
+    _check_filled(observations, arguments)
     check_space(arguments, case.plan.output, case.image.array.dtype, case.segmentation)
     _warn(case, arguments)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop,
-                             label_network=learnt)
+                             label_network=learnt, label_probabilities=bool(arguments.output_probabilities))
     result = case.used.finished(result, observations, notes, (arguments.volume, arguments.labels),
                                 arguments.paste_trusted)
     written = write(result, arguments)
@@ -136,17 +136,19 @@ def _memory(arguments: Namespace) -> Memory:
 def _warn(case: Case, arguments: Namespace) -> None:
     """Say what is going to be done, but may not be what the user had in mind."""
     if case.segmentation is not None and not (arguments.output_labels or arguments.save_model
-                                              or arguments.output_certainty):
+                                              or arguments.output_certainty or arguments.output_probabilities):
         note("warning: --labels without --output-labels or --save-model: the dense labels are not kept.")
     for remark in remarks(case.request, case.plan, case.image.grid, case.segmentation, case.presence):
         note(f"warning: {remark}")
 
 
-def _check_certainty(observations: Observations, arguments: Namespace) -> None:
+def _check_filled(observations: Observations, arguments: Namespace) -> None:
     """Refuse to write how certain labels are where none are filled."""
-    if arguments.output_certainty and observations.stacks[0].labelled is None:
-        raise InputError("--output-certainty tells about labels that are filled on used slices, and all of these carry "
-                         "labels. Leave it out, or say with --labels-on which slices were drawn on.")
+    for option, path in (("--output-certainty", arguments.output_certainty),
+                         ("--output-probabilities", arguments.output_probabilities)):
+        if path and observations.stacks[0].labelled is None:
+            raise InputError(f"{option} tells about labels that are filled on used slices, and all of these carry "
+                             "labels. Leave it out, or say with --labels-on which slices were drawn on.")
 
 
 def _summarise(report: Report, written: dict[str, str], seconds: float) -> None:

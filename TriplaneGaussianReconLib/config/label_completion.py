@@ -35,10 +35,10 @@ class ExampleConfig:
     Attributes:
         patch: side of a patch.
         frequency: a label is drawn in proportion to this power of the number of its border pixels.
-        beside: share of the examples that are the slice beside the one with the drawn border, on which the label may be no
-            more.
         deformed: share of the examples whose labelled slices are the wanted one itself, deformed as much as labels are
             that were carried across part of a gap.
+        beside: share of the others that are the slice beside the one whose border is looked at, on which the label may
+            be no more.
         growth: the error of carried labels grows with this power of the distance.
         area: how much labels of deformed slices shrink or swell, as a share of the error.
         grain: scale of deformations.
@@ -51,8 +51,8 @@ class ExampleConfig:
 
     patch: int
     frequency: float = 0.5
-    beside: float = 0.2
     deformed: float = 0.5
+    beside: float = 0.5
     growth: float = 0.7
     area: float = 0.3
     grain: float = 8.0
@@ -78,7 +78,8 @@ class LabelCompletionConfig:
         prior: weight of the cross entropy of what the labelled slices alone say.
         variation: weight of the total variation of the tri-plane.
         judged: share of the steps after which the network is compared with simpler methods on labelled slices that it
-            has not seen until then; 0 takes the network alone.
+            has not seen until then; 0 does not compare them.
+        trusted: share of the network where it is not compared; the rest is that of the carried labels.
         again: share of the steps that a run makes which starts from what an earlier one learnt.
         margin: pixels around all labels that are looked at.
         flow: of the displacement from slice to slice.
@@ -94,6 +95,7 @@ class LabelCompletionConfig:
     prior: float = 0.2
     variation: float = 1.0
     judged: float = 0.33
+    trusted: float = 0.8
     again: float = 0.1
     margin: int = 32
     flow: FlowConfig = replace(FlowConfig(), smoothness=10.0)

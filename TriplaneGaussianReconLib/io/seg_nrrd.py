@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from ..data.alignment import voxel_offset
 from ..data.colors import usual_color
 from ..data.geometry import RAS_TO_LPS, Grid
 from ..data.images import Segment, Segmentation
+from ..data.probabilities import WHOLE, LabelProbabilities
 from ..data.voxel_types import whole_labels
 from ..errors import InputError, InputNote
 
+_RANGE = "Segmentation_ScalarRange"  # of fractions: a field of ours
 _REFERENCE_GEOMETRY = re.compile(r"(?<=Reference image geometry\|)[^|&]*")
 
 
@@ -42,7 +45,7 @@ def segmentation_of(array: np.ndarray, grid: Grid, metadata: Mapping[str, str]) 
 
 def _of_fractions(layers: np.ndarray, grid: Grid, metadata: Mapping[str, str]) -> Segmentation:
     """Make segments of Slicer's fractional labelmap: of each where its layer holds at least one half."""
-    lowest, highest = _fraction_range(layers)
+    lowest, highest = _stated_range(metadata) or _fraction_range(layers)
     warnings.warn(f"The segmentation holds fractions from {lowest:g} to {highest:g}: a segment is where they are at "
                   "least one half.", InputNote, stacklevel=2)
     binary = {**metadata, "Segmentation_MasterRepresentation": "Binary labelmap",
@@ -50,6 +53,15 @@ def _of_fractions(layers: np.ndarray, grid: Grid, metadata: Mapping[str, str]) -
     fields = {key: "1" for key in metadata if re.fullmatch(r"Segment\d+_LabelValue", key)}
     return segmentation_of((layers >= (lowest + highest) / 2).astype(np.uint8).transpose(1, 2, 3, 0), grid,
                            {**binary, **fields})
+
+
+def _stated_range(metadata: Mapping[str, str]) -> tuple[float, float] | None:
+    """The values of nothing and of the whole, where the header tells them."""
+    try:
+        lowest, highest = map(float, metadata[_RANGE].split())
+    except (KeyError, ValueError):
+        return None
+    return (lowest, highest) if lowest < highest else None
 
 
 def _fraction_range(layers: np.ndarray) -> tuple[float, float]:
@@ -89,6 +101,21 @@ def header_of(segmentation: Segmentation) -> dict[str, str]:
                  "Layer": str(segment.layer), "Extent": extent}
         header.update({f"Segment{number}_{field}": text for field, text in entry.items()})
     return _with_reference(header, segmentation.grid)
+
+
+def header_of_fractions(probabilities: LabelProbabilities) -> dict[str, str]:
+    """Return the header fields of a fractional labelmap with one layer for each segment.
+
+    Slicer writes such files, and reads them as binary labelmaps: it then shows a segment where its layer has the
+    segment's label value, which is where it is certain, and keeps the percentages as the voxels of the layer.
+    """
+    # Slicer would compute a contained fractional labelmap anew, from the surface around what is certain.
+    fields = {"Segmentation_MasterRepresentation": "Fractional labelmap",
+              "Segmentation_ContainedRepresentationNames": "Binary labelmap|", _RANGE: f"0 {WHOLE}"}
+    segments = tuple(replace(segment, value=WHOLE, layer=layer, color=segment.color or usual_color(segment.value))
+                     for layer, segment in enumerate(probabilities.segments))
+    return {**header_of(Segmentation(probabilities.array, segments, probabilities.grid, probabilities.metadata)),
+            **fields}
 
 
 def _segment(metadata: Mapping[str, str], prefix: str, number: int, layers: int) -> Segment:

@@ -1,13 +1,14 @@
 """Which method to believe: simple ones and the network, compared on labelled slices that were hidden from all."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.probabilities import WHOLE
 from .carrying import STEP, DrawnLabels
 from .network import CompletionNetwork
 from .stack import CompletionStack
@@ -16,6 +17,26 @@ _AHEAD = 16  # planes whose places on drawn slices are found at a time
 _ROUNDS = 50  # of expectation and maximisation
 _LEAST = 0.02
 METHODS = "nearest", "shape", "carried", "network"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The labels of a slice.
+
+    Attributes:
+        numbers: [layer, row, column] the likeliest labels, as of `LabelChannels.numbered`.
+        probabilities: [layer, row, column] theirs, float32.
+        wrong: (label,) pixels that are expected to be wrong.
+        size: (label,) pixels, of what is chosen and of what is expected together.  The background, the first of a
+            layer, counts for nothing: its numbers are 0.
+        percent: [label, row, column] uint8, probabilities of the labels that were asked for.
+    """
+
+    numbers: np.ndarray
+    probabilities: np.ndarray
+    wrong: np.ndarray
+    size: np.ndarray
+    percent: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -73,8 +94,14 @@ class Candidates:
                 self.places.update({(to, side): at for to, at in places.items()})
         return [self.drawn.carried(side, self.places[plane, side]) for side in sides]
 
-    def chosen(self, plane: int, weights: Mapping[str, float]) -> Chosen:
-        """Choose labels by a mixture of all methods; weights: share of each."""
+    def chosen(self, plane: int, weights: Mapping[str, float], wanted: Sequence[int] = ()) -> Chosen:
+        """Choose labels by a mixture of all methods.
+
+        Args:
+            plane: as for `log_probabilities`.
+            weights: share of each method.
+            wanted: channels of the labels whose probabilities are asked for.
+        """
         found = self.log_probabilities(plane, [name for name, weight in weights.items() if weight])
         mixed = torch.stack([weights[name] * each.exp() for name, each in found.items()]).sum(dim=0)
         numbers, probabilities, wrong, size = [], [], torch.zeros(len(mixed)), torch.zeros(len(mixed))
@@ -83,26 +110,9 @@ class Candidates:
             numbers.append(best.indices + layer.start + 1)
             probabilities.append(best.values)
             wrong[layer], size[layer] = _expected(mixed[layer], best.indices)
-        return Chosen(torch.stack(numbers).cpu().numpy(), torch.stack(probabilities).cpu().numpy(), wrong.numpy(),
-                      size.numpy())
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The likeliest labels of a slice.
-
-    Attributes:
-        numbers: [layer, row, column], as of `LabelChannels.numbered`.
-        probabilities: [layer, row, column] of these.
-        wrong: (label,) pixels that are expected to be wrong.
-        size: (label,) pixels, of what is chosen and of what is expected together.  The background, the first of a
-            layer, counts for nothing: its numbers are 0.
-    """
-
-    numbers: np.ndarray
-    probabilities: np.ndarray
-    wrong: np.ndarray
-    size: np.ndarray
+        percent = (WHOLE * mixed[[number - 1 for number in wanted]]).round().clamp(0, WHOLE).to(torch.uint8)
+        told = torch.stack(numbers), torch.stack(probabilities), wrong, size, percent
+        return Chosen(*(each.cpu().numpy() for each in told))
 
 
 def _expected(mixed: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -12,6 +12,7 @@ import torch
 from ..config.label_completion import LabelCompletionConfig
 from ..config.labels import LabelConfig
 from ..data.model_space import ModelSpaceData
+from ..data.probabilities import WHOLE
 from ..labels.channels import LabelChannels
 from ..runtime.progress import Tick
 from ..runtime.threads import serial_torch, workers
@@ -34,16 +35,20 @@ class Completed:
         certainty: [plane, row, column] float32, probability of the label that was chosen; 1 where labels were given.
         next_slices: Numbers of planes on which labels would help most if they were drawn, the best first.
         learnt: What was learnt about the labels, how much each method counts, and how good they are.
+        percent: [segment, plane, row, column] uint8, probability of each segment, 0 or 100 where labels were given;
+            None unless it was asked for.
     """
 
     layers: np.ndarray
     certainty: np.ndarray
     next_slices: tuple[int, ...]
     learnt: TrainedLabels
+    percent: np.ndarray | None = None
 
 
 def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: LabelConfig, seed: int,
-             device: torch.device, tick: Tick, start: TrainedLabels | None = None) -> Completed:
+             device: torch.device, tick: Tick, start: TrainedLabels | None = None, probabilities: bool = False
+             ) -> Completed:
     """Fill labels on the slices that carry none, guided by their image.
 
     Args:
@@ -55,6 +60,7 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
         tick: Called before each step; may raise to stop.
         start: What an earlier run on this scan learnt: fewer steps then do.  A warning tells if it is of another
             image, other segments or another preset, and it is not used.
+        probabilities: Whether those of every segment are wanted.
     """
     stack, scan = observed.stacks[0], scan_of(observed, config.network)
     assert stack.layers is not None and stack.labelled is not None, "there is something to fill, and to fill it from"
@@ -70,15 +76,19 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
                       "learnt anew.", RuntimeWarning, stacklevel=2)
         start = None
     layers, certainty = stack.layers.copy(), np.ones(stack.image.shape, np.float32)
-    doubts = dict[int, tuple[np.ndarray, np.ndarray]]()
+    doubts, wanted = dict[int, tuple[np.ndarray, np.ndarray]](), channels.of_segments if probabilities else []
+    percent = np.zeros((len(wanted), *stack.image.shape), np.uint8)
+    for number, given in zip(wanted, percent, strict=True):
+        given[planes] = WHOLE * channels.mask(stack.layers[:, planes], number)
     with serial_torch():  # else the last bits would depend on the number of processors
         trained = _Training(images, drawn, config, seed, tick).run(scan, start)
-        for plane, chosen in _filled(trained, np.flatnonzero(~stack.labelled), device):
+        for plane, found in _filled(trained, np.flatnonzero(~stack.labelled), wanted, device):
             tick(config.steps, config.steps)
-            layers[:, plane, window[0], window[1]] = channels.values(chosen.numbers, len(layers), layers.dtype)
-            certainty[plane, window[0], window[1]] = chosen.probabilities.min(axis=0)
-            doubts[plane] = chosen.wrong, chosen.size
-    return Completed(layers, certainty, next_slices(_doubt(doubts, drawn), planes, images.depths), trained.learnt)
+            layers[:, plane, window[0], window[1]] = channels.values(found.numbers, len(layers), layers.dtype)
+            certainty[plane, window[0], window[1]] = found.probabilities.min(axis=0)
+            percent[:, plane, window[0], window[1]], doubts[plane] = found.percent, (found.wrong, found.size)
+    return Completed(layers, certainty, next_slices(_doubt(doubts, drawn), planes, images.depths), trained.learnt,
+                     percent if probabilities else None)
 
 
 def _doubt(doubts: Mapping[int, tuple[np.ndarray, np.ndarray]], drawn: DrawnLabels) -> dict[int, float]:
@@ -88,18 +98,15 @@ def _doubt(doubts: Mapping[int, tuple[np.ndarray, np.ndarray]], drawn: DrawnLabe
     return {plane: float((wrong / size).sum()) for plane, (wrong, _) in doubts.items()}
 
 
-def _filled(trained: _Trained, planes: np.ndarray, device: torch.device) -> Iterator[tuple[int, Chosen]]:
-    """Labels of `planes`, gap after gap; several gaps at a time on a CPU.
-
-    Yields:
-        Plane, and its labels.
-    """
+def _filled(trained: _Trained, planes: np.ndarray, wanted: Sequence[int], device: torch.device
+            ) -> Iterator[tuple[int, Chosen]]:
+    """Labels of `planes`, gap after gap; several gaps at a time on a CPU."""
     drawn = trained.candidates.drawn.planes
     gaps = np.split(planes, np.flatnonzero(np.diff(np.searchsorted(drawn, planes))) + 1)
 
     def fill(gap: np.ndarray) -> list[tuple[int, Chosen]]:
         candidates = replace(trained.candidates, places={})  # of its own, as it is changed
-        return [(plane, candidates.chosen(plane, trained.learnt.methods)) for plane in gap.tolist()]
+        return [(plane, candidates.chosen(plane, trained.learnt.methods, wanted)) for plane in gap.tolist()]
 
     with ThreadPoolExecutor(workers(device)) as pool:
         for found in pool.map(fill, gaps):
@@ -137,7 +144,8 @@ class _Training:
             start.put_into(network)
         network = network.to(self.images.images.device)
         generator = torch.Generator().manual_seed(self.seed)
-        methods, dice = (start.methods, start.hidden_dice) if start else ({"network": 1.0}, None)
+        unjudged = {"carried": round(1.0 - config.trusted, 3), "network": config.trusted}
+        methods, dice = (start.methods, start.hidden_dice) if start else (unjudged, None)
         hidden = everything[2:-1:3] if start is None and config.judged else everything[:0]
         first = round((1.0 - config.again) * config.steps) if start else 0
         if len(hidden):

@@ -128,10 +128,11 @@ class Examples:
         random = np.random.default_rng(int(torch.randint(1 << 62, (), generator=generator)))
         borders = Borders.of(drawn.numbers, len(drawn.planes))
         places = borders.draw(shape, config.frequency, generator).numpy()
-        # A slice without a label has no border of it: the places of ends are those on the slice beside.
-        beside = np.where(random.random(shape) < config.beside, random.choice((-1, 1), shape), 0)
-        target = (places[..., 1] + beside).clip(0, len(drawn.planes) - 1)
-        sources, gaps, errors = self._sources(target, beside == 0, drawn, random)
+        # A slice without a label has no border of it: the places where labels end are those on the slice beside.
+        deformed, beside = random.random(shape) < config.deformed, random.random(shape) < config.beside
+        aside = np.where(beside & ~deformed, random.choice((-1, 1), shape), 0)
+        target = (places[..., 1] + aside).clip(0, len(drawn.planes) - 1)
+        sources, gaps, errors = self._sources(target, deformed, drawn, random)
         normal = random.standard_normal
         angle, stretch = config.rotation * normal(shape), np.exp(config.scaling * normal((*shape, 2)))
         turn = np.stack([np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)],
@@ -147,16 +148,15 @@ class Examples:
         return _Draws(*(torch.from_numpy(np.asarray(a, np.int64 if n in (0, 1, 2, 5) else np.float32))
                         for n, a in enumerate(arrays)))
 
-    def _sources(self, target: np.ndarray, own: np.ndarray, drawn: DrawnLabels, random: np.random.Generator
+    def _sources(self, target: np.ndarray, deformed: np.ndarray, drawn: DrawnLabels, random: np.random.Generator
                  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """[.., 2] entries of the bank from which each `target` is to be found, their distances and errors (pixels);
-        own: which may be found from themselves, deformed.
+        deformed: which are found from themselves.
         """
         depths, pairs = self.stack.depths, self.pairs
         sources, gaps = (np.repeat(target[..., None], 2, axis=-1) for _ in range(2))
         gaps = gaps.astype(np.float64)
         errors = np.zeros(gaps.shape)
-        deformed = own & (random.random(target.shape) < self.config.deformed)
         width = float(np.median(np.diff(depths[drawn.planes]))) if len(drawn.planes) > 1 else float(depths[-1])
         pitch = float(np.median(np.diff(depths)))
         for at in np.ndindex(target.shape):

@@ -42,6 +42,12 @@ class LabelChannels:
         layers = sorted({segment.layer for segment in self.segments})
         return [layers.index(layer) for layer, _ in self.table]
 
+    @property
+    def of_segments(self) -> list[int]:
+        """Channel of each segment, in their order."""
+        numbers = {label: number for number, label in enumerate(self.table, start=1)}
+        return [numbers[segment.layer, segment.value] for segment in self.segments]
+
     def is_background(self, channel: int) -> bool:
         """Whether `channel` is the background of a layer."""
         return self.table[channel - 1][1] == 0

@@ -12,12 +12,17 @@ from ..data.geometry import Grid, array_axis
 from ..data.images import Image, Segment
 from ..data.label_slices import LabelSlices
 from ..data.observations import Observations, SliceStack
+from ..data.probabilities import LabelProbabilities
+from ..errors import InputError, TooLargeError
 from ..label_completion.complete import Completed
 from ..rendering.volume import as_type
+from ..runtime.memory_limits import free_memory
 from .label_report import LabelCompletion
 
 if TYPE_CHECKING:
     from .reconstruction import Reconstruction
+
+_COPIES = 3  # of probabilities: where a `.nrrd` is written two more are needed
 
 
 def is_known(observations: Observations, grid: Grid) -> bool:
@@ -33,6 +38,26 @@ def known_volume(observations: Observations, grid: Grid) -> np.ndarray:
     for voxels, plane in zip(np.moveaxis(volume, array_axis(axis), 0), planes, strict=True):
         voxels[:] = as_type(observations.stacks[0].pixels[plane], volume.dtype)
     return volume
+
+
+def check_probabilities(observations: Observations, grid: Grid) -> None:
+    """Find out before the work whether there will be probabilities of segments, and memory for them.
+
+    Raises:
+        InputError: No labels are filled on slices whose image is known.
+        TooLargeError: There is too little memory.
+    """
+    stack, count = observations.stacks[0], len(observations.segments)
+    if stack.labelled is None:
+        raise InputError("Probabilities are those of labels that are filled on used slices, and none are filled: there "
+                         "are no labels, or all used slices carry some. Leave them out, or say which slices carry "
+                         "labels.")
+    voxels, pixels = (float(np.prod(shape, dtype=float)) for shape in (grid.shape, stack.planes.shape))
+    wanted, free = count * max(_COPIES * voxels, voxels + pixels), free_memory()
+    if wanted > free:
+        raise TooLargeError(f"The probabilities of {count} segments need {wanted / 1e9:.3g} GB of memory, and "
+                            f"{free / 1e9:.3g} GB are free. Leave them out, give fewer segments, or use a computer "
+                            "with more memory.")
 
 
 def put_labels(into: np.ndarray, layers: np.ndarray, observations: Observations, grid: Grid) -> None:
@@ -64,9 +89,12 @@ def with_completed(result: Reconstruction, completed: Completed, observations: O
     stack, grid = observations.stacks[0], result.volume.grid
     if result.segmentation is not None:
         put_labels(result.segmentation.layers, completed.layers, observations, grid)
-    certainty = Image(certainty_on_grid(completed.certainty, stack, grid), grid)
-    return replace(result, label_certainty=certainty, label_network=completed.learnt, report=replace(
-        result.report, completion=_told(completed, stack, observations.segments)))
+    certainty = Image(on_grid(completed.certainty[None], stack, grid)[0], grid)
+    probabilities = None if completed.percent is None else LabelProbabilities(
+        on_grid(completed.percent, stack, grid), observations.segments, grid)
+    return replace(result, label_certainty=certainty, label_probabilities=probabilities,
+                   label_network=completed.learnt,
+                   report=replace(result.report, completion=_told(completed, stack, observations.segments)))
 
 
 def _told(completed: Completed, stack: SliceStack, segments: tuple[Segment, ...]) -> LabelCompletion:
@@ -77,30 +105,35 @@ def _told(completed: Completed, stack: SliceStack, segments: tuple[Segment, ...]
                            completed.learnt.hidden_dice)
 
 
-def certainty_on_grid(certainty: np.ndarray, stack: SliceStack, grid: Grid) -> np.ndarray:
+def on_grid(values: np.ndarray, stack: SliceStack, grid: Grid) -> np.ndarray:
     """Interpolate probabilities of labels linearly between planes.
 
     Args:
-        certainty: [plane, row, column] on the planes of `stack`.
+        values: [label, plane, row, column] on the planes of `stack`.
         stack: Slices that lie straight above each other.
         grid: Of the result.
 
     Returns:
-        [k, j, i] float32; 0 beyond the outermost slices, where nothing is known.
+        [label, k, j, i] of the same type, rounded if that is an integer; 0 beyond the outermost slices, where nothing
+        is known.  Where the planes are the slices of `grid` it shares their memory.
     """
     from scipy.ndimage import map_coordinates
 
     planes, (axis, at) = stack.planes, coinciding(stack, grid)
+    if np.array_equal(at, np.arange(len(planes))):
+        return np.moveaxis(values, 1, 1 + array_axis(axis))
     to_pixels = np.linalg.inv(np.stack([planes.normal, planes.row_step, planes.column_step], axis=1)).T
-    depths, found = planes.offsets - planes.offsets[0], np.empty(grid.shape, np.float32)
-    for number, voxels in enumerate(np.moveaxis(found, array_axis(axis), 0)):
+    depths, found = planes.offsets - planes.offsets[0], np.zeros((len(values), *grid.shape), values.dtype)
+    across, beyond = slices_beyond(stack, grid)
+    for number, voxels in enumerate(np.moveaxis(found, 1 + array_axis(axis), 0)):
         if at[number] >= 0:
-            voxels[:] = certainty[at[number]]
+            voxels[:] = values[:, at[number]]
             continue
         points = grid.planes(axis, [number]).points()[0]
         depth, row, column = np.moveaxis((points - planes.origins[0]) @ to_pixels, -1, 0)
         plane = np.interp(depth, depths, np.arange(len(depths)))
-        map_coordinates(certainty, [plane, row, column], voxels, order=1, mode="nearest")
-    across, beyond = slices_beyond(stack, grid)
-    found[at_slices(found, across, beyond)] = 0.0
+        for each, into in zip(values, voxels, strict=True):
+            between = map_coordinates(each, [plane, row, column], np.float32, order=1, mode="nearest")
+            into[:] = np.rint(between) if into.dtype.kind == "u" else between
+    found[at_slices(found, across, beyond)] = 0
     return found

@@ -22,6 +22,7 @@ from ..data.geometry import Grid, array_axis
 from ..data.images import Image, Segmentation
 from ..data.model_space import ModelSpaceData
 from ..data.observations import Observations
+from ..data.probabilities import LabelProbabilities
 from ..data.slabs import Slab, plan
 from ..errors import InputError
 from ..fitting.residual import Residual
@@ -50,7 +51,7 @@ from ..runtime.threads import serial_opencv, serial_torch
 from ..self_supervised.label_super_resolution import LabelSuperResolution, LabelTrainer
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer, train_all
-from .completion import is_known, known_volume, put_labels, with_completed
+from .completion import check_probabilities, is_known, known_volume, put_labels, with_completed
 from .report import Provenance, Report, SelfCheck, StackResidual
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ class Reconstruction:
         label_certainty: Probability of each voxel's label, float32 [k, j, i]; None where no labels were filled on
             slices whose image is known.
         label_network: What was learnt about the labels, from which the next run on this scan can start; None likewise.
+        label_probabilities: Probability of each segment in each voxel, likewise; None unless it was asked for.
     """
 
     volume: Image
@@ -82,6 +84,7 @@ class Reconstruction:
     report: Report
     label_certainty: Image | None = None
     label_network: TrainedLabels | None = None
+    label_probabilities: LabelProbabilities | None = None
 
     def __repr__(self) -> str:
         count = 0 if self.segmentation is None else len(self.segmentation.segments)
@@ -109,7 +112,7 @@ class Memory:
 def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | Preset = "fast", device: str = "auto",
                 seed: int = 0, memory: Memory | None = None, progress: Callable[[Progress], None] | None = None,
                 should_stop: Callable[[], bool] | None = None, preview: Callable[[Preview], None] | None = None,
-                label_network: TrainedLabels | None = None) -> Reconstruction:
+                label_network: TrainedLabels | None = None, label_probabilities: bool = False) -> Reconstruction:
     """Reconstruct a dense volume, and dense labels if there are any, from observed slices.
 
     First labels are filled on the observed slices that carry none.  What does not fit into memory at once is worked on
@@ -128,6 +131,7 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
             same to the last bit with and without it.
         label_network: What an earlier run on this scan learnt about the labels, for which this one then needs seconds.
             One of another image, of other segments or of another preset is not used, of which a warning tells.
+        label_probabilities: Whether the probability of each segment is wanted, where labels are filled.
 
     Raises:
         InputError: The observations cannot be reconstructed, or the preset is unknown or impossible.
@@ -139,11 +143,14 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
         raise InputError(f"Refinement needs a mode that is linear in the values, which '{preset.mode}' is not.")
     selected, memory = choose(device), memory or Memory()
     fits = memory.keep_model or not is_known(observations, output_grid)
+    if label_probabilities:
+        check_probabilities(observations, output_grid)
     fills = observations.stacks[0].labelled is not None
     monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments), fills, fits))
     with serial_opencv():
         observed = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling)
-        completed = _completed(observed, preset, selected, seed, monitor, label_network) if fills else None
+        completed = None if not fills else _completed(observed, preset, selected, seed, monitor, label_network,
+                                                      label_probabilities)
         if completed is not None:
             observed = _with_labels(observed, completed)
         if not fits:
@@ -162,11 +169,11 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
 
 
 def _completed(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor,
-               start: TrainedLabels | None) -> Completed:
+               start: TrainedLabels | None, probabilities: bool) -> Completed:
     """Fill labels on the slices of the primary stack that carry none."""
     with monitor.stage("label completion") as tick:
         return _on_device_or_cpu(lambda device: complete(observed, preset.label_completion, preset.labels, seed, device,
-                                                         tick, start), selected.device)
+                                                         tick, start, probabilities), selected.device)
 
 
 def _with_labels(observed: ModelSpaceData, completed: Completed) -> ModelSpaceData:

@@ -71,6 +71,9 @@ class UsedSlices:
                           and grid.matches(self.image.grid))
         if segmentation is not None and self.segmentation is not None:
             segmentation = replace(segmentation, metadata=self.segmentation.metadata)
+        if result.label_probabilities is not None and segmentation is not None:
+            probabilities = replace(result.label_probabilities, metadata=segmentation.metadata)
+            result = replace(result, label_probabilities=probabilities)
         scope = Scope.of(self.axis, self.observed, grid, self.segmentation, observations)
         report = result.report.about(scope, None if files is None else Files(*files, paste), notes)
         result = replace(result, segmentation=segmentation, report=report)

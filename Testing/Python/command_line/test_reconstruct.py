@@ -4,9 +4,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +20,10 @@ from TriplaneGaussianReconLib.config.stages import stages_of
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.io.nrrd_files import read_nrrd
 from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 from TriplaneGaussianReconLib.io.writers import write_image, write_segmentation
+from TriplaneGaussianReconLib.pipeline import completion
 from TriplaneGaussianReconLib.runtime.devices import choose
 
 Run = Callable[..., int]
@@ -256,6 +260,38 @@ def test_labels_are_filled_and_the_image_stays_as_it_is(run: Run, volume: Image,
         "dense volume", "dense labels", "expected error", "label certainty", "report"]
 
 
+@pytest.mark.parametrize("name", ["p.seg.nrrd", "p.nii.gz"])
+def test_the_probability_of_each_segment_can_be_written(run: Run, some: Segmentation, name: str,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--output-probabilities", name,
+               "--output-labels", "l.seg.nrrd") == 0
+    printed, labels = capsys.readouterr(), read_segmentation("l.seg.nrrd")
+    assert f"probabilities:   {name}" in printed.out and "are not kept" not in printed.err
+    if name.endswith(".seg.nrrd"):
+        percent, _, header = read_nrrd(Path(name), None)
+        assert header["Segment0_Tags"] == "TerminologyEntry:tumour|" and header["Segment1_Name"] == "Oedema"
+    else:
+        percent = np.stack([read_image(name, volume_number=number).array for number in (1, 2)], axis=-1)
+    here = np.moveaxis(labels.layers != 0, 0, -1)
+    np.testing.assert_array_equal(percent[:9:4], 100 * here[:9:4])
+    clear = percent != 50
+    np.testing.assert_array_equal((percent > 50)[clear], here[clear])
+    assert sorted(os.listdir()) == ["l.seg.nrrd", name, "some.seg.nrrd"]
+
+
+def test_probabilities_without_room_are_refused_before_the_work(run: Run, some: Segmentation,
+                                                                monkeypatch: pytest.MonkeyPatch,
+                                                                capsys: pytest.CaptureFixture[str]) -> None:
+    """Stand-ins for a disk and for memory that are nearly full."""
+    options = ("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--output-probabilities", "p.nii")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=22_000))
+        assert run(*options) == 4 and "the results need 0.022 MB" in capsys.readouterr().err
+    monkeypatch.setattr(completion, "free_memory", lambda: 60_000)
+    assert run(*options) == 5 and "need 6.73e-05 GB of memory" in capsys.readouterr().err
+    assert os.listdir() == ["some.seg.nrrd"]
+
+
 def test_what_was_learnt_is_kept_and_used_again(run: Run, volume: Image, some: Segmentation,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     command = ("reconstruct", "volume.nrrd", "--labels", "some.seg.nrrd", "--output-labels", "l.seg.nrrd",
@@ -291,6 +327,9 @@ def test_which_slices_carry_labels_can_be_said(run: Run, some: Segmentation, lab
     (["--output-labels", "l.nrrd", "--labels-on", ""], "Which slices carry labels: Cannot read the slices ''"),
     (["--output-labels", "l.nrrd", "--labels-on", "1"], "empty on every used slice that carries labels"),
     (["--output-certainty", "c.nrrd", "--labels-on", "all"], "all of these carry labels. Leave it out, or say"),
+    (["--output-probabilities", "p.nrrd", "--labels-on", "all"], "--output-probabilities tells about labels that are"),
+    (["--output-probabilities", "p.mha"], "'p.mha' cannot hold a probability of each segment. Use .seg.nrrd"),
+    (["--output-probabilities", "p.nrrd", "--output-certainty", "p.nrrd"], "would overwrite what --output-certainty"),
     ([], "Nothing would be written. Give at least one of --output, --output-labels, ")])
 def test_labels_that_cannot_be_filled_are_explained(run: Run, some: Segmentation, capsys: pytest.CaptureFixture[str],
                                                     options: list[object], message: str) -> None:
@@ -319,6 +358,7 @@ def test_labels_that_cannot_be_filled_are_explained(run: Run, some: Segmentation
     (["--output-spacing", "1e-320"], "more than"), (["--paste-trusted"], "needs a result with the voxels of the input"),
     (["--output-labels", "l.nrrd"], "--output-labels needs --labels"),
     (["--output-certainty", "c.nrrd"], "--output-certainty needs --labels"),
+    (["--output-probabilities", "p.nrrd"], "--output-probabilities needs --labels"),
     (["--label-network", "n.safetensors"], "--label-network needs --labels"),
     (["--labels-on", "0,4"], "there is no segmentation"),
     (["--labels", "missing.nrrd"], "'missing.nrrd' does not exist"),

@@ -42,9 +42,10 @@ def observed(labelled: Any) -> ModelSpaceData:
     return ModelSpaceData.of(observations, grid, FAST.model_space, FAST.gap_sampling)
 
 
-def completed(labelled: Any, tick: Any = lambda *_: None, start: TrainedLabels | None = None, **choices: Any
-              ) -> Completed:
-    return complete(observed(labelled), replace(CONFIG, **choices), FAST.labels, 0, torch.device("cpu"), tick, start)
+def completed(labelled: Any, tick: Any = lambda *_: None, start: TrainedLabels | None = None,
+              probabilities: bool = False, **choices: Any) -> Completed:
+    return complete(observed(labelled), replace(CONFIG, **choices), FAST.labels, 0, torch.device("cpu"), tick, start,
+                    probabilities)
 
 
 @pytest.mark.parametrize("labelled", [(0, 6, 12), (2, 3, 9), (6,)])
@@ -56,7 +57,7 @@ def test_all_planes_get_labels_and_those_that_carry_some_keep_them(labelled: tup
     assert found.certainty.shape == SHAPE and found.certainty.dtype == np.float32
     assert (found.certainty[list(labelled)] == 1).all() and (found.certainty > 0).all() and found.certainty.max() <= 1
     assert set(found.next_slices) <= set(range(13)) - set(labelled) and found.next_slices
-    assert found.learnt.methods == {"network": 1.0} and found.learnt.hidden_dice is None
+    assert found.learnt.methods == {"carried": 0.2, "network": 0.8} and found.learnt.hidden_dice is None
 
 
 def test_labels_between_are_close_to_the_truth() -> None:
@@ -64,6 +65,27 @@ def test_labels_between_are_close_to_the_truth() -> None:
     for layer, value in ((0, 5), (1, 1)):
         ours, expected = found[layer] == value, layers()[layer] == value
         assert 2 * (ours & expected).sum() / (ours.sum() + expected.sum()) > 0.93
+
+
+def test_probabilities_of_segments_are_those_by_which_labels_are_chosen() -> None:
+    """Of the network, and of several methods; each layer holds one segment and its background."""
+    for labelled, choices in (((0, 6, 12), {}), ((0, 2, 4, 6, 8, 10, 12), {"judged": 0.5})):
+        found = completed(labelled, probabilities=True, steps=12, **choices)
+        assert found.percent is not None and found.percent.shape == (2, *SHAPE) and found.percent.dtype == np.uint8
+        drawn = list(labelled)
+        np.testing.assert_array_equal(found.percent[:, drawn], 100 * (layers()[:, drawn] != 0))
+        certain = np.maximum(found.percent, 100 - found.percent.astype(int)).min(axis=0)
+        assert np.abs(certain - 100 * found.certainty).max() <= 1
+        clear = found.percent != 50
+        np.testing.assert_array_equal((found.percent > 50)[clear], (found.layers != 0)[clear])
+        assert len(np.unique(found.percent)) > 5
+
+
+def test_probabilities_change_nothing_else() -> None:
+    asked, bare = (completed((0, 6, 12), probabilities=probabilities, steps=6) for probabilities in (True, False))
+    np.testing.assert_array_equal(asked.layers, bare.layers)
+    np.testing.assert_array_equal(asked.certainty, bare.certainty)
+    assert bare.percent is None and asked.next_slices == bare.next_slices
 
 
 def test_methods_are_weighed_on_slices_that_were_hidden() -> None:
