@@ -18,7 +18,7 @@ pixels of a batch and width of the network, and a part that grows with the voxel
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -85,7 +85,7 @@ class Estimate:
 
 
 def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: str, kind: DeviceKind,
-             filled: int = 0, fits: bool = True) -> Estimate:
+             filled: int = 0, fits: bool = True, is_warm: bool = False) -> Estimate:
     """Return what to expect.
 
     Args:
@@ -96,13 +96,19 @@ def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, p
         kind: `cpu`, or `cuda` for any GPU.
         filled: How many labels are filled on used slices that carry none; 0 where all carry labels.
         fits: Whether Gaussians are fitted, see `Request.needs_fitting`.
+        is_warm: Whether filling labels starts from what an earlier run learnt.
 
     Raises:
         InputError: There is no such preset.
     """
     chosen = preset_named(preset)
     expected = _known(kind) if not fits else _fitted(grid, observed, has_labels, chosen, kind)
-    return expected if not filled else _filled(expected, grid, observed, filled, chosen.label_completion, kind)
+    if not filled:
+        return expected
+    config = chosen.label_completion
+    if is_warm:
+        config = replace(config, steps=round(config.again * config.steps))
+    return _filled(expected, grid, observed, filled, config, kind)
 
 
 def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: Preset, kind: DeviceKind

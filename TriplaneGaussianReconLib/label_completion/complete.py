@@ -24,6 +24,8 @@ from .stack import CompletionStack
 from .trained import TrainedLabels, scan_of
 from .training import PARTS, train
 
+_UNFIT = "What was learnt before is of another image, other segments or another preset; the labels are learnt anew."
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -34,12 +36,16 @@ class Completed:
         certainty: [plane, row, column] float32, probability of the label that was chosen; 1 where labels were given.
         next_slices: Numbers of planes on which labels would help most if they were drawn, the best first.
         learnt: What was learnt about the labels, how much each method counts, and how good they are.
+        is_warm: Whether that started from what an earlier run learnt.
+        notes: What the user should know.
     """
 
     layers: np.ndarray
     certainty: np.ndarray
     next_slices: tuple[int, ...]
     learnt: TrainedLabels
+    is_warm: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: LabelConfig, seed: int,
@@ -53,8 +59,8 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
         seed: Of random numbers.
         device: Where to compute.
         tick: Called before each step; may raise to stop.
-        start: What an earlier run on this scan learnt: fewer steps then do.  A warning tells if it is of another
-            image, other segments or another preset, and it is not used.
+        start: What an earlier run on this scan learnt: fewer steps then do.  A warning and a note tell if it is of
+            another image, other segments or another preset, and it is not used.
     """
     stack, scan = observed.stacks[0], scan_of(observed, config.network)
     assert stack.layers is not None and stack.labelled is not None, "there is something to fill, and to fill it from"
@@ -65,10 +71,10 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
     images = CompletionStack.of(cut.image, cut.planes, observed.box, observed.pixel, config.network.neighbours, device)
     motions = Motions.between(images.images[:, 1].cpu().numpy(), config.flow)
     drawn = DrawnLabels(planes, channels.numbered(cut.layers[:, planes]), channels, motions, labels)
+    notes: tuple[str, ...] = ()
     if start is not None and start.scan != scan:
-        warnings.warn("What was learnt before is of another image, other segments or another preset; the labels are "
-                      "learnt anew.", RuntimeWarning, stacklevel=2)
-        start = None
+        start, notes = None, (_UNFIT,)
+        warnings.warn(_UNFIT, RuntimeWarning, stacklevel=2)
     layers, certainty = stack.layers.copy(), np.ones(stack.image.shape, np.float32)
     doubt = dict[int, float]()
     with serial_torch():  # else the last bits would depend on the number of processors
@@ -77,7 +83,8 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
             tick(config.steps, config.steps)
             layers[:, plane, window[0], window[1]] = channels.values(chosen, len(layers), layers.dtype)
             certainty[plane, window[0], window[1]] = probability.min(axis=0)
-    return Completed(layers, certainty, next_slices(doubt, planes, images.depths), trained.learnt)
+    return Completed(layers, certainty, next_slices(doubt, planes, images.depths), trained.learnt, start is not None,
+                     notes)
 
 
 def _filled(trained: _Trained, planes: np.ndarray, device: torch.device

@@ -66,7 +66,8 @@ def with_completed(result: Reconstruction, completed: Completed, observations: O
         put_labels(result.segmentation.layers, completed.layers, observations, grid)
     certainty = Image(certainty_on_grid(completed.certainty, stack, grid), grid)
     return replace(result, label_certainty=certainty, label_network=completed.learnt, report=replace(
-        result.report, completion=_told(completed, stack, observations.segments)))
+        result.report, completion=_told(completed, stack, observations.segments),
+        notes=(*result.report.notes, *completed.notes)))
 
 
 def _told(completed: Completed, stack: SliceStack, segments: tuple[Segment, ...]) -> LabelCompletion:
@@ -74,7 +75,7 @@ def _told(completed: Completed, stack: SliceStack, segments: tuple[Segment, ...]
     numbers = stack.numbers or tuple(range(len(stack.planes)))
     return LabelCompletion(LabelSlices.of(stack.layers, segments, stack.labelled, numbers),
                            tuple(numbers[plane] for plane in completed.next_slices), completed.learnt.methods,
-                           completed.learnt.hidden_dice)
+                           completed.learnt.hidden_dice, completed.is_warm)
 
 
 def certainty_on_grid(certainty: np.ndarray, stack: SliceStack, grid: Grid) -> np.ndarray:
