@@ -107,7 +107,9 @@ def completion(told: LabelCompletion) -> list[str]:
     methods = [f"{names.get(name, name)} {share:.0%}" for name, share in told.methods.items() if share >= 0.005]
     dice = _("Too few slices are drawn on to hide one and check.") if told.hidden_dice is None else _(
         "Slices that were hidden came out with Dice {dice}.").format(dice=f"{told.hidden_dice:.2f}")
-    return [labelSlices(told.slices), dice, _("How labels were filled: {methods}.").format(methods=", ".join(methods))]
+    warm = [_("Started from what the last run learnt.")] if told.is_warm else []
+    return [labelSlices(told.slices), *warm, dice,
+            _("How labels were filled: {methods}.").format(methods=", ".join(methods))]
 
 
 def voxels(grid: Grid) -> str:
