@@ -87,6 +87,18 @@ def test_what_cannot_run_says_why(widget: Any, change: Callable[[Any], Any], rea
     assert not widget.ui.reconstructButton.enabled and reason in widget.ui.reconstructButton.toolTip
 
 
+def test_why_it_cannot_run_is_said_in_the_language_of_the_application(widget: Any, monkeypatch: pytest.MonkeyPatch
+                                                                       ) -> None:
+    def german(text: str) -> str:
+        known = {"Which slices carry labels": "Beschriftet: {cause}", "Slice {index} does": "{index} > {last}."}
+        return next((said for start, said in known.items() if text.startswith(start)), text)
+
+    monkeypatch.setattr(wording, "_", german)
+    add_drawn(widget)
+    type_into(widget.ui.emptySlices, "40")
+    assert widget.ui.reconstructButton.toolTip == "Beschriftet: 40 > 8."
+
+
 def test_what_cannot_run_because_of_what_is_drawn_says_why(widget: Any) -> None:
     add_drawn(widget, (4,))
     choose(widget.ui.trust, "Slices that carry segmentation")
