@@ -12,8 +12,8 @@ pixels of a batch and width of the network, and a part that grows with the voxel
 - GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s) with the growth from there to
   512 x 512 x 400, and the share of labels of fifteen real volumes.  Other GPUs are slower.
 - Filling labels, on two cores: `fast` on three volumes (0.25 to 5.6 million voxels, 1 to 45 labels, 1 to 900 steps),
-  which it matches to 25 % in time.  What starts from what an earlier run learnt makes a share of the steps (`again`).  On a
-  GPU a tenth of it is a guess.
+  which it matches to 25 % in time.  What starts from what an earlier run learnt makes a share of the steps (`again`).
+  On a GPU a tenth of it is a guess.
 - A preset that was not measured is guessed from the default preset, by how much more its networks compute.
 """
 from __future__ import annotations
