@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Draw the pictures of the README from the sample scan: before and after across the slices, and in 3D.
+"""Draw the pictures of the documents from sample scans: before and after across the slices, in 3D, and of labels.
 
     pictures.py readme FOLDER [--work FOLDER]
         reconstruct the sample from every 4th and from every 8th slice and draw both pictures; what is in --work
         already is not reconstructed again
+    pictures.py labels PICTURE.png
+        hide the labels of a sample but those of every 8th slice, fill them, and draw a slice half-way between two
     pictures.py across VOLUME RESULT --keep-every 4 --output PICTURE.png
         draw one reconstruction beside what it was made from; demo.sh ends with this
 
@@ -26,6 +28,8 @@ import SimpleITK as sitk
 from TriplaneGaussianReconLib.evaluation import metrics
 
 SAMPLE = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / "mr_fetal_atlas_sb27"
+LABELLED = SAMPLE.with_name("ct_spine_lumbar")  # the sample whose labels are filled where its image is known
+LABEL_METHODS = ("nearest", "random walker", "fast")  # what is drawn of it: two usual methods, and ours
 STEPS = (4, 8)  # every 4th and every 8th slice is used
 STEP_IN_3D = 8
 CORONAL, SAGITTAL = 0.43, 0.36  # where to cut, from front to back and from the patient's right to left
@@ -61,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     readme = commands.add_parser("readme", help="both pictures of the README")
     readme.add_argument("folder", type=Path, metavar="FOLDER", help="where the pictures go")
     readme.add_argument("--work", type=Path, metavar="FOLDER", help="keep reconstructions here; default: nowhere")
+    labels = commands.add_parser("labels", help="labels that were filled where the image is known")
+    labels.add_argument("output", type=Path, metavar="PICTURE")
     across = commands.add_parser("across", help="one reconstruction beside what it was made from")
     across.add_argument("volume", type=Path, metavar="VOLUME", help="the scan with all of its slices")
     across.add_argument("result", type=Path, metavar="RESULT", help="what was made from some of them")
@@ -70,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "across":
         draw_across(given.volume, [Cut(given.result, given.keep_every, name) for name in ("sagittal", "coronal")],
                     given.output)
+        return
+    if given.command == "labels":
+        draw_labels(given.output)
         return
     with tempfile.TemporaryDirectory() as temporary:
         work = given.work or Path(temporary)
@@ -89,6 +98,13 @@ def reconstruct_sample(step: int, work: Path) -> None:
         subprocess.run([sys.executable, "-m", "TriplaneGaussianReconLib", "reconstruct", _volume(SAMPLE),
                         "--labels", _labels(SAMPLE), "--keep-every", str(step), "--output", result,
                         "--output-labels", result.with_suffix(".seg.nrrd")], check=True)
+
+
+def draw_labels(output: Path) -> None:
+    """Draw a slice whose labels were hidden, and what several methods make of them, as `evaluate` draws it."""
+    subprocess.run([sys.executable, "-m", "TriplaneGaussianReconLib", "evaluate", _volume(LABELLED),
+                    "--labels", _labels(LABELLED), "--labels-keep-every", str(STEPS[-1]),
+                    "--methods", ",".join(LABEL_METHODS), "--figure", output], check=True)
 
 
 def _volume(name: Path) -> Path:

@@ -10,9 +10,9 @@ from slicer.i18n import tr as _
 from TriplaneGaussianReconLib.config.stages import STAGES
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices
+from TriplaneGaussianReconLib.data.sentences import Sentence
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.estimates import Estimate
-from TriplaneGaussianReconLib.jobs.sentences import Sentence
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 
 _OBLIQUE = 0.99  # cosine of the angle to the nearest anatomical axis below which slices are called oblique
@@ -35,7 +35,10 @@ def size(number: float) -> str:
 
 def translated(text: str) -> str:
     """A sentence of the library in the language of the application; any other text as it is."""
-    return _(text.template).format(**text.values) if isinstance(text, Sentence) else text
+    if not isinstance(text, Sentence):
+        return text
+    return _(text.template).format(**{name: translated(value) if isinstance(value, Sentence) else value
+                                      for name, value in text.values.items()})
 
 
 @contextmanager
@@ -107,7 +110,9 @@ def completion(told: LabelCompletion) -> list[str]:
     methods = [f"{names.get(name, name)} {share:.0%}" for name, share in told.methods.items() if share >= 0.005]
     dice = _("Too few slices are drawn on to hide one and check.") if told.hidden_dice is None else _(
         "Slices that were hidden came out with Dice {dice}.").format(dice=f"{told.hidden_dice:.2f}")
-    return [labelSlices(told.slices), dice, _("How labels were filled: {methods}.").format(methods=", ".join(methods))]
+    warm = [_("Started from what the last run learnt.")] if told.is_warm else []
+    return [labelSlices(told.slices), *warm, dice,
+            _("How labels were filled: {methods}.").format(methods=", ".join(methods))]
 
 
 def voxels(grid: Grid) -> str:

@@ -14,6 +14,7 @@ from ..errors import InputError
 from .geometry import Axis, array_axis
 from .images import Segment, Segmentation
 from .selection import Selection, number_list
+from .sentences import Sentence
 
 DRAWN, ALL = "drawn", "all"
 LabelsOn: TypeAlias = "Selection | str | Iterable[int]"  # what `named_slices` understands
@@ -115,8 +116,9 @@ def named_slices(labels_on: LabelsOn, count: int) -> tuple[bool, Selection | Non
             return True, Selection.parse(count, ",".join(part for part in parts if part != DRAWN))
         return False, Selection.of(count, labels_on)
     except InputError as error:
-        raise InputError(f"Which slices carry labels: {error} Besides, 'drawn' means the slices on which something is "
-                         "drawn, and 'drawn,40' these and slice 40.") from None
+        raise InputError(Sentence(
+            "Which slices carry labels: {cause} Besides, 'drawn' means the slices on which something is drawn, and "
+            "'drawn,40' these and slice 40.", cause=error.args[0])) from None
 
 
 def labelled_slices(labels_on: LabelsOn, observed: Selection, present: np.ndarray) -> Selection | None:

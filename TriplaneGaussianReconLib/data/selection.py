@@ -8,6 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from ..errors import InputError
+from .sentences import Sentence
 
 _SHOWN = 6  # runs of slices that the short text of a selection lists
 
@@ -38,9 +39,10 @@ class Selection:
         unique = tuple(sorted({int(n) for n in self.indices}))
         outside = [n for n in unique if not 0 <= n < self.count]
         if outside:
-            raise InputError(f"Slice {outside[0]} does not exist: this axis has slices 0 to {self.count - 1}.")
+            raise InputError(Sentence("Slice {index} does not exist: this axis has slices 0 to {last}.",
+                                      index=outside[0], last=self.count - 1))
         if not unique:
-            raise InputError("No slice is left to use. Select at least two slices.")
+            raise InputError(Sentence("No slice is left to use. Select at least two slices."))
         object.__setattr__(self, "indices", unique)
 
     def __repr__(self) -> str:
@@ -77,7 +79,7 @@ class Selection:
     def every(cls, count: int, step: int) -> Selection:
         """Use slices 0, step, 2 step, ...  Raises InputError for a step below 1."""
         if step < 1:
-            raise InputError(f"'Keep every' needs a whole number of at least 1, not {step}.")
+            raise InputError(Sentence("'Keep every' needs a whole number of at least 1, not {step}.", step=step))
         return cls(tuple(range(0, count, step)), count)
 
     @classmethod
@@ -87,7 +89,7 @@ class Selection:
         Raises InputError for a step below 2.
         """
         if step < 2:
-            raise InputError(f"'Hide every' needs a whole number of at least 2, not {step}.")
+            raise InputError(Sentence("'Hide every' needs a whole number of at least 2, not {step}.", step=step))
         return cls(tuple(n for n in range(count) if n % step != step - 1 or n == count - 1), count)
 
     @classmethod
@@ -97,7 +99,8 @@ class Selection:
         Raises InputError unless 0 < percent <= 100.
         """
         if not 0 < percent <= 100:
-            raise InputError(f"The percentage of slices to keep must lie between 0 and 100, not {percent}.")
+            raise InputError(Sentence("The percentage of slices to keep must lie between 0 and 100, not {percent}.",
+                                      percent=percent))
         kept = min(count, max(2, round(count * percent / 100)))
         return cls(tuple(np.round(np.linspace(0, count - 1, kept)).astype(int)), count)
 
@@ -131,8 +134,8 @@ class Selection:
         except InputError:
             raise
         except ValueError:
-            raise InputError(f"Cannot read the slices '{text}'. Write them as 0,4,8-20 or every:4, hide:3, 25%, all."
-                             ) from None
+            raise InputError(Sentence("Cannot read the slices '{slices}'. Write them as 0,4,8-20 or every:4, hide:3, "
+                                      "25%, all.", slices=text)) from None
 
     def excluding(self, indices: Sequence[int]) -> Selection:
         """Return the selection without these slices, damaged ones for instance.
@@ -164,8 +167,8 @@ def slice_numbers(slices: Iterable[int], count: int) -> tuple[int, ...]:
     if array.dtype == bool and array.shape == (count,):
         return tuple(np.flatnonzero(array).tolist())
     if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
-        raise InputError(f"Slices are given as whole numbers from 0 to {count - 1}, or as {count} values True or "
-                         "False.")
+        raise InputError(Sentence("Slices are given as whole numbers from 0 to {last}, or as {count} values True or "
+                                  "False.", last=count - 1, count=count))
     return tuple(array.tolist())
 
 

@@ -12,13 +12,14 @@ pixels of a batch and width of the network, and a part that grows with the voxel
 - GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s) with the growth from there to
   512 x 512 x 400, and the share of labels of fifteen real volumes.  Other GPUs are slower.
 - Filling labels, on two cores: `fast` on three volumes (0.25 to 5.6 million voxels, 1 to 45 labels, 1 to 900 steps),
-  which it matches to 25 % in time.  On a GPU a tenth of it is a guess.
+  which it matches to 25 % in time.  What starts from what an earlier run learnt makes a share of the steps (`again`).
+  On a GPU a tenth of it is a guess.
 - A preset that was not measured is guessed from the default preset, by how much more its networks compute.
 """
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -85,7 +86,7 @@ class Estimate:
 
 
 def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: str, kind: DeviceKind,
-             filled: int = 0, fits: bool = True) -> Estimate:
+             filled: int = 0, fits: bool = True, is_warm: bool = False) -> Estimate:
     """Return what to expect.
 
     Args:
@@ -96,13 +97,19 @@ def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, p
         kind: `cpu`, or `cuda` for any GPU.
         filled: How many labels are filled on used slices that carry none; 0 where all carry labels.
         fits: Whether Gaussians are fitted, see `Request.needs_fitting`.
+        is_warm: Whether filling labels starts from what an earlier run learnt.
 
     Raises:
         InputError: There is no such preset.
     """
     chosen = preset_named(preset)
     expected = _known(kind) if not fits else _fitted(grid, observed, has_labels, chosen, kind)
-    return expected if not filled else _filled(expected, grid, observed, filled, chosen.label_completion, kind)
+    if not filled:
+        return expected
+    config = chosen.label_completion
+    if is_warm:
+        config = replace(config, steps=round(config.again * config.steps))
+    return _filled(expected, grid, observed, filled, config, kind)
 
 
 def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: Preset, kind: DeviceKind

@@ -5,6 +5,7 @@ import errno
 from dataclasses import dataclass
 from enum import Enum
 
+from ..data.sentences import Sentence
 from ..errors import (
     BackendUnavailableError,
     Cancelled,
@@ -16,7 +17,6 @@ from ..errors import (
     cause,
     stems_from_lack,
 )
-from .sentences import Sentence
 
 
 class FailureKind(Enum):

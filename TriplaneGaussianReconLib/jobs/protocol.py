@@ -30,6 +30,7 @@ FORMAT = 1  # raised when an older program would misread the files
 _MOST_FORMATS, _MOST_VOXELS = 1000, 2 ** 48  # more is damage
 STOP = "stop"  # a file of this name in the folder asks the worker to stop
 MODEL = "model.safetensors"  # in the folder, if the model is kept
+LABEL_NETWORK = "label_network.safetensors"  # in the folder, if labels were filled
 _PREVIEW = "preview.npy"
 
 # A message is one JSON object on one line.  What each kind holds beside its `event`; `number`, `count`: of the stage.
@@ -63,6 +64,9 @@ class Job:
         keep_model: Whether the outcome is to hold the model.
         cover_voxels: See `Request`.
         labelled: Which slices carry labels, see `Observations.from_volume`; None for all that are used.
+        label_network: File of what an earlier job on this volume learnt about the labels, see `Outcome`, from which
+            this one then starts; None to learn them anew. One that is damaged or of something else is not used, of
+            which a note tells.
     """
 
     volume: Image
@@ -75,6 +79,7 @@ class Job:
     keep_model: bool = False
     cover_voxels: bool = False
     labelled: Mapping[Axis, Selection] | None = None
+    label_network: Path | None = None
 
     @property
     def axis(self) -> Axis:
@@ -92,7 +97,8 @@ class Job:
         content = {"grid": _from_grid(self.volume.grid), "trusted": _from_selections(self.observed),
                    "labelled": None if self.labelled is None else _from_selections(self.labelled),
                    "spacing": self.spacing, "preset": self.preset, "device": self.device, "seed": self.seed,
-                   "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding}
+                   "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding,
+                   "label_network": None if self.label_network is None else str(self.label_network)}
         _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -112,10 +118,12 @@ class Job:
             raise ValueError("trusted is empty")
         padding = None if content.get("padding") is None else real(content, "padding")
         labelled = None if content.get("labelled") is None else _to_selections(content, "labelled")
+        label_network = None if content.get("label_network") is None else Path(text(content, "label_network"))
         return cls(Image(_array(folder, "job", "volume"), _to_grid(content), padding),
                    _to_selections(content, "trusted"), segmentation, spacing, text(content, "preset"),
                    text(content, "device"), whole(content, "seed", 0, LARGEST_SEED), truth(content, "keep_model"),
-                   truth({"cover_voxels": False, **content}, "cover_voxels"), labelled)
+                   truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
+                   label_network)
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,8 @@ class Outcome:
         report: What was done, how long it took, and how far to trust it.
         model: The file `MODEL` in the outcome's folder; None if it was not kept.
         label_certainty: Probability of each voxel's label, float32; None where no labels were filled on used slices.
+        label_network: The file `LABEL_NETWORK` in the outcome's folder: what was learnt about the labels; None
+            likewise.
     """
 
     volume: Image
@@ -137,6 +147,7 @@ class Outcome:
     report: Report
     model: Path | None
     label_certainty: Image | None = None
+    label_network: Path | None = None
 
     @property
     def scope(self) -> Scope:
@@ -146,18 +157,20 @@ class Outcome:
         return self.report.scope
 
     def write(self, folder: Path) -> None:
-        """Write into `folder`, which must exist, whole or not at all; `model` must be there already, if there is one.
+        """Write into `folder`, which must exist, whole or not at all; the files that it names must be there already.
 
         Raises:
             OutputError: It cannot be written.
         """
-        if self.model not in (None, folder / MODEL):
-            raise ValueError(f"The model must be the file '{folder / MODEL}', not '{self.model}'.")
+        for path, name in ((self.model, MODEL), (self.label_network, LABEL_NETWORK)):
+            if path not in (None, folder / name):
+                raise ValueError(f"It must be the file '{folder / name}', not '{path}'.")
         arrays = {"volume": self.volume.array, "confidence": self.confidence.array}
         if self.label_certainty is not None:
             arrays["certainty"] = self.label_certainty.array
         content = {"grid": _from_grid(self.volume.grid), "report": self.report.to_json(),
-                   "has_model": self.model is not None, "has_certainty": self.label_certainty is not None}
+                   "has_model": self.model is not None, "has_certainty": self.label_certainty is not None,
+                   "has_label_network": self.label_network is not None}
         _write(folder, "outcome", content, arrays, self.segmentation)
 
     @classmethod
@@ -171,14 +184,17 @@ class Outcome:
 
     @classmethod
     def _from(cls, folder: Path, content: dict[str, Any]) -> Outcome:
-        grid, model = _to_grid(content), folder / MODEL if truth(content, "has_model") else None
-        if model is not None and not model.is_file():
-            raise ValueError(f"{MODEL} is missing")
+        grid, content = _to_grid(content), {"has_certainty": False, "has_label_network": False, **content}
+        model = folder / MODEL if truth(content, "has_model") else None
+        label_network = folder / LABEL_NETWORK if truth(content, "has_label_network") else None
+        for path in (model, label_network):
+            if path is not None and not path.is_file():
+                raise ValueError(f"{path.name} is missing")
         segmentation = _to_segmentation(folder, "outcome", content)
         volume, confidence = (Image(_array(folder, "outcome", name), grid) for name in ("volume", "confidence"))
-        has_certainty = truth({"has_certainty": False, **content}, "has_certainty")
+        has_certainty = truth(content, "has_certainty")
         return cls(volume, confidence, segmentation, Report.from_json(content["report"]), model,
-                   Image(_array(folder, "outcome", "certainty"), grid) if has_certainty else None)
+                   Image(_array(folder, "outcome", "certainty"), grid) if has_certainty else None, label_network)
 
 
 def check_room(folder: Path, size: float) -> None:

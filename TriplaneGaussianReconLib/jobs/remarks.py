@@ -10,8 +10,8 @@ from ..data.images import Segmentation
 from ..data.observations import closest_first
 from ..data.output_grid import isotropic_spacing
 from ..data.selection import number_list, parse_numbers
+from ..data.sentences import Sentence
 from .request import AUTO, ISOTROPIC, Plan, Request
-from .sentences import Sentence
 
 
 def remarks(request: Request, plan: Plan, grid: Grid, segmentation: Segmentation | None = None,

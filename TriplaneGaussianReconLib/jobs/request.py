@@ -1,6 +1,6 @@
 """What a user asks for: the choices that command line and Slicer module share, their checks, and what follows of them.
 
-Needs numpy alone.  The sentences are English; the module translates them, see `sentences`.
+Needs numpy alone.  The sentences are English; the module translates them, see `data.sentences`.
 """
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..data.label_slices import ALL, DRAWN, labelled_slices, named_slices
 from ..data.observations import closest_first
 from ..data.output_grid import isotropic_spacing, output_grid
 from ..data.selection import Selection, parse_numbers
+from ..data.sentences import Sentence
 from ..errors import InputError
 from .protocol import Job
-from .sentences import Sentence
 
 SEGMENTED = "segmented"  # selects the slices that carry segmentation
 AUTO, ISOTROPIC, INPUT = "auto", "isotropic", "input"  # spacings that are no number

@@ -27,7 +27,7 @@ import numpy as np
 
 from ..config.presets import preset_named
 from ..data.observations import Observations
-from ..errors import Cancelled, OutputError
+from ..errors import Cancelled, InputError, OutputError
 from ..pipeline.used_slices import UsedSlices
 from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_limits
@@ -35,9 +35,11 @@ from ..runtime.notes import collected_notes
 from ..runtime.standard_streams import SteadyStream, open_standard_streams
 from ..runtime.stop_signals import stoppable
 from .failures import FailureKind, explained
-from .protocol import MODEL, STOP, Job, Outcome, check_room, check_vacancy, line, write_preview
+from .protocol import LABEL_NETWORK, MODEL, STOP, Job, Outcome, check_room, check_vacancy, line, write_preview
 
 if TYPE_CHECKING:
+    from ..label_completion.trained import TrainedLabels
+    from ..pipeline.reconstruction import Reconstruction
     from ..rendering.preview import Preview
     from ..runtime.progress import Progress
 
@@ -203,18 +205,41 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
 
     result = reconstruct(observations, grid, preset=job.preset, device=job.device, seed=job.seed,
                          memory=Memory(keep_model=job.keep_model, folder=folder), progress=Pace(messages),
-                         should_stop=should_stop, preview=show)
-    model = None
-    if job.keep_model:
-        from ..model.model_file import save_model
-
-        save_model(folder / MODEL, result.model)
-        model = folder / MODEL
+                         should_stop=should_stop, preview=show, label_network=_learnt_before(job, notes))
+    model, label_network = _saved(result, job.keep_model, folder)
     if should_stop():
         raise Cancelled("Stopped on request; nothing was written.")
     result = used.finished(result, observations, notes)
-    Outcome(result.volume, result.confidence, result.segmentation, result.report, model, result.label_certainty
-            ).write(folder)
+    Outcome(result.volume, result.confidence, result.segmentation, result.report, model, result.label_certainty,
+            label_network).write(folder)
+
+
+def _learnt_before(job: Job, notes: list[str]) -> TrainedLabels | None:
+    """What an earlier job learnt about the labels; where its file cannot be read a note tells, as it can be spared."""
+    from ..model.label_network_file import load_label_network
+
+    if job.label_network is None:
+        return None
+    try:
+        return load_label_network(job.label_network)
+    except InputError:
+        notes.append("What was learnt before cannot be read; the labels are learnt anew.")
+        return None
+
+
+def _saved(result: Reconstruction, keep_model: bool, folder: Path) -> tuple[Path | None, Path | None]:
+    """Write the files of a result's networks; returns that of the model, and that of what was learnt about labels."""
+    from ..model.label_network_file import save_label_network
+    from ..model.model_file import save_model
+
+    model = label_network = None
+    if keep_model:
+        model = folder / MODEL
+        save_model(model, result.model)
+    if result.label_network is not None:
+        label_network = folder / LABEL_NETWORK
+        save_label_network(label_network, result.label_network)
+    return model, label_network
 
 
 def _outcome_bytes(job: Job, observations: Observations) -> float:

@@ -25,6 +25,8 @@ from .stack import CompletionStack
 from .trained import TrainedLabels, scan_of
 from .training import PARTS, train
 
+_UNFIT = "What was learnt before is of another image, other segments or another preset; the labels are learnt anew."
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -37,6 +39,8 @@ class Completed:
         learnt: What was learnt about the labels, how much each method counts, and how good they are.
         percent: [segment, plane, row, column] uint8, probability of each segment, 0 or 100 where labels were given;
             None unless it was asked for.
+        is_warm: Whether that started from what an earlier run learnt.
+        notes: What the user should know.
     """
 
     layers: np.ndarray
@@ -44,6 +48,8 @@ class Completed:
     next_slices: tuple[int, ...]
     learnt: TrainedLabels
     percent: np.ndarray | None = None
+    is_warm: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: LabelConfig, seed: int,
@@ -58,23 +64,18 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
         seed: Of random numbers.
         device: Where to compute.
         tick: Called before each step; may raise to stop.
-        start: What an earlier run on this scan learnt: fewer steps then do.  A warning tells if it is of another
-            image, other segments or another preset, and it is not used.
+        start: What an earlier run on this scan learnt: fewer steps then do.  A warning and a note tell if it is of
+            another image, other segments or another preset, and it is not used.
         probabilities: Whether those of every segment are wanted.
     """
-    stack, scan = observed.stacks[0], scan_of(observed, config.network)
+    stack, scan, notes = observed.stacks[0], scan_of(observed, config.network), tuple[str, ...]()
     assert stack.layers is not None and stack.labelled is not None, "there is something to fill, and to fill it from"
     channels, planes = LabelChannels(observed.segments), np.flatnonzero(stack.labelled)
     window = _window(stack.layers[:, planes], config.margin)
-    cut = stack.cut(slice(None), *window)
-    assert cut.layers is not None
-    images = CompletionStack.of(cut.image, cut.planes, observed.box, observed.pixel, config.network.neighbours, device)
-    motions = Motions.between(images.images[:, 1].cpu().numpy(), config.flow)
-    drawn = DrawnLabels(planes, channels.numbered(cut.layers[:, planes]), channels, motions, labels)
+    images, drawn = _prepared(observed, window, channels, config, labels, device)
     if start is not None and start.scan != scan:
-        warnings.warn("What was learnt before is of another image, other segments or another preset; the labels are "
-                      "learnt anew.", RuntimeWarning, stacklevel=2)
-        start = None
+        start, notes = None, (_UNFIT,)
+        warnings.warn(_UNFIT, RuntimeWarning, stacklevel=2)
     layers, certainty = stack.layers.copy(), np.ones(stack.image.shape, np.float32)
     doubts, wanted = dict[int, tuple[np.ndarray, np.ndarray]](), channels.of_segments if probabilities else []
     percent = np.zeros((len(wanted), *stack.image.shape), np.uint8)
@@ -88,7 +89,19 @@ def complete(observed: ModelSpaceData, config: LabelCompletionConfig, labels: La
             certainty[plane, window[0], window[1]] = found.probabilities.min(axis=0)
             percent[:, plane, window[0], window[1]], doubts[plane] = found.percent, (found.wrong, found.size)
     return Completed(layers, certainty, next_slices(_doubt(doubts, drawn), planes, images.depths), trained.learnt,
-                     percent if probabilities else None)
+                     percent if probabilities else None, start is not None, notes)
+
+
+def _prepared(observed: ModelSpaceData, window: tuple[slice, slice], channels: LabelChannels,
+              config: LabelCompletionConfig, labels: LabelConfig, device: torch.device
+              ) -> tuple[CompletionStack, DrawnLabels]:
+    """The images and the drawn labels, as far as they lie in `window`."""
+    stack = observed.stacks[0].cut(slice(None), *window)
+    assert stack.layers is not None and stack.labelled is not None
+    images = CompletionStack.of(stack.image, stack.planes, observed.box, observed.pixel, config.network.neighbours,
+                                device)
+    motions, planes = Motions.between(images.images[:, 1].cpu().numpy(), config.flow), np.flatnonzero(stack.labelled)
+    return images, DrawnLabels(planes, channels.numbered(stack.layers[:, planes]), channels, motions, labels)
 
 
 def _doubt(doubts: Mapping[int, tuple[np.ndarray, np.ndarray]], drawn: DrawnLabels) -> dict[int, float]:

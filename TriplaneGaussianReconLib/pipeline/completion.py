@@ -92,9 +92,10 @@ def with_completed(result: Reconstruction, completed: Completed, observations: O
     certainty = Image(on_grid(completed.certainty[None], stack, grid)[0], grid)
     probabilities = None if completed.percent is None else LabelProbabilities(
         on_grid(completed.percent, stack, grid), observations.segments, grid)
+    report = replace(result.report, completion=_told(completed, stack, observations.segments),
+                     notes=(*result.report.notes, *completed.notes))
     return replace(result, label_certainty=certainty, label_probabilities=probabilities,
-                   label_network=completed.learnt,
-                   report=replace(result.report, completion=_told(completed, stack, observations.segments)))
+                   label_network=completed.learnt, report=report)
 
 
 def _told(completed: Completed, stack: SliceStack, segments: tuple[Segment, ...]) -> LabelCompletion:
@@ -102,7 +103,7 @@ def _told(completed: Completed, stack: SliceStack, segments: tuple[Segment, ...]
     numbers = stack.numbers or tuple(range(len(stack.planes)))
     return LabelCompletion(LabelSlices.of(stack.layers, segments, stack.labelled, numbers),
                            tuple(numbers[plane] for plane in completed.next_slices), completed.learnt.methods,
-                           completed.learnt.hidden_dice)
+                           completed.learnt.hidden_dice, completed.is_warm)
 
 
 def on_grid(values: np.ndarray, stack: SliceStack, grid: Grid) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data.label_slices import LabelSlices
-from .report_reader import Reader, listed, mapped, number, text, whole
+from .report_reader import Reader, flag, listed, mapped, number, text, whole
 
 
 @dataclass(frozen=True)
@@ -19,19 +19,21 @@ class LabelCompletion:
         next_slices: `next_slices`: where one more drawn slice would help most, the best first.
         methods: `methods`: share of each method in the labels, from 0 to 1, the largest first.
         hidden_dice: `hidden_dice`: mean Dice of slices whose labels were hidden and filled; None where none could be.
+        is_warm: `started_from_earlier_run`: whether the run started from what an earlier one learnt.
     """
 
     slices: LabelSlices
     next_slices: tuple[int, ...]
     methods: Mapping[str, float]
     hidden_dice: float | None = None
+    is_warm: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         dice = {} if self.hidden_dice is None else {"hidden_dice": self.hidden_dice}
         return {"drawn_slices": list(self.slices.drawn), "empty_slices": list(self.slices.empty),
                 "filled_slices": list(self.slices.filled), "next_slices": list(self.next_slices),
-                "methods": dict(self.methods), **dice}
+                "methods": dict(self.methods), "started_from_earlier_run": self.is_warm, **dice}
 
     @classmethod
     def from_json(cls, content: Any) -> LabelCompletion:
@@ -39,4 +41,5 @@ class LabelCompletion:
         read = Reader(content, "label_completion")
         drawn, empty, filled = (read(f"{name}_slices", listed(whole)) for name in ("drawn", "empty", "filled"))
         return cls(LabelSlices(drawn, empty, filled), read("next_slices", listed(whole)),
-                   read("methods", mapped(number, text)), read.optional("hidden_dice", number, None))
+                   read("methods", mapped(number, text)), read.optional("hidden_dice", number, None),
+                   read.optional("started_from_earlier_run", flag, False))

@@ -69,6 +69,14 @@ def test_filling_labels_comes_on_top_of_fitting(kind: DeviceKind) -> None:
     assert fitted.is_measured and both.is_measured == (kind == "cpu")
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_going_on_from_what_was_learnt_takes_a_fraction(preset: str) -> None:
+    known, warm, cold = (estimate(*cube(64, 1), True, preset, "cpu", filled, False, is_warm) for filled, is_warm in (
+        (0, True), (5, True), (5, False)))
+    assert known.seconds < warm.seconds and warm.memory_bytes == cold.memory_bytes
+    assert warm.seconds - known.seconds < 0.2 * (cold.seconds - known.seconds)
+
+
 @pytest.mark.parametrize(("preset", "seconds"), [("fast", 1.8), ("balanced", 7.0), ("best", 29.2)])
 def test_what_was_measured_on_a_gpu_is_what_is_expected(preset: str, seconds: float) -> None:
     expected = estimate(*cube(160, 4), False, preset, "cuda")

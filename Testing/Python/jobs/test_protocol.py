@@ -21,7 +21,16 @@ from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.jobs import protocol
-from TriplaneGaussianReconLib.jobs.protocol import MODEL, Job, Outcome, line, parse, read_preview, write_preview
+from TriplaneGaussianReconLib.jobs.protocol import (
+    LABEL_NETWORK,
+    MODEL,
+    Job,
+    Outcome,
+    line,
+    parse,
+    read_preview,
+    write_preview,
+)
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, Scope, SelfCheck, StackResidual
 
@@ -90,12 +99,17 @@ def test_which_slices_carry_labels_goes_along(job: Job, tmp_path: Path) -> None:
     assert Job.read(tmp_path).labelled == labelled
 
 
-def test_a_former_job_has_labels_on_all_slices(job: Job, tmp_path: Path) -> None:
+def test_what_an_earlier_job_learnt_goes_along(job: Job, tmp_path: Path) -> None:
+    replace(job, label_network=tmp_path / "größer.safetensors").write(tmp_path)
+    assert Job.read(tmp_path).label_network == tmp_path / "größer.safetensors"
+
+
+def test_a_former_job_has_labels_on_all_slices_and_nothing_learnt(job: Job, tmp_path: Path) -> None:
     job.write(tmp_path)
     content = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
-    assert content.pop("labelled", 0) is None
+    assert content.pop("labelled", 0) is content.pop("label_network", 0) is None
     (tmp_path / "job.json").write_text(json.dumps(content), encoding="utf-8")
-    assert Job.read(tmp_path).labelled is None
+    assert Job.read(tmp_path).labelled is None and Job.read(tmp_path).label_network is None
 
 
 def test_a_job_of_an_image_alone(job: Job, tmp_path: Path) -> None:
@@ -120,6 +134,15 @@ def test_how_certain_labels_are_goes_along(outcome: Outcome, tmp_path: Path) -> 
     replace(outcome, label_certainty=certainty, report=replace(outcome.report, completion=completion)).write(tmp_path)
     assert_same(Outcome.read(tmp_path).label_certainty, certainty)
     assert Outcome.read(tmp_path).report.completion == completion
+
+
+def test_what_was_learnt_about_labels_goes_along(outcome: Outcome, tmp_path: Path) -> None:
+    (tmp_path / LABEL_NETWORK).write_bytes(b"a network")
+    replace(outcome, label_network=tmp_path / LABEL_NETWORK).write(tmp_path)
+    assert Outcome.read(tmp_path).label_network == tmp_path / LABEL_NETWORK
+    (tmp_path / LABEL_NETWORK).unlink()
+    with pytest.raises(InputError, match="label_network.safetensors is missing"):
+        Outcome.read(tmp_path)
 
 
 def test_an_outcome_without_labels_and_model(outcome: Outcome, tmp_path: Path) -> None:

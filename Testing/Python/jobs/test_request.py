@@ -14,10 +14,10 @@ from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.label_slices import presence
 from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.data.sentences import Sentence
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.remarks import remarks
 from TriplaneGaussianReconLib.jobs.request import Request
-from TriplaneGaussianReconLib.jobs.sentences import Sentence
 
 GRID = Grid((13, 20, 22), spacing=(0.9, 0.9, 2.7))
 CUBE = Grid((13, 20, 22))

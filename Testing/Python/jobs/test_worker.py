@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from posix_case import POSIX
 from rendered_grid import draw_grid
 from repository import ROOT
 
+from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
@@ -26,6 +28,7 @@ from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.jobs import worker
 from TriplaneGaussianReconLib.jobs.protocol import MODEL, STOP, Job, Message, Outcome, line, parse, read_preview
 from TriplaneGaussianReconLib.jobs.worker import Pace, WorkerExit, seconds_left
+from TriplaneGaussianReconLib.model.label_network_file import load_label_network, save_label_network
 from TriplaneGaussianReconLib.model.model_file import load_model
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
 from TriplaneGaussianReconLib.runtime.progress import Progress
@@ -118,6 +121,14 @@ def test_nothing_else_is_left_in_the_folder(finished: tuple[Path, StandInMessage
         "outcome_labels.npy", "outcome_volume.npy", "preview.npy"]
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels are filled in 20 steps."""
+    fast = PRESETS["fast"]
+    monkeypatch.setitem(PRESETS, "fast", replace(fast, label_completion=replace(fast.label_completion, steps=20)))
+
+
+@pytest.mark.usefixtures("few_steps")
 def test_labels_are_filled_and_the_image_stays_as_it_is(job: Job, tmp_path: Path) -> None:
     labelled: dict[Axis, Selection] = {"k": Selection((0, 4, 8), 9)}
     job = replace(job, observed={"k": Selection.every(9, 1)}, labelled=labelled, spacing=None)
@@ -131,6 +142,50 @@ def test_labels_are_filled_and_the_image_stays_as_it_is(job: Job, tmp_path: Path
     assert outcome.report.completion is not None and outcome.report.completion.slices.filled == (1, 2, 3, 5, 6, 7)
     assert outcome.label_certainty is not None and outcome.label_certainty.grid == job.volume.grid
     assert outcome.report.notes == ("Labels are taken from 3 slices: 0,4,8; the labels of 6 are filled.",)
+    assert outcome.label_network is not None
+
+
+def filled(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch, start: Path | None = None
+           ) -> tuple[Outcome, set[int]]:
+    """Fill labels where every other slice is drawn; returns the outcome, and the numbers of steps, from 0 on."""
+    steps = set[int]()
+    monkeypatch.setattr(Pace, "__call__", lambda _, progress: steps.add(progress.step))
+    folder.mkdir()
+    code, _ = done(replace(job, observed={"k": Selection.every(9, 1)}, labelled={"k": Selection.every(9, 2)},
+                           spacing=None, label_network=start), folder)
+    assert code == WorkerExit.FINISHED
+    return Outcome.read(folder), steps
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_a_second_job_goes_on_from_what_the_first_learnt(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                         ) -> None:
+    first, all_steps = filled(job, tmp_path / "first", monkeypatch)
+    second, steps = filled(job, tmp_path / "second", monkeypatch, first.label_network)
+    assert all_steps == set(range(21)) and steps == {0, 18, 19, 20}
+    assert first.report.completion is not None and second.report.completion is not None
+    assert second.report.completion.is_warm and not first.report.completion.is_warm
+    assert first.report.notes == second.report.notes and second.label_network is not None
+
+
+@pytest.mark.usefixtures("few_steps")
+@pytest.mark.parametrize(("spoil", "note"), [
+    (lambda file: file.write_bytes(file.read_bytes()[:-40]), "What was learnt before cannot be read"),
+    (lambda file: file.unlink(), "What was learnt before cannot be read"),
+    (lambda file: save_label_network(file, replace(load_label_network(file), scan="another")),
+     "What was learnt before is of another image")])
+def test_what_cannot_be_gone_on_from_is_noted_and_labels_are_learnt_anew(
+        job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], note: str) -> None:
+    first, all_steps = filled(job, tmp_path / "first", monkeypatch)
+    assert first.label_network is not None
+    spoil(first.label_network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        second, steps = filled(job, tmp_path / "second", monkeypatch, first.label_network)
+    assert steps == all_steps and second.report.completion is not None and not second.report.completion.is_warm
+    assert any(each.startswith(note) and each.endswith("; the labels are learnt anew.") for each in second.report.notes)
+    assert second.segmentation is not None and first.segmentation is not None
+    np.testing.assert_array_equal(second.segmentation.layers, first.segmentation.layers)
 
 
 # ------------------------------------------------------------------------------------------------------------ messages

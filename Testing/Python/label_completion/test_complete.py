@@ -117,11 +117,11 @@ def test_a_second_run_starts_from_the_file_of_the_first_and_makes_few_steps(tmp_
     start = load_label_network(tmp_path / "learnt.safetensors")
     assert start.scan == first.learnt.scan and start.methods == first.learnt.methods
     second = completed((0, 3, 6, 12), lambda step, *_: steps.add(step), start)
-    assert min(steps) == 54
+    assert min(steps) == 54 and second.is_warm and not first.is_warm and not second.notes
     other = TrainedLabels("another scan", start.tensors, start.methods, None)
     with pytest.warns(RuntimeWarning, match="of another image, other segments or another preset"):
-        completed((0, 3, 6, 12), lambda step, *_: steps.add(step), other)
-    assert min(steps) == 0 and second.layers.any()
+        anew = completed((0, 3, 6, 12), lambda step, *_: steps.add(step), other)
+    assert min(steps) == 0 and second.layers.any() and not anew.is_warm and "learnt anew" in anew.notes[0]
 
 
 def test_what_was_learnt_of_another_image_of_the_same_shape_is_told_apart() -> None:

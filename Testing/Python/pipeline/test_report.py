@@ -71,7 +71,7 @@ def test_a_model_tells_a_part_of_the_report(former: dict[str, Any]) -> None:
 
 def test_labels_that_were_filled_are_told(former: dict[str, Any]) -> None:
     completion = LabelCompletion(LabelSlices((0, 8), (9,), (1, 2)), (2, 1), {"shape": 0.75, "nearest": 0.25}, 0.9)
-    for one in (completion, replace(completion, hidden_dice=None), None):
+    for one in (completion, replace(completion, hidden_dice=None), replace(completion, is_warm=True), None):
         report = replace(Report.from_json(former), completion=one)
         assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
     assert "label_completion" not in Report.from_json(former).to_json()

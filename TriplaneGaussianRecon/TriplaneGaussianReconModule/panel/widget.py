@@ -40,8 +40,8 @@ from .segment_list import SegmentList
 from .slice_views import shownSlice, worldGrid
 
 # Arguments of the logic's `reconstruct` on which it depends how long that takes.
-_EXPECTED = ("segmentationNode", "sliceAxis", "trustedSlices", "excludedSlices", "labelsOn", "outputSpacing", "preset",
-             "keepModel")
+_EXPECTED = ("segmentationNode", "segmentIDs", "sliceAxis", "trustedSlices", "excludedSlices", "labelsOn",
+             "outputSpacing", "preset", "seed", "keepModel")
 _PARAMETER = "SlicerParameterName"  # property by which the .ui file says which parameter a widget shows
 
 

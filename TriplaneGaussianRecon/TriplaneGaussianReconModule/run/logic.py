@@ -25,6 +25,7 @@ from ..scene.drawn_slices import presenceOf
 from ..scene.frames import Frame, framesOf
 from ..scene.nodes import gridOf, segmentIDsOf
 from ..scene.results import Results, remove
+from .learnt import LearntLabels
 from .parameters import TriplaneGaussianReconParameterNode
 from .process import WorkerProcess
 from .reconstruction import ReconstructionRun
@@ -39,6 +40,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         super().__init__()
         self._process = WorkerProcess() if process is None else process
         self._run: ReconstructionRun | None = None
+        self._learnt = LearntLabels()
         self.observers: set[Callable[[], None]] = set()  # called when a run has begun, and when it has ended
 
     def getParameterNode(self) -> TriplaneGaussianReconParameterNode:
@@ -62,7 +64,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         """Fill the gaps between the observed slices of a volume, and those of a segmentation.
 
         Waits by default, while the user interface goes on. The nodes are never changed, and whatever goes wrong the
-        scene stays as it was.
+        scene stays as it was. Labels that are filled from the image go on from what the last run on the same volume and
+        segmentation learnt, which takes seconds, unless preset, seed or segments are others.
 
         Args:
             volumeNode: A scalar volume. Where a sequence browser shows a sequence in it, each frame is reconstructed.
@@ -79,7 +82,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                 slice is observed and carries labels, slices as close as the pixels are wide.
             preset: fast, balanced, best or paper.
             device: auto, cpu, cuda, or cuda:1 and so on.
-            seed: The same one gives the same result on the same device.
+            seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
             keepModel: Keep the models, see `Results.models`.
             copyVolume: Add the volume and its expected error to the results even where it would be that of the input,
                 since labels alone were filled.
@@ -113,7 +116,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                  segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *,
                  segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
                  excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
-                 preset: str = "fast", keepModel: bool = False, device: str = "cpu",
+                 preset: str = "fast", seed: int = 0, keepModel: bool = False, device: str = "cpu",
                  presence: Mapping[Axis, np.ndarray] | None = None) -> Estimate:
         """Return how long `reconstruct` is likely to take with these arguments, and how much memory.
 
@@ -129,23 +132,25 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         Raises:
             InputError: As `reconstruct` does.
         """
-        request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, 0,
+        request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, seed,
                               keepModel)
         grid = gridOf(volumeNode)
         with wording.translatedErrors():
             request.check(grid, segmentationNode is not None)
             axis = request.slice_axis(grid)
+        chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
         if presence is None and segmentationNode is not None:
-            presence = {axis: at_once(presenceOf(volumeNode, segmentationNode,
-                                                 segmentIDsOf(segmentationNode, segmentIDs), axis))}
+            presence = {axis: at_once(presenceOf(volumeNode, segmentationNode, chosen, axis))}
         if request.needs_labels and not presence:
             request = replace(request, slices="all")
         with wording.translatedErrors():
             plan = request.plan(grid, presence)
+        frames = framesOf(volumeNode, segmentationNode)
         filled = presence[axis].shape[1] if presence and plan.labelled is not None else 0
         found = estimate(grid, plan.selections, segmentationNode is not None, preset,
-                         "cuda" if device.startswith("cuda") else "cpu", filled, request.needs_fitting(plan, grid))
-        return replace(found, seconds=found.seconds * len(framesOf(volumeNode, None)))
+                         "cuda" if device.startswith("cuda") else "cpu", filled, request.needs_fitting(plan, grid),
+                         self._learnt.of(frames[0], request, chosen) is not None)
+        return replace(found, seconds=found.seconds * len(frames))
 
     def cancel(self) -> None:
         """Ask the reconstruction to end without results; returns at once, completedCallback tells when it is over."""
@@ -156,6 +161,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         """End at once what is running, for when the module or the application is closed; nothing of it is left."""
         if self._run is not None:
             self._run.interrupt(Cancelled(_("The module was closed.")))
+        self._learnt.forget()
 
     def undo(self, results: Results) -> None:
         """Take the results of a reconstruction out of the scene again, as deleting their folder does."""
@@ -176,8 +182,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                 end.loop.quit()
                 self._tellObservers()
 
-        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, copyVolume, onProgress, onPreview,
-                                      onEnd)
+        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, copyVolume, self._learnt,
+                                      onProgress, onPreview, onEnd)
         self._run.start()
         self._tellObservers()
         return end

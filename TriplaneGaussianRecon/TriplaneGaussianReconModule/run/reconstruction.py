@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from slicer.i18n import tr as _
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.label_slices import segments_on_slices
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, OutputError, ReconstructionError, cause
+from TriplaneGaussianReconLib.io.atomic import whole_file
 from TriplaneGaussianReconLib.jobs.protocol import Message, Outcome, read_preview
 from TriplaneGaussianReconLib.jobs.remarks import remarks
 from TriplaneGaussianReconLib.jobs.request import Request
@@ -24,13 +26,15 @@ from TriplaneGaussianReconLib.jobs.request import Request
 from .. import wording
 from ..scene.frames import Frame, Sequences, browserOf
 from ..scene.nodes import gridOf, imageOf, readSegmentation, stateOf, transformBetween
-from ..scene.report import FrameRecord, RunRecord, scores
+from ..scene.report import FrameRecord, RunRecord, notesIn, scores
 from ..scene.results import Prepared, Results, add
+from .learnt import LearntLabels
 from .process import WorkerProcess
 from .request import choices
 from .steps import Pause, Steps
 
 PREFIX = "TriplaneGaussianRecon-"  # of folders for temporary files
+_LEARNT = "learnt_before.safetensors"  # in the folder of a job
 
 
 class ReconstructionRun:
@@ -40,7 +44,8 @@ class ReconstructionRun:
     """
 
     def __init__(self, process: WorkerProcess, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
-                 copyVolume: bool, onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
+                 copyVolume: bool, learnt: LearntLabels, onProgress: Callable[[Message], None],
+                 onPreview: Callable[[Any, Message], None],
                  onEnd: Callable[[Results | None, Exception | None], None]) -> None:
         """Prepare a run.
 
@@ -50,13 +55,14 @@ class ReconstructionRun:
             frames: What to reconstruct, one after another.
             segmentIDs: Which segments take part.
             copyVolume: Whether the volume is wanted where it is that of the input, too.
+            learnt: What earlier runs learnt about labels, from which this one goes on; it adds what it learns itself.
             onProgress: Called with messages of `jobs.protocol` about the whole.
             onPreview: Called with a slice [row, column] float32, in units of the volume, and its message.
             onEnd: Called once, with the results and None, or with None and the error, which is Cancelled if `cancel`
                 was called.
         """
         self._process, self._request, self._frames, self._segmentIDs = process, request, frames, segmentIDs
-        self._copyVolume = copyVolume
+        self._copyVolume, self._learnt = copyVolume, learnt
         self._onProgress, self._onPreview, self._onEnd = onProgress, onPreview, onEnd
         self._number, self._start, self._folder = 0, time.monotonic(), Path()
         self._steps = Steps(self._work(), self._end)
@@ -133,7 +139,10 @@ class ReconstructionRun:
             outcome = Outcome.read(self._folder)
             if outcome.model is not None and models is not None:
                 outcome.model.replace(Path(models.name) / f"frame_{self._number:04d}{outcome.model.suffix}")
+            if outcome.label_network is not None:
+                self._learnt.keep(frame, self._request, self._segmentIDs, outcome.label_network.read_bytes())
             record.frames.append(FrameRecord.of(grid, outcome))
+            record.note(notesIn(outcome.report))
             record.tables.append((yield from scores(grid, outcome)))
             isOneOfMany = len(self._frames) > 1  # frames of labels are shown together with those of their image
             isVolumeWanted = self._copyVolume or isOneOfMany or not _isKnown(outcome, grid)
@@ -159,6 +168,11 @@ class ReconstructionRun:
             job = self._request.job(imageOf(frame.volume), segmentation, presence)
         record.note([wording.translated(remark)
                      for remark in remarks(self._request, plan, grid, segmentation, presence)])
+        learnt = self._learnt.of(frame, self._request, self._segmentIDs)
+        if learnt is not None:
+            with whole_file(self._folder / _LEARNT, durable=False) as path:
+                path.write_bytes(learnt)
+            job = replace(job, label_network=self._folder / _LEARNT)
         job.write(self._folder)
 
     def _fail(self, message: Message) -> None:

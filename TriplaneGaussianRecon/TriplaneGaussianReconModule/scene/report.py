@@ -170,9 +170,16 @@ def _linesOnLabels(frame: FrameRecord) -> list[str]:
     if told is None:
         return []
     dice = "none could be hidden" if told.hidden_dice is None else f"mean Dice {told.hidden_dice:.3f}"
-    return [str(told.slices), f"Drawn slices that were hidden and filled: {dice}",
+    warm = ["Labels started from what the last run learnt"] if told.is_warm else []
+    return [str(told.slices), *warm, f"Drawn slices that were hidden and filled: {dice}",
             f"Methods of filling: {_listed([f'{name} {share:.0%}' for name, share in told.methods.items()])}",
             f"Slices to draw next, the best first: {_listed(told.next_slices)}"]
+
+
+def notesIn(report: Report) -> list[str]:
+    """What the library wants the user to know; without what is told of labels that were filled in any case."""
+    told = None if report.completion is None else str(report.completion.slices)
+    return [note for note in report.notes if note != told]
 
 
 def completionIn(text: str) -> LabelCompletion | None:

@@ -87,6 +87,18 @@ def test_what_cannot_run_says_why(widget: Any, change: Callable[[Any], Any], rea
     assert not widget.ui.reconstructButton.enabled and reason in widget.ui.reconstructButton.toolTip
 
 
+def test_why_it_cannot_run_is_said_in_the_language_of_the_application(widget: Any, monkeypatch: pytest.MonkeyPatch
+                                                                       ) -> None:
+    def german(text: str) -> str:
+        known = {"Which slices carry labels": "Beschriftet: {cause}", "Slice {index} does": "{index} > {last}."}
+        return next((said for start, said in known.items() if text.startswith(start)), text)
+
+    monkeypatch.setattr(wording, "_", german)
+    add_drawn(widget)
+    type_into(widget.ui.emptySlices, "40")
+    assert widget.ui.reconstructButton.toolTip == "Beschriftet: 40 > 8."
+
+
 def test_what_cannot_run_because_of_what_is_drawn_says_why(widget: Any) -> None:
     add_drawn(widget, (4,))
     choose(widget.ui.trust, "Slices that carry segmentation")
@@ -126,11 +138,10 @@ def test_what_is_drawn_meanwhile_counts(widget: Any) -> None:
 def test_labels_alone_take_less_time(widget: Any) -> None:
     add_drawn(widget)
     wait_until(lambda: widget.ui.labelsPreview.text)
-    alone = widget.ui.estimate.text
+    alone = seconds(widget)
     open_section(widget.ui.advancedSection)
     click(widget.ui.keepModel)
-    seconds = [int(re.findall(r"Expected: (\d+) s", text)[0]) for text in (alone, widget.ui.estimate.text)]
-    assert seconds[0] < seconds[1]
+    assert alone < seconds(widget)
 
 
 def test_the_result_tells_how_labels_were_filled(widget: Any) -> None:
@@ -147,6 +158,30 @@ def test_the_result_tells_how_labels_were_filled(widget: Any) -> None:
     series, = slicer.util.getNodesByClass("vtkMRMLPlotSeriesNode")
     assert series.GetYColumnName() == "Labels in doubt"
     assert not any(composite.GetBackgroundVolumeID() for composite in composites())  # the views are left as they were
+
+
+def test_the_next_run_goes_on_from_what_was_learnt_and_says_so(widget: Any) -> None:
+    add_drawn(widget)
+    wait_until(lambda: widget.ui.labelsPreview.text)
+    cold = seconds(widget)
+    reconstructed(widget)
+    warm, told = seconds(widget), "Started from what the last run learnt."
+    assert warm < cold and told not in widget.ui.resultText.text
+    reconstructed(widget)
+    assert widget.ui.resultText.text.split("<br>")[1:3] == [TOLD, told]
+    open_section(widget.ui.advancedSection)
+    widget.ui.seed.setValue(7)
+    assert seconds(widget) == cold
+    reconstructed(widget)
+    assert told not in widget.ui.resultText.text and seconds(widget) == warm
+    choose(widget.ui.preset, "Balanced")
+    reconstructed(widget)
+    assert told not in widget.ui.resultText.text
+
+
+def seconds(widget: Any) -> int:
+    """How long the panel expects it to take."""
+    return int(re.findall(r"Expected: (\d+) s", widget.ui.estimate.text)[0])
 
 
 def test_an_image_that_was_filled_too_is_told_of_as_well(widget: Any) -> None:

@@ -483,8 +483,8 @@ def test_the_real_worker_fills_labels(scene: Any) -> None:
     volume = mrml.add_volume(voxels, mrml.ijk_to_ras(directions=mrml.rotation() @ np.diag([1.0, 1.0, -1.0])))
     segmentation = mrml.add_segmentation(volume, {"core": masks["core"]})
     before, progress = mrml.fingerprint(scene), []
-    results = TriplaneGaussianReconLogic(WorkerProcess(sys.executable)).reconstruct(
-        volume, segmentation, device="cpu", progressCallback=progress.append)
+    logic = TriplaneGaussianReconLogic(WorkerProcess(sys.executable))
+    results = logic.reconstruct(volume, segmentation, device="cpu", progressCallback=progress.append)
     made = mrml.voxels_of_segment(results.segmentation, "core", volume)
     assert np.array_equal(made[::4], truth[::4]) and 2 * (made & truth).sum() / (made.sum() + truth.sum()) > 0.9
     certainty = slicer.util.arrayFromVolume(results.certainty)
@@ -495,6 +495,11 @@ def test_the_real_worker_fills_labels(scene: Any) -> None:
     assert set(told.next_slices) <= set(told.slices.filled)
     remove(results)
     assert mrml.fingerprint(scene) == before
+    progress.clear()
+    again = logic.reconstruct(volume, segmentation, device="cpu", progressCallback=progress.append)
+    assert min(message["step"] for message in progress[1:] if message["step"]) >= 0.9 * progress[-1]["steps"]
+    told = completionIn(again.provenance.GetText())
+    assert told is not None and told.is_warm and not again.notes
 
 
 def test_the_real_worker(scene: Any) -> None:

@@ -2,17 +2,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import mrml
 import numpy as np
 import pytest
 import slicer
+import stand_in_worker
 import vtk
-from stand_in_worker import StandInWorkerProcess
+from stand_in_worker import StandInWorkerProcess, outcome_of
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.scene.report import completionIn
 from TriplaneGaussianReconModule.scene.results import Results
+
+from TriplaneGaussianReconLib.jobs.protocol import Job, Outcome
 
 SHAPE = (13, 14, 16)
 
@@ -107,6 +112,21 @@ def test_which_slices_carry_labels_can_be_said(scene: Any, logic: TriplaneGaussi
     choices = json.loads("{" + text.partition("\n\n{")[2])["choices"]
     assert choices["labelsOn"] == ("0,8" if isinstance(given, list) else given) and choices["copyVolume"]
     assert ("Drawn slices that were hidden and filled: mean Dice 0.870" in text) == (filled is not None)
+
+
+def test_notes_of_the_library_are_told_but_not_twice(scene: Any, logic: TriplaneGaussianReconLogic,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted(job: Job, folder: Path) -> Outcome:
+        outcome = outcome_of(job, folder)
+        assert outcome.report.completion is not None
+        notes = str(outcome.report.completion.slices), "The labels are learnt anew."
+        return replace(outcome, report=replace(outcome.report, notes=notes))
+
+    monkeypatch.setattr(stand_in_worker, "outcome_of", noted)
+    volume = mrml.add_volume(voxels())
+    results = logic.reconstruct(volume, mrml.add_segmentation(volume, {"liver": drawn(0, 4, 8)}))
+    assert results.notes == ("The labels are learnt anew.",)
+    assert results.provenance.GetText().count("Labels are taken from 3 slices") == 2  # in words, and in the report
 
 
 def test_a_text_that_somebody_has_edited_tells_nothing() -> None:

@@ -1,12 +1,13 @@
 """Stand-in for the module's WorkerProcess: no process and no learning, but the same states, messages and files.
 
 What it writes is the observed slices and, between them, a linear mixture; labels are those of the nearest one that
-carries some.
+carries some.  What it learns about labels is which image they belong to, which is all that the next job asks for.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import qt
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices, presence
-from TriplaneGaussianReconLib.jobs.protocol import MODEL, Job, Message, Outcome, write_preview
+from TriplaneGaussianReconLib.jobs.protocol import LABEL_NETWORK, MODEL, Job, Message, Outcome, write_preview
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, Scope, SelfCheck
 
@@ -121,15 +122,24 @@ def outcome_of(job: Job, folder: Path) -> Outcome:
         model = folder / MODEL
         model.write_bytes(b"a model")
     report = reportOf(job.preset, job.seed, axis, observed.tolist(), grid)
+    label_network = None
     if job.labelled is not None:
+        label_network = folder / LABEL_NETWORK
+        label_network.write_bytes(learntFrom(job))
         report = replace(report, completion=completion_of(job), gaussians=0 if (
             job.observed[axis].is_everything and grid == job.volume.grid and not job.keep_model) else 1000)
     return Outcome(Image(volume, grid), Image((10.0 * distance).astype(np.float32), grid), segmentation, report, model,
-                   certainty)
+                   certainty, label_network)
 
 
 def completion_of(job: Job) -> LabelCompletion:
     """What the stand-in tells of labels that it filled; the first slices are to be drawn next."""
     assert job.segmentation is not None and job.labelled is not None
     found = LabelSlices.among(job.observed[job.axis], job.labelled[job.axis], presence(job.segmentation, job.axis))
-    return LabelCompletion(found, found.filled, {"network": 0.7, "carried": 0.3, "shape": 0.0}, 0.87)
+    return LabelCompletion(found, found.filled, {"network": 0.7, "carried": 0.3, "shape": 0.0}, 0.87,
+                           job.label_network is not None and job.label_network.read_bytes() == learntFrom(job))
+
+
+def learntFrom(job: Job) -> bytes:
+    """What the stand-in learns."""
+    return blake2b(np.ascontiguousarray(job.volume.array).data).digest()

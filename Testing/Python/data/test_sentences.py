@@ -6,8 +6,8 @@ import pickle
 
 import pytest
 
+from TriplaneGaussianReconLib.data.sentences import Sentence
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.jobs.sentences import Sentence
 
 SAID = Sentence("Slice {index} of '{name}' is damaged.", index=7, name="{CT}")
 
