@@ -8,10 +8,8 @@ depend on the number of threads.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from ..data.geometry import PlaneStack
 from ..gaussians.cloud import Gaussians
+from ..runtime.threads import in_parallel
 from . import cpu_kernels as kernels
 from .definitions import SHAPE_MOMENTS, SLOT_MOMENTS, SortedPlanes, depths, sorted_planes
 from .modes import MODES
@@ -29,7 +28,6 @@ from .simd import LANES
 _TILE_BYTES = 192 * 1024  # fits the second-level cache of common processors beside the Gaussians that stream through
 _MOST_PLANES, _MOST_ROWS, _FEWEST_ROWS = 8, 32, 8  # of a tile
 _SMALLEST_CHUNK, _MOST_CHUNKS = 1024, 64  # Gaussians per chunk, chunks, when lists are made
-_TASKS_PER_THREAD = 8  # more than one, to even out the load
 
 
 def _cloud(tensors: Sequence[Tensor]) -> kernels.Cloud:
@@ -42,22 +40,6 @@ def _tiling(planes: PlaneStack, channel_count: int, item_size: int, most_planes:
     slab = int(np.clip(_TILE_BYTES // (row_bytes * _FEWEST_ROWS), 1, most_planes))
     band = int(np.clip(_TILE_BYTES // (row_bytes * slab), _FEWEST_ROWS, _MOST_ROWS))
     return kernels.Tiling(slab, band, -(-planes.rows // band), planes.rows, planes.columns)
-
-
-def _in_parallel(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
-    """Run `kernel(begin, end, *arguments)` over `count` independent items, on as many threads as torch uses.
-
-    These are plain threads, because numba's would compete with torch's own.
-    """
-    threads = torch.get_num_threads()
-    if threads == 1 or count < 2:
-        kernel(0, count, *arguments)
-        return
-    borders = np.linspace(0, count, min(count, _TASKS_PER_THREAD * threads) + 1).astype(int).tolist()
-    with ThreadPoolExecutor(threads) as pool:
-        tasks = [pool.submit(kernel, begin, end, *arguments) for begin, end in pairwise(borders)]
-        for task in tasks:
-            task.result()
 
 
 @dataclass(frozen=True)
@@ -85,7 +67,7 @@ def _list(cloud: kernels.Cloud, stack: SortedPlanes, tiling: kernels.Tiling, cut
     ids, places = np.empty(0, np.int32), np.empty(0, np.int64)
 
     def visit(cursors: np.ndarray) -> None:
-        _in_parallel(kernels.list_tiles, chunks, cloud, stack, tiling, cutoff, -(-count // chunks), cursors, serials,
+        in_parallel(kernels.list_tiles, chunks, cloud, stack, tiling, cutoff, -(-count // chunks), cursors, serials,
                      ids, places, starts)
 
     visit(counts)
@@ -109,11 +91,11 @@ class _Rasterize(torch.autograd.Function):
         lists = _list(cloud, stack, tiling, cutoff)
         tiles = len(lists.tile_starts) - 1
         if is_ordered:
-            _in_parallel(kernels.sort_tiles, tiles, lists.tile_starts, depths(tensors[0], planes).numpy(), stack,
+            in_parallel(kernels.sort_tiles, tiles, lists.tile_starts, depths(tensors[0], planes).numpy(), stack,
                          tiling.bands, lists.ids, lists.places)
         channels = np.empty((len(planes), channel_count, planes.rows, planes.columns), cloud.weights.dtype)
         weight_sum = np.empty(planes.shape, cloud.weights.dtype)
-        _in_parallel(kernels.draw, tiles, cloud, stack, tiling, cutoff, lists.ids, lists.tile_starts, is_ordered,
+        in_parallel(kernels.draw, tiles, cloud, stack, tiling, cutoff, lists.ids, lists.tile_starts, is_ordered,
                      MODES[mode].is_normalised, channels, weight_sum)
         results = torch.from_numpy(channels), torch.from_numpy(weight_sum)
         ctx.save_for_backward(*tensors, *results)
@@ -130,22 +112,22 @@ class _Rasterize(torch.autograd.Function):
         full, count = centres or precisions, channels.shape[1]
         planes, rows, columns = weight_sum.shape
         source = np.zeros(planes * rows * (count + 2) * columns + LANES, cloud.weights.dtype)
-        _in_parallel(kernels.prepare, planes * rows, channels.numpy(), weight_sum.numpy(),
+        in_parallel(kernels.prepare, planes * rows, channels.numpy(), weight_sum.numpy(),
                      channel_gradient.contiguous().numpy(), sum_gradient.contiguous().numpy(), lists is not None,
                      MODES[ctx.mode].is_normalised, source)
         computed = (full, full, True, True, slopes, False)
         gradients = kernels.Cloud(*(np.zeros(array.shape if fill else (0,) * array.ndim, array.dtype)
                                     for array, fill in zip(cloud, computed, strict=True)))
         if lists is None:
-            _in_parallel(kernels.gather, len(cloud.weights), cloud, stack, tiling, ctx.cutoff, source, count, full,
+            in_parallel(kernels.gather, len(cloud.weights), cloud, stack, tiling, ctx.cutoff, source, count, full,
                          slopes, gradients)
         else:
             moments = ((SHAPE_MOMENTS if full else 1)
                        + cloud.values.shape[1] * (SLOT_MOMENTS if slopes else 1))
             entries = np.empty((len(lists.ids), moments), cloud.weights.dtype)
-            _in_parallel(kernels.peel, len(lists.tile_starts) - 1, cloud, stack, tiling, ctx.cutoff, lists.ids,
+            in_parallel(kernels.peel, len(lists.tile_starts) - 1, cloud, stack, tiling, ctx.cutoff, lists.ids,
                          lists.places, lists.tile_starts, source, count, full, slopes, entries)
-            _in_parallel(kernels.collect, len(cloud.weights), cloud, stack, lists.starts, entries, full, slopes,
+            in_parallel(kernels.collect, len(cloud.weights), cloud, stack, lists.starts, entries, full, slopes,
                          gradients)
         return (None, None, None, None,
                 *(torch.from_numpy(array) if is_needed else None

@@ -3,7 +3,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +16,8 @@ from .memory import CALL_BYTES
 
 # Each call on the CPU holds whole images: memory must not grow with the number of cores.
 MOST_WORKERS = 8
+
+_TASKS_PER_THREAD = 8  # more than one, to even out the load
 
 
 def workers(device: torch.device) -> int:
@@ -36,6 +41,22 @@ def shares(items: np.ndarray, size: int, device: torch.device) -> list[np.ndarra
     """
     calls = len(items) if device.type == "cpu" else min(-(-len(items) * size // CALL_BYTES), len(items))
     return np.array_split(items, calls) if calls else []
+
+
+def in_parallel(kernel: Callable[..., None], count: int, *arguments: Any) -> None:
+    """Run `kernel(begin, end, *arguments)` over `count` independent items, on as many threads as torch uses.
+
+    These are plain threads, because numba's would compete with torch's own.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or count < 2:
+        kernel(0, count, *arguments)
+        return
+    borders = np.linspace(0, count, min(count, _TASKS_PER_THREAD * threads) + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        tasks = [pool.submit(kernel, begin, end, *arguments) for begin, end in pairwise(borders)]
+        for task in tasks:
+            task.result()
 
 
 def serial_opencv() -> AbstractContextManager[None]:

@@ -1,0 +1,116 @@
+"""One volume from all stacks: the values of Gaussians on a lattice with which every stack sees what it saw.
+
+With places and sizes fixed, what slices see is linear in the values.  So they are found by least squares with conjugate
+gradients; smoothness that spares edges comes in by weights that follow the last solution (iteratively reweighted least
+squares, which minimise the total variation: Chan and Mulet, SIAM J. Numer. Anal. 36, 1999).
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..runtime.threads import workers
+from .stack_view import StackView
+
+@dataclass(frozen=True)
+class Pull:
+    """A volume that the values are to be near.
+
+    Attributes:
+        values: [k, j, i].
+        weight: beside that of one observed pixel.
+    """
+
+    values: Tensor
+    weight: float
+
+
+def solve(views: Sequence[StackView], start: Tensor, smoothness: float, edge: float, steps: tuple[int, int],
+          tick: Callable[[int, int], None], pull: Pull | None = None) -> Tensor:
+    """Find values with which all stacks see what they saw.
+
+    Args:
+        views: of the stacks.
+        start: [k, j, i] values.
+        smoothness: weight of the squared differences between neighbours where there is no edge, beside that of one
+            observed pixel.
+        edge: difference from which an edge costs less than its square.
+        steps: outer ones, which find edges anew, and inner ones of each.
+        tick: called before every step with its number and how many there are.
+        pull: another volume to be near, or None.
+
+    Returns:
+        [k, j, i] values.
+    """
+    outer, inner = steps
+    values, target = start, _together(views, lambda view: view.back(view.stack.image))
+    if pull is not None:
+        target = target + pull.weight * pull.values
+    for number in range(outer):
+        flexible = edge_weights(values, smoothness, edge)
+
+        def curvature(x: Tensor, flexible: Tensor = flexible) -> Tensor:
+            found = _together(views, lambda view: view.back(view.seen(x))) + rough(x, flexible)
+            return found if pull is None else found + pull.weight * x
+
+        def note(step: int, done: int = number) -> None:
+            tick(done * inner + step, outer * inner)
+
+        values = conjugate_gradients(curvature, target, values, inner, note)
+    return values
+
+
+def _together(views: Sequence[StackView], work: Callable[[StackView], Tensor]) -> Tensor:
+    """Sum of what `work` returns for each stack; on a CPU several stacks at a time."""
+    with ThreadPoolExecutor(workers(views[0].weights.device)) as pool:
+        return sum_of(list(pool.map(work, views)))
+
+
+def sum_of(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the sum of tensors, in their order."""
+    total = tensors[0]
+    for each in tensors[1:]:
+        total = total + each
+    return total
+
+
+def edge_weights(values: Tensor, smoothness: float, edge: float) -> Tensor:
+    """Return [k, j, i] the weight of the differences from each voxel to the next ones."""
+    squared = torch.zeros_like(values)
+    for axis in range(3):
+        squared.narrow(axis, 0, values.shape[axis] - 1).add_(torch.diff(values, dim=axis) ** 2)
+    return smoothness * edge / (squared + edge ** 2).sqrt()
+
+
+def rough(values: Tensor, weights: Tensor) -> Tensor:
+    """Return half the gradient of the weighted squared differences between neighbours, [k, j, i]."""
+    found = torch.zeros_like(values)
+    for axis in range(3):
+        count = values.shape[axis] - 1
+        difference = torch.diff(values, dim=axis) * weights.narrow(axis, 0, count)
+        found.narrow(axis, 1, count).add_(difference)
+        found.narrow(axis, 0, count).sub_(difference)
+    return found
+
+
+def conjugate_gradients(curvature: Callable[[Tensor], Tensor], target: Tensor, start: Tensor, steps: int,
+                        note: Callable[[int], None]) -> Tensor:
+    """Solve `curvature(x) = target` (Hestenes and Stiefel, 1952), from `start` on; note: called before every step with
+    its number.
+    """
+    x, left = start, target - curvature(start)
+    way, squared = left, (left * left).sum()
+    for step in range(steps):
+        note(step)
+        if not squared > 0:
+            break
+        bent = curvature(way)
+        length = squared / (way * bent).sum()
+        x, left = x + length * way, left - length * bent
+        former, squared = squared, (left * left).sum()
+        way = left + (squared / former) * way
+    return x
