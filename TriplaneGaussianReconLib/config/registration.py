@@ -37,7 +37,10 @@ class RigidConfig:
         steps: of each fit, at most.
         rounds: how often each stack is compared with the mean of all others.
         pixels: how many pixels of a stack are compared at a time, drawn by chance.
-        depths: how many samples make a slice's profile, in the refinement.
+        depth_spacing: voxels from one sample of a slice's profile to the next, at most, in the refinement.  Wider ones
+            mistake fine structure for coarse.
+        fewest_depths: of a profile.
+        most_depths: likewise.
     """
 
     coarsest: float = 0.06
@@ -48,4 +51,6 @@ class RigidConfig:
     steps: int = 25
     rounds: int = 2
     pixels: int = 40_000
-    depths: int = 7
+    depth_spacing: float = 1.25
+    fewest_depths: int = 5
+    most_depths: int = 17

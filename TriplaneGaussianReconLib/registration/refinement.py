@@ -7,7 +7,7 @@ import torch
 from ..config.registration import RigidConfig
 from ..data.geometry import Grid
 from ..data.observations import SliceStack
-from ..data.slice_profile import profile_depths
+from ..data.slice_profile import profile_depths, profile_reach
 from ..data.stack_motion import StackMotion
 from ..runtime.progress import Tick
 from ..runtime.threads import serial_torch
@@ -25,7 +25,7 @@ def refine_motion(stack: SliceStack, volume: np.ndarray, grid: Grid, motion: Sta
         volume: [k, j, i] grey values of the first volume's kind.
         grid: where they lie in the first volume's world; even, with voxels no thicker than the slices.
         motion: where to start.
-        config: how many pixels, depths and steps; None for the default.
+        config: how many pixels and steps, how close depths; None for the default.
         seed: decides which pixels are compared.
         tick: called before each step; may raise to stop.
 
@@ -45,13 +45,13 @@ def refine_motion(stack: SliceStack, volume: np.ndarray, grid: Grid, motion: Sta
     config = config or RigidConfig()
     calls = iter(range(config.steps))
     with serial_torch():
-        samples = _samples(stack, config, np.random.default_rng(seed))
-        found, _ = fitted(samples, Target(volume, grid), motion, config.steps,
+        samples = _samples(stack, min(grid.spacing), config, np.random.default_rng(seed))
+        found, _ = fitted(samples, Target(volume, grid, is_cubic=True), motion, config.steps,
                           tick=lambda: tick(next(calls), config.steps) if tick else None)
     return found
 
 
-def _samples(stack: SliceStack, config: RigidConfig, random: np.random.Generator) -> Samples:
+def _samples(stack: SliceStack, voxel: float, config: RigidConfig, random: np.random.Generator) -> Samples:
     """Some pixels of weight above 0, each with its depths."""
     planes = stack.planes
     weights = np.ones(stack.pixels.size) if stack.weights is None else stack.weights.reshape(-1).astype(np.float64)
@@ -60,9 +60,16 @@ def _samples(stack: SliceStack, config: RigidConfig, random: np.random.Generator
         chosen = np.sort(random.choice(chosen, config.pixels, replace=False))
     plane, row, column = np.unravel_index(chosen, planes.shape)
     points = planes.origins[plane] + row[:, None] * planes.row_step + column[:, None] * planes.column_step
-    depths, shares = np.zeros(1), np.ones(1)
-    if stack.thickness:
-        depths, shares = profile_depths(stack.thickness, stack.profile or "gaussian", config.depths)
+    depths, shares = _depths(stack, voxel, config)
     points = points[:, None] + depths[:, None] * planes.normal
     values = stack.pixels.reshape(-1)[chosen].astype(np.float64)
     return Samples(*(torch.from_numpy(a) for a in (points, shares, values, weights[chosen])))
+
+
+def _depths(stack: SliceStack, voxel: float, config: RigidConfig) -> tuple[np.ndarray, np.ndarray]:
+    """(Q,) mm along the normal and (Q,) shares, of the samples that make one pixel."""
+    if not stack.thickness:
+        return np.zeros(1), np.ones(1)
+    profile = stack.profile or "gaussian"
+    count = int(np.ceil(profile_reach(stack.thickness, profile) / (config.depth_spacing * voxel) - 1e-6)) + 1
+    return profile_depths(stack.thickness, profile, int(np.clip(count, config.fewest_depths, config.most_depths)))

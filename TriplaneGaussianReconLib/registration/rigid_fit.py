@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import map_coordinates, spline_filter
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
@@ -46,15 +47,24 @@ class Samples:
 
 
 class Target:
-    """A volume that can be sampled anywhere, linearly."""
+    """A volume that can be sampled anywhere, linearly or by cubic splines."""
 
-    def __init__(self, values: np.ndarray, grid: Grid, weights: np.ndarray | None = None) -> None:
-        """Take [k, j, i] values on an even grid; weights: likewise, how far to trust each, None for all fully."""
+    def __init__(self, values: np.ndarray, grid: Grid, weights: np.ndarray | None = None, is_cubic: bool = False
+                 ) -> None:
+        """Take a volume on an even grid.
+
+        Args:
+            values: [k, j, i].
+            grid: where they lie.
+            weights: [k, j, i], how far to trust each; None for all fully.
+            is_cubic: whether values are those of cubic splines; linear interpolation flattens what is fine.
+        """
         channels = [values] if weights is None else [values, weights]
         self._channels = torch.from_numpy(np.stack(channels).astype(np.float32))[None]
+        self._splines = spline_filter(values, 3, np.float32, "mirror") if is_cubic else None
+        self._half = torch.from_numpy(np.maximum(np.subtract(grid.size, 1), 1) / 2.0)  # of the field of view, in voxels
         to_unit = np.eye(4)  # index (i, j, k) to -1 at the first voxel and 1 at the last
-        last = np.maximum(np.subtract(grid.size, 1), 1)
-        to_unit[:3, :3], to_unit[:3, 3] = np.diag(2.0 / last), -1.0
+        to_unit[:3, :3], to_unit[:3, 3] = np.diag(1.0 / self._half.numpy()), -1.0
         self._from_lps = torch.from_numpy(to_unit @ np.linalg.inv(grid.ijk_to_lps))
         self.pitch = min(grid.spacing)
 
@@ -68,7 +78,12 @@ class Target:
             unit = self._unit(points).requires_grad_(True)
             values, weights = self._sampled(unit)
             slopes, = torch.autograd.grad(values.sum(), unit)
-        return values.detach(), weights.detach(), slopes.double() @ self._from_lps[:3, :3]
+        values, slopes = values.detach(), slopes.double() @ self._from_lps[:3, :3]
+        if self._splines is not None:
+            index = ((unit.detach().double() + 1.0) * self._half).flip(-1).reshape(-1, 3).numpy()
+            found = map_coordinates(self._splines, index.T, order=3, mode="mirror", prefilter=False)
+            values = torch.from_numpy(found).double().reshape(values.shape)
+        return values, weights.detach(), slopes
 
     def _unit(self, points: Tensor) -> Tensor:
         return (points @ self._from_lps[:3, :3].T + self._from_lps[:3, 3]).float()
@@ -76,7 +91,7 @@ class Target:
     def _sampled(self, unit: Tensor) -> tuple[Tensor, Tensor]:
         found = functional.grid_sample(self._channels, unit[None, None], padding_mode="border",
                                        align_corners=True)[0, :, 0].double()
-        inside = (unit.abs() <= 1.0).all(-1).double()
+        inside = (unit.detach().abs() <= 1.0).all(-1).double()
         return found[0], inside if len(found) == 1 else inside * found[1]
 
 
