@@ -36,7 +36,8 @@ class RigidConfig:
         least_overlap: share of a stack, or of the first where that is smaller, below which an agreement counts less.
         steps: of each fit, at most.
         rounds: how often each stack is compared with the mean of all others.
-        pixels: how many pixels of a stack are compared at a time, drawn by chance.
+        voxels: how many voxels of a blurred stack are compared at a time, drawn by chance.
+        pixels: how many pixels of a stack are compared in the refinement, likewise.
         depth_spacing: voxels from one sample of a slice's profile to the next, at most, in the refinement.  Wider ones
             mistake fine structure for coarse.
         fewest_depths: of a profile.
@@ -49,7 +50,8 @@ class RigidConfig:
     kept: int = 4
     least_overlap: float = 0.5
     steps: int = 25
-    rounds: int = 2
+    rounds: int = 1
+    voxels: int = 20_000
     pixels: int = 40_000
     depth_spacing: float = 1.25
     fewest_depths: int = 5

@@ -193,8 +193,7 @@ def fitted(samples: Samples, target: Target, motion: StackMotion, steps: int, *,
 def _step(here: Comparison, motion: StackMotion, damping: float, fit_contrast: bool) -> tuple[np.ndarray, float]:
     """(8,) radians, mm, gain, bias; and the residual from where residuals count less."""
     residuals = here.residuals(motion.gain, motion.bias)
-    # The mean, not the median: where most is air, half of the residuals say nothing.
-    scale = _OUTLIER * 1.25 * float((here.weights * residuals.abs()).sum() / here.weights.sum())
+    scale = _OUTLIER * _usual(here, residuals)
     weights = here.weights / (1.0 + (residuals / max(scale, 1e-30)) ** 2)
     columns = [here.slopes * motion.gain]
     if fit_contrast:
@@ -207,6 +206,12 @@ def _step(here: Comparison, motion: StackMotion, damping: float, fit_contrast: b
     step = np.zeros(8)
     step[:len(right)] = np.linalg.solve(normal, right)
     return step, scale
+
+
+def _usual(here: Comparison, residuals: Tensor) -> float:
+    """The standard deviation of the residuals but for outliers, where the volume has structure: air says nothing."""
+    steep = here.slopes[:, 3:].norm(dim=1) * (here.weights > 0)
+    return 1.4826 * float(residuals[steep >= steep.sum() / (here.weights > 0).sum()].abs().median())
 
 
 def _stepped(motion: StackMotion, step: np.ndarray, middle: Tensor) -> StackMotion:

@@ -1,9 +1,9 @@
 """Where whole stacks lie against the first one, before any volume is known.
 
 The first stack stays, so that nothing drifts.  Each other one starts from several places: as its header says, with the
-centres of the fields of view or of the bodies on each other, and turned about each axis.  All stacks are blurred alike in
-all directions (`stack_views`), from coarse to fine; the starts that agree best go on.  In the end each stack is fitted
-to the mean of all others, so that those that cross correct each other.
+centres of the fields of view or of the bodies on each other, and turned about each axis.  All stacks are blurred alike
+in all directions (`stack_views`), from coarse to fine; the starts that agree best go on.  In the end each stack is
+fitted to the mean of all others, so that those that cross correct each other.
 """
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def register_stacks(stacks: Sequence[SliceStack], *, config: RigidConfig | None 
 def _check(stacks: Sequence[SliceStack]) -> None:
     for number, stack in enumerate(stacks, start=1):
         if len(stack.planes) < 2:
-            raise InputError(f"Stack {number} has one slice alone. Registration needs two at least; use more slices, or "
-                             "leave that stack out.")
+            raise InputError(f"Stack {number} has one slice alone. Registration needs two at least; use more slices, "
+                             "or leave that stack out.")
         if stack.weights is not None and not stack.weights.any():
             raise InputError(f"No pixel of stack {number} holds data. Leave that stack out.")
 
@@ -93,7 +93,7 @@ def _found(first: Sequence[View], views: Sequence[View], config: RigidConfig, ra
     motions = list(_starts(first[0], views[0], config.turns))
     for level, (target, moving) in enumerate(zip(first, views, strict=True)):
         is_last = level == len(views) - 1
-        samples, whole = _samples(moving, config.pixels, random), Target(target.values, target.grid, target.weights)
+        samples, whole = _samples(moving, config.voxels, random), Target(target.values, target.grid, target.weights)
         least = config.least_overlap * min(1.0, _volume(target) / _volume(moving))
         found = []
         for motion in motions:
@@ -159,7 +159,7 @@ def _agreed(views: Sequence[View], motions: Sequence[StackMotion], config: Rigid
     if len(views) < 3:  # the first one is all others
         return motions
     grid = _union(views, motions)
-    samples = [_samples(v, config.pixels, random) for v in views]
+    samples = [_samples(v, config.voxels, random) for v in views]
     placed = [_placed(v, motion, grid) for v, motion in zip(views, motions, strict=True)]
     for _ in range(config.rounds):
         for number in range(1, len(views)):
