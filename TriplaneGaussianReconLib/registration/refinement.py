@@ -30,15 +30,16 @@ def refine_motion(stack: SliceStack, volume: np.ndarray, grid: Grid, motion: Sta
         tick: called before each step; may raise to stop.
 
     Returns:
-        The motion found; `motion` itself where the stack lies outside of the volume.
+        The motion found; `motion` itself where the stack lies outside of the volume or none of its pixels weighs.
 
     Example:
         >>> import numpy as np
         >>> k, j, i = np.indices((24, 24, 24)) - 11.5
         >>> body = np.exp(-(k ** 2 / 60 + j ** 2 / 40 + i ** 2 / 20 + j * k / 50)).astype(np.float32)
-        >>> planes = Grid(body.shape).planes("k", np.arange(24))
-        >>> moved = SliceStack(planes.transformed(np.eye(4)), body, thickness=0.1)
-        >>> found = refine_motion(moved, body, Grid(body.shape), StackMotion())
+        >>> to_the_left = np.eye(4)
+        >>> to_the_left[0, 3] = 1.0
+        >>> planes = Grid(body.shape).planes("k", np.arange(24)).transformed(to_the_left)
+        >>> found = refine_motion(SliceStack(planes, body), body, Grid(body.shape), StackMotion())
         >>> found.matrix[:3, 3].round(1) + 0.0
         array([-1.,  0.,  0.])
     """
@@ -46,6 +47,8 @@ def refine_motion(stack: SliceStack, volume: np.ndarray, grid: Grid, motion: Sta
     calls = iter(range(config.steps))
     with serial_torch():
         samples = _samples(stack, min(grid.spacing), config, np.random.default_rng(seed))
+        if not len(samples.values):
+            return motion
         found, _ = fitted(samples, Target(volume, grid, is_cubic=True), motion, config.steps,
                           tick=lambda: tick(next(calls), config.steps) if tick else None)
     return found

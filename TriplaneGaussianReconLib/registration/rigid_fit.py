@@ -169,7 +169,7 @@ def fitted(samples: Samples, target: Target, motion: StackMotion, steps: int, *,
         The motion found, and how both compare there.
     """
     here, damping = Comparison.of(samples, target, motion.matrix), _DAMPING[0]
-    reach = float((samples.points.mean(1) - samples.middle).norm(dim=1).quantile(0.9)) if len(samples.values) else 0.0
+    reach = float((samples.points.mean(1) - samples.middle).norm(dim=1).quantile(0.9))
     for _ in range(steps):
         tick()
         if here.overlap <= 0.0:

@@ -35,8 +35,8 @@ def test_noise_and_damaged_slices_cost_little() -> None:
     assert voxels_off(found, MOVED) < 0.05
 
 
-def test_the_wrong_profile_is_noticed_in_the_fit_alone() -> None:
-    """A profile is symmetrical: taking one for the other must not shift the stack."""
+def test_a_wrong_profile_shifts_nothing() -> None:
+    """Box or Gaussian, a profile is symmetrical."""
     stack = replace(thick_stack(blobs(), "k", MOVED, profile="gaussian"), profile="box")
     assert voxels_off(refine_motion(stack, blobs(), GRID, NEAR), MOVED) < 0.05
 
@@ -50,6 +50,12 @@ def test_what_is_found_repeats_bit_for_bit() -> None:
 def test_a_stack_outside_of_the_volume_stays() -> None:
     away = StackMotion(rigid((0.0, 0.0, 0.0), (500.0, 0.0, 0.0)))
     assert refine_motion(thick_stack(blobs(), "j"), blobs(), GRID, away) is away
+
+
+def test_a_stack_of_no_weight_stays() -> None:
+    stack = thick_stack(blobs(), "j")
+    stack = replace(stack, weights=np.zeros(stack.pixels.shape, np.float32))
+    assert refine_motion(stack, blobs(), GRID, NEAR) is NEAR
 
 
 def test_it_stops_when_asked_to() -> None:
