@@ -17,7 +17,7 @@ The packages stand about in the order in which data passes through them.  Each u
     cuda             kernels for NVIDIA GPUs: compiled at first use, cached, launched
     runtime          devices, memory, threads, progress
     labels           segments as channels, on slices and between them
-    registration     displacement between neighbouring slices
+    registration     displacement between neighbouring slices; rigid motion of whole stacks
     self_supervised  networks that are trained on this volume alone
     label_completion labels on slices whose image is known and on which none were drawn
     prediction       what is expected between the slices: interpolators, their ensemble, learned fusion, expected error

@@ -13,6 +13,7 @@ from .images import Image, Segment, Segmentation
 from .label_slices import LabelSlices
 from .masks import DataMask, filled, holds_data, with_data
 from .selection import Selection, number_list
+from .slice_profile import SliceProfile
 from .voxel_types import value_type
 
 _NARROWEST = 1e-30  # range of values that single precision computes with, products included
@@ -38,6 +39,7 @@ class SliceStack:
         thickness: mm along the normal that each slice averages over; None where it is not known, and is taken to be a
             pixel.  `Observations.from_volume` sets it to the slice spacing.  The pipeline uses that of the primary
             stack.
+        profile: how a slice averages over that; see `data.slice_profile`.  None where it is not known.
 
     Raises:
         InputError: pixels or labels do not fit the planes, or pixels are NaN or infinite.
@@ -50,6 +52,7 @@ class SliceStack:
     thickness: float | None = None
     labelled: np.ndarray | None = None
     numbers: tuple[int, ...] | None = None
+    profile: SliceProfile | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.shape != self.planes.shape:
