@@ -186,9 +186,9 @@ class Observations:
     def from_volumes(cls, inputs: Sequence[StackInput]) -> Observations:
         """Take the selected slices of several volumes of one body.
 
-        The first volume's place, grey values and voxel type are those of the result.  Voxels without data weigh nothing,
-        and slices without any are left out.  Segments of one name are the same, see `CommonSegments`.  Each `InputNote`
-        names the volume.
+        The first volume's place, grey values and voxel type are those of the result.  Voxels without data weigh
+        nothing, and slices without any are left out.  Segments of one name are the same, see `CommonSegments`.  Each
+        `InputNote` names the volume.
 
         Args:
             inputs: the volumes; each makes one stack, in this order.

@@ -3,9 +3,9 @@
 JSON is {"motions": [{"volume": "b.nii.gz", "to_first": [[...], ...], "gain": 1.0, "bias": 0.0}, ...]}.  `to_first` has
 4 rows of 4 numbers, LPS mm, and carries points of the volume, as its header has them, to the first volume's world.
 
-A transform of ITK maps points of the output of resampling to those of its input, so a `.tfm` holds the inverse: from the
-first volume's world to the volume.  `SimpleITK.Resample(volume, first, transform)` then shows the volume where it lies
-in that world, and so does 3D Slicer where the volume is put under the transform that it has read.
+A transform of ITK maps points of the output of resampling to those of its input, so a `.tfm` holds the inverse: from
+the first volume's world to the volume.  `SimpleITK.Resample(volume, first, transform)` then shows the volume where it
+lies in that world, and so does 3D Slicer where the volume is put under the transform that it has read.
 """
 from __future__ import annotations
 
