@@ -137,9 +137,9 @@ def _of_several(volumes: Sequence[Source], options: Mapping[str, Any], output_gr
 
 def _voxels(output_grid: Source | Grid | None) -> str | Grid:
     """The voxels that output_grid means."""
-    if output_grid is None or isinstance(output_grid, Grid) or str(output_grid) in (UNION, FIRST):
-        return output_grid if isinstance(output_grid, Grid) else str(output_grid or UNION)
-    grid: Grid = _read(output_grid, Image, read_image).grid
+    if isinstance(output_grid, Grid) or (isinstance(output_grid, str) and output_grid in (UNION, FIRST)):
+        return output_grid
+    grid: str | Grid = UNION if output_grid is None else _read(output_grid, Image, read_image).grid
     return grid
 
 
@@ -170,8 +170,7 @@ def _inputs(volumes: Sequence[Source], options: Mapping[str, Any]) -> tuple[Stac
         if name in _OF_ONE_EACH and value is not None and not _is_listed(value):
             raise InputError(f"{name} belongs to one volume. Give a list with one entry, or None, for each.")
     for number, volume in enumerate(volumes):
-        own = {name: value[number] if _is_listed(value) else value
-               for name, value in options.items()}
+        own = {name: value[number] if _is_listed(value) else value for name, value in options.items()}
         own = {name: _USUAL.get(name) if value is None else value for name, value in own.items()}
         with about_volume(number):
             inputs.append(_given(volume, own) if isinstance(volume, StackInput) else _input(volume, **own))
@@ -199,7 +198,7 @@ def _input(volume: Source, labels: Source | None, axis: str | None, slices: Slic
     if isinstance(slices, Mapping):
         raise InputError("Of several volumes each is used along one axis. Give its slices without the name of an axis.")
     if isinstance(to_first, (str, os.PathLike)):
-        to_first = read_motion(to_first, volume if isinstance(volume, str) else "").matrix
+        to_first = read_motion(to_first, str(volume) if isinstance(volume, (str, os.PathLike)) else "").matrix
     return StackInput(image, slice_axis, _selections(image.grid, slice_axis, slices, exclude)[slice_axis], thickness,
                       profile, None if labels is None else _labels_of(labels, image.grid), to_first, labels_on)
 
