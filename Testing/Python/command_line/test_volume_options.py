@@ -32,7 +32,7 @@ def test_one_volume_and_unknown_options_are_left_to_the_parser(argv: list[str]) 
 
 
 @pytest.mark.parametrize("argv", [
-    ["v.nrrd", "--output", "o.nrrd"], ["--keep-every", "2", "v.nrrd", "--seed=3", "--output", "o.nrrd", "--cover-voxels"],
+    ["v.nrrd", "--output", "o.nrrd"], ["--keep-every", "2", "v.nrrd", "--seed=3", "--output", "o", "--cover-voxels"],
     ["--labels", "l.nrrd", "--", "-v.nrrd"]])
 def test_one_volume_is_parsed_as_ever(argv: list[str]) -> None:
     assert parse(["reconstruct", *argv]) == build_parser().parse_args(["reconstruct", *argv])

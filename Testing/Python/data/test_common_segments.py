@@ -10,7 +10,8 @@ from TriplaneGaussianReconLib.data.images import Segment, Segmentation
 
 
 def test_segments_of_one_name_are_the_same_whatever_their_values() -> None:
-    common = CommonSegments.of([[Segment("Liver", 1), Segment("Tumour", 2)], [Segment("Tumour", 1), Segment("Liver", 5)]])
+    common = CommonSegments.of([[Segment("Liver", 1), Segment("Tumour", 2)],
+                                [Segment("Tumour", 1), Segment("Liver", 5)]])
     assert [(s.name, s.value) for s in common.segments] == [("Liver", 1), ("Tumour", 2)]
     assert common.numbers == ((0, 1), (1, 0))
 

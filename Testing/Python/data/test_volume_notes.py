@@ -24,10 +24,10 @@ def test_other_warnings_are_as_they_were() -> None:
 
 
 def test_errors_keep_their_class_and_what_was_noted_before_is_told() -> None:
-    with pytest.warns(InputNote, match="Volume 3: tilted"), pytest.raises(TooLargeError, match="^Volume 3: It is large"):
-        with about_volume(2):
-            warnings.warn("tilted", InputNote, stacklevel=1)
-            raise TooLargeError("It is large.")
+    with (pytest.warns(InputNote, match="Volume 3: tilted"), pytest.raises(TooLargeError, match="^Volume 3: It is"),
+          about_volume(2)):
+        warnings.warn("tilted", InputNote, stacklevel=1)
+        raise TooLargeError("It is large.")
     with pytest.raises(KeyError), about_volume(2):
         raise KeyError("bug")
     assert issubclass(TooLargeError, InputError)

@@ -76,7 +76,8 @@ def test_a_transform_that_is_not_rigid_is_refused(tmp_path: Path, transform: sit
         read_motion(tmp_path / "a.tfm")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"motions": 3}', '{"motions": [{}]}', '{"motions": [{"to_first": 1}]}',
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"motions": 3}', '{"motions": [{}]}',
+                                     '{"motions": [{"to_first": 1}]}',
                                      '{"motions": [{"to_first": [[1, 0], [0, 1]]}]}', '{"motions": []}', "[" * 10_000,
                                      '{"motions": [{"to_first": [[NaN,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}]}',
                                      '{"motions": [{"to_first": [[2,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]]}]}',
@@ -87,7 +88,8 @@ def test_damaged_files_are_told_in_the_words_of_users(tmp_path: Path, name: str,
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError) as caught:
         read_motion(tmp_path / name)
-    assert str(caught.value).startswith(f"'{tmp_path / name}' cannot be used: ") and "ITK ERROR" not in str(caught.value)
+    told = str(caught.value)
+    assert told.startswith(f"'{tmp_path / name}' cannot be used: ") and "ITK ERROR" not in told and "0x" not in told
     assert capfd.readouterr() == ("", "")
 
 
