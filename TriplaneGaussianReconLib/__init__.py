@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from .data.observations import Observations, SliceStack
     from .data.probabilities import LabelProbabilities
     from .data.selection import Selection
+    from .data.stack_input import StackInput
+    from .data.stack_motion import StackMotion
     from .errors import (
         BackendUnavailableError,
         Cancelled,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
         OutputError,
         ReconstructionError,
     )
+    from .io.motion_files import read_motion, write_motion, write_motions
     from .io.probability_files import write_probabilities
     from .io.readers import read_image, read_segmentation
     from .io.writers import write_image, write_segmentation
@@ -66,9 +69,9 @@ __version__ = "0.1.0"
 __all__ = [
     "DEFAULT_PRESET", "PRESETS", "BackendUnavailableError", "Cancelled", "Grid", "Image", "InputError",
     "LabelProbabilities", "MissingPackageError", "Model", "Observations", "OutputError", "Preset", "Progress",
-    "Reconstruction", "ReconstructionError", "Segment", "Segmentation", "Selection", "SliceStack", "__version__",
-    "load_model", "read_image", "read_segmentation", "reconstruct", "save_model", "write_image", "write_probabilities",
-    "write_segmentation",
+    "Reconstruction", "ReconstructionError", "Segment", "Segmentation", "Selection", "SliceStack", "StackInput",
+    "StackMotion", "__version__", "load_model", "read_image", "read_motion", "read_segmentation", "reconstruct",
+    "save_model", "write_image", "write_motion", "write_motions", "write_probabilities", "write_segmentation",
 ]
 
 _MODULES = {  # where each public name is
@@ -79,8 +82,11 @@ _MODULES = {  # where each public name is
     "data.observations": ("Observations", "SliceStack"),
     "data.probabilities": ("LabelProbabilities",),
     "data.selection": ("Selection",),
+    "data.stack_input": ("StackInput",),
+    "data.stack_motion": ("StackMotion",),
     "errors": ("BackendUnavailableError", "Cancelled", "InputError", "MissingPackageError", "OutputError",
                "ReconstructionError"),
+    "io.motion_files": ("read_motion", "write_motion", "write_motions"),
     "io.probability_files": ("write_probabilities",),
     "io.readers": ("read_image", "read_segmentation"),
     "io.writers": ("write_image", "write_segmentation"),

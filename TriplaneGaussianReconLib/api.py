@@ -1,10 +1,18 @@
-"""`reconstruct` for Python programs: from a path or an image in memory to a dense volume in one call."""
+"""`reconstruct` for Python programs: from paths or images in memory to a dense volume in one call.
+
+Several volumes of one body, each thick in another direction, with slices 0 and 1 of the second damaged:
+
+    >>> import TriplaneGaussianReconLib as tgr
+    >>> volumes = ["axial.nii.gz", "sagittal.nii.gz", "coronal.nii.gz"]
+    >>> result = tgr.reconstruct(volumes, exclude=[(), "0,1", ()], thickness=[None, 4.0, 4.0])  # doctest: +SKIP
+    >>> result.motions[1].matrix  # doctest: +SKIP
+"""
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from .config.presets import DEFAULT_PRESET, Preset, preset_named
 from .data.alignment import aligned_to
@@ -14,12 +22,17 @@ from .data.label_slices import ALL, DRAWN, LabelsOn, labelled_slices, presence
 from .data.observations import closest_first
 from .data.output_grid import isotropic_spacing, output_grid
 from .data.selection import Selection, parse_numbers, slice_numbers
+from .data.slice_profile import SliceProfile
+from .data.stack_input import StackInput
+from .data.volume_notes import about_volume
 from .errors import InputError
+from .io.motion_files import read_motion
 from .io.readers import read_image, read_segmentation
 from .label_completion.trained import TrainedLabels
 from .pipeline import reconstruction
 from .pipeline.reconstruction import Memory, Reconstruction
 from .pipeline.used_slices import UsedSlices
+from .pipeline.used_stacks import FIRST, UNION, Motion, UsedStacks, solved
 from .runtime.devices import choose
 from .runtime.notes import collected_notes
 from .runtime.progress import Progress
@@ -27,27 +40,38 @@ from .runtime.progress import Progress
 Source: TypeAlias = Any  # a path, an image of SimpleITK or nibabel, or one of ours; see `reconstruct`
 Slices: TypeAlias = Selection | str | Iterable[int]
 Spacing: TypeAlias = Literal["isotropic", "input"] | float
+T = TypeVar("T")
+Excluded: TypeAlias = str | Iterable[int]
+Each: TypeAlias = T | Sequence[T | None]  # one for all volumes, or one for each
+SomeSlices: TypeAlias = Slices | Mapping[str, Slices] | Sequence[Slices | None]
 
 
-def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | None = None,
-                slices: Slices | Mapping[str, Slices] = "all", exclude: str | Iterable[int] = (),
-                labels_on: LabelsOn = DRAWN, spacing: Spacing | None = None, cover_voxels: bool = False,
-                preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0, keep_model: bool = True,
+def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = None, axis: Each[str] | None = None,
+                slices: SomeSlices = "all", exclude: Each[Excluded] = (), labels_on: Each[LabelsOn] = DRAWN,
+                thickness: Each[float] | None = None, profile: Each[SliceProfile] | None = None,
+                to_first: Sequence[Any] | None = None, motion: Motion | None = None, output_grid: Any = None,
+                spacing: Spacing | None = None, cover_voxels: bool = False, preset: str | Preset = DEFAULT_PRESET,
+                device: str = "auto", seed: int = 0, keep_model: bool = True, label_probabilities: bool = False,
                 label_network: TrainedLabels | None = None, progress: Callable[[Progress], None] | None = None,
-                label_probabilities: bool = False, should_stop: Callable[[], bool] | None = None) -> Reconstruction:
+                should_stop: Callable[[], bool] | None = None) -> Reconstruction:
     """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
 
     Args:
-        volume: a path as for `read_image`, an image of SimpleITK or nibabel, or an `Image`.
-        labels: its segmentation: a path as for `read_segmentation`, an image of SimpleITK or nibabel, or a
-            `Segmentation`.  On other voxels than the volume's it is resampled, which the report notes.
+        volume: a path as for `read_image`, an image of SimpleITK or nibabel, or an `Image`; or a list of such volumes
+            of one body, or of `StackInput`: the first gives place and grey values.  All from labels to to_first are
+            then lists with an entry or None for each, or, but for labels and to_first, one for all.
+        labels: its segmentation, likewise (see `read_segmentation`); on other voxels it is resampled, which is noted.
         axis: the slice axis: i, j, k, axial, coronal or sagittal; by default that of largest spacing, k when equal.
         slices: which slices to use, counted from 0 along the slice axis; the others have no influence.  "0,4,8-20",
             "every:4", "hide:3" (all but every third), "25%", "all", numbers or a mask; or these by axis in a mapping.
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
-        labels_on: which of the used slices carry labels; on the others these are filled.  "drawn": where something is
-            drawn, see `label_slices.drawn_rule`; "drawn,40": also slice 40, which is truly empty; "0,8,16", "every:8",
-            numbers or a mask: just these, drawn on or not; "all": none are filled.
+        labels_on: which of the used slices carry labels; on the others these are filled.  "drawn", see
+            `label_slices.drawn_rule`; "drawn,40": also 40, truly empty; "0,8,16", "every:8", numbers, a mask; or "all".
+        thickness: of several volumes: mm that each slice averages over, by default the slice distance.
+        profile: likewise: how it does so, "box" or "gaussian", see `StackInput`.
+        to_first: likewise: known motion to the first's world, (4, 4) rigid, LPS mm, or a path as for `read_motion`.
+        motion: likewise: "stack", by default, finds how the body lies in each; "none" leaves it as it is.
+        output_grid: likewise: "union", cubic voxels about all, of side spacing; "first"; or a `Grid`, or a volume.
         spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By
             default "isotropic" if all slices are used and no labels filled on them, else "input".
         cover_voxels: whether a finer result goes on to the outer faces of the outermost used slices, by whole slices.
@@ -65,30 +89,122 @@ def reconstruct(volume: Source, *, labels: Source | None = None, axis: str | Non
 
     Raises:
         InputError: the input cannot be reconstructed as it is; the message says what to change.
-        BackendUnavailableError: the device is not there.
-        MissingPackageError: a package that reads the input is not installed.
+        BackendUnavailableError, MissingPackageError: the device, or a package that reads the input, is not there.
 
     Example:
         >>> import numpy as np, TriplaneGaussianReconLib as tgr
-        >>> array = np.random.default_rng(0).integers(500, size=(5, 16, 12)).astype(np.int16)
-        >>> thick = tgr.Image(array, tgr.Grid(array.shape, spacing=(1, 1, 4)))
+        >>> thick = tgr.Image(np.random.default_rng(0).random((5, 16, 12)), tgr.Grid((5, 16, 12), spacing=(1, 1, 4)))
         >>> tgr.reconstruct(thick, spacing="isotropic", device="cpu").volume
-        Image(12 x 16 x 17 int16, 1 x 1 x 1 mm, LPS from (0, 0, 0))
+        Image(12 x 16 x 17 float64, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
-    preset = preset_named(preset) if isinstance(preset, str) else preset
-    choose(device)  # before the volume is read: what is not there is told at once
+    each = {"labels": labels, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on}
+    several = {"thickness": thickness, "profile": profile, "to_first": to_first}
+    alone = {"label_network": label_network, "label_probabilities": label_probabilities}
+    how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
+    if isinstance(volume, (list, tuple)):
+        _refuse("several volumes", cover_voxels=cover_voxels, **alone)
+        return _of_several(volume, {**each, **several}, output_grid, spacing, motion=motion or "stack", **how)
+    _refuse("one volume alone", output_grid=output_grid, motion=motion, **several)
+    return _of_one(volume, spacing, cover_voxels, each, memory=Memory(keep_model=keep_model), **alone, **how)
+
+
+def _of_one(volume: Source, spacing: Spacing | None, cover_voxels: bool, options: Mapping[str, Any], **how: Any
+            ) -> Reconstruction:
+    """Reconstruct from one volume; options: what `reconstruct` has of it, how: what the pipeline takes."""
+    how = _known(how)
     with collected_notes() as notes:
         image = _read(volume, Image, read_image)
-        given = None if labels is None else _labels_of(labels, image.grid)
-        slice_axis = image.grid.named_axis(axis) if axis else image.grid.thickest_axis()
-        asked_for = _selections(image.grid, slice_axis, slices, exclude)
-        used = UsedSlices.of(image, given, slice_axis, asked_for, _labelled(image.grid, asked_for, given, labels_on))
-        output = _output(image.grid, slice_axis, spacing, asked_for, cover_voxels, used.labelled is None)
+        given = None if options["labels"] is None else _labels_of(options["labels"], image.grid)
+        axis = _slice_axis(image.grid, options["axis"])
+        asked_for = _selections(image.grid, axis, options["slices"], options["exclude"])
+        used = UsedSlices.of(image, given, axis, asked_for, _labelled(image.grid, asked_for, given,
+                                                                      options["labels_on"]))
+        output = _output(image.grid, axis, spacing, asked_for, cover_voxels, used.labelled is None)
         observations = used.observations()
-    return used.finished(reconstruction.reconstruct(
-        observations, output, preset=preset, device=device, seed=seed, memory=Memory(keep_model=keep_model),
-        progress=progress, should_stop=should_stop, label_network=label_network,
-        label_probabilities=label_probabilities), observations, notes)
+    return used.finished(reconstruction.reconstruct(observations, output, **how), observations, notes)
+
+
+def _of_several(volumes: Sequence[Source], options: Mapping[str, Any], output_grid: Source | Grid | None,
+                spacing: Spacing | None, **how: Any) -> Reconstruction:
+    """Reconstruct from several volumes; options: what `reconstruct` has of each, how: what `solved` takes."""
+    how = _known(how)
+    with collected_notes() as notes:
+        used = UsedStacks(_inputs(volumes, options))
+        observations = used.observations()
+        output = used.output(observations, _voxels(output_grid), spacing)
+    return used.finished(solved(observations, output, **how), observations, notes)
+
+
+def _voxels(output_grid: Source | Grid | None) -> str | Grid:
+    """The voxels that output_grid means."""
+    if isinstance(output_grid, Grid) or (isinstance(output_grid, str) and output_grid in (UNION, FIRST)):
+        return output_grid
+    grid: str | Grid = UNION if output_grid is None else _read(output_grid, Image, read_image).grid
+    return grid
+
+
+def _known(how: Mapping[str, Any]) -> dict[str, Any]:
+    """Look preset and device up before a volume is read: what is not there is told at once."""
+    preset = how["preset"]
+    preset = preset_named(preset) if isinstance(preset, str) else preset
+    choose(how["device"])
+    return {**how, "preset": preset}
+
+
+def _refuse(what: str, **options: Any) -> None:
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise InputError(f"{name} does not go with {what}. Leave it out.")
+
+
+_OF_ONE_EACH = ("labels", "to_first")  # which cannot be the same for several volumes
+_USUAL = {"slices": "all", "exclude": (), "labels_on": DRAWN, "profile": "gaussian"}
+
+
+def _inputs(volumes: Sequence[Source], options: Mapping[str, Any]) -> tuple[StackInput, ...]:
+    """Return the volumes with what goes with each of them."""
+    inputs = []
+    for name, value in options.items():
+        if _is_listed(value) and len(value) != len(volumes):
+            raise InputError(f"{name} has {len(value)} entries for {len(volumes)} volumes. Give one for each.")
+        if name in _OF_ONE_EACH and value is not None and not _is_listed(value):
+            raise InputError(f"{name} belongs to one volume. Give a list with one entry, or None, for each.")
+    for number, volume in enumerate(volumes):
+        own = {name: value[number] if _is_listed(value) else value for name, value in options.items()}
+        own = {name: _USUAL.get(name) if value is None else value for name, value in own.items()}
+        with about_volume(number):
+            inputs.append(_given(volume, own) if isinstance(volume, StackInput) else _input(volume, **own))
+    return tuple(inputs)
+
+
+def _is_listed(value: Any) -> bool:
+    """Whether there is an entry for each volume."""
+    return isinstance(value, (list, tuple)) and len(value) > 0
+
+
+def _given(volume: StackInput, options: Mapping[str, Any]) -> StackInput:
+    """Return a volume that comes with all that goes with it; raises InputError for what is given beside it."""
+    for name, value in options.items():
+        if not (value is None or (isinstance(value, (str, tuple)) and value == _USUAL.get(name))):
+            raise InputError(f"It is a StackInput, which has its own {name}. Put it there.")
+    return volume
+
+
+def _input(volume: Source, labels: Source | None, axis: str | None, slices: Slices, exclude: str | Iterable[int],
+           labels_on: LabelsOn, thickness: float | None, profile: SliceProfile, to_first: Any) -> StackInput:
+    """Read one of several volumes."""
+    image = _read(volume, Image, read_image)
+    slice_axis = _slice_axis(image.grid, axis)
+    if isinstance(slices, Mapping):
+        raise InputError("Of several volumes each is used along one axis. Give its slices without the name of an axis.")
+    if isinstance(to_first, (str, os.PathLike)):
+        to_first = read_motion(to_first, str(volume) if isinstance(volume, (str, os.PathLike)) else "").matrix
+    return StackInput(image, slice_axis, _selections(image.grid, slice_axis, slices, exclude)[slice_axis], thickness,
+                      profile, None if labels is None else _labels_of(labels, image.grid), to_first, labels_on)
+
+
+def _slice_axis(grid: Grid, name: str | None) -> Axis:
+    return grid.named_axis(name) if name else grid.thickest_axis()
 
 
 def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:

@@ -2,16 +2,22 @@
 from __future__ import annotations
 
 import argparse
-import re
+import sys
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NoReturn
 
 from .. import __version__
-from ..config.names import DEFAULT_NNUNET_EPOCHS, DEVICES, LARGEST_SEED, NNUNET_EPOCHS
+from ..config.names import DEFAULT_NNUNET_EPOCHS, DEVICES, NNUNET_EPOCHS
 from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..runtime.standard_streams import visible
+from .values import length, path, seed, sides, spacing, vector
+from .volume_options import split
 
 AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis knows
+OUTPUT_GRIDS = ("union", "first")  # besides files
+_PROGRAM = "triplane-gaussian-recon"
+_CHOICES = ("keep_every", "hide_every", "keep_percent", "slices")  # of which one volume has one
 
 
 class ExitCode(IntEnum):
@@ -57,6 +63,10 @@ the result then has the voxels of the input, and the other slices have no influe
 
 If LABELS are drawn on some of the used slices alone, they are filled on the others, guided by the image. The result
 then has the voxels of the input and its very image; --output can be left out.
+
+Several volumes of one body, each thick in another direction or not, make one result, in the place and grey values of
+the first. --labels, --series, --volume-number, --spacing, --thickness, --profile, --to-first and all under "slices to
+use" but --trust belong to the volume they follow; before the first volume they are of all.
 """
 
 _RECONSTRUCT_EXAMPLES = """\
@@ -75,6 +85,9 @@ examples:
   Slices of three directions together:
     triplane-gaussian-recon reconstruct t1.nii.gz --trust k:every:4 --trust j:every:8 --trust i:10,60,110 \\
         --output dense.nii.gz
+  Three scans of one knee with slices in three directions; slices 0 and 1 of the second are damaged:
+    triplane-gaussian-recon reconstruct axial.nii.gz sagittal.nii.gz --exclude 0,1 coronal.nii.gz --thickness 3.5 \\
+        --output knee.nii.gz --output-motion motion.json
 
 """
 
@@ -151,10 +164,56 @@ class _Parser(argparse.ArgumentParser):
         super().error(visible(message))
 
 
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the arguments of the program, those of the process if None.
+
+    `stacks` has the options of each volume where there are several, with its path as `volume`; what belongs to a volume
+    is then that of the first, too.
+
+    Raises:
+        SystemExit: After `--help`, `--version` and wrong usage.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser()
+    if words[:1] != ["reconstruct"]:
+        return parser.parse_args(words)
+    of_whole, of_volume = _Parser(add_help=True), _volume_parser()
+    _add_reconstruct(of_whole)
+    options = {name: action.nargs != 0 for name, action in of_whole._option_string_actions.items()}
+    found = split(words[1:], options, of_volume._option_string_actions)
+    if found is None:
+        return parser.parse_args(words)
+    arguments = parser.parse_args(["reconstruct", *found.whole])
+    for name in ("labels", "to_first"):
+        if getattr(arguments, name):
+            of_volume.error(f"--{name.replace('_', '-')} belongs to one volume: write it after that")
+    arguments.stacks = tuple(_of_volume(arguments, of_volume.parse_args(own)) for own in found.volumes)
+    vars(arguments).update(vars(arguments.stacks[0]))
+    return arguments
+
+
+def _of_volume(whole: argparse.Namespace, own: argparse.Namespace) -> argparse.Namespace:
+    """Return the options of one volume: its own before those of all."""
+    given = vars(own)
+    others = _CHOICES if any(given[name] is not None for name in _CHOICES) else ()
+    return argparse.Namespace(**{name: getattr(whole, name) if value in (None, "") and name not in others else value
+                                 for name, value in given.items()})
+
+
+def _volume_parser() -> argparse.ArgumentParser:
+    """Return the parser of one of several volumes and the options that follow it."""
+    parser = _Parser(prog=f"{_PROGRAM} reconstruct", add_help=False,
+                     usage="%(prog)s [options] VOLUME [options of it] VOLUME [options of it] ...")
+    _add_input(parser)
+    _add_slices(parser)
+    _add_thickness(parser)
+    return parser
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; `command` of the parsed arguments is the name of the module here that runs it."""
     parser = _Parser(
-        prog="triplane-gaussian-recon", formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=_PROGRAM, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Dense volumes and segmentations from sparse slices, with 3D Gaussians.\n"
                     "Research software, not a medical device.",
         epilog=("To begin with:\n  triplane-gaussian-recon reconstruct thick.nii.gz --output isotropic.nii.gz\n"
@@ -177,7 +236,30 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(stacks=())
     _add_input(parser)
+    chosen = _add_slices(parser)
+    chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="use slices across AXIS; repeat it to "
+                        "combine axes. SPEC is a list as for --slices, every:K, hide:K, P%% or all; for example "
+                        "k:every:4")
+    several = _add_thickness(parser)
+    several.add_argument("--motion", choices=("none", "stack"), help="stack, the default: find how the body lies in "
+                         "each volume; none: as the headers and --to-first say")
+    several.add_argument("--output-grid", type=path, metavar="union|first|FILE", help="voxels of the result: union, "
+                         "the default: cubic ones about all volumes, with --output-spacing MM of that size; first: "
+                         "those of the first volume, made finer as without others; or those of a volume file")
+    several.add_argument("--output-motion", type=path, metavar="OUT.json", help="how each volume was carried to the "
+                         "first, for --to-first")
+    _add_outputs(parser)
+    how = parser.add_argument_group("how")
+    how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
+                     help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
+                     + " Default: %(default)s")
+    _add_device(how)
+
+
+def _add_slices(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Add which slices are used; returns the group of the options of which there is one."""
     observed = parser.add_argument_group("slices to use", _SLICES)
     observed.add_argument("--axis", choices=AXES, help="the slice axis: i, j, k are the first to third index of the "
                          "file; default: the axis of largest spacing, k when equal")
@@ -188,44 +270,50 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument("--keep-percent", type=float, metavar="P", help="use P %% of the slices, spread evenly")
     chosen.add_argument("--slices", metavar="LIST", help="use these, for example 0,4,8-20; or segmented: those "
                         "that carry a label")
-    chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="use slices across AXIS; repeat it to "
-                        "combine axes. SPEC is a list as for --slices, every:K, hide:K, P%% or all; for example "
-                        "k:every:4")
     observed.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be used in "
                           "any case, for example 7,12")
     observed.add_argument("--labels-on", metavar="drawn|LIST|every:K|all", help="which of these slices carry labels; "
                           "on the others labels are filled, guided by the image. drawn, the default: those on which "
                           "something is drawn; drawn,40,48: and 40 and 48, which are truly empty; 0,8,16 or every:8: "
                           "just these; all: none are filled")
-    _add_outputs(parser)
-    how = parser.add_argument_group("how")
-    how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
-                     help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
-                     + " Default: %(default)s")
-    _add_device(how)
+    return chosen
+
+
+def _add_thickness(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add what only one of several volumes has; returns the group."""
+    several = parser.add_argument_group("several volumes", "--thickness, --profile and --to-first belong to the volume "
+                                        "they follow.")
+    several.add_argument("--thickness", type=length, metavar="MM", help="mm that each slice averages over; default: "
+                         "the slice distance")
+    several.add_argument("--profile", choices=("box", "gaussian"), help="how it does so: --thickness is the width of "
+                         "the box, or the full width at half maximum of the Gaussian, the default")
+    several.add_argument("--to-first", type=path, metavar="FILE.tfm|FILE.json", help="how the body lies in this "
+                         "volume, where that is known: a rigid transform as ITK and 3D Slicer have it, from the first "
+                         "volume's world to this volume's, or what --output-motion has written")
+    return several
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
-    output.add_argument("--output", type=_path, metavar="OUT", help="the dense volume: a file, or a folder/ of DICOM "
+    output.add_argument("--output", type=path, metavar="OUT", help="the dense volume: a file, or a folder/ of DICOM "
                         "slices")
-    output.add_argument("--output-labels", type=_path, metavar="OUT", help="the dense labels: a label map, .seg.nrrd, "
+    output.add_argument("--output-labels", type=path, metavar="OUT", help="the dense labels: a label map, .seg.nrrd, "
                         "or .dcm for a DICOM SEG")
-    output.add_argument("--output-confidence", type=_path, metavar="OUT", help="the expected absolute error of each "
+    output.add_argument("--output-confidence", type=path, metavar="OUT", help="the expected absolute error of each "
                         "voxel, in units of the input: the larger, the less it can be trusted")
-    output.add_argument("--output-certainty", type=_path, metavar="OUT", help="the probability of each voxel's label, "
+    output.add_argument("--output-certainty", type=path, metavar="OUT", help="the probability of each voxel's label, "
                         "where labels are filled on used slices")
-    output.add_argument("--output-probabilities", type=_path, metavar="OUT", help="the probability of each segment, in "
+    output.add_argument("--output-probabilities", type=path, metavar="OUT", help="the probability of each segment, in "
                         "percent, likewise: .seg.nrrd for a fractional labelmap, or .nrrd or .nii.gz for a volume of "
                         "each segment")
-    output.add_argument("--label-network", type=_path, metavar="FILE.safetensors", help="where to keep what is learnt "
+    output.add_argument("--label-network", type=path, metavar="FILE.safetensors", help="where to keep what is learnt "
                         "about the labels: if the file exists, the run starts from it and takes seconds, for instance "
                         "after one more slice was drawn")
-    output.add_argument("--save-model", type=_path, metavar="OUT.safetensors", help="the model, for render, info and "
+    output.add_argument("--save-model", type=path, metavar="OUT.safetensors", help="the model, for render, info and "
                         "export")
-    output.add_argument("--report", type=_path, metavar="OUT.json", help="what was used, how long it took, and a self "
+    output.add_argument("--report", type=path, metavar="OUT.json", help="what was used, how long it took, and a self "
                         "check")
-    output.add_argument("--output-spacing", type=_spacing, metavar="isotropic|input|MM", help="distance of the slices "
+    output.add_argument("--output-spacing", type=spacing, metavar="isotropic|input|MM", help="distance of the slices "
                         "of the result: isotropic is the smaller spacing within the slices, input that of VOLUME; "
                         "default: isotropic if all slices are used and no labels filled on them, else input")
     output.add_argument("--cover-voxels", action="store_true", help="let the result reach to the outer faces of the "
@@ -246,24 +334,24 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
                         "equal")
     parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all usual ones, and "
                         "fast. A name that does not exist prints those that do")
-    parser.add_argument("--eclare-python", type=_path, metavar="PYTHON", help="the Python of an environment with "
+    parser.add_argument("--eclare-python", type=path, metavar="PYTHON", help="the Python of an environment with "
                         "the package eclare, to compare with it")
-    parser.add_argument("--nnunet-python", type=_path, metavar="PYTHON", help="with --labels-keep-every: the Python of "
+    parser.add_argument("--nnunet-python", type=path, metavar="PYTHON", help="with --labels-keep-every: the Python of "
                         "an environment with the package nnunetv2, to compare with it")
     parser.add_argument("--nnunet-epochs", type=int, choices=NNUNET_EPOCHS, default=DEFAULT_NNUNET_EPOCHS,
                         help="how long nnU-Net is trained, in epochs of 250 steps; default: %(default)s")
-    parser.add_argument("--json", type=_path, metavar="OUT.json", help="all scores, also of each label")
-    parser.add_argument("--figure", type=_path, metavar="OUT.png", help="a picture of truth, result and "
+    parser.add_argument("--json", type=path, metavar="OUT.json", help="all scores, also of each label")
+    parser.add_argument("--figure", type=path, metavar="OUT.png", help="a picture of truth, result and "
                         "differences; or .pdf, .svg")
     _add_device(parser)
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=_path, metavar="MODEL", help="a file written by reconstruct --save-model")
+    parser.add_argument("model", type=path, metavar="MODEL", help="a file written by reconstruct --save-model")
     plane = parser.add_argument_group("which plane", "Either --point and --normal, or --axis.")
-    plane.add_argument("--point", type=_vector, metavar="X,Y,Z", help="a point of the plane, LPS mm; the centre of the "
+    plane.add_argument("--point", type=vector, metavar="X,Y,Z", help="a point of the plane, LPS mm; the centre of the "
                        "picture if there is a --size")
-    plane.add_argument("--normal", type=_vector, metavar="NX,NY,NZ", help="the direction across the plane, LPS, of any "
+    plane.add_argument("--normal", type=vector, metavar="NX,NY,NZ", help="the direction across the plane, LPS, of any "
                        "length")
     plane.add_argument("--axis", choices=AXES, help="a plane across this axis. axial, coronal and sagittal mean the "
                        "exact LPS axes; i and j the columns and rows of the used slices, k across them")
@@ -273,33 +361,33 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
     plane.add_argument("--size", type=float, metavar="MM", help="side of the square to draw; default: all of the model")
     plane.add_argument("--spacing", type=float, metavar="MM", help="pixel spacing; default: that of the used slices")
     output = parser.add_argument_group("output")
-    output.add_argument("--output", required=True, type=_path, metavar="OUT", help="a volume of one slice (.nrrd, "
+    output.add_argument("--output", required=True, type=path, metavar="OUT", help="a volume of one slice (.nrrd, "
                         ".nii.gz, .nii, .mha, .npz) with its place in space; or .png, 8 bit from the smallest used "
                         "value to the 99.9th percentile")
-    output.add_argument("--output-labels", type=_path, metavar="OUT", help="the labels on the plane, as label map or "
+    output.add_argument("--output-labels", type=path, metavar="OUT", help="the labels on the plane, as label map or "
                         ".seg.nrrd")
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=_path, metavar="MODEL", help="a file written by reconstruct --save-model")
+    parser.add_argument("model", type=path, metavar="MODEL", help="a file written by reconstruct --save-model")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=_path, metavar="MODEL", help="a file written by reconstruct --save-model")
-    parser.add_argument("output", type=_path, metavar="OUT.ply", help="the file to write")
+    parser.add_argument("model", type=path, metavar="MODEL", help="a file written by reconstruct --save-model")
+    parser.add_argument("output", type=path, metavar="OUT.ply", help="the file to write")
 
 
 def _add_input(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("volume", type=_path, metavar="VOLUME", help="a volume file, or a folder of DICOM, PNG, TIFF "
+    parser.add_argument("volume", type=path, metavar="VOLUME", help="a volume file, or a folder of DICOM, PNG, TIFF "
                         "or JPEG slices")
-    parser.add_argument("--labels", type=_path, metavar="LABELS", help="its segmentation: a label map, a .seg.nrrd, "
+    parser.add_argument("--labels", type=path, metavar="LABELS", help="its segmentation: a label map, a .seg.nrrd, "
                         "a DICOM SEG or an RT structure set")
     parser.add_argument("--series", default="", metavar="UID|NUMBER|TEXT", help="which DICOM series of a folder that "
                         "holds several: its UID, number or description; default: the largest")
     parser.add_argument("--volume-number", type=int, metavar="N", help="which volume, counted from 1, where a file or "
                         "series holds several (time points, echoes, ...)")
-    parser.add_argument("--spacing", type=_sides, metavar="X,Y,Z", help="mm from column to column, from row to row and "
+    parser.add_argument("--spacing", type=sides, metavar="X,Y,Z", help="mm from column to column, from row to row and "
                         "from slice to slice, for a folder of PNG, TIFF or JPEG slices")
 
 
@@ -307,43 +395,5 @@ def _add_device(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", default=DEVICES[0], metavar="DEVICE",
                         help=f"where to compute: {', '.join(DEVICES)}, or cuda:1 and so on for one of several GPUs; "
                              "auto is the GPU where one works, otherwise the CPU, and says why; default: %(default)s")
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same result, on a "
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="the same seed gives the same result, on a "
                         "CPU to the last bit; default: %(default)s")
-
-
-def _path(text: str) -> str:
-    if not text.strip() or "\0" in text:
-        raise argparse.ArgumentTypeError(f"'{text}' is no path of a file")
-    return text
-
-
-def _spacing(text: str) -> str | float:
-    if text in ("isotropic", "input"):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is neither isotropic, input nor a number of mm") from None
-
-
-def _vector(text: str) -> tuple[float, ...]:
-    try:
-        vector = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        vector = ()
-    if len(vector) != 3 or not all(abs(x) < 1e9 for x in vector):
-        raise argparse.ArgumentTypeError(f"'{text}' is no list of three numbers such as 1,2.5,30")
-    return vector
-
-
-def _sides(text: str) -> tuple[float, ...]:
-    sides = _vector(text)
-    if min(sides) <= 0:
-        raise argparse.ArgumentTypeError(f"'{text}' holds a length that is not positive")
-    return sides
-
-
-def _seed(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,20}", text) or int(text) > LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 to {LARGEST_SEED}")
-    return int(text)

@@ -11,3 +11,14 @@ def read_volume(arguments: Namespace) -> Image:
     """Read VOLUME; raises InputError for what cannot be read."""
     return read_image(arguments.volume, series=arguments.series, volume_number=arguments.volume_number,
                       spacing=arguments.spacing)
+
+
+def chosen_slices(arguments: Namespace) -> str:
+    """Return which slices to use, as `jobs.request.Request` has it."""
+    if arguments.keep_every is not None:
+        return f"every:{arguments.keep_every}"
+    if arguments.hide_every is not None:
+        return f"hide:{arguments.hide_every}"
+    if arguments.keep_percent is not None:
+        return f"{arguments.keep_percent}%"
+    return "all" if arguments.slices is None else str(arguments.slices)

@@ -17,7 +17,7 @@ from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_limits
 from ..runtime.standard_streams import steady_streams
 from ..runtime.stop_signals import interruptible
-from .arguments import ExitCode, build_parser
+from .arguments import ExitCode, parse
 from .console import note
 
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = ""
         try:
             with interruptible():
-                arguments = build_parser().parse_args(argv)
+                arguments = parse(argv)
                 command = arguments.command
                 return _run(arguments)
         except KeyboardInterrupt as error:  # while another end was being told

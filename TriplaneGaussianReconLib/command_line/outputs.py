@@ -14,11 +14,13 @@ from ..data.geometry import Grid
 from ..data.images import Segmentation
 from ..errors import Cancelled, InputError, OutputError
 from ..io.atomic import check_output, is_folder, write_json
+from ..io.motion_files import JSON, write_motions
 from ..io.probability_files import check_probabilities_writable, write_probabilities
 from ..io.writers import check_segmentation_writable, check_writable, write_image, write_segmentation
 from ..model.label_network_file import save_label_network
 from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import Reconstruction
+from .arguments import OUTPUT_GRIDS
 from .console import note
 
 _UNCOMPRESSED = ".nii"  # of the formats of volumes
@@ -29,14 +31,16 @@ _OUTPUTS = ("output", "output_labels", "output_confidence", "output_certainty", 
 
 def check_paths(arguments: Namespace) -> None:
     """Find out before the work whether all results can be written, and that none replaces an input or another one."""
-    if not any(getattr(arguments, name) for name in _OUTPUTS):
-        *options, last = ("--" + name.replace("_", "-") for name in _OUTPUTS)
+    volumes = arguments.stacks or (arguments,)
+    outputs = (*_OUTPUTS, "output_motion") if arguments.stacks else _OUTPUTS
+    if not any(getattr(arguments, name) for name in outputs):
+        *options, last = ("--" + name.replace("_", "-") for name in outputs)
         raise InputError(f"Nothing would be written. Give at least one of {', '.join(options)} and {last}.")
     for option, path in (("--output-labels", arguments.output_labels),
                          ("--output-certainty", arguments.output_certainty),
                          ("--output-probabilities", arguments.output_probabilities),
                          ("--label-network", arguments.label_network)):
-        if path and not arguments.labels:
+        if path and not any(volume.labels for volume in volumes):
             raise InputError(f"{option} needs --labels: without labels of some slices there are none to make dense.")
     source = arguments.volume, arguments.series
     checks: dict[str, Callable[[str], None]] = {
@@ -47,8 +51,12 @@ def check_paths(arguments: Namespace) -> None:
         "output_probabilities": check_probabilities_writable,
         "label_network": lambda path: check_output(Path(path), MODEL_EXTENSION),
         "save_model": lambda path: check_output(Path(path), MODEL_EXTENSION),
-        "report": lambda path: check_output(Path(path))}
-    taken = {place(path): f"the input '{path}'" for path in (arguments.volume, arguments.labels) if path}
+        "report": lambda path: check_output(Path(path)),
+        "output_motion": lambda path: check_output(Path(path), JSON)}
+    taken = {place(path): f"the input '{path}'" for volume in volumes
+             for path in (volume.volume, volume.labels, volume.to_first) if path}
+    if arguments.output_grid and arguments.output_grid not in OUTPUT_GRIDS:
+        taken[place(arguments.output_grid)] = f"the input '{arguments.output_grid}'"
     for name, check in checks.items():
         text = getattr(arguments, name)
         if text is not None:
@@ -131,6 +139,9 @@ def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
         if arguments.report:
             write_json(Path(arguments.report), result.report.to_json())
             written[arguments.report] = "report"
+        if arguments.output_motion:
+            write_motions(arguments.output_motion, result.motions, [volume.volume for volume in arguments.stacks])
+            written[arguments.output_motion] = "motion"
     except KeyboardInterrupt:
         raise Cancelled(f"Stopped while writing. {_done(written)}") from None
     except OutputError as error:

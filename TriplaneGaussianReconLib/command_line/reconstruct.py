@@ -19,14 +19,15 @@ from ..jobs.remarks import remarks
 from ..jobs.request import AUTO, INPUT, ISOTROPIC, Plan, Request
 from ..model.label_network_file import start_from
 from ..pipeline.reconstruction import Memory, reconstruct
-from ..pipeline.report import Report
 from ..pipeline.used_slices import UsedSlices
 from ..runtime.devices import choose
 from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
-from .console import announce_stop, note, say, shown_progress
-from .inputs import read_volume
+from .console import announce_stop, note, shown_progress
+from .inputs import chosen_slices, read_volume
 from .outputs import check_paths, check_space, place, write
+from .summary import summarise
+from .volumes import refuse_alone, run_several
 
 _SUBSET_OPTIONS = ("keep_every", "hide_every", "keep_percent", "slices", "trust", "exclude")
 
@@ -60,7 +61,11 @@ class Case:
 
 def run(arguments: Namespace) -> None:
     """Do what `reconstruct` was asked for; raises a ReconstructionError for whatever is wrong."""
+    if arguments.stacks:
+        run_several(arguments)
+        return
     start = time.perf_counter()
+    refuse_alone(arguments)
     check_paths(arguments)
     preset_named(arguments.preset)
     note(choose(arguments.device).note)
@@ -78,7 +83,7 @@ def run(arguments: Namespace) -> None:
     result = case.used.finished(result, observations, notes, (arguments.volume, arguments.labels),
                                 arguments.paste_trusted)
     written = write(result, arguments)
-    _summarise(result.report, written, time.perf_counter() - start)
+    summarise(result.report, written, time.perf_counter() - start)
 
 
 def request_of(arguments: Namespace) -> Request:
@@ -87,16 +92,8 @@ def request_of(arguments: Namespace) -> Request:
     spacing = arguments.output_spacing
     if spacing is None:
         spacing = INPUT if is_subset else AUTO if arguments.labels else ISOTROPIC
-    slices = "all"
-    if arguments.keep_every is not None:
-        slices = f"every:{arguments.keep_every}"
-    elif arguments.hide_every is not None:
-        slices = f"hide:{arguments.hide_every}"
-    elif arguments.keep_percent is not None:
-        slices = f"{arguments.keep_percent}%"
-    elif arguments.slices is not None:
-        slices = arguments.slices
-    return Request(arguments.axis or "auto", slices, tuple(_crossing(text) for text in arguments.trust or ()),
+    return Request(arguments.axis or "auto", chosen_slices(arguments),
+                   tuple(_crossing(text) for text in arguments.trust or ()),
                    arguments.exclude or "", spacing, arguments.preset, arguments.device, arguments.seed,
                    bool(arguments.save_model), arguments.cover_voxels,
                    DRAWN if arguments.labels_on is None else arguments.labels_on)
@@ -150,24 +147,3 @@ def _check_filled(observations: Observations, arguments: Namespace) -> None:
             raise InputError(f"{option} tells about labels that are filled on used slices, and all of these carry "
                              "labels. Leave it out, or say with --labels-on which slices were drawn on.")
 
-
-def _summarise(report: Report, written: dict[str, str], seconds: float) -> None:
-    for path, content in written.items():
-        say(f"{content + ':':<17}{path}")
-    provenance, check = report.provenance, report.self_check
-    if report.completion is not None:
-        filled, following = report.completion.slices.filled, report.completion.next_slices
-        further = f"; to draw next: slice {following[0]}" if following else ""  # none where nothing is in doubt
-        say(f"Labels of {len(filled)} slice{'s' * (len(filled) != 1)} filled{further}.")
-    if report.gaussians:
-        say(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
-            f"({provenance.device}).")
-    else:
-        say(f"The image is that of the input. Done in {seconds:.1f} s ({provenance.device}).")
-    if check.psnr is None:
-        say(f"Self check: {check.note}")
-    else:
-        say(f"Self check: {check.slices} used slices, hidden and predicted from their neighbours across twice the "
-            f"gap, came out at {check.psnr:.1f} dB PSNR; between used slices at their usual distance it is mostly "
-            "better, in wider gaps worse.")
-    say(provenance.note)

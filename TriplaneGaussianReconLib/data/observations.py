@@ -2,18 +2,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import InputError, InputNote
+from .boxes import gap_between, outer_points
+from .common_segments import CommonSegments
 from .geometry import AXES, Axis, Grid, PlaneStack, array_axis, by
 from .images import Image, Segment, Segmentation
-from .label_slices import LabelSlices
+from .label_slices import LabelSlices, labelled_slices, presence
 from .masks import DataMask, filled, holds_data, with_data
 from .selection import Selection, number_list
 from .slice_profile import SliceProfile
+from .stack_input import StackInput
+from .volume_notes import about_volume
 from .voxel_types import value_type
 
 _NARROWEST = 1e-30  # range of values that single precision computes with, products included
@@ -84,7 +88,9 @@ class Observations:
         segments: which value in which layer is which segment, of those that are on an observed slice which carries
             labels; empty without labels.
         dtype: voxel type of the input, which the dense volume gets too.
-        padding: value of the dense volume where the slices of the primary stack hold no data; None where all do.
+        padding: value of the dense volume where the slices of the primary stack hold no data, or no slice of any
+            volume is; None where all do.
+        volumes: from how many volumes the stacks are.  If from several, one stack is from each.
 
     Raises:
         InputError: the primary stack has fewer than two slices, or all pixels are equal.
@@ -105,6 +111,7 @@ class Observations:
     segments: tuple[Segment, ...] = ()
     dtype: np.dtype = np.dtype(np.float32)
     padding: float | None = None
+    volumes: int = 1
 
     def __post_init__(self) -> None:
         if not self.stacks or len(self.stacks[0].planes) < 2:
@@ -154,11 +161,7 @@ class Observations:
             InputError: the segmentation lies on another grid, voxels are beyond what single precision holds, or too
                 little is left.
         """
-        if image.array.dtype.kind not in "iuf":
-            raise InputError(f"Voxels of type {image.array.dtype} are not supported. Convert to a real scalar type.")
-        if segmentation is not None and not image.grid.matches(segmentation.grid):
-            raise InputError(f"The segmentation's grid {segmentation.grid.shape} differs from the volume's "
-                             f"{image.grid.shape} or lies elsewhere. Resample it to the volume first.")
+        _check_voxels(image, segmentation)
         for axis, selection in observed.items():
             if selection.count != image.grid.count(axis):
                 raise InputError(f"The selection is for {selection.count} slices, axis {axis} has "
@@ -178,6 +181,54 @@ class Observations:
         if stacks:
             _note_wide_gap(stacks[0].planes.offsets)
         return cls(stacks, segments, image.array.dtype, padding)
+
+    @classmethod
+    def from_volumes(cls, inputs: Sequence[StackInput]) -> Observations:
+        """Take the selected slices of several volumes of one body.
+
+        The first volume's place, grey values and voxel type are those of the result.  Voxels without data weigh
+        nothing, and slices without any are left out.  Segments of one name are the same, see `CommonSegments`.  Each
+        `InputNote` names the volume.
+
+        Args:
+            inputs: the volumes; each makes one stack, in this order.
+
+        Returns:
+            Observations whose planes lie where `StackInput.to_first` carries them.
+
+        Raises:
+            InputError: one of the volumes cannot be used, or the first has fewer than two slices.
+
+        Example:
+            >>> import numpy as np
+            >>> from TriplaneGaussianReconLib import Grid, Image, Observations, StackInput
+            >>> array = np.arange(6 * 24 * 24, dtype=np.int16)
+            >>> axial = Image(array.reshape(6, 24, 24), Grid((6, 24, 24), spacing=(1, 1, 4)))
+            >>> coronal = Image(array.reshape(24, 6, 24), Grid((24, 6, 24), spacing=(1, 4, 1)))
+            >>> Observations.from_volumes([StackInput(axial), StackInput(coronal, thickness=3.5)])
+            Observations(6 slices of 24 x 24 and 6 slices of 24 x 24, int16, no segments)
+        """
+        if not inputs:
+            raise InputError("There is no volume. Give at least one.")
+        if inputs[0].to_first is not None and not np.allclose(inputs[0].to_first, np.eye(4)):
+            raise InputError("The first volume lies where it lies: all others are carried to it. Give a motion for "
+                             "these alone.")
+        stacks, carried = [], []
+        for number, each in enumerate(inputs):
+            with about_volume(number):
+                stacks.append(_stack_of(each))
+                carried.append(_carried(each.segmentation, stacks[-1]))
+        if any(each.segmentation is not None for each in inputs) and not any(carried):
+            raise InputError("The segmentations are empty on every slice that is used. Leave them out, or use slices "
+                             "that carry them.")
+        _note_distance(stacks)
+        common, first = CommonSegments.of(carried), inputs[0].image
+        stacks = [stack if stack.layers is None else replace(stack, layers=common.recoded(stack.layers, n, carried[n]))
+                  for n, stack in enumerate(stacks)]
+        padding = first.padding
+        if padding is None and first.array.dtype.kind == "f" and any(stack.weights is not None for stack in stacks):
+            padding = float("nan")
+        return cls(tuple(stacks), common.segments, first.array.dtype, padding, len(inputs))
 
     @property
     def mask(self) -> DataMask | None:
@@ -220,6 +271,14 @@ def _check_labelled(grid: Grid, observed: Mapping[Axis, Selection], segmentation
                           InputNote, stacklevel=3)
 
 
+def _check_voxels(image: Image, segmentation: Segmentation | None) -> None:
+    if image.array.dtype.kind not in "iuf":
+        raise InputError(f"Voxels of type {image.array.dtype} are not supported. Convert to a real scalar type.")
+    if segmentation is not None and not image.grid.matches(segmentation.grid):
+        raise InputError(f"The segmentation's grid {segmentation.grid.shape} differs from the volume's "
+                         f"{image.grid.shape} or lies elsewhere. Resample it to the volume first.")
+
+
 def _segments(segmentation: Segmentation | None, stacks: tuple[SliceStack, ...], are_named: bool
               ) -> tuple[Segment, ...]:
     """Return the segments that are on observed slices.
@@ -247,8 +306,11 @@ def _segments(segmentation: Segmentation | None, stacks: tuple[SliceStack, ...],
 
 
 def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection,
-          labelled: Mapping[Axis, Selection] | None) -> SliceStack:
-    """Copy the selected slices; reversed where needed so that they ascend along the stack's normal."""
+          labelled: Mapping[Axis, Selection] | None, is_alone: bool = True) -> SliceStack:
+    """Copy the selected slices; reversed where needed so that they ascend along the stack's normal.
+
+    is_alone: whether there is no other volume.
+    """
     indices = np.asarray(selection.indices)
     planes = image.grid.planes(axis, indices)
     if len(indices) > 1 and planes.offsets[1] < planes.offsets[0]:
@@ -256,7 +318,7 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
         planes = image.grid.planes(axis, indices)
     dimension = array_axis(axis)
     pixels = np.moveaxis(np.take(image.array, indices, dimension), dimension, 0)
-    pixels, weights = _with_weights(pixels, image.padding, axis)
+    pixels, weights = _with_weights(pixels, image.padding, axis, is_alone)
     layers, carries = None, np.ones(len(indices), bool)
     if labelled is not None:
         carries = np.isin(indices, labelled[axis].indices) if axis in labelled else ~carries
@@ -271,6 +333,35 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
                       labelled=None if layers is None or carries.all() else carries, numbers=tuple(indices.tolist()))
 
 
+def _stack_of(given: StackInput) -> SliceStack:
+    """Take the slices of one of several volumes, and carry them to the world of the first."""
+    image, axis, segmentation, labelled = given.image, given.slice_axis, given.segmentation, None
+    _check_voxels(image, segmentation)
+    observed = with_data(image, {axis: given.used})[axis]
+    if segmentation is not None:
+        labelled = labelled_slices(given.labels_on, observed, presence(segmentation, axis))
+    stack = _take(image, segmentation, axis, observed, None if labelled is None else {axis: labelled}, is_alone=False)
+    planes = stack.planes if given.to_first is None else stack.planes.transformed(given.to_first)
+    return replace(stack, planes=planes, thickness=given.width, profile=given.profile)
+
+
+def _carried(segmentation: Segmentation | None, stack: SliceStack) -> tuple[Segment, ...]:
+    """The segments that are on the slices of the stack."""
+    return () if segmentation is None else tuple(s for s in segmentation.segments if _carries(stack.layers, s))
+
+
+def _note_distance(stacks: Sequence[SliceStack]) -> None:
+    """Say which volume lies away from all before it, in boxes along the axes of the first."""
+    first = stacks[0].planes
+    axes = np.linalg.qr(np.stack([first.column_step, first.row_step, first.normal], axis=1))[0]
+    boxes = [outer_points(stack.planes, stack.thickness or 0.0) @ axes for stack in stacks]
+    for number, box in enumerate(boxes[1:], start=1):
+        gap = min(gap_between(box, other) for other in boxes[:number])
+        if gap > 0:
+            warnings.warn(f"Volume {number + 1} lies {gap:.4g} mm away from the volumes before it. Check that all show "
+                          "the same body, or say how it moved.", InputNote, stacklevel=3)
+
+
 def _note_wide_gap(offsets: np.ndarray) -> None:
     widths = np.diff(offsets)
     times = widths.max(initial=0.0) / np.median(widths) if len(widths) else 0.0
@@ -279,14 +370,15 @@ def _note_wide_gap(offsets: np.ndarray) -> None:
                       "what the result shows in its middle is a guess.", InputNote, stacklevel=3)
 
 
-def _with_weights(pixels: np.ndarray, padding: float | None, axis: Axis) -> tuple[np.ndarray, np.ndarray | None]:
+def _with_weights(pixels: np.ndarray, padding: float | None, axis: Axis, is_alone: bool
+                  ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the pixels with those without data filled, and their weights: None if all hold data."""
     holds = holds_data(pixels, padding)
     if holds.all():
         return pixels, None
     values = "NaN or infinite" if padding is None else f"NaN, infinite or {padding:g}"
     warnings.warn(f"{1.0 - holds.mean():.1%} of the pixels of the slices used along {axis} hold no data ({values}). "
-                  "They weigh nothing, and the result holds none there.", InputNote, stacklevel=4)
+                  f"They weigh nothing{', and the result holds none there' * is_alone}.", InputNote, stacklevel=4)
     return filled(pixels, holds), holds.astype(np.float32)
 
 

@@ -1,10 +1,12 @@
-"""The grid of a result: that of the input, or one with another spacing along the slice axis."""
+"""The grid of a result: that of the input, one with another spacing along the slice axis, or about all volumes."""
 from __future__ import annotations
 
 import numpy as np
 
 from ..errors import InputError
+from .boxes import outer_points
 from .geometry import AXES, Axis, Grid
+from .observations import Observations
 from .selection import Selection
 
 _MOST_VOXELS = 2 ** 31  # of a result; 60 GB with everything that belongs to it
@@ -67,3 +69,45 @@ def output_grid(grid: Grid, axis: Axis, spacing: float | None, used: Selection |
         raise InputError(f"A slice spacing of {spacing:g} mm leaves only one slice, since the first and the last one "
                          f"lie {spanned.extent(axis):g} mm apart. Choose a smaller one.")
     return resampled
+
+
+def union_grid(observations: Observations, spacing: float | None = None) -> Grid:
+    """Return cubic voxels over all that the slices see, with axes parallel to those of the first stack.
+
+    i and j run within its slices, k across them.  Where `spacing` is that of its pixels, voxels lie on these: an outer
+    corner of the first stack is a corner of a voxel.  A voxel is there if its centre lies in the box about all stacks.
+
+    Args:
+        observations: the slices, where they lie.
+        spacing: mm; None for the smallest pixel of all stacks.
+
+    Raises:
+        InputError: the spacing is not a positive number, or makes too many voxels.
+
+    Example:
+        >>> from TriplaneGaussianReconLib import Image, Observations, StackInput
+        >>> array = np.arange(6 * 24 * 24, dtype=np.int16)
+        >>> axial = Image(array.reshape(6, 24, 24), Grid((6, 24, 24), spacing=(1, 1, 4)))
+        >>> coronal = Image(array.reshape(24, 6, 24), Grid((24, 6, 24), (0, 1.5, -1.5), (1, 4, 1)))
+        >>> union_grid(Observations.from_volumes([StackInput(axial), StackInput(coronal)]))
+        Grid(24 x 24 x 24, 1 x 1 x 1 mm, LPS from (0, 0, -1.5))
+    """
+    stacks = observations.stacks
+    pixels = [np.linalg.norm([s.planes.column_step, s.planes.row_step], axis=1).min() for s in stacks]
+    side = float(min(pixels) if spacing is None else spacing)
+    if not (np.isfinite(side) and side > 0):
+        raise InputError(f"The spacing of the result must be a positive number of millimetres, not {side}.")
+    first = stacks[0].planes
+    columns, rows = (step / np.linalg.norm(step) for step in (first.column_step, first.row_step))
+    axes = np.stack([columns, rows, first.normal], axis=1)
+    boxes = [outer_points(stack.planes, stack.thickness or size) @ axes
+             for stack, size in zip(stacks, pixels, strict=True)]
+    corner = boxes[0].min(axis=0)
+    low, high = np.min([box.min(axis=0) for box in boxes], axis=0), np.max([box.max(axis=0) for box in boxes], axis=0)
+    before, after = ((np.floor(reach / side + 0.5 - _ROUNDING)) for reach in (corner - low, high - corner))
+    counts = np.maximum(before + after, 1)
+    if counts.prod() > _MOST_VOXELS:
+        raise InputError(f"Voxels of {side:g} mm about all volumes are more than {_MOST_VOXELS}. Choose larger ones, "
+                         "or leave out volumes that lie far away.")
+    i, j, k = counts.astype(int).tolist()
+    return Grid((k, j, i), tuple(axes @ (corner + (0.5 - before) * side)), (side, side, side), tuple(map(tuple, axes)))

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..config.names import Backend
 from ..data.geometry import PlaneStack
 from ..gaussians.lattice import Lattice
-from ..gaussians.slice_profile import SliceProfile, averaged
+from ..gaussians.slice_profile import ProfileGaussians, averaged
 from ..rasterizer.definitions import EPSILON
 from ..rasterizer.modes import PLAIN_SUMS
 from ..rendering.renderer import Renderer
@@ -40,7 +40,7 @@ class SeenStack:
     planes: PlaneStack
     image: Tensor
     weights: Tensor
-    profile: SliceProfile
+    profile: ProfileGaussians
 
 
 class StackView(Protocol):

@@ -6,25 +6,20 @@ is `Sigma + sigma^2 n n'`.  So no rasterizer has to know of profiles, and gradie
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.slice_profile import SliceProfile, profile_deviation
 from ..errors import InputError
 from .cloud import Gaussians
-
-Kind = Literal["box", "gaussian"]
-
-FULL_WIDTH = 2.0 * (2.0 * np.log(2.0)) ** 0.5
-"""Full width at half maximum of a Gaussian, in standard deviations."""
 
 _MOST = 8  # Gaussians that a box is made of
 
 
 @dataclass(frozen=True)
-class SliceProfile:
+class ProfileGaussians:
     """How a slice averages along its normal: a sum of equal Gaussians.
 
     Attributes:
@@ -36,13 +31,13 @@ class SliceProfile:
     sigma: float
 
     @classmethod
-    def of(cls, kind: Kind, thickness: float, pixel: float) -> SliceProfile:
+    def of(cls, profile: SliceProfile, thickness: float, pixel: float) -> ProfileGaussians:
         """Describe slices of one thickness.
 
-        A box is made of Gaussians about two pixels apart, whose variances add up to that of the box, `thickness^2 / 12`.
+        A box is made of Gaussians about a pixel apart, whose variances add up to that of the box, `thickness^2 / 12`.
 
         Args:
-            kind: `gaussian`, or `box`, as which averaged slices count.
+            profile: `box`, as which averaged slices count, or `gaussian`.
             thickness: mm; width of the box, full width at half maximum of the Gaussian.
             pixel: mm; finer detail does not matter.
 
@@ -50,16 +45,16 @@ class SliceProfile:
             InputError: the thickness is not a positive number.
 
         Example:
-            >>> SliceProfile.of("box", 4.0, 1.0)
-            SliceProfile(offsets=(-1.0, 1.0), sigma=0.5773502691896257)
+            >>> ProfileGaussians.of("box", 4.0, 2.0).offsets
+            (-1.0, 1.0)
         """
         if not (np.isfinite(thickness) and thickness > 0):
             raise InputError(f"The thickness of slices must be a positive number of millimetres, not {thickness}.")
-        if kind == "gaussian":
-            return cls((0.0,), thickness / FULL_WIDTH)
-        count = int(np.clip(round(thickness / (2.0 * pixel)), 1, _MOST))
+        if profile == "gaussian":
+            return cls((0.0,), profile_deviation(thickness, profile))
+        count = int(np.clip(round(thickness / pixel), 1, _MOST))
         offsets = (np.arange(count) - 0.5 * (count - 1)) * thickness / count
-        return cls(tuple(offsets.tolist()), thickness / count / 12.0 ** 0.5)
+        return cls(tuple(offsets.tolist()), profile_deviation(thickness / count, profile))
 
 
 def averaged(gaussians: Gaussians, normal: Tensor, sigma: float) -> Gaussians:

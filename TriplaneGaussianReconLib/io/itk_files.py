@@ -37,7 +37,7 @@ def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str
     reader.SetFileName(str(path))
     try:
         path.open("rb").close()
-        with _undisturbed():
+        with undisturbed():
             reader.ReadImageInformation()
             _check_header(reader)
             _check_length(reader, path)
@@ -79,7 +79,7 @@ def write_itk(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, 
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Keep ITK's warnings off the console, and the locale as it is: its reader of VTK leaves another behind."""
     process, language = simpleitk().ProcessObject, locale.setlocale(locale.LC_ALL)
     before = process.GetGlobalWarningDisplay()

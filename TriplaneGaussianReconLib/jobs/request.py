@@ -151,7 +151,7 @@ class Request:
             InputError: A choice does not fit the volume, or fewer than two slices are left.
         """
         axis = self.slice_axis(grid)
-        selections = self._selections(grid, axis, presence or {})
+        selections = self.selections(grid, axis, presence or {})
         if all(len(selection) < 2 for selection in selections.values()):
             raise InputError(Sentence("Only one slice is used, and at least two are needed. Use more slices, or "
                                       "choose another slice axis."))
@@ -175,7 +175,8 @@ class Request:
         return Job(image, plan.selections, segmentation, plan.spacing, self.preset, self.device, self.seed,
                    self.keep_model, self.cover_voxels, plan.labelled)
 
-    def _selections(self, grid: Grid, axis: Axis, presence: Mapping[Axis, np.ndarray]) -> dict[Axis, Selection]:
+    def selections(self, grid: Grid, axis: Axis, presence: Mapping[Axis, np.ndarray]) -> dict[Axis, Selection]:
+        """Return which slices are used, by axis; arguments and errors as those of `plan`, axis: the slice axis."""
         selections: dict[Axis, Selection] = {}
         for name, slices in self.crossing:
             crossed = grid.named_axis(name.strip())

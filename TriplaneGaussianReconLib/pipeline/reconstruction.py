@@ -24,6 +24,7 @@ from ..data.model_space import ModelSpaceData
 from ..data.observations import Observations
 from ..data.probabilities import LabelProbabilities
 from ..data.slabs import Slab, plan
+from ..data.stack_motion import StackMotion
 from ..errors import InputError
 from ..fitting.residual import Residual
 from ..fitting.slab import FittedSlab
@@ -75,6 +76,7 @@ class Reconstruction:
             slices whose image is known.
         label_network: What was learnt about the labels, from which the next run on this scan can start; None likewise.
         label_probabilities: Probability of each segment in each voxel, likewise; None unless it was asked for.
+        motions: Of each volume where there are several, as its header has it, to the world of the first.
     """
 
     volume: Image
@@ -85,6 +87,7 @@ class Reconstruction:
     label_certainty: Image | None = None
     label_network: TrainedLabels | None = None
     label_probabilities: LabelProbabilities | None = None
+    motions: tuple[StackMotion, ...] = ()
 
     def __repr__(self) -> str:
         count = 0 if self.segmentation is None else len(self.segmentation.segments)

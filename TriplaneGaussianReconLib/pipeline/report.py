@@ -19,6 +19,7 @@ from ..data.observations import Observations
 from ..data.selection import Selection
 from .label_report import LabelCompletion
 from .report_reader import Reader, axis, flag, index, listed, mapped, number, text, whole
+from .stack_report import StackReport
 
 PRODUCT = "TriplaneGaussianRecon"
 NOTICE = "Research software, not a medical device."
@@ -240,6 +241,7 @@ class Report:
         scope: Which slices were used for which voxels; None where the caller of the pipeline did not add it.
         files: What the command line read; None elsewhere.
         completion: `label_completion`: labels that were filled on slices whose image is known; None where none were.
+        volumes: `volumes`: what was used of each where there are several, and how it was carried to the first.
     """
 
     provenance: Provenance
@@ -255,6 +257,7 @@ class Report:
     scope: Scope | None = None
     files: Files | None = None
     completion: LabelCompletion | None = None
+    volumes: tuple[StackReport, ...] = ()
 
     @property
     def self_check(self) -> SelfCheck:
@@ -269,6 +272,7 @@ class Report:
             "residual_on_trusted_slices": [residual.to_json() for residual in self.residuals],
             "seconds": dict(self.seconds), "loss": dict(self.losses), "notes": list(self.notes),
             **({"label_completion": self.completion.to_json()} if self.completion is not None else {}),
+            **({"volumes": [volume.to_json() for volume in self.volumes]} if self.volumes else {}),
             **(self.files.to_json() if self.files is not None else {}),
             **(self.scope.to_json() if self.scope is not None else {})}
 
@@ -288,7 +292,8 @@ class Report:
                    read("residual_on_trusted_slices", listed(StackResidual.from_json)),
                    read("seconds", mapped(number, text)), read("loss", mapped(number, text)),
                    read("notes", listed(text)), Scope.from_json(content), Files.from_json(content),
-                   read.optional("label_completion", LabelCompletion.from_json, None))
+                   read.optional("label_completion", LabelCompletion.from_json, None),
+                   read.optional("volumes", listed(StackReport.from_json), ()))
 
     def about(self, scope: Scope, files: Files | None = None, notes: Sequence[str] = ()) -> Report:
         """Return it with what the pipeline does not know.

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from ..data.geometry import PlaneStack
 from ..gaussians.cloud import Gaussians
-from ..gaussians.slice_profile import SliceProfile, averaged
+from ..gaussians.slice_profile import ProfileGaussians, averaged
 from ..rasterizer.sums import composited
 from .renderer import Renderer
 
 
-def thick_sums(renderer: Renderer, gaussians: Gaussians, planes: PlaneStack, profile: SliceProfile) -> Tensor:
+def thick_sums(renderer: Renderer, gaussians: Gaussians, planes: PlaneStack, profile: ProfileGaussians) -> Tensor:
     """Draw the plain sums of all channels over the profile, and the weight sum after them.
 
     Args:
@@ -32,7 +32,7 @@ def thick_sums(renderer: Renderer, gaussians: Gaussians, planes: PlaneStack, pro
     return torch.stack(parts).mean(dim=0)
 
 
-def draw_thick(renderer: Renderer, gaussians: Gaussians, planes: PlaneStack, profile: SliceProfile) -> Tensor:
+def draw_thick(renderer: Renderer, gaussians: Gaussians, planes: PlaneStack, profile: ProfileGaussians) -> Tensor:
     """Draw what slices see, in a mode that needs no order: (P, channel_count, rows, columns).
 
     In a normalised mode that is the sum of values over the profile, divided by the sum of weights over it.

@@ -1,0 +1,28 @@
+"""What is said when a reconstruction is done."""
+from __future__ import annotations
+
+from ..pipeline.report import Report
+from .console import say
+
+
+def summarise(report: Report, written: dict[str, str], seconds: float) -> None:
+    """Print what a run wrote (what each path holds), and what its report says; seconds: it took so long."""
+    for path, content in written.items():
+        say(f"{content + ':':<17}{path}")
+    provenance, check = report.provenance, report.self_check
+    if report.completion is not None:
+        filled, following = report.completion.slices.filled, report.completion.next_slices
+        further = f"; to draw next: slice {following[0]}" if following else ""  # none where nothing is in doubt
+        say(f"Labels of {len(filled)} slice{'s' * (len(filled) != 1)} filled{further}.")
+    if report.gaussians:
+        say(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
+            f"({provenance.device}).")
+    else:
+        say(f"The image is that of the input. Done in {seconds:.1f} s ({provenance.device}).")
+    if check.psnr is None:
+        say(f"Self check: {check.note}")
+    else:
+        say(f"Self check: {check.slices} used slices, hidden and predicted from their neighbours across twice the "
+            f"gap, came out at {check.psnr:.1f} dB PSNR; between used slices at their usual distance it is mostly "
+            "better, in wider gaps worse.")
+    say(provenance.note)

@@ -1,0 +1,61 @@
+"""What the value of an option may be: each function reads one, or says what is wrong with it."""
+from __future__ import annotations
+
+import argparse
+import re
+
+from ..config.names import LARGEST_SEED
+
+
+def path(text: str) -> str:
+    """Read a path."""
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"'{text}' is no path of a file")
+    return text
+
+
+def spacing(text: str) -> str | float:
+    """Read the spacing of a result."""
+    if text in ("isotropic", "input"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither isotropic, input nor a number of mm") from None
+
+
+def length(text: str) -> float:
+    """Read a length in mm."""
+    try:
+        mm = float(text)
+    except ValueError:
+        mm = 0.0
+    if not 0 < mm < 1e9:
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive number of mm")
+    return mm
+
+
+def vector(text: str) -> tuple[float, ...]:
+    """Read three numbers."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(abs(x) < 1e9 for x in numbers):
+        raise argparse.ArgumentTypeError(f"'{text}' is no list of three numbers such as 1,2.5,30")
+    return numbers
+
+
+def sides(text: str) -> tuple[float, ...]:
+    """Read three lengths."""
+    numbers = vector(text)
+    if min(numbers) <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' holds a length that is not positive")
+    return numbers
+
+
+def seed(text: str) -> int:
+    """Read what random numbers start from."""
+    if not re.fullmatch("[0-9]{1,20}", text) or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 to {LARGEST_SEED}")
+    return int(text)

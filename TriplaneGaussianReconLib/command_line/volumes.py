@@ -1,0 +1,90 @@
+"""`reconstruct` with several volumes of one body."""
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+
+from ..config.presets import preset_named
+from ..data.alignment import aligned_to
+from ..data.geometry import Grid
+from ..data.label_slices import DRAWN, presence
+from ..data.stack_input import StackInput
+from ..data.volume_notes import about_volume
+from ..errors import InputError
+from ..io.motion_files import read_motion
+from ..io.readers import read_image, read_segmentation
+from ..jobs.request import Request
+from ..pipeline.used_stacks import UNION, UsedStacks, solved
+from ..runtime.devices import choose
+from ..runtime.notes import collected_notes
+from ..runtime.stop_signals import stoppable
+from .arguments import OUTPUT_GRIDS
+from .console import announce_stop, note, shown_progress
+from .inputs import chosen_slices, read_volume
+from .outputs import check_paths, check_space, write
+from .summary import summarise
+
+_OF_SEVERAL = ("thickness", "profile", "to_first", "output_grid", "motion", "output_motion")
+_OF_ONE = ("trust", "cover_voxels", "paste_trusted", "output_certainty", "output_probabilities", "label_network")
+
+
+def refuse_alone(arguments: Namespace) -> None:
+    """Raise InputError for an option that only several volumes have."""
+    for option in _named(arguments, _OF_SEVERAL):
+        raise InputError(f"{option} is for several volumes of one body. Give a further volume, or leave it out.")
+
+
+def run_several(arguments: Namespace) -> None:
+    """Do what `reconstruct` was asked for with several volumes; raises a ReconstructionError for whatever is wrong."""
+    start = time.perf_counter()
+    for option in _named(arguments, _OF_ONE):
+        raise InputError(f"{option} does not go with several volumes. Leave it out.")
+    check_paths(arguments)
+    preset_named(arguments.preset)
+    note(choose(arguments.device).note)
+    with collected_notes() as notes:
+        used = read_volumes(arguments)
+        observations = used.observations()
+        output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
+    labelled = next((each.segmentation for each in used.inputs if each.segmentation is not None), None)
+    check_space(arguments, output, observations.dtype, labelled)
+    with stoppable(announce_stop) as should_stop, shown_progress() as show:
+        result = solved(observations, output, preset=arguments.preset, device=arguments.device, seed=arguments.seed,
+                        motion=arguments.motion or "stack", progress=show, should_stop=should_stop)
+    result = used.finished(result, observations, notes, [(each.volume, each.labels) for each in arguments.stacks])
+    summarise(result.report, write(result, arguments), time.perf_counter() - start)
+
+
+def read_volumes(arguments: Namespace) -> UsedStacks:
+    """Read the volumes and what belongs to each; raises InputError, which names the volume."""
+    inputs = []
+    for number, options in enumerate(arguments.stacks):
+        with about_volume(number):
+            inputs.append(_read(options))
+    return UsedStacks(tuple(inputs))
+
+
+def _read(options: Namespace) -> StackInput:
+    """Read one volume; options: those that belong to it."""
+    image = read_volume(options)
+    request = Request(options.axis or "auto", chosen_slices(options), excluded=options.exclude or "")
+    axis, segmentation = request.slice_axis(image.grid), None
+    if options.labels:
+        segmentation = aligned_to(read_segmentation(options.labels, image.grid), image.grid)
+    elif request.needs_labels or options.labels_on is not None:
+        raise InputError("Slices with labels are asked for, but it has none. Give --labels after it.")
+    present = {} if segmentation is None else {axis: presence(segmentation, axis)}
+    selection = request.selections(image.grid, axis, present)[axis]
+    to_first = None if options.to_first is None else read_motion(options.to_first, options.volume).matrix
+    return StackInput(image, axis, selection, options.thickness, options.profile or "gaussian", segmentation, to_first,
+                      DRAWN if options.labels_on is None else options.labels_on)
+
+
+def _voxels(name: str | None) -> str | Grid:
+    """The voxels that --output-grid means."""
+    return name or UNION if name is None or name in OUTPUT_GRIDS else read_image(name).grid
+
+
+def _named(arguments: Namespace, names: tuple[str, ...]) -> list[str]:
+    """Which of these options are given."""
+    return ["--" + name.replace("_", "-") for name in names if getattr(arguments, name)]

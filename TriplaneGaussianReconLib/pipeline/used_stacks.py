@@ -1,0 +1,124 @@
+"""Several volumes of one body: what is used of them, on which voxels they meet, and what a result gets from them."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Literal
+
+import numpy as np
+
+from ..config.presets import Preset
+from ..data.common_segments import CommonSegments, common_metadata
+from ..data.geometry import Grid
+from ..data.images import Segmentation
+from ..data.observations import Observations
+from ..data.output_grid import isotropic_spacing, output_grid, union_grid
+from ..data.stack_input import StackInput
+from ..data.stack_motion import StackMotion
+from ..errors import InputError
+from ..runtime.progress import Progress
+from .reconstruction import Reconstruction
+from .report import Files, Scope
+from .stack_report import StackReport
+
+UNION, FIRST = "union", "first"
+Motion = Literal["none", "stack"]
+MOTIONS: tuple[Motion, ...] = ("none", "stack")
+Paths = Sequence[tuple[str, str | None]]  # of each volume, and of its labels
+
+
+@dataclass(frozen=True)
+class UsedStacks:
+    """Several volumes of one body, the first of which defines the world.
+
+    Attributes:
+        inputs: The volumes.
+    """
+
+    inputs: tuple[StackInput, ...]
+
+    def observations(self) -> Observations:
+        """Return what a reconstruction sees; raises InputError where it cannot be used."""
+        return Observations.from_volumes(self.inputs)
+
+    def output(self, observations: Observations, voxels: str | Grid = UNION, spacing: str | float | None = None
+               ) -> Grid:
+        """Return the voxels of the result.
+
+        Args:
+            observations: What is seen of the volumes.
+            voxels: `union` for cubic ones about all volumes; `first` for those of the first volume, with another
+                spacing along its slice axis; or these very ones.
+            spacing: Mm; `isotropic`, the default, for as small as the smallest pixel; `input` for that of the first
+                volume, where its voxels are taken.
+
+        Raises:
+            InputError: The spacing does not go with the voxels, or there would be too many.
+        """
+        side = None if spacing is None or isinstance(spacing, str) else float(spacing)
+        if isinstance(voxels, Grid):
+            if spacing is not None:
+                raise InputError("The spacing of the result is that of the volume whose voxels it has. Leave out one "
+                                 "of both.")
+            voxels.ijk_to_lps  # noqa: B018 - refuses slices that lie unevenly
+            return voxels
+        if voxels == UNION:
+            if spacing == "input":
+                raise InputError("Several volumes have no common spacing for the result to have. Give a number of mm, "
+                                 f"or take the voxels of the first volume ('{FIRST}').")
+            return union_grid(observations, side)
+        if voxels != FIRST:
+            raise InputError(f"Unknown voxels of the result, '{voxels}'. Choose {UNION}, {FIRST}, or a volume.")
+        first = self.inputs[0]
+        grid, axis = first.image.grid, first.slice_axis
+        if side is None and spacing != "input":
+            side = isotropic_spacing(grid, axis)
+        return output_grid(grid, axis, side, first.used)
+
+    def finished(self, result: Reconstruction, observations: Observations, notes: Sequence[str], paths: Paths = ()
+                 ) -> Reconstruction:
+        """Return a result with what the pipeline does not see: header of the labels, what was used, and whole motions.
+
+        Args:
+            result: What the pipeline made of `observations`.  Its motions start where `to_first` has carried a volume;
+                those that are returned start where the header has it.
+            observations: What it saw.
+            notes: What was done to the input so that it can be used.
+            paths: As they were given, for the report.
+        """
+        motions = tuple(map(_whole, self.inputs, result.motions or [StackMotion()] * len(self.inputs)))
+        given = [each.segmentation for each in self.inputs if each.segmentation is not None]
+        segmentation = result.segmentation
+        if segmentation is not None:
+            segmentation = replace(segmentation, metadata=common_metadata(given))
+        numbers = [stack.numbers or () for stack in observations.stacks]
+        report = result.report.about(_scope(self.inputs[0], numbers[0], result.volume.grid, observations, given),
+                                     Files(*paths[0], False) if paths else None, notes)
+        volumes = tuple(StackReport.of(each, numbers[n], motions[n], *(paths[n] if paths else (None, None)))
+                        for n, each in enumerate(self.inputs))
+        return replace(result, segmentation=segmentation, motions=motions, report=replace(report, volumes=volumes))
+
+
+def solved(observations: Observations, output: Grid, *, preset: str | Preset, device: str, seed: int, motion: Motion,
+           progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> Reconstruction:
+    """Reconstruct from several volumes: the one place from which `pipeline.stacks` is called."""
+    solver = import_module(f"{__package__}.stacks")
+    result: Reconstruction = solver.reconstruct_stacks(
+        observations, output, preset=preset, device=device, seed=seed, motion=motion, progress=progress,
+        should_stop=should_stop)
+    return result
+
+
+def _whole(given: StackInput, found: StackMotion) -> StackMotion:
+    """The motion from where the header has a volume: that which was given, then that which was found."""
+    return found if given.to_first is None else replace(found, matrix=np.asarray(found.matrix) @ given.to_first)
+
+
+def _scope(first: StackInput, numbers: tuple[int, ...], output: Grid, observations: Observations,
+           given: Sequence[Segmentation]) -> Scope:
+    """What was used of the first volume, for which voxels; given: all segmentations."""
+    known = {segment.name for segment in observations.segments}
+    everything = CommonSegments.of([segmentation.segments for segmentation in given]).segments
+    return Scope(first.slice_axis, {first.slice_axis: tuple(sorted(numbers))}, tuple(output.shape),
+                 tuple(output.spacing), tuple(s.name for s in everything if s.name not in known))
