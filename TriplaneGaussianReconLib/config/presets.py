@@ -17,6 +17,7 @@ from .networks import NetworkConfig, OptimizerConfig
 from .prediction import CrossingConfig, EnsembleConfig, ExpectedErrorConfig, FusionConfig
 from .registration import FlowConfig
 from .self_supervised import LabelSuperResolutionConfig, SuperResolutionConfig
+from .stacks import StackConfig
 
 __all__ = [
     "DEFAULT_PRESET", "PRESETS", "Attribute", "CrossingConfig", "EnsembleConfig", "ExpectedErrorConfig",
@@ -83,6 +84,7 @@ class Preset:
         label_super_resolution: network trained on labels on lines within the slices, if there are any and there is a
             super-resolution of the image; None leaves it out.
         label_completion: network that fills labels on slices whose image is known.
+        stacks: how several volumes are solved for together.
         for_comparison: whether it is there to be compared with rather than for use; the panel does not offer it.
         gap_sampling, flow, labels, ensemble, crossing, expected_error, model_space, placement, refinement: the
             configuration of these stages.
@@ -110,6 +112,7 @@ class Preset:
     label_completion: LabelCompletionConfig = LabelCompletionConfig(
         CompletionNetworkConfig(width=16, levels=2, embedding=8), ExampleConfig(patch=64), steps=900, batch=2,
         rate=4e-3, judged=0.0)
+    stacks: StackConfig = StackConfig()
     for_comparison: bool = False
     gap_sampling: GapSamplingConfig = GapSamplingConfig()
     flow: FlowConfig = FlowConfig()

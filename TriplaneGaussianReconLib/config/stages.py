@@ -15,7 +15,7 @@ class Stage:
 
     Attributes:
         name: identifier in messages, and key in the `seconds` and `loss` of a report.
-        share: usual share of the time; the shares of all stages add up to 1.
+        share: usual share of the time, against those of the other stages that are gone through.
         sentence: what users read while it is going on.
     """
 
@@ -36,7 +36,12 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (
     Stage("training", 0.06, "Training Gaussians"),
     Stage("refinement", 0.09, "Fitting Gaussians to the slices"),
     Stage("rendering", 0.08, "Drawing the volume"),
+    Stage("motion", 0.2, "Finding how the volumes lie to each other"),
+    Stage("stacks", 0.7, "Solving for what all volumes have seen"),
 )}
+
+STACK_STAGES = tuple(STAGES[name] for name in ("motion", "stacks", "rendering"))
+"""The stages of a reconstruction from several volumes, in order."""
 
 
 def stages_of(preset: Preset, has_labels: bool, fills_labels: bool = False, fits: bool = True) -> tuple[Stage, ...]:
@@ -56,7 +61,7 @@ def stages_of(preset: Preset, has_labels: bool, fills_labels: bool = False, fits
         >>> [stage.name for stage in stages_of(PRESETS["paper"], has_labels=True)][:3]
         ['correspondence', 'arbitration', 'prediction']
     """
-    skipped = {"label completion": not fills_labels, "learning": preset.super_resolution is None,
+    skipped = {"motion": True, "stacks": True, "label completion": not fills_labels, "learning": preset.super_resolution is None,
                "fusion": preset.fusion is None, "labels": preset.label_super_resolution is None or not has_labels}
     return tuple(stage for stage in STAGES.values()
                  if not skipped.get(stage.name, False) and (fits or stage.name == "label completion"))

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..runtime.threads import workers
 from .stack_view import StackView
 
+
 @dataclass(frozen=True)
 class Pull:
     """A volume that the values are to be near.

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,16 @@ class Lattice:
                                   values.new_full((count,), math.log(self.sigma)), values.new_zeros(count),
                                   values.reshape(-1, 1), values.new_zeros(count, 1, 3),
                                   torch.zeros(count, 1, dtype=torch.int32, device=values.device))
+
+    def with_labels(self, parameters: GaussianParameters, layers: Tensor) -> GaussianParameters:
+        """Return the Gaussians with a further slot for each layer of labels, of value 1; layers: [layer, k, j, i] the
+        channel of each Gaussian's label.
+        """
+        extra, count = len(layers), len(parameters)
+        return replace(
+            parameters, values=torch.cat([parameters.values, parameters.values.new_ones(count, extra)], dim=1),
+            slopes=parameters.slopes.new_zeros(count, 1 + extra, 3),
+            channels=torch.cat([parameters.channels, layers.reshape(extra, -1).T.to(torch.int32)], dim=1).contiguous())
 
     def drawn(self, values: Tensor) -> Tensor:
         """Return [k, j, i], what Gaussians with `values` [k, j, i] show at their centres."""

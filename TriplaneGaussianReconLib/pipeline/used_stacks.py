@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Literal
 
 import numpy as np
@@ -103,11 +102,10 @@ class UsedStacks:
 def solved(observations: Observations, output: Grid, *, preset: str | Preset, device: str, seed: int, motion: Motion,
            progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> Reconstruction:
     """Reconstruct from several volumes: the one place from which `pipeline.stacks` is called."""
-    solver = import_module(f"{__package__}.stacks")
-    result: Reconstruction = solver.reconstruct_stacks(
-        observations, output, preset=preset, device=device, seed=seed, motion=motion, progress=progress,
-        should_stop=should_stop)
-    return result
+    from .stacks import reconstruct_stacks
+
+    return reconstruct_stacks(observations, output, preset=preset, device=device, seed=seed, motion=motion,
+                              progress=progress, should_stop=should_stop)
 
 
 def _whole(given: StackInput, found: StackMotion) -> StackMotion:

@@ -16,7 +16,8 @@ def entries_of(begin: int, end: int, points: np.ndarray, shape: np.ndarray, offs
     """List the entries of the pixels `begin` to `end`; with empty `columns`, count them alone.
 
     Args:
-        begin, end: of the pixels.
+        begin: number of the first pixel.
+        end: number of the one after the last.
         points: (pixel, 3) float64, where they are, in lattice steps along i, j, k.
         shape: (3,) Gaussians along i, j, k.
         offsets: (component, 3) from a pixel to the middle of each component of the profile, likewise.

@@ -1,0 +1,289 @@
+"""The pipeline for several volumes of one body: how they lie, one solve for all, and what a result tells.
+
+What is solved for are the values of Gaussians on a lattice of cubic voxels, seen through the profile of every slice.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import __version__
+from ..config.names import Backend
+from ..config.presets import Preset, preset_named
+from ..config.stages import STACK_STAGES
+from ..data.geometry import Grid
+from ..data.images import Image, Segmentation
+from ..data.intensity import IntensityScale
+from ..data.noise import noise_of
+from ..data.observations import Observations, SliceStack
+from ..data.output_grid import union_grid
+from ..data.stack_motion import StackMotion
+from ..errors import InputError
+from ..fitting.residual import Residual
+from ..fitting.stack_solve import solve, sum_of
+from ..fitting.stack_view import SeenStack, StackView, view
+from ..gaussians.lattice import Lattice
+from ..gaussians.slice_profile import ProfileGaussians
+from ..labels.channels import LabelChannels
+from ..labels.stack_labels import labels_of_stacks
+from ..model.model import Model
+from ..model.shards import ShardStore
+from ..prediction.expected_error import ExpectedError
+from ..rasterizer.modes import MODES
+from ..registration.refinement import refine_motion
+from ..registration.stacks import register_stacks
+from ..rendering.volume import VolumeRenderer, expected_error_on_grid
+from ..runtime.devices import SelectedDevice, choose
+from ..runtime.progress import Progress, StageMonitor, Tick
+from ..runtime.threads import serial_opencv
+from .reconstruction import Reconstruction
+from .report import Provenance, Report, SelfCheck, StackResidual
+
+_MODE = "normalised"
+_SEEN = 0.1  # of the usual weight that stacks give to a voxel: with less nothing was seen there
+_CUBIC = 1e-3  # by how much sides of cubic voxels may differ
+
+
+def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset: str | Preset = "fast",
+                       device: str = "auto", seed: int = 0, motion: str = "stack",
+                       progress: Callable[[Progress], None] | None = None,
+                       should_stop: Callable[[], bool] | None = None) -> Reconstruction:
+    """Reconstruct one dense volume, and dense labels if there are any, from several stacks of one body.
+
+    Args:
+        observations: The stacks; the first one's place and grey values are those of the result.
+        output_grid: Voxels of the result.
+        preset: A name from `config.presets.PRESETS`, or a preset of your own.
+        device: See `runtime.devices.choose`.
+        seed: Of the random numbers. The same seed gives the same bits on the CPU.
+        motion: `stack` finds a rigid motion, gain and bias for each further stack; `none` takes them as they lie.
+        progress: Called often.
+        should_stop: Asked often; true stops the reconstruction.
+
+    Raises:
+        InputError: The observations cannot be reconstructed, or the preset or the kind of motion is unknown.
+        BackendUnavailableError: The device is not there.
+        Cancelled: `should_stop` returned true.
+    """
+    if motion not in ("stack", "none"):
+        raise InputError(f"Unknown kind of motion '{motion}'. Choose stack or none.")
+    preset = preset_named(preset) if isinstance(preset, str) else preset
+    selected, monitor = choose(device), StageMonitor(progress, should_stop, STACK_STAGES)
+    with serial_opencv():
+        problem = _Problem.of(observations, output_grid, preset, selected, seed)
+        motions = [StackMotion()] * len(observations.stacks)
+        if motion == "stack" and len(motions) > 1:
+            with monitor.stage("motion") as tick:
+                motions = register_stacks(observations.stacks, seed=seed, tick=tick)
+        with monitor.stage("stacks") as tick:
+            solution = problem.solved(motions, motion == "stack" and len(motions) > 1, tick)
+        return _result(problem, solution, output_grid, preset, selected, seed, monitor)
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """values: [k, j, i] of the Gaussians.  error: likewise, expected absolute error, model units.  is_seen: likewise.
+    motions, views: of each stack.
+    """
+
+    values: Tensor
+    error: np.ndarray
+    is_seen: np.ndarray
+    motions: list[StackMotion]
+    views: list[StackView]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What is solved, in the frame of the lattice.
+
+    Attributes:
+        observations: The stacks.
+        grid: Voxels of the lattice.
+        lattice: Its Gaussians.
+        intensity: Between the model's units and those of the input.
+        preset, device, seed: As they were chosen.
+    """
+
+    observations: Observations
+    grid: Grid
+    lattice: Lattice
+    intensity: IntensityScale
+    preset: Preset
+    device: torch.device
+    seed: int
+
+    @classmethod
+    def of(cls, observations: Observations, output: Grid, preset: Preset, selected: SelectedDevice, seed: int
+           ) -> _Problem:
+        """Choose a lattice: the voxels of the result where they are cubic, which then are drawn as they were found."""
+        config = preset.stacks
+        is_cubic = not output.depths and max(output.spacing) - min(output.spacing) < _CUBIC * min(output.spacing)
+        is_right = np.linalg.det(np.asarray(output.direction)) > 0 and not output.is_sheared
+        grid = output if is_cubic and is_right else union_grid(observations)
+        pitch = float(min(grid.spacing))
+        intensity = IntensityScale.of([observations.stacks[0].pixels], preset.model_space.robust_percentile,
+                                      [observations.stacks[0].weights])
+        lowest, highest = observations.intensity_range
+        return cls(observations, grid, Lattice(grid.shape, pitch, config.sigma * pitch, config.cutoff),
+                   replace(intensity, lowest=lowest, highest=highest), preset, selected.device, seed)
+
+    @property
+    def frame(self) -> np.ndarray:
+        """(4, 4) from the lattice's frame to LPS mm."""
+        frame = np.eye(4)
+        frame[:3, :3], frame[:3, 3] = self.grid.direction, self.grid.origin
+        return frame
+
+    def solved(self, motions: list[StackMotion], moves: bool, tick: Tick) -> _Solution:
+        """Solve roughly and refine the motion, by turns, and then solve; where nothing moves, solve at once."""
+        config, views = self.preset.stacks, self._views(motions)
+        rounds = config.rounds if moves else 0
+        rough, final = int(np.prod(config.rough)), int(np.prod(config.final))
+        total, done = rounds * rough + final + rough, 0
+
+        def noted(step: int, _: int) -> None:
+            tick(done + step, total)
+
+        values = _averaged(views)
+        for _ in range(rounds):
+            values = self._solve(views, values, config.rough, noted)
+            motions = self._refined(motions, values)
+            views, done = self._views(motions), done + rough
+        values = self._solve(views, values, config.final, noted)
+        done += final
+        error = self._expected_error(views, values, noted)
+        seen = _coverage(views)
+        is_seen = (seen > _SEEN * seen[seen > 0].median()).cpu().numpy()
+        values = torch.where(torch.from_numpy(is_seen).to(values.device), values, 0.0)
+        return _Solution(values, error, is_seen, motions, views)
+
+    def _views(self, motions: Sequence[StackMotion]) -> list[StackView]:
+        """How each stack sees the lattice from where it lies."""
+        return [view(self._seen(stack, motion), self.lattice, self._backend) for stack, motion in
+                zip(self.observations.stacks, motions, strict=True)]
+
+    @property
+    def _backend(self) -> Backend:
+        return "cuda" if self.device.type == "cuda" else "cpu"
+
+    def _seen(self, stack: SliceStack, motion: StackMotion) -> SeenStack:
+        pixels = self.intensity.to_model(((stack.pixels - motion.bias) / motion.gain).astype(stack.pixels.dtype))
+        image = torch.from_numpy(pixels - np.float32(self.intensity.background)).to(self.device)
+        weights = torch.ones_like(image) if stack.weights is None else torch.from_numpy(stack.weights).to(self.device)
+        pixel = self.lattice.pitch
+        profile = ProfileGaussians.of(stack.profile or "box", stack.thickness or pixel, pixel)
+        return SeenStack(motion.placed(stack.planes).transformed(np.linalg.inv(self.frame)), image, weights, profile)
+
+    def _solve(self, views: Sequence[StackView], start: Tensor, steps: tuple[int, int],
+               tick: Callable[[int, int], None]) -> Tensor:
+        config = self.preset.stacks.smoothness
+        return solve(views, start, self._smoothness(views, start), config.edge, steps, tick)
+
+    def _smoothness(self, views: Sequence[StackView], values: Tensor) -> float:
+        """The weight that is likeliest for this noise, if differences between neighbours fall off exponentially."""
+        config = self.preset.stacks.smoothness
+        variance = float(np.mean([self._noise(each) ** 2 for each in views]))
+        step = float(torch.stack([torch.diff(values, dim=axis).abs().mean() for axis in range(3)]).mean())
+        return max(config.share * variance / (max(step, 1e-6) * config.edge), config.least)
+
+    @staticmethod
+    def _noise(of: StackView) -> float:
+        return noise_of(of.stack.image.cpu().numpy(), of.weights.cpu().numpy())
+
+    def _refined(self, motions: Sequence[StackMotion], values: Tensor) -> list[StackMotion]:
+        """The motion of all stacks but the first, against what was found."""
+        volume = self.intensity.to_input(self.lattice.drawn(values).cpu().numpy()
+                                         + np.float32(self.intensity.background)).astype(np.float32)
+        return [motions[0], *(refine_motion(stack, volume, self.grid, motion, seed=self.seed) for stack, motion in
+                              zip(self.observations.stacks[1:], motions[1:], strict=True))]
+
+    def _expected_error(self, views: Sequence[StackView], values: Tensor, tick: Callable[[int, int], None]
+                        ) -> np.ndarray:
+        """What is lost when the same stacks see the solution, with noise of their own, and it is solved for again
+        (parametric bootstrap: Efron, Annals of Statistics 7, 1979).
+        """
+        from scipy.ndimage import gaussian_filter
+
+        config, random = self.preset.stacks, np.random.default_rng(self.seed)
+        again = [_Again(each, each.seen(values) + torch.from_numpy(
+            random.normal(0.0, self._noise(each), each.weights.shape).astype(np.float32)).to(self.device))
+            for each in views]
+        start = _averaged(again)
+        lost = self.lattice.drawn(self._solve(again, start, config.rough, tick) - values).abs()
+        found: np.ndarray = gaussian_filter(lost.cpu().numpy(), config.blur)
+        return found
+
+
+def _coverage(views: Sequence[StackView]) -> Tensor:
+    """[k, j, i] how much all stacks see of each Gaussian."""
+    return sum_of([each.back(torch.ones_like(each.weights)) for each in views])
+
+
+def _averaged(views: Sequence[StackView]) -> Tensor:
+    """[k, j, i] values: what all stacks tell of a voxel, averaged by how much they see of it; 0 where none does."""
+    total, coverage = sum_of([each.back(each.stack.image) for each in views]), _coverage(views)
+    return torch.where(coverage > 0, total / coverage.clamp(min=1e-6), 0.0)
+
+
+class _Again:
+    """A stack that sees as another does, but saw something else; see `StackView`."""
+
+    def __init__(self, view: StackView, image: Tensor) -> None:
+        self.stack, self.weights, self.seen, self.back = (replace(view.stack, image=image), view.weights, view.seen,
+                                                          view.back)
+
+
+def _result(problem: _Problem, solution: _Solution, output: Grid, preset: Preset, selected: SelectedDevice, seed: int,
+            monitor: StageMonitor) -> Reconstruction:
+    """Draw the volume, and tell what was done."""
+    observations, intensity = problem.observations, problem.intensity
+    parameters = problem.lattice.parameters(solution.values)
+    channels = LabelChannels(observations.segments)
+    if observations.segments:
+        layers = labels_of_stacks([replace(stack, planes=motion.placed(stack.planes)) for stack, motion in
+                                   zip(observations.stacks, solution.motions, strict=True)], channels, preset.labels,
+                                  problem.grid, solution.is_seen)
+        parameters = problem.lattice.with_labels(parameters, torch.from_numpy(layers).to(problem.device))
+    store = ShardStore(problem.lattice.cutoff, keep=True, folder=None)
+    store.add(parameters.to("cpu"))
+    check = SelfCheck(1.0, "No slice was hidden to check.")
+    provenance = Provenance(__version__, preset.name, seed, selected.backend, len(observations.stacks[0].planes), check)
+    model = Model((), problem.frame, _MODE, problem.lattice.cutoff, intensity, _error_of(problem, solution),
+                  observations.segments, provenance.to_json())
+    assert MODES[_MODE].is_normalised
+    renderer = VolumeRenderer(model, output, observations.dtype)
+    with monitor.stage("rendering") as tick:
+        renderer.advance(store.shards, np.inf, selected.backend, selected.device, tick)
+    model = replace(model, shards=store.finish())
+    confidence = expected_error_on_grid(model, output, selected.device)
+    report = Report(provenance, selected.note, 1, model.count, len(observations.segments), {},
+                    tuple(_residual(problem, each, solution.values) for each in solution.views), monitor.seconds,
+                    monitor.losses)
+    segmentation = None if renderer.layers is None else Segmentation(renderer.layers, observations.segments, output)
+    return Reconstruction(Image(renderer.volume, output, observations.padding), Image(confidence, output),
+                          segmentation, model, report, motions=tuple(solution.motions))
+
+
+def _error_of(problem: _Problem, solution: _Solution) -> ExpectedError:
+    """The expected error as the model keeps it: exact on the planes of the lattice; the whole range where nothing was
+    seen.
+    """
+    lowest, highest = problem.observations.intensity_range
+    error = np.where(solution.is_seen, solution.error * problem.intensity.scale, highest - lowest).astype(np.float32)
+    offsets = (np.arange(len(error) + 1) - 0.5) * problem.lattice.pitch
+    return ExpectedError(error, offsets, np.zeros(2), np.full(2, problem.lattice.pitch), 0.0)
+
+
+def _residual(problem: _Problem, of: StackView, values: Tensor) -> StackResidual:
+    """How exactly the solution, seen through the profile, reproduces a stack."""
+    left = (of.weights * (of.seen(values) - of.stack.image)).abs().cpu().numpy() * problem.intensity.scale
+    pixels = max(float((of.weights > 0).sum()), 1.0)
+    total = replace(Residual(), pixels=int(pixels), absolute=float(left.sum()), squared=float((left ** 2).sum()))
+    squared = total.squared / total.pixels / problem.intensity.scale ** 2
+    return StackResidual(total.absolute / total.pixels, float(left.max()),
+                         round(float(-10.0 * np.log10(max(squared, 1e-10))), 2), None)
