@@ -61,7 +61,8 @@ def stages_of(preset: Preset, has_labels: bool, fills_labels: bool = False, fits
         >>> [stage.name for stage in stages_of(PRESETS["paper"], has_labels=True)][:3]
         ['correspondence', 'arbitration', 'prediction']
     """
-    skipped = {"motion": True, "stacks": True, "label completion": not fills_labels, "learning": preset.super_resolution is None,
-               "fusion": preset.fusion is None, "labels": preset.label_super_resolution is None or not has_labels}
+    skipped = {"motion": True, "stacks": True, "label completion": not fills_labels,
+               "learning": preset.super_resolution is None, "fusion": preset.fusion is None,
+               "labels": preset.label_super_resolution is None or not has_labels}
     return tuple(stage for stage in STAGES.values()
                  if not skipped.get(stage.name, False) and (fits or stage.name == "label completion"))

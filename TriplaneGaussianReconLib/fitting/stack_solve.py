@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..runtime.threads import workers
-from .stack_view import StackView
+from .stack_view import Sight
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Pull:
     weight: float
 
 
-def solve(views: Sequence[StackView], start: Tensor, smoothness: float, edge: float, steps: tuple[int, int],
+def solve(sights: Sequence[Sight], start: Tensor, smoothness: float, edge: float, steps: tuple[int, int],
           tick: Callable[[int, int], None], pull: Pull | None = None) -> Tensor:
     """Find values with which all stacks see what they saw.
 
     Args:
-        views: of the stacks.
+        sights: of the stacks.
         start: [k, j, i] values.
         smoothness: weight of the squared differences between neighbours where there is no edge, beside that of one
             observed pixel.
@@ -48,14 +48,14 @@ def solve(views: Sequence[StackView], start: Tensor, smoothness: float, edge: fl
         [k, j, i] values.
     """
     outer, inner = steps
-    values, target = start, _together(views, lambda view: view.back(view.stack.image))
+    values, target = start, _together(sights, lambda sight: sight.pull(sight.image))
     if pull is not None:
         target = target + pull.weight * pull.values
     for number in range(outer):
         flexible = edge_weights(values, smoothness, edge)
 
         def curvature(x: Tensor, flexible: Tensor = flexible) -> Tensor:
-            found = _together(views, lambda view: view.back(view.seen(x))) + rough(x, flexible)
+            found = _together(sights, lambda sight: sight.pull(sight.view.seen(x))) + rough(x, flexible)
             return found if pull is None else found + pull.weight * x
 
         def note(step: int, done: int = number) -> None:
@@ -65,10 +65,23 @@ def solve(views: Sequence[StackView], start: Tensor, smoothness: float, edge: fl
     return values
 
 
-def _together(views: Sequence[StackView], work: Callable[[StackView], Tensor]) -> Tensor:
+def averaged(sights: Sequence[Sight]) -> Tensor:
+    """Return [k, j, i] values: what all stacks tell of a voxel, averaged by how much they see of it; 0 where none does.
+    """
+    coverage = coverage_of(sights)
+    total = _together(sights, lambda sight: sight.pull(sight.image))
+    return torch.where(coverage > 0, total / coverage.clamp(min=1e-6), 0.0)
+
+
+def coverage_of(sights: Sequence[Sight]) -> Tensor:
+    """Return [k, j, i] how much all stacks see of each Gaussian."""
+    return _together(sights, lambda sight: sight.view.back(sight.weights))
+
+
+def _together(sights: Sequence[Sight], work: Callable[[Sight], Tensor]) -> Tensor:
     """Sum of what `work` returns for each stack; on a CPU several stacks at a time."""
-    with ThreadPoolExecutor(workers(views[0].weights.device)) as pool:
-        return sum_of(list(pool.map(work, views)))
+    with ThreadPoolExecutor(workers(sights[0].weights.device)) as pool:
+        return sum_of(list(pool.map(work, sights)))
 
 
 def sum_of(tensors: Sequence[Tensor]) -> Tensor:
@@ -107,10 +120,11 @@ def conjugate_gradients(curvature: Callable[[Tensor], Tensor], target: Tensor, s
     way, squared = left, (left * left).sum()
     for step in range(steps):
         note(step)
-        if not squared > 0:
-            break
         bent = curvature(way)
-        length = squared / (way * bent).sum()
+        bend = (way * bent).sum()
+        if not bend > 0:  # solved, as far as numbers tell
+            break
+        length = squared / bend
         x, left = x + length * way, left - length * bent
         former, squared = squared, (left * left).sum()
         way = left + (squared / former) * way

@@ -58,7 +58,31 @@ class StackView(Protocol):
         """Return [plane, row, column], what the stack sees of `values` [k, j, i]."""
 
     def back(self, pixels: Tensor) -> Tensor:
-        """Return [k, j, i], the transpose of `seen` applied to `pixels`, each times its weight."""
+        """Return [k, j, i], the transpose of `seen` applied to `pixels`."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a stack saw, or would see, and how.
+
+    Attributes:
+        view: how it sees the lattice.
+        image: [plane, row, column] what it saw.
+        weights: likewise, how far to trust it.
+    """
+
+    view: StackView
+    image: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, view: StackView) -> Sight:
+        """What the stack itself saw."""
+        return cls(view, view.stack.image, view.weights)
+
+    def pull(self, image: Tensor) -> Tensor:
+        """Return [k, j, i], the transpose of seeing applied to `image`, each pixel times its weight."""
+        return self.view.back(self.weights * image)
 
 
 def view(stack: SeenStack, lattice: Lattice, backend: Backend) -> StackView:
@@ -67,7 +91,9 @@ def view(stack: SeenStack, lattice: Lattice, backend: Backend) -> StackView:
 
 
 def _trusted(stack: SeenStack, weight_sum: Tensor) -> Tensor:
-    return torch.where(weight_sum > SEEN * weight_sum.median(), stack.weights, 0.0)
+    """The weights of pixels; 0 beyond the lattice."""
+    some = weight_sum[weight_sum > 0]
+    return torch.where(weight_sum > SEEN * some.median(), stack.weights, 0.0) if some.numel() else 0.0 * stack.weights
 
 
 class DrawnView:
@@ -96,7 +122,7 @@ class DrawnView:
     def back(self, pixels: Tensor) -> Tensor:
         free = torch.zeros(self._shape, dtype=pixels.dtype, device=pixels.device, requires_grad=True)
         drawn = self._sums(free)
-        return torch.autograd.grad(drawn, free, self.weights * pixels / (self._weight_sum + EPSILON))[0]
+        return torch.autograd.grad(drawn, free, pixels / (self._weight_sum + EPSILON))[0]
 
 
 class MatrixView:
@@ -112,7 +138,7 @@ class MatrixView:
         return torch.from_numpy(self._matrix @ values.numpy().ravel()).reshape(self.stack.image.shape)
 
     def back(self, pixels: Tensor) -> Tensor:
-        return torch.from_numpy(self._matrix.T @ (self.weights * pixels).numpy().ravel()).reshape(self._shape)
+        return torch.from_numpy(self._matrix.T @ pixels.numpy().ravel()).reshape(self._shape)
 
 
 def _listed(stack: SeenStack, lattice: Lattice) -> tuple[np.ndarray, csr_matrix]:

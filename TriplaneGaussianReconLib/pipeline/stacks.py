@@ -23,9 +23,8 @@ from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.stack_motion import StackMotion
 from ..errors import InputError
-from ..fitting.residual import Residual
-from ..fitting.stack_solve import solve, sum_of
-from ..fitting.stack_view import SeenStack, StackView, view
+from ..fitting.stack_solve import averaged, coverage_of, solve
+from ..fitting.stack_view import SeenStack, Sight, view
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians
 from ..labels.channels import LabelChannels
@@ -33,13 +32,12 @@ from ..labels.stack_labels import labels_of_stacks
 from ..model.model import Model
 from ..model.shards import ShardStore
 from ..prediction.expected_error import ExpectedError
-from ..rasterizer.modes import MODES
 from ..registration.refinement import refine_motion
 from ..registration.stacks import register_stacks
 from ..rendering.volume import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
 from ..runtime.progress import Progress, StageMonitor, Tick
-from ..runtime.threads import serial_opencv
+from ..runtime.threads import serial_opencv, serial_torch
 from .reconstruction import Reconstruction
 from .report import Provenance, Report, SelfCheck, StackResidual
 
@@ -79,7 +77,7 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
         if motion == "stack" and len(motions) > 1:
             with monitor.stage("motion") as tick:
                 motions = register_stacks(observations.stacks, seed=seed, tick=tick)
-        with monitor.stage("stacks") as tick:
+        with monitor.stage("stacks") as tick, serial_torch():
             solution = problem.solved(motions, motion == "stack" and len(motions) > 1, tick)
         return _result(problem, solution, output_grid, preset, selected, seed, monitor)
 
@@ -87,14 +85,14 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
 @dataclass(frozen=True)
 class _Solution:
     """values: [k, j, i] of the Gaussians.  error: likewise, expected absolute error, model units.  is_seen: likewise.
-    motions, views: of each stack.
+    motions, sights: of each stack.
     """
 
     values: Tensor
     error: np.ndarray
     is_seen: np.ndarray
     motions: list[StackMotion]
-    views: list[StackView]
+    sights: list[Sight]
 
 
 @dataclass(frozen=True)
@@ -141,30 +139,32 @@ class _Problem:
 
     def solved(self, motions: list[StackMotion], moves: bool, tick: Tick) -> _Solution:
         """Solve roughly and refine the motion, by turns, and then solve; where nothing moves, solve at once."""
-        config, views = self.preset.stacks, self._views(motions)
+        config, sights = self.preset.stacks, self._sights(motions)
         rounds = config.rounds if moves else 0
-        rough, final = int(np.prod(config.rough)), int(np.prod(config.final))
-        total, done = rounds * rough + final + rough, 0
+        rough, final, tried = (int(np.prod(each)) for each in (config.rough, config.final, config.tried))
+        total, done = rounds * rough + len(config.smoothness.shares) * tried + final + rough, 0
 
         def noted(step: int, _: int) -> None:
             tick(done + step, total)
 
-        values = _averaged(views)
+        values = averaged(sights)
         for _ in range(rounds):
-            values = self._solve(views, values, config.rough, noted)
+            values = self._solve(sights, values, self._smoothness(sights, values)[0], config.rough, noted)
             motions = self._refined(motions, values)
-            views, done = self._views(motions), done + rough
-        values = self._solve(views, values, config.final, noted)
+            sights, done = self._sights(motions), done + rough
+        smoothness = self._chosen_smoothness(sights, values, noted)
+        done = total - final - rough
+        values = self._solve(sights, values, smoothness, config.final, noted)
         done += final
-        error = self._expected_error(views, values, noted)
-        seen = _coverage(views)
+        error = self._expected_error(sights, values, smoothness, noted)
+        seen = coverage_of(sights)
         is_seen = (seen > _SEEN * seen[seen > 0].median()).cpu().numpy()
         values = torch.where(torch.from_numpy(is_seen).to(values.device), values, 0.0)
-        return _Solution(values, error, is_seen, motions, views)
+        return _Solution(values, error, is_seen, motions, sights)
 
-    def _views(self, motions: Sequence[StackMotion]) -> list[StackView]:
-        """How each stack sees the lattice from where it lies."""
-        return [view(self._seen(stack, motion), self.lattice, self._backend) for stack, motion in
+    def _sights(self, motions: Sequence[StackMotion]) -> list[Sight]:
+        """What each stack sees of the lattice from where it lies."""
+        return [Sight.of(view(self._seen(stack, motion), self.lattice, self._backend)) for stack, motion in
                 zip(self.observations.stacks, motions, strict=True)]
 
     @property
@@ -179,63 +179,65 @@ class _Problem:
         profile = ProfileGaussians.of(stack.profile or "box", stack.thickness or pixel, pixel)
         return SeenStack(motion.placed(stack.planes).transformed(np.linalg.inv(self.frame)), image, weights, profile)
 
-    def _solve(self, views: Sequence[StackView], start: Tensor, steps: tuple[int, int],
+    def _solve(self, sights: Sequence[Sight], start: Tensor, smoothness: float, steps: tuple[int, int],
                tick: Callable[[int, int], None]) -> Tensor:
-        config = self.preset.stacks.smoothness
-        return solve(views, start, self._smoothness(views, start), config.edge, steps, tick)
+        return solve(sights, start, smoothness, self.preset.stacks.smoothness.edge, steps, tick)
 
-    def _smoothness(self, views: Sequence[StackView], values: Tensor) -> float:
-        """The weight that is likeliest for this noise, if differences between neighbours fall off exponentially."""
+    def _smoothness(self, sights: Sequence[Sight], values: Tensor) -> list[float]:
+        """Weights to choose from.  The first would be likeliest for the noise that the slices seem to have, if
+        differences between neighbours fell off exponentially; but fine detail may look like noise.
+        """
         config = self.preset.stacks.smoothness
-        variance = float(np.mean([self._noise(each) ** 2 for each in views]))
+        variance = float(np.mean([self._noise(each) ** 2 for each in sights]))
         step = float(torch.stack([torch.diff(values, dim=axis).abs().mean() for axis in range(3)]).mean())
-        return max(config.share * variance / (max(step, 1e-6) * config.edge), config.least)
+        return [max(share * variance / (max(step, 1e-6) * config.edge), config.least) for share in config.shares]
+
+    def _chosen_smoothness(self, sights: Sequence[Sight], start: Tensor, tick: Callable[[int, int], None]) -> float:
+        """The largest weight with which pixels that were hidden are found about as well as with the best."""
+        config, random = self.preset.stacks, np.random.default_rng(self.seed)
+        hidden = [torch.from_numpy(random.random(each.weights.shape) < config.smoothness.hidden).to(self.device)
+                  for each in sights]
+        shown = [replace(each, weights=torch.where(hides, 0.0, each.weights)) for each, hides in
+                 zip(sights, hidden, strict=True)]
+        errors = dict[float, float]()
+        for smoothness in self._smoothness(sights, start):
+            if smoothness not in errors:
+                found = self._solve(shown, averaged(shown), smoothness, config.tried, tick)
+                errors[smoothness] = sum(float((each.weights * hides * (each.view.seen(found) - each.image) ** 2).sum())
+                                         for each, hides in zip(sights, hidden, strict=True))
+        return max(each for each, error in errors.items() if error <= config.smoothness.alike * min(errors.values()))
 
     @staticmethod
-    def _noise(of: StackView) -> float:
-        return noise_of(of.stack.image.cpu().numpy(), of.weights.cpu().numpy())
+    def _noise(of: Sight) -> float:
+        return noise_of(of.image.cpu().numpy(), of.weights.cpu().numpy())
 
     def _refined(self, motions: Sequence[StackMotion], values: Tensor) -> list[StackMotion]:
-        """The motion of all stacks but the first, against what was found."""
+        """The motion of all stacks but the first, against what was found.
+
+        Their gain and bias stay: what was found is smoother than the body, and would seem to have less contrast.
+        """
         volume = self.intensity.to_input(self.lattice.drawn(values).cpu().numpy()
                                          + np.float32(self.intensity.background)).astype(np.float32)
-        return [motions[0], *(refine_motion(stack, volume, self.grid, motion, seed=self.seed) for stack, motion in
-                              zip(self.observations.stacks[1:], motions[1:], strict=True))]
+        found = [refine_motion(stack, volume, self.grid, motion, seed=self.seed) for stack, motion in
+                 zip(self.observations.stacks[1:], motions[1:], strict=True)]
+        return [motions[0], *(replace(motion, matrix=each.matrix) for motion, each in
+                              zip(motions[1:], found, strict=True))]
 
-    def _expected_error(self, views: Sequence[StackView], values: Tensor, tick: Callable[[int, int], None]
-                        ) -> np.ndarray:
+    def _expected_error(self, sights: Sequence[Sight], values: Tensor, smoothness: float,
+                        tick: Callable[[int, int], None]) -> np.ndarray:
         """What is lost when the same stacks see the solution, with noise of their own, and it is solved for again
         (parametric bootstrap: Efron, Annals of Statistics 7, 1979).
         """
         from scipy.ndimage import gaussian_filter
 
         config, random = self.preset.stacks, np.random.default_rng(self.seed)
-        again = [_Again(each, each.seen(values) + torch.from_numpy(
-            random.normal(0.0, self._noise(each), each.weights.shape).astype(np.float32)).to(self.device))
-            for each in views]
-        start = _averaged(again)
-        lost = self.lattice.drawn(self._solve(again, start, config.rough, tick) - values).abs()
-        found: np.ndarray = gaussian_filter(lost.cpu().numpy(), config.blur)
-        return found
-
-
-def _coverage(views: Sequence[StackView]) -> Tensor:
-    """[k, j, i] how much all stacks see of each Gaussian."""
-    return sum_of([each.back(torch.ones_like(each.weights)) for each in views])
-
-
-def _averaged(views: Sequence[StackView]) -> Tensor:
-    """[k, j, i] values: what all stacks tell of a voxel, averaged by how much they see of it; 0 where none does."""
-    total, coverage = sum_of([each.back(each.stack.image) for each in views]), _coverage(views)
-    return torch.where(coverage > 0, total / coverage.clamp(min=1e-6), 0.0)
-
-
-class _Again:
-    """A stack that sees as another does, but saw something else; see `StackView`."""
-
-    def __init__(self, view: StackView, image: Tensor) -> None:
-        self.stack, self.weights, self.seen, self.back = (replace(view.stack, image=image), view.weights, view.seen,
-                                                          view.back)
+        again = []
+        for each in sights:
+            noise = random.normal(0.0, self._noise(each), each.weights.shape).astype(np.float32)
+            again.append(replace(each, image=each.view.seen(values) + torch.from_numpy(noise).to(self.device)))
+        found = self._solve(again, averaged(again), smoothness, config.rough, tick)
+        lost: np.ndarray = gaussian_filter(self.lattice.drawn(found - values).abs().cpu().numpy(), config.blur)
+        return lost
 
 
 def _result(problem: _Problem, solution: _Solution, output: Grid, preset: Preset, selected: SelectedDevice, seed: int,
@@ -255,14 +257,13 @@ def _result(problem: _Problem, solution: _Solution, output: Grid, preset: Preset
     provenance = Provenance(__version__, preset.name, seed, selected.backend, len(observations.stacks[0].planes), check)
     model = Model((), problem.frame, _MODE, problem.lattice.cutoff, intensity, _error_of(problem, solution),
                   observations.segments, provenance.to_json())
-    assert MODES[_MODE].is_normalised
     renderer = VolumeRenderer(model, output, observations.dtype)
     with monitor.stage("rendering") as tick:
         renderer.advance(store.shards, np.inf, selected.backend, selected.device, tick)
     model = replace(model, shards=store.finish())
     confidence = expected_error_on_grid(model, output, selected.device)
     report = Report(provenance, selected.note, 1, model.count, len(observations.segments), {},
-                    tuple(_residual(problem, each, solution.values) for each in solution.views), monitor.seconds,
+                    tuple(_residual(problem, each, solution.values) for each in solution.sights), monitor.seconds,
                     monitor.losses)
     segmentation = None if renderer.layers is None else Segmentation(renderer.layers, observations.segments, output)
     return Reconstruction(Image(renderer.volume, output, observations.padding), Image(confidence, output),
@@ -279,11 +280,10 @@ def _error_of(problem: _Problem, solution: _Solution) -> ExpectedError:
     return ExpectedError(error, offsets, np.zeros(2), np.full(2, problem.lattice.pitch), 0.0)
 
 
-def _residual(problem: _Problem, of: StackView, values: Tensor) -> StackResidual:
+def _residual(problem: _Problem, of: Sight, values: Tensor) -> StackResidual:
     """How exactly the solution, seen through the profile, reproduces a stack."""
-    left = (of.weights * (of.seen(values) - of.stack.image)).abs().cpu().numpy() * problem.intensity.scale
+    left = (of.weights * (of.view.seen(values) - of.image)).abs().cpu().numpy() * problem.intensity.scale
     pixels = max(float((of.weights > 0).sum()), 1.0)
-    total = replace(Residual(), pixels=int(pixels), absolute=float(left.sum()), squared=float((left ** 2).sum()))
-    squared = total.squared / total.pixels / problem.intensity.scale ** 2
-    return StackResidual(total.absolute / total.pixels, float(left.max()),
+    squared = float((left ** 2).sum()) / pixels / problem.intensity.scale ** 2
+    return StackResidual(float(left.sum()) / pixels, float(left.max()),
                          round(float(-10.0 * np.log10(max(squared, 1e-10))), 2), None)

@@ -1,0 +1,169 @@
+"""One volume from several thick stacks of a smooth random body."""
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from math import log10
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter, map_coordinates
+from torch import Tensor
+
+from TriplaneGaussianReconLib.data.geometry import AXES, Grid, array_axis
+from TriplaneGaussianReconLib.data.slice_profile import profile_depths
+from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.fitting.stack_solve import (
+    Pull,
+    averaged,
+    conjugate_gradients,
+    coverage_of,
+    edge_weights,
+    rough,
+    solve,
+)
+from TriplaneGaussianReconLib.fitting.stack_view import MatrixView, SeenStack, Sight
+from TriplaneGaussianReconLib.gaussians.lattice import Lattice
+from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SHAPE, THICKNESS = (24, 24, 24), 4.0
+LATTICE = Lattice(SHAPE, pitch=1.0, sigma=0.45, cutoff=9.0)
+
+
+def quiet(_: int, __: int) -> None:
+    """Tell nobody."""
+
+
+@cache
+def body() -> np.ndarray:
+    """[k, j, i] float32 in [0, 1]."""
+    image = gaussian_filter(np.random.default_rng(0).standard_normal(SHAPE), 1.5)
+    return ((image - image.min()) / np.ptp(image)).astype(np.float32)
+
+
+@cache
+def sights(noise: float = 0.0) -> list[Sight]:
+    """Contiguous thick slices across each axis; sampled from the body, not drawn by Gaussians."""
+    found, random = [], np.random.default_rng(0)
+    for axis in AXES:
+        planes = Grid(SHAPE).planes(axis, np.arange(1.5, 24, THICKNESS))
+        pixels = sum(share * map_coordinates(body(), (planes.points() + depth * planes.normal).T[::-1], order=3,
+                                             mode="nearest").T
+                     for depth, share in zip(*profile_depths(THICKNESS, "gaussian", 17), strict=True))
+        image = torch.from_numpy((pixels + random.normal(0.0, noise, planes.shape)).astype(np.float32))
+        profile = ProfileGaussians.of("gaussian", THICKNESS, 1.0)
+        found.append(Sight.of(MatrixView(SeenStack(planes, image, torch.ones_like(image), profile), LATTICE)))
+    return found
+
+
+def mean_of_stacks() -> Tensor:
+    """Each interpolated between its slices; [k, j, i]."""
+    filled = []
+    for axis, each in zip(AXES, sights(), strict=True):
+        index = np.indices(SHAPE).astype(float)
+        index[array_axis(axis)] = (index[array_axis(axis)] - 1.5) / THICKNESS
+        volume = np.moveaxis(each.image.numpy(), 0, array_axis(axis))
+        filled.append(map_coordinates(volume, index, order=1, mode="nearest"))
+    return torch.from_numpy(np.mean(filled, axis=0))
+
+
+def psnr(image: Tensor) -> float:
+    """dB, of what has a range of 1."""
+    return -10.0 * log10(float(((image - torch.from_numpy(body())) ** 2).mean()))
+
+
+def solved(noise: float = 0.0, smoothness: float = 1e-3, pull: Pull | None = None) -> Tensor:
+    return solve(sights(noise), torch.zeros(SHAPE), smoothness, 0.02, (3, 12), quiet, pull)
+
+
+def test_a_system_is_solved() -> None:
+    factor = torch.randn(12, 12, generator=torch.Generator().manual_seed(0)).double()
+    matrix, expected = factor @ factor.T + torch.eye(12), torch.linspace(-1.0, 2.0, 12).double()
+    numbers: list[int] = []
+    found = conjugate_gradients(lambda x: matrix @ x, matrix @ expected, torch.ones(12).double(), 30, numbers.append)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7)
+    assert numbers == list(range(len(numbers)))
+
+
+def test_steps_beyond_the_solution_do_no_harm() -> None:
+    diagonal = torch.tensor([0.01, 0.02, 0.03])
+    found = conjugate_gradients(lambda x: diagonal * x, torch.ones(3), torch.zeros(3), 40, lambda _: None)
+    torch.testing.assert_close(found, 1.0 / diagonal)
+
+
+def test_nothing_is_to_be_done_where_the_start_is_the_solution() -> None:
+    start = torch.arange(4.0)
+    assert torch.equal(conjugate_gradients(lambda x: 2.0 * x, 2.0 * start, start, 5, lambda _: None), start)
+
+
+def test_roughness_is_half_the_gradient_of_the_weighted_squared_differences() -> None:
+    values = torch.from_numpy(body())[:5, :6, :4].double().requires_grad_()
+    weights = edge_weights(values.detach(), 0.7, 0.1)
+    total = sum((torch.diff(values, dim=axis) ** 2 * weights.narrow(axis, 0, values.shape[axis] - 1)).sum()
+                for axis in range(3))
+    gradient, = torch.autograd.grad(total, values)
+    torch.testing.assert_close(rough(values.detach(), weights), 0.5 * gradient)
+
+
+def test_edges_cost_less_than_their_squares() -> None:
+    step = torch.zeros(2, 2, 6)
+    step[..., 3:] = 1.0
+    weights = edge_weights(step, 0.5, 0.01)[0, 0]
+    assert float(weights[2]) == pytest.approx(0.005, rel=1e-3) and weights[0] == weights[4] == 0.5
+
+
+def test_the_average_is_weighted_by_what_stacks_see() -> None:
+    """And 0 where they see nothing; a constant stays so."""
+    across_i = sights()[0]
+    alone = replace(across_i, image=torch.full_like(across_i.image, 0.7), weights=across_i.weights.clone())
+    alone.weights[3:] = 0.0
+    other = replace(alone, image=torch.full_like(across_i.image, 0.1))
+    is_seen = coverage_of([alone]) > 0
+    assert is_seen[:, :, :10].all() and not is_seen[:, :, 20:].any()
+    expected = torch.where(is_seen, 0.7, 0.0)
+    torch.testing.assert_close(averaged([alone]), expected, rtol=1e-3, atol=0.0)
+    torch.testing.assert_close(averaged([alone, other, other]), expected * (3.0 / 7.0), rtol=1e-3, atol=0.0)
+
+
+def test_three_thick_stacks_tell_more_than_their_mean() -> None:
+    assert psnr(LATTICE.drawn(solved())) > psnr(mean_of_stacks()) + 6.0
+
+
+def test_smoothness_lowers_the_error_of_noisy_stacks() -> None:
+    bare, smooth = (psnr(LATTICE.drawn(solved(0.1, smoothness))) for smoothness in (0.0, 0.3))
+    assert smooth > bare + 1.0
+
+
+def test_a_strong_pull_wins() -> None:
+    wanted = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(solved(pull=Pull(wanted, 1e6)), wanted, rtol=0.0, atol=1e-4)
+
+
+def test_a_weak_pull_fills_what_no_stack_has_seen() -> None:
+    across_i = sights()[0].view.stack
+    first = SeenStack(across_i.planes.subset(slice(0, 2)), across_i.image[:2], across_i.weights[:2], across_i.profile)
+    found = solve([Sight.of(MatrixView(first, LATTICE))], torch.zeros(SHAPE), 0.0, 0.02, (1, 30), quiet,
+                  Pull(torch.full(SHAPE, 0.3), 0.01))
+    torch.testing.assert_close(found[:, :, 20:], torch.full((24, 24, 4), 0.3), rtol=0.0, atol=1e-3)
+
+
+def test_every_step_is_told_and_may_stop() -> None:
+    calls: list[tuple[int, int]] = []
+
+    def tick(step: int, steps: int) -> None:
+        calls.append((step, steps))
+        if len(calls) == 5:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        solve(sights(), torch.zeros(SHAPE), 1e-3, 0.02, (2, 4), tick)
+    assert calls == [(step, 8) for step in range(5)]
+    solve(sights(), torch.zeros(SHAPE), 1e-3, 0.02, (2, 4), lambda step, steps: calls.append((step, steps)))
+    assert calls[5:] == [(step, 8) for step in range(8)]
+
+
+def test_the_same_bits_come_out_twice() -> None:
+    assert torch.equal(solved(0.1), solved(0.1))
