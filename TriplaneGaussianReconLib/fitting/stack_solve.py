@@ -66,8 +66,7 @@ def solve(sights: Sequence[Sight], start: Tensor, smoothness: float, edge: float
 
 
 def averaged(sights: Sequence[Sight]) -> Tensor:
-    """Return [k, j, i] values: what all stacks tell of a voxel, averaged by how much they see of it; 0 where none does.
-    """
+    """Return [k, j, i] values: what all stacks tell of a voxel, by how much they see of it; 0 where none does."""
     coverage = coverage_of(sights)
     total = _together(sights, lambda sight: sight.pull(sight.image))
     return torch.where(coverage > 0, total / coverage.clamp(min=1e-6), 0.0)

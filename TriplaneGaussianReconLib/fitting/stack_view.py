@@ -85,6 +85,14 @@ class Sight:
         return self.view.back(self.weights * image)
 
 
+def entries_per_pixel(lattice: Lattice, profile: ProfileGaussians) -> float:
+    """Return about how many Gaussians a pixel sees: those in a cylinder along its profile."""
+    reach = lattice.cutoff ** 0.5
+    across = reach * lattice.sigma / lattice.pitch
+    deep = max(profile.offsets) - min(profile.offsets) + 2.0 * reach * (lattice.sigma ** 2 + profile.sigma ** 2) ** 0.5
+    return float(np.pi * across ** 2 * deep / lattice.pitch)
+
+
 def view(stack: SeenStack, lattice: Lattice, backend: Backend) -> StackView:
     """Return how a stack sees a lattice, by the faster implementation."""
     return MatrixView(stack, lattice) if backend == "cpu" else DrawnView(stack, lattice, backend)

@@ -68,8 +68,8 @@ class _Labelled:
         self._to_pixels = np.linalg.inv(steps)
 
     def add(self, points: np.ndarray, total: np.ndarray, counts: np.ndarray) -> None:
-        """Add signed distances at points (row, column, 3), times how much they count, to `total` [channel, row, column],
-        and that to `counts`; nothing outside of the stack.
+        """Add signed distances at points (row, column, 3), times how much they count, to `total`, and how much they
+        count to `counts`, both [channel, row, column]; nothing outside of the stack.
         """
         planes = self._planes
         depth, row, column = np.moveaxis((points - planes.origins[0]) @ self._to_pixels.T, -1, 0)

@@ -15,16 +15,16 @@ from .. import __version__
 from ..config.names import Backend
 from ..config.presets import Preset, preset_named
 from ..config.stages import STACK_STAGES
-from ..data.geometry import Grid
+from ..data.geometry import Grid, by
 from ..data.images import Image, Segmentation
 from ..data.intensity import IntensityScale
 from ..data.noise import noise_of
 from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.stack_motion import StackMotion
-from ..errors import InputError
+from ..errors import InputError, TooLargeError
 from ..fitting.stack_solve import averaged, coverage_of, solve
-from ..fitting.stack_view import SeenStack, Sight, view
+from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, view
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians
 from ..labels.channels import LabelChannels
@@ -36,6 +36,7 @@ from ..registration.refinement import refine_motion
 from ..registration.stacks import register_stacks
 from ..rendering.volume import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
+from ..runtime.memory import budget
 from ..runtime.progress import Progress, StageMonitor, Tick
 from ..runtime.threads import serial_opencv, serial_torch
 from .reconstruction import Reconstruction
@@ -44,6 +45,8 @@ from .report import Provenance, Report, SelfCheck, StackResidual
 _MODE = "normalised"
 _SEEN = 0.1  # of the usual weight that stacks give to a voxel: with less nothing was seen there
 _CUBIC = 1e-3  # by how much sides of cubic voxels may differ
+_ENTRY_BYTES = 8.0  # of the matrix, for each pair of a pixel and a Gaussian that it sees
+_VOXEL_BYTES = 150.0  # Gaussians, with what conjugate gradients and drawing hold
 
 
 def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset: str | Preset = "fast",
@@ -64,6 +67,7 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
 
     Raises:
         InputError: The observations cannot be reconstructed, or the preset or the kind of motion is unknown.
+        TooLargeError: There is not enough memory.
         BackendUnavailableError: The device is not there.
         Cancelled: `should_stop` returned true.
     """
@@ -73,6 +77,7 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
     selected, monitor = choose(device), StageMonitor(progress, should_stop, STACK_STAGES)
     with serial_opencv():
         problem = _Problem.of(observations, output_grid, preset, selected, seed)
+        problem.check_memory()
         motions = [StackMotion()] * len(observations.stacks)
         if motion == "stack" and len(motions) > 1:
             with monitor.stage("motion") as tick:
@@ -137,6 +142,21 @@ class _Problem:
         frame[:3, :3], frame[:3, 3] = self.grid.direction, self.grid.origin
         return frame
 
+    def check_memory(self) -> None:
+        """Raise TooLargeError where the solution would not fit into memory."""
+        entries = sum(stack.pixels.size * entries_per_pixel(self.lattice, self._profile(stack))
+                      for stack in self.observations.stacks)
+        on_cpu = self.device.type == "cpu"
+        wanted = on_cpu * _ENTRY_BYTES * entries + _VOXEL_BYTES * float(np.prod(self.lattice.shape))
+        free = budget(self.device)
+        if wanted > free:
+            raise TooLargeError(f"The result of {by(self.grid.size)} voxels needs {wanted / 1e9:.3g} GB of memory, and "
+                                f"{free / 1e9:.3g} GB may be used. Choose larger voxels, or crop the volumes.")
+
+    def _profile(self, stack: SliceStack) -> ProfileGaussians:
+        pixel = self.lattice.pitch
+        return ProfileGaussians.of(stack.profile or "box", stack.thickness or pixel, pixel)
+
     def solved(self, motions: list[StackMotion], moves: bool, tick: Tick) -> _Solution:
         """Solve roughly and refine the motion, by turns, and then solve; where nothing moves, solve at once."""
         config, sights = self.preset.stacks, self._sights(motions)
@@ -175,9 +195,8 @@ class _Problem:
         pixels = self.intensity.to_model(((stack.pixels - motion.bias) / motion.gain).astype(stack.pixels.dtype))
         image = torch.from_numpy(pixels - np.float32(self.intensity.background)).to(self.device)
         weights = torch.ones_like(image) if stack.weights is None else torch.from_numpy(stack.weights).to(self.device)
-        pixel = self.lattice.pitch
-        profile = ProfileGaussians.of(stack.profile or "box", stack.thickness or pixel, pixel)
-        return SeenStack(motion.placed(stack.planes).transformed(np.linalg.inv(self.frame)), image, weights, profile)
+        return SeenStack(motion.placed(stack.planes).transformed(np.linalg.inv(self.frame)), image, weights,
+                         self._profile(stack))
 
     def _solve(self, sights: Sequence[Sight], start: Tensor, smoothness: float, steps: tuple[int, int],
                tick: Callable[[int, int], None]) -> Tensor:

@@ -14,7 +14,7 @@ from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.stack_input import StackInput
-from TriplaneGaussianReconLib.errors import Cancelled, InputError
+from TriplaneGaussianReconLib.errors import Cancelled, InputError, TooLargeError
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction
 from TriplaneGaussianReconLib.pipeline.stacks import reconstruct_stacks
 from TriplaneGaussianReconLib.rendering.planes import draw
@@ -184,6 +184,12 @@ def test_it_can_be_stopped_and_tells_how_far_it_is() -> None:
 def test_an_unknown_kind_of_motion_is_refused() -> None:
     with pytest.raises(InputError, match="stack or none"):
         solved(inputs("k", "j"), motion="slice")
+
+
+def test_more_than_memory_holds_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("TriplaneGaussianReconLib.pipeline.stacks.budget", lambda _: 10_000_000)
+    with pytest.raises(TooLargeError, match="larger voxels"):
+        solved(inputs("k", "j"))
 
 
 def test_inputs_are_not_changed() -> None:
