@@ -74,16 +74,17 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
     if motion not in ("stack", "none"):
         raise InputError(f"Unknown kind of motion '{motion}'. Choose stack or none.")
     preset = preset_named(preset) if isinstance(preset, str) else preset
-    selected, monitor = choose(device), StageMonitor(progress, should_stop, STACK_STAGES)
+    selected, moves = choose(device), motion == "stack" and len(observations.stacks) > 1
+    monitor = StageMonitor(progress, should_stop, [stage for stage in STACK_STAGES if moves or stage.name != "motion"])
     with serial_opencv():
         problem = _Problem.of(observations, output_grid, preset, selected, seed)
         problem.check_memory()
         motions = [StackMotion()] * len(observations.stacks)
-        if motion == "stack" and len(motions) > 1:
+        if moves:
             with monitor.stage("motion") as tick:
                 motions = register_stacks(observations.stacks, seed=seed, tick=tick)
         with monitor.stage("stacks") as tick, serial_torch():
-            solution = problem.solved(motions, motion == "stack" and len(motions) > 1, tick)
+            solution = problem.solved(motions, moves, tick)
         return _result(problem, solution, output_grid, preset, selected, seed, monitor)
 
 

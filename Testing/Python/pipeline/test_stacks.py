@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.config.stages import STACK_STAGES
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
@@ -18,6 +19,7 @@ from TriplaneGaussianReconLib.errors import Cancelled, InputError, TooLargeError
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction
 from TriplaneGaussianReconLib.pipeline.stacks import reconstruct_stacks
 from TriplaneGaussianReconLib.rendering.planes import draw
+from TriplaneGaussianReconLib.runtime.progress import Progress
 
 SIDE, FACTOR = 36, 3
 GRID = Grid((SIDE, SIDE, SIDE), origin=(5.0, -4.0, 3.0))
@@ -172,13 +174,20 @@ def test_it_repeats_bit_by_bit_whatever_the_number_of_threads() -> None:
     np.testing.assert_array_equal(*results)
 
 
-def test_it_can_be_stopped_and_tells_how_far_it_is() -> None:
-    told = []
+def test_it_tells_how_far_it_is() -> None:
+    told = list[Progress]()
     solved(inputs("k", "j"), progress=told.append)
-    assert {each.stage for each in told} == {"stacks", "rendering"} and told[-1].stage == "rendering"
+    assert {each.stage for each in told} == {"stacks", "rendering"} and told[-1].done == pytest.approx(1.0)
     assert [each.done for each in told] == sorted(each.done for each in told)
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in STACK_STAGES])
+def test_stop_takes_effect_at_once_in_every_stage(stage: str) -> None:
+    told = list[Progress]()
     with pytest.raises(Cancelled):
-        solved(inputs("k", "j"), should_stop=lambda: True)
+        solved(inputs("k", "j"), motion="stack", progress=told.append,
+               should_stop=lambda: bool(told) and told[-1].stage == stage)
+    assert [each.stage for each in told].count(stage) <= 2 and told[-1].stage == stage
 
 
 def test_an_unknown_kind_of_motion_is_refused() -> None:
