@@ -15,8 +15,8 @@ def summarise(report: Report, written: dict[str, str], seconds: float) -> None:
         further = f"; to draw next: slice {following[0]}" if following else ""  # none where nothing is in doubt
         say(f"Labels of {len(filled)} slice{'s' * (len(filled) != 1)} filled{further}.")
     if report.gaussians:
-        say(f"{report.gaussians} Gaussians from {provenance.trusted_slices} slices in {seconds:.1f} s "
-            f"({provenance.device}).")
+        slices = sum(len(volume.trusted) for volume in report.volumes) or provenance.trusted_slices
+        say(f"{report.gaussians} Gaussians from {slices} slices in {seconds:.1f} s ({provenance.device}).")
     else:
         say(f"The image is that of the input. Done in {seconds:.1f} s ({provenance.device}).")
     if check.psnr is None:

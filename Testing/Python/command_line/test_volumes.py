@@ -1,7 +1,8 @@
-"""`reconstruct` with several volumes, up to the solver, for which a stand-in stands."""
+"""`reconstruct` with several volumes: up to the solver, for which a stand-in stands, and once with the real one."""
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_case import pattern, write_slices
+from stack_case import GRID, blobs, rigid, thick_stack, voxels_off
 from stand_in_solver import FOUND_GAIN, FOUND_SHIFT, StandInSolver
 
 from TriplaneGaussianReconLib.data.geometry import Grid
@@ -34,6 +36,28 @@ def across(tmp_path: Path, volume: Image) -> Path:
     path = tmp_path / "across.nii.gz"
     write_image(path, Image(np.resize(volume.array, grid.shape), grid))
     return path
+
+
+def test_three_files_become_the_body_that_they_saw(run: Run, tmp_path: Path,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    """With the real solver: the second volume's header is wrong, and it is brighter."""
+    body, motion = blobs(), rigid((3.0, -2.0, 1.0), (2.0, 1.0, -1.5))
+    for name, stack in (("k", thick_stack(body, "k")), ("j", thick_stack(body, "j", motion, gain=1.2)),
+                        ("i", thick_stack(body, "i"))):
+        planes, axes = stack.planes, [stack.planes.column_step, stack.planes.row_step, stack.planes.normal]
+        spacing = [*(float(np.linalg.norm(axis)) for axis in axes[:2]), float(np.diff(planes.offsets)[0])]
+        grid = Grid(planes.shape, tuple(planes.origins[0]), (spacing[0], spacing[1], spacing[2]), tuple(
+            map(tuple, np.stack([axis / np.linalg.norm(axis) for axis in axes], axis=1))))
+        write_image(tmp_path / f"{name}.nrrd", Image(stack.pixels, grid))
+    write_image(tmp_path / "truth.nrrd", Image(body, GRID))
+    assert run("reconstruct", "k.nrrd", "j.nrrd", "i.nrrd", "--output-grid", "truth.nrrd", "--output", "o.nrrd",
+               "--output-motion", "m.json", "--device", "cpu") == 0
+    inner = (slice(6, -6),) * 3
+    errors = (read_image(tmp_path / "o.nrrd").array - body)[inner]
+    assert np.sqrt(np.mean(errors ** 2)) < 0.05 * np.ptp(body)
+    found = read_motion(tmp_path / "m.json", str(tmp_path / "j.nrrd"))
+    assert voxels_off(found, motion) < 0.3 and found.gain == pytest.approx(1.2, rel=0.03)
+    assert re.search(r"Gaussians from 3\d slices", capsys.readouterr().out)
 
 
 def test_two_volumes_become_one_result(run: Run, solver: StandInSolver, across: Path, volume: Image, tmp_path: Path,
