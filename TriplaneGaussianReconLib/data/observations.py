@@ -341,6 +341,8 @@ def _stack_of(given: StackInput) -> SliceStack:
     if segmentation is not None:
         labelled = labelled_slices(given.labels_on, observed, presence(segmentation, axis))
     stack = _take(image, segmentation, axis, observed, None if labelled is None else {axis: labelled}, is_alone=False)
+    if stack.pixels.min() == stack.pixels.max():
+        raise InputError(f"All of its used voxels have the same value ({stack.pixels.min():g}). Leave it out.")
     planes = stack.planes if given.to_first is None else stack.planes.transformed(given.to_first)
     return replace(stack, planes=planes, thickness=given.width, profile=given.profile)
 

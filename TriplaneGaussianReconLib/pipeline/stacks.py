@@ -4,7 +4,8 @@ What is solved for are the values of Gaussians on a lattice of cubic voxels, see
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,6 +45,7 @@ from .report import Provenance, Report, SelfCheck, StackResidual
 
 _MODE = "normalised"
 _SEEN = 0.1  # of the usual weight that stacks give to a voxel: with less nothing was seen there
+_MISFIT = 3.0  # times more or less contrast than a stack has itself, from which it is told
 _CUBIC = 1e-3  # by how much sides of cubic voxels may differ
 _ENTRY_BYTES = 8.0  # of the matrix, for each pair of a pixel and a Gaussian that it sees
 _VOXEL_BYTES = 150.0  # Gaussians, with what conjugate gradients and drawing hold
@@ -83,9 +85,28 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
         if moves:
             with monitor.stage("motion") as tick:
                 motions = register_stacks(observations.stacks, seed=seed, tick=tick)
+        notes = tuple(_misfits(observations.stacks, motions))
+        for each in notes:
+            warnings.warn(each, RuntimeWarning, stacklevel=2)
         with monitor.stage("stacks") as tick, serial_torch():
             solution = problem.solved(motions, moves, tick)
-        return _result(problem, solution, output_grid, preset, selected, seed, monitor)
+        result = _result(problem, solution, output_grid, preset, selected, seed, monitor)
+    return replace(result, report=replace(result.report, notes=notes))
+
+
+def _misfits(stacks: Sequence[SliceStack], motions: Sequence[StackMotion]) -> Iterator[str]:
+    """Tell which stacks hardly show the body of the first: their contrast there would be far from their own."""
+    first = _contrast(stacks[0])
+    for number, (stack, motion) in enumerate(zip(stacks[1:], motions[1:], strict=True), start=2):
+        share = motion.gain * first / _contrast(stack)
+        if motion.gain != 1.0 and not 1.0 / _MISFIT < share < _MISFIT:
+            yield (f"Volume {number} hardly fits the first: its grey values would agree with a gain of "
+                   f"{motion.gain:.3g} alone. Check that both show the same body in the same contrast.")
+
+
+def _contrast(stack: SliceStack) -> float:
+    """Standard deviation of the pixels that weigh something."""
+    return float(np.std(stack.pixels if stack.weights is None else stack.pixels[stack.weights > 0]))
 
 
 @dataclass(frozen=True)

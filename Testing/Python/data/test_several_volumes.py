@@ -195,3 +195,9 @@ def test_the_side_of_the_voxels_can_be_chosen(rotation: tuple) -> None:
             union_grid(observations, side)
     with pytest.raises(InputError, match="more than"):
         union_grid(observations, 1e-3)
+
+
+def test_a_further_volume_of_one_value_is_refused_by_its_number(rotation: tuple) -> None:
+    grid = grid_of("straight", rotation)
+    with pytest.raises(InputError, match="Volume 2: All of its used voxels have the same value"):
+        Observations.from_volumes([StackInput(volume(grid)), StackInput(Image(np.full(grid.shape, 7), grid))])

@@ -108,6 +108,14 @@ def test_motion_gain_and_bias_are_found() -> None:
     assert psnr(result) > psnr(still) + 3.0
 
 
+def test_a_volume_that_does_not_show_the_body_is_told() -> None:
+    other = stack("j")
+    noise = Image(np.random.default_rng(0).normal(0.0, 100.0, other.grid.shape).astype(np.float32), other.grid)
+    with pytest.warns(RuntimeWarning, match="Volume 2 hardly fits"):
+        result = solved([*inputs("k"), StackInput(noise, profile="box")], motion="stack")
+    assert "Volume 2 hardly fits the first" in result.report.notes[0]
+
+
 def test_labels_come_from_any_of_the_stacks() -> None:
     truth = (BODY > 400).astype(np.float32)
     given = []
