@@ -34,7 +34,7 @@ def test_what_goes_with_each_volume_is_one_for_all_or_a_list(volumes: Volumes, s
     result = tgr.reconstruct(volumes, thickness=[None, 4.0, 2.0], profile="box", slices=["all", "every:2", None],
                              exclude=["2", (), [0, 1]], labels=[None, labels, None], to_first=[None, shift, None],
                              axis=[None, "coronal", "i"], seed=7, device="cpu")
-    assert solver.observations is not None and solver.observations.volumes == 3 and solver.options["seed"] == 7
+    assert solver.observations is not None and len(solver.observations.stacks) == 3 and solver.options["seed"] == 7
     stacks = solver.observations.stacks
     assert [(s.thickness, s.profile) for s in stacks] == [(3.0, "box"), (4.0, "box"), (2.0, "box")]
     assert [sorted(s.numbers or ()) for s in stacks] == [[0, 1, 3, 4], [0, 2, 4], [2, 3, 4]]

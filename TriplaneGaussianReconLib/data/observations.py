@@ -90,7 +90,6 @@ class Observations:
         dtype: voxel type of the input, which the dense volume gets too.
         padding: value of the dense volume where the slices of the primary stack hold no data, or no slice of any
             volume is; None where all do.
-        volumes: from how many volumes the stacks are.  If from several, one stack is from each.
 
     Raises:
         InputError: the primary stack has fewer than two slices, or all pixels are equal.
@@ -111,7 +110,6 @@ class Observations:
     segments: tuple[Segment, ...] = ()
     dtype: np.dtype = np.dtype(np.float32)
     padding: float | None = None
-    volumes: int = 1
 
     def __post_init__(self) -> None:
         if not self.stacks or len(self.stacks[0].planes) < 2:
@@ -228,7 +226,7 @@ class Observations:
         padding = first.padding
         if padding is None and first.array.dtype.kind == "f" and any(stack.weights is not None for stack in stacks):
             padding = float("nan")
-        return cls(tuple(stacks), common.segments, first.array.dtype, padding, len(inputs))
+        return cls(tuple(stacks), common.segments, first.array.dtype, padding)
 
     @property
     def mask(self) -> DataMask | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -17,21 +17,8 @@ from ..runtime.threads import workers
 from .stack_view import Sight
 
 
-@dataclass(frozen=True)
-class Pull:
-    """A volume that the values are to be near.
-
-    Attributes:
-        values: [k, j, i].
-        weight: beside that of one observed pixel.
-    """
-
-    values: Tensor
-    weight: float
-
-
 def solve(sights: Sequence[Sight], start: Tensor, smoothness: float, edge: float, steps: tuple[int, int],
-          tick: Callable[[int, int], None], pull: Pull | None = None) -> Tensor:
+          tick: Callable[[int, int], None]) -> Tensor:
     """Find values with which all stacks see what they saw.
 
     Args:
@@ -42,21 +29,17 @@ def solve(sights: Sequence[Sight], start: Tensor, smoothness: float, edge: float
         edge: difference from which an edge costs less than its square.
         steps: outer ones, which find edges anew, and inner ones of each.
         tick: called before every step with its number and how many there are.
-        pull: another volume to be near, or None.
 
     Returns:
         [k, j, i] values.
     """
     outer, inner = steps
     values, target = start, _together(sights, lambda sight: sight.pull(sight.image))
-    if pull is not None:
-        target = target + pull.weight * pull.values
     for number in range(outer):
         flexible = edge_weights(values, smoothness, edge)
 
         def curvature(x: Tensor, flexible: Tensor = flexible) -> Tensor:
-            found = _together(sights, lambda sight: sight.pull(sight.view.seen(x))) + rough(x, flexible)
-            return found if pull is None else found + pull.weight * x
+            return _together(sights, lambda sight: sight.pull(sight.view.seen(x))) + rough(x, flexible)
 
         def note(step: int, done: int = number) -> None:
             tick(done * inner + step, outer * inner)
@@ -65,7 +48,7 @@ def solve(sights: Sequence[Sight], start: Tensor, smoothness: float, edge: float
     return values
 
 
-def averaged(sights: Sequence[Sight]) -> Tensor:
+def mean_of(sights: Sequence[Sight]) -> Tensor:
     """Return [k, j, i] values: what all stacks tell of a voxel, by how much they see of it; 0 where none does."""
     coverage = coverage_of(sights)
     total = _together(sights, lambda sight: sight.pull(sight.image))
@@ -78,17 +61,9 @@ def coverage_of(sights: Sequence[Sight]) -> Tensor:
 
 
 def _together(sights: Sequence[Sight], work: Callable[[Sight], Tensor]) -> Tensor:
-    """Sum of what `work` returns for each stack; on a CPU several stacks at a time."""
+    """Sum of what `work` returns for each stack, in their order; on a CPU several stacks at a time."""
     with ThreadPoolExecutor(workers(sights[0].weights.device)) as pool:
-        return sum_of(list(pool.map(work, sights)))
-
-
-def sum_of(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the sum of tensors, in their order."""
-    total = tensors[0]
-    for each in tensors[1:]:
-        total = total + each
-    return total
+        return reduce(torch.add, pool.map(work, sights))
 
 
 def edge_weights(values: Tensor, smoothness: float, edge: float) -> Tensor:

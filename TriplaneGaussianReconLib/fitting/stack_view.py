@@ -18,8 +18,8 @@ from ..data.geometry import PlaneStack
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians, averaged
 from ..rasterizer.definitions import EPSILON
-from ..rasterizer.modes import PLAIN_SUMS
 from ..rendering.renderer import Renderer
+from ..rendering.thick_slices import thick_sums
 from ..runtime.threads import in_parallel
 
 SEEN = 0.05
@@ -110,26 +110,24 @@ class DrawnView:
     def __init__(self, stack: SeenStack, lattice: Lattice, backend: Backend) -> None:
         """Look at everything once, to know how much weight each pixel sees."""
         self.stack, self._shape = stack, lattice.shape
-        self._renderer = Renderer(PLAIN_SUMS, lattice.cutoff, backend)
+        self._renderer = Renderer("normalised", lattice.cutoff, backend)
         cloud = lattice.parameters(stack.image.new_ones(lattice.shape)).drawn()
         self._cloud = averaged(cloud, torch.from_numpy(stack.planes.normal), stack.profile.sigma)
         with torch.no_grad():
-            self._weight_sum = self._sums(self._cloud.values)
+            self._weight_sum = self._sums(self._cloud.values)[:, -1]
         self.weights = _trusted(stack, self._weight_sum)
 
     def _sums(self, values: Tensor) -> Tensor:
-        planes, cloud = self.stack.planes, replace(self._cloud, values=values.reshape(-1, 1))
-        parts = [self._renderer(cloud, replace(planes, origins=planes.origins + offset * planes.normal))[:, 0]
-                 for offset in self.stack.profile.offsets]
-        return torch.stack(parts).mean(dim=0)
+        cloud = replace(self._cloud, values=values.reshape(-1, 1))
+        return thick_sums(self._renderer, cloud, self.stack.planes, self.stack.profile)
 
     def seen(self, values: Tensor) -> Tensor:
         with torch.no_grad():
-            return self._sums(values) / (self._weight_sum + EPSILON)
+            return self._sums(values)[:, 0] / (self._weight_sum + EPSILON)
 
     def back(self, pixels: Tensor) -> Tensor:
         free = torch.zeros(self._shape, dtype=pixels.dtype, device=pixels.device, requires_grad=True)
-        drawn = self._sums(free)
+        drawn = self._sums(free)[:, 0]
         return torch.autograd.grad(drawn, free, pixels / (self._weight_sum + EPSILON))[0]
 
 

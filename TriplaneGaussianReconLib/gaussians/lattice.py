@@ -10,8 +10,6 @@ from torch.nn import functional
 
 from .cloud import GaussianParameters
 
-_SHARPENING = 12  # steps of `Lattice.sharpened`; each takes away most of what is left
-
 
 @dataclass(frozen=True)
 class Lattice:
@@ -53,13 +51,6 @@ class Lattice:
     def drawn(self, values: Tensor) -> Tensor:
         """Return [k, j, i], what Gaussians with `values` [k, j, i] show at their centres."""
         return self._blurred(values) / self._blurred(torch.ones_like(values))
-
-    def sharpened(self, image: Tensor) -> Tensor:
-        """Return values [k, j, i] with which the Gaussians show `image` [k, j, i] at their centres."""
-        values = image
-        for _ in range(_SHARPENING):
-            values = values + (image - self.drawn(values))
-        return values
 
     def _blurred(self, values: Tensor) -> Tensor:
         """Sum of the Gaussians within `cutoff` of each centre."""

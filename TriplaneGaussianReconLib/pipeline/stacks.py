@@ -24,7 +24,7 @@ from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.stack_motion import StackMotion
 from ..errors import InputError, TooLargeError
-from ..fitting.stack_solve import averaged, coverage_of, solve
+from ..fitting.stack_solve import coverage_of, mean_of, solve
 from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, view
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians
@@ -90,7 +90,7 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
             warnings.warn(each, RuntimeWarning, stacklevel=2)
         with monitor.stage("stacks") as tick, serial_torch():
             solution = problem.solved(motions, moves, tick)
-        result = _result(problem, solution, output_grid, preset, selected, seed, monitor)
+        result = _result(problem, solution, output_grid, selected, monitor)
     return replace(result, report=replace(result.report, notes=notes))
 
 
@@ -98,8 +98,8 @@ def _misfits(stacks: Sequence[SliceStack], motions: Sequence[StackMotion]) -> It
     """Tell which stacks hardly show the body of the first: their contrast there would be far from their own."""
     first = _contrast(stacks[0])
     for number, (stack, motion) in enumerate(zip(stacks[1:], motions[1:], strict=True), start=2):
-        share = motion.gain * first / _contrast(stack)
-        if motion.gain != 1.0 and not 1.0 / _MISFIT < share < _MISFIT:
+        own, expected = _contrast(stack), motion.gain * first
+        if motion.gain != 1.0 and not own / _MISFIT < expected < own * _MISFIT:
             yield (f"Volume {number} hardly fits the first: its grey values would agree with a gain of "
                    f"{motion.gain:.3g} alone. Check that both show the same body in the same contrast.")
 
@@ -189,7 +189,7 @@ class _Problem:
         def noted(step: int, _: int) -> None:
             tick(done + step, total)
 
-        values = averaged(sights)
+        values = mean_of(sights)
         for _ in range(rounds):
             values = self._solve(sights, values, self._smoothness(sights, values)[0], config.rough, noted)
             motions = self._refined(motions, values)
@@ -240,10 +240,13 @@ class _Problem:
                   for each in sights]
         shown = [replace(each, weights=torch.where(hides, 0.0, each.weights)) for each, hides in
                  zip(sights, hidden, strict=True)]
-        errors = dict[float, float]()
-        for smoothness in self._smoothness(sights, start):
+        errors, begin, steps = dict[float, float](), mean_of(shown), int(np.prod(config.tried))
+        for number, smoothness in enumerate(self._smoothness(sights, start)):
+            def noted(step: int, _: int, done: int = number * steps) -> None:
+                tick(done + step, 0)
+
             if smoothness not in errors:
-                found = self._solve(shown, averaged(shown), smoothness, config.tried, tick)
+                found = self._solve(shown, begin, smoothness, config.tried, noted)
                 errors[smoothness] = sum(float((each.weights * hides * (each.view.seen(found) - each.image) ** 2).sum())
                                          for each, hides in zip(sights, hidden, strict=True))
         return max(each for each, error in errors.items() if error <= config.smoothness.alike * min(errors.values()))
@@ -276,15 +279,15 @@ class _Problem:
         for each in sights:
             noise = random.normal(0.0, self._noise(each), each.weights.shape).astype(np.float32)
             again.append(replace(each, image=each.view.seen(values) + torch.from_numpy(noise).to(self.device)))
-        found = self._solve(again, averaged(again), smoothness, config.rough, tick)
+        found = self._solve(again, mean_of(again), smoothness, config.rough, tick)
         lost: np.ndarray = gaussian_filter(self.lattice.drawn(found - values).abs().cpu().numpy(), config.blur)
         return lost
 
 
-def _result(problem: _Problem, solution: _Solution, output: Grid, preset: Preset, selected: SelectedDevice, seed: int,
-            monitor: StageMonitor) -> Reconstruction:
+def _result(problem: _Problem, solution: _Solution, output: Grid, selected: SelectedDevice, monitor: StageMonitor
+            ) -> Reconstruction:
     """Draw the volume, and tell what was done."""
-    observations, intensity = problem.observations, problem.intensity
+    observations, intensity, preset = problem.observations, problem.intensity, problem.preset
     parameters = problem.lattice.parameters(solution.values)
     channels = LabelChannels(observations.segments)
     if observations.segments:
@@ -295,7 +298,8 @@ def _result(problem: _Problem, solution: _Solution, output: Grid, preset: Preset
     store = ShardStore(problem.lattice.cutoff, keep=True, folder=None)
     store.add(parameters.to("cpu"))
     check = SelfCheck(1.0, "No slice was hidden to check.")
-    provenance = Provenance(__version__, preset.name, seed, selected.backend, len(observations.stacks[0].planes), check)
+    slices = len(observations.stacks[0].planes)
+    provenance = Provenance(__version__, preset.name, problem.seed, selected.backend, slices, check)
     model = Model((), problem.frame, _MODE, problem.lattice.cutoff, intensity, _error_of(problem, solution),
                   observations.segments, provenance.to_json())
     renderer = VolumeRenderer(model, output, observations.dtype)

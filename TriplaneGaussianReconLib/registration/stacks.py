@@ -2,7 +2,7 @@
 
 The first stack stays, so that nothing drifts.  Each other one starts from several places: as its header says, with the
 centres of the fields of view or of the bodies on each other, and turned about each axis.  All stacks are blurred alike
-in all directions (`stack_views`), from coarse to fine; the starts that agree best go on.  In the end each stack is
+in all directions (`blurred_stacks`), from coarse to fine; the starts that agree best go on.  In the end each stack is
 fitted to the mean of all others, so that those that cross correct each other.
 """
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..data.stack_motion import StackMotion
 from ..errors import InputError
 from ..runtime.progress import Tick
 from ..runtime.threads import serial_torch
+from .blurred_stacks import BlurredStack, blur_of, blurred
 from .rigid_fit import Comparison, Samples, Target, fitted
-from .stack_views import View, blur_of, view
 
 
 def register_stacks(stacks: Sequence[SliceStack], *, config: RigidConfig | None = None, seed: int = 0,
@@ -54,10 +54,10 @@ def register_stacks(stacks: Sequence[SliceStack], *, config: RigidConfig | None 
 
     motions = [StackMotion()]
     with serial_torch():
-        first = [view(stacks[0], sigma) for sigma in sigmas]
+        first = [blurred(stacks[0], sigma) for sigma in sigmas]
         finest = [first[-1]]
         for stack in stacks[1:]:
-            views = [view(stack, sigma) for sigma in sigmas]
+            views = [blurred(stack, sigma) for sigma in sigmas]
             motions.append(_found(first, views, config, np.random.default_rng(seed), report))
             finest.append(views[-1])
         return _agreed(finest, motions, config, np.random.default_rng(seed), report)
@@ -87,8 +87,8 @@ def _sides(stack: SliceStack) -> tuple[float, float, float]:
             float(np.linalg.norm(planes.column_step)) * planes.columns)
 
 
-def _found(first: Sequence[View], views: Sequence[View], config: RigidConfig, random: np.random.Generator,
-           report: Callable[[], None]) -> StackMotion:
+def _found(first: Sequence[BlurredStack], views: Sequence[BlurredStack], config: RigidConfig,
+           random: np.random.Generator, report: Callable[[], None]) -> StackMotion:
     """The motion that carries `views` onto `first`; both from coarse to fine."""
     motions = list(_starts(first[0], views[0], config.turns))
     for level, (target, moving) in enumerate(zip(first, views, strict=True)):
@@ -105,7 +105,7 @@ def _found(first: Sequence[View], views: Sequence[View], config: RigidConfig, ra
     return fitted(samples, whole, motions[0], config.steps)[0]
 
 
-def _starts(first: View, moving: View, turns: float) -> Iterator[StackMotion]:
+def _starts(first: BlurredStack, moving: BlurredStack, turns: float) -> Iterator[StackMotion]:
     """Header, middles of the field of view, centres of the body; each also turned about each axis."""
     middles = [(_middle(v.grid), _centre_of_body(v)) for v in (first, moving)]
     (field, body), (moving_field, moving_body) = middles
@@ -121,7 +121,7 @@ def _middle(grid: Grid) -> np.ndarray:
     return grid.index_to_physical(grid.corners.mean(axis=0))
 
 
-def _centre_of_body(of: View) -> np.ndarray:
+def _centre_of_body(of: BlurredStack) -> np.ndarray:
     """(3,) mm, the centre of what is brighter than the background (Otsu's threshold)."""
     known = of.weights > 0.5 * of.weights.max()
     values = of.values[known]
@@ -131,7 +131,7 @@ def _centre_of_body(of: View) -> np.ndarray:
     return of.grid.index_to_physical(body.mean(axis=0)[::-1] if len(body) else of.grid.corners.mean(axis=0))
 
 
-def _samples(of: View, most: int, random: np.random.Generator) -> Samples:
+def _samples(of: BlurredStack, most: int, random: np.random.Generator) -> Samples:
     """Some voxels of a view."""
     chosen = np.flatnonzero(of.weights > 0)
     if len(chosen) > most:
@@ -142,7 +142,7 @@ def _samples(of: View, most: int, random: np.random.Generator) -> Samples:
     return Samples(*(torch.from_numpy(a) for a in (points, np.ones(1), values, weights)))
 
 
-def _volume(of: View) -> float:
+def _volume(of: BlurredStack) -> float:
     """Cubic mm that hold data."""
     return float(of.weights.sum(dtype=np.float64) * np.prod(of.grid.spacing))
 
@@ -152,8 +152,8 @@ def _score(comparison: Comparison, least: float) -> float:
     return comparison.correlation * min(1.0, comparison.overlap / least)
 
 
-def _agreed(views: Sequence[View], motions: Sequence[StackMotion], config: RigidConfig, random: np.random.Generator,
-            report: Callable[[], None]) -> list[StackMotion]:
+def _agreed(views: Sequence[BlurredStack], motions: Sequence[StackMotion], config: RigidConfig,
+            random: np.random.Generator, report: Callable[[], None]) -> list[StackMotion]:
     """Fit each stack but the first to the mean of all others."""
     motions = list(motions)
     if len(views) < 3:  # the first one is all others
@@ -173,7 +173,7 @@ def _agreed(views: Sequence[View], motions: Sequence[StackMotion], config: Rigid
     return motions
 
 
-def _union(views: Sequence[View], motions: Sequence[StackMotion]) -> Grid:
+def _union(views: Sequence[BlurredStack], motions: Sequence[StackMotion]) -> Grid:
     """The first view's grid, with even voxels, about all views."""
     first = views[0].grid
     corners = []
@@ -185,7 +185,7 @@ def _union(views: Sequence[View], motions: Sequence[StackMotion]) -> Grid:
     return Grid(shape, tuple(first.index_to_physical(low)), first.spacing, first.direction)
 
 
-def _placed(of: View, motion: StackMotion, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _placed(of: BlurredStack, motion: StackMotion, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """A view's values, as grey values of the first, and weights on `grid`."""
     index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij")[::-1], axis=-1)
     back = np.linalg.inv(motion.matrix)

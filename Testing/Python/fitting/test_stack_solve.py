@@ -15,11 +15,10 @@ from TriplaneGaussianReconLib.data.geometry import AXES, Grid, array_axis
 from TriplaneGaussianReconLib.data.slice_profile import profile_depths
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.fitting.stack_solve import (
-    Pull,
-    averaged,
     conjugate_gradients,
     coverage_of,
     edge_weights,
+    mean_of,
     rough,
     solve,
 )
@@ -75,8 +74,8 @@ def psnr(image: Tensor) -> float:
     return -10.0 * log10(float(((image - torch.from_numpy(body())) ** 2).mean()))
 
 
-def solved(noise: float = 0.0, smoothness: float = 1e-3, pull: Pull | None = None) -> Tensor:
-    return solve(sights(noise), torch.zeros(SHAPE), smoothness, 0.02, (3, 12), quiet, pull)
+def solved(noise: float = 0.0, smoothness: float = 1e-3) -> Tensor:
+    return solve(sights(noise), torch.zeros(SHAPE), smoothness, 0.02, (3, 12), quiet)
 
 
 def test_a_system_is_solved() -> None:
@@ -124,8 +123,8 @@ def test_the_average_is_weighted_by_what_stacks_see() -> None:
     is_seen = coverage_of([alone]) > 0
     assert is_seen[:, :, :10].all() and not is_seen[:, :, 20:].any()
     expected = torch.where(is_seen, 0.7, 0.0)
-    torch.testing.assert_close(averaged([alone]), expected, rtol=1e-3, atol=0.0)
-    torch.testing.assert_close(averaged([alone, other, other]), expected * (3.0 / 7.0), rtol=1e-3, atol=0.0)
+    torch.testing.assert_close(mean_of([alone]), expected, rtol=1e-3, atol=0.0)
+    torch.testing.assert_close(mean_of([alone, other, other]), expected * (3.0 / 7.0), rtol=1e-3, atol=0.0)
 
 
 def test_three_thick_stacks_tell_more_than_their_mean() -> None:
@@ -135,19 +134,6 @@ def test_three_thick_stacks_tell_more_than_their_mean() -> None:
 def test_smoothness_lowers_the_error_of_noisy_stacks() -> None:
     bare, smooth = (psnr(LATTICE.drawn(solved(0.1, smoothness))) for smoothness in (0.0, 0.3))
     assert smooth > bare + 1.0
-
-
-def test_a_strong_pull_wins() -> None:
-    wanted = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(solved(pull=Pull(wanted, 1e6)), wanted, rtol=0.0, atol=1e-4)
-
-
-def test_a_weak_pull_fills_what_no_stack_has_seen() -> None:
-    across_i = sights()[0].view.stack
-    first = SeenStack(across_i.planes.subset(slice(0, 2)), across_i.image[:2], across_i.weights[:2], across_i.profile)
-    found = solve([Sight.of(MatrixView(first, LATTICE))], torch.zeros(SHAPE), 0.0, 0.02, (1, 30), quiet,
-                  Pull(torch.full(SHAPE, 0.3), 0.01))
-    torch.testing.assert_close(found[:, :, 20:], torch.full((24, 24, 4), 0.3), rtol=0.0, atol=1e-3)
 
 
 def test_every_step_is_told_and_may_stop() -> None:

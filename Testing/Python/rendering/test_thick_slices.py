@@ -12,10 +12,11 @@ from torch import Tensor
 from TriplaneGaussianReconLib.config.names import Backend
 from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.data.slice_profile import SliceProfile
-from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians
+from TriplaneGaussianReconLib.gaussians.cloud import Gaussians
+from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians, averaged
 from TriplaneGaussianReconLib.rasterizer.sums import composited
 from TriplaneGaussianReconLib.rendering.renderer import Renderer
-from TriplaneGaussianReconLib.rendering.thick_slices import draw_thick, thick_sums
+from TriplaneGaussianReconLib.rendering.thick_slices import thick_sums
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,6 +27,18 @@ PROFILES = [ProfileGaussians.of("box", 3.0, 1.0), ProfileGaussians.of("gaussian"
 IDS = ["box", "gaussian"]
 
 
+def sums_of(renderer: Renderer, gaussians: Gaussians, profile: ProfileGaussians) -> Tensor:
+    """The sums that oblique slices see."""
+    along = averaged(gaussians, torch.from_numpy(OBLIQUE.normal), profile.sigma)
+    return thick_sums(renderer, along, OBLIQUE, profile)
+
+
+def seen(renderer: Renderer, gaussians: Gaussians, profile: ProfileGaussians) -> Tensor:
+    """What oblique slices see."""
+    sums = sums_of(renderer, gaussians, profile)
+    return composited(sums[:, :-1], sums[:, -1:], renderer.mode)
+
+
 @pytest.mark.parametrize("mode", ["normalised", "additive"])
 @pytest.mark.parametrize("profile", PROFILES, ids=IDS)
 def test_a_slice_is_what_sums_over_its_profile_give(profile: ProfileGaussians, mode: str) -> None:
@@ -34,7 +47,7 @@ def test_a_slice_is_what_sums_over_its_profile_give(profile: ProfileGaussians, m
     depths = np.linspace(-8.0, 8.0, 401)
     density = np.mean([np.exp(-0.5 * ((depths - offset) / profile.sigma) ** 2) for offset in profile.offsets], axis=0)
     weights = torch.from_numpy(density * (depths[1] - depths[0]) / (2.0 * np.pi) ** 0.5 / profile.sigma)
-    for plane, found in enumerate(draw_thick(renderer, gaussians, OBLIQUE, profile)):
+    for plane, found in enumerate(seen(renderer, gaussians, profile)):
         thin = replace(OBLIQUE, origins=OBLIQUE.origins[plane] + np.outer(depths, OBLIQUE.normal))
         sums = torch.einsum("p,pcij->cij", weights, renderer.sums(gaussians, thin))
         torch.testing.assert_close(found, composited(sums[:-1], sums[-1:], mode), rtol=1e-8, atol=1e-8)
@@ -46,9 +59,9 @@ def test_what_is_constant_stays_so(kind: SliceProfile, thickness: float) -> None
     gaussians = replace(cloud().drawn(), values=torch.full((12, 1), 0.7).double(),
                         slopes=torch.zeros(12, 1, 3).double())
     renderer, profile = Renderer("normalised", CUTOFF, "cpu"), ProfileGaussians.of(kind, thickness, 1.0)
-    is_seen = thick_sums(renderer, gaussians, OBLIQUE, profile)[:, 1] > 0.02
+    is_seen = sums_of(renderer, gaussians, profile)[:, 1] > 0.02
     assert is_seen.double().mean() > 0.5
-    np.testing.assert_allclose(draw_thick(renderer, gaussians, OBLIQUE, profile)[:, 0][is_seen], 0.7, rtol=1e-4)
+    np.testing.assert_allclose(seen(renderer, gaussians, profile)[:, 0][is_seen], 0.7, rtol=1e-4)
 
 
 def drawn_and_gradient(backend: Backend, profile: ProfileGaussians, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -56,7 +69,7 @@ def drawn_and_gradient(backend: Backend, profile: ProfileGaussians, dtype: torch
     device = "cuda" if backend == "cuda" else "cpu"
     gaussians = cloud(slots=2).drawn().to(device, dtype)
     values = gaussians.values.clone().requires_grad_()
-    drawn = draw_thick(Renderer("normalised", CUTOFF, backend, 2), replace(gaussians, values=values), OBLIQUE, profile)
+    drawn = seen(Renderer("normalised", CUTOFF, backend, 2), replace(gaussians, values=values), profile)
     share = torch.rand(drawn.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     gradient, = torch.autograd.grad(drawn, values, share.to(drawn))
     return drawn.detach().cpu().double(), gradient.cpu().double()

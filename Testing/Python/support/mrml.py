@@ -131,6 +131,13 @@ def add_segmentation(volume: Any, masks: Mapping[str, np.ndarray], name: str = "
     return node
 
 
+def drawn_on(shape: Sequence[int], slices: Sequence[int]) -> np.ndarray:
+    """A box [k, j, i] of a mask of this shape, on some slices."""
+    mask = np.zeros(tuple(shape), bool)
+    mask[list(slices), 3:9, 4:12] = True
+    return mask
+
+
 def remove_display_nodes_without_owner() -> None:
     """`slicer.util` leaves the display nodes of its temporary label maps behind; do away with them."""
     for node in slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeDisplayNode"):

@@ -45,7 +45,7 @@ class StandInSolver(ModuleType):
             segmentation = Segmentation(layers, segments, output_grid)
         moved = np.eye(4)
         moved[:3, 3] = FOUND_SHIFT
-        motions = (StackMotion(), *[StackMotion(moved, FOUND_GAIN)] * (observations.volumes - 1))
+        motions = (StackMotion(), *[StackMotion(moved, FOUND_GAIN)] * (len(observations.stacks) - 1))
         provenance = Provenance("0", str(options["preset"]), options["seed"], "cpu",
                                 len(observations.stacks[0].planes), SelfCheck(1.0, "Nothing was hidden."))
         report = Report(provenance, "cpu", 1, 1, len(segments), {}, (), {}, {})

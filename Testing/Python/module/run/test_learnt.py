@@ -20,10 +20,7 @@ def logic(scene: Any) -> TriplaneGaussianReconLogic:
 
 
 def drawn(*slices: int) -> np.ndarray:
-    """A box [k, j, i] on some slices."""
-    mask = np.zeros(SHAPE, bool)
-    mask[list(slices), 3:9, 4:12] = True
-    return mask
+    return mrml.drawn_on(SHAPE, slices)
 
 
 def add_input(first: int = 0) -> tuple[Any, Any]:

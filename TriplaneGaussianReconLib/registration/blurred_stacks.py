@@ -16,12 +16,12 @@ from ..data.geometry import Grid
 from ..data.observations import SliceStack
 from ..data.slice_profile import profile_deviation
 
-_SAMPLES = 0.6  # voxel of a view, in standard deviations of its blur
+_SAMPLES = 0.6  # voxel of a blurred stack, in standard deviations of its blur
 _CUT = 3.0  # standard deviations where the blur ends
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class BlurredStack:
     """A blurred stack.
 
     Attributes:
@@ -41,33 +41,33 @@ def blur_of(stack: SliceStack) -> float:
     return profile_deviation(max(stack.thickness or 0.0, float(pixel)), stack.profile or "gaussian")
 
 
-def view(stack: SliceStack, sigma: float) -> View:
+def blurred(stack: SliceStack, sigma: float) -> BlurredStack:
     """Blur a stack by `sigma` (mm, standard deviation) in all directions, and make it coarse to match."""
     weights = np.ones(stack.pixels.shape, np.float32) if stack.weights is None else stack.weights
     values, weights = stack.pixels.astype(np.float32), weights.astype(np.float32)
     steps = [stack.planes.row_step, stack.planes.column_step]
     pitches = [float(np.linalg.norm(step)) for step in steps]
     for axis, pitch in enumerate(pitches, start=1):
-        values, weights = _blurred(values, weights, sigma / pitch, axis)
+        values, weights = _smoothed(values, weights, sigma / pitch, axis)
         every = _every(sigma, pitch)
         values, weights = (np.take(a, np.arange(0, a.shape[axis], every), axis) for a in (values, weights))
         steps[axis - 1] = steps[axis - 1] * every
     values, weights, step = _filled(values, weights, stack, sigma)
     pitch = float(np.linalg.norm(step))
-    values, weights = _blurred(values, weights, max(sigma ** 2 - blur_of(stack) ** 2, 0.0) ** 0.5 / pitch, 0)
+    values, weights = _smoothed(values, weights, max(sigma ** 2 - blur_of(stack) ** 2, 0.0) ** 0.5 / pitch, 0)
     every = _every(sigma, pitch)
     values, weights = values[::every], weights[::every]
     columns = np.stack([steps[1], steps[0], step * every], axis=1)
     spacing = np.linalg.norm(columns, axis=0)
     grid = Grid(values.shape, tuple(stack.planes.origins[0]), tuple(spacing), tuple(map(tuple, columns / spacing)))
-    return View(np.ascontiguousarray(values), np.clip(2.0 * weights - 1.0, 0.0, 1.0), grid)
+    return BlurredStack(np.ascontiguousarray(values), np.clip(2.0 * weights - 1.0, 0.0, 1.0), grid)
 
 
 def _every(sigma: float, pitch: float) -> int:
     return max(1, int(_SAMPLES * sigma / pitch))
 
 
-def _blurred(values: np.ndarray, weights: np.ndarray, sigma: float, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def _smoothed(values: np.ndarray, weights: np.ndarray, sigma: float, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Blur along `axis` what has weight; what lies outside has none."""
     if sigma < 0.1:  # pixels
         return values, weights
