@@ -1,0 +1,135 @@
+"""A small network that takes from a solution what noise and missing views did to it, trained on the volume at hand.
+
+It has no offsets anywhere and is applied to differences from a local mean.  So it restores an image of any contrast and
+brightness alike, and from noise that it has not met it carries over gracefully (Mohan et al., ICLR 2020).
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..config.self_supervised import RestorationConfig
+from ..runtime.threads import workers
+from .optimizers import Adam, repeat, repeatable, warm_up_and_cosine
+
+PARTS = 2
+"""Parts of every step, each on a processor of its own: as many everywhere, so that the bits are the same."""
+SLOPE = 0.1  # of what is negative
+PLANES = 24  # that a trained network is applied to at a time
+
+
+@dataclass(frozen=True)
+class Example:
+    """guesses: [guess, k, j, i] solutions of different smoothness.  truth: [k, j, i] what they were to find."""
+
+    guesses: Tensor
+    truth: Tensor
+
+
+class RestorationNetwork(nn.Module):
+    """Convolutions [n, guess, k, j, i] -> [n, k, j, i].  Before training it returns the first guess."""
+
+    def __init__(self, guesses: int, config: RestorationConfig, generator: torch.Generator) -> None:
+        """Create an untrained network; the same state of `generator` gives the same one."""
+        super().__init__()
+        widths = [guesses, *[config.width] * (config.layers - 1), 1]
+        self.layers = nn.ModuleList(nn.Conv3d(before, after, 3, padding=1, bias=False)
+                                    for before, after in zip(widths, widths[1:], strict=False))
+        for layer in self.layers:
+            nn.init.kaiming_uniform_(layer.weight, a=SLOPE, generator=generator)  # type: ignore[arg-type]
+        nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
+        self.mean_over = config.mean_over
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    @property
+    def reach(self) -> int:
+        """Voxels around one that matter to it."""
+        return len(self.layers) + self.mean_over // 2
+
+    def forward(self, guesses: Tensor) -> Tensor:
+        mean = functional.avg_pool3d(guesses[:, :1], self.mean_over, 1, self.mean_over // 2, count_include_pad=False)
+        hidden = (guesses - mean).contiguous(memory_format=torch.channels_last_3d)
+        for layer in self.layers[:-1]:
+            hidden = functional.leaky_relu(layer(hidden), SLOPE)
+        added: Tensor = self.layers[-1](hidden)
+        return guesses[:, 0] + added[:, 0]
+
+
+def train(examples: Sequence[Example], places: np.ndarray, config: RestorationConfig, seed: int,
+          tick: Callable[[int, int], None]) -> RestorationNetwork:
+    """Train a network to find the truth of every example.
+
+    Args:
+        examples: of one shape, on the device where to work; on a CPU torch is to use one thread per call, see
+            `runtime.threads.serial_torch`.
+        places: (n, 3) indices k, j, i around which patches may lie.
+        config: of network and training.
+        seed: the same gives the same bits on the CPU.
+        tick: called before every step with its number and how many there are; may raise to stop.
+    """
+    first = examples[0].guesses
+    device, shape = first.device, np.array(first.shape[1:])
+    network = RestorationNetwork(len(first), config, torch.Generator().manual_seed(seed)).to(device)
+    leaves = list(network.parameters())
+    side = np.minimum(config.patch, shape)
+    # Voxels of all examples one after another, each with its guesses and its truth.
+    voxels = torch.stack([torch.cat([each.guesses, each.truth[None]]) for each in examples]).movedim(1, -1)
+    voxels = voxels.reshape(-1, len(first) + 1)
+    within = torch.from_numpy(np.ravel_multi_index(tuple(np.indices(side)), tuple(shape))).to(device)
+    starts = torch.from_numpy(_starts(len(examples), places, shape, side, config, seed)).to(device)
+    adam = Adam([(leaves, config.rate)], config.optimizer.second_moment)
+    shares = [warm_up_and_cosine(n, config.steps, config.optimizer.warm_up) for n in range(config.steps)]
+    rates = config.rate * torch.tensor(shares, device=device)
+    number = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def gradients(part: int) -> tuple[Tensor, ...]:
+        here = starts[number][0, part::PARTS]
+        patches = voxels[here[:, None, None, None] + within].movedim(-1, 1)
+        loss = (network(patches[:, :-1]) - patches[:, -1]).square().mean()
+        return loss.detach(), *torch.autograd.grad(loss, leaves)
+
+    with ThreadPoolExecutor(PARTS) as pool:
+        def step() -> Tensor:
+            adam.rates[0].copy_(rates[number][0])
+            found = list(map(gradients, range(PARTS)) if device.type == "cuda" else pool.map(gradients, range(PARTS)))
+            loss, *mean = (sum(each) / PARTS for each in zip(*found, strict=True))  # in a fixed order
+            adam.step(mean)
+            number.add_(1)
+            return loss
+
+        with repeatable(device):
+            repeat(step, config.steps, device, lambda done, _: tick(done, config.steps))
+    return network
+
+
+def _starts(examples: int, places: np.ndarray, shape: np.ndarray, side: np.ndarray, config: RestorationConfig,
+            seed: int) -> np.ndarray:
+    """(step, batch) the number of the first voxel of every patch."""
+    random = np.random.default_rng(seed)
+    middles = places[random.integers(len(places), size=(config.steps, config.batch))]
+    corners = np.clip(middles - side // 2, 0, shape - side)
+    which = random.integers(examples, size=(config.steps, config.batch))
+    return which * int(np.prod(shape)) + np.ravel_multi_index(tuple(np.moveaxis(corners, -1, 0)), tuple(shape))
+
+
+def restored(network: RestorationNetwork, guesses: Tensor) -> Tensor:
+    """Apply a trained network to a whole volume, slab by slab; [guess, k, j, i] -> [k, j, i]."""
+    def slab(span: tuple[int, int]) -> Tensor:
+        first, last = span
+        low = max(first - network.reach, 0)
+        with torch.no_grad():
+            return network(guesses[None, :, low:last + network.reach])[0, first - low:last - low]
+
+    with ThreadPoolExecutor(workers(guesses.device)) as pool:
+        return torch.cat(list(pool.map(slab, _spans(guesses.shape[1]))))
+
+
+def _spans(count: int) -> Iterator[tuple[int, int]]:
+    for first in range(0, count, PLANES):
+        yield first, min(first + PLANES, count)
