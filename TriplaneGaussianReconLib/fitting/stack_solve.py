@@ -6,6 +6,7 @@ squares, which minimise the total variation: Chan and Mulet, SIAM J. Numer. Anal
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
@@ -13,12 +14,13 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from ..runtime.progress import Tick
 from ..runtime.threads import workers
 from .stack_view import Sight
 
 
 def solve(sights: Sequence[Sight], start: Tensor, smoothness: float, edge: float, steps: tuple[int, int],
-          tick: Callable[[int, int], None]) -> Tensor:
+          tick: Tick) -> Tensor:
     """Find values with which all stacks see what they saw.
 
     Args:
@@ -46,6 +48,29 @@ def solve(sights: Sequence[Sight], start: Tensor, smoothness: float, edge: float
 
         values = conjugate_gradients(curvature, target, values, inner, note)
     return values
+
+
+def near(sights: Sequence[Sight], prior: Tensor, trust: float, steps: int, tick: Tick) -> Tensor:
+    """Find values near `prior` with which all stacks see what they saw.
+
+    Args:
+        sights: of the stacks.
+        prior: [k, j, i] values that are likely.
+        trust: weight of the squared differences from them, beside that of one observed pixel; infinity keeps them.
+        steps: of conjugate gradients.
+        tick: called before every step with its number and how many there are.
+
+    Returns:
+        [k, j, i] values.
+    """
+    if trust == math.inf:
+        return prior
+    target = _together(sights, lambda sight: sight.pull(sight.image)) + trust * prior
+
+    def curvature(x: Tensor) -> Tensor:
+        return _together(sights, lambda sight: sight.pull(sight.view.seen(x))) + trust * x
+
+    return conjugate_gradients(curvature, target, prior, steps, lambda step: tick(step, steps))
 
 
 def mean_of(sights: Sequence[Sight]) -> Tensor:

@@ -24,7 +24,9 @@ from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.stack_motion import StackMotion
 from ..errors import InputError, TooLargeError
-from ..fitting.stack_solve import coverage_of, mean_of, solve
+from ..fitting.hidden_pixels import HiddenPixels
+from ..fitting.stack_restoration import Restoration, learn, seen_again
+from ..fitting.stack_solve import coverage_of, mean_of, near, solve
 from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, view
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians
@@ -122,6 +124,17 @@ class _Solution:
     sights: list[Sight]
 
 
+class _Counted:
+    """Reports how many steps of all parts of a stage are done."""
+
+    def __init__(self, tick: Tick, total: int) -> None:
+        self._tick, self._done, self._total = tick, 0, total
+
+    def __call__(self, step: int, steps: int, loss: float | None = None, /) -> None:
+        self._done += 1
+        self._tick(min(self._done, self._total), self._total)
+
+
 @dataclass(frozen=True)
 class _Problem:
     """What is solved, in the frame of the lattice.
@@ -180,29 +193,31 @@ class _Problem:
         return ProfileGaussians.of(stack.profile or "box", stack.thickness or pixel, pixel)
 
     def solved(self, motions: list[StackMotion], moves: bool, tick: Tick) -> _Solution:
-        """Solve roughly and refine the motion, by turns, and then solve; where nothing moves, solve at once."""
-        config, sights = self.preset.stacks, self._sights(motions)
-        rounds = config.rounds if moves else 0
-        rough, final, tried = (int(np.prod(each)) for each in (config.rough, config.final, config.tried))
-        total, done = rounds * rough + len(config.smoothness.shares) * tried + final + rough, 0
+        """Refine the motion against rough solutions, by turns, and then find what all stacks saw.
 
-        def noted(step: int, _: int) -> None:
-            tick(done + step, total)
+        The expected error is what is lost when the stacks see that, with noise of their own, and it is solved for again
+        (parametric bootstrap: Efron, Annals of Statistics 7, 1979).
+        """
+        from scipy.ndimage import gaussian_filter
 
-        values = mean_of(sights)
-        for _ in range(rounds):
-            values = self._solve(sights, values, self._smoothness(sights, values)[0], config.rough, noted)
-            motions = self._refined(motions, values)
-            sights, done = self._sights(motions), done + rough
-        smoothness = self._chosen_smoothness(sights, values, noted)
-        done = total - final - rough
-        values = self._solve(sights, values, smoothness, config.final, noted)
-        done += final
-        error = self._expected_error(sights, values, smoothness, noted)
+        config, passed = self.preset.stacks, _Counted(tick, self.preset.stacks.steps)
+        sights = self._sights(motions)
+        rough = mean_of(sights)
+        for _ in range(config.rounds if moves else 0):
+            rough = self._solve(sights, rough, self._smoothness(sights, rough)[0], config.rough, passed)
+            motions = self._refined(motions, rough)
+            sights = self._sights(motions)
         seen = coverage_of(sights)
-        is_seen = (seen > _SEEN * seen[seen > 0].median()).cpu().numpy()
-        values = torch.where(torch.from_numpy(is_seen).to(values.device), values, 0.0)
-        return _Solution(values, error, is_seen, motions, sights)
+        is_seen = seen > _SEEN * seen[seen > 0].median()
+        noise, hidden = [self._noise(each) for each in sights], HiddenPixels.of(sights, config.hidden, self.seed)
+        smoothness = self._chosen_smoothness(hidden, self._smoothness(sights, rough), passed)
+        restoration = learn(sights, noise, smoothness, is_seen, config, self.seed, passed)
+        trust = self._chosen_trust(hidden, restoration, passed)
+        values = near(sights, restoration.of(sights, passed), trust, config.final, passed)
+        again = seen_again(sights, values, noise, np.random.default_rng(self.seed))
+        lost = near(again, restoration.of(again, passed), trust, config.final, passed) - values
+        error = gaussian_filter(self.lattice.drawn(lost).abs().cpu().numpy(), config.blur)
+        return _Solution(torch.where(is_seen, values, 0.0), error, is_seen.cpu().numpy(), motions, sights)
 
     def _sights(self, motions: Sequence[StackMotion]) -> list[Sight]:
         """What each stack sees of the lattice from where it lies."""
@@ -221,7 +236,7 @@ class _Problem:
                          self._profile(stack))
 
     def _solve(self, sights: Sequence[Sight], start: Tensor, smoothness: float, steps: tuple[int, int],
-               tick: Callable[[int, int], None]) -> Tensor:
+               tick: Tick) -> Tensor:
         return solve(sights, start, smoothness, self.preset.stacks.smoothness.edge, steps, tick)
 
     def _smoothness(self, sights: Sequence[Sight], values: Tensor) -> list[float]:
@@ -233,23 +248,18 @@ class _Problem:
         step = float(torch.stack([torch.diff(values, dim=axis).abs().mean() for axis in range(3)]).mean())
         return [max(share * variance / (max(step, 1e-6) * config.edge), config.least) for share in config.shares]
 
-    def _chosen_smoothness(self, sights: Sequence[Sight], start: Tensor, tick: Callable[[int, int], None]) -> float:
+    def _chosen_smoothness(self, hidden: HiddenPixels, weights: Sequence[float], tick: Tick) -> float:
         """The largest weight with which pixels that were hidden are found about as well as with the best."""
-        config, random = self.preset.stacks, np.random.default_rng(self.seed)
-        hidden = [torch.from_numpy(random.random(each.weights.shape) < config.smoothness.hidden).to(self.device)
-                  for each in sights]
-        shown = [replace(each, weights=torch.where(hides, 0.0, each.weights)) for each, hides in
-                 zip(sights, hidden, strict=True)]
-        errors, begin, steps = dict[float, float](), mean_of(shown), int(np.prod(config.tried))
-        for number, smoothness in enumerate(self._smoothness(sights, start)):
-            def noted(step: int, _: int, done: int = number * steps) -> None:
-                tick(done + step, 0)
-
-            if smoothness not in errors:
-                found = self._solve(shown, begin, smoothness, config.tried, noted)
-                errors[smoothness] = sum(float((each.weights * hides * (each.view.seen(found) - each.image) ** 2).sum())
-                                         for each, hides in zip(sights, hidden, strict=True))
+        config, shown = self.preset.stacks, hidden.shown()
+        start = mean_of(shown)
+        errors = {each: hidden.error(self._solve(shown, start, each, config.tried, tick)) for each in set(weights)}
         return max(each for each, error in errors.items() if error <= config.smoothness.alike * min(errors.values()))
+
+    def _chosen_trust(self, hidden: HiddenPixels, restoration: Restoration, tick: Tick) -> float:
+        """The trust in what the network finds with which pixels that were hidden are found best."""
+        config, shown = self.preset.stacks, hidden.shown()
+        found = restoration.of(shown, tick)
+        return min(config.trusts, key=lambda trust: hidden.error(near(shown, found, trust, config.tried[1], tick)))
 
     @staticmethod
     def _noise(of: Sight) -> float:
@@ -266,22 +276,6 @@ class _Problem:
                  zip(self.observations.stacks[1:], motions[1:], strict=True)]
         return [motions[0], *(replace(motion, matrix=each.matrix) for motion, each in
                               zip(motions[1:], found, strict=True))]
-
-    def _expected_error(self, sights: Sequence[Sight], values: Tensor, smoothness: float,
-                        tick: Callable[[int, int], None]) -> np.ndarray:
-        """What is lost when the same stacks see the solution, with noise of their own, and it is solved for again
-        (parametric bootstrap: Efron, Annals of Statistics 7, 1979).
-        """
-        from scipy.ndimage import gaussian_filter
-
-        config, random = self.preset.stacks, np.random.default_rng(self.seed)
-        again = []
-        for each in sights:
-            noise = random.normal(0.0, self._noise(each), each.weights.shape).astype(np.float32)
-            again.append(replace(each, image=each.view.seen(values) + torch.from_numpy(noise).to(self.device)))
-        found = self._solve(again, mean_of(again), smoothness, config.rough, tick)
-        lost: np.ndarray = gaussian_filter(self.lattice.drawn(found - values).abs().cpu().numpy(), config.blur)
-        return lost
 
 
 def _result(problem: _Problem, solution: _Solution, output: Grid, selected: SelectedDevice, monitor: StageMonitor

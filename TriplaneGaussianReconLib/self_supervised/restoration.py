@@ -5,7 +5,7 @@ brightness alike, and from noise that it has not met it carries over gracefully 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config.self_supervised import RestorationConfig
+from ..runtime.progress import Tick
 from ..runtime.threads import workers
 from .optimizers import Adam, repeat, repeatable, warm_up_and_cosine
 
@@ -62,7 +63,7 @@ class RestorationNetwork(nn.Module):
 
 
 def train(examples: Sequence[Example], places: np.ndarray, config: RestorationConfig, seed: int,
-          tick: Callable[[int, int], None]) -> RestorationNetwork:
+          tick: Tick) -> RestorationNetwork:
     """Train a network to find the truth of every example.
 
     Args:
