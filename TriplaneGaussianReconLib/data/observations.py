@@ -13,6 +13,7 @@ from .common_segments import CommonSegments
 from .geometry import AXES, Axis, Grid, PlaneStack, array_axis, by
 from .images import Image, Segment, Segmentation
 from .label_slices import LabelSlices, labelled_slices, presence
+from .margins import with_margin_told
 from .masks import DataMask, filled, holds_data, with_data
 from .selection import Selection, number_list
 from .slice_profile import SliceProfile
@@ -185,8 +186,8 @@ class Observations:
         """Take the selected slices of several volumes of one body.
 
         The first volume's place, grey values and voxel type are those of the result.  Voxels without data weigh
-        nothing, and slices without any are left out.  Segments of one name are the same, see `CommonSegments`.  Each
-        `InputNote` names the volume.
+        nothing, nor do margins of one value (see `margins`), and slices without any are left out.  Segments of one name
+        are the same, see `CommonSegments`.  Each `InputNote` names the volume.
 
         Args:
             inputs: the volumes; each makes one stack, in this order.
@@ -333,8 +334,9 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
 
 def _stack_of(given: StackInput) -> SliceStack:
     """Take the slices of one of several volumes, and carry them to the world of the first."""
-    image, axis, segmentation, labelled = given.image, given.slice_axis, given.segmentation, None
-    _check_voxels(image, segmentation)
+    axis, segmentation, labelled = given.slice_axis, given.segmentation, None
+    _check_voxels(given.image, segmentation)
+    image = with_margin_told(given.image, axis, given.used)
     observed = with_data(image, {axis: given.used})[axis]
     if segmentation is not None:
         labelled = labelled_slices(given.labels_on, observed, presence(segmentation, axis))
