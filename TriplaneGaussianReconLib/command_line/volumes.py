@@ -8,6 +8,7 @@ from ..config.presets import preset_named
 from ..data.alignment import aligned_to
 from ..data.geometry import Grid
 from ..data.label_slices import DRAWN, presence
+from ..data.output_grid import union_grid
 from ..data.stack_input import StackInput
 from ..data.volume_notes import about_volume
 from ..errors import InputError
@@ -47,7 +48,8 @@ def run_several(arguments: Namespace) -> None:
         observations = used.observations()
         output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
     labelled = next((each.segmentation for each in used.inputs if each.segmentation is not None), None)
-    check_space(arguments, output, observations.dtype, labelled)
+    expected = output if isinstance(output, Grid) else union_grid(observations, output)
+    check_space(arguments, expected, observations.dtype, labelled)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = solved(observations, output, preset=arguments.preset, device=arguments.device, seed=arguments.seed,
                         motion=arguments.motion or "stack", progress=show, should_stop=should_stop)
@@ -75,7 +77,7 @@ def _read(options: Namespace) -> StackInput:
         raise InputError("Slices with labels are asked for, but it has none. Give --labels after it.")
     present = {} if segmentation is None else {axis: presence(segmentation, axis)}
     selection = request.selections(image.grid, axis, present)[axis]
-    to_first = None if options.to_first is None else read_motion(options.to_first, options.volume).matrix
+    to_first = None if options.to_first is None else read_motion(options.to_first, options.volume)
     return StackInput(image, axis, selection, options.thickness, options.profile or "gaussian", segmentation, to_first,
                       DRAWN if options.labels_on is None else options.labels_on)
 

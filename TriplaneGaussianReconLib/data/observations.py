@@ -193,7 +193,8 @@ class Observations:
             inputs: the volumes; each makes one stack, in this order.
 
         Returns:
-            Observations whose planes lie where `StackInput.to_first` carries them.
+            Observations whose planes lie where `StackInput.to_first` carries them, with grey values as the first has
+            them by the gain and bias there.
 
         Raises:
             InputError: one of the volumes cannot be used, or the first has fewer than two slices.
@@ -209,7 +210,8 @@ class Observations:
         """
         if not inputs:
             raise InputError("There is no volume. Give at least one.")
-        if inputs[0].to_first is not None and not np.allclose(inputs[0].to_first, np.eye(4)):
+        lies = inputs[0].known
+        if not np.allclose(lies.matrix, np.eye(4)) or (lies.gain, lies.bias) != (1.0, 0.0):
             raise InputError("The first volume lies where it lies: all others are carried to it. Give a motion for "
                              "these alone.")
         stacks, carried = [], []
@@ -343,8 +345,10 @@ def _stack_of(given: StackInput) -> SliceStack:
     stack = _take(image, segmentation, axis, observed, None if labelled is None else {axis: labelled}, is_alone=False)
     if stack.pixels.min() == stack.pixels.max():
         raise InputError(f"All of its used voxels have the same value ({stack.pixels.min():g}). Leave it out.")
-    planes = stack.planes if given.to_first is None else stack.planes.transformed(given.to_first)
-    return replace(stack, planes=planes, thickness=given.width, profile=given.profile)
+    pixels = (stack.pixels - given.known.bias) / given.known.gain  # in the type of the pixels
+    dtype = value_type(float(pixels.min()), float(pixels.max()))
+    return replace(stack, planes=given.known.placed(stack.planes), pixels=pixels.astype(dtype, copy=False),
+                   thickness=given.width, profile=given.profile)
 
 
 def _carried(segmentation: Segmentation | None, stack: SliceStack) -> tuple[Segment, ...]:

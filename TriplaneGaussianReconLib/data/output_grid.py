@@ -5,7 +5,7 @@ import numpy as np
 
 from ..errors import InputError
 from .boxes import outer_points
-from .geometry import AXES, Axis, Grid
+from .geometry import AXES, Axis, Grid, by
 from .observations import Observations
 from .selection import Selection
 
@@ -82,7 +82,7 @@ def union_grid(observations: Observations, spacing: float | None = None) -> Grid
         spacing: mm; None for the smallest pixel of all stacks.
 
     Raises:
-        InputError: the spacing is not a positive number, or makes too many voxels.
+        InputError: the spacing is not a positive number, makes too many voxels, or only one along an axis.
 
     Example:
         >>> from TriplaneGaussianReconLib import Image, Observations, StackInput
@@ -109,5 +109,8 @@ def union_grid(observations: Observations, spacing: float | None = None) -> Grid
     if counts.prod() > _MOST_VOXELS:
         raise InputError(f"Voxels of {side:g} mm about all volumes are more than {_MOST_VOXELS}. Choose larger ones, "
                          "or leave out volumes that lie far away.")
+    if counts.min() < 2:
+        raise InputError(f"Voxels of {side:g} mm leave only one along an axis: all volumes together measure "
+                         f"{by(high - low)} mm. Choose smaller ones.")
     i, j, k = counts.astype(int).tolist()
     return Grid((k, j, i), tuple(axes @ (corner + (0.5 - before) * side)), (side, side, side), tuple(map(tuple, axes)))

@@ -51,7 +51,7 @@ _ENTRY_BYTES = 8.0  # of the matrix, for each pair of a pixel and a Gaussian tha
 _VOXEL_BYTES = 150.0  # Gaussians, with what conjugate gradients and drawing hold
 
 
-def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset: str | Preset = "fast",
+def reconstruct_stacks(observations: Observations, output: Grid | float, *, preset: str | Preset = "fast",
                        device: str = "auto", seed: int = 0, motion: str = "stack",
                        progress: Callable[[Progress], None] | None = None,
                        should_stop: Callable[[], bool] | None = None) -> Reconstruction:
@@ -59,7 +59,7 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
 
     Args:
         observations: The stacks; the first one's place and grey values are those of the result.
-        output_grid: Voxels of the result.
+        output: Voxels of the result; or mm, the side of cubic ones about all stacks where they are found to lie.
         preset: A name from `config.presets.PRESETS`, or a preset of your own.
         device: See `runtime.devices.choose`.
         seed: Of the random numbers. The same seed gives the same bits on the CPU.
@@ -79,18 +79,21 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
     selected, moves = choose(device), motion == "stack" and len(observations.stacks) > 1
     monitor = StageMonitor(progress, should_stop, [stage for stage in STACK_STAGES if moves or stage.name != "motion"])
     with serial_opencv():
-        problem = _Problem.of(observations, output_grid, preset, selected, seed)
-        problem.check_memory()
         motions = [StackMotion()] * len(observations.stacks)
         if moves:
             with monitor.stage("motion") as tick:
                 motions = register_stacks(observations.stacks, seed=seed, tick=tick)
+        placed = replace(observations, stacks=_placed(observations.stacks, motions))
+        grid = output if isinstance(output, Grid) else union_grid(placed, output)
+        # Voxels of the result that are cubic are drawn as they were found.
+        problem = _Problem.of(observations, grid if _is_cubic(grid) else union_grid(placed), preset, selected, seed)
+        problem.check_memory()
         notes = tuple(_misfits(observations.stacks, motions))
         for each in notes:
             warnings.warn(each, RuntimeWarning, stacklevel=2)
         with monitor.stage("stacks") as tick, serial_torch():
             solution = problem.solved(motions, moves, tick)
-        result = _result(problem, solution, output_grid, selected, monitor)
+        result = _result(problem, solution, grid, selected, monitor)
     return replace(result, report=replace(result.report, notes=notes))
 
 
@@ -102,6 +105,18 @@ def _misfits(stacks: Sequence[SliceStack], motions: Sequence[StackMotion]) -> It
         if motion.gain != 1.0 and not own / _MISFIT < expected < own * _MISFIT:
             yield (f"Volume {number} hardly fits the first: its grey values would agree with a gain of "
                    f"{motion.gain:.3g} alone. Check that both show the same body in the same contrast.")
+
+
+def _placed(stacks: Sequence[SliceStack], motions: Sequence[StackMotion]) -> tuple[SliceStack, ...]:
+    """The stacks where they lie in the world of the first."""
+    return tuple(replace(stack, planes=motion.placed(stack.planes)) for stack, motion in
+                 zip(stacks, motions, strict=True))
+
+
+def _is_cubic(grid: Grid) -> bool:
+    """Whether the voxels can be those of a lattice."""
+    is_right = np.linalg.det(np.asarray(grid.direction)) > 0 and not grid.is_sheared
+    return is_right and not grid.depths and max(grid.spacing) - min(grid.spacing) < _CUBIC * min(grid.spacing)
 
 
 def _contrast(stack: SliceStack) -> float:
@@ -143,14 +158,10 @@ class _Problem:
     seed: int
 
     @classmethod
-    def of(cls, observations: Observations, output: Grid, preset: Preset, selected: SelectedDevice, seed: int
+    def of(cls, observations: Observations, grid: Grid, preset: Preset, selected: SelectedDevice, seed: int
            ) -> _Problem:
-        """Choose a lattice: the voxels of the result where they are cubic, which then are drawn as they were found."""
-        config = preset.stacks
-        is_cubic = not output.depths and max(output.spacing) - min(output.spacing) < _CUBIC * min(output.spacing)
-        is_right = np.linalg.det(np.asarray(output.direction)) > 0 and not output.is_sheared
-        grid = output if is_cubic and is_right else union_grid(observations)
-        pitch = float(min(grid.spacing))
+        """Put Gaussians on the voxels of `grid`, which are cubic."""
+        config, pitch = preset.stacks, float(min(grid.spacing))
         intensity = IntensityScale.of([observations.stacks[0].pixels], preset.model_space.robust_percentile,
                                       [observations.stacks[0].weights])
         lowest, highest = observations.intensity_range
@@ -291,14 +302,13 @@ def _result(problem: _Problem, solution: _Solution, output: Grid, selected: Sele
     parameters = problem.lattice.parameters(solution.values)
     channels = LabelChannels(observations.segments)
     if observations.segments:
-        layers = labels_of_stacks([replace(stack, planes=motion.placed(stack.planes)) for stack, motion in
-                                   zip(observations.stacks, solution.motions, strict=True)], channels, preset.labels,
+        layers = labels_of_stacks(_placed(observations.stacks, solution.motions), channels, preset.labels,
                                   problem.grid, solution.is_seen)
         parameters = problem.lattice.with_labels(parameters, torch.from_numpy(layers).to(problem.device))
     store = ShardStore(problem.lattice.cutoff, keep=True, folder=None)
     store.add(parameters.to("cpu"))
     check = SelfCheck(1.0, "No slice was hidden to check.")
-    slices = len(observations.stacks[0].planes)
+    slices = sum(len(stack.planes) for stack in observations.stacks)
     provenance = Provenance(__version__, preset.name, problem.seed, selected.backend, slices, check)
     model = Model((), problem.frame, _MODE, problem.lattice.cutoff, intensity, _error_of(problem, solution),
                   observations.segments, provenance.to_json())

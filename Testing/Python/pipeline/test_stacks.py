@@ -15,7 +15,8 @@ from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.stack_input import StackInput
-from TriplaneGaussianReconLib.errors import Cancelled, InputError, TooLargeError
+from TriplaneGaussianReconLib.data.stack_motion import StackMotion
+from TriplaneGaussianReconLib.errors import Cancelled, InputError, InputNote, TooLargeError
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction
 from TriplaneGaussianReconLib.pipeline.stacks import reconstruct_stacks
 from TriplaneGaussianReconLib.rendering.planes import draw
@@ -106,6 +107,26 @@ def test_motion_gain_and_bias_are_found() -> None:
     assert (result.motions[0].matrix == np.eye(4)).all() and result.motions[0].gain == 1.0
     still = solved([*inputs("k", noise=5.0), other])
     assert psnr(result) > psnr(still) + 3.0
+
+
+def test_a_gain_and_bias_that_are_known_are_taken() -> None:
+    other, known = stack("j", gain=1.3), StackMotion(gain=1.3, bias=200.0)
+    other.array.__iadd__(np.float32(200.0))
+    right = psnr(solved([*inputs("k"), StackInput(other, profile="box", to_first=known)]))
+    wrong = psnr(solved([*inputs("k"), StackInput(other, profile="box")]))
+    assert right == pytest.approx(psnr(solved(inputs("k", "j"))), abs=0.1) and right > wrong + 10.0
+
+
+def test_voxels_about_all_follow_where_the_volumes_are_found_to_lie() -> None:
+    """The header of the other one is off by 40 mm, more than the body is wide."""
+    right, other = inputs("k", "j", noise=5.0)
+    wrong = replace(other, image=replace(other.image, grid=replace(
+        other.image.grid, origin=tuple(np.add(other.image.grid.origin, (40.0, 0.0, 0.0))))))
+    with pytest.warns(InputNote, match="Volume 2 lies 4 mm away"):
+        result = solved([right, wrong], grid=1.0, motion="stack")
+    assert result.volume.grid.spacing == (1.0, 1.0, 1.0)
+    assert max(result.volume.grid.shape) <= SIDE + 3 and min(result.volume.grid.shape) >= SIDE
+    assert solved([right, other], grid=1.0).volume.grid.matches(GRID)
 
 
 def test_a_volume_that_does_not_show_the_body_is_told() -> None:
