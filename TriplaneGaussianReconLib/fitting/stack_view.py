@@ -48,10 +48,12 @@ class StackView(Protocol):
 
     Attributes:
         stack: what it saw.
+        lattice: what it sees.
         weights: how far to trust each pixel; 0 beyond the lattice.
     """
 
     stack: SeenStack
+    lattice: Lattice
     weights: Tensor
 
     def seen(self, values: Tensor) -> Tensor:
@@ -109,7 +111,7 @@ class DrawnView:
 
     def __init__(self, stack: SeenStack, lattice: Lattice, backend: Backend) -> None:
         """Look at everything once, to know how much weight each pixel sees."""
-        self.stack, self._shape = stack, lattice.shape
+        self.stack, self.lattice = stack, lattice
         self._renderer = Renderer("normalised", lattice.cutoff, backend)
         cloud = lattice.parameters(stack.image.new_ones(lattice.shape)).drawn()
         self._cloud = averaged(cloud, torch.from_numpy(stack.planes.normal), stack.profile.sigma)
@@ -126,7 +128,7 @@ class DrawnView:
             return self._sums(values)[:, 0] / (self._weight_sum + EPSILON)
 
     def back(self, pixels: Tensor) -> Tensor:
-        free = torch.zeros(self._shape, dtype=pixels.dtype, device=pixels.device, requires_grad=True)
+        free = torch.zeros(self.lattice.shape, dtype=pixels.dtype, device=pixels.device, requires_grad=True)
         drawn = self._sums(free)[:, 0]
         return torch.autograd.grad(drawn, free, pixels / (self._weight_sum + EPSILON))[0]
 
@@ -136,7 +138,7 @@ class MatrixView:
 
     def __init__(self, stack: SeenStack, lattice: Lattice) -> None:
         """List what each pixel sees."""
-        self.stack, self._shape = stack, lattice.shape
+        self.stack, self.lattice = stack, lattice
         sums, self._matrix = _listed(stack, lattice)
         self.weights = _trusted(stack, torch.from_numpy(sums).reshape(stack.image.shape))
 
@@ -144,7 +146,7 @@ class MatrixView:
         return torch.from_numpy(self._matrix @ values.numpy().ravel()).reshape(self.stack.image.shape)
 
     def back(self, pixels: Tensor) -> Tensor:
-        return torch.from_numpy(self._matrix.T @ pixels.numpy().ravel()).reshape(self._shape)
+        return torch.from_numpy(self._matrix.T @ pixels.numpy().ravel()).reshape(self.lattice.shape)
 
 
 def _listed(stack: SeenStack, lattice: Lattice) -> tuple[np.ndarray, csr_matrix]:

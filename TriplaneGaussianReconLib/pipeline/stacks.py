@@ -24,7 +24,7 @@ from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.stack_motion import StackMotion
 from ..errors import InputError, TooLargeError
-from ..fitting.stack_solve import coverage_of, mean_of, solve
+from ..fitting.stack_solve import gap_errors, is_seen_by, mean_of, solve
 from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, view
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians
@@ -44,7 +44,6 @@ from .reconstruction import Reconstruction
 from .report import Provenance, Report, SelfCheck, StackResidual
 
 _MODE = "normalised"
-_SEEN = 0.1  # of the usual weight that stacks give to a voxel: with less nothing was seen there
 _MISFIT = 3.0  # times more or less contrast than a stack has itself, from which it is told
 _CUBIC = 1e-3  # by how much sides of cubic voxels may differ
 _ENTRY_BYTES = 8.0  # of the matrix, for each pair of a pixel and a Gaussian that it sees
@@ -209,11 +208,11 @@ class _Problem:
         done = total - final - rough
         values = self._solve(sights, values, smoothness, config.final, noted)
         done += final
-        error = self._expected_error(sights, values, smoothness, noted)
-        seen = coverage_of(sights)
-        is_seen = (seen > _SEEN * seen[seen > 0].median()).cpu().numpy()
-        values = torch.where(torch.from_numpy(is_seen).to(values.device), values, 0.0)
-        return _Solution(values, error, is_seen, motions, sights)
+        error = np.maximum(self._expected_error(sights, values, smoothness, noted),
+                           gap_errors(sights, config.blur).cpu().numpy())
+        is_seen = is_seen_by(sights)
+        values = torch.where(is_seen, values, 0.0)
+        return _Solution(values, error, is_seen.cpu().numpy(), motions, sights)
 
     def _sights(self, motions: Sequence[StackMotion]) -> list[Sight]:
         """What each stack sees of the lattice from where it lies."""

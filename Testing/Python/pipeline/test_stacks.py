@@ -160,6 +160,22 @@ def test_what_no_stack_saw_is_told_and_holds_the_background() -> None:
     assert np.abs(result.volume.array[..., SIDE + 4:]).max() < 5.0
 
 
+@pytest.mark.parametrize("axes", ["k", "kj", "kji"])
+def test_thin_slices_with_wide_gaps_leave_no_stripes(axes: str) -> None:
+    """Slices of 0.5 mm, 3 mm apart: voxels that no slice sees are filled, and their expected error tells of it."""
+    given = []
+    for axis in axes:
+        grid = stack(axis).grid  # type: ignore[arg-type]
+        index = np.moveaxis(np.indices(grid.shape)[::-1], 0, -1)
+        at = GRID.physical_to_index(grid.index_to_physical(index))
+        array = map_coordinates(BODY, np.moveaxis(at[..., ::-1], -1, 0), order=1).astype(np.float32)
+        given.append(StackInput(Image(array, grid), profile="box", thickness=0.5))
+    result = solved(given)
+    errors = np.abs(result.volume.array - BODY)[6:-6, 6:-6, 6:-6]
+    assert psnr(result) > 31.0 + 4.0 * len(axes) and errors.max() < 0.2 * np.ptp(BODY)
+    assert 0.8 < result.confidence.array[6:-6, 6:-6, 6:-6].mean() / errors.mean() < 3.0  # rather too large
+
+
 def test_expected_errors_are_of_the_size_of_errors() -> None:
     result = solved(inputs("k", "j", "i", noise=20.0))
     errors = np.abs(result.volume.array - BODY)
