@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..config.presets import preset_named
 from ..data.alignment import aligned_to
@@ -43,10 +45,13 @@ def run_several(arguments: Namespace) -> None:
     check_paths(arguments)
     preset_named(arguments.preset)
     note(choose(arguments.device).note)
+    for number, each in enumerate(arguments.stacks, start=1):
+        note(f"volume {number}: {each.volume}")
     with collected_notes() as notes:
         used = read_volumes(arguments)
         observations = used.observations()
-        output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
+        with _about_options(arguments, "output_grid", "output_spacing"):
+            output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
     labelled = next((each.segmentation for each in used.inputs if each.segmentation is not None), None)
     expected = output if isinstance(output, Grid) else union_grid(observations, output)
     check_space(arguments, expected, observations.dtype, labelled)
@@ -85,6 +90,16 @@ def _read(options: Namespace) -> StackInput:
 def _voxels(name: str | None) -> str | Grid:
     """The voxels that --output-grid means."""
     return name or UNION if name is None or name in OUTPUT_GRIDS else read_image(name).grid
+
+
+@contextmanager
+def _about_options(arguments: Namespace, *names: str) -> Iterator[None]:
+    """Let each InputError of the block begin with those of these options that are given."""
+    try:
+        yield
+    except InputError as error:
+        options = _named(arguments, names)
+        raise InputError(f"{' and '.join(options)}: {error}" if options else str(error)) from error
 
 
 def _named(arguments: Namespace, names: tuple[str, ...]) -> list[str]:

@@ -6,6 +6,7 @@ to keep what each pixel sees as a sparse matrix, since only values change while 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..config.names import Backend
 from ..data.geometry import PlaneStack
+from ..data.noise import noise_of
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians, averaged
 from ..rasterizer.definitions import EPSILON
@@ -81,6 +83,11 @@ class Sight:
     def of(cls, view: StackView) -> Sight:
         """What the stack itself saw."""
         return cls(view, view.stack.image, view.weights)
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the noise that its pixels seem to have."""
+        return noise_of(self.image.cpu().numpy(), self.weights.cpu().numpy())
 
     def pull(self, image: Tensor) -> Tensor:
         """Return [k, j, i], the transpose of seeing applied to `image`, each pixel times its weight."""

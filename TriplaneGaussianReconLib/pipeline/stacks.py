@@ -19,7 +19,6 @@ from ..config.stages import STACK_STAGES
 from ..data.geometry import Grid, by
 from ..data.images import Image, Segmentation
 from ..data.intensity import IntensityScale
-from ..data.noise import noise_of
 from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.stack_motion import StackMotion
@@ -239,7 +238,7 @@ class _Problem:
         differences between neighbours fell off exponentially; but fine detail may look like noise.
         """
         config = self.preset.stacks.smoothness
-        variance = float(np.mean([self._noise(each) ** 2 for each in sights]))
+        variance = float(np.mean([each.noise ** 2 for each in sights]))
         step = float(torch.stack([torch.diff(values, dim=axis).abs().mean() for axis in range(3)]).mean())
         return [max(share * variance / (max(step, 1e-6) * config.edge), config.least) for share in config.shares]
 
@@ -260,10 +259,6 @@ class _Problem:
                 errors[smoothness] = sum(float((each.weights * hides * (each.view.seen(found) - each.image) ** 2).sum())
                                          for each, hides in zip(sights, hidden, strict=True))
         return max(each for each, error in errors.items() if error <= config.smoothness.alike * min(errors.values()))
-
-    @staticmethod
-    def _noise(of: Sight) -> float:
-        return noise_of(of.image.cpu().numpy(), of.weights.cpu().numpy())
 
     def _refined(self, motions: Sequence[StackMotion], values: Tensor) -> list[StackMotion]:
         """The motion of all stacks but the first, against what was found.
@@ -287,7 +282,7 @@ class _Problem:
         config, random = self.preset.stacks, np.random.default_rng(self.seed)
         again = []
         for each in sights:
-            noise = random.normal(0.0, self._noise(each), each.weights.shape).astype(np.float32)
+            noise = random.normal(0.0, each.noise, each.weights.shape).astype(np.float32)
             again.append(replace(each, image=each.view.seen(values) + torch.from_numpy(noise).to(self.device)))
         found = self._solve(again, mean_of(again), smoothness, config.rough, tick)
         lost: np.ndarray = gaussian_filter(self.lattice.drawn(found - values).abs().cpu().numpy(), config.blur)

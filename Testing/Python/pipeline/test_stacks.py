@@ -205,6 +205,7 @@ def test_the_model_draws_what_the_volume_shows() -> None:
     result = solved(inputs("k", "j", "i"))
     drawn = draw(result.model, GRID.planes("i", [10, 20]), "cpu")
     np.testing.assert_allclose(drawn.image, np.moveaxis(result.volume.array, 2, 0)[[10, 20]], atol=0.5)
+    assert result.model.provenance["trusted_slices"] == 3 * SIDE // FACTOR
 
 
 def test_it_repeats_bit_by_bit_whatever_the_number_of_threads() -> None:

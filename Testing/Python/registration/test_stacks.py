@@ -104,11 +104,11 @@ def test_it_stops_when_asked_to(crossing: list[SliceStack]) -> None:
 
 def test_a_lone_slice_is_refused(crossing: list[SliceStack]) -> None:
     lone = replace(crossing[1], planes=crossing[1].planes.subset(slice(0, 1)), pixels=crossing[1].pixels[:1])
-    with pytest.raises(InputError, match="Stack 2 has one slice alone"):
+    with pytest.raises(InputError, match="Volume 2 has one slice alone"):
         register_stacks([crossing[0], lone])
 
 
 def test_a_stack_without_data_is_refused(crossing: list[SliceStack]) -> None:
     empty = replace(crossing[0], weights=np.zeros(crossing[0].pixels.shape, np.float32))
-    with pytest.raises(InputError, match="No pixel of stack 1 holds data"):
+    with pytest.raises(InputError, match="No pixel of volume 1 holds data"):
         register_stacks([empty, crossing[1]])
