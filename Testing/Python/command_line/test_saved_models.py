@@ -33,7 +33,7 @@ def test_info_for_people_and_programs(run: Run, finished: Path, capsys: pytest.C
 
 def test_the_mean_expected_error_is_that_of_what_was_seen(finished: Path) -> None:
     """Elsewhere the whole range of intensities stands."""
-    model = load_model(finished)
+    model = load_model(finished / "model.safetensors")
     whole, middle = model.intensity.highest - model.intensity.lowest, model.expected_error.middle.copy()
     middle[0], middle[1:] = whole, 5.0
     for errors, mean in ((middle, 5.0), (np.full_like(middle, whole), whole)):
