@@ -36,7 +36,7 @@ from ..registration.refinement import refine_motion
 from ..registration.stacks import register_stacks
 from ..rendering.volume import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
-from ..runtime.memory import budget
+from ..runtime.memory import budget, stacks_bytes
 from ..runtime.progress import Progress, StageMonitor, Tick
 from ..runtime.threads import serial_opencv, serial_torch
 from .reconstruction import Reconstruction
@@ -45,8 +45,6 @@ from .report import Provenance, Report, SelfCheck, StackResidual
 _MODE = "normalised"
 _MISFIT = 3.0  # times more or less contrast than a stack has itself, from which it is told
 _CUBIC = 1e-3  # by how much sides of cubic voxels may differ
-_ENTRY_BYTES = 8.0  # of the matrix, for each pair of a pixel and a Gaussian that it sees
-_VOXEL_BYTES = 150.0  # Gaussians, with what conjugate gradients and drawing hold
 
 
 def reconstruct_stacks(observations: Observations, output: Grid | float, *, preset: str | Preset = "fast",
@@ -177,8 +175,7 @@ class _Problem:
         """Raise TooLargeError where the solution would not fit into memory."""
         entries = sum(stack.pixels.size * entries_per_pixel(self.lattice, self._profile(stack))
                       for stack in self.observations.stacks)
-        on_cpu = self.device.type == "cpu"
-        wanted = on_cpu * _ENTRY_BYTES * entries + _VOXEL_BYTES * float(np.prod(self.lattice.shape))
+        wanted = stacks_bytes(entries, float(np.prod(self.lattice.shape)), self.device.type == "cpu")
         free = budget(self.device)
         if wanted > free:
             raise TooLargeError(f"The result of {by(self.grid.size)} voxels needs {wanted / 1e9:.3g} GB of memory, and "
