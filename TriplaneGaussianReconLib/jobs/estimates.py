@@ -71,7 +71,7 @@ _STEP_SECONDS, _STEP_LABEL = 1.6e-7, 0.02
 _VOXEL_SECONDS, _VOXEL_LABEL_SECONDS = 0.9, 0.035
 _VOXEL_BYTES, _VOXEL_LABEL_BYTES = 60.0, 2.5
 # Several volumes: for a Gaussian that a pixel sees and for a voxel, each step; for a volume whose motion is looked for.
-_ENTRY_SECONDS, _LATTICE_SECONDS, _MOTION_SECONDS = 3e-9, 1e-8, 4.0
+_ENTRY_SECONDS, _LATTICE_SECONDS, _MOTION_SECONDS = 3e-9, 1e-8, 8.0
 _STACKS_SHARE: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 0.1}
 _FILLING: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 0.1}
 
