@@ -69,8 +69,7 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
             `label_slices.drawn_rule`; "drawn,40": also 40, truly empty; "0,8,16", "every:8", numbers, a mask; or "all".
         thickness: of several volumes: mm that each slice averages over, by default the slice distance.
         profile: likewise: how it does so, "box" or "gaussian", see `StackInput`.
-        to_first: likewise: known motion to the first's world: (4, 4) rigid, LPS mm, or a `StackMotion`, whose gain and
-            bias are taken, too, or a path as for `read_motion`.
+        to_first: likewise: known motion: (4, 4) rigid, LPS mm; a `StackMotion`, with gain and bias; or a file of one.
         motion: likewise: "stack", by default, finds how the body lies in each; "none" leaves it as it is.
         output_grid: likewise: "union", cubic voxels about all, of side spacing; "first"; or a `Grid`, or a volume.
         spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By

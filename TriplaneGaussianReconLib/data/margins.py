@@ -86,7 +86,7 @@ def _is_straight(inside: np.ndarray) -> bool:
 def _is_flat(inside: np.ndarray) -> bool:
     """Whether the outline is convex, on a few planes."""
     from scipy.ndimage import binary_erosion
-    from scipy.spatial import ConvexHull
+    from scipy.spatial import ConvexHull, QhullError
 
     core = binary_erosion(inside, np.ones((1, 3, 3), bool), border_value=True)
     outline = np.argwhere(inside & ~core).astype(float)
@@ -94,7 +94,10 @@ def _is_flat(inside: np.ndarray) -> bool:
     if extent[0] < 2 or extent[1:].min() < _SMALLEST:
         return False
     outline = outline[::len(outline) // _POINTS + 1]
-    faces = ConvexHull(outline).equations
+    try:
+        faces = ConvexHull(outline).equations
+    except QhullError:  # all lies on one plane
+        return True
     faces = faces[np.linalg.norm(faces[:, 1:3], axis=1) > 1e-3]  # else a slice itself
     off = np.abs(faces[:, :3] @ outline.T + faces[:, 3:]) / np.linalg.norm(faces[:, 1:3], axis=1, keepdims=True)
     near, left = off < _OFF, np.ones(len(outline), bool)

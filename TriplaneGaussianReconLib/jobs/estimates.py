@@ -14,7 +14,7 @@ pixels of a batch and width of the network, and a part that grows with the voxel
 - Filling labels, on two cores: `fast` on three volumes (0.25 to 5.6 million voxels, 1 to 45 labels, 1 to 900 steps),
   which it matches to 25 % in time.  What starts from what an earlier run learnt makes a share of the steps (`again`).
   On a GPU a tenth of it is a guess.
-- Several volumes: memory of `fast` on four sets of two or three stacks (48 to 128 voxels a side), which it matches to
+- Several volumes: memory of `fast` on five sets of two or three stacks (48 to 128 voxels a side), which it matches to
   15 %.  Seconds are a guess from the same runs on a busy computer, in proportion to how many Gaussians all pixels see.
 - A preset that was not measured is guessed from the default preset, by how much more its networks compute.
 """

@@ -30,6 +30,12 @@ def test_what_surrounds_a_turned_volume_is_a_margin(degrees: tuple[int, int, int
     assert (covered & known).sum() < 0.1 * known.sum() and turned[~covered].min() > 0.0  # nothing mixed is left
 
 
+def test_what_one_oblique_plane_cuts_off_is_a_margin() -> None:
+    cut = noise()[:20]
+    cut[np.indices(cut.shape)[2] < 4 + np.arange(20)[:, None, None]] = -500.0
+    assert (margin_of(cut) or (0.0,))[0] == -500.0
+
+
 @pytest.mark.parametrize("radii", [(18, 18, 18), (12, 14, 16), (30, 20, 23), (9, 9, 9)])
 @pytest.mark.parametrize("step", [1, 4])
 def test_air_of_one_value_about_a_body_is_none(radii: tuple[int, int, int], step: int) -> None:

@@ -132,7 +132,8 @@ def crossing(size: int, axes: str, profile: SliceProfile = "box") -> list[StackS
 
 # As measured: voxels a side, axes, profile, GB.
 @pytest.mark.parametrize(("size", "axes", "profile", "memory"), [
-    (48, "kji", "box", 0.53), (96, "kji", "box", 1.03), (96, "kj", "box", 0.92), (96, "kji", "gaussian", 1.13)])
+    (48, "kji", "box", 0.53), (96, "kji", "box", 1.03), (96, "kj", "box", 0.92), (96, "kji", "gaussian", 1.13),
+    (128, "kji", "box", 1.52)])
 def test_the_memory_that_several_volumes_took_is_what_is_expected(size: int, axes: str, profile: SliceProfile,
                                                                   memory: float) -> None:
     expected = estimate_several(crossing(size, axes, profile), "fast", "cpu")
