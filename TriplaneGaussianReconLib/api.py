@@ -69,7 +69,7 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
             `label_slices.drawn_rule`; "drawn,40": also 40, truly empty; "0,8,16", "every:8", numbers, a mask; or "all".
         thickness: of several volumes: mm that each slice averages over, by default the slice distance.
         profile: likewise: how it does so, "box" or "gaussian", see `StackInput`.
-        to_first: likewise: known motion to the first's world, (4, 4) rigid, LPS mm, or a path as for `read_motion`.
+        to_first: likewise: known motion: (4, 4) rigid, LPS mm; a `StackMotion`, with gain and bias; or a file of one.
         motion: likewise: "stack", by default, finds how the body lies in each; "none" leaves it as it is.
         output_grid: likewise: "union", cubic voxels about all, of side spacing; "first"; or a `Grid`, or a volume.
         spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By
@@ -198,7 +198,7 @@ def _input(volume: Source, labels: Source | None, axis: str | None, slices: Slic
     if isinstance(slices, Mapping):
         raise InputError("Of several volumes each is used along one axis. Give its slices without the name of an axis.")
     if isinstance(to_first, (str, os.PathLike)):
-        to_first = read_motion(to_first, str(volume) if isinstance(volume, (str, os.PathLike)) else "").matrix
+        to_first = read_motion(to_first, str(volume) if isinstance(volume, (str, os.PathLike)) else "")
     return StackInput(image, slice_axis, _selections(image.grid, slice_axis, slices, exclude)[slice_axis], thickness,
                       profile, None if labels is None else _labels_of(labels, image.grid), to_first, labels_on)
 

@@ -54,6 +54,8 @@ files:
   A result appears whole or not at all; existing files are replaced.
 """
 
+_USAGE = "%(prog)s [options] VOLUME [options of it] [VOLUME [options of it] ...]"
+
 _RECONSTRUCT = """\
 Fill the gaps between the slices of VOLUME.
 
@@ -203,7 +205,7 @@ def _of_volume(whole: argparse.Namespace, own: argparse.Namespace) -> argparse.N
 def _volume_parser() -> argparse.ArgumentParser:
     """Return the parser of one of several volumes and the options that follow it."""
     parser = _Parser(prog=f"{_PROGRAM} reconstruct", add_help=False,
-                     usage="%(prog)s [options] VOLUME [options of it] VOLUME [options of it] ...")
+                     usage=_USAGE)
     _add_input(parser)
     _add_slices(parser)
     _add_thickness(parser)
@@ -237,6 +239,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(stacks=())
+    parser.usage = _USAGE
     _add_input(parser)
     chosen = _add_slices(parser)
     chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="use slices across AXIS; repeat it to "
@@ -315,7 +318,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
                         "check")
     output.add_argument("--output-spacing", type=spacing, metavar="isotropic|input|MM", help="distance of the slices "
                         "of the result: isotropic is the smaller spacing within the slices, input that of VOLUME; "
-                        "default: isotropic if all slices are used and no labels filled on them, else input")
+                        "default: isotropic if all slices are used and no labels filled on them, else input; of "
+                        "several volumes the side of cubic voxels about all, MM or isotropic, the default: the "
+                        "smallest pixel; with --output-grid first as for one, with a FILE not at all")
     output.add_argument("--cover-voxels", action="store_true", help="let the result reach to the outer faces of the "
                         "outermost used slices, by whole slices, instead of from centre to centre")
     output.add_argument("--paste-trusted", action="store_true", help="put the used slices into the result as they "

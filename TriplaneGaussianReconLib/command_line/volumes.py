@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..config.presets import preset_named
 from ..data.alignment import aligned_to
 from ..data.geometry import Grid
 from ..data.label_slices import DRAWN, presence
+from ..data.output_grid import union_grid
 from ..data.stack_input import StackInput
 from ..data.volume_notes import about_volume
 from ..errors import InputError
@@ -42,12 +45,16 @@ def run_several(arguments: Namespace) -> None:
     check_paths(arguments)
     preset_named(arguments.preset)
     note(choose(arguments.device).note)
+    for number, each in enumerate(arguments.stacks, start=1):
+        note(f"volume {number}: {each.volume}")
     with collected_notes() as notes:
         used = read_volumes(arguments)
         observations = used.observations()
-        output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
+        with _about_options(arguments, "output_grid", "output_spacing"):
+            output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
     labelled = next((each.segmentation for each in used.inputs if each.segmentation is not None), None)
-    check_space(arguments, output, observations.dtype, labelled)
+    expected = output if isinstance(output, Grid) else union_grid(observations, output)
+    check_space(arguments, expected, observations.dtype, labelled)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = solved(observations, output, preset=arguments.preset, device=arguments.device, seed=arguments.seed,
                         motion=arguments.motion or "stack", progress=show, should_stop=should_stop)
@@ -75,7 +82,7 @@ def _read(options: Namespace) -> StackInput:
         raise InputError("Slices with labels are asked for, but it has none. Give --labels after it.")
     present = {} if segmentation is None else {axis: presence(segmentation, axis)}
     selection = request.selections(image.grid, axis, present)[axis]
-    to_first = None if options.to_first is None else read_motion(options.to_first, options.volume).matrix
+    to_first = None if options.to_first is None else read_motion(options.to_first, options.volume)
     return StackInput(image, axis, selection, options.thickness, options.profile or "gaussian", segmentation, to_first,
                       DRAWN if options.labels_on is None else options.labels_on)
 
@@ -83,6 +90,16 @@ def _read(options: Namespace) -> StackInput:
 def _voxels(name: str | None) -> str | Grid:
     """The voxels that --output-grid means."""
     return name or UNION if name is None or name in OUTPUT_GRIDS else read_image(name).grid
+
+
+@contextmanager
+def _about_options(arguments: Namespace, *names: str) -> Iterator[None]:
+    """Let each InputError of the block begin with those of these options that are given."""
+    try:
+        yield
+    except InputError as error:
+        options = _named(arguments, names)
+        raise InputError(f"{' and '.join(options)}: {error}" if options else str(error)) from error
 
 
 def _named(arguments: Namespace, names: tuple[str, ...]) -> list[str]:

@@ -41,9 +41,10 @@ class StackConfig:
         detailed: smoothness of the guess that keeps more detail, as a share of that of the other.
         examples: that the network learns from.
         restoration: the network.
-        trusts: weights of what the network found, beside that of an observed pixel, that are tried; infinity takes it
-            as it is.
-        final: steps of the last solution, near what the network found.
+        trusts: weights of what the network found, beside that of an observed pixel, that are tried: with 0 it only
+            is where smooth values begin from, with infinity it is taken as it is.
+        alike: squared errors of hidden pixels up to so many times the least are alike.
+        final: (outer, inner) steps of the last solution, which begins from what the network found.
         blur: voxels over which the expected error is averaged.
     """
 
@@ -58,14 +59,15 @@ class StackConfig:
     detailed: float = 0.15
     examples: int = 4
     restoration: RestorationConfig = RestorationConfig()
-    trusts: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0, math.inf)
-    final: int = 40
+    trusts: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0, math.inf)
+    alike: float = 1.01
+    final: tuple[int, int] = (8, 15)
     blur: float = 2.0
 
     @property
     def steps(self) -> int:
         """About how many steps it takes, of conjugate gradients or of the network's training."""
-        solutions = self.examples + 4  # and the body's own, that of its shown pixels, the last, and of its bootstrap
+        solutions = self.examples + 5  # and of the body, its shown pixels, the last, and both of its bootstrap
         return (self.rounds * math.prod(self.rough) + len(self.smoothness.shares) * math.prod(self.tried)
                 + solutions * (math.prod(self.guess) + self.guess[1]) + self.restoration.steps
-                + len(self.trusts) * self.tried[1] + 2 * self.final)
+                + (len(self.trusts) + 1) * math.prod(self.tried) + 2 * math.prod(self.final))

@@ -6,6 +6,7 @@ Zhao et al., SMORE, IEEE TMI 40, 2021; here it is a whole inverse problem.)
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from ..config.stacks import StackConfig
 from ..runtime.progress import Tick
 from ..self_supervised.restoration import Example, RestorationNetwork, restored, train
-from .stack_solve import mean_of, solve
+from .stack_solve import mean_of, near, solve
 from .stack_view import Sight
 
 
@@ -38,6 +39,16 @@ class Restoration:
         """Return [k, j, i] values that the stacks are likely to have seen."""
         return restored(self.network, guesses(sights, self.smoothness, self.config, tick))
 
+    def closed(self, sights: Sequence[Sight], found: Tensor, trust: float, steps: tuple[int, int], tick: Tick
+               ) -> Tensor:
+        """Bring what was found, [k, j, i], closer to what was seen.
+
+        trust: in what was found, see `near`; with 0 it only is where smooth values begin from.  steps: (outer, inner).
+        """
+        if trust == 0.0:
+            return solve(sights, found, self.smoothness, self.config.smoothness.edge, steps, tick)
+        return near(sights, found, trust, math.prod(steps), tick)
+
 
 def guesses(sights: Sequence[Sight], smoothness: float, config: StackConfig, tick: Tick) -> Tensor:
     """Return [2, k, j, i]: a smooth solution, and one that keeps more of the detail and of the noise."""
@@ -46,23 +57,21 @@ def guesses(sights: Sequence[Sight], smoothness: float, config: StackConfig, tic
                         solve(sights, start, config.detailed * smoothness, edge, (1, config.guess[1]), tick)])
 
 
-def seen_again(sights: Sequence[Sight], values: Tensor, noise: Sequence[float], random: np.random.Generator
-               ) -> list[Sight]:
+def seen_again(sights: Sequence[Sight], values: Tensor, random: np.random.Generator) -> list[Sight]:
     """Return what the stacks would have seen of `values` [k, j, i], each with as much noise as it has."""
     again = []
-    for each, deviation in zip(sights, noise, strict=True):
-        added = random.normal(0.0, deviation, each.weights.shape).astype(np.float32)
+    for each in sights:
+        added = random.normal(0.0, each.noise, each.weights.shape).astype(np.float32)
         again.append(replace(each, image=each.view.seen(values) + torch.from_numpy(added).to(values.device)))
     return again
 
 
-def learn(sights: Sequence[Sight], noise: Sequence[float], smoothness: float, is_seen: Tensor, config: StackConfig,
-          seed: int, tick: Tick) -> Restoration:
+def learn(sights: Sequence[Sight], smoothness: float, is_seen: Tensor, config: StackConfig, seed: int, tick: Tick
+          ) -> Restoration:
     """Train a network on a first solution.
 
     Args:
         sights: of the stacks.
-        noise: its standard deviation in each of them.
         smoothness: weight of the smoothness of the first guess.
         is_seen: [k, j, i], whether any stack sees a voxel.
         config: of all steps.
@@ -74,7 +83,7 @@ def learn(sights: Sequence[Sight], noise: Sequence[float], smoothness: float, is
     examples = []
     for _ in range(config.examples):
         truth = _turned(body, random, kept)
-        examples.append(Example(guesses(seen_again(sights, truth, noise, random), smoothness, config, tick), truth))
+        examples.append(Example(guesses(seen_again(sights, truth, random), smoothness, config, tick), truth))
     places = is_seen.nonzero().cpu().numpy()
     return Restoration(smoothness, config, train(examples, places, config.restoration, seed, tick))
 
