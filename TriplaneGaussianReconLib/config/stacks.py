@@ -60,7 +60,7 @@ class StackConfig:
     examples: int = 4
     restoration: RestorationConfig = RestorationConfig()
     trusts: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0, math.inf)
-    alike: float = 1.01
+    alike: float = 1.02
     final: tuple[int, int] = (8, 15)
     blur: float = 2.0
 

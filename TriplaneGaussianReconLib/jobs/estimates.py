@@ -160,8 +160,7 @@ def estimate_several(volumes: Sequence[StackSize], preset: str, kind: DeviceKind
         offsets, sigma = profile_gaussians(each.width, each.profile, side)
         entries += np.prod(planes.shape) * entries_of_pixel(config.sigma, config.cutoff ** 0.5,
                                                             float(np.ptp(offsets)) / side, sigma / side)
-    steps = float(len(config.smoothness.shares) * np.prod(config.tried) + np.prod(config.final)
-                  + (1 + moves * config.rounds) * np.prod(config.rough))
+    steps = float(config.steps)
     solving = _STACKS_SHARE[kind] * (_ENTRY_SECONDS * entries + _LATTICE_SECONDS * voxels) * steps
     seconds = _START_SECONDS[kind] + solving + _MOTION_SECONDS * moves * (len(volumes) - 1)
     host, gpu = _HOST_BYTES[kind][0], 0.0
