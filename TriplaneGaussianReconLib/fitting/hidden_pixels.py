@@ -36,12 +36,12 @@ class HiddenPixels:
                 zip(self.sights, self.hidden, strict=True)]
 
     def error(self, values: Tensor) -> float:
-        """Return the mean squared error of the hidden pixels, as `values` [k, j, i] show them."""
-        return mean_squared_error([replace(each, weights=each.weights * hides) for each, hides in
-                                   zip(self.sights, self.hidden, strict=True)], values)
-
-
-def mean_squared_error(sights: Sequence[Sight], values: Tensor) -> float:
-    """Return the mean over the pixels of all stacks, by how far each is trusted."""
-    squared = sum(float((each.weights * (each.view.seen(values) - each.image) ** 2).sum()) for each in sights)
-    return squared / max(sum(float(each.weights.sum()) for each in sights), 1e-12)
+        """Return the mean squared error of the hidden pixels, as `values` [k, j, i] show them, by how far each is
+        trusted.
+        """
+        squared = weight = 0.0
+        for each, hides in zip(self.sights, self.hidden, strict=True):
+            weights = each.weights * hides
+            squared += float((weights * (each.view.seen(values) - each.image) ** 2).sum())
+            weight += float(weights.sum())
+        return squared / max(weight, 1e-12)

@@ -121,8 +121,10 @@ class DrawnView:
         self._renderer = Renderer("normalised", lattice.cutoff, backend)
         cloud = lattice.parameters(stack.image.new_ones(lattice.shape)).drawn()
         self._cloud = averaged(cloud, torch.from_numpy(stack.planes.normal), stack.profile.sigma)
-        with torch.no_grad():
-            self._weight_sum = self._sums(self._cloud.values)[:, -1]
+        # What is seen is linear in the values, so this one drawing gives the gradients of all.
+        self._ones = stack.image.new_ones(lattice.shape).requires_grad_()
+        self._drawn = self._sums(self._ones)
+        self._weight_sum = self._drawn[:, -1].detach()
         self.weights = _trusted(stack, self._weight_sum)
 
     def _sums(self, values: Tensor) -> Tensor:
@@ -134,9 +136,8 @@ class DrawnView:
             return self._sums(values)[:, 0] / (self._weight_sum + EPSILON)
 
     def back(self, pixels: Tensor) -> Tensor:
-        free = torch.zeros(self.lattice.shape, dtype=pixels.dtype, device=pixels.device, requires_grad=True)
-        drawn = self._sums(free)[:, 0]
-        return torch.autograd.grad(drawn, free, pixels / (self._weight_sum + EPSILON))[0]
+        return torch.autograd.grad(self._drawn[:, 0], self._ones, pixels / (self._weight_sum + EPSILON),
+                                   retain_graph=True)[0]
 
 
 class MatrixView:

@@ -23,7 +23,7 @@ from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.stack_motion import StackMotion
 from ..errors import InputError, TooLargeError
-from ..fitting.hidden_pixels import HiddenPixels, mean_squared_error
+from ..fitting.hidden_pixels import HiddenPixels
 from ..fitting.stack_restoration import Restoration, learn, seen_again
 from ..fitting.stack_solve import gap_errors, is_seen_by, mean_of, solve
 from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, view
@@ -256,17 +256,17 @@ class _Problem:
         """The trust in what the network finds with which pixels that were hidden are found best, and their mean squared
         error then.
 
-        Where several do as well, as where a single stack sees everything, it is the largest with which what was shown
-        is met to its noise (Morozov's principle).
+        Where several do as well, it is the least: what was seen is kept, and the network fills the rest.  None is taken
+        only if that surely is better.
         """
         config, shown = self.preset.stacks, hidden.shown()
-        found, noise = restoration.of(shown, tick), float(np.mean([each.noise ** 2 for each in hidden.sights]))
-        missed, left = dict[float, float](), dict[float, float]()
-        for trust in config.trusts:
-            closed = restoration.closed(shown, found, trust, config.tried, tick)
-            missed[trust], left[trust] = hidden.error(closed), mean_squared_error(shown, closed)
-        alike = sorted(each for each in config.trusts if missed[each] <= config.alike * min(missed.values()))
-        chosen = max((each for each in alike if left[each] <= noise), default=alike[0])
+        found = restoration.of(shown, tick)
+        missed = {trust: hidden.error(restoration.closed(shown, found, trust, config.tried, tick))
+                  for trust in (0.0, *config.trusts)}
+        least = min(missed[trust] for trust in config.trusts)
+        if missed[0.0] * config.surely < least:
+            return 0.0, missed[0.0]
+        chosen = min(trust for trust in config.trusts if missed[trust] <= config.alike * least)
         return chosen, missed[chosen]
 
     def _refined(self, motions: Sequence[StackMotion], values: Tensor) -> list[StackMotion]:
