@@ -307,7 +307,7 @@ def test_damaged_outcomes_are_refused(outcome: Outcome, tmp_path: Path, damage: 
 
 
 def test_other_versions_are_refused(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "FORMAT", 2)
+    monkeypatch.setattr(protocol, "FORMAT", protocol.FORMAT + 1)
     job.write(tmp_path)
     monkeypatch.undo()
     with pytest.raises(InputError, match="has the format 2; this program knows format 1. Use the same version"):
