@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -49,6 +49,7 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 LAST = ("finished", "cancelled", "failed")  # after these nothing follows
 Message: TypeAlias = dict[str, Any]
+Motion: TypeAlias = Literal["stack", "none"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Job:
     labelled: Mapping[Axis, Selection] | None = None
     label_network: Path | None = None
     further: tuple[StackInput, ...] = ()
-    motion: str = "stack"
+    motion: Motion = "stack"
     thickness: float | None = None
     profile: SliceProfile = "gaussian"
 
@@ -143,9 +144,10 @@ class Job:
                         for n, each in enumerate(sequence(content, "further")))
         return cls(_to_image(_array(folder, "job", "volume"), content),
                    _to_selections(content, "trusted"), segmentation, _maybe(content, "spacing"),
-                   text(content, "preset"), text(content, "device"), whole(content, "seed", 0, LARGEST_SEED), truth(content, "keep_model"),
-                   truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
-                   label_network, further, text(content, "motion"), _maybe(content, "thickness"), _profile(content))
+                   text(content, "preset"), text(content, "device"), whole(content, "seed", 0, LARGEST_SEED),
+                   truth(content, "keep_model"), truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
+                   label_network, further, _MOTIONS[text(content, "motion")], _maybe(content, "thickness"),
+                   _PROFILES[text(content, "profile")])
 
 
 @dataclass(frozen=True)
@@ -299,6 +301,8 @@ def _delete(paths: Iterable[Path]) -> None:
 
 
 _FURTHER = "further_{}"  # array of a further volume, by its number
+_MOTIONS: dict[str, Motion] = {"stack": "stack", "none": "none"}
+_PROFILES: dict[str, SliceProfile] = {str(profile): profile for profile in PROFILES}
 _NAMES = {"job": "a job", "outcome": "an outcome"}
 
 
@@ -404,8 +408,4 @@ def _from_stack(stack: StackInput) -> dict[str, Any]:
 
 def _to_stack(array: np.ndarray, content: Mapping[str, Any]) -> StackInput:
     return StackInput(_to_image(array, content), _axis(text(content, "axis")), _to_selection(mapping(content, "used")),
-                      _maybe(content, "thickness"), _profile(content))
-
-
-def _profile(content: Mapping[str, Any]) -> SliceProfile:
-    return {str(profile): profile for profile in PROFILES}[text(content, "profile")]
+                      _maybe(content, "thickness"), _PROFILES[text(content, "profile")])

@@ -282,7 +282,7 @@ def _changed(name: str, *keys: str, to: Any) -> Callable[[Path], None]:
 @pytest.mark.parametrize("damage", [
     _without("job_volume.npy"), _without("job_labels.npy"), _cut("job_volume.npy"), _cut("job_labels.npy"),
     _with("job_volume.npy", b""), _with("job_volume.npy", b"no array"), _with("job.json", b"{"),
-    _with("job.json", b"[]"), _with("job.json", b"\xff\xfe"), _with("job.json", b'{"format": 1}'),
+    _with("job.json", b"[]"), _with("job.json", b"\xff\xfe"), _with("job.json", b'{"format": 2}'),
     _with("job.json", b"[" * 10 ** 6), _changed("job.json", "grid", "shape", to=[1, 2, 3]),
     _changed("job.json", "grid", "spacing", to=[0, 1, 1]), _changed("job.json", "grid", to=None),
     _changed("job.json", "trusted", to={"x": {"indices": [0], "count": 5}}),

@@ -30,6 +30,7 @@ from .parameters import TriplaneGaussianReconParameterNode
 from .process import WorkerProcess
 from .reconstruction import ReconstructionRun
 from .request import Slices, requestFrom
+from .several import Several, Thickness
 
 
 class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
@@ -57,7 +58,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
                     excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
                     preset: str = "fast", device: str = "auto", seed: int = 0, keepModel: bool = False,
-                    copyVolume: bool = False, waitForCompletion: bool = True,
+                    copyVolume: bool = False, furtherVolumes: Sequence[slicer.vtkMRMLScalarVolumeNode] = (),
+                    thickness: Thickness = "", profile: str = "gaussian", findMotion: bool = True,
+                    waitForCompletion: bool = True,
                     progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
@@ -86,6 +89,14 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             keepModel: Keep the models, see `Results.models`.
             copyVolume: Add the volume and its expected error to the results even where it would be that of the input,
                 since labels alone were filled.
+            furtherVolumes: Other scans of the same body, such as thick series in other directions, all slices of which
+                are used. The first volume gives place, grey values and labels; the result has cubic voxels about all
+                volumes, with a side of `outputSpacing` mm, or with 0 as small as the smallest pixel.
+            thickness: With further volumes: mm that a slice averages over; one number for all volumes, or one for each,
+                the first included; 0 for the slice distance.
+            profile: With further volumes: how it does so, gaussian (full width at half maximum) or box.
+            findMotion: With further volumes: find how each lies to the first, whatever the headers say. `motions` of
+                the results then holds a transform for each.
             waitForCompletion: If false, return None at once.
             progressCallback: Called with messages: first about the device (keys device, note), then about progress
                 (keys stage, number, count, done, seconds_left).
@@ -107,8 +118,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                               keepModel)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
         with wording.translatedErrors():
-            request.check(gridOf(volumeNode), segmentationNode is not None)
-        end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, copyVolume,
+            several = Several.of(volumeNode, furtherVolumes, thickness, profile, findMotion)
+            several.alone(request).check(gridOf(volumeNode), segmentationNode is not None)
+        end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, copyVolume, several,
                           progressCallback or _ignore, previewCallback or _ignore, completedCallback or _ignore)
         return end.wait() if waitForCompletion else None
 
@@ -168,7 +180,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         remove(results)
 
     def _start(self, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str], copyVolume: bool,
-               onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
+               several: Several, onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
                onCompleted: Callable[[Results | None, str], None]) -> _End:
         """Start a run; returns its end, which can be waited for."""
         end = _End()
@@ -182,8 +194,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                 end.loop.quit()
                 self._tellObservers()
 
-        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, copyVolume, self._learnt,
-                                      onProgress, onPreview, onEnd)
+        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, copyVolume, several,
+                                      self._learnt, onProgress, onPreview, onEnd)
         self._run.start()
         self._tellObservers()
         return end
