@@ -132,6 +132,13 @@ def motion(name: str, first: str, grid: Grid, matrix: Sequence[Sequence[float]])
         name=name, first=first, angle=f"{angle:.1f}", shift=f"{shift:.1f}")
 
 
+def voxelsAboutAll(side: float | str) -> str:
+    """Which voxels a result of several volumes has; side: mm, or a word for as small as the smallest pixel."""
+    if isinstance(side, str):
+        return _("Result: cubic voxels about all volumes, as small as the smallest pixel.")
+    return _("Result: cubic voxels of {side} mm about all volumes.").format(side=f"{side:.3g}")
+
+
 def expectation(found: Estimate, isBound: bool) -> str:
     """How long a reconstruction takes and how much memory; isBound: whether that is an upper bound."""
     text = _("Expected: {time}, {memory} of memory.")

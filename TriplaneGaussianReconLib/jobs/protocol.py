@@ -336,8 +336,8 @@ def _array(folder: Path, kind: str, name: str) -> np.ndarray:
 
 
 def _maybe(content: Mapping[str, Any], name: str) -> float | None:
-    """A number that may be left out."""
-    return None if content.get(name) is None else real(content, name)
+    """A number, or None."""
+    return None if content[name] is None else real(content, name)
 
 
 def _axis(name: str) -> Axis:

@@ -310,7 +310,7 @@ def test_other_versions_are_refused(job: Job, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(protocol, "FORMAT", protocol.FORMAT + 1)
     job.write(tmp_path)
     monkeypatch.undo()
-    with pytest.raises(InputError, match="has the format 2; this program knows format 1. Use the same version"):
+    with pytest.raises(InputError, match="has the format 3; this program knows format 2. Use the same version"):
         Job.read(tmp_path)
 
 
