@@ -41,10 +41,10 @@ class Several:
     findMotion: bool = True
 
     @classmethod
-    def of(cls, first: slicer.vtkMRMLScalarVolumeNode, further: Sequence[slicer.vtkMRMLScalarVolumeNode],
+    def of(cls, first: slicer.vtkMRMLScalarVolumeNode, furtherVolumes: Sequence[slicer.vtkMRMLScalarVolumeNode],
            thickness: Thickness, profile: str, findMotion: bool) -> Several:
         """Take what the logic's `reconstruct` was given; raises InputError for what cannot be used."""
-        nodes = tuple(further)
+        nodes = tuple(furtherVolumes)
         if not nodes:
             return cls()
         for number, node in enumerate(nodes):
