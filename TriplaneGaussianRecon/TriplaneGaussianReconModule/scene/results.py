@@ -297,6 +297,8 @@ def _addMotion(further: FurtherVolume, source: Frame) -> slicer.vtkMRMLLinearTra
     node = _addNode("vtkMRMLLinearTransformNode", f"{further.node.GetName()} to {source.proxy.GetName()}", "motion")
     node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(further.toFirst))
     node.SetAndObserveTransformNodeID(source.proxy.GetTransformNodeID())
+    node.SetNodeReferenceID(node.GetMovingNodeReferenceRole(), further.node.GetID())
+    node.SetNodeReferenceID(node.GetFixedNodeReferenceRole(), source.proxy.GetID())
     return node
 
 
