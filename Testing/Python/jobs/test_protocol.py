@@ -19,6 +19,7 @@ from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.data.stack_input import StackInput
 from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.jobs import protocol
 from TriplaneGaussianReconLib.jobs.protocol import (
@@ -253,6 +254,32 @@ def test_too_small_a_disk_is_named_before_anything_is_written(job: Job, tmp_path
 def test_the_model_is_in_the_folder(outcome: Outcome, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be the file"):
         replace(outcome, model=tmp_path / "other.safetensors").write(tmp_path)
+
+
+def test_further_volumes_come_out_as_they_went_in(job: Job, tmp_path: Path) -> None:
+    stack = StackInput(Image(job.volume.array + 1, job.volume.grid, -5.0), "i", Selection((0, 2), 3), 0.9, "box")
+    plain = StackInput(Image(job.volume.array.astype(np.float32), job.volume.grid))
+    replace(job, further=(stack, plain), motion="none", thickness=1.5, profile="box").write(tmp_path)
+    read = Job.read(tmp_path)
+    assert (read.motion, read.thickness, read.profile, len(read.stacks)) == ("none", 1.5, "box", 3)
+    for found, given in zip(read.further, (stack, plain), strict=True):
+        assert_same(found.image, given.image)
+        assert (found.image.padding, found.slice_axis, found.used, found.thickness, found.profile) == (
+            given.image.padding, given.slice_axis, given.used, given.thickness, given.profile)
+
+
+def test_the_first_of_several_volumes_is_used_as_the_job_says(job: Job) -> None:
+    labelled = {"k": Selection((0, 4), 5)}
+    first = replace(job, observed={"k": Selection.every(5, 2)}, labelled=labelled, thickness=2.0).stacks[0]
+    assert (first.slice_axis, first.used.indices, first.width, first.labels_on) == ("k", (0, 2, 4), 2.0, labelled["k"])
+
+
+@pytest.mark.parametrize("extra", [{"to_first": np.eye(4)}, {"segmentation": True}])
+def test_a_further_volume_with_labels_or_a_motion_is_refused(job: Job, tmp_path: Path, extra: dict[str, Any]) -> None:
+    extra = {name: job.segmentation if value is True else value for name, value in extra.items()}
+    with pytest.raises(ValueError, match="neither labels nor a motion"):
+        replace(job, further=(StackInput(job.volume, **extra),)).write(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def _without(name: str) -> Callable[[Path], None]:

@@ -146,8 +146,6 @@ def test_a_transform_that_bends_is_refused(logic: TriplaneGaussianReconLogic) ->
 def test_both_may_lie_under_the_same_transform_that_bends(logic: TriplaneGaussianReconLogic,
                                                           process: KeepingWorkerProcess) -> None:
     first, second = add("first", 2), add("second", 0)
-    for node in (first, second):
-        node.SetAndObserveTransformNodeID("")
     bent = mrml.add_grid_transform(shift=10.0)
     for node in (first, second):
         node.SetAndObserveTransformNodeID(bent.GetID())
