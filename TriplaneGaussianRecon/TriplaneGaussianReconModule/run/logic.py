@@ -60,15 +60,13 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     preset: str = "fast", device: str = "auto", seed: int = 0, keepModel: bool = False,
                     copyVolume: bool = False, furtherVolumes: Sequence[slicer.vtkMRMLScalarVolumeNode] = (),
                     thickness: Thickness = "", profile: str = "gaussian", findMotion: bool = True,
-                    waitForCompletion: bool = True,
-                    progressCallback: Callable[[Message], None] | None = None,
+                    waitForCompletion: bool = True, progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
         """Fill the gaps between the observed slices of a volume, and those of a segmentation.
 
         Waits by default, while the user interface goes on. The nodes are never changed, and whatever goes wrong the
-        scene stays as it was. Labels that are filled from the image go on from what the last run on the same volume and
-        segmentation learnt, which takes seconds, unless preset, seed or segments are others.
+        scene stays as it was. Labels that are filled go on from what the last run learnt, see `LearntLabels`.
 
         Args:
             volumeNode: A scalar volume. Where a sequence browser shows a sequence in it, each frame is reconstructed.
@@ -78,30 +76,22 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry
                 segmentation); or slice numbers: [0, 4, 8], range(0, 20, 4), an array.
             excludedSlices: Slices that are not to be observed in any case; a list as text or as numbers.
-            labelsOn: Which of the observed slices carry labels: drawn (those on which a segment is drawn, and those
-                far from them, which count as empty), drawn,40 (so does 40, which is empty if nothing is drawn on it),
-                all, every:4, or a list as text or as numbers. On the others the labels are filled from the image.
+            labelsOn: Which of the observed slices carry labels: drawn (those on which a segment is drawn, and those far
+                from them, which count as empty), drawn,40 (so does 40), all, every:4, or a list as text or as numbers.
+                On the others the labels are filled from the image.
             outputSpacing: Mm between the slices of the result. With 0 it has the voxels of the input, or, where every
                 slice is observed and carries labels, slices as close as the pixels are wide.
-            preset: fast, balanced, best or paper.
-            device: auto, cpu, cuda, or cuda:1 and so on.
+            preset, device: fast, balanced, best or paper; auto, cpu, cuda, or cuda:1 and so on.
             seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
             keepModel: Keep the models, see `Results.models`.
-            copyVolume: Add the volume and its expected error to the results even where it would be that of the input,
-                since labels alone were filled.
-            furtherVolumes: Other scans of the same body, such as thick series in other directions, all slices of which
-                are used. The first volume gives place, grey values and labels; the result has cubic voxels about all
-                volumes, with a side of `outputSpacing` mm, or with 0 as small as the smallest pixel.
-            thickness: With further volumes: mm that a slice averages over; one number for all volumes, or one for each,
-                the first included; 0 for the slice distance.
-            profile: With further volumes: how it does so, gaussian (full width at half maximum) or box.
-            findMotion: With further volumes: find how each lies to the first, whatever the headers say. `motions` of
-                the results then holds a transform for each.
+            copyVolume: Add volume and expected error to the results even where labels alone were filled.
+            furtherVolumes: More scans of the same body, see `Several`; volumeNode gives place, grey values and labels.
+                The result has cubic voxels about all, of `outputSpacing` mm; with 0, as small as the smallest pixel.
+            thickness, profile, findMotion: Of several volumes, see there.
             waitForCompletion: If false, return None at once.
             progressCallback: Called with messages: first about the device (keys device, note), then about progress
                 (keys stage, number, count, done, seconds_left).
-            previewCallback: Called with a slice [row, column] float32, in units of the volume, and a message (keys
-                axis, index).
+            previewCallback: Called with a slice [row, column] float32 in units of the volume, and keys axis, index.
             completedCallback: Called at the end with the results and "", or with None and what went wrong, which is ""
                 if it was cancelled.
 
@@ -117,8 +107,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, seed,
                               keepModel)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
+        several = Several.of(volumeNode, furtherVolumes, thickness, profile, findMotion)
         with wording.translatedErrors():
-            several = Several.of(volumeNode, furtherVolumes, thickness, profile, findMotion)
             several.alone(request).check(gridOf(volumeNode), segmentationNode is not None)
         end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, copyVolume, several,
                           progressCallback or _ignore, previewCallback or _ignore, completedCallback or _ignore)

@@ -27,12 +27,15 @@ Thickness = str | float | Iterable[float]  # mm, one for all volumes or one for 
 class Several:
     """Further volumes of the body that the volume of a run shows; without any, nothing here changes anything.
 
+    All slices of further volumes are used, along the axis of the largest spacing, and none of their labels.
+
     Attributes:
-        nodes: The further volumes.
-        thickness: Mm that each slice averages over, of the first volume and of each further one; None for their
-            distance.
-        profile: How it does so.
-        findMotion: Whether to find how the further volumes lie to the first.
+        nodes: The further volumes, such as thick scans in other directions; each under its own linear transforms.
+        thickness: Mm that each slice averages over, of the first volume and of each further one; None for the distance
+            of the slices. The logic takes one number for all, or one for each, in which 0 is the distance.
+        profile: How it does so: gaussian (the thickness is the full width at half maximum) or box.
+        findMotion: Whether to find how the further volumes lie to the first, whatever the headers say, and how their
+            grey values compare. `Results.motions` then holds a transform for each.
     """
 
     nodes: tuple[slicer.vtkMRMLScalarVolumeNode, ...] = ()
