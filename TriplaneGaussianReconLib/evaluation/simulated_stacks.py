@@ -1,0 +1,192 @@
+"""Compares ways of making one volume of several stacks that were simulated from a dense one."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..config.presets import Preset
+from ..data.geometry import AXES, Axis, Grid, array_axis
+from ..data.images import Image
+from ..data.observations import Observations
+from ..data.selection import Selection
+from ..data.stack_motion import StackMotion
+from ..errors import ReconstructionError
+from ..pipeline.reconstruction import Memory, reconstruct
+from ..pipeline.used_stacks import solved
+from .stack_baselines import cubic, edge_preserving, least_squares, mean_of_cubics
+from .stack_report import Likeness, Samples, StackEvaluation, StackRow
+from .stack_simulation import SimulatedStack, Simulation, simulate
+
+_SMOOTHNESS = (0.003, 0.01, 0.03, 0.1, 0.3)  # weights that least squares may choose from, with the truth at hand
+_EDGES = ((0.003, 0.005, (8, 25)), (0.01, 0.005, (8, 25)))  # smoothness, edge and steps, likewise
+_EDGES_IN_NOISE = ((0.1, 0.02, (6, 12)), (0.2, 0.02, (6, 12)), (0.4, 0.02, (6, 12)))
+_FIRST, _GOAL = "stack 1, cubic", "clean least squares"
+_PICTURED = (0.35, 0.5, 0.65)  # of the length of the axis that slices for the figure lie across
+
+
+@dataclass(frozen=True)
+class Ours:
+    """How this library is asked.
+
+    Attributes:
+        presets: by name, in the order of the rows.
+        device, seed: see `pipeline.reconstruction.reconstruct`.
+        alone: whether each stack is reconstructed by itself, too.
+    """
+
+    presets: Mapping[str, Preset]
+    device: str = "auto"
+    seed: int = 0
+    alone: bool = False
+
+
+Rows = list[tuple[str, bool, Callable[[], np.ndarray]]]  # name, whether it is a baseline, and what makes the volume
+
+
+def evaluate_simulated(truth: Image, simulation: Simulation, ours: Ours,
+                       announce: Callable[[str], None] = lambda name: None) -> StackEvaluation:
+    """Simulate stacks and score what methods make of them, over the whole volume.
+
+    A reconstruction that fails gives a row that says why; the others go on.
+
+    Args:
+        truth: the volume, see `stack_simulation.central`.
+        simulation: which stacks.
+        ours: how this library is asked.
+        announce: called with each method's name before it starts.
+    """
+    stacks, clean = simulate(truth, simulation, ours.seed), simulate(truth, simulation.clean, ours.seed)
+    moved = dict[str, float]()
+    methods = [*_baselines(truth, stacks, clean, simulation), *_of_library(truth, stacks, ours, moved)]
+    axis: Axis = "i" if simulation.stacks < 3 else "k"  # across which the first stack shows its steps, or ours its best
+    numbers = tuple(int(share * truth.grid.count(axis)) for share in _PICTURED)
+    rows = []
+    for name, is_baseline, make in methods:
+        announce(name)
+        rows.append(_scored(truth, name, is_baseline, make, axis, numbers))
+    by_name = {row.name: row for row in rows}
+    goal = by_name.get(_GOAL, by_name["least squares"])
+    rows = [replace(row, share=_share(row, by_name[_FIRST], goal)) for row in rows]
+    samples = Samples(_pictured(truth.array, truth, axis, numbers), numbers, truth.grid, axis)
+    return StackEvaluation(tuple(rows), ("volume",), samples, tuple(_remarks(simulation, goal.name, moved)),
+                           {"simulation": asdict(simulation), "seed": ours.seed, "shape": truth.grid.shape,
+                            "spacing_mm": truth.grid.spacing, "misplaced_voxels": moved})
+
+
+def _baselines(truth: Image, stacks: Sequence[SimulatedStack], clean: Sequence[SimulatedStack],
+               simulation: Simulation) -> Rows:
+    """The methods that are not ours; weights are the best, chosen with the truth at hand."""
+    edges = _EDGES_IN_NOISE if simulation.noise else _EDGES
+
+    def plain(of: Sequence[SimulatedStack]) -> np.ndarray:
+        return _best([lambda weight=weight: least_squares(of, weight) for weight in _SMOOTHNESS], truth)
+
+    def sharp() -> np.ndarray:
+        return _best([lambda setting=setting: edge_preserving(clean, *setting) for setting in edges], truth)
+
+    rows: Rows = [(f"stack {n}, cubic", True, lambda stack=stack: cubic(stack))  # type: ignore[misc]
+                  for n, stack in enumerate(stacks, start=1)]
+    if len(stacks) > 1:
+        rows.append(("mean of cubics", True, lambda: mean_of_cubics(stacks)))
+    rows.append(("least squares", True, lambda: plain(stacks)))
+    if simulation == simulation.clean:
+        return [*rows, ("edge-preserving", True, sharp)]
+    return [*rows, (_GOAL, True, lambda: plain(clean)), ("clean edge-preserving", True, sharp)]
+
+
+def _of_library(truth: Image, stacks: Sequence[SimulatedStack], ours: Ours, moved: dict[str, float]) -> Rows:
+    """Our methods; moved: gets, by method, how far stacks are from where they should be."""
+    observations = Observations.from_volumes([stack.given for stack in stacks])
+
+    def alone(preset: Preset, stack: SimulatedStack) -> np.ndarray:
+        everything = Selection.every(stack.image.grid.count(stack.axis), 1)
+        return reconstruct(Observations.from_volume(stack.image, {stack.axis: everything}), truth.grid, preset=preset,
+                           device=ours.device, seed=ours.seed, memory=Memory(keep_model=False)).volume.array
+
+    def together(name: str, preset: Preset) -> np.ndarray:
+        made = solved(observations, truth.grid, preset=preset, device=ours.device, seed=ours.seed, motion="stack",
+                      progress=None, should_stop=None)
+        if len(stacks) > 1:
+            moved[name] = _misplaced(truth, stacks[1:], made.motions[1:])
+        return made.volume.array
+
+    rows: Rows = []
+    for name, preset in ours.presets.items():
+        if ours.alone:
+            rows += [(f"{name}, stack {n} alone", False, lambda p=preset, s=stack: alone(p, s))  # type: ignore[misc]
+                     for n, stack in enumerate(stacks, start=1)]
+        rows.append((name, False, lambda n=name, p=preset: together(n, p)))  # type: ignore[misc]
+    return rows
+
+
+def _best(ways: Sequence[Callable[[], np.ndarray]], truth: Image) -> np.ndarray:
+    """What comes closest to the truth; ways are tried as long as they get better."""
+    best, least = None, np.inf
+    for way in ways:
+        volume = way()
+        error = float(np.mean((volume - truth.array) ** 2))
+        if error >= least:
+            break
+        best, least = volume, error
+    assert best is not None, "a finite error is less than infinity"
+    return best
+
+
+def _scored(truth: Image, name: str, is_baseline: bool, make: Callable[[], np.ndarray], axis: Axis,
+            numbers: Sequence[int]) -> StackRow:
+    start = time.perf_counter()
+    try:
+        volume = make()
+    except ReconstructionError as error:
+        return StackRow(name, is_baseline, failure=str(error))
+    seconds = time.perf_counter() - start
+    extent = float(truth.array.min()), float(truth.array.max())
+    return StackRow(name, is_baseline, (Likeness.of(volume, truth.array, extent),), round(seconds, 2),
+                    _pictured(volume, truth, axis, numbers))
+
+
+def _pictured(volume: np.ndarray, truth: Image, axis: Axis, numbers: Sequence[int]) -> np.ndarray:
+    """Some slices [slice, row, column], normalised as the truth is."""
+    low, high = float(truth.array.min()), float(np.percentile(truth.array, 99.9))
+    slices = np.moveaxis(volume, array_axis(axis), 0)[list(numbers)]
+    return ((slices - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
+
+
+def _share(row: StackRow, first: StackRow, goal: StackRow) -> float | None:
+    """How much of the way in dB a method goes."""
+    way = goal.psnr - first.psnr
+    return round((row.psnr - first.psnr) / way, 4) if row.failure is None and way > 0 else None
+
+
+def _misplaced(truth: Image, stacks: Sequence[SimulatedStack], motions: Sequence[StackMotion]) -> float:
+    """Mean distance, in voxels, between where stacks were found and where they lie, over what is bright."""
+    grid = truth.grid
+    bright = np.argwhere(truth.array > truth.array.mean())[::97, ::-1]
+    points = grid.index_to_physical(bright)
+    distances = [np.linalg.norm(points @ (found.matrix - true)[:3, :3].T + (found.matrix - true)[:3, 3], axis=1).mean()
+                 for found, true in ((found, _true_motion(grid, stack)) for stack, found in
+                                     zip(stacks, motions, strict=True))]
+    return round(float(np.mean(distances)) / min(grid.spacing), 4)
+
+
+def _true_motion(grid: Grid, stack: SimulatedStack) -> np.ndarray:
+    """(4, 4) from where the header has points of a stack to where they lie in the volume, LPS mm."""
+    mean = stack.motion.mean(axis=0)
+    axes = np.asarray(grid.direction)[:, ::-1]  # unit vectors of k, j, i
+    middle = grid.index_to_physical(grid.corners.mean(axis=0))
+    matrix = np.eye(4)
+    matrix[:3, :3] = axes @ Rotation.from_euler("xyz", mean[:3], degrees=True).as_matrix() @ axes.T
+    matrix[:3, 3] = middle + axes @ mean[3:] - matrix[:3, :3] @ middle
+    return matrix
+
+
+def _remarks(simulation: Simulation, goal: str, moved: Mapping[str, float]) -> list[str]:
+    along = ", ".join(AXES[2 - n] for n in range(simulation.stacks))
+    remarks = [f"Stacks thick along {along}, {simulation.factor} voxels a slice; scores are of the whole volume.",
+               f"Share: of the way in dB from the first stack by cubic splines to {goal}, whose weight is the best."]
+    return remarks + [f"{name} places stacks within {off:.2f} voxels of where they lie, in the mean."
+                      for name, off in moved.items()]
