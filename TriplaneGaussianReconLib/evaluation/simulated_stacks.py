@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -16,7 +16,7 @@ from ..data.selection import Selection
 from ..data.stack_motion import StackMotion
 from ..errors import ReconstructionError
 from ..pipeline.reconstruction import Memory, reconstruct
-from ..pipeline.used_stacks import solved
+from .ours import Ours
 from .stack_baselines import cubic, edge_preserving, least_squares, mean_of_cubics
 from .stack_report import Likeness, Samples, StackEvaluation, StackRow
 from .stack_simulation import SimulatedStack, Simulation, simulate
@@ -26,22 +26,6 @@ _EDGES = ((0.003, 0.005, (8, 25)), (0.01, 0.005, (8, 25)))  # smoothness, edge a
 _EDGES_IN_NOISE = ((0.1, 0.02, (6, 12)), (0.2, 0.02, (6, 12)), (0.4, 0.02, (6, 12)))
 _FIRST, _GOAL = "stack 1, cubic", "clean least squares"
 _PICTURED = (0.35, 0.5, 0.65)  # of the length of the axis that slices for the figure lie across
-
-
-@dataclass(frozen=True)
-class Ours:
-    """How this library is asked.
-
-    Attributes:
-        presets: by name, in the order of the rows.
-        device, seed: see `pipeline.reconstruction.reconstruct`.
-        alone: whether each stack is reconstructed by itself, too.
-    """
-
-    presets: Mapping[str, Preset]
-    device: str = "auto"
-    seed: int = 0
-    alone: bool = False
 
 
 Rows = list[tuple[str, bool, Callable[[], np.ndarray]]]  # name, whether it is a baseline, and what makes the volume
@@ -108,8 +92,7 @@ def _of_library(truth: Image, stacks: Sequence[SimulatedStack], ours: Ours, move
                            device=ours.device, seed=ours.seed, memory=Memory(keep_model=False)).volume.array
 
     def together(name: str, preset: Preset) -> np.ndarray:
-        made = solved(observations, truth.grid, preset=preset, device=ours.device, seed=ours.seed, motion="stack",
-                      progress=None, should_stop=None)
+        made = ours.together(observations, truth.grid, preset)
         if len(stacks) > 1:
             moved[name] = _misplaced(truth, stacks[1:], made.motions[1:])
         return made.volume.array
