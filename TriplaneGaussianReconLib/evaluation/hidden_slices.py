@@ -5,11 +5,12 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from ..config.presets import Preset
+from ..data.geometry import array_axis
 from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.selection import Selection
@@ -102,8 +103,7 @@ class Fold:
             observations = Observations.from_volume(image, {axis: kept})
         made = reconstruct(observations, image.grid, preset=preset, device=self.ours.device, seed=self.ours.seed,
                            memory=Memory(keep_model=False))
-        across = made.volume.array.shape.index(image.grid.count(axis))
-        return np.moveaxis(made.volume.array, across, 0)[list(self.hidden.numbers or ())]
+        return np.moveaxis(made.volume.array, array_axis(axis), 0)[list(self.hidden.numbers or ())]
 
     def _own_grey(self, values: np.ndarray, motions: Sequence[StackMotion]) -> np.ndarray:
         """Grey values of the first volume as those of this one."""
@@ -135,7 +135,7 @@ def evaluate_hidden(inputs: Sequence[StackInput], names: Sequence[str], ours: Ou
     said = [each.seen for each in predicted.values() if each.failure is None]
     scored = [np.all([np.isfinite(seen[n]) for seen in said] + [_holds(fold.hidden)], axis=0)
               for n, fold in enumerate(folds)]
-    for name, of, fold in zip(names, scored, folds, strict=True):
+    for name, of in zip(names, scored, strict=True):
         if not of.any():
             raise InputError(f"Of no pixel of the hidden slices of '{name}' every method says something. Check that "
                              "all volumes show the same body, or leave this one out.")
@@ -157,8 +157,8 @@ def _methods(ours: Ours) -> dict[str, Method]:
     methods = dict(_BASELINES)
     for name, preset in ours.presets.items():
         if ours.alone:
-            methods[f"{name}, own slices"] = lambda fold, preset=preset: fold.alone(preset)  # type: ignore[misc]
-        methods[name] = lambda fold, preset=preset: fold.together(preset)  # type: ignore[misc]
+            methods[f"{name}, own slices"] = partial(Fold.alone, preset=preset)
+        methods[name] = partial(Fold.together, preset=preset)
     return methods
 
 
@@ -205,9 +205,10 @@ def _holds(stack: SliceStack) -> np.ndarray:
 
 def _part(stack: SliceStack, which: np.ndarray) -> SliceStack:
     """Some slices of a stack, without labels; which: (plane,) bool."""
-    numbers = None if stack.numbers is None else tuple(n for n, taken in zip(stack.numbers, which, strict=True) if taken)
-    return replace(stack, planes=stack.planes.subset(which), pixels=stack.pixels[which], layers=None, labelled=None,
-                   weights=None if stack.weights is None else stack.weights[which], numbers=numbers)
+    taken = np.flatnonzero(which)
+    return replace(stack, planes=stack.planes.subset(taken), pixels=stack.pixels[taken], layers=None, labelled=None,
+                   weights=None if stack.weights is None else stack.weights[taken],
+                   numbers=None if stack.numbers is None else tuple(stack.numbers[n] for n in taken))
 
 
 def _remarks(folds: Sequence[Fold], scored: Sequence[np.ndarray]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -24,7 +25,7 @@ from .stack_simulation import SimulatedStack, Simulation, simulate
 _SMOOTHNESS = (0.003, 0.01, 0.03, 0.1, 0.3)  # weights that least squares may choose from, with the truth at hand
 _EDGES = ((0.003, 0.005, (8, 25)), (0.01, 0.005, (8, 25)))  # smoothness, edge and steps, likewise
 _EDGES_IN_NOISE = ((0.1, 0.02, (6, 12)), (0.2, 0.02, (6, 12)), (0.4, 0.02, (6, 12)))
-_FIRST, _GOAL = "stack 1, cubic", "clean least squares"
+_FIRST, _BLIND, _GOAL = "stack 1, cubic", "least squares", "clean least squares"
 _PICTURED = (0.35, 0.5, 0.65)  # of the length of the axis that slices for the figure lie across
 
 
@@ -53,7 +54,7 @@ def evaluate_simulated(truth: Image, simulation: Simulation, ours: Ours,
         announce(name)
         rows.append(_scored(truth, name, is_baseline, make, axis, numbers))
     by_name = {row.name: row for row in rows}
-    goal = by_name.get(_GOAL, by_name["least squares"])
+    goal = by_name.get(_GOAL, by_name[_BLIND])
     rows = [replace(row, share=_share(row, by_name[_FIRST], goal)) for row in rows]
     samples = Samples(_pictured(truth.array, truth, axis, numbers), numbers, truth.grid, axis)
     return StackEvaluation(tuple(rows), ("volume",), samples, tuple(_remarks(simulation, goal.name, moved)),
@@ -67,19 +68,18 @@ def _baselines(truth: Image, stacks: Sequence[SimulatedStack], clean: Sequence[S
     edges = _EDGES_IN_NOISE if simulation.noise else _EDGES
 
     def plain(of: Sequence[SimulatedStack]) -> np.ndarray:
-        return _best([lambda weight=weight: least_squares(of, weight) for weight in _SMOOTHNESS], truth)
+        return _best([partial(least_squares, of, weight) for weight in _SMOOTHNESS], truth)
 
     def sharp() -> np.ndarray:
-        return _best([lambda setting=setting: edge_preserving(clean, *setting) for setting in edges], truth)
+        return _best([partial(edge_preserving, clean, *setting) for setting in edges], truth)
 
-    rows: Rows = [(f"stack {n}, cubic", True, lambda stack=stack: cubic(stack))  # type: ignore[misc]
-                  for n, stack in enumerate(stacks, start=1)]
+    rows: Rows = [(f"stack {n}, cubic", True, partial(cubic, stack)) for n, stack in enumerate(stacks, start=1)]
     if len(stacks) > 1:
-        rows.append(("mean of cubics", True, lambda: mean_of_cubics(stacks)))
-    rows.append(("least squares", True, lambda: plain(stacks)))
+        rows.append(("mean of cubics", True, partial(mean_of_cubics, stacks)))
+    rows.append((_BLIND, True, partial(plain, stacks)))
     if simulation == simulation.clean:
         return [*rows, ("edge-preserving", True, sharp)]
-    return [*rows, (_GOAL, True, lambda: plain(clean)), ("clean edge-preserving", True, sharp)]
+    return [*rows, (_GOAL, True, partial(plain, clean)), ("clean edge-preserving", True, sharp)]
 
 
 def _of_library(truth: Image, stacks: Sequence[SimulatedStack], ours: Ours, moved: dict[str, float]) -> Rows:
@@ -100,9 +100,9 @@ def _of_library(truth: Image, stacks: Sequence[SimulatedStack], ours: Ours, move
     rows: Rows = []
     for name, preset in ours.presets.items():
         if ours.alone:
-            rows += [(f"{name}, stack {n} alone", False, lambda p=preset, s=stack: alone(p, s))  # type: ignore[misc]
+            rows += [(f"{name}, stack {n} alone", False, partial(alone, preset, stack))
                      for n, stack in enumerate(stacks, start=1)]
-        rows.append((name, False, lambda n=name, p=preset: together(n, p)))  # type: ignore[misc]
+        rows.append((name, False, partial(together, name, preset)))
     return rows
 
 
