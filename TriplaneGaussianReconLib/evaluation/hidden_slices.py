@@ -124,13 +124,13 @@ def evaluate_hidden(inputs: Sequence[StackInput], names: Sequence[str], ours: Ou
         inputs: the volumes, two at least.
         names: of the volumes.
         ours: how this library is asked.
-        announce: called with each method's name before it starts.
+        announce: called with each method's number and name before it starts.
     """
     everything = Observations.from_volumes(inputs)
     folds = [Fold.of(volume, number, everything, ours) for number, volume in enumerate(inputs)]
-    predicted = {}
-    for name, method in _methods(ours).items():
-        announce(name)
+    predicted, methods = {}, _methods(ours)
+    for number, (name, method) in enumerate(methods.items(), start=1):
+        announce(f"{number} of {len(methods)}: {name}")
         predicted[name] = _predicted(method, folds)
     said = [each.seen for each in predicted.values() if each.failure is None]
     scored = [np.all([np.isfinite(seen[n]) for seen in said] + [_holds(fold.hidden)], axis=0)

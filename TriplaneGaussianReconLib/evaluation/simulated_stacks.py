@@ -7,10 +7,9 @@ from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..config.presets import Preset
-from ..data.geometry import AXES, Axis, Grid, array_axis
+from ..data.geometry import AXES, Axis, array_axis
 from ..data.images import Image
 from ..data.observations import Observations
 from ..data.selection import Selection
@@ -25,8 +24,9 @@ from .stack_simulation import SimulatedStack, Simulation, simulate
 _SMOOTHNESS = (0.003, 0.01, 0.03, 0.1, 0.3)  # weights that least squares may choose from, with the truth at hand
 _EDGES = ((0.003, 0.005, (8, 25)), (0.01, 0.005, (8, 25)))  # smoothness, edge and steps, likewise
 _EDGES_IN_NOISE = ((0.1, 0.02, (6, 12)), (0.2, 0.02, (6, 12)), (0.4, 0.02, (6, 12)))
-_FIRST, _BLIND, _GOAL = "stack 1, cubic", "least squares", "clean least squares"
-_PICTURED = (0.35, 0.5, 0.65)  # of the length of the axis that slices for the figure lie across
+_FIRST, _BLIND, _GOAL, _SHARP_GOAL = "stack 1, cubic", "least squares", "clean least squares", "clean edge-preserving"
+_ACROSS: Axis = "i"  # slices for the figure: there the first stack shows its steps
+_PICTURED = (0.35, 0.5, 0.65)  # of the length of that axis
 
 
 Rows = list[tuple[str, bool, Callable[[], np.ndarray]]]  # name, whether it is a baseline, and what makes the volume
@@ -42,21 +42,20 @@ def evaluate_simulated(truth: Image, simulation: Simulation, ours: Ours,
         truth: the volume, see `stack_simulation.central`.
         simulation: which stacks.
         ours: how this library is asked.
-        announce: called with each method's name before it starts.
+        announce: called with each method's number and name before it starts.
     """
     stacks, clean = simulate(truth, simulation, ours.seed), simulate(truth, simulation.clean, ours.seed)
     moved = dict[str, float]()
     methods = [*_baselines(truth, stacks, clean, simulation), *_of_library(truth, stacks, ours, moved)]
-    axis: Axis = "i" if simulation.stacks < 3 else "k"  # across which the first stack shows its steps, or ours its best
-    numbers = tuple(int(share * truth.grid.count(axis)) for share in _PICTURED)
+    numbers = tuple(int(share * truth.grid.count(_ACROSS)) for share in _PICTURED)
     rows = []
-    for name, is_baseline, make in methods:
-        announce(name)
-        rows.append(_scored(truth, name, is_baseline, make, axis, numbers))
+    for number, (name, is_baseline, make) in enumerate(methods, start=1):
+        announce(f"{number} of {len(methods)}: {name}")
+        rows.append(_scored(truth, name, is_baseline, make, numbers))
     by_name = {row.name: row for row in rows}
     goal = by_name.get(_GOAL, by_name[_BLIND])
     rows = [replace(row, share=_share(row, by_name[_FIRST], goal)) for row in rows]
-    samples = Samples(_pictured(truth.array, truth, axis, numbers), numbers, truth.grid, axis)
+    samples = Samples(_pictured(truth.array, truth, numbers), numbers, truth.grid, _ACROSS)
     return StackEvaluation(tuple(rows), ("volume",), samples, tuple(_remarks(simulation, goal.name, moved)),
                            {"simulation": asdict(simulation), "seed": ours.seed, "shape": truth.grid.shape,
                             "spacing_mm": truth.grid.spacing, "misplaced_voxels": moved})
@@ -79,7 +78,7 @@ def _baselines(truth: Image, stacks: Sequence[SimulatedStack], clean: Sequence[S
     rows.append((_BLIND, True, partial(plain, stacks)))
     if simulation == simulation.clean:
         return [*rows, ("edge-preserving", True, sharp)]
-    return [*rows, (_GOAL, True, partial(plain, clean)), ("clean edge-preserving", True, sharp)]
+    return [*rows, (_GOAL, True, partial(plain, clean)), (_SHARP_GOAL, True, sharp)]
 
 
 def _of_library(truth: Image, stacks: Sequence[SimulatedStack], ours: Ours, moved: dict[str, float]) -> Rows:
@@ -119,8 +118,8 @@ def _best(ways: Sequence[Callable[[], np.ndarray]], truth: Image) -> np.ndarray:
     return best
 
 
-def _scored(truth: Image, name: str, is_baseline: bool, make: Callable[[], np.ndarray], axis: Axis,
-            numbers: Sequence[int]) -> StackRow:
+def _scored(truth: Image, name: str, is_baseline: bool, make: Callable[[], np.ndarray], numbers: Sequence[int]
+            ) -> StackRow:
     start = time.perf_counter()
     try:
         volume = make()
@@ -129,13 +128,13 @@ def _scored(truth: Image, name: str, is_baseline: bool, make: Callable[[], np.nd
     seconds = time.perf_counter() - start
     extent = float(truth.array.min()), float(truth.array.max())
     return StackRow(name, is_baseline, (Likeness.of(volume, truth.array, extent),), round(seconds, 2),
-                    _pictured(volume, truth, axis, numbers))
+                    _pictured(volume, truth, numbers) if name not in (_GOAL, _SHARP_GOAL) else None)
 
 
-def _pictured(volume: np.ndarray, truth: Image, axis: Axis, numbers: Sequence[int]) -> np.ndarray:
+def _pictured(volume: np.ndarray, truth: Image, numbers: Sequence[int]) -> np.ndarray:
     """Some slices [slice, row, column], normalised as the truth is."""
     low, high = float(truth.array.min()), float(np.percentile(truth.array, 99.9))
-    slices = np.moveaxis(volume, array_axis(axis), 0)[list(numbers)]
+    slices = np.moveaxis(volume, array_axis(_ACROSS), 0)[list(numbers)]
     return ((slices - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
 
 
@@ -151,20 +150,9 @@ def _misplaced(truth: Image, stacks: Sequence[SimulatedStack], motions: Sequence
     bright = np.argwhere(truth.array > truth.array.mean())[::97, ::-1]
     points = grid.index_to_physical(bright)
     distances = [np.linalg.norm(points @ (found.matrix - true)[:3, :3].T + (found.matrix - true)[:3, 3], axis=1).mean()
-                 for found, true in ((found, _true_motion(grid, stack)) for stack, found in
+                 for found, true in ((found, stack.true_motion(grid)) for stack, found in
                                      zip(stacks, motions, strict=True))]
     return round(float(np.mean(distances)) / min(grid.spacing), 4)
-
-
-def _true_motion(grid: Grid, stack: SimulatedStack) -> np.ndarray:
-    """(4, 4) from where the header has points of a stack to where they lie in the volume, LPS mm."""
-    mean = stack.motion.mean(axis=0)
-    axes = np.asarray(grid.direction)[:, ::-1]  # unit vectors of k, j, i
-    middle = grid.index_to_physical(grid.corners.mean(axis=0))
-    matrix = np.eye(4)
-    matrix[:3, :3] = axes @ Rotation.from_euler("xyz", mean[:3], degrees=True).as_matrix() @ axes.T
-    matrix[:3, 3] = middle + axes @ mean[3:] - matrix[:3, :3] @ middle
-    return matrix
 
 
 def _remarks(simulation: Simulation, goal: str, moved: Mapping[str, float]) -> list[str]:

@@ -80,6 +80,18 @@ class SimulatedStack:
         """The stack as a reconstruction gets it."""
         return StackInput(self.image, self.axis, profile=self.profile)
 
+    def true_motion(self, grid: Grid) -> np.ndarray:
+        """Return (4, 4), which carries points of the stack, as its header has them, to where they lie in the volume.
+
+        grid: that of the volume.  Of slices that move by themselves it is the mean motion.
+        """
+        degrees, shift = self.motion.mean(axis=0).reshape(2, 3)
+        axes, matrix = np.asarray(grid.direction)[:, ::-1], np.eye(4)  # unit vectors along k, j, i
+        middle = grid.index_to_physical(grid.corners.mean(axis=0))
+        matrix[:3, :3] = axes @ Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() @ np.linalg.inv(axes)
+        matrix[:3, 3] = middle + axes @ shift - matrix[:3, :3] @ middle
+        return matrix
+
 
 def central(image: Image, side: int | None = None) -> Image:
     """Return the middle of a volume as float32: `side` voxels along each axis at most, in whole slices of all factors.

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_case import pattern, write_slices
-from stack_case import GRID, blobs, rigid, thick_stack, voxels_off
+from stack_case import GRID, blobs, image_of, rigid, thick_stack, voxels_off
 from stand_in_solver import FOUND_GAIN, FOUND_SHIFT, StandInSolver
 
 from TriplaneGaussianReconLib.data.geometry import Grid
@@ -44,11 +44,7 @@ def test_three_files_become_the_body_that_they_saw(run: Run, tmp_path: Path,
     body, motion = blobs(), rigid((3.0, -2.0, 1.0), (2.0, 1.0, -1.5))
     for name, stack in (("k", thick_stack(body, "k")), ("j", thick_stack(body, "j", motion, gain=1.2)),
                         ("i", thick_stack(body, "i"))):
-        planes, axes = stack.planes, [stack.planes.column_step, stack.planes.row_step, stack.planes.normal]
-        spacing = [*(float(np.linalg.norm(axis)) for axis in axes[:2]), float(np.diff(planes.offsets)[0])]
-        grid = Grid(planes.shape, tuple(planes.origins[0]), (spacing[0], spacing[1], spacing[2]), tuple(
-            map(tuple, np.stack([axis / np.linalg.norm(axis) for axis in axes], axis=1))))
-        write_image(tmp_path / f"{name}.nrrd", Image(stack.pixels, grid))
+        write_image(tmp_path / f"{name}.nrrd", image_of(stack))
     write_image(tmp_path / "truth.nrrd", Image(body, GRID))
     assert run("reconstruct", "k.nrrd", "j.nrrd", "i.nrrd", "--output-grid", "truth.nrrd", "--output", "o.nrrd",
                "--output-motion", "m.json", "--device", "cpu") == 0
