@@ -78,15 +78,19 @@ def seen_by_least_squares(observations: Observations, motions: Sequence[StackMot
 
 def seen_by_cubic(stack: SliceStack, points: np.ndarray) -> np.ndarray:
     """Interpolate a stack by cubic splines; points: (..., 3) where its header has its slices, LPS mm."""
-    planes = stack.planes
+    planes, numbers = stack.planes, np.arange(float(len(stack.planes)))
     to_plane = np.linalg.inv(np.stack([planes.row_step, planes.column_step, planes.normal], axis=1))
-    offsets = planes.offsets
-    depth = np.interp(points @ planes.normal, offsets, np.arange(float(len(offsets))), left=-1.0, right=-1.0)
-    index = (points - planes.origins[0]) @ to_plane.T
-    index = np.stack([depth, index[..., 0], index[..., 1]])
+    in_plane = ((points - planes.origins[0]) @ to_plane.T)[..., :2]
+    depths = points @ planes.normal
+    edge = 0.5 * (stack.thickness or 0.0)
+    index = np.stack([np.interp(depths, planes.offsets, numbers), in_plane[..., 0], in_plane[..., 1]])
+    last = np.array(planes.shape).reshape(3, *[1] * depths.ndim) - 1.0
+    inside = ((depths > planes.offsets[0] - edge) & (depths < planes.offsets[-1] + edge)
+              & (np.abs(index - 0.5 * last) < 0.5 * last + 0.5).all(axis=0))
     values = map_coordinates(stack.pixels.astype(np.float64), index, order=3, mode="nearest")
     weights = np.ones(stack.pixels.shape) if stack.weights is None else stack.weights.astype(np.float64)
-    return np.where(map_coordinates(weights, index, order=1, mode="constant", cval=0.0) > _DATA, values, np.nan)
+    inside &= map_coordinates(weights, index, order=1, mode="nearest") > _DATA
+    return np.where(inside, values, np.nan)
 
 
 def profile_of(stack: SliceStack, pixel: float) -> ProfileGaussians:
