@@ -1,6 +1,7 @@
 """What is said of simulated stacks."""
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def test_ours_finds_the_motion_and_goes_most_of_the_way(found: StackEvaluation) 
 
 
 def test_table_scores_and_figure_tell_it(found: StackEvaluation, tmp_path: Path) -> None:
-    console = Console(width=100, record=True, quiet=True)
+    console = Console(width=100, file=io.StringIO(), record=True)
     console.print(stack_table(found))
     text = " ".join(console.export_text().split())
     assert "Share" in text and "Stacks thick along k, j, 4 voxels a slice" in text and "fast places stacks" in text
@@ -72,7 +73,7 @@ def test_one_stack_is_compared_too_and_what_fails_is_told(monkeypatch: pytest.Mo
     found = evaluate_simulated(TRUTH, Simulation(1), Ours({"fast": PRESETS["fast"]}, "cpu"))
     assert [row.name for row in found.rows] == ["stack 1, cubic", "least squares", "edge-preserving", "fast"]
     assert found.rows[1].share == 1.0 and found.rows[-1].failure == "no [such] luck"
-    console = Console(width=100, record=True, quiet=True)
+    console = Console(width=100, file=io.StringIO(), record=True)
     console.print(stack_table(found))
     assert "fast left out: no [such] luck" in console.export_text()
     stacks_to_json(found, tmp_path / "s.json")
