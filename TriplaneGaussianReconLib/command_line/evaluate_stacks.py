@@ -43,7 +43,7 @@ def refuse_without_stacks(arguments: Namespace) -> None:
         unfit["hidden slices"] = ("labels", "axis", "eclare_python", "nnunet_python")
     for what, names in unfit.items():
         for name in names:
-            if getattr(arguments, name) not in (None, False, ""):
+            if any(getattr(options, name, None) not in (None, False, "") for options in (arguments, *arguments.stacks)):
                 raise InputError(f"--{name.replace('_', '-')} goes with {what}. Leave it out.")
 
 

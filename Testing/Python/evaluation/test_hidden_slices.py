@@ -46,6 +46,7 @@ def found() -> StackEvaluation:
     return evaluate_hidden(volumes(), ["a", "b"], FAST)
 
 
+@pytest.mark.slow
 def test_ours_predicts_hidden_slices_better_than_what_people_do(found: StackEvaluation) -> None:
     rows = {row.name: row for row in found.rows}
     assert list(rows) == ["own slices, cubic", "mean of cubics", "least squares", "fast, own slices", "fast"]
@@ -56,6 +57,7 @@ def test_ours_predicts_hidden_slices_better_than_what_people_do(found: StackEval
     assert min(each.psnr for each in rows["fast"].likenesses) > 22  # gain and bias of the second are its own
 
 
+@pytest.mark.slow
 def test_table_scores_and_figure_tell_it(found: StackEvaluation, tmp_path: Path) -> None:
     console = Console(width=140, file=io.StringIO(), record=True)
     console.print(stack_table(found))
