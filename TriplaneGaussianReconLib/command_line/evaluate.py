@@ -67,6 +67,8 @@ def _run_stacks(arguments: Namespace) -> None:
     """Compare ways of making one volume of several stacks, real or simulated."""
     found = compare_several(arguments) if arguments.stacks else compare_simulated(arguments)
     _tell(stack_table(found), _write(found, found.pictured(), stacks_to_json, arguments, True), arguments)
+    if all(row.failure is not None for row in found.rows if not row.is_baseline):
+        raise ReconstructionError("No reconstruction succeeded. The table says why.")
 
 
 def _tell(scores: Table, written: dict[str, str], arguments: Namespace) -> None:

@@ -71,7 +71,8 @@ def _read(options: Namespace) -> StackInput:
     axis = image.grid.named_axis(options.axis) if options.axis else image.grid.thickest_axis()
     if options.mask:
         inside = (aligned_to(read_segmentation(options.mask, image.grid), image.grid).layers > 0).any(axis=0)
-        image = Image(np.where(inside, image.array, np.nan).astype(np.result_type(image.array, np.float32)), image.grid)
+        array = np.where(inside, image.array, np.nan).astype(np.result_type(image.array, np.float32))
+        image = Image(array, image.grid, image.padding)
     to_first = None if options.to_first is None else read_motion(options.to_first, options.volume).matrix
     return StackInput(image, axis, thickness=options.thickness, profile=options.profile or "gaussian",
                       to_first=to_first)

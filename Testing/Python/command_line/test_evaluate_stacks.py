@@ -17,6 +17,7 @@ from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.images import Image
 from TriplaneGaussianReconLib.data.stack_input import StackInput
 from TriplaneGaussianReconLib.data.stack_motion import StackMotion
+from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.evaluation.ours import Ours
 from TriplaneGaussianReconLib.evaluation.stack_simulation import Simulation, central, simulate
 from TriplaneGaussianReconLib.io.motion_files import write_motion
@@ -47,6 +48,19 @@ def test_simulated_stacks_are_compared(run: Run, here: Path, capsys: pytest.Capt
     content = json.loads((here / "s.json").read_text(encoding="utf-8"))
     assert content["simulation"]["noise"] == 0.02 and content["simulation"]["factor"] == 3
     assert content["shape"] == [24, 24, 24] and (here / "s.png").stat().st_size > 10_000
+
+
+def test_scores_are_there_even_if_no_reconstruction_succeeds(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(*_: object) -> None:
+        raise InputError("no luck")
+
+    monkeypatch.setattr(Ours, "together", fails)
+    assert run("evaluate", "dense.nrrd", "--simulate-stacks", 2, "--json", "s.json", "--figure", "s.png") == 1
+    printed = capsys.readouterr()
+    assert "fast left out: no luck" in printed.out and "No reconstruction succeeded" in printed.err
+    assert len(json.loads((here / "s.json").read_text(encoding="utf-8"))["rows"]) == 6
+    assert (here / "s.png").stat().st_size > 10_000
 
 
 def test_hidden_slices_of_two_volumes_are_predicted(run: Run, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
