@@ -89,7 +89,5 @@ def _ours(arguments: Namespace) -> Ours:
 
 
 def _names(paths: list[str]) -> list[str]:
-    """Short names of volumes: those of the files, numbered where some are alike."""
-    names = [Path(path).name.split(".")[0] or path for path in paths]
-    alike = len(set(names)) < len(names)
-    return [f"{number} {name}" if alike else name for number, name in enumerate(names, start=1)]
+    """Short names of volumes: those of the files."""
+    return [Path(path).name.split(".")[0] or path for path in paths]

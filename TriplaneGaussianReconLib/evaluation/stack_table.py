@@ -21,7 +21,10 @@ def stack_table(found: StackEvaluation) -> Table:
     from rich.table import Table
 
     failures = [f"{row.name} left out: {row.failure}" for row in found.rows if row.failure is not None]
-    result = Table(caption=escape("\n".join([*found.remarks, *failures])), caption_justify="left", box=SIMPLE)
+    is_wide = len(found.volumes) > 1
+    names = ["Volumes: " + ", ".join(f"{n} {name}" for n, name in enumerate(found.volumes, start=1))] * is_wide
+    result = Table(caption=escape("\n".join([*names, *found.remarks, *failures])), caption_justify="left", box=SIMPLE,
+                   padding=(0, 0 if is_wide else 1))
     result.add_column("Method", no_wrap=True)
     for heading in _headings(found):
         result.add_column(escape(heading), justify="right", no_wrap=True)
@@ -47,7 +50,7 @@ def _entry(row: StackRow) -> dict[str, Any]:
 def _headings(found: StackEvaluation) -> list[str]:
     if len(found.volumes) == 1:
         return ["PSNR\ndB", "NCC", "Share", "Seconds"]
-    each = [f"{name}\n{score}" for name in found.volumes for score in ("dB", "NCC")]
+    each = [f"{number}\n{score}" for number in range(1, len(found.volumes) + 1) for score in ("dB", "NCC")]
     return [*each, "mean\ndB", "mean\nNCC", "Seconds"]
 
 

@@ -27,7 +27,7 @@ from TriplaneGaussianReconLib.evaluation.seen_slices import (
     seen_by_least_squares,
     seen_of_model,
 )
-from TriplaneGaussianReconLib.evaluation.stack_report import StackEvaluation
+from TriplaneGaussianReconLib.evaluation.stack_report import Likeness, Samples, StackEvaluation, StackRow
 from TriplaneGaussianReconLib.evaluation.stack_table import stack_table, stacks_to_json
 from TriplaneGaussianReconLib.runtime.devices import choose
 
@@ -62,6 +62,7 @@ def test_table_scores_and_figure_tell_it(found: StackEvaluation, tmp_path: Path)
     console = Console(width=140, file=io.StringIO(), record=True)
     console.print(stack_table(found))
     text = " ".join(console.export_text().split())
+    assert "1 1 2 2 mean mean Method dB NCC dB NCC dB NCC Seconds" in text and "Volumes: 1 a, 2 b" in text
     assert "Every second slice of each volume was hidden in turn (5, 5 slices)" in text
     stacks_to_json(found, tmp_path / "s.json")
     content = json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))
@@ -69,6 +70,15 @@ def test_table_scores_and_figure_tell_it(found: StackEvaluation, tmp_path: Path)
     assert len(content["rows"][-1]["volumes"]) == 2
     figure(found.pictured(), tmp_path / "s.png")
     assert (tmp_path / "s.png").stat().st_size > 10_000
+
+
+def test_the_table_of_three_volumes_fits_a_narrow_terminal() -> None:
+    row = StackRow("own slices, cubic", True, (Likeness(15.36, 0.399),) * 3, 188.8)
+    empty = Samples(np.zeros((0, 1, 1)), (), union_grid(Observations.from_volumes(volumes())), "k")
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(stack_table(StackEvaluation((row,), ("a", "b", "c"), empty)))
+    assert "own slices, cubic 15.36 0.399 15.36 0.399 15.36 0.399 15.36 0.399 188.8" in " ".join(
+        console.export_text().split())
 
 
 def test_methods_see_nothing_of_hidden_slices() -> None:
