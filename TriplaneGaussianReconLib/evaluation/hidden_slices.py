@@ -143,7 +143,7 @@ def evaluate_hidden(inputs: Sequence[StackInput], names: Sequence[str], ours: Ou
     rows = [_row(name, name in _BASELINES, each, folds, scored, shown) for name, each in predicted.items()]
     first, axis = folds[0].hidden, inputs[0].slice_axis
     indices = tuple(first.numbers[n] for n in shown) if first.numbers else tuple(shown)
-    samples = Samples(_normalised(first.pixels, folds[0])[shown], indices, inputs[0].image.grid, axis)
+    samples = Samples(_shown(first.pixels, folds[0], scored[0])[shown], indices, inputs[0].image.grid, axis)
     return StackEvaluation(tuple(rows), tuple(names), samples, _remarks(folds, scored),
                            {"hidden": [list(fold.hidden.numbers or ()) for fold in folds], "seed": ours.seed})
 
@@ -186,7 +186,7 @@ def _row(name: str, is_baseline: bool, predicted: _Predicted, folds: Sequence[Fo
         return StackRow(name, is_baseline, failure=predicted.failure)
     likenesses = tuple(Likeness.of(_normalised(seen, fold)[of], _normalised(fold.hidden.pixels, fold)[of], (0.0, 1.0))
                        for seen, fold, of in zip(predicted.seen, folds, scored, strict=True))
-    samples = np.nan_to_num(_normalised(predicted.seen[0], folds[0])[list(shown)])
+    samples = _shown(predicted.seen[0], folds[0], scored[0])[list(shown)]
     return StackRow(name, is_baseline, likenesses, predicted.seconds, samples)
 
 
@@ -196,6 +196,11 @@ def _normalised(pixels: np.ndarray, fold: Fold) -> np.ndarray:
     data = kept.pixels[_holds(kept)]
     low, high = float(data.min()), float(np.percentile(data, _PERCENTILE))
     return ((pixels - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
+
+
+def _shown(pixels: np.ndarray, fold: Fold, scored: np.ndarray) -> np.ndarray:
+    """Hidden slices as the figure has them: black where nothing is scored."""
+    return np.where(scored, _normalised(pixels, fold), 0.0)
 
 
 def _holds(stack: SliceStack) -> np.ndarray:
