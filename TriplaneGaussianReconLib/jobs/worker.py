@@ -28,6 +28,7 @@ import numpy as np
 from ..config.presets import preset_named
 from ..data.geometry import Grid
 from ..data.observations import Observations
+from ..data.output_grid import union_grid
 from ..errors import Cancelled, InputError, OutputError
 from ..pipeline.used_slices import UsedSlices
 from ..runtime.environment import ignore_unusable_thread_counts
@@ -224,10 +225,11 @@ def _of_several(job: Job, folder: Path, messages: Messages, should_stop: Callabl
     with collected_notes() as notes:
         used = UsedStacks(job.stacks)
         observations = used.observations()
-        grid = used.output(observations, spacing=job.spacing)
-    check_room(folder, _outcome_bytes(job, grid, observations))
+        output = used.output(observations, spacing=job.spacing)
+    expected = output if isinstance(output, Grid) else union_grid(observations, output)
+    check_room(folder, _outcome_bytes(job, expected, observations))
     _tell_start(job, messages)
-    result = solved(observations, grid, preset=job.preset, device=job.device, seed=job.seed, motion=job.motion,
+    result = solved(observations, output, preset=job.preset, device=job.device, seed=job.seed, motion=job.motion,
                     progress=Pace(messages), should_stop=should_stop)
     return _saved(used.finished(result, observations, notes), job, folder, should_stop)
 
