@@ -54,7 +54,8 @@ class RestorationNetwork(nn.Module):
         return len(self.layers) + self.mean_over // 2
 
     def forward(self, guesses: Tensor) -> Tensor:
-        mean = functional.avg_pool3d(guesses[:, :1], self.mean_over, 1, self.mean_over // 2, count_include_pad=False)
+        over = [min(self.mean_over, size - 1 + size % 2) for size in guesses.shape[2:]]  # odd, and not beyond a side
+        mean = functional.avg_pool3d(guesses[:, :1], over, 1, [n // 2 for n in over], count_include_pad=False)
         hidden = (guesses - mean).contiguous(memory_format=torch.channels_last_3d)
         for layer in self.layers[:-1]:
             hidden = functional.leaky_relu(layer(hidden), SLOPE)
