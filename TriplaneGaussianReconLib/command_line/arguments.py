@@ -135,8 +135,8 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the arguments of the program, those of the process if None.
 
-    `stacks` has the options of each volume where there are several, with its path as `volume`; what belongs to a volume
-    is then that of the first, too.
+    `stacks` has the options of each volume where there are several, or a single one whose slices average, with its path
+    as `volume`; what belongs to a volume is then that of the first, too.
 
     Raises:
         SystemExit: After `--help`, `--version` and wrong usage.
@@ -153,13 +153,20 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     options = {name: action.nargs != 0 for name, action in of_whole._option_string_actions.items()}
     found = split(words[1:], options, of_volume._option_string_actions)
     if found is None:
-        return build_parser().parse_args(words)
+        return _alone(build_parser().parse_args(words))
     arguments = build_parser(several=True).parse_args([command, *found.whole])
     for name in _OF_ONE:
         if getattr(arguments, name, None):
             of_volume.error(f"--{name.replace('_', '-')} belongs to one volume: write it after that")
     arguments.stacks = tuple(_of_volume(arguments, of_volume.parse_args(own)) for own in found.volumes)
     vars(arguments).update(vars(arguments.stacks[0]))
+    return arguments
+
+
+def _alone(arguments: argparse.Namespace) -> argparse.Namespace:
+    """One volume whose slices are said to average is reconstructed as several would be."""
+    if getattr(arguments, "stacks", None) == () and (arguments.thickness is not None or arguments.profile):
+        arguments.stacks = (argparse.Namespace(**vars(arguments)),)
     return arguments
 
 

@@ -10,9 +10,10 @@ AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis k
 
 
 def add_thickness(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add what only one of several volumes has; returns the group."""
-    several = parser.add_argument_group("several volumes", "--thickness, --profile and --to-first belong to the volume "
-                                        "they follow.")
+    """Add what one of several volumes has, or one whose slices average; returns the group."""
+    several = parser.add_argument_group("several volumes, and slices that average", "--thickness, --profile and "
+                                        "--to-first belong to the volume they follow. With --thickness or --profile a "
+                                        "single volume, too, is solved for as what its slices average over.")
     several.add_argument("--thickness", type=length, metavar="MM", help="mm that each slice averages over; default: "
                          "the slice distance")
     several.add_argument("--profile", choices=("box", "gaussian"), help="how it does so: --thickness is the width of "

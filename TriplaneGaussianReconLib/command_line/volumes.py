@@ -27,21 +27,25 @@ from .inputs import chosen_slices, read_volume
 from .outputs import check_paths, check_space, write
 from .summary import summarise
 
-_OF_SEVERAL = ("thickness", "profile", "to_first", "output_grid", "motion", "output_motion")
+_OF_SEVERAL = ("to_first", "motion", "output_motion")
 _OF_ONE = ("trust", "cover_voxels", "paste_trusted", "output_certainty", "output_probabilities", "label_network")
 
 
 def refuse_alone(arguments: Namespace) -> None:
     """Raise InputError for an option that only several volumes have."""
-    for option in _named(arguments, _OF_SEVERAL):
+    for option in _named(arguments, _OF_SEVERAL if arguments.stacks else (*_OF_SEVERAL, "output_grid")):
         raise InputError(f"{option} is for several volumes of one body. Give a further volume, or leave it out.")
 
 
 def run_several(arguments: Namespace) -> None:
-    """Do what `reconstruct` was asked for with several volumes; raises a ReconstructionError for whatever is wrong."""
+    """Do what `reconstruct` was asked for with several volumes, or one whose slices average; raises a
+    ReconstructionError for whatever is wrong.
+    """
     start = time.perf_counter()
+    if len(arguments.stacks) == 1:
+        refuse_alone(arguments)
     for option in _named(arguments, _OF_ONE):
-        raise InputError(f"{option} does not go with several volumes. Leave it out.")
+        raise InputError(f"{option} does not go with several volumes, or with --thickness and --profile. Leave it out.")
     check_paths(arguments)
     preset_named(arguments.preset)
     note(choose(arguments.device).note)

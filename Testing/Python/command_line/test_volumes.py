@@ -121,8 +121,7 @@ def test_folders_of_dicom_are_volumes(run: Run, solver: StandInSolver, across: P
 
 
 @pytest.mark.parametrize(("argv", "what"), [
-    (["volume.nrrd", "--thickness", "3"], "--thickness is for several volumes"),
-    (["volume.nrrd", "--profile", "box"], "--profile is for several volumes"),
+    (["volume.nrrd", "--thickness", "3", "--cover-voxels"], "--cover-voxels does not go with several volumes, or with"),
     (["volume.nrrd", "--motion", "none"], "--motion is for several volumes"),
     (["volume.nrrd", "--output-grid", "first"], "--output-grid is for several volumes"),
     (["volume.nrrd", "volume.nrrd", "--trust", "k:all"], "--trust does not go with several volumes"),
@@ -156,3 +155,18 @@ def test_notes_of_a_volume_name_it(run: Run, solver: StandInSolver, across: Path
                "--device", "cpu") == 0
     notes = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["notes"]
     assert [note[:9] for note in notes] == ["Volume 3 "] and "mm away" in notes[0]
+
+
+def test_one_volume_whose_slices_average_is_solved_for_like_several(run: Run, solver: StandInSolver, across: Path
+                                                                    ) -> None:
+    assert run("reconstruct", across, "--thickness", 4.0, "--slices", "every:2", "--output", "o.nrrd") == 0
+    assert solver.observations is not None
+    (stack,) = solver.observations.stacks
+    assert (stack.thickness, stack.profile, len(stack.planes)) == (4.0, "gaussian", 6)
+
+
+@pytest.mark.parametrize("options", [("--motion", "none"), ("--output-motion", "m.json"), ("--to-first", "m.tfm")])
+def test_one_volume_has_no_motion(run: Run, across: Path, options: tuple[str, ...],
+                                  capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reconstruct", across, "--thickness", 4.0, "--output", "o.nrrd", *options) != 0
+    assert f"{options[0]} is for several volumes" in capsys.readouterr().err
