@@ -74,6 +74,8 @@ class RestorationConfig:
         width, layers: channels and convolutions.
         mean_over: voxels along each axis of the local mean that is taken away.
         steps, batch, patch: of the training; a batch has so many patches with so many voxels on a side.
+        passes: times that each voxel of the examples is looked at in the mean, at most: more would overfit a small
+            volume.
         rate: the peak rate, see `OptimizerConfig`.
     """
 
@@ -83,5 +85,6 @@ class RestorationConfig:
     steps: int = 200
     batch: int = 8
     patch: int = 24
+    passes: int = 25
     rate: float = 3e-3
     optimizer: OptimizerConfig = OptimizerConfig()

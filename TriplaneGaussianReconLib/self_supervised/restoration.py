@@ -84,9 +84,10 @@ def train(examples: Sequence[Example], places: np.ndarray, config: RestorationCo
     voxels = torch.stack([torch.cat([each.guesses, each.truth[None]]) for each in examples]).movedim(1, -1)
     voxels = voxels.reshape(-1, len(first) + 1)
     within = torch.from_numpy(np.ravel_multi_index(tuple(np.indices(side)), tuple(shape))).to(device)
-    starts = torch.from_numpy(_starts(len(examples), places, shape, side, config, seed)).to(device)
+    steps = min(config.steps, -(-config.passes * len(voxels) // (config.batch * int(np.prod(side)))))
+    starts = _starts(len(examples), places, shape, side, (steps, config.batch), seed).to(device)
     adam = Adam([(leaves, config.rate)], config.optimizer.second_moment)
-    shares = [warm_up_and_cosine(n, config.steps, config.optimizer.warm_up) for n in range(config.steps)]
+    shares = [warm_up_and_cosine(n, steps, config.optimizer.warm_up) for n in range(steps)]
     rates = config.rate * torch.tensor(shares, device=device)
     number = torch.zeros(1, dtype=torch.int64, device=device)
 
@@ -106,18 +107,17 @@ def train(examples: Sequence[Example], places: np.ndarray, config: RestorationCo
             return loss
 
         with repeatable(device):
-            repeat(step, config.steps, device, lambda done, _: tick(done, config.steps))
+            repeat(step, steps, device, lambda done, _: tick(done, steps))
     return network
 
 
-def _starts(examples: int, places: np.ndarray, shape: np.ndarray, side: np.ndarray, config: RestorationConfig,
-            seed: int) -> np.ndarray:
-    """(step, batch) the number of the first voxel of every patch."""
+def _starts(examples: int, places: np.ndarray, shape: np.ndarray, side: np.ndarray, size: tuple[int, int], seed: int
+            ) -> Tensor:
+    """(step, batch) the number of the first voxel of every patch; size: of that."""
     random = np.random.default_rng(seed)
-    middles = places[random.integers(len(places), size=(config.steps, config.batch))]
-    corners = np.clip(middles - side // 2, 0, shape - side)
-    which = random.integers(examples, size=(config.steps, config.batch))
-    return which * int(np.prod(shape)) + np.ravel_multi_index(tuple(np.moveaxis(corners, -1, 0)), tuple(shape))
+    corners = np.clip(places[random.integers(len(places), size=size)] - side // 2, 0, shape - side)
+    first = np.ravel_multi_index(tuple(np.moveaxis(corners, -1, 0)), tuple(shape))
+    return torch.from_numpy(random.integers(examples, size=size) * int(np.prod(shape)) + first)
 
 
 def restored(network: RestorationNetwork, guesses: Tensor) -> Tensor:
