@@ -8,6 +8,8 @@
         hide the labels of a sample but those of every 8th slice, fill them, and draw a slice half-way between two
     pictures.py across VOLUME RESULT --keep-every 4 --output PICTURE.png
         draw one reconstruction beside what it was made from; demo.sh ends with this
+    pictures.py stacks FIRST RESULT EXPECTED_ERROR --output PICTURE.png
+        draw what was made of several volumes beside the first one alone, across its slices, and the expected error
 
 Volumes are those whose slices are axial, along the third index of the file.
 """
@@ -72,7 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     across.add_argument("result", type=Path, metavar="RESULT", help="what was made from some of them")
     across.add_argument("--keep-every", type=int, required=True, metavar="K", help="slices 0, K, 2 K, ... were used")
     across.add_argument("--output", type=Path, required=True, metavar="PICTURE")
+    stacks = commands.add_parser("stacks", help="what was made of several volumes beside the first one alone")
+    for name in ("first", "result", "error"):
+        stacks.add_argument(name, type=Path, metavar=name.upper())
+    stacks.add_argument("--output", type=Path, required=True, metavar="PICTURE")
     given = parser.parse_args(arguments)
+    if given.command == "stacks":
+        draw_stacks(given.first, given.result, given.error, given.output)
+        return
     if given.command == "across":
         draw_across(given.volume, [Cut(given.result, given.keep_every, name) for name in ("sagittal", "coronal")],
                     given.output)
@@ -186,6 +195,50 @@ def interpolated(array: np.ndarray, step: int) -> np.ndarray:
     above = np.minimum(below + 1, (len(array) - 1) // step)
     share = (at - below).astype(np.float32)[:, None, None]
     return array[below * step] * (1 - share) + array[above * step] * share
+
+
+def draw_stacks(first: Path, result: Path, error: Path, output: Path) -> None:
+    """Draw a plane across the middle of the first volume's slices: that volume alone, the result, its expected error.
+
+    Args:
+        first: The first volume, whose slices lie along the third index of the file.
+        result: What was made of all volumes.
+        error: The expected error of that.
+        output: The picture.
+    """
+    from matplotlib.figure import Figure
+
+    stack = sitk.ReadImage(str(first), sitk.sitkFloat32)
+    plane = plane_across(stack)
+    alone, made, expected = (
+        sitk.GetArrayFromImage(sitk.Resample(image, plane, sitk.Transform(), how))[0] for image, how in (
+            (stack, sitk.sitkBSpline), (sitk.ReadImage(str(result), sitk.sitkFloat32), sitk.sitkLinear),
+            (sitk.ReadImage(str(error), sitk.sitkFloat32), sitk.sitkLinear)))
+    top, worst = float(np.percentile(alone, 99.5)), float(np.percentile(expected, 95))
+    drawing = Figure(figsize=(PANEL_INCHES * 3 + 0.3, PANEL_INCHES * alone.shape[0] / alone.shape[1] + 0.3), dpi=DPI,
+                     layout="constrained")
+    shown = ((alone, "the first stack alone, cubic", top), (made, "all stacks, reconstructed", top),
+             (expected, f"expected error, white: {worst:.0f} of {top:.0f}", worst))
+    for place, (picture, title, white) in zip(drawing.subplots(1, 3), shown, strict=True):
+        place.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
+        place.set(xticks=[], yticks=[])
+        place.set_title(title, fontsize=9)
+    drawing.savefig(output, pil_kwargs={"optimize": True})
+
+
+def plane_across(stack: sitk.Image) -> sitk.Image:
+    """Return an empty plane of square pixels (half as wide as those of `stack`), through the middle of `stack`, along
+    its columns and across its slices, the last slice on top.
+    """
+    pixel = stack.GetSpacing()[0] / 2
+    along, across = (float(stack.GetSize()[axis] - 1) * stack.GetSpacing()[axis] for axis in (0, 2))
+    plane = sitk.Image([int(along / pixel) + 1, int(across / pixel) + 1, 1], sitk.sitkFloat32)
+    right, front, up = np.reshape(stack.GetDirection(), (3, 3)).T
+    size = stack.GetSize()
+    plane.SetOrigin(stack.TransformContinuousIndexToPhysicalPoint([0.0, (size[1] - 1) / 2, float(size[2] - 1)]))
+    plane.SetSpacing([pixel, pixel, 1.0])
+    plane.SetDirection(np.stack([right, -up, front], axis=1).ravel().tolist())
+    return plane
 
 
 def _plane(array: np.ndarray, image: sitk.Image, name: str) -> np.ndarray:
