@@ -198,7 +198,7 @@ def interpolated(array: np.ndarray, step: int) -> np.ndarray:
 
 
 def draw_stacks(first: Path, result: Path, error: Path, output: Path) -> None:
-    """Draw a plane across the middle of the first volume's slices: that volume alone, the result, its expected error.
+    """Draw both planes across the middle of the first volume's slices: it alone, the result, its expected error.
 
     Args:
         first: The first volume, whose slices lie along the third index of the file.
@@ -208,36 +208,38 @@ def draw_stacks(first: Path, result: Path, error: Path, output: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    stack = sitk.ReadImage(str(first), sitk.sitkFloat32)
-    plane = plane_across(stack)
-    alone, made, expected = (
-        sitk.GetArrayFromImage(sitk.Resample(image, plane, sitk.Transform(), how))[0] for image, how in (
-            (stack, sitk.sitkBSpline), (sitk.ReadImage(str(result), sitk.sitkFloat32), sitk.sitkLinear),
-            (sitk.ReadImage(str(error), sitk.sitkFloat32), sitk.sitkLinear)))
-    top, worst = float(np.percentile(alone, 99.5)), float(np.percentile(expected, 95))
-    drawing = Figure(figsize=(PANEL_INCHES * 3 + 0.3, PANEL_INCHES * alone.shape[0] / alone.shape[1] + 0.3), dpi=DPI,
+    stack, made, expected = (sitk.ReadImage(str(file), sitk.sitkFloat32) for file in (first, result, error))
+    lines = [[sitk.GetArrayFromImage(sitk.Resample(image, plane, sitk.Transform(), how))[0] for image, how in (
+        (stack, sitk.sitkBSpline), (made, sitk.sitkLinear), (expected, sitk.sitkLinear))]
+        for plane in (plane_across(stack, 0), plane_across(stack, 1))]
+    top, worst = (float(np.percentile(np.hstack([line[n].ravel() for line in lines]), 99)) for n in (0, 2))
+    heights = [line[0].shape[0] / line[0].shape[1] for line in lines]
+    drawing = Figure(figsize=(PANEL_INCHES * 3 + 0.3, PANEL_INCHES * sum(heights) + 0.5), dpi=DPI,
                      layout="constrained")
-    shown = ((alone, "the first stack alone, cubic", top), (made, "all stacks, reconstructed", top),
-             (expected, f"expected error, white: {worst:.0f} of {top:.0f}", worst))
-    for place, (picture, title, white) in zip(drawing.subplots(1, 3), shown, strict=True):
-        place.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
-        place.set(xticks=[], yticks=[])
-        place.set_title(title, fontsize=9)
+    titles = ("the first stack alone, cubic", "all stacks, reconstructed", f"expected error, white: {worst:.0f}")
+    for row, line in zip(drawing.subplots(2, 3, height_ratios=heights), lines, strict=True):
+        for place, picture, title, white in zip(row, line, titles, (top, top, worst), strict=True):
+            place.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
+            place.set(xticks=[], yticks=[])
+            if line is lines[0]:
+                place.set_title(title, fontsize=9)
     drawing.savefig(output, pil_kwargs={"optimize": True})
 
 
-def plane_across(stack: sitk.Image) -> sitk.Image:
-    """Return an empty plane of square pixels (half as wide as those of `stack`), through the middle of `stack`, along
-    its columns and across its slices, the last slice on top.
+def plane_across(stack: sitk.Image, axis: int) -> sitk.Image:
+    """Return an empty plane through the middle of `stack`, along its index `axis` (0 or 1) and across its slices, the
+    last of them on top, with square pixels half as wide as those of `stack`.
     """
-    pixel = stack.GetSpacing()[0] / 2
-    along, across = (float(stack.GetSize()[axis] - 1) * stack.GetSpacing()[axis] for axis in (0, 2))
-    plane = sitk.Image([int(along / pixel) + 1, int(across / pixel) + 1, 1], sitk.sitkFloat32)
-    right, front, up = np.reshape(stack.GetDirection(), (3, 3)).T
-    size = stack.GetSize()
-    plane.SetOrigin(stack.TransformContinuousIndexToPhysicalPoint([0.0, (size[1] - 1) / 2, float(size[2] - 1)]))
+    size, spacing = np.array(stack.GetSize()), np.array(stack.GetSpacing())
+    sides, pixel = (size - 1) * spacing, spacing[0] / 2
+    plane = sitk.Image([int(sides[axis] / pixel) + 1, int(sides[2] / pixel) + 1, 1], sitk.sitkFloat32)
+    corner = (size - 1) / 2
+    corner[[axis, 2]] = 0, size[2] - 1
+    directions = np.reshape(stack.GetDirection(), (3, 3))
+    along, down = directions[:, axis], -directions[:, 2]
+    plane.SetOrigin(stack.TransformContinuousIndexToPhysicalPoint(corner.tolist()))
     plane.SetSpacing([pixel, pixel, 1.0])
-    plane.SetDirection(np.stack([right, -up, front], axis=1).ravel().tolist())
+    plane.SetDirection(np.stack([along, down, np.cross(along, down)], axis=1).ravel().tolist())
     return plane
 
 

@@ -57,7 +57,8 @@ def test_surfaces_are_drawn_without_a_window(pictures: ModuleType) -> None:
 def test_a_plane_across_the_slices_shows_the_last_slice_on_top(pictures: ModuleType) -> None:
     stack = sitk.GetImageFromArray(np.arange(4.0, dtype=np.float32)[:, None, None] * np.ones((1, 7, 6), np.float32))
     stack.SetSpacing([1.0, 1.0, 3.0])
-    seen = sitk.GetArrayFromImage(sitk.Resample(stack, pictures.plane_across(stack), sitk.Transform(), sitk.sitkLinear))
+    plane = pictures.plane_across(stack, 0)
+    seen = sitk.GetArrayFromImage(sitk.Resample(stack, plane, sitk.Transform(), sitk.sitkLinear))
     assert seen[0, :, 2] == pytest.approx(np.linspace(3, 0, 19), abs=1e-5)
     assert seen.shape[2] == 11
 
