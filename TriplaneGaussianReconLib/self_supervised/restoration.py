@@ -17,10 +17,9 @@ from torch.nn import functional
 from ..config.self_supervised import RestorationConfig
 from ..runtime.progress import Tick
 from ..runtime.threads import workers
-from .optimizers import Adam, repeat, repeatable, warm_up_and_cosine
+from .optimizers import warm_up_and_cosine
+from .parts import PARTS, minimise_in_parts
 
-PARTS = 2
-"""Parts of every step, each on a processor of its own: as many everywhere, so that the bits are the same."""
 SLOPE = 0.1  # of what is negative
 PLANES = 24  # that a trained network is applied to at a time
 
@@ -78,7 +77,6 @@ def train(examples: Sequence[Example], places: np.ndarray, config: RestorationCo
     first = examples[0].guesses
     device, shape = first.device, np.array(first.shape[1:])
     network = RestorationNetwork(len(first), config, torch.Generator().manual_seed(seed)).to(device)
-    leaves = list(network.parameters())
     side = np.minimum(config.patch, shape)
     # Voxels of all examples one after another, each with its guesses and its truth.
     voxels = torch.stack([torch.cat([each.guesses, each.truth[None]]) for each in examples]).movedim(1, -1)
@@ -86,28 +84,15 @@ def train(examples: Sequence[Example], places: np.ndarray, config: RestorationCo
     within = torch.from_numpy(np.ravel_multi_index(tuple(np.indices(side)), tuple(shape))).to(device)
     steps = min(config.steps, -(-config.passes * len(voxels) // (config.batch * int(np.prod(side)))))
     starts = _starts(len(examples), places, shape, side, (steps, config.batch), seed).to(device)
-    adam = Adam([(leaves, config.rate)], config.optimizer.second_moment)
-    shares = [warm_up_and_cosine(n, steps, config.optimizer.warm_up) for n in range(steps)]
-    rates = config.rate * torch.tensor(shares, device=device)
-    number = torch.zeros(1, dtype=torch.int64, device=device)
+    rates = [config.rate * warm_up_and_cosine(n, steps, config.optimizer.warm_up) for n in range(steps)]
 
-    def gradients(part: int) -> tuple[Tensor, ...]:
+    def loss_at(number: Tensor, part: int) -> Tensor:
         here = starts[number][0, part::PARTS]
         patches = voxels[here[:, None, None, None] + within].movedim(-1, 1)
-        loss = (network(patches[:, :-1]) - patches[:, -1]).square().mean()
-        return loss.detach(), *torch.autograd.grad(loss, leaves)
+        return (network(patches[:, :-1]) - patches[:, -1]).square().mean()
 
-    with ThreadPoolExecutor(PARTS) as pool:
-        def step() -> Tensor:
-            adam.rates[0].copy_(rates[number][0])
-            found = list(map(gradients, range(PARTS)) if device.type == "cuda" else pool.map(gradients, range(PARTS)))
-            loss, *mean = (sum(each) / PARTS for each in zip(*found, strict=True))  # in a fixed order
-            adam.step(mean)
-            number.add_(1)
-            return loss
-
-        with repeatable(device):
-            repeat(step, steps, device, lambda done, _: tick(done, steps))
+    minimise_in_parts(loss_at, list(network.parameters()), rates, config.optimizer.second_moment,
+                      lambda done, _: tick(done, steps))
     return network
 
 
