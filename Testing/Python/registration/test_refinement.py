@@ -58,9 +58,3 @@ def test_a_stack_of_no_weight_stays() -> None:
     assert refine_motion(stack, blobs(), GRID, NEAR) is NEAR
 
 
-def test_it_stops_when_asked_to() -> None:
-    def tick(step: int, steps: int, loss: float | None = None, /) -> None:
-        raise Cancelled("stop")
-
-    with pytest.raises(Cancelled):
-        refine_motion(thick_stack(blobs(), "j"), blobs(), GRID, NEAR, tick=tick)

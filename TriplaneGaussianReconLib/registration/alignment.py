@@ -1,0 +1,95 @@
+"""SimpleITK's rigid registration of one image with another, from a place that is about right.
+
+It looks for the most mutual information, which a damaged slice hardly moves, as it would a correlation.  It computes on one thread, so that results repeat bit for bit.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..config.registration import StepConfig
+from ..data.conversions import simpleitk, to_sitk
+from ..errors import is_lack
+from .stack_image import StackImage
+
+_BINS = 64  # of grey values; fewer are less exact
+
+
+def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: StepConfig, unit: float) -> np.ndarray:
+    """Move an image over another until each tells most of the other where both are known.
+
+    Args:
+        image: what moves; its known voxels are compared.
+        target: what stays.
+        matrix: (4, 4) LPS mm, carries `image` to about where `target` shows the same.
+        steps: how to search.
+        unit: mm, of their lengths.
+
+    Returns:
+        (4, 4) rigid; `matrix` itself where nothing that is known in both lies in one place.
+
+    Raises:
+        MissingPackageError: SimpleITK is not installed.
+    """
+    sitk = _simpleitk()
+    method, transform = sitk.ImageRegistrationMethod(), _transform(matrix, image.middle)
+    method.SetNumberOfThreads(1)
+    method.SetMetricAsMattesMutualInformation(_BINS)
+    method.SetMetricFixedMask(to_sitk(image.known, image.grid))
+    method.SetMetricMovingMask(to_sitk(target.known, target.grid))
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(steps.first * unit, steps.last * unit, steps.most,
+                                                    steps.shorter, gradientMagnitudeTolerance=1e-12)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetInitialTransform(transform, inPlace=True)
+    with _no_warnings():
+        try:
+            method.Execute(to_sitk(image.values, image.grid), to_sitk(target.values, target.grid))
+        except RuntimeError as error:  # no voxel is known in both
+            if is_lack(error):
+                raise
+            return matrix
+    found = np.eye(4)
+    found[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
+    found[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
+    return found
+
+
+def seen(target: StackImage, grid: Grid, matrix: np.ndarray, is_cubic: bool = False) -> StackImage:
+    """Return what lies of `target` where `matrix` carries a grid, between voxels linear or by cubic splines."""
+    sitk = _simpleitk()
+    raster = sitk.Image(grid.size, sitk.sitkFloat32)
+    raster.CopyInformation(to_sitk(np.empty(grid.shape, np.uint8), grid))
+    transform = _transform(matrix, np.zeros(3))
+    kind = sitk.sitkBSpline if is_cubic else sitk.sitkLinear
+    values = sitk.Resample(to_sitk(target.values, target.grid), raster, transform, kind, 0.0)
+    known = sitk.Resample(to_sitk(target.known, target.grid), raster, transform, sitk.sitkNearestNeighbor, 0)
+    return StackImage(sitk.GetArrayFromImage(values), sitk.GetArrayFromImage(known) > 0, grid)
+
+
+def _simpleitk() -> Any:
+    return simpleitk("Finding how several volumes lie needs", "let them lie as they are (motion 'none')")
+
+
+def _transform(matrix: np.ndarray, centre: np.ndarray) -> Any:
+    """A rigid motion about `centre` (mm)."""
+    transform = _simpleitk().Euler3DTransform()
+    transform.SetCenter(centre.tolist())
+    transform.SetMatrix(matrix[:3, :3].ravel().tolist(), 1e-6)  # by how much it may be off a rotation
+    transform.SetTranslation((matrix[:3, :3] @ centre + matrix[:3, 3] - centre).tolist())
+    return transform
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Keep ITK from writing to the console that images do not overlap."""
+    process = simpleitk().ProcessObject
+    was_on = process.GetGlobalWarningDisplay()
+    process.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        process.SetGlobalWarningDisplay(was_on)
