@@ -51,9 +51,9 @@ class RigidConfig:
         turns: degrees about each axis, either way, by which each start is turned too.
         kept: how many starts go on from the coarsest blur to the next; each next keeps one less.
         least_overlap: share of a stack, or of the first where that is smaller, below which an agreement counts less.
-        steps: in standard deviations of the blur.
+        search: steps from each start, in standard deviations of the blur.
+        finish: steps from the best start, likewise; and of the refinement, in voxels of the volume.
         voxels: how many voxels of a blurred stack are compared at most, drawn by chance.
-        refinement: steps in voxels of the volume.
         pixels: how many pixels of a stack are compared at most in the refinement, likewise.
     """
 
@@ -62,7 +62,7 @@ class RigidConfig:
     turns: float = 15.0
     kept: int = 4
     least_overlap: float = 0.5
-    steps: StepConfig = StepConfig(first=1.0, last=0.01, most=100, shorter=0.7)
+    search: StepConfig = StepConfig(first=1.0, last=0.02, most=40, shorter=0.5)
+    finish: StepConfig = StepConfig(first=0.5, last=1e-3, most=300, shorter=0.8)
     voxels: int = 20_000
-    refinement: StepConfig = StepConfig(first=1.0, last=2e-4, most=500, shorter=0.9)
-    pixels: int = 250_000
+    pixels: int = 100_000

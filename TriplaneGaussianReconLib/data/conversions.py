@@ -27,7 +27,8 @@ def simpleitk(purpose: str = "Medical image formats need", otherwise: str = "use
     try:
         import SimpleITK
     except ImportError as error:
-        raise MissingPackageError(f"{purpose} SimpleITK. Install it with 'pip install SimpleITK', or {otherwise}.") from error
+        raise MissingPackageError(f"{purpose} SimpleITK. Install it with 'pip install SimpleITK', or "
+                                  f"{otherwise}.") from error
     return SimpleITK
 
 

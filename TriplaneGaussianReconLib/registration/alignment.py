@@ -1,6 +1,7 @@
 """SimpleITK's rigid registration of one image with another, from a place that is about right.
 
-It looks for the most mutual information, which a damaged slice hardly moves, as it would a correlation.  It computes on one thread, so that results repeat bit for bit.
+It looks for the most mutual information: a damaged slice hardly moves that, while it carries a correlation away.  It
+computes on one thread, so that results repeat bit for bit.
 """
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..config.registration import StepConfig
 from ..data.conversions import simpleitk, to_sitk
+from ..data.geometry import Grid
 from ..errors import is_lack
 from .stack_image import StackImage
 
@@ -29,23 +31,23 @@ def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: St
         unit: mm, of their lengths.
 
     Returns:
-        (4, 4) rigid; `matrix` itself where nothing that is known in both lies in one place.
+        (4, 4) rigid; `matrix` as it was where nothing that is known in both lies in one place.
 
     Raises:
         MissingPackageError: SimpleITK is not installed.
     """
     sitk = _simpleitk()
-    method, transform = sitk.ImageRegistrationMethod(), _transform(matrix, image.middle)
-    method.SetNumberOfThreads(1)
-    method.SetMetricAsMattesMutualInformation(_BINS)
-    method.SetMetricFixedMask(to_sitk(image.known, image.grid))
-    method.SetMetricMovingMask(to_sitk(target.known, target.grid))
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(steps.first * unit, steps.last * unit, steps.most,
-                                                    steps.shorter, gradientMagnitudeTolerance=1e-12)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(transform, inPlace=True)
-    with _no_warnings():
+    transform = _transform(matrix, image.middle)
+    with _one_thread_and_quiet():
+        method = sitk.ImageRegistrationMethod()
+        method.SetMetricAsMattesMutualInformation(_BINS)
+        method.SetMetricFixedMask(to_sitk(image.known, image.grid))
+        method.SetMetricMovingMask(to_sitk(target.known, target.grid))
+        method.SetInterpolator(sitk.sitkLinear)
+        method.SetOptimizerAsRegularStepGradientDescent(steps.first * unit, steps.last * unit, steps.most,
+                                                        steps.shorter, gradientMagnitudeTolerance=1e-12)
+        method.SetOptimizerScalesFromPhysicalShift()
+        method.SetInitialTransform(transform, inPlace=True)
         try:
             method.Execute(to_sitk(image.values, image.grid), to_sitk(target.values, target.grid))
         except RuntimeError as error:  # no voxel is known in both
@@ -84,12 +86,14 @@ def _transform(matrix: np.ndarray, centre: np.ndarray) -> Any:
 
 
 @contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Keep ITK from writing to the console that images do not overlap."""
+def _one_thread_and_quiet() -> Iterator[None]:
+    """Only what holds for the whole process keeps the metric to one thread, and ITK from telling of poor overlaps."""
     process = simpleitk().ProcessObject
-    was_on = process.GetGlobalWarningDisplay()
+    threads, tells = process.GetGlobalDefaultNumberOfThreads(), process.GetGlobalWarningDisplay()
+    process.SetGlobalDefaultNumberOfThreads(1)
     process.SetGlobalWarningDisplay(False)
     try:
         yield
     finally:
-        process.SetGlobalWarningDisplay(was_on)
+        process.SetGlobalDefaultNumberOfThreads(threads)
+        process.SetGlobalWarningDisplay(tells)

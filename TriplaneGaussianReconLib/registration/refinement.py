@@ -56,7 +56,7 @@ def refine_motion(stack: SliceStack, volume: np.ndarray, grid: Grid, motion: Sta
     expected = _through_slices(StackImage(volume, known, grid), stack, image.grid, motion.matrix)
     if not (image.known.any() and expected.known.any()):
         return motion
-    found = aligned(image, expected, np.eye(4), config.refinement, voxel)
+    found = aligned(image, expected, np.eye(4), config.finish, voxel)
     return replace(motion, matrix=motion.matrix @ found) if not np.array_equal(found, np.eye(4)) else motion
 
 

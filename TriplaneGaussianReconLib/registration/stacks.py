@@ -43,7 +43,7 @@ def register_stacks(stacks: Sequence[SliceStack], *, config: RigidConfig | None 
     config = config or RigidConfig()
     _check(stacks)
     sigmas = _sigmas(stacks, config)
-    total = (len(stacks) - 1) * (3 * 7 + (len(sigmas) - 1) * config.kept)
+    total = (len(stacks) - 1) * (3 * 7 + (len(sigmas) - 1) * config.kept + 1)
     count = iter(range(total))
 
     def report() -> None:
@@ -91,11 +91,12 @@ def _found(first: Sequence[StackImage], views: Sequence[StackImage], sigmas: Seq
         moving = moving.thinned(config.voxels, random)
         for matrix in matrices:
             report()
-            matrix = aligned(moving, target, matrix, config.steps, sigma)
+            matrix = aligned(moving, target, matrix, config.search, sigma)
             found.append((_score(moving, seen(target, moving.grid, matrix), least), matrix))
         found.sort(key=lambda pair: -pair[0])  # stable: the earlier of equals wins
         matrices = [matrix for _, matrix in found[:max(config.kept - level, 1)]]
-    return matrices[0]
+    report()
+    return aligned(moving, target, matrices[0], config.finish, sigma)
 
 
 def _starts(first: StackImage, moving: StackImage, turns: float) -> Iterator[np.ndarray]:
