@@ -18,6 +18,7 @@ from ..errors import is_lack
 from .stack_image import StackImage
 
 _BINS = 64  # of grey values; fewer are less exact
+_USUAL = (0.1, 99.9)  # percentiles of the grey values, between which the bins lie
 
 
 def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: StepConfig, unit: float) -> np.ndarray:
@@ -49,7 +50,7 @@ def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: St
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetInitialTransform(transform, inPlace=True)
         try:
-            method.Execute(to_sitk(image.values, image.grid), to_sitk(target.values, target.grid))
+            method.Execute(_clipped(image), _clipped(target))
         except RuntimeError as error:  # no voxel is known in both
             if is_lack(error):
                 raise
@@ -70,6 +71,11 @@ def seen(target: StackImage, grid: Grid, matrix: np.ndarray, is_cubic: bool = Fa
     values = sitk.Resample(to_sitk(target.values, target.grid), raster, transform, kind, 0.0)
     known = sitk.Resample(to_sitk(target.known, target.grid), raster, transform, sitk.sitkNearestNeighbor, 0)
     return StackImage(sitk.GetArrayFromImage(values), sitk.GetArrayFromImage(known) > 0, grid)
+
+
+def _clipped(image: StackImage) -> Any:
+    """For SimpleITK, without the few values that would leave all others to one bin."""
+    return to_sitk(np.clip(image.values, *np.percentile(image.values[image.known], _USUAL)), image.grid)
 
 
 def _simpleitk() -> Any:

@@ -56,8 +56,9 @@ def refine_motion(stack: SliceStack, volume: np.ndarray, grid: Grid, motion: Sta
     expected = _through_slices(StackImage(volume, known, grid), stack, image.grid, motion.matrix)
     if not (image.known.any() and expected.known.any()):
         return motion
-    found = aligned(image, expected, np.eye(4), config.finish, voxel)
-    return replace(motion, matrix=motion.matrix @ found) if not np.array_equal(found, np.eye(4)) else motion
+    start = np.eye(4)
+    found = aligned(image, expected, start, config.finish, voxel)
+    return motion if found is start else replace(motion, matrix=motion.matrix @ found)
 
 
 def _through_slices(volume: StackImage, stack: SliceStack, raster: Grid, matrix: np.ndarray) -> StackImage:

@@ -120,12 +120,12 @@ def _centre_of_body(of: StackImage) -> np.ndarray:
 
 
 def _score(moving: StackImage, under: StackImage, least: float) -> float:
-    """Correlation where both are known, less where little is: a sliver agrees easily."""
+    """Correlation, or its opposite, where both are known; less where little is: a sliver agrees easily."""
     both = moving.known & under.known
     a, b = under.values[both], moving.values[both]
     if not (both.any() and np.ptp(a) > 0 and np.ptp(b) > 0):
         return 0.0
-    return float(np.corrcoef(a, b)[0, 1]) * min(1.0, both.sum() / moving.known.sum() / least)
+    return abs(float(np.corrcoef(a, b)[0, 1])) * min(1.0, both.sum() / moving.known.sum() / least)
 
 
 def _contrast(moving: StackImage, under: StackImage) -> tuple[float, float]:

@@ -34,6 +34,13 @@ def test_noise_and_damaged_slices_cost_little() -> None:
     assert voxels_off(found, MOVED) < 0.05
 
 
+def test_a_few_pixels_may_be_far_out_of_range() -> None:
+    stack = thick_stack(blobs(), "i", MOVED, noise=2.0)
+    pixels = stack.pixels.copy()
+    pixels[2:8, 20, 20] = 1e6
+    assert voxels_off(refine_motion(replace(stack, pixels=pixels), blobs(), GRID, NEAR), MOVED) < 0.05
+
+
 def test_slices_may_lie_unevenly() -> None:
     stack, kept = thick_stack(blobs(), "j", MOVED), [0, 1, 2, 4, 5, 6, 7, 9, 10, 11]
     uneven = replace(stack, planes=stack.planes.subset(np.array(kept)), pixels=stack.pixels[kept])
@@ -61,5 +68,3 @@ def test_a_stack_of_no_weight_stays() -> None:
     stack = thick_stack(blobs(), "j")
     stack = replace(stack, weights=np.zeros(stack.pixels.shape, np.float32))
     assert refine_motion(stack, blobs(), GRID, NEAR) is NEAR
-
-
