@@ -18,7 +18,8 @@ from ..errors import is_lack
 from .stack_image import StackImage
 
 _BINS = 64  # of grey values; fewer are less exact
-_USUAL = (0.1, 99.9)  # percentiles of the grey values, between which the bins lie
+_USUAL = (0.1, 99.9)  # percentiles of the grey values
+_ROOM = 0.5  # of the range between these, by which grey values may go beyond it
 
 
 def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: StepConfig, unit: float) -> np.ndarray:
@@ -75,7 +76,9 @@ def seen(target: StackImage, grid: Grid, matrix: np.ndarray, is_cubic: bool = Fa
 
 def _clipped(image: StackImage) -> Any:
     """For SimpleITK, without the few values that would leave all others to one bin."""
-    return to_sitk(np.clip(image.values, *np.percentile(image.values[image.known], _USUAL)), image.grid)
+    low, high = np.percentile(image.values[image.known], _USUAL)
+    room = _ROOM * (high - low)
+    return to_sitk(np.clip(image.values, low - room, high + room), image.grid)
 
 
 def _simpleitk() -> Any:
