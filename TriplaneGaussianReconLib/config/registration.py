@@ -25,6 +25,23 @@ class FlowConfig:
 
 
 @dataclass(frozen=True)
+class StepConfig:
+    """How one registration searches, by gradient descent whose steps get shorter when the slope turns round.
+
+    Attributes:
+        first: how far the first step carries.
+        last: step with which the search ends.
+        most: how many steps.
+        shorter: by what share; close to 1 follows a narrow valley to its end.
+    """
+
+    first: float
+    last: float
+    most: int
+    shorter: float
+
+
+@dataclass(frozen=True)
 class RigidConfig:
     """Rigid registration of whole stacks; see `registration.stacks` and `registration.refinement`.
 
@@ -34,14 +51,10 @@ class RigidConfig:
         turns: degrees about each axis, either way, by which each start is turned too.
         kept: how many starts go on from the coarsest blur to the next; each next keeps one less.
         least_overlap: share of a stack, or of the first where that is smaller, below which an agreement counts less.
-        steps: of each fit, at most.
-        rounds: how often each stack is compared with the mean of all others.
-        voxels: how many voxels of a blurred stack are compared at a time, drawn by chance.
-        pixels: how many pixels of a stack are compared in the refinement, likewise.
-        depth_spacing: voxels from one sample of a slice's profile to the next, at most, in the refinement.  Wider ones
-            mistake fine structure for coarse.
-        fewest_depths: of a profile.
-        most_depths: likewise.
+        search: steps from each start, in standard deviations of the blur.
+        finish: steps from the best start, likewise; and of the refinement, in voxels of the volume.
+        voxels: how many voxels of a blurred stack are compared at most, drawn by chance.
+        pixels: how many pixels of a stack are compared at most in the refinement, likewise.
     """
 
     coarsest: float = 0.06
@@ -49,10 +62,7 @@ class RigidConfig:
     turns: float = 15.0
     kept: int = 4
     least_overlap: float = 0.5
-    steps: int = 25
-    rounds: int = 1
+    search: StepConfig = StepConfig(first=1.0, last=0.02, most=40, shorter=0.5)
+    finish: StepConfig = StepConfig(first=0.5, last=1e-3, most=300, shorter=0.8)
     voxels: int = 20_000
-    pixels: int = 40_000
-    depth_spacing: float = 1.25
-    fewest_depths: int = 5
-    most_depths: int = 17
+    pixels: int = 100_000

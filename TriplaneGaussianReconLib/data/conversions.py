@@ -14,13 +14,21 @@ _STORED_AS = {"bool": np.uint8, "float16": np.float32, "float128": np.float64}  
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # of the codes of length in a NIfTI header's xyzt_units that are not mm
 
 
-def simpleitk() -> ModuleType:
-    """Import SimpleITK.  Raises MissingPackageError."""
+def simpleitk(purpose: str = "Medical image formats need", otherwise: str = "use .npz files") -> ModuleType:
+    """Import SimpleITK.
+
+    Args:
+        purpose: first words of the error.
+        otherwise: what to do without it.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
     try:
         import SimpleITK
     except ImportError as error:
-        raise MissingPackageError("Medical image formats need SimpleITK. Install it with 'pip install SimpleITK', or "
-                                  "use .npz files.") from error
+        raise MissingPackageError(f"{purpose} SimpleITK. Install it with 'pip install SimpleITK', or "
+                                  f"{otherwise}.") from error
     return SimpleITK
 
 

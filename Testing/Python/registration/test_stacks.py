@@ -81,6 +81,13 @@ def test_a_margin_of_one_value_does_not_mislead(crossing: list[SliceStack], shap
     assert voxels_off(found, MOVED) < 0.25 and found.gain == pytest.approx(1.2, rel=0.05)
 
 
+def test_contrast_may_be_inverted(crossing: list[SliceStack]) -> None:
+    """Where it lies is found; that its grey values do not fit is told by a gain of about nothing."""
+    stack = crossing[1]
+    _, found = register_stacks([crossing[0], replace(stack, pixels=200.0 - stack.pixels)])
+    assert voxels_off(found, MOVED) < 0.15 and 0.0 < found.gain < 0.01
+
+
 def test_slices_may_lie_unevenly(crossing: list[SliceStack]) -> None:
     kept = [0, 1, 2, 4, 5, 6, 7, 9, 10, 11]
     stack = crossing[1]

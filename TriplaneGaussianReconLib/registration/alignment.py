@@ -1,0 +1,108 @@
+"""SimpleITK's rigid registration of one image with another, from a place that is about right.
+
+It looks for the most mutual information: a damaged slice hardly moves that, while it carries a correlation away.  It
+computes on one thread, so that results repeat bit for bit.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..config.registration import StepConfig
+from ..data.conversions import simpleitk, to_sitk
+from ..data.geometry import Grid
+from ..errors import is_lack
+from .stack_image import StackImage
+
+_BINS = 64  # of grey values; fewer are less exact
+_USUAL = (0.1, 99.9)  # percentiles of the grey values
+_ROOM = 0.5  # of the range between these, by which grey values may go beyond it
+
+
+def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: StepConfig, unit: float) -> np.ndarray:
+    """Move an image over another until each tells most of the other where both are known.
+
+    Args:
+        image: what moves; its known voxels are compared.
+        target: what stays.
+        matrix: (4, 4) LPS mm, carries `image` to about where `target` shows the same.
+        steps: how to search.
+        unit: mm, of their lengths.
+
+    Returns:
+        (4, 4) rigid; `matrix` as it was where nothing that is known in both lies in one place.
+
+    Raises:
+        MissingPackageError: SimpleITK is not installed.
+    """
+    sitk = _simpleitk()
+    transform = _transform(matrix, image.middle)
+    with _one_thread_and_quiet():
+        method = sitk.ImageRegistrationMethod()
+        method.SetMetricAsMattesMutualInformation(_BINS)
+        method.SetMetricFixedMask(to_sitk(image.known, image.grid))
+        method.SetMetricMovingMask(to_sitk(target.known, target.grid))
+        method.SetInterpolator(sitk.sitkLinear)
+        method.SetOptimizerAsRegularStepGradientDescent(steps.first * unit, steps.last * unit, steps.most,
+                                                        steps.shorter, gradientMagnitudeTolerance=1e-12)
+        method.SetOptimizerScalesFromPhysicalShift()
+        method.SetInitialTransform(transform, inPlace=True)
+        try:
+            method.Execute(_clipped(image), _clipped(target))
+        except RuntimeError as error:  # no voxel is known in both
+            if is_lack(error):
+                raise
+            return matrix
+    found = np.eye(4)
+    found[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
+    found[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
+    return found
+
+
+def seen(target: StackImage, grid: Grid, matrix: np.ndarray, is_cubic: bool = False) -> StackImage:
+    """Return what lies of `target` where `matrix` carries a grid, between voxels linear or by cubic splines."""
+    sitk = _simpleitk()
+    raster = sitk.Image(grid.size, sitk.sitkFloat32)
+    raster.CopyInformation(to_sitk(np.empty(grid.shape, np.uint8), grid))
+    transform = _transform(matrix, np.zeros(3))
+    kind = sitk.sitkBSpline if is_cubic else sitk.sitkLinear
+    values = sitk.Resample(to_sitk(target.values, target.grid), raster, transform, kind, 0.0)
+    known = sitk.Resample(to_sitk(target.known, target.grid), raster, transform, sitk.sitkNearestNeighbor, 0)
+    return StackImage(sitk.GetArrayFromImage(values), sitk.GetArrayFromImage(known) > 0, grid)
+
+
+def _clipped(image: StackImage) -> Any:
+    """For SimpleITK, without the few values that would leave all others to one bin."""
+    low, high = np.percentile(image.values[image.known], _USUAL)
+    room = _ROOM * (high - low)
+    return to_sitk(np.clip(image.values, low - room, high + room), image.grid)
+
+
+def _simpleitk() -> Any:
+    return simpleitk("Finding how several volumes lie needs", "let them lie as they are (motion 'none')")
+
+
+def _transform(matrix: np.ndarray, centre: np.ndarray) -> Any:
+    """A rigid motion about `centre` (mm)."""
+    transform = _simpleitk().Euler3DTransform()
+    transform.SetCenter(centre.tolist())
+    transform.SetMatrix(matrix[:3, :3].ravel().tolist(), 1e-6)  # by how much it may be off a rotation
+    transform.SetTranslation((matrix[:3, :3] @ centre + matrix[:3, 3] - centre).tolist())
+    return transform
+
+
+@contextmanager
+def _one_thread_and_quiet() -> Iterator[None]:
+    """Only what holds for the whole process keeps the metric to one thread, and ITK from telling of poor overlaps."""
+    process = simpleitk().ProcessObject
+    threads, tells = process.GetGlobalDefaultNumberOfThreads(), process.GetGlobalWarningDisplay()
+    process.SetGlobalDefaultNumberOfThreads(1)
+    process.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        process.SetGlobalDefaultNumberOfThreads(threads)
+        process.SetGlobalWarningDisplay(tells)
