@@ -66,7 +66,9 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self._isEntered = False
         for event, react in ((slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose),
                              (slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose),
-                             (slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)):
+                             (slicer.mrmlScene.EndImportEvent, self.onSceneEndImport),
+                             (slicer.mrmlScene.NodeAddedEvent, self.onNodesChanged),
+                             (slicer.mrmlScene.NodeRemovedEvent, self.onNodesChanged)):
             self.addObserver(slicer.mrmlScene, event, react)
         self.ui.parameterSet.connect("currentNodeChanged(vtkMRMLNode*)", self._onParameterSetChosen)
         self.initializeParameterNode()
@@ -102,6 +104,11 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         They are shown anew, since widgets that were shown earlier did not find their nodes yet.
         """
         self.setParameterNode(self.logic.getParameterNode() if self._isEntered else None)
+
+    def onNodesChanged(self, caller: Any, event: str) -> None:
+        """A node has come or gone: list the volumes anew."""
+        if not slicer.mrmlScene.IsBatchProcessing():
+            self.panel.listVolumes()
 
     def initializeParameterNode(self) -> None:
         """Show the choices in the scene, making them if need be; if no volume is chosen, take the first."""

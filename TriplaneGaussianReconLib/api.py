@@ -67,9 +67,11 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
         labels_on: which of the used slices carry labels; on the others these are filled.  "drawn", see
             `label_slices.drawn_rule`; "drawn,40": also 40, truly empty; "0,8,16", "every:8", numbers, a mask; or "all".
-        thickness: of several volumes: mm that each slice averages over, by default the slice distance.
+        thickness: of several volumes: mm that each slice averages over, by default the slice distance.  With this or
+            profile a single volume, too, is solved for as what its slices average over.
         profile: likewise: how it does so, "box" or "gaussian", see `StackInput`.
-        to_first: likewise: known motion to the first's world, (4, 4) rigid, LPS mm, or a path as for `read_motion`.
+        to_first: of several volumes: known motion: (4, 4) rigid, LPS mm; a `StackMotion`, with gain and bias; or a
+            file of one.
         motion: likewise: "stack", by default, finds how the body lies in each; "none" leaves it as it is.
         output_grid: likewise: "union", cubic voxels about all, of side spacing; "first"; or a `Grid`, or a volume.
         spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By
@@ -104,7 +106,12 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
     if isinstance(volume, (list, tuple)):
         _refuse("several volumes", cover_voxels=cover_voxels, **alone)
         return _of_several(volume, {**each, **several}, output_grid, spacing, motion=motion or "stack", **how)
-    _refuse("one volume alone", output_grid=output_grid, motion=motion, **several)
+    _refuse("one volume alone", motion=motion, to_first=to_first)
+    if thickness is not None or profile is not None:
+        _refuse("slices that average", cover_voxels=cover_voxels, **alone)
+        one = {name: [value] for name, value in {**each, **several}.items()}
+        return _of_several([volume], one, output_grid, spacing, motion="none", **how)
+    _refuse("one volume alone", output_grid=output_grid)
     return _of_one(volume, spacing, cover_voxels, each, memory=Memory(keep_model=keep_model), **alone, **how)
 
 
@@ -198,7 +205,7 @@ def _input(volume: Source, labels: Source | None, axis: str | None, slices: Slic
     if isinstance(slices, Mapping):
         raise InputError("Of several volumes each is used along one axis. Give its slices without the name of an axis.")
     if isinstance(to_first, (str, os.PathLike)):
-        to_first = read_motion(to_first, str(volume) if isinstance(volume, (str, os.PathLike)) else "").matrix
+        to_first = read_motion(to_first, str(volume) if isinstance(volume, (str, os.PathLike)) else "")
     return StackInput(image, slice_axis, _selections(image.grid, slice_axis, slices, exclude)[slice_axis], thickness,
                       profile, None if labels is None else _labels_of(labels, image.grid), to_first, labels_on)
 

@@ -8,6 +8,8 @@
         hide the labels of a sample but those of every 8th slice, fill them, and draw a slice half-way between two
     pictures.py across VOLUME RESULT --keep-every 4 --output PICTURE.png
         draw one reconstruction beside what it was made from; demo.sh ends with this
+    pictures.py stacks FIRST RESULT EXPECTED_ERROR --output PICTURE.png
+        draw what was made of several volumes beside the first one alone, across its slices, and the expected error
 
 Volumes are those whose slices are axial, along the third index of the file.
 """
@@ -72,7 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     across.add_argument("result", type=Path, metavar="RESULT", help="what was made from some of them")
     across.add_argument("--keep-every", type=int, required=True, metavar="K", help="slices 0, K, 2 K, ... were used")
     across.add_argument("--output", type=Path, required=True, metavar="PICTURE")
+    stacks = commands.add_parser("stacks", help="what was made of several volumes beside the first one alone")
+    for name in ("first", "result", "error"):
+        stacks.add_argument(name, type=Path, metavar=name.upper())
+    stacks.add_argument("--output", type=Path, required=True, metavar="PICTURE")
     given = parser.parse_args(arguments)
+    if given.command == "stacks":
+        draw_stacks(given.first, given.result, given.error, given.output)
+        return
     if given.command == "across":
         draw_across(given.volume, [Cut(given.result, given.keep_every, name) for name in ("sagittal", "coronal")],
                     given.output)
@@ -186,6 +195,52 @@ def interpolated(array: np.ndarray, step: int) -> np.ndarray:
     above = np.minimum(below + 1, (len(array) - 1) // step)
     share = (at - below).astype(np.float32)[:, None, None]
     return array[below * step] * (1 - share) + array[above * step] * share
+
+
+def draw_stacks(first: Path, result: Path, error: Path, output: Path) -> None:
+    """Draw both planes across the middle of the first volume's slices: it alone, the result, its expected error.
+
+    Args:
+        first: The first volume, whose slices lie along the third index of the file.
+        result: What was made of all volumes.
+        error: The expected error of that.
+        output: The picture.
+    """
+    from matplotlib.figure import Figure
+
+    stack, made, expected = (sitk.ReadImage(str(file), sitk.sitkFloat32) for file in (first, result, error))
+    lines = [[sitk.GetArrayFromImage(sitk.Resample(image, plane, sitk.Transform(), how))[0] for image, how in (
+        (stack, sitk.sitkBSpline), (made, sitk.sitkLinear), (expected, sitk.sitkLinear))]
+        for plane in (plane_across(stack, 0), plane_across(stack, 1))]
+    top, worst = (float(np.percentile(np.hstack([line[n].ravel() for line in lines]), 99)) for n in (0, 2))
+    heights = [line[0].shape[0] / line[0].shape[1] for line in lines]
+    drawing = Figure(figsize=(PANEL_INCHES * 3 + 0.3, PANEL_INCHES * sum(heights) + 0.5), dpi=DPI,
+                     layout="constrained")
+    titles = ("the first stack alone, cubic", "all stacks, reconstructed", f"expected error, white: {worst:.0f}")
+    for row, line in zip(drawing.subplots(2, 3, height_ratios=heights), lines, strict=True):
+        for place, picture, title, white in zip(row, line, titles, (top, top, worst), strict=True):
+            place.imshow(picture, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
+            place.set(xticks=[], yticks=[])
+            if line is lines[0]:
+                place.set_title(title, fontsize=9)
+    drawing.savefig(output, pil_kwargs={"optimize": True})
+
+
+def plane_across(stack: sitk.Image, axis: int) -> sitk.Image:
+    """Return an empty plane through the middle of `stack`, along its index `axis` (0 or 1) and across its slices, the
+    last of them on top, with square pixels half as wide as those of `stack`.
+    """
+    size, spacing = np.array(stack.GetSize()), np.array(stack.GetSpacing())
+    sides, pixel = (size - 1) * spacing, spacing[0] / 2
+    plane = sitk.Image([int(sides[axis] / pixel) + 1, int(sides[2] / pixel) + 1, 1], sitk.sitkFloat32)
+    corner = (size - 1) / 2
+    corner[[axis, 2]] = 0, size[2] - 1
+    directions = np.reshape(stack.GetDirection(), (3, 3))
+    along, down = directions[:, axis], -directions[:, 2]
+    plane.SetOrigin(stack.TransformContinuousIndexToPhysicalPoint(corner.tolist()))
+    plane.SetSpacing([pixel, pixel, 1.0])
+    plane.SetDirection(np.stack([along, down, np.cross(along, down)], axis=1).ravel().tolist())
+    return plane
 
 
 def _plane(array: np.ndarray, image: sitk.Image, name: str) -> np.ndarray:

@@ -77,9 +77,23 @@ def test_what_cannot_be_done_is_told(volumes: Volumes, options: dict[str, Any], 
         tgr.reconstruct(volumes, device="cpu", **options)
 
 
-def test_one_volume_alone_has_no_thickness_and_a_stack_input_its_own(volumes: Volumes) -> None:
-    for options in ({"thickness": 3.0}, {"profile": "box"}, {"motion": "none"}, {"output_grid": "first"}):
+def test_one_volume_alone_does_not_move_and_a_stack_input_has_its_own(volumes: Volumes) -> None:
+    for options in ({"to_first": np.eye(4)}, {"motion": "none"}, {"output_grid": "first"}):
         with pytest.raises(tgr.InputError, match="does not go with one volume alone"):
             tgr.reconstruct(volumes[0], device="cpu", **options)  # type: ignore[arg-type]
+    with pytest.raises(tgr.InputError, match="cover_voxels does not go with slices that average"):
+        tgr.reconstruct(volumes[0], device="cpu", thickness=3.0, cover_voxels=True)
     with pytest.raises(tgr.InputError, match="Volume 1: It is a StackInput, which has its own to_first"):
         tgr.reconstruct([tgr.StackInput(volumes[0]), volumes[1]], to_first=[np.eye(4), None], device="cpu")
+
+
+@pytest.mark.parametrize("options", [{"thickness": 3.5}, {"profile": "box"}])
+def test_one_volume_whose_slices_average_is_solved_for_like_several(volumes: Volumes, solver: StandInSolver,
+                                                                     options: dict[str, Any]) -> None:
+    labels = tgr.Segmentation.from_labelmap((volumes[0].array > 400).astype(np.uint8), volumes[0].grid)
+    result = tgr.reconstruct(volumes[0], labels=labels, slices=[0, 1, 2, 4], exclude=(1,), device="cpu", **options)
+    assert solver.observations is not None and solver.options["motion"] == "none"
+    (stack,) = solver.observations.stacks
+    assert stack.numbers == (0, 2, 4) and stack.layers is not None
+    assert (stack.thickness, stack.profile) == (options.get("thickness", 3.0), options.get("profile", "gaussian"))
+    assert result.volume.grid.spacing == (1.0, 1.0, 1.0)

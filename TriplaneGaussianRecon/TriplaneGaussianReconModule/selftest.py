@@ -68,6 +68,20 @@ class TriplaneGaussianReconTest(ScriptedLoadableModuleTest):
         volume.GetRASBounds(expected)
         np.testing.assert_allclose(bounds, expected, atol=volume.GetSpacing()[2])
 
+    def test_two_scans_of_one_body_become_one_and_what_lies_between_them_is_found(self) -> None:
+        volume, _ = sample_data.load("FetalBrainMR")
+        other = slicer.util.addVolumeFromArray(slicer.util.arrayFromVolume(volume).copy(), _ijkToRas(volume), "other")
+        shift = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
+        shift.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.eye(4) + 2.0 * np.eye(4, k=3)))
+        other.SetAndObserveTransformNodeID(shift.GetID())
+
+        results = self.logic.reconstruct(volume, furtherVolumes=[other])
+
+        motion, = results.motions
+        np.testing.assert_allclose(slicer.util.arrayFromTransformMatrix(motion), np.eye(4), atol=0.5)
+        self.assertIs(other.GetParentTransformNode(), shift)
+        self.assertAlmostEqual(results.volume.GetSpacing()[2], min(volume.GetSpacing()), delta=0.05)
+
     def test_segments_keep_what_they_are(self) -> None:
         volume, segmentation = sample_data.load("LumbarSpineCT")
 

@@ -1,7 +1,7 @@
 """Words for what the panel shows: durations, sizes, stages, directions, quality; and the library's words translated."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -120,6 +120,23 @@ def voxels(grid: Grid) -> str:
     return _("Result: {shape} voxels of {spacing} mm.").format(
         shape=" x ".join(str(count) for count in grid.shape[::-1]),
         spacing=" x ".join(f"{step:.3g}" for step in grid.spacing))
+
+
+def motion(name: str, first: str, grid: Grid, matrix: Sequence[Sequence[float]]) -> str:
+    """By how much a volume was moved to fit the first; matrix: rigid, LPS mm, grid: where it lies in the end."""
+    rigid = np.array(matrix)
+    angle = np.rad2deg(np.arccos(np.clip((np.trace(rigid[:3, :3]) - 1.0) / 2.0, -1.0, 1.0)))
+    middle = np.append(grid.index_to_physical((np.array(grid.size) - 1) / 2.0), 1.0)
+    shift = np.linalg.norm((middle - np.linalg.inv(rigid) @ middle)[:3])
+    return _("'{name}' was turned by {angle} degrees, and its middle moved by {shift} mm, to fit '{first}'.").format(
+        name=name, first=first, angle=f"{angle:.1f}", shift=f"{shift:.1f}")
+
+
+def voxelsAboutAll(side: float | str) -> str:
+    """Which voxels a result of several volumes has; side: mm, or a word for as small as the smallest pixel."""
+    if isinstance(side, str):
+        return _("Result: cubic voxels about all volumes, as small as the smallest pixel.")
+    return _("Result: cubic voxels of {side} mm about all volumes.").format(side=f"{side:.3g}")
 
 
 def expectation(found: Estimate, isBound: bool) -> str:

@@ -8,16 +8,17 @@ from enum import IntEnum
 from typing import NoReturn
 
 from .. import __version__
-from ..config.names import DEFAULT_NNUNET_EPOCHS, DEVICES, NNUNET_EPOCHS
 from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..runtime.standard_streams import visible
-from .values import length, path, seed, sides, spacing, vector
+from . import evaluate_options
+from .common_options import AXES, add_device, add_input, add_thickness
+from .values import path, spacing, vector
 from .volume_options import split
 
-AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis knows
 OUTPUT_GRIDS = ("union", "first")  # besides files
 _PROGRAM = "triplane-gaussian-recon"
 _CHOICES = ("keep_every", "hide_every", "keep_percent", "slices")  # of which one volume has one
+_OF_ONE = ("labels", "mask", "to_first")  # which cannot be the same for several volumes
 
 
 class ExitCode(IntEnum):
@@ -53,6 +54,8 @@ files:
   colours and overlaps, or an RT structure set, to be read alone.  Labels on other voxels than VOLUME are resampled.
   A result appears whole or not at all; existing files are replaced.
 """
+
+_USAGE = "%(prog)s [options] VOLUME [options of it] [VOLUME [options of it] ...]"
 
 _RECONSTRUCT = """\
 Fill the gaps between the slices of VOLUME.
@@ -96,41 +99,6 @@ Slices are counted from 0 along the slice axis. Give one of --keep-every, --hide
 --trust, or none to use all slices.
 """
 
-_EVALUATE = """\
-Hide slices of a volume, or their labels alone, fill them again by several methods, and print how close each comes to
-the truth.
-
-Every method runs in a process of its own that is given the slices to use and nothing else. The scores are those of
-the slices in between: PSNR and SSIM of the image (normalised to its 99.9th percentile), semantic loss and
-Dice of the labels; higher is better but for the semantic loss. LPIPS is left out: it needs the weights of a network,
-which would have to be downloaded.
-
-With --labels-keep-every the image is known on all slices, and labels are filled by:
-  nearest, shape, contour  which do not look at the image
-  propagated               signed distances, carried from slice to slice along the image's optical flow
-  random walker            random walks through the image to the nearest labels; for 12 labels at most
-  nnunet                   nnU-Net, trained on the labelled slices alone; needs --nnunet-python, and in practice a GPU
-Surfaces are compared too, in mm: the median over the labels of the mean distance, and of that which 95 % are within.
-
-Besides the usual methods and the presets there are:
-  innergs-style  the preset paper without its tri-plane, from a blind grid: how InnerGS optimises, not its code; slow
-  eclare         self-supervised super-resolution, where every 3rd (5th, ...) slice of cubic voxels is kept; needs
-                 --eclare-python, and in practice a GPU
-"""
-
-_EVALUATE_EXAMPLES = """\
-examples:
-  How good is the result where every 4th slice is known?
-    triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --keep-every 4 --figure ct.png
-  A segmentation drawn on every 8th slice of a scan: how well are its labels filled?
-    triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --labels-keep-every 8 --figure labels.png
-  A quick look:
-    triplane-gaussian-recon evaluate ct.nii.gz --keep-every 2 --methods linear,cubic,fast
-  Against ECLARE, after 'python -m venv eclare' and 'eclare/bin/python -m pip install eclare':
-    triplane-gaussian-recon evaluate t1.nii.gz --keep-every 3 --eclare-python eclare/bin/python
-
-"""
-
 _RENDER = """\
 Draw one plane of a saved model as an image: any plane by a point and its normal, or one across an axis.
 
@@ -167,51 +135,66 @@ class _Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the arguments of the program, those of the process if None.
 
-    `stacks` has the options of each volume where there are several, with its path as `volume`; what belongs to a volume
-    is then that of the first, too.
+    `stacks` has the options of each volume where there are several, or a single one whose slices average, with its path
+    as `volume`; what belongs to a volume is then that of the first, too.
 
     Raises:
         SystemExit: After `--help`, `--version` and wrong usage.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = build_parser()
-    if words[:1] != ["reconstruct"]:
-        return parser.parse_args(words)
-    of_whole, of_volume = _Parser(add_help=True), _volume_parser()
-    _add_reconstruct(of_whole)
+    command, of_whole = words[0] if words else "", _Parser(add_help=True)
+    if command not in ("reconstruct", "evaluate"):
+        return build_parser().parse_args(words)
+    of_volume = _volume_parser(command)
+    if command == "reconstruct":
+        _add_reconstruct(of_whole)
+    else:
+        evaluate_options.add_options(of_whole)
     options = {name: action.nargs != 0 for name, action in of_whole._option_string_actions.items()}
     found = split(words[1:], options, of_volume._option_string_actions)
     if found is None:
-        return parser.parse_args(words)
-    arguments = parser.parse_args(["reconstruct", *found.whole])
-    for name in ("labels", "to_first"):
-        if getattr(arguments, name):
+        return _alone(build_parser().parse_args(words))
+    arguments = build_parser(several=True).parse_args([command, *found.whole])
+    for name in _OF_ONE:
+        if getattr(arguments, name, None):
             of_volume.error(f"--{name.replace('_', '-')} belongs to one volume: write it after that")
     arguments.stacks = tuple(_of_volume(arguments, of_volume.parse_args(own)) for own in found.volumes)
     vars(arguments).update(vars(arguments.stacks[0]))
     return arguments
 
 
+def _alone(arguments: argparse.Namespace) -> argparse.Namespace:
+    """One volume whose slices are said to average is reconstructed as several would be."""
+    if getattr(arguments, "stacks", None) == () and (arguments.thickness is not None or arguments.profile):
+        arguments.stacks = (argparse.Namespace(**vars(arguments)),)
+    return arguments
+
+
 def _of_volume(whole: argparse.Namespace, own: argparse.Namespace) -> argparse.Namespace:
     """Return the options of one volume: its own before those of all."""
     given = vars(own)
-    others = _CHOICES if any(given[name] is not None for name in _CHOICES) else ()
+    others = _CHOICES if any(given.get(name) is not None for name in _CHOICES) else ()
     return argparse.Namespace(**{name: getattr(whole, name) if value in (None, "") and name not in others else value
                                  for name, value in given.items()})
 
 
-def _volume_parser() -> argparse.ArgumentParser:
+def _volume_parser(command: str) -> argparse.ArgumentParser:
     """Return the parser of one of several volumes and the options that follow it."""
-    parser = _Parser(prog=f"{_PROGRAM} reconstruct", add_help=False,
-                     usage="%(prog)s [options] VOLUME [options of it] VOLUME [options of it] ...")
-    _add_input(parser)
-    _add_slices(parser)
-    _add_thickness(parser)
+    parser = _Parser(prog=f"{_PROGRAM} {command}", add_help=False, usage=_USAGE)
+    if command == "reconstruct":
+        add_input(parser)
+        _add_slices(parser)
+        add_thickness(parser)
+    else:
+        evaluate_options.add_volume_options(parser)
     return parser
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; `command` of the parsed arguments is the name of the module here that runs it."""
+def build_parser(several: bool = False) -> argparse.ArgumentParser:
+    """Return the parser; `command` of the parsed arguments is the name of the module here that runs it.
+
+    several: whether several volumes are given, for which nothing else has to be said.
+    """
     parser = _Parser(
         prog=_PROGRAM, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Dense volumes and segmentations from sparse slices, with 3D Gaussians.\n"
@@ -227,8 +210,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_reconstruct(add("reconstruct", "fill the gaps between slices", _RECONSTRUCT, _RECONSTRUCT_EXAMPLES + _FORMATS
                          + "\n"))
-    _add_evaluate(add("evaluate", "hide slices, fill them, and score the result against other methods", _EVALUATE,
-                      _EVALUATE_EXAMPLES))
+    evaluate_options.add_options(
+        add("evaluate", "hide slices, fill them, and score the result against other methods",
+            evaluate_options.DESCRIPTION, evaluate_options.EXAMPLES), several)
     _add_render(add("render", "draw one plane of a saved model", _RENDER, _RENDER_EXAMPLES))
     _add_info(add("info", "tell what a saved model is", "Tell what a saved model is and how it was made."))
     _add_export(add("export", "write the Gaussians of a saved model as .ply", _EXPORT))
@@ -237,12 +221,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(stacks=())
-    _add_input(parser)
+    parser.usage = _USAGE
+    add_input(parser)
     chosen = _add_slices(parser)
     chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="use slices across AXIS; repeat it to "
                         "combine axes. SPEC is a list as for --slices, every:K, hide:K, P%% or all; for example "
                         "k:every:4")
-    several = _add_thickness(parser)
+    several = add_thickness(parser)
     several.add_argument("--motion", choices=("none", "stack"), help="stack, the default: find how the body lies in "
                          "each volume; none: as the headers and --to-first say")
     several.add_argument("--output-grid", type=path, metavar="union|first|FILE", help="voxels of the result: union, "
@@ -255,7 +240,7 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
                      help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
                      + " Default: %(default)s")
-    _add_device(how)
+    add_device(how)
 
 
 def _add_slices(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -277,20 +262,6 @@ def _add_slices(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveG
                           "something is drawn; drawn,40,48: and 40 and 48, which are truly empty; 0,8,16 or every:8: "
                           "just these; all: none are filled")
     return chosen
-
-
-def _add_thickness(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add what only one of several volumes has; returns the group."""
-    several = parser.add_argument_group("several volumes", "--thickness, --profile and --to-first belong to the volume "
-                                        "they follow.")
-    several.add_argument("--thickness", type=length, metavar="MM", help="mm that each slice averages over; default: "
-                         "the slice distance")
-    several.add_argument("--profile", choices=("box", "gaussian"), help="how it does so: --thickness is the width of "
-                         "the box, or the full width at half maximum of the Gaussian, the default")
-    several.add_argument("--to-first", type=path, metavar="FILE.tfm|FILE.json", help="how the body lies in this "
-                         "volume, where that is known: a rigid transform as ITK and 3D Slicer have it, from the first "
-                         "volume's world to this volume's, or what --output-motion has written")
-    return several
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -315,35 +286,13 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
                         "check")
     output.add_argument("--output-spacing", type=spacing, metavar="isotropic|input|MM", help="distance of the slices "
                         "of the result: isotropic is the smaller spacing within the slices, input that of VOLUME; "
-                        "default: isotropic if all slices are used and no labels filled on them, else input")
+                        "default: isotropic if all slices are used and no labels filled on them, else input; of "
+                        "several volumes the side of cubic voxels about all, MM or isotropic, the default: the "
+                        "smallest pixel; with --output-grid first as for one, with a FILE not at all")
     output.add_argument("--cover-voxels", action="store_true", help="let the result reach to the outer faces of the "
                         "outermost used slices, by whole slices, instead of from centre to centre")
     output.add_argument("--paste-trusted", action="store_true", help="put the used slices into the result as they "
                         "were, instead of as the model shows them; the model itself stays as it is")
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_input(parser)
-    observed = parser.add_mutually_exclusive_group(required=True)
-    observed.add_argument("--keep-every", type=int, metavar="K", help="use slices 0, K, 2 K, ... and score those in "
-                         "between")
-    observed.add_argument("--hide-every", type=int, metavar="K", help="use all but every Kth slice and score these")
-    observed.add_argument("--labels-keep-every", type=int, metavar="K", help="use the image of all slices, but the "
-                          "labels of 0, K, 2 K, ... alone, and score the labels of those in between")
-    parser.add_argument("--axis", choices=AXES, help="the slice axis; default: the axis of largest spacing, k when "
-                        "equal")
-    parser.add_argument("--methods", metavar="NAME,...", help="methods to compare; default: all usual ones, and "
-                        "fast. A name that does not exist prints those that do")
-    parser.add_argument("--eclare-python", type=path, metavar="PYTHON", help="the Python of an environment with "
-                        "the package eclare, to compare with it")
-    parser.add_argument("--nnunet-python", type=path, metavar="PYTHON", help="with --labels-keep-every: the Python of "
-                        "an environment with the package nnunetv2, to compare with it")
-    parser.add_argument("--nnunet-epochs", type=int, choices=NNUNET_EPOCHS, default=DEFAULT_NNUNET_EPOCHS,
-                        help="how long nnU-Net is trained, in epochs of 250 steps; default: %(default)s")
-    parser.add_argument("--json", type=path, metavar="OUT.json", help="all scores, also of each label")
-    parser.add_argument("--figure", type=path, metavar="OUT.png", help="a picture of truth, result and "
-                        "differences; or .pdf, .svg")
-    _add_device(parser)
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:
@@ -376,24 +325,3 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=path, metavar="MODEL", help="a file written by reconstruct --save-model")
     parser.add_argument("output", type=path, metavar="OUT.ply", help="the file to write")
-
-
-def _add_input(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("volume", type=path, metavar="VOLUME", help="a volume file, or a folder of DICOM, PNG, TIFF "
-                        "or JPEG slices")
-    parser.add_argument("--labels", type=path, metavar="LABELS", help="its segmentation: a label map, a .seg.nrrd, "
-                        "a DICOM SEG or an RT structure set")
-    parser.add_argument("--series", default="", metavar="UID|NUMBER|TEXT", help="which DICOM series of a folder that "
-                        "holds several: its UID, number or description; default: the largest")
-    parser.add_argument("--volume-number", type=int, metavar="N", help="which volume, counted from 1, where a file or "
-                        "series holds several (time points, echoes, ...)")
-    parser.add_argument("--spacing", type=sides, metavar="X,Y,Z", help="mm from column to column, from row to row and "
-                        "from slice to slice, for a folder of PNG, TIFF or JPEG slices")
-
-
-def _add_device(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--device", default=DEVICES[0], metavar="DEVICE",
-                        help=f"where to compute: {', '.join(DEVICES)}, or cuda:1 and so on for one of several GPUs; "
-                             "auto is the GPU where one works, otherwise the CPU, and says why; default: %(default)s")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="the same seed gives the same result, on a "
-                        "CPU to the last bit; default: %(default)s")

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from ..config.baseline_presets import INNERGS_STYLE
 from ..config.presets import DEFAULT_PRESET, PRESETS
@@ -17,18 +19,29 @@ from ..evaluation.methods import LABEL_BASELINES, Hidden, Method, baseline_names
 from ..evaluation.nnunet import NnUnet
 from ..evaluation.preset_method import PresetMethod
 from ..evaluation.report import EvaluationReport
+from ..evaluation.stack_table import stack_table, stacks_to_json
 from ..evaluation.table import table, to_json
 from ..io.atomic import check_output
 from ..io.readers import read_segmentation
 from ..runtime.devices import choose
 from .console import note, result, say
+from .evaluate_stacks import compare_several, compare_simulated, refuse_without_stacks
 from .inputs import read_volume
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+T = TypeVar("T")
 
 
 def run(arguments: Namespace) -> None:
     """Do what `evaluate` was asked for; raises a ReconstructionError for whatever is wrong."""
     _check_paths(arguments)
+    refuse_without_stacks(arguments)
     note(choose(arguments.device).note)
+    if arguments.stacks or arguments.simulate_stacks:
+        _run_stacks(arguments)
+        return
     image = read_volume(arguments)
     if image.grid.depths:
         raise InputError("The slices lie unevenly, and hidden ones can only be compared where they are even. Give an "
@@ -45,26 +58,39 @@ def run(arguments: Namespace) -> None:
     report = evaluate(image, segmentation, axis, selection, names, further,
                       lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"), hidden)
     succeeded = any(row.failure is None for row in report.rows)
-    written = _write(report, arguments, succeeded)
+    _tell(table(report), _write(report, report, to_json, arguments, succeeded), arguments)
+    if not succeeded:
+        raise ReconstructionError("No method succeeded. The table says why.")
+
+
+def _run_stacks(arguments: Namespace) -> None:
+    """Compare ways of making one volume of several stacks, real or simulated."""
+    found = compare_several(arguments) if arguments.stacks else compare_simulated(arguments)
+    _tell(stack_table(found), _write(found, found.pictured(), stacks_to_json, arguments, True), arguments)
+    if all(row.failure is not None for row in found.rows if not row.is_baseline):
+        raise ReconstructionError("No reconstruction succeeded. The table says why.")
+
+
+def _tell(scores: Table, written: dict[str, str], arguments: Namespace) -> None:
+    """Print the table, and where the files are."""
     try:
-        result(table(report))
+        result(scores)
     except OutputError:
         if not arguments.json:  # where the scores are
             raise
     for content, path in written.items():
         say(f"{content + ':':<8} {path}")
-    if not succeeded:
-        raise ReconstructionError("No method succeeded. The table says why.")
 
 
-def _write(report: EvaluationReport, arguments: Namespace, succeeded: bool) -> dict[str, str]:
+def _write(report: T, pictured: EvaluationReport, as_json: Callable[[T, str], None], arguments: Namespace,
+           succeeded: bool) -> dict[str, str]:
     """Write scores and figure, before anything depends on the terminal; returns where each is."""
     written: dict[str, str] = {}
     if arguments.json:
-        to_json(report, arguments.json)
+        as_json(report, arguments.json)
         written["scores"] = arguments.json
     if arguments.figure and succeeded:
-        figure(report, arguments.figure)
+        figure(pictured, arguments.figure)
         written["figure"] = arguments.figure
     return written
 

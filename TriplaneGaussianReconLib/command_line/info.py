@@ -40,8 +40,15 @@ def describe(model: Model) -> dict[str, Any]:
         "centre_lps_mm": [round(float(x), 3) for x in corners_of(model).mean(axis=0)],
         "pixel_mm": [round(float(x), 4) for x in pixel_of(model)],
         "intensity_range": [model.intensity.lowest, model.intensity.highest],
-        "mean_expected_error_between_slices": float(model.expected_error.middle.mean()),
+        "mean_expected_error_between_slices": _mean_error(model),
         "labels": [segment.name for segment in model.segments], **model.provenance}
+
+
+def _mean_error(model: Model) -> float:
+    """The mean expected error of what was seen; elsewhere it is the whole range of intensities."""
+    errors, whole = model.expected_error.middle, model.intensity.highest - model.intensity.lowest
+    seen = errors[errors < np.float32(whole)]
+    return float(seen.mean() if len(seen) else whole)
 
 
 def _title(name: str) -> str:

@@ -35,6 +35,28 @@ def length(text: str) -> float:
     return mm
 
 
+def percent(text: str) -> float:
+    """Read a percentage as a share."""
+    try:
+        share = float(text.removesuffix("%")) / 100.0
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no percentage from 0 to less than 100")
+    return share
+
+
+def amounts(text: str) -> tuple[float, float]:
+    """Read an amount of motion: degrees and mm."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 2 or not all(0 <= x < 1e3 for x in numbers):
+        raise argparse.ArgumentTypeError(f"'{text}' is no pair of degrees and mm such as 2,1.5")
+    return numbers[0], numbers[1]
+
+
 def vector(text: str) -> tuple[float, ...]:
     """Read three numbers."""
     try:

@@ -29,7 +29,7 @@ def split(argv: Iterable[str], options: Mapping[str, bool], of_volume: Collectio
         of_volume: Those that belong to the volume they follow.
 
     Returns:
-        None where there are fewer than two volumes, or an option is not known, of which the parser will tell.
+        None where there are fewer than two volumes.  Options that are not known are of the whole: the parser will tell.
 
     Example:
         >>> known = {"--axis": True, "--seed": True, "--fast": False}
@@ -50,9 +50,8 @@ def split(argv: Iterable[str], options: Mapping[str, bool], of_volume: Collectio
         else:
             start, has_value, _ = word.partition("=")
             name = _whole_name(start, options)
-            if name is None:
-                return None
-            taken = [word, *([next(words, None)] if options[name] and not has_value else [])]
+            follows = name is not None and options[name] and not has_value
+            taken = [word, *([next(words, None)] if follows else [])]
             (own[-1] if own and name in of_volume else whole).extend(part for part in taken if part is not None)
     if len(paths) < 2:
         return None

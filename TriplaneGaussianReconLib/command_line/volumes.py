@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..config.presets import preset_named
 from ..data.alignment import aligned_to
 from ..data.geometry import Grid
 from ..data.label_slices import DRAWN, presence
+from ..data.output_grid import union_grid
 from ..data.stack_input import StackInput
 from ..data.volume_notes import about_volume
 from ..errors import InputError
@@ -24,30 +27,38 @@ from .inputs import chosen_slices, read_volume
 from .outputs import check_paths, check_space, write
 from .summary import summarise
 
-_OF_SEVERAL = ("thickness", "profile", "to_first", "output_grid", "motion", "output_motion")
+_OF_SEVERAL = ("to_first", "motion", "output_motion")
 _OF_ONE = ("trust", "cover_voxels", "paste_trusted", "output_certainty", "output_probabilities", "label_network")
 
 
 def refuse_alone(arguments: Namespace) -> None:
     """Raise InputError for an option that only several volumes have."""
-    for option in _named(arguments, _OF_SEVERAL):
+    for option in _named(arguments, _OF_SEVERAL if arguments.stacks else (*_OF_SEVERAL, "output_grid")):
         raise InputError(f"{option} is for several volumes of one body. Give a further volume, or leave it out.")
 
 
 def run_several(arguments: Namespace) -> None:
-    """Do what `reconstruct` was asked for with several volumes; raises a ReconstructionError for whatever is wrong."""
+    """Do what `reconstruct` was asked for with several volumes, or one whose slices average; raises a
+    ReconstructionError for whatever is wrong.
+    """
     start = time.perf_counter()
+    if len(arguments.stacks) == 1:
+        refuse_alone(arguments)
     for option in _named(arguments, _OF_ONE):
-        raise InputError(f"{option} does not go with several volumes. Leave it out.")
+        raise InputError(f"{option} does not go with several volumes, or with --thickness and --profile. Leave it out.")
     check_paths(arguments)
     preset_named(arguments.preset)
     note(choose(arguments.device).note)
+    for number, each in enumerate(arguments.stacks, start=1):
+        note(f"volume {number}: {each.volume}")
     with collected_notes() as notes:
         used = read_volumes(arguments)
         observations = used.observations()
-        output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
+        with _about_options(arguments, "output_grid", "output_spacing"):
+            output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
     labelled = next((each.segmentation for each in used.inputs if each.segmentation is not None), None)
-    check_space(arguments, output, observations.dtype, labelled)
+    expected = output if isinstance(output, Grid) else union_grid(observations, output)
+    check_space(arguments, expected, observations.dtype, labelled)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = solved(observations, output, preset=arguments.preset, device=arguments.device, seed=arguments.seed,
                         motion=arguments.motion or "stack", progress=show, should_stop=should_stop)
@@ -75,7 +86,7 @@ def _read(options: Namespace) -> StackInput:
         raise InputError("Slices with labels are asked for, but it has none. Give --labels after it.")
     present = {} if segmentation is None else {axis: presence(segmentation, axis)}
     selection = request.selections(image.grid, axis, present)[axis]
-    to_first = None if options.to_first is None else read_motion(options.to_first, options.volume).matrix
+    to_first = None if options.to_first is None else read_motion(options.to_first, options.volume)
     return StackInput(image, axis, selection, options.thickness, options.profile or "gaussian", segmentation, to_first,
                       DRAWN if options.labels_on is None else options.labels_on)
 
@@ -83,6 +94,16 @@ def _read(options: Namespace) -> StackInput:
 def _voxels(name: str | None) -> str | Grid:
     """The voxels that --output-grid means."""
     return name or UNION if name is None or name in OUTPUT_GRIDS else read_image(name).grid
+
+
+@contextmanager
+def _about_options(arguments: Namespace, *names: str) -> Iterator[None]:
+    """Let each InputError of the block begin with those of these options that are given."""
+    try:
+        yield
+    except InputError as error:
+        options = _named(arguments, names)
+        raise InputError(f"{' and '.join(options)}: {error}" if options else str(error)) from error
 
 
 def _named(arguments: Namespace, names: tuple[str, ...]) -> list[str]:

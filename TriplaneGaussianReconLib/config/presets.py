@@ -16,7 +16,7 @@ from .labels import LabelConfig
 from .networks import NetworkConfig, OptimizerConfig
 from .prediction import CrossingConfig, EnsembleConfig, ExpectedErrorConfig, FusionConfig
 from .registration import FlowConfig
-from .self_supervised import LabelSuperResolutionConfig, SuperResolutionConfig
+from .self_supervised import LabelSuperResolutionConfig, RestorationConfig, SuperResolutionConfig
 from .stacks import StackConfig
 
 __all__ = [
@@ -144,7 +144,8 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
             label_super_resolution=LabelSuperResolutionConfig(32, 4, steps=2000, batch=96, rate=3e-3,
                                                               augmentations=2),
             label_completion=LabelCompletionConfig(CompletionNetworkConfig(width=32), ExampleConfig(patch=96),
-                                                   steps=3000, batch=4)),
+                                                   steps=3000, batch=4),
+            stacks=StackConfig(examples=6, guess=(4, 10), restoration=RestorationConfig(steps=800))),
     # For a GPU: larger again.
     replace(_FAST, name="best", description="The largest networks: half a minute on a GPU, too slow for a CPU.",
             super_resolution=SuperResolutionConfig(96, 8, steps=5000, batch=256, rate=2e-3, augmentations=4),
@@ -152,7 +153,8 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
             label_super_resolution=LabelSuperResolutionConfig(64, 4, steps=4000, batch=128, rate=2e-3,
                                                               augmentations=4),
             label_completion=LabelCompletionConfig(CompletionNetworkConfig(width=48), ExampleConfig(patch=128),
-                                                   steps=4000, batch=8)),
+                                                   steps=4000, batch=8),
+            stacks=StackConfig(examples=8, guess=(6, 12), restoration=RestorationConfig(width=24, steps=2500))),
     # The published model and losses, trained on observed slices alone; slow.
     Preset(
         name="paper", description="The method as it was published, for comparison.", for_comparison=True,

@@ -1,9 +1,9 @@
-"""What decides about the super-resolution networks of image and labels."""
+"""What decides about the networks that learn from the volume at hand alone."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .networks import NetworkConfig
+from .networks import NetworkConfig, OptimizerConfig
 
 
 @dataclass(frozen=True)
@@ -64,3 +64,27 @@ class LabelSuperResolutionConfig(LineNetworkConfig):
     shift: float = -1.0
     frequency: float = 0.5
     beyond: float = 0.1
+
+
+@dataclass(frozen=True)
+class RestorationConfig:
+    """The network that restores what several stacks are solved for; see `self_supervised.restoration`.
+
+    Attributes:
+        width, layers: channels and convolutions.
+        mean_over: voxels along each axis of the local mean that is taken away.
+        steps, batch, patch: of the training; a batch has so many patches with so many voxels on a side.
+        passes: times that each voxel of the examples is looked at in the mean, at most: more would overfit a small
+            volume.
+        rate: the peak rate, see `OptimizerConfig`.
+    """
+
+    width: int = 16
+    layers: int = 5
+    mean_over: int = 9
+    steps: int = 200
+    batch: int = 8
+    patch: int = 24
+    passes: int = 25
+    rate: float = 3e-3
+    optimizer: OptimizerConfig = OptimizerConfig()

@@ -13,6 +13,7 @@ from .common_segments import CommonSegments
 from .geometry import AXES, Axis, Grid, PlaneStack, array_axis, by
 from .images import Image, Segment, Segmentation
 from .label_slices import LabelSlices, labelled_slices, presence
+from .margins import with_margin_told
 from .masks import DataMask, filled, holds_data, with_data
 from .selection import Selection, number_list
 from .slice_profile import SliceProfile
@@ -185,14 +186,15 @@ class Observations:
         """Take the selected slices of several volumes of one body.
 
         The first volume's place, grey values and voxel type are those of the result.  Voxels without data weigh
-        nothing, and slices without any are left out.  Segments of one name are the same, see `CommonSegments`.  Each
-        `InputNote` names the volume.
+        nothing, nor do margins of one value (see `margins`), and slices without any are left out.  Segments of one name
+        are the same, see `CommonSegments`.  Each `InputNote` names the volume.
 
         Args:
             inputs: the volumes; each makes one stack, in this order.
 
         Returns:
-            Observations whose planes lie where `StackInput.to_first` carries them.
+            Observations whose planes lie where `StackInput.to_first` carries them, with grey values as the first has
+            them by the gain and bias there.
 
         Raises:
             InputError: one of the volumes cannot be used, or the first has fewer than two slices.
@@ -208,7 +210,8 @@ class Observations:
         """
         if not inputs:
             raise InputError("There is no volume. Give at least one.")
-        if inputs[0].to_first is not None and not np.allclose(inputs[0].to_first, np.eye(4)):
+        lies = inputs[0].known
+        if not np.allclose(lies.matrix, np.eye(4)) or (lies.gain, lies.bias) != (1.0, 0.0):
             raise InputError("The first volume lies where it lies: all others are carried to it. Give a motion for "
                              "these alone.")
         stacks, carried = [], []
@@ -333,16 +336,19 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
 
 def _stack_of(given: StackInput) -> SliceStack:
     """Take the slices of one of several volumes, and carry them to the world of the first."""
-    image, axis, segmentation, labelled = given.image, given.slice_axis, given.segmentation, None
-    _check_voxels(image, segmentation)
+    axis, segmentation, labelled = given.slice_axis, given.segmentation, None
+    _check_voxels(given.image, segmentation)
+    image = with_margin_told(given.image, axis, given.used)
     observed = with_data(image, {axis: given.used})[axis]
     if segmentation is not None:
         labelled = labelled_slices(given.labels_on, observed, presence(segmentation, axis))
     stack = _take(image, segmentation, axis, observed, None if labelled is None else {axis: labelled}, is_alone=False)
     if stack.pixels.min() == stack.pixels.max():
         raise InputError(f"All of its used voxels have the same value ({stack.pixels.min():g}). Leave it out.")
-    planes = stack.planes if given.to_first is None else stack.planes.transformed(given.to_first)
-    return replace(stack, planes=planes, thickness=given.width, profile=given.profile)
+    pixels = (stack.pixels - given.known.bias) / given.known.gain  # in the type of the pixels
+    dtype = value_type(float(pixels.min()), float(pixels.max()))
+    return replace(stack, planes=given.known.placed(stack.planes), pixels=pixels.astype(dtype, copy=False),
+                   thickness=given.width, profile=given.profile)
 
 
 def _carried(segmentation: Segmentation | None, stack: SliceStack) -> tuple[Segment, ...]:

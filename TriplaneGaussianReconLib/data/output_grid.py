@@ -1,11 +1,13 @@
 """The grid of a result: that of the input, one with another spacing along the slice axis, or about all volumes."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..errors import InputError
 from .boxes import outer_points
-from .geometry import AXES, Axis, Grid
+from .geometry import AXES, Axis, Grid, PlaneStack, by
 from .observations import Observations
 from .selection import Selection
 
@@ -82,7 +84,7 @@ def union_grid(observations: Observations, spacing: float | None = None) -> Grid
         spacing: mm; None for the smallest pixel of all stacks.
 
     Raises:
-        InputError: the spacing is not a positive number, or makes too many voxels.
+        InputError: the spacing is not a positive number, makes too many voxels, or only one along an axis.
 
     Example:
         >>> from TriplaneGaussianReconLib import Image, Observations, StackInput
@@ -97,11 +99,20 @@ def union_grid(observations: Observations, spacing: float | None = None) -> Grid
     side = float(min(pixels) if spacing is None else spacing)
     if not (np.isfinite(side) and side > 0):
         raise InputError(f"The spacing of the result must be a positive number of millimetres, not {side}.")
-    first = stacks[0].planes
+    return grid_about([stack.planes for stack in stacks],
+                      [stack.thickness or size for stack, size in zip(stacks, pixels, strict=True)], side)
+
+
+def grid_about(planes: Sequence[PlaneStack], thicknesses: Sequence[float], side: float) -> Grid:
+    """Return cubic voxels of `side` mm about slices of these thicknesses (mm); see `union_grid`.
+
+    Raises:
+        InputError: there would be too many voxels, or only one along an axis.
+    """
+    first = planes[0]
     columns, rows = (step / np.linalg.norm(step) for step in (first.column_step, first.row_step))
     axes = np.stack([columns, rows, first.normal], axis=1)
-    boxes = [outer_points(stack.planes, stack.thickness or size) @ axes
-             for stack, size in zip(stacks, pixels, strict=True)]
+    boxes = [outer_points(*each) @ axes for each in zip(planes, thicknesses, strict=True)]
     corner = boxes[0].min(axis=0)
     low, high = np.min([box.min(axis=0) for box in boxes], axis=0), np.max([box.max(axis=0) for box in boxes], axis=0)
     before, after = ((np.floor(reach / side + 0.5 - _ROUNDING)) for reach in (corner - low, high - corner))
@@ -109,5 +120,8 @@ def union_grid(observations: Observations, spacing: float | None = None) -> Grid
     if counts.prod() > _MOST_VOXELS:
         raise InputError(f"Voxels of {side:g} mm about all volumes are more than {_MOST_VOXELS}. Choose larger ones, "
                          "or leave out volumes that lie far away.")
+    if counts.min() < 2:
+        raise InputError(f"Voxels of {side:g} mm leave only one along an axis: all volumes together measure "
+                         f"{by(high - low)} mm. Choose smaller ones.")
     i, j, k = counts.astype(int).tolist()
     return Grid((k, j, i), tuple(axes @ (corner + (0.5 - before) * side)), (side, side, side), tuple(map(tuple, axes)))

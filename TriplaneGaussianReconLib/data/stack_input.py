@@ -1,7 +1,7 @@
 """One of several volumes of one body, and what is used of it."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from .label_slices import DRAWN, LabelsOn
 from .rigid import rigid
 from .selection import Selection
 from .slice_profile import SliceProfile
+from .stack_motion import StackMotion
 
 PROFILES: tuple[SliceProfile, ...] = ("box", "gaussian")
 
@@ -28,12 +29,12 @@ class StackInput:
             slices overlap or have gaps; None for the spacing along the axis.
         profile: how a slice averages over that: the width of a box, or the full width at half maximum of a Gaussian.
         segmentation: labels on the grid of `image`, see `aligned_to`; None without.
-        to_first: (4, 4) rigid, LPS mm, carries points of this volume, as its header has them, to the world of the
-            first volume, where that is known; None for as the headers say.
+        to_first: how this volume lies against the first, and how its grey values compare, where that is known: a
+            `StackMotion`, or (4, 4) rigid, LPS mm, for the place alone; None for as the headers say.
         labels_on: which of the used slices carry labels, see `label_slices.named_slices`.
 
     Raises:
-        InputError: the axis, selection, thickness, profile or motion cannot be.
+        InputError: the axis, selection, thickness, profile or motion cannot be, or the motion's gain is not positive.
 
     Example:
         >>> import numpy as np
@@ -50,7 +51,7 @@ class StackInput:
     thickness: float | None = None
     profile: SliceProfile = "gaussian"
     segmentation: Segmentation | None = None
-    to_first: np.ndarray | None = None
+    to_first: StackMotion | np.ndarray | None = None
     labels_on: LabelsOn = DRAWN
 
     def __post_init__(self) -> None:
@@ -63,8 +64,19 @@ class StackInput:
         if self.used.count != self.image.grid.count(self.slice_axis):
             raise InputError(f"The selection is for {self.used.count} slices, axis {self.slice_axis} has "
                              f"{self.image.grid.count(self.slice_axis)}.")
+        known = self.known
+        if not (np.isfinite([known.gain, known.bias]).all() and known.gain > 0):
+            raise InputError(f"Its gain ({known.gain:g}) must be a positive number, and its bias ({known.bias:g}) a "
+                             "number. Correct them.")
         if self.to_first is not None:
-            object.__setattr__(self, "to_first", rigid(self.to_first))
+            object.__setattr__(self, "to_first", replace(known, matrix=rigid(known.matrix)))
+
+    @property
+    def known(self) -> StackMotion:
+        """What is known of place and grey values; changes nothing where nothing is."""
+        if isinstance(self.to_first, StackMotion):
+            return self.to_first
+        return StackMotion() if self.to_first is None else StackMotion(self.to_first)
 
     @property
     def slice_axis(self) -> Axis:

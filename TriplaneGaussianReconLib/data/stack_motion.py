@@ -30,6 +30,11 @@ class StackMotion:
     gain: float = 1.0
     bias: float = 0.0
 
+    def after(self, known: StackMotion) -> StackMotion:
+        """Return both in one, where this was found of a stack after `known` had been done to it."""
+        return StackMotion(np.asarray(self.matrix) @ known.matrix, known.gain * self.gain,
+                           known.bias + known.gain * self.bias)
+
     def placed(self, planes: PlaneStack) -> PlaneStack:
         """Return the planes of the stack where they lie in the first volume's world."""
         return planes.transformed(self.matrix)

@@ -6,6 +6,7 @@ squares, which minimise the total variation: Chan and Mulet, SIAM J. Numer. Anal
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
@@ -13,12 +14,21 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from ..runtime.progress import Tick
 from ..runtime.threads import workers
+from .stack_gaps import between_slices, errors_between
 from .stack_view import Sight
+
+_COVERED = 0.1  # of the usual weight that stacks give to a voxel: with less nothing was seen there
+_WELL = 0.3  # of the largest weight that a stack gives to a voxel: with less it lies between slices, or beyond
+
+
+CLOSE = 1e-5
+"""What may be left of the target, as a share of its length."""
 
 
 def solve(sights: Sequence[Sight], start: Tensor, smoothness: float, edge: float, steps: tuple[int, int],
-          tick: Callable[[int, int], None]) -> Tensor:
+          tick: Tick) -> Tensor:
     """Find values with which all stacks see what they saw.
 
     Args:
@@ -48,11 +58,61 @@ def solve(sights: Sequence[Sight], start: Tensor, smoothness: float, edge: float
     return values
 
 
+def near(sights: Sequence[Sight], prior: Tensor, trust: float, steps: int, tick: Tick) -> Tensor:
+    """Find values near `prior` with which all stacks see what they saw.
+
+    Args:
+        sights: of the stacks.
+        prior: [k, j, i] values that are likely.
+        trust: weight of the squared differences from them, beside that of one observed pixel; infinity keeps them.
+        steps: of conjugate gradients.
+        tick: called before every step with its number and how many there are.
+
+    Returns:
+        [k, j, i] values.
+    """
+    if trust == math.inf:
+        return prior
+    target = _together(sights, lambda sight: sight.pull(sight.image)) + trust * prior
+
+    def curvature(x: Tensor) -> Tensor:
+        return _together(sights, lambda sight: sight.pull(sight.view.seen(x))) + trust * x
+
+    return conjugate_gradients(curvature, target, prior, steps, lambda step: tick(step, steps))
+
+
 def mean_of(sights: Sequence[Sight]) -> Tensor:
-    """Return [k, j, i] values: what all stacks tell of a voxel, by how much they see of it; 0 where none does."""
+    """Return [k, j, i] values: what all stacks tell of a voxel, by how much they see of it; between slices that leave
+    it out what these tell, and 0 beyond.
+    """
     coverage = coverage_of(sights)
     total = _together(sights, lambda sight: sight.pull(sight.image))
-    return torch.where(coverage > 0, total / coverage.clamp(min=1e-6), 0.0)
+    mean = torch.where(coverage > 0, total / coverage.clamp(min=1e-6), 0.0)
+    between, is_between = between_slices(sights, sights[0].view.lattice, _left_out(sights))
+    return torch.where(is_between, between, mean)
+
+
+def is_seen_by(sights: Sequence[Sight]) -> Tensor:
+    """Return [k, j, i] bool, of which voxels stacks tell: they see them, or slices on both sides."""
+    coverage = coverage_of(sights)
+    is_covered = coverage > _COVERED * coverage[coverage > 0].median()
+    return is_covered | between_slices(sights, sights[0].view.lattice, ~is_covered)[1]
+
+
+def gap_errors(sights: Sequence[Sight], blur: float) -> Tensor:
+    """Return [k, j, i], the error to expect of voxels between slices that leave them out, 0 elsewhere; see
+    `errors_between`.
+    """
+    return errors_between(sights, sights[0].view.lattice, _left_out(sights), blur)
+
+
+def _left_out(sights: Sequence[Sight]) -> Tensor:
+    """[k, j, i] bool, which voxels no stack sees well."""
+    def sees(sight: Sight) -> Tensor:
+        coverage = sight.view.back(sight.weights)
+        return (coverage > _WELL * coverage.max()).float()
+
+    return _together(sights, sees) == 0.0
 
 
 def coverage_of(sights: Sequence[Sight]) -> Tensor:
@@ -87,12 +147,15 @@ def rough(values: Tensor, weights: Tensor) -> Tensor:
 
 def conjugate_gradients(curvature: Callable[[Tensor], Tensor], target: Tensor, start: Tensor, steps: int,
                         note: Callable[[int], None]) -> Tensor:
-    """Solve `curvature(x) = target` (Hestenes and Stiefel, 1952), from `start` on; note: called before every step with
-    its number.
+    """Solve `curvature(x) = target` to `CLOSE` (Hestenes and Stiefel, 1952), from `start` on.
+
+    note: called before every step with its number.
     """
     x, left = start, target - curvature(start)
-    way, squared = left, (left * left).sum()
+    way, squared, enough = left, (left * left).sum(), CLOSE ** 2 * (target * target).sum()
     for step in range(steps):
+        if squared < enough:
+            break
         note(step)
         bent = curvature(way)
         bend = (way * bent).sum()

@@ -6,6 +6,7 @@ to keep what each pixel sees as a sparse matrix, since only values change while 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -15,11 +16,13 @@ from torch import Tensor
 
 from ..config.names import Backend
 from ..data.geometry import PlaneStack
+from ..data.noise import noise_of
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians, averaged
 from ..rasterizer.definitions import EPSILON
 from ..rendering.renderer import Renderer
 from ..rendering.thick_slices import thick_sums
+from ..runtime.memory import entries_of_pixel
 from ..runtime.threads import in_parallel
 
 SEEN = 0.05
@@ -48,10 +51,12 @@ class StackView(Protocol):
 
     Attributes:
         stack: what it saw.
+        lattice: what it sees.
         weights: how far to trust each pixel; 0 beyond the lattice.
     """
 
     stack: SeenStack
+    lattice: Lattice
     weights: Tensor
 
     def seen(self, values: Tensor) -> Tensor:
@@ -80,17 +85,20 @@ class Sight:
         """What the stack itself saw."""
         return cls(view, view.stack.image, view.weights)
 
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the noise that its pixels seem to have."""
+        return noise_of(self.image.cpu().numpy(), self.weights.cpu().numpy())
+
     def pull(self, image: Tensor) -> Tensor:
         """Return [k, j, i], the transpose of seeing applied to `image`, each pixel times its weight."""
         return self.view.back(self.weights * image)
 
 
 def entries_per_pixel(lattice: Lattice, profile: ProfileGaussians) -> float:
-    """Return about how many Gaussians a pixel sees: those in a cylinder along its profile."""
-    reach = lattice.cutoff ** 0.5
-    across = reach * lattice.sigma / lattice.pitch
-    deep = max(profile.offsets) - min(profile.offsets) + 2.0 * reach * (lattice.sigma ** 2 + profile.sigma ** 2) ** 0.5
-    return float(np.pi * across ** 2 * deep / lattice.pitch)
+    """Return about how many Gaussians a pixel sees."""
+    spread, pitch = max(profile.offsets) - min(profile.offsets), lattice.pitch
+    return entries_of_pixel(lattice.sigma / pitch, lattice.cutoff ** 0.5, spread / pitch, profile.sigma / pitch)
 
 
 def view(stack: SeenStack, lattice: Lattice, backend: Backend) -> StackView:
@@ -109,12 +117,14 @@ class DrawnView:
 
     def __init__(self, stack: SeenStack, lattice: Lattice, backend: Backend) -> None:
         """Look at everything once, to know how much weight each pixel sees."""
-        self.stack, self._shape = stack, lattice.shape
+        self.stack, self.lattice = stack, lattice
         self._renderer = Renderer("normalised", lattice.cutoff, backend)
         cloud = lattice.parameters(stack.image.new_ones(lattice.shape)).drawn()
         self._cloud = averaged(cloud, torch.from_numpy(stack.planes.normal), stack.profile.sigma)
-        with torch.no_grad():
-            self._weight_sum = self._sums(self._cloud.values)[:, -1]
+        # What is seen is linear in the values, so this one drawing gives the gradients of all.
+        self._ones = stack.image.new_ones(lattice.shape).requires_grad_()
+        self._drawn = self._sums(self._ones)
+        self._weight_sum = self._drawn[:, -1].detach()
         self.weights = _trusted(stack, self._weight_sum)
 
     def _sums(self, values: Tensor) -> Tensor:
@@ -126,9 +136,8 @@ class DrawnView:
             return self._sums(values)[:, 0] / (self._weight_sum + EPSILON)
 
     def back(self, pixels: Tensor) -> Tensor:
-        free = torch.zeros(self._shape, dtype=pixels.dtype, device=pixels.device, requires_grad=True)
-        drawn = self._sums(free)[:, 0]
-        return torch.autograd.grad(drawn, free, pixels / (self._weight_sum + EPSILON))[0]
+        return torch.autograd.grad(self._drawn[:, 0], self._ones, pixels / (self._weight_sum + EPSILON),
+                                   retain_graph=True)[0]
 
 
 class MatrixView:
@@ -136,7 +145,7 @@ class MatrixView:
 
     def __init__(self, stack: SeenStack, lattice: Lattice) -> None:
         """List what each pixel sees."""
-        self.stack, self._shape = stack, lattice.shape
+        self.stack, self.lattice = stack, lattice
         sums, self._matrix = _listed(stack, lattice)
         self.weights = _trusted(stack, torch.from_numpy(sums).reshape(stack.image.shape))
 
@@ -144,7 +153,7 @@ class MatrixView:
         return torch.from_numpy(self._matrix @ values.numpy().ravel()).reshape(self.stack.image.shape)
 
     def back(self, pixels: Tensor) -> Tensor:
-        return torch.from_numpy(self._matrix.T @ pixels.numpy().ravel()).reshape(self._shape)
+        return torch.from_numpy(self._matrix.T @ pixels.numpy().ravel()).reshape(self.lattice.shape)
 
 
 def _listed(stack: SeenStack, lattice: Lattice) -> tuple[np.ndarray, csr_matrix]:

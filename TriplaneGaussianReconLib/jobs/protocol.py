@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,14 +19,17 @@ from ..config.names import LARGEST_SEED
 from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Image, Segment, Segmentation
 from ..data.json_fields import mapping, real, sequence, text, triple, truth, whole
+from ..data.label_slices import ALL
 from ..data.observations import closest_first
 from ..data.output_grid import output_grid
 from ..data.selection import Selection
+from ..data.slice_profile import SliceProfile
+from ..data.stack_input import PROFILES, StackInput
 from ..errors import InputError, OutputError, cause
 from ..io.atomic import write_array, write_json
 from ..pipeline.report import Report, Scope
 
-FORMAT = 1  # raised when an older program would misread the files
+FORMAT = 2  # raised when an older program would misread the files
 _MOST_FORMATS, _MOST_VOXELS = 1000, 2 ** 48  # more is damage
 STOP = "stop"  # a file of this name in the folder asks the worker to stop
 MODEL = "model.safetensors"  # in the folder, if the model is kept
@@ -46,6 +49,7 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 LAST = ("finished", "cancelled", "failed")  # after these nothing follows
 Message: TypeAlias = dict[str, Any]
+Motion: TypeAlias = Literal["stack", "none"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ class Job:
         label_network: File of what an earlier job on this volume learnt about the labels, see `Outcome`, from which
             this one then starts; None to learn them anew. One that is damaged or of something else is not used, of
             which a note tells.
+        further: More volumes of the same body, without labels. With any, the result has cubic voxels about all of
+            them, with a side of `spacing`, or as small as the smallest pixel; see `pipeline.used_stacks`.
+        motion: With further volumes: stack finds how they lie to `volume`, none takes them as they lie.
+        thickness: With further volumes: mm that each slice of `volume` averages over; None for their distance.
+        profile: With further volumes: how it does so, see `StackInput`.
     """
 
     volume: Image
@@ -80,6 +89,10 @@ class Job:
     cover_voxels: bool = False
     labelled: Mapping[Axis, Selection] | None = None
     label_network: Path | None = None
+    further: tuple[StackInput, ...] = ()
+    motion: Motion = "stack"
+    thickness: float | None = None
+    profile: SliceProfile = "gaussian"
 
     @property
     def axis(self) -> Axis:
@@ -88,17 +101,27 @@ class Job:
 
     @property
     def output_grid(self) -> Grid:
-        """The voxels of the result; raises InputError for an impossible spacing."""
+        """The voxels of the result of one volume; raises InputError for an impossible spacing."""
         return output_grid(self.volume.grid, self.axis, self.spacing, self.observed[self.axis], self.cover_voxels)
+
+    @property
+    def stacks(self) -> tuple[StackInput, ...]:
+        """The volume and the further ones as several of one body; raises InputError for what they cannot be."""
+        labels_on = ALL if self.labelled is None else self.labelled[self.axis]
+        return (StackInput(self.volume, self.axis, self.observed[self.axis], self.thickness, self.profile,
+                           self.segmentation, labels_on=labels_on), *self.further)
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""
-        arrays = {"volume": self.volume.array}
+        arrays = {"volume": self.volume.array,
+                  **{_FURTHER.format(n): each.image.array for n, each in enumerate(self.further)}}
         content = {"grid": _from_grid(self.volume.grid), "trusted": _from_selections(self.observed),
                    "labelled": None if self.labelled is None else _from_selections(self.labelled),
                    "spacing": self.spacing, "preset": self.preset, "device": self.device, "seed": self.seed,
                    "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding,
-                   "label_network": None if self.label_network is None else str(self.label_network)}
+                   "label_network": None if self.label_network is None else str(self.label_network),
+                   "further": [_from_stack(each) for each in self.further], "motion": self.motion,
+                   "thickness": self.thickness, "profile": self.profile}
         _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -113,17 +136,18 @@ class Job:
     @classmethod
     def _from(cls, folder: Path, content: dict[str, Any]) -> Job:
         segmentation = _to_segmentation(folder, "job", content)
-        spacing = None if content["spacing"] is None else real(content, "spacing")
         if not mapping(content, "trusted"):
             raise ValueError("trusted is empty")
-        padding = None if content.get("padding") is None else real(content, "padding")
         labelled = None if content.get("labelled") is None else _to_selections(content, "labelled")
         label_network = None if content.get("label_network") is None else Path(text(content, "label_network"))
-        return cls(Image(_array(folder, "job", "volume"), _to_grid(content), padding),
-                   _to_selections(content, "trusted"), segmentation, spacing, text(content, "preset"),
-                   text(content, "device"), whole(content, "seed", 0, LARGEST_SEED), truth(content, "keep_model"),
-                   truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
-                   label_network)
+        further = tuple(_to_stack(_array(folder, "job", _FURTHER.format(n)), each)
+                        for n, each in enumerate(sequence(content, "further")))
+        return cls(_to_image(_array(folder, "job", "volume"), content),
+                   _to_selections(content, "trusted"), segmentation, _maybe(content, "spacing"),
+                   text(content, "preset"), text(content, "device"), whole(content, "seed", 0, LARGEST_SEED),
+                   truth(content, "keep_model"), truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
+                   label_network, further, _MOTIONS[text(content, "motion")], _maybe(content, "thickness"),
+                   _PROFILES[text(content, "profile")])
 
 
 @dataclass(frozen=True)
@@ -276,6 +300,9 @@ def _delete(paths: Iterable[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
+_FURTHER = "further_{}"  # array of a further volume, by its number
+_MOTIONS: dict[str, Motion] = {"stack": "stack", "none": "none"}
+_PROFILES: dict[str, SliceProfile] = {str(profile): profile for profile in PROFILES}
 _NAMES = {"job": "a job", "outcome": "an outcome"}
 
 
@@ -308,6 +335,11 @@ def _array(folder: Path, kind: str, name: str) -> np.ndarray:
     return array
 
 
+def _maybe(content: Mapping[str, Any], name: str) -> float | None:
+    """A number, or None."""
+    return None if content[name] is None else real(content, name)
+
+
 def _axis(name: str) -> Axis:
     return {str(axis): axis for axis in AXES}[name]
 
@@ -329,8 +361,11 @@ def _to_grid(content: Mapping[str, Any]) -> Grid:
 
 
 def _from_selections(selections: Mapping[Axis, Selection]) -> dict[str, Any]:
-    return {axis: {"indices": list(selection.indices), "count": selection.count}
-            for axis, selection in selections.items()}
+    return {axis: _from_selection(selection) for axis, selection in selections.items()}
+
+
+def _from_selection(selection: Selection) -> dict[str, Any]:
+    return {"indices": list(selection.indices), "count": selection.count}
 
 
 def _to_selections(content: Mapping[str, Any], name: str) -> dict[Axis, Selection]:
@@ -358,3 +393,19 @@ def _to_segmentation(folder: Path, kind: str, content: Mapping[str, Any]) -> Seg
     if any(segment.layer >= len(layers) for segment in segments):
         raise ValueError("segments do not fit")
     return Segmentation(layers, segments, _to_grid(segmentation), {name: text(metadata, name) for name in metadata})
+
+
+def _to_image(array: np.ndarray, content: Mapping[str, Any]) -> Image:
+    return Image(array, _to_grid(content), _maybe(content, "padding"))
+
+
+def _from_stack(stack: StackInput) -> dict[str, Any]:
+    if stack.segmentation is not None or stack.to_first is not None:
+        raise ValueError("A further volume of a job has neither labels nor a motion.")
+    return {"grid": _from_grid(stack.image.grid), "padding": stack.image.padding, "axis": stack.slice_axis,
+            "used": _from_selection(stack.used), "thickness": stack.thickness, "profile": stack.profile}
+
+
+def _to_stack(array: np.ndarray, content: Mapping[str, Any]) -> StackInput:
+    return StackInput(_to_image(array, content), _axis(text(content, "axis")), _to_selection(mapping(content, "used")),
+                      _maybe(content, "thickness"), _PROFILES[text(content, "profile")])

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config.presets import preset_named
+from ..data.geometry import Grid
 from ..data.observations import Observations
+from ..data.output_grid import union_grid
 from ..errors import Cancelled, InputError, OutputError
 from ..pipeline.used_slices import UsedSlices
 from ..runtime.environment import ignore_unusable_thread_counts
@@ -183,18 +185,25 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     job = Job.read(folder)
     check_vacancy(folder)
     preset_named(job.preset)
+    if job.further:
+        outcome = _of_several(job, folder, messages, should_stop)
+    else:
+        outcome = _of_one(job, folder, messages, should_stop)
+    outcome.write(folder)
+
+
+def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> Outcome:
+    """Reconstruct from one volume; the files of the outcome are written, itself it is not."""
     grid = job.output_grid
     with collected_notes() as notes:
         used = UsedSlices.of(job.volume, job.segmentation, job.axis, job.observed, job.labelled)
         observations = used.observations()
-    check_room(folder, _outcome_bytes(job, observations))
+    check_room(folder, _outcome_bytes(job, grid, observations))
 
     # What takes seconds to load comes after what can be refused at once.
     from ..pipeline.reconstruction import Memory, reconstruct
-    from ..runtime.devices import choose
 
-    chosen = choose(job.device)
-    messages.send("started", device=str(chosen.device), note=chosen.note)
+    _tell_start(job, messages)
 
     def show(preview: Preview) -> None:
         try:
@@ -206,12 +215,31 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     result = reconstruct(observations, grid, preset=job.preset, device=job.device, seed=job.seed,
                          memory=Memory(keep_model=job.keep_model, folder=folder), progress=Pace(messages),
                          should_stop=should_stop, preview=show, label_network=_learnt_before(job, notes))
-    model, label_network = _saved(result, job.keep_model, folder)
-    if should_stop():
-        raise Cancelled("Stopped on request; nothing was written.")
-    result = used.finished(result, observations, notes)
-    Outcome(result.volume, result.confidence, result.segmentation, result.report, model, result.label_certainty,
-            label_network).write(folder)
+    return _saved(used.finished(result, observations, notes), job, folder, should_stop)
+
+
+def _of_several(job: Job, folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> Outcome:
+    """Reconstruct from several volumes of one body, likewise."""
+    from ..pipeline.used_stacks import UsedStacks, solved
+
+    with collected_notes() as notes:
+        used = UsedStacks(job.stacks)
+        observations = used.observations()
+        output = used.output(observations, spacing=job.spacing)
+    expected = output if isinstance(output, Grid) else union_grid(observations, output)
+    check_room(folder, _outcome_bytes(job, expected, observations))
+    _tell_start(job, messages)
+    result = solved(observations, output, preset=job.preset, device=job.device, seed=job.seed, motion=job.motion,
+                    progress=Pace(messages), should_stop=should_stop)
+    return _saved(used.finished(result, observations, notes), job, folder, should_stop)
+
+
+def _tell_start(job: Job, messages: Messages) -> None:
+    """Tell which device was chosen; raises BackendUnavailableError where it is not there."""
+    from ..runtime.devices import choose
+
+    chosen = choose(job.device)
+    messages.send("started", device=str(chosen.device), note=chosen.note)
 
 
 def _learnt_before(job: Job, notes: list[str]) -> TrainedLabels | None:
@@ -227,27 +255,30 @@ def _learnt_before(job: Job, notes: list[str]) -> TrainedLabels | None:
         return None
 
 
-def _saved(result: Reconstruction, keep_model: bool, folder: Path) -> tuple[Path | None, Path | None]:
-    """Write the files of a result's networks; returns that of the model, and that of what was learnt about labels."""
+def _saved(result: Reconstruction, job: Job, folder: Path, should_stop: Callable[[], bool]) -> Outcome:
+    """Write the files of a result's networks; returns the outcome.  Raises Cancelled if that is not wanted any more."""
     from ..model.label_network_file import save_label_network
     from ..model.model_file import save_model
 
     model = label_network = None
-    if keep_model:
+    if job.keep_model:
         model = folder / MODEL
         save_model(model, result.model)
     if result.label_network is not None:
         label_network = folder / LABEL_NETWORK
         save_label_network(label_network, result.label_network)
-    return model, label_network
+    if should_stop():
+        raise Cancelled("Stopped on request; nothing was written.")
+    return Outcome(result.volume, result.confidence, result.segmentation, result.report, model, result.label_certainty,
+                   label_network)
 
 
-def _outcome_bytes(job: Job, observations: Observations) -> float:
+def _outcome_bytes(job: Job, grid: Grid, observations: Observations) -> float:
     """What the outcome takes on the disk, without the model."""
     certainty = 4 * (observations.stacks[0].labelled is not None)
     layers = 1 + max((segment.layer for segment in observations.segments), default=-1)
     label = job.segmentation.layers.itemsize if job.segmentation is not None else 0
-    return float(np.prod(job.output_grid.shape, dtype=float)) * (
+    return float(np.prod(grid.shape, dtype=float)) * (
         job.volume.array.itemsize + 4 + certainty + layers * label)
 
 

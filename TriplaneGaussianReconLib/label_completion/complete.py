@@ -16,6 +16,7 @@ from ..data.probabilities import WHOLE
 from ..labels.channels import LabelChannels
 from ..runtime.progress import Tick
 from ..runtime.threads import serial_torch, workers
+from ..self_supervised.parts import PARTS
 from .arbitration import Candidates, Chosen, weights_of
 from .carrying import DrawnLabels, Motions
 from .examples import Examples
@@ -23,7 +24,7 @@ from .network import CompletionNetwork
 from .next_slices import next_slices
 from .stack import CompletionStack
 from .trained import TrainedLabels, scan_of
-from .training import PARTS, train
+from .training import train
 
 _UNFIT = "What was learnt before is of another image, other segments or another preset; the labels are learnt anew."
 

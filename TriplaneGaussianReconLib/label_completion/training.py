@@ -1,21 +1,15 @@
 """Trains the network for labels on the labelled slices of one stack."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..config.label_completion import LabelCompletionConfig
 from ..runtime.progress import Tick
-from ..self_supervised.optimizers import Adam, repeat, repeatable, warm_up_and_cosine
+from ..self_supervised.optimizers import warm_up_and_cosine
+from ..self_supervised.parts import minimise_in_parts
 from .examples import Batch, Examples
 from .network import CompletionNetwork
-
-PARTS = 2
-"""Parts of every step, each on a processor of its own: as many everywhere, so that the bits are the same."""
 
 
 def train(network: CompletionNetwork, examples: Examples, span: tuple[int, int], config: LabelCompletionConfig,
@@ -31,36 +25,10 @@ def train(network: CompletionNetwork, examples: Examples, span: tuple[int, int],
         config: of the training.
         tick: called before every step, may raise to stop.
     """
-    leaves = list(network.parameters())
-    device = leaves[0].device
-    adam = Adam([(leaves, config.rate)], config.optimizer.second_moment)
-    shares = [warm_up_and_cosine(n, config.steps, config.optimizer.warm_up) for n in range(*span)]
-    rates = config.rate * torch.tensor(shares, device=device)
-    number = torch.zeros(1, dtype=torch.int64, device=device)
-
-    def gradients(part: int) -> tuple[Tensor, ...]:
-        loss = _loss(network, examples.at(number, part), config)
-        return loss.detach(), *torch.autograd.grad(loss, leaves)
-
-    with ThreadPoolExecutor(PARTS) as pool:
-        def step() -> Tensor:
-            adam.rates[0].copy_(rates[number][0])
-            found = list(map(gradients, range(PARTS)) if device.type == "cuda" else pool.map(gradients, range(PARTS)))
-            loss, *mean = (sum(each) / PARTS for each in zip(*found, strict=True))  # in a fixed order
-            _clip(mean)
-            adam.step(mean)
-            number.add_(1)
-            return loss
-
-        with repeatable(device):
-            repeat(step, span[1] - span[0], device, lambda done, loss: tick(span[0] + done, config.steps, loss))
-
-
-def _clip(gradients: Sequence[Tensor]) -> None:
-    """Shorten gradients whose length is above 1."""
-    length = torch.stack([each.square().sum() for each in gradients]).sum().sqrt()
-    for each in gradients:
-        each.mul_((1.0 / (length + 1e-6)).clamp(max=1.0))
+    rates = [config.rate * warm_up_and_cosine(n, config.steps, config.optimizer.warm_up) for n in range(*span)]
+    minimise_in_parts(lambda number, part: _loss(network, examples.at(number, part), config),
+                      list(network.parameters()), rates, config.optimizer.second_moment,
+                      lambda done, loss: tick(span[0] + done, config.steps, loss))
 
 
 def _loss(network: CompletionNetwork, batch: Batch, config: LabelCompletionConfig) -> Tensor:

@@ -192,7 +192,8 @@ class Provenance:
         preset: `preset`: its name.
         seed: `seed` of the random numbers.
         device: `device`: cpu or cuda.
-        trusted_slices: `trusted_slices`: how many slices of the first stack were used.
+        trusted_slices: `trusted_slices`: how many slices were used; of several axes those of the slice axis, of several
+            volumes all.
         self_check: `self_check`, see there.
         product: `product`: name of this software.
         note: `note`: what the software is not, for users.

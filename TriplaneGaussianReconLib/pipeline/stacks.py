@@ -19,12 +19,13 @@ from ..config.stages import STACK_STAGES
 from ..data.geometry import Grid, by
 from ..data.images import Image, Segmentation
 from ..data.intensity import IntensityScale
-from ..data.noise import noise_of
 from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.stack_motion import StackMotion
 from ..errors import InputError, TooLargeError
-from ..fitting.stack_solve import coverage_of, mean_of, solve
+from ..fitting.hidden_pixels import HiddenPixels
+from ..fitting.stack_restoration import Restoration, learn, seen_again
+from ..fitting.stack_solve import gap_errors, is_seen_by, mean_of, solve
 from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, view
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians
@@ -37,21 +38,18 @@ from ..registration.refinement import refine_motion
 from ..registration.stacks import register_stacks
 from ..rendering.volume import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
-from ..runtime.memory import budget
+from ..runtime.memory import budget, stacks_bytes
 from ..runtime.progress import Progress, StageMonitor, Tick
 from ..runtime.threads import serial_opencv, serial_torch
 from .reconstruction import Reconstruction
 from .report import Provenance, Report, SelfCheck, StackResidual
 
 _MODE = "normalised"
-_SEEN = 0.1  # of the usual weight that stacks give to a voxel: with less nothing was seen there
 _MISFIT = 3.0  # times more or less contrast than a stack has itself, from which it is told
 _CUBIC = 1e-3  # by how much sides of cubic voxels may differ
-_ENTRY_BYTES = 8.0  # of the matrix, for each pair of a pixel and a Gaussian that it sees
-_VOXEL_BYTES = 150.0  # Gaussians, with what conjugate gradients and drawing hold
 
 
-def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset: str | Preset = "fast",
+def reconstruct_stacks(observations: Observations, output: Grid | float, *, preset: str | Preset = "fast",
                        device: str = "auto", seed: int = 0, motion: str = "stack",
                        progress: Callable[[Progress], None] | None = None,
                        should_stop: Callable[[], bool] | None = None) -> Reconstruction:
@@ -59,7 +57,7 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
 
     Args:
         observations: The stacks; the first one's place and grey values are those of the result.
-        output_grid: Voxels of the result.
+        output: Voxels of the result; or mm, the side of cubic ones about all stacks where they are found to lie.
         preset: A name from `config.presets.PRESETS`, or a preset of your own.
         device: See `runtime.devices.choose`.
         seed: Of the random numbers. The same seed gives the same bits on the CPU.
@@ -79,18 +77,21 @@ def reconstruct_stacks(observations: Observations, output_grid: Grid, *, preset:
     selected, moves = choose(device), motion == "stack" and len(observations.stacks) > 1
     monitor = StageMonitor(progress, should_stop, [stage for stage in STACK_STAGES if moves or stage.name != "motion"])
     with serial_opencv():
-        problem = _Problem.of(observations, output_grid, preset, selected, seed)
-        problem.check_memory()
         motions = [StackMotion()] * len(observations.stacks)
         if moves:
             with monitor.stage("motion") as tick:
                 motions = register_stacks(observations.stacks, seed=seed, tick=tick)
+        placed = replace(observations, stacks=_placed(observations.stacks, motions))
+        grid = output if isinstance(output, Grid) else union_grid(placed, output)
+        # Voxels of the result that are cubic are drawn as they were found.
+        problem = _Problem.of(observations, grid if _is_cubic(grid) else union_grid(placed), preset, selected, seed)
+        problem.check_memory()
         notes = tuple(_misfits(observations.stacks, motions))
         for each in notes:
             warnings.warn(each, RuntimeWarning, stacklevel=2)
         with monitor.stage("stacks") as tick, serial_torch():
             solution = problem.solved(motions, moves, tick)
-        result = _result(problem, solution, output_grid, selected, monitor)
+        result = _result(problem, solution, grid, selected, monitor)
     return replace(result, report=replace(result.report, notes=notes))
 
 
@@ -102,6 +103,18 @@ def _misfits(stacks: Sequence[SliceStack], motions: Sequence[StackMotion]) -> It
         if motion.gain != 1.0 and not own / _MISFIT < expected < own * _MISFIT:
             yield (f"Volume {number} hardly fits the first: its grey values would agree with a gain of "
                    f"{motion.gain:.3g} alone. Check that both show the same body in the same contrast.")
+
+
+def _placed(stacks: Sequence[SliceStack], motions: Sequence[StackMotion]) -> tuple[SliceStack, ...]:
+    """The stacks where they lie in the world of the first."""
+    return tuple(replace(stack, planes=motion.placed(stack.planes)) for stack, motion in
+                 zip(stacks, motions, strict=True))
+
+
+def _is_cubic(grid: Grid) -> bool:
+    """Whether the voxels can be those of a lattice."""
+    is_right = np.linalg.det(np.asarray(grid.direction)) > 0 and not grid.is_sheared
+    return is_right and not grid.depths and max(grid.spacing) - min(grid.spacing) < _CUBIC * min(grid.spacing)
 
 
 def _contrast(stack: SliceStack) -> float:
@@ -120,6 +133,17 @@ class _Solution:
     is_seen: np.ndarray
     motions: list[StackMotion]
     sights: list[Sight]
+
+
+class _Counted:
+    """Reports how many steps of all parts of a stage are done."""
+
+    def __init__(self, tick: Tick, total: int) -> None:
+        self._tick, self._done, self._total = tick, 0, total
+
+    def __call__(self, step: int, steps: int, loss: float | None = None, /) -> None:
+        self._done += 1
+        self._tick(min(self._done, self._total), self._total)
 
 
 @dataclass(frozen=True)
@@ -143,14 +167,10 @@ class _Problem:
     seed: int
 
     @classmethod
-    def of(cls, observations: Observations, output: Grid, preset: Preset, selected: SelectedDevice, seed: int
+    def of(cls, observations: Observations, grid: Grid, preset: Preset, selected: SelectedDevice, seed: int
            ) -> _Problem:
-        """Choose a lattice: the voxels of the result where they are cubic, which then are drawn as they were found."""
-        config = preset.stacks
-        is_cubic = not output.depths and max(output.spacing) - min(output.spacing) < _CUBIC * min(output.spacing)
-        is_right = np.linalg.det(np.asarray(output.direction)) > 0 and not output.is_sheared
-        grid = output if is_cubic and is_right else union_grid(observations)
-        pitch = float(min(grid.spacing))
+        """Put Gaussians on the voxels of `grid`, which are cubic."""
+        config, pitch = preset.stacks, float(min(grid.spacing))
         intensity = IntensityScale.of([observations.stacks[0].pixels], preset.model_space.robust_percentile,
                                       [observations.stacks[0].weights])
         lowest, highest = observations.intensity_range
@@ -168,8 +188,7 @@ class _Problem:
         """Raise TooLargeError where the solution would not fit into memory."""
         entries = sum(stack.pixels.size * entries_per_pixel(self.lattice, self._profile(stack))
                       for stack in self.observations.stacks)
-        on_cpu = self.device.type == "cpu"
-        wanted = on_cpu * _ENTRY_BYTES * entries + _VOXEL_BYTES * float(np.prod(self.lattice.shape))
+        wanted = stacks_bytes(entries, float(np.prod(self.lattice.shape)), self.device.type == "cpu")
         free = budget(self.device)
         if wanted > free:
             raise TooLargeError(f"The result of {by(self.grid.size)} voxels needs {wanted / 1e9:.3g} GB of memory, and "
@@ -180,29 +199,22 @@ class _Problem:
         return ProfileGaussians.of(stack.profile or "box", stack.thickness or pixel, pixel)
 
     def solved(self, motions: list[StackMotion], moves: bool, tick: Tick) -> _Solution:
-        """Solve roughly and refine the motion, by turns, and then solve; where nothing moves, solve at once."""
-        config, sights = self.preset.stacks, self._sights(motions)
-        rounds = config.rounds if moves else 0
-        rough, final, tried = (int(np.prod(each)) for each in (config.rough, config.final, config.tried))
-        total, done = rounds * rough + len(config.smoothness.shares) * tried + final + rough, 0
-
-        def noted(step: int, _: int) -> None:
-            tick(done + step, total)
-
-        values = mean_of(sights)
-        for _ in range(rounds):
-            values = self._solve(sights, values, self._smoothness(sights, values)[0], config.rough, noted)
-            motions = self._refined(motions, values)
-            sights, done = self._sights(motions), done + rough
-        smoothness = self._chosen_smoothness(sights, values, noted)
-        done = total - final - rough
-        values = self._solve(sights, values, smoothness, config.final, noted)
-        done += final
-        error = self._expected_error(sights, values, smoothness, noted)
-        seen = coverage_of(sights)
-        is_seen = (seen > _SEEN * seen[seen > 0].median()).cpu().numpy()
-        values = torch.where(torch.from_numpy(is_seen).to(values.device), values, 0.0)
-        return _Solution(values, error, is_seen, motions, sights)
+        """Refine the motion against rough solutions, by turns, and then find what all stacks saw."""
+        config, counted = self.preset.stacks, _Counted(tick, self.preset.stacks.steps)
+        sights = self._sights(motions)
+        rough = mean_of(sights)
+        for _ in range(config.rounds if moves else 0):
+            rough = self._solve(sights, rough, self._smoothness(sights, rough)[0], config.rough, counted)
+            motions = self._refined(motions, rough)
+            sights = self._sights(motions)
+        hidden, is_seen = HiddenPixels.of(sights, config.hidden, self.seed), is_seen_by(sights)
+        smoothness = self._chosen_smoothness(hidden, self._smoothness(sights, rough), counted)
+        restoration = learn(sights, smoothness, is_seen, config, self.seed, counted)
+        trust, missed = self._chosen_trust(hidden, restoration, counted)
+        values = restoration.closed(sights, restoration.of(sights, counted), trust, config.final, counted)
+        error = np.maximum(self._expected_error(hidden, restoration, values, trust, missed, counted),
+                           gap_errors(sights, config.blur).cpu().numpy())
+        return _Solution(torch.where(is_seen, values, 0.0), error, is_seen.cpu().numpy(), motions, sights)
 
     def _sights(self, motions: Sequence[StackMotion]) -> list[Sight]:
         """What each stack sees of the lattice from where it lies."""
@@ -221,7 +233,7 @@ class _Problem:
                          self._profile(stack))
 
     def _solve(self, sights: Sequence[Sight], start: Tensor, smoothness: float, steps: tuple[int, int],
-               tick: Callable[[int, int], None]) -> Tensor:
+               tick: Tick) -> Tensor:
         return solve(sights, start, smoothness, self.preset.stacks.smoothness.edge, steps, tick)
 
     def _smoothness(self, sights: Sequence[Sight], values: Tensor) -> list[float]:
@@ -229,31 +241,33 @@ class _Problem:
         differences between neighbours fell off exponentially; but fine detail may look like noise.
         """
         config = self.preset.stacks.smoothness
-        variance = float(np.mean([self._noise(each) ** 2 for each in sights]))
+        variance = float(np.mean([each.noise ** 2 for each in sights]))
         step = float(torch.stack([torch.diff(values, dim=axis).abs().mean() for axis in range(3)]).mean())
         return [max(share * variance / (max(step, 1e-6) * config.edge), config.least) for share in config.shares]
 
-    def _chosen_smoothness(self, sights: Sequence[Sight], start: Tensor, tick: Callable[[int, int], None]) -> float:
+    def _chosen_smoothness(self, hidden: HiddenPixels, weights: Sequence[float], tick: Tick) -> float:
         """The largest weight with which pixels that were hidden are found about as well as with the best."""
-        config, random = self.preset.stacks, np.random.default_rng(self.seed)
-        hidden = [torch.from_numpy(random.random(each.weights.shape) < config.smoothness.hidden).to(self.device)
-                  for each in sights]
-        shown = [replace(each, weights=torch.where(hides, 0.0, each.weights)) for each, hides in
-                 zip(sights, hidden, strict=True)]
-        errors, begin, steps = dict[float, float](), mean_of(shown), int(np.prod(config.tried))
-        for number, smoothness in enumerate(self._smoothness(sights, start)):
-            def noted(step: int, _: int, done: int = number * steps) -> None:
-                tick(done + step, 0)
-
-            if smoothness not in errors:
-                found = self._solve(shown, begin, smoothness, config.tried, noted)
-                errors[smoothness] = sum(float((each.weights * hides * (each.view.seen(found) - each.image) ** 2).sum())
-                                         for each, hides in zip(sights, hidden, strict=True))
+        config, shown = self.preset.stacks, hidden.shown()
+        start = mean_of(shown)
+        errors = {each: hidden.error(self._solve(shown, start, each, config.tried, tick)) for each in set(weights)}
         return max(each for each, error in errors.items() if error <= config.smoothness.alike * min(errors.values()))
 
-    @staticmethod
-    def _noise(of: Sight) -> float:
-        return noise_of(of.image.cpu().numpy(), of.weights.cpu().numpy())
+    def _chosen_trust(self, hidden: HiddenPixels, restoration: Restoration, tick: Tick) -> tuple[float, float]:
+        """The trust in what the network finds with which pixels that were hidden are found best, and their mean squared
+        error then.
+
+        Where several do as well, it is the least: what was seen is kept, and the network fills the rest.  None is taken
+        only if that surely is better.
+        """
+        config, shown = self.preset.stacks, hidden.shown()
+        found = restoration.of(shown, tick)
+        missed = {trust: hidden.error(restoration.closed(shown, found, trust, config.tried, tick))
+                  for trust in (0.0, *config.trusts)}
+        least = min(missed[trust] for trust in config.trusts)
+        if missed[0.0] * config.surely < least:
+            return 0.0, missed[0.0]
+        chosen = min(trust for trust in config.trusts if missed[trust] <= config.alike * least)
+        return chosen, missed[chosen]
 
     def _refined(self, motions: Sequence[StackMotion], values: Tensor) -> list[StackMotion]:
         """The motion of all stacks but the first, against what was found.
@@ -267,21 +281,24 @@ class _Problem:
         return [motions[0], *(replace(motion, matrix=each.matrix) for motion, each in
                               zip(motions[1:], found, strict=True))]
 
-    def _expected_error(self, sights: Sequence[Sight], values: Tensor, smoothness: float,
-                        tick: Callable[[int, int], None]) -> np.ndarray:
+    def _expected_error(self, hidden: HiddenPixels, restoration: Restoration, values: Tensor, trust: float,
+                        missed: float, tick: Tick) -> np.ndarray:
         """What is lost when the same stacks see the solution, with noise of their own, and it is solved for again
         (parametric bootstrap: Efron, Annals of Statistics 7, 1979).
+
+        The solution has less detail than the body, so less is lost.  By how much, pixels tell that were hidden.
+
+        missed: mean squared error of those of the stacks themselves.
         """
         from scipy.ndimage import gaussian_filter
 
-        config, random = self.preset.stacks, np.random.default_rng(self.seed)
-        again = []
-        for each in sights:
-            noise = random.normal(0.0, self._noise(each), each.weights.shape).astype(np.float32)
-            again.append(replace(each, image=each.view.seen(values) + torch.from_numpy(noise).to(self.device)))
-        found = self._solve(again, mean_of(again), smoothness, config.rough, tick)
+        config = self.preset.stacks
+        again = replace(hidden, sights=seen_again(hidden.sights, values, np.random.default_rng(self.seed)))
+        partly = restoration.closed(again.shown(), restoration.of(again.shown(), tick), trust, config.tried, tick)
+        found = restoration.closed(again.sights, restoration.of(again.sights, tick), trust, config.final, tick)
+        share = max(missed / max(again.error(partly), 1e-12), 1.0) ** 0.5
         lost: np.ndarray = gaussian_filter(self.lattice.drawn(found - values).abs().cpu().numpy(), config.blur)
-        return lost
+        return lost * share
 
 
 def _result(problem: _Problem, solution: _Solution, output: Grid, selected: SelectedDevice, monitor: StageMonitor
@@ -291,14 +308,13 @@ def _result(problem: _Problem, solution: _Solution, output: Grid, selected: Sele
     parameters = problem.lattice.parameters(solution.values)
     channels = LabelChannels(observations.segments)
     if observations.segments:
-        layers = labels_of_stacks([replace(stack, planes=motion.placed(stack.planes)) for stack, motion in
-                                   zip(observations.stacks, solution.motions, strict=True)], channels, preset.labels,
+        layers = labels_of_stacks(_placed(observations.stacks, solution.motions), channels, preset.labels,
                                   problem.grid, solution.is_seen)
         parameters = problem.lattice.with_labels(parameters, torch.from_numpy(layers).to(problem.device))
     store = ShardStore(problem.lattice.cutoff, keep=True, folder=None)
     store.add(parameters.to("cpu"))
     check = SelfCheck(1.0, "No slice was hidden to check.")
-    slices = len(observations.stacks[0].planes)
+    slices = sum(len(stack.planes) for stack in observations.stacks)
     provenance = Provenance(__version__, preset.name, problem.seed, selected.backend, slices, check)
     model = Model((), problem.frame, _MODE, problem.lattice.cutoff, intensity, _error_of(problem, solution),
                   observations.segments, provenance.to_json())

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-
 from ..config.presets import Preset
 from ..data.common_segments import CommonSegments, common_metadata
 from ..data.geometry import Grid
@@ -42,8 +40,9 @@ class UsedStacks:
         return Observations.from_volumes(self.inputs)
 
     def output(self, observations: Observations, voxels: str | Grid = UNION, spacing: str | float | None = None
-               ) -> Grid:
-        """Return the voxels of the result.
+               ) -> Grid | float:
+        """Return the voxels of the result; for those about all volumes their side (mm), since where the volumes lie is
+        found later.
 
         Args:
             observations: What is seen of the volumes.
@@ -53,7 +52,7 @@ class UsedStacks:
                 volume, where its voxels are taken.
 
         Raises:
-            InputError: The spacing does not go with the voxels, or there would be too many.
+            InputError: The spacing does not go with the voxels, or there would be too many, or one alone.
         """
         side = None if spacing is None or isinstance(spacing, str) else float(spacing)
         if isinstance(voxels, Grid):
@@ -66,7 +65,7 @@ class UsedStacks:
             if spacing == "input":
                 raise InputError("Several volumes have no common spacing for the result to have. Give a number of mm, "
                                  f"or take the voxels of the first volume ('{FIRST}').")
-            return union_grid(observations, side)
+            return union_grid(observations, side).spacing[0]
         if voxels != FIRST:
             raise InputError(f"Unknown voxels of the result, '{voxels}'. Choose {UNION}, {FIRST}, or a volume.")
         first = self.inputs[0]
@@ -81,12 +80,13 @@ class UsedStacks:
 
         Args:
             result: What the pipeline made of `observations`.  Its motions start where `to_first` has carried a volume;
-                those that are returned start where the header has it.
+                those that are returned start where the header has it, with the grey values of the file.
             observations: What it saw.
             notes: What was done to the input so that it can be used.
             paths: As they were given, for the report.
         """
-        motions = tuple(map(_whole, self.inputs, result.motions or [StackMotion()] * len(self.inputs)))
+        found = result.motions or [StackMotion()] * len(self.inputs)
+        motions = tuple(each.after(given.known) for given, each in zip(self.inputs, found, strict=True))
         given = [each.segmentation for each in self.inputs if each.segmentation is not None]
         segmentation = result.segmentation
         if segmentation is not None:
@@ -99,18 +99,14 @@ class UsedStacks:
         return replace(result, segmentation=segmentation, motions=motions, report=replace(report, volumes=volumes))
 
 
-def solved(observations: Observations, output: Grid, *, preset: str | Preset, device: str, seed: int, motion: Motion,
-           progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None) -> Reconstruction:
+def solved(observations: Observations, output: Grid | float, *, preset: str | Preset, device: str, seed: int,
+           motion: Motion, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None
+           ) -> Reconstruction:
     """Reconstruct from several volumes: the one place from which `pipeline.stacks` is called."""
     from .stacks import reconstruct_stacks
 
     return reconstruct_stacks(observations, output, preset=preset, device=device, seed=seed, motion=motion,
                               progress=progress, should_stop=should_stop)
-
-
-def _whole(given: StackInput, found: StackMotion) -> StackMotion:
-    """The motion from where the header has a volume: that which was given, then that which was found."""
-    return found if given.to_first is None else replace(found, matrix=np.asarray(found.matrix) @ given.to_first)
 
 
 def _scope(first: StackInput, numbers: tuple[int, ...], output: Grid, observations: Observations,

@@ -61,10 +61,10 @@ def register_stacks(stacks: Sequence[SliceStack], *, config: RigidConfig | None 
 def _check(stacks: Sequence[SliceStack]) -> None:
     for number, stack in enumerate(stacks, start=1):
         if len(stack.planes) < 2:
-            raise InputError(f"Stack {number} has one slice alone. Registration needs two at least; use more slices, "
-                             "or leave that stack out.")
+            raise InputError(f"Volume {number} has one slice alone, too little to find how the body lies there. Use "
+                             "more of its slices, leave that volume out, or choose the motion 'none'.")
         if stack.weights is not None and not stack.weights.any():
-            raise InputError(f"No pixel of stack {number} holds data. Leave that stack out.")
+            raise InputError(f"No pixel of volume {number} holds data. Leave that volume out.")
 
 
 def _sigmas(stacks: Sequence[SliceStack], config: RigidConfig) -> list[float]:

@@ -35,6 +35,7 @@ CALL_BYTES = 400 * MEBIBYTE
 _FITTING_PER_GAUSSIAN, _FITTING_PER_SLOT, _FITTING_PER_PIXEL = 450, 40, 100
 _PLACEMENT_PER_PIXEL, _PLACEMENT_PER_LABELLED_PIXEL = 240, 600
 EXPECTED_ERROR_PER_POINT = 200
+_STACKS_PER_ENTRY, _STACKS_PER_VOXEL = 8, 340
 
 
 def parameter_bytes(gaussians: int, slots: int) -> int:
@@ -59,6 +60,30 @@ def fitting_bytes(pixels: int, layers: np.ndarray, planes: np.ndarray, label_slo
 def placement_bytes(pixels: int, layers: int, has_labels: bool) -> int:
     """Return the peak of placing Gaussians on one observed slice and on the layers in the gap after it."""
     return (_PLACEMENT_PER_LABELLED_PIXEL if has_labels else _PLACEMENT_PER_PIXEL) * (1 + layers) * pixels
+
+
+def entries_of_pixel(sigma: float, reach: float, spread: float, blur: float) -> float:
+    """Return about how many Gaussians on a lattice a pixel of a stack sees: those in a cylinder along its profile.
+
+    Args:
+        sigma: Voxels, standard deviation of the Gaussians.
+        reach: Standard deviations beyond which they are 0.
+        spread: Voxels from the first of the Gaussians that make up the profile to the last.
+        blur: Voxels, standard deviation of each of these.
+    """
+    deep: float = spread + 2.0 * reach * (sigma ** 2 + blur ** 2) ** 0.5
+    return 3.14159 * (reach * sigma) ** 2 * deep
+
+
+def stacks_bytes(entries: float, voxels: float, has_matrix: bool) -> float:
+    """Return the peak of solving for a lattice that several stacks see.
+
+    Args:
+        entries: Pairs of a pixel and a Gaussian that it sees.
+        voxels: Of the lattice.
+        has_matrix: Whether these pairs are kept, as on a CPU.
+    """
+    return has_matrix * _STACKS_PER_ENTRY * entries + _STACKS_PER_VOXEL * voxels
 
 
 def budget(device: torch.device) -> int:

@@ -7,6 +7,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from repository import ROOT
 
 
@@ -51,3 +52,18 @@ def test_surfaces_are_drawn_without_a_window(pictures: ModuleType) -> None:
     assert picture[0, 0].tolist() == [255, 255, 255]  # background
     red, _, blue = (int(value) for value in picture[32, 32])
     assert blue > red  # the colour of ventricles
+
+
+def test_a_plane_across_the_slices_shows_the_last_slice_on_top(pictures: ModuleType) -> None:
+    stack = sitk.GetImageFromArray(np.arange(4.0, dtype=np.float32)[:, None, None] * np.ones((1, 7, 6), np.float32))
+    stack.SetSpacing([1.0, 1.0, 3.0])
+    plane = pictures.plane_across(stack, 0)
+    seen = sitk.GetArrayFromImage(sitk.Resample(stack, plane, sitk.Transform(), sitk.sitkLinear))
+    assert seen[0, :, 2] == pytest.approx(np.linspace(3, 0, 19), abs=1e-5)
+    assert seen.shape[2] == 11
+
+
+def test_several_stacks_are_drawn_beside_the_first(pictures: ModuleType, tmp_path: Path) -> None:
+    volume, picture = pictures.SAMPLE.with_suffix(".nii.gz"), tmp_path / "stacks.png"
+    pictures.main(["stacks", *[str(volume)] * 3, "--output", str(picture)])
+    assert cv2.imread(str(picture)) is not None

@@ -8,7 +8,7 @@ import sys
 import pytest
 from repository import ROOT
 
-from TriplaneGaussianReconLib.command_line import arguments
+from TriplaneGaussianReconLib.command_line import arguments, common_options
 from TriplaneGaussianReconLib.command_line.main import main
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Grid
@@ -27,7 +27,7 @@ def test_help_imports_nothing_heavy(argv: list[str]) -> None:
 
 def test_names_in_the_help_are_those_of_the_library(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(arguments.PRESETS) == list(PRESETS)
-    assert arguments.DEVICES == DEVICES
+    assert common_options.DEVICES == DEVICES
     for name in arguments.AXES:
         Grid((2, 2, 2)).named_axis(name)
     with pytest.raises(SystemExit):

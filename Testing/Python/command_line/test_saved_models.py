@@ -4,13 +4,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from TriplaneGaussianReconLib.command_line.info import describe
 from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
+from TriplaneGaussianReconLib.model.model_file import load_model
 
 Run = Callable[..., int]
 
@@ -26,6 +29,16 @@ def test_info_for_people_and_programs(run: Run, finished: Path, capsys: pytest.C
     assert facts["labels"] == ["Tumour", "Oedema"]
     assert run("info", finished / "report.json") == 2
     assert "is no model file" in capsys.readouterr().err
+
+
+def test_the_mean_expected_error_is_that_of_what_was_seen(finished: Path) -> None:
+    """Elsewhere the whole range of intensities stands."""
+    model = load_model(finished / "model.safetensors")
+    whole, middle = model.intensity.highest - model.intensity.lowest, model.expected_error.middle.copy()
+    middle[0], middle[1:] = whole, 5.0
+    for errors, mean in ((middle, 5.0), (np.full_like(middle, whole), whole)):
+        changed = replace(model, expected_error=replace(model.expected_error, middle=errors))
+        assert describe(changed)["mean_expected_error_between_slices"] == pytest.approx(mean)
 
 
 def test_export(run: Run, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,10 +25,15 @@ def test_paths_that_look_like_options_follow_two_dashes() -> None:
     assert words is not None and len(words.volumes) == 3
 
 
-@pytest.mark.parametrize("argv", [["a"], [], ["a", "--axis", "b"], ["a", "b", "--unknown"], ["a", "b", "--s", "1"],
-                                  ["--seed"], ["a", "b", "-x"]])
-def test_one_volume_and_unknown_options_are_left_to_the_parser(argv: list[str]) -> None:
+@pytest.mark.parametrize("argv", [["a"], [], ["a", "--axis", "b"], ["--seed"], ["a", "-x"]])
+def test_one_volume_is_left_to_the_parser(argv: list[str]) -> None:
     assert split(argv, KNOWN, {"--axis"}) is None
+
+
+@pytest.mark.parametrize("option", ["--unknown", "--s", "-x", "--unknown=3"])
+def test_options_that_are_not_known_are_of_the_whole(option: str) -> None:
+    words = split(["a", "b", option], KNOWN, {"--axis"})
+    assert words is not None and words.whole == (option, "a")
 
 
 @pytest.mark.parametrize("argv", [
@@ -57,8 +62,9 @@ def test_each_volume_has_its_own_options_before_those_of_all() -> None:
     (["--labels", "l.nrrd", "a", "b"], "--labels belongs to one volume"),
     (["--to-first", "l.tfm", "a", "b"], "--to-first belongs to one volume"),
     (["a", "b", "--thickness", "0"], "no positive number"), (["a", "b", "--axis"], "expected one argument"),
-    (["a", "b", "--slices", "1", "--keep-every", "2"], "not allowed with"), (["a", "b", "--nonsense"], "nonsense"),
-    (["a", "b", "--motion", "slices"], "invalid choice")])
+    (["a", "b", "--slices", "1", "--keep-every", "2"], "not allowed with"),
+    (["a", "b", "--nonsense"], "unrecognized arguments: --nonsense\n"),
+    (["a", "b", "--s", "1"], "ambiguous option: --s "), (["a", "b", "--motion", "slices"], "invalid choice")])
 def test_wrong_usage_of_several_volumes_ends_with_2(argv: list[str], what: str,
                                                     capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_case import pattern, write_slices
-from stack_case import GRID, blobs, rigid, thick_stack, voxels_off
+from stack_case import GRID, blobs, image_of, rigid, thick_stack, voxels_off
 from stand_in_solver import FOUND_GAIN, FOUND_SHIFT, StandInSolver
 
 from TriplaneGaussianReconLib.data.geometry import Grid
@@ -44,11 +44,7 @@ def test_three_files_become_the_body_that_they_saw(run: Run, tmp_path: Path,
     body, motion = blobs(), rigid((3.0, -2.0, 1.0), (2.0, 1.0, -1.5))
     for name, stack in (("k", thick_stack(body, "k")), ("j", thick_stack(body, "j", motion, gain=1.2)),
                         ("i", thick_stack(body, "i"))):
-        planes, axes = stack.planes, [stack.planes.column_step, stack.planes.row_step, stack.planes.normal]
-        spacing = [*(float(np.linalg.norm(axis)) for axis in axes[:2]), float(np.diff(planes.offsets)[0])]
-        grid = Grid(planes.shape, tuple(planes.origins[0]), (spacing[0], spacing[1], spacing[2]), tuple(
-            map(tuple, np.stack([axis / np.linalg.norm(axis) for axis in axes], axis=1))))
-        write_image(tmp_path / f"{name}.nrrd", Image(stack.pixels, grid))
+        write_image(tmp_path / f"{name}.nrrd", image_of(stack))
     write_image(tmp_path / "truth.nrrd", Image(body, GRID))
     assert run("reconstruct", "k.nrrd", "j.nrrd", "i.nrrd", "--output-grid", "truth.nrrd", "--output", "o.nrrd",
                "--output-motion", "m.json", "--device", "cpu") == 0
@@ -78,21 +74,27 @@ def test_two_volumes_become_one_result(run: Run, solver: StandInSolver, across: 
     report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert [entry["input"] for entry in report["volumes"]] == [report["input"], str(across)]
     assert report["volumes"][1]["trusted"] == [0, 1, *range(4, 11)]
-    assert "motion:" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "motion:" in said.out and f"volume 2: {across}" in said.err
 
 
 @pytest.mark.parametrize("name", ["known.tfm", "known.json"])
 def test_a_known_motion_is_taken(run: Run, solver: StandInSolver, across: Path, tmp_path: Path, name: str) -> None:
     matrix = np.eye(4)
     matrix[:3, 3] = 5.0, 0.0, 0.0
-    write_motion(tmp_path / name, StackMotion(matrix))
+    gain = 2.0 if name.endswith(".json") else 1.0  # for which a .tfm has no place
+    write_motion(tmp_path / name, StackMotion(matrix, gain))
     assert run("reconstruct", "volume.nrrd", across, "--to-first", name, "--motion", "none", "--output-motion",
                "m.json", "--device", "cpu") == 0
     assert solver.observations is not None and solver.options["motion"] == "none"
     planes, given = solver.observations.stacks[1].planes, read_image(across).grid
     back = given.physical_to_index(planes.points() - (5.0, 0.0, 0.0))
     np.testing.assert_allclose(back, np.round(back), atol=1e-4)
-    np.testing.assert_allclose(read_motion(tmp_path / "m.json", "across.nii.gz").matrix, matrix, atol=1e-9)
+    i, j, k = np.round(back).astype(int).transpose(3, 0, 1, 2)
+    np.testing.assert_allclose(gain * solver.observations.stacks[1].pixels, read_image(across).array[k, j, i])
+    told = read_motion(tmp_path / "m.json", "across.nii.gz")
+    np.testing.assert_allclose(told.matrix, matrix, atol=1e-9)
+    assert told.gain == gain
 
 
 @pytest.mark.parametrize(("options", "spacing", "shape"), [
@@ -119,8 +121,7 @@ def test_folders_of_dicom_are_volumes(run: Run, solver: StandInSolver, across: P
 
 
 @pytest.mark.parametrize(("argv", "what"), [
-    (["volume.nrrd", "--thickness", "3"], "--thickness is for several volumes"),
-    (["volume.nrrd", "--profile", "box"], "--profile is for several volumes"),
+    (["volume.nrrd", "--thickness", "3", "--cover-voxels"], "--cover-voxels does not go with several volumes, or with"),
     (["volume.nrrd", "--motion", "none"], "--motion is for several volumes"),
     (["volume.nrrd", "--output-grid", "first"], "--output-grid is for several volumes"),
     (["volume.nrrd", "volume.nrrd", "--trust", "k:all"], "--trust does not go with several volumes"),
@@ -130,7 +131,11 @@ def test_folders_of_dicom_are_volumes(run: Run, solver: StandInSolver, across: P
     (["volume.nrrd", "volume.nrrd", "--slices", "segmented"], "Volume 2: Slices with labels are asked for"),
     (["volume.nrrd", "volume.nrrd", "--to-first", "nowhere.tfm"], "Volume 2: 'nowhere.tfm' cannot be used: it does"),
     (["volume.nrrd", "--to-first", "t.tfm", "volume.nrrd"], "The first volume lies where it lies"),
-    (["volume.nrrd", "volume.nrrd", "--output-spacing", "input"], "no common spacing"),
+    (["volume.nrrd", "volume.nrrd", "--output-spacing", "input"], "--output-spacing: Several volumes have no common"),
+    (["volume.nrrd", "volume.nrrd", "--output-spacing", "500"], "--output-spacing: Voxels of 500 mm leave only one"),
+    (["volume.nrrd", "volume.nrrd", "--output-spacing", "2", "--output-grid", "volume.nrrd"],
+     "--output-grid and --output-spacing: The spacing of the result is that of the volume"),
+    (["volume.nrrd", "volume.nrrd", "--slices", "3"], "Volume 2 has one slice alone"),
     (["volume.nrrd", "volume.nrrd", "--output-labels", "l.nrrd"], "--output-labels needs --labels"),
     (["volume.nrrd", "volume.nrrd", "--output-motion", "m.tfm"], "extension"),
     (["volume.nrrd", "volume.nrrd", "--report", "t.tfm", "--to-first", "t.tfm"], "overwrite the input 't.tfm'")])
@@ -150,3 +155,18 @@ def test_notes_of_a_volume_name_it(run: Run, solver: StandInSolver, across: Path
                "--device", "cpu") == 0
     notes = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["notes"]
     assert [note[:9] for note in notes] == ["Volume 3 "] and "mm away" in notes[0]
+
+
+def test_one_volume_whose_slices_average_is_solved_for_like_several(run: Run, solver: StandInSolver, across: Path
+                                                                    ) -> None:
+    assert run("reconstruct", across, "--thickness", 4.0, "--slices", "every:2", "--output", "o.nrrd") == 0
+    assert solver.observations is not None
+    (stack,) = solver.observations.stacks
+    assert (stack.thickness, stack.profile, len(stack.planes)) == (4.0, "gaussian", 6)
+
+
+@pytest.mark.parametrize("options", [("--motion", "none"), ("--output-motion", "m.json"), ("--to-first", "m.tfm")])
+def test_one_volume_has_no_motion(run: Run, across: Path, options: tuple[str, ...],
+                                  capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reconstruct", across, "--thickness", 4.0, "--output", "o.nrrd", *options) != 0
+    assert f"{options[0]} is for several volumes" in capsys.readouterr().err

@@ -2,61 +2,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
-from math import log10
 
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import map_coordinates
+from seen_body import LATTICE, SHAPE, THICKNESS, body, psnr, quiet, sights
 from torch import Tensor
 
-from TriplaneGaussianReconLib.data.geometry import AXES, Grid, array_axis
-from TriplaneGaussianReconLib.data.slice_profile import profile_depths
+from TriplaneGaussianReconLib.data.geometry import AXES, array_axis
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.fitting.stack_solve import (
     conjugate_gradients,
     coverage_of,
     edge_weights,
     mean_of,
+    near,
     rough,
     solve,
 )
-from TriplaneGaussianReconLib.fitting.stack_view import MatrixView, SeenStack, Sight
-from TriplaneGaussianReconLib.gaussians.lattice import Lattice
-from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-SHAPE, THICKNESS = (24, 24, 24), 4.0
-LATTICE = Lattice(SHAPE, pitch=1.0, sigma=0.45, cutoff=9.0)
-
-
-def quiet(_: int, __: int) -> None:
-    """Tell nobody."""
-
-
-@cache
-def body() -> np.ndarray:
-    """[k, j, i] float32 in [0, 1]."""
-    image = gaussian_filter(np.random.default_rng(0).standard_normal(SHAPE), 1.5)
-    return ((image - image.min()) / np.ptp(image)).astype(np.float32)
-
-
-@cache
-def sights(noise: float = 0.0) -> list[Sight]:
-    """Contiguous thick slices across each axis; sampled from the body, not drawn by Gaussians."""
-    found, random = [], np.random.default_rng(0)
-    for axis in AXES:
-        planes = Grid(SHAPE).planes(axis, np.arange(1.5, 24, THICKNESS))
-        pixels = sum(share * map_coordinates(body(), (planes.points() + depth * planes.normal).T[::-1], order=3,
-                                             mode="nearest").T
-                     for depth, share in zip(*profile_depths(THICKNESS, "gaussian", 17), strict=True))
-        image = torch.from_numpy((pixels + random.normal(0.0, noise, planes.shape)).astype(np.float32))
-        profile = ProfileGaussians.of("gaussian", THICKNESS, 1.0)
-        found.append(Sight.of(MatrixView(SeenStack(planes, image, torch.ones_like(image), profile), LATTICE)))
-    return found
-
 
 def mean_of_stacks() -> Tensor:
     """Each interpolated between its slices; [k, j, i]."""
@@ -67,11 +33,6 @@ def mean_of_stacks() -> Tensor:
         volume = np.moveaxis(each.image.numpy(), 0, array_axis(axis))
         filled.append(map_coordinates(volume, index, order=1, mode="nearest"))
     return torch.from_numpy(np.mean(filled, axis=0))
-
-
-def psnr(image: Tensor) -> float:
-    """dB, of what has a range of 1."""
-    return -10.0 * log10(float(((image - torch.from_numpy(body())) ** 2).mean()))
 
 
 def solved(noise: float = 0.0, smoothness: float = 1e-3) -> Tensor:
@@ -153,3 +114,23 @@ def test_every_step_is_told_and_may_stop() -> None:
 
 def test_the_same_bits_come_out_twice() -> None:
     assert torch.equal(solved(0.1), solved(0.1))
+
+
+def test_a_solution_near_what_is_likely_stays_there_with_much_trust_and_meets_the_stacks_with_little() -> None:
+    likely = torch.full(SHAPE, 0.3)
+    assert (near(sights(), likely, 1e6, 20, quiet) - likely).abs().max() < 1e-3
+    assert near(sights(), likely, float("inf"), 20, quiet) is likely
+    found = near(sights(), likely, 1e-4, 60, quiet)
+    assert all((each.view.seen(found) - each.image).abs().mean() < 5e-3 for each in sights())
+
+
+def test_likely_values_fill_what_the_stacks_leave_open() -> None:
+    truth, blind = torch.from_numpy(body()), torch.full(SHAPE, float(body().mean()))
+    one = sights()[:1]
+    assert psnr(near(one, truth, 0.1, 20, quiet)) > psnr(near(one, blind, 0.1, 20, quiet)) + 10.0
+
+
+def test_conjugate_gradients_end_where_nothing_is_left() -> None:
+    steps: list[int] = []
+    conjugate_gradients(lambda x: 2.0 * x, torch.ones(4), torch.zeros(4), 50, steps.append)
+    assert len(steps) <= 2

@@ -30,7 +30,9 @@ FIELDS: dict[tuple[str | int, ...], tuple[Any, ...]] = {  # to what cannot be in
     ("spacing",): ("x", -1, 0, float("nan"), 10 ** 400, True), ("preset",): ("magic", None), ("device",): ("tpu", None),
     ("seed",): (-1, 2 ** 63, 1.5, None), ("keep_model",): ("x", None, 1), ("segmentation",): (0, "x", [1]),
     ("segmentation", "segments"): ({}, [5]), ("segmentation", "metadata"): (None, [1], {"a": 1}),
-    ("segmentation", "grid"): (None,), (*SEGMENT, "layer"): (-1, 1, 1.0, 10 ** 400), (*SEGMENT, "name"): (None, 7),
+    ("segmentation", "grid"): (None,), ("further",): (None, {}), ("motion",): ("fast", None), ("thickness",): ("x",),
+    ("profile",): ("round", None), ("padding",): ("x",),
+    (*SEGMENT, "layer"): (-1, 1, 1.0, 10 ** 400), (*SEGMENT, "name"): (None, 7),
     (*SEGMENT, "value"): (0, 2 ** 40, 1.5, None), (*SEGMENT, "color"): ([1], "red", {"a": 1}, [0, 0, float("nan")])}
 
 

@@ -19,6 +19,7 @@ from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.data.stack_input import StackInput
 from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.jobs import protocol
 from TriplaneGaussianReconLib.jobs.protocol import (
@@ -255,6 +256,32 @@ def test_the_model_is_in_the_folder(outcome: Outcome, tmp_path: Path) -> None:
         replace(outcome, model=tmp_path / "other.safetensors").write(tmp_path)
 
 
+def test_further_volumes_come_out_as_they_went_in(job: Job, tmp_path: Path) -> None:
+    stack = StackInput(Image(job.volume.array + 1, job.volume.grid, -5.0), "i", Selection((0, 2), 3), 0.9, "box")
+    plain = StackInput(Image(job.volume.array.astype(np.float32), job.volume.grid))
+    replace(job, further=(stack, plain), motion="none", thickness=1.5, profile="box").write(tmp_path)
+    read = Job.read(tmp_path)
+    assert (read.motion, read.thickness, read.profile, len(read.stacks)) == ("none", 1.5, "box", 3)
+    for found, given in zip(read.further, (stack, plain), strict=True):
+        assert_same(found.image, given.image)
+        assert (found.image.padding, found.slice_axis, found.used, found.thickness, found.profile) == (
+            given.image.padding, given.slice_axis, given.used, given.thickness, given.profile)
+
+
+def test_the_first_of_several_volumes_is_used_as_the_job_says(job: Job) -> None:
+    labelled = {"k": Selection((0, 4), 5)}
+    first = replace(job, observed={"k": Selection.every(5, 2)}, labelled=labelled, thickness=2.0).stacks[0]
+    assert (first.slice_axis, first.used.indices, first.width, first.labels_on) == ("k", (0, 2, 4), 2.0, labelled["k"])
+
+
+@pytest.mark.parametrize("extra", [{"to_first": np.eye(4)}, {"segmentation": True}])
+def test_a_further_volume_with_labels_or_a_motion_is_refused(job: Job, tmp_path: Path, extra: dict[str, Any]) -> None:
+    extra = {name: job.segmentation if value is True else value for name, value in extra.items()}
+    with pytest.raises(ValueError, match="neither labels nor a motion"):
+        replace(job, further=(StackInput(job.volume, **extra),)).write(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def _without(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
@@ -282,7 +309,7 @@ def _changed(name: str, *keys: str, to: Any) -> Callable[[Path], None]:
 @pytest.mark.parametrize("damage", [
     _without("job_volume.npy"), _without("job_labels.npy"), _cut("job_volume.npy"), _cut("job_labels.npy"),
     _with("job_volume.npy", b""), _with("job_volume.npy", b"no array"), _with("job.json", b"{"),
-    _with("job.json", b"[]"), _with("job.json", b"\xff\xfe"), _with("job.json", b'{"format": 1}'),
+    _with("job.json", b"[]"), _with("job.json", b"\xff\xfe"), _with("job.json", b'{"format": 2}'),
     _with("job.json", b"[" * 10 ** 6), _changed("job.json", "grid", "shape", to=[1, 2, 3]),
     _changed("job.json", "grid", "spacing", to=[0, 1, 1]), _changed("job.json", "grid", to=None),
     _changed("job.json", "trusted", to={"x": {"indices": [0], "count": 5}}),
@@ -307,10 +334,10 @@ def test_damaged_outcomes_are_refused(outcome: Outcome, tmp_path: Path, damage: 
 
 
 def test_other_versions_are_refused(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "FORMAT", 2)
+    monkeypatch.setattr(protocol, "FORMAT", protocol.FORMAT + 1)
     job.write(tmp_path)
     monkeypatch.undo()
-    with pytest.raises(InputError, match="has the format 2; this program knows format 1. Use the same version"):
+    with pytest.raises(InputError, match="has the format 3; this program knows format 2. Use the same version"):
         Job.read(tmp_path)
 
 

@@ -18,12 +18,14 @@ import pytest
 from posix_case import POSIX
 from rendered_grid import draw_grid
 from repository import ROOT
+from stack_case import blobs
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
+from TriplaneGaussianReconLib.data.stack_input import StackInput
 from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.jobs import worker
 from TriplaneGaussianReconLib.jobs.protocol import MODEL, STOP, Job, Message, Outcome, line, parse, read_preview
@@ -468,3 +470,46 @@ def test_devices_are_listed_as_one_line() -> None:
 def test_other_arguments_are_answered_with_the_usage() -> None:
     done = subprocess.run([*WORKER], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == WorkerExit.FAILED and "worker FOLDER" in done.stderr and not done.stdout
+
+
+# ------------------------------------------------------------------------------------------------------ several volumes
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StandInMessages]:
+    """The folder of a job with two volumes of one body, thick in two directions, and what was told meanwhile."""
+    body, folder = blobs()[10:34, 12:36, 8:32], tmp_path_factory.mktemp("several")
+    axial, sagittal = (np.add.reduceat(body, range(0, 24, 4), axis) / 4.0 for axis in (0, 2))
+    first = Image(axial.astype(np.float32), Grid(axial.shape, spacing=(1, 1, 4), origin=(0, 0, 1.5)))
+    second = Image(sagittal.astype(np.float32), Grid(sagittal.shape, spacing=(4, 1, 1), origin=(1.5, 0, 0)))
+    code, messages = done(Job(first, {"k": Selection.every(6, 1)}, device="cpu", keep_model=True, profile="box",
+                              further=(StackInput(second, profile="box"),)), folder)
+    assert code == WorkerExit.FINISHED, messages.sent
+    return folder, messages
+
+
+def test_several_volumes_become_one(several: tuple[Path, StandInMessages]) -> None:
+    outcome, body = Outcome.read(several[0]), blobs()[10:34, 12:36, 8:32]
+    assert outcome.volume.grid.shape == body.shape and outcome.volume.grid.spacing == (1, 1, 1)
+    assert np.abs(outcome.volume.array - body).mean() < 0.05 * np.ptp(body)
+    assert [each.axis for each in outcome.report.volumes] == ["k", "i"]
+    np.testing.assert_allclose(outcome.report.volumes[1].to_first, np.eye(4), atol=0.5)
+    assert outcome.model is not None and load_model(outcome.model).shards
+
+
+def test_the_stage_of_motion_is_told(several: tuple[Path, StandInMessages]) -> None:
+    assert list(dict.fromkeys(message["stage"] for message in several[1].of("progress")))[:2] == ["motion", "stacks"]
+
+
+def test_several_volumes_that_cannot_be_used_are_refused(several: tuple[Path, StandInMessages], tmp_path: Path) -> None:
+    job = Job.read(several[0])
+    image = job.further[0].image
+    flat = replace(job.further[0], image=replace(image, array=np.zeros(image.array.shape)))
+    code, messages = done(replace(job, further=(flat,)), tmp_path)
+    message, = messages.of("failed")
+    assert code == WorkerExit.FAILED and message["kind"] == "input" and message["message"].startswith("Volume 2: ")
+
+
+def test_several_volumes_can_be_stopped(several: tuple[Path, StandInMessages], tmp_path: Path) -> None:
+    code, messages = done(Job.read(several[0]), tmp_path, should_stop=lambda: True)
+    assert code == WorkerExit.CANCELLED and messages.of("cancelled") and not (tmp_path / "outcome.json").exists()

@@ -15,7 +15,8 @@ from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.stack_input import StackInput
-from TriplaneGaussianReconLib.errors import Cancelled, InputError, TooLargeError
+from TriplaneGaussianReconLib.data.stack_motion import StackMotion
+from TriplaneGaussianReconLib.errors import Cancelled, InputError, InputNote, TooLargeError
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction
 from TriplaneGaussianReconLib.pipeline.stacks import reconstruct_stacks
 from TriplaneGaussianReconLib.rendering.planes import draw
@@ -24,7 +25,8 @@ from TriplaneGaussianReconLib.runtime.progress import Progress
 SIDE, FACTOR = 36, 3
 GRID = Grid((SIDE, SIDE, SIDE), origin=(5.0, -4.0, 3.0))
 FAST = PRESETS["fast"]
-PRESET = replace(FAST, stacks=replace(FAST.stacks, final=(3, 8), rounds=1))
+PRESET = replace(FAST, stacks=replace(FAST.stacks, final=(3, 8), rounds=1, examples=1, restoration=replace(
+    FAST.stacks.restoration, width=8, steps=12)))
 
 
 def body() -> np.ndarray:
@@ -108,6 +110,26 @@ def test_motion_gain_and_bias_are_found() -> None:
     assert psnr(result) > psnr(still) + 3.0
 
 
+def test_a_gain_and_bias_that_are_known_are_taken() -> None:
+    other, known = stack("j", gain=1.3), StackMotion(gain=1.3, bias=200.0)
+    other.array.__iadd__(np.float32(200.0))
+    right = psnr(solved([*inputs("k"), StackInput(other, profile="box", to_first=known)]))
+    wrong = psnr(solved([*inputs("k"), StackInput(other, profile="box")]))
+    assert right == pytest.approx(psnr(solved(inputs("k", "j"))), abs=0.1) and right > wrong + 10.0
+
+
+def test_voxels_about_all_follow_where_the_volumes_are_found_to_lie() -> None:
+    """The header of the other one is off by 40 mm, more than the body is wide."""
+    right, other = inputs("k", "j", noise=5.0)
+    wrong = replace(other, image=replace(other.image, grid=replace(
+        other.image.grid, origin=tuple(np.add(other.image.grid.origin, (40.0, 0.0, 0.0))))))
+    with pytest.warns(InputNote, match="Volume 2 lies 4 mm away"):
+        result = solved([right, wrong], grid=1.0, motion="stack")
+    assert result.volume.grid.spacing == (1.0, 1.0, 1.0)
+    assert max(result.volume.grid.shape) <= SIDE + 3 and min(result.volume.grid.shape) >= SIDE
+    assert solved([right, other], grid=1.0).volume.grid.matches(GRID)
+
+
 def test_a_volume_that_does_not_show_the_body_is_told() -> None:
     other = stack("j")
     noise = Image(np.random.default_rng(0).normal(0.0, 100.0, other.grid.shape).astype(np.float32), other.grid)
@@ -139,6 +161,22 @@ def test_what_no_stack_saw_is_told_and_holds_the_background() -> None:
     assert np.abs(result.volume.array[..., SIDE + 4:]).max() < 5.0
 
 
+@pytest.mark.parametrize("axes", ["k", "kj", "kji"])
+def test_thin_slices_with_wide_gaps_leave_no_stripes(axes: str) -> None:
+    """Slices of 0.5 mm, 3 mm apart: voxels that no slice sees are filled, and their expected error tells of it."""
+    given = []
+    for axis in axes:
+        grid = stack(axis).grid  # type: ignore[arg-type]
+        index = np.moveaxis(np.indices(grid.shape)[::-1], 0, -1)
+        at = GRID.physical_to_index(grid.index_to_physical(index))
+        array = map_coordinates(BODY, np.moveaxis(at[..., ::-1], -1, 0), order=1).astype(np.float32)
+        given.append(StackInput(Image(array, grid), profile="box", thickness=0.5))
+    result = solved(given)
+    errors = np.abs(result.volume.array - BODY)[6:-6, 6:-6, 6:-6]
+    assert psnr(result) > 31.0 + 4.0 * len(axes) and errors.max() < 0.2 * np.ptp(BODY)
+    assert 0.8 < result.confidence.array[6:-6, 6:-6, 6:-6].mean() / errors.mean() < 3.0  # rather too large
+
+
 def test_expected_errors_are_of_the_size_of_errors() -> None:
     result = solved(inputs("k", "j", "i", noise=20.0))
     errors = np.abs(result.volume.array - BODY)
@@ -150,7 +188,7 @@ def test_pixels_without_data_weigh_nothing() -> None:
     damaged.array[2:6, 4:6, 3:9] = np.nan
     clean = psnr(solved(inputs("k", "j", "i")))
     holes = psnr(solved([*inputs("k"), StackInput(damaged, profile="box"), *inputs("i")]))
-    assert clean - 3.0 < holes < clean
+    assert clean - 3.0 < holes < clean + 0.2  # 0.3 % of the pixels
 
 
 def test_an_oblique_result_and_coarser_voxels_lie_right() -> None:
@@ -168,6 +206,7 @@ def test_the_model_draws_what_the_volume_shows() -> None:
     result = solved(inputs("k", "j", "i"))
     drawn = draw(result.model, GRID.planes("i", [10, 20]), "cpu")
     np.testing.assert_allclose(drawn.image, np.moveaxis(result.volume.array, 2, 0)[[10, 20]], atol=0.5)
+    assert result.model.provenance["trusted_slices"] == 3 * SIDE // FACTOR
 
 
 def test_it_repeats_bit_by_bit_whatever_the_number_of_threads() -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.data.stack_input import StackInput
+from TriplaneGaussianReconLib.data.stack_motion import StackMotion
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.pipeline.report import Report
 from TriplaneGaussianReconLib.pipeline.stack_report import StackReport
@@ -38,17 +40,18 @@ def used() -> UsedStacks:
 
 def test_the_voxels_of_the_result(used: UsedStacks) -> None:
     observations = used.observations()
-    assert used.output(observations).spacing == (1.0, 1.0, 1.0)
-    assert used.output(observations, "union", 2.0).spacing == (2.0, 2.0, 2.0)
-    assert used.output(observations, "union", "isotropic").shape == used.output(observations).shape
-    assert used.output(observations, "first").shape == (21, 24, 24)
-    assert used.output(observations, "first", 2.0).shape == (11, 24, 24)
+    assert used.output(observations) == used.output(observations, "union", "isotropic") == 1.0
+    assert used.output(observations, "union", 2.0) == 2.0
+    for spacing, shape in ((None, (21, 24, 24)), (2.0, (11, 24, 24))):
+        first = used.output(observations, "first", spacing)
+        assert isinstance(first, Grid) and first.shape == shape
     assert used.output(observations, "first", "input") is AXIAL
     own = Grid((7, 8, 9))
     assert used.output(observations, own) is own
     uneven = Grid((3, 4, 4), depths=(0.0, 1.0, 3.0))
     for voxels, spacing, what in (("union", "input", "no common spacing"), ("second", None, "Unknown voxels"),
-                                  (own, 1.0, "Leave out"), (uneven, None, "unevenly")):
+                                  (own, 1.0, "Leave out"), (uneven, None, "unevenly"),
+                                  ("union", 500.0, "Voxels of 500 mm leave only one .* measure 34 x 25 x 24 mm")):
         with pytest.raises(InputError, match=what):
             used.output(observations, voxels, spacing)  # type: ignore[arg-type]
 
@@ -70,12 +73,34 @@ def test_a_result_tells_the_whole_motion_and_what_was_used(used: UsedStacks, mot
     assert result.segmentation is not None and result.segmentation.metadata["Segment0_Tags"] == "tumour"
     report = result.report
     assert report.scope is not None and report.scope.segments_left_out == ("Unseen",)
-    assert report.scope.output_shape == output.shape and report.notes == ("A note.",)
+    assert report.scope.output_shape == result.volume.grid.shape and report.notes == ("A note.",)
     second = report.volumes[1]
     assert (second.volume, second.labels, second.axis, second.trusted, second.thickness, second.profile) == (
         "b.nrrd", "b.seg.nrrd", "j", (0, 1, 3, 4, 5), 5.0, "box")
     read = Report.from_json(json.loads(json.dumps(report.to_json())))
     assert read.volumes == report.volumes and read.files == report.files
+
+
+def test_motion_gain_and_bias_that_were_known_are_part_of_the_whole(used: UsedStacks, monkeypatch: pytest.MonkeyPatch
+                                                                    ) -> None:
+    """Grey values are made those of the first; what is found then comes on top."""
+    StandInSolver.in_place(monkeypatch)
+    first, second = used.inputs
+    known = UsedStacks((first, replace(second, to_first=StackMotion(second.known.matrix, 2.0, 30.0))))
+    plain, observations = used.observations().stacks[1], known.observations()
+    np.testing.assert_allclose(observations.stacks[1].pixels, (plain.pixels - 30.0) / 2.0)
+    np.testing.assert_array_equal(observations.stacks[1].planes.origins, plain.planes.origins)
+    for motion, gain in (("stack", FOUND_GAIN), ("none", 1.0)):
+        result = solved(observations, known.output(observations), preset="fast", device="cpu", seed=0,
+                        motion=motion, progress=None, should_stop=None)  # type: ignore[arg-type]
+        result = known.finished(result, observations, [])
+        assert (result.motions[1].gain, result.motions[1].bias) == (2.0 * gain, 30.0)
+        assert result.report.volumes[1].gain == 2.0 * gain
+    for gain, bias in ((0.0, 0.0), (-1.0, 0.0), (float("nan"), 0.0), (1.0, float("inf"))):
+        with pytest.raises(InputError, match="gain .* must be a positive number"):
+            replace(second, to_first=StackMotion(gain=gain, bias=bias))
+    with pytest.raises(InputError, match="The first volume lies where it lies"):
+        UsedStacks((replace(first, to_first=StackMotion(gain=2.0)), second)).observations()
 
 
 def test_a_damaged_entry_of_a_volume_is_named() -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from stack_case import GRID, blobs, rigid, thick_stack, voxels_off
+from stack_case import GRID, blobs, image_of, rigid, thick_stack, voxels_off
 
-from TriplaneGaussianReconLib.data.observations import SliceStack
+from TriplaneGaussianReconLib.data.observations import Observations, SliceStack
+from TriplaneGaussianReconLib.data.stack_input import StackInput
 from TriplaneGaussianReconLib.data.stack_motion import StackMotion
-from TriplaneGaussianReconLib.errors import Cancelled, InputError
+from TriplaneGaussianReconLib.errors import Cancelled, InputError, InputNote
 from TriplaneGaussianReconLib.registration.stacks import register_stacks
 
 pytestmark = pytest.mark.usefixtures("keep_thread_counts")
@@ -69,6 +70,24 @@ def test_contrast_may_be_inverted(crossing: list[SliceStack]) -> None:
     assert voxels_off(found, MOVED) < 0.15 and 0.0 < found.gain < 0.01
 
 
+@pytest.mark.parametrize("value", [-2000.0, 0.0])
+@pytest.mark.parametrize("shape", ["circle", "turned"])
+def test_a_margin_of_one_value_does_not_mislead(crossing: list[SliceStack], shape: str, value: float) -> None:
+    """What a file does not mark as padding moves with the scanner and would hold the body where the header says."""
+    inputs = []
+    for stack in crossing[:2]:
+        image = image_of(replace(stack, pixels=stack.pixels + 100.0))
+        rows, columns = (np.indices(image.array.shape[1:]).T - 0.5 * np.subtract(image.array.shape[1:], 1)).T
+        turned = [abs(0.94 * rows + 0.34 * columns), abs(0.94 * columns - 0.34 * rows)]
+        across = np.hypot(rows, columns) if shape == "circle" else np.maximum(*turned)
+        image.array[:, across > 19.0] = value
+        inputs.append(StackInput(image))
+    with pytest.warns(InputNote, match=f"hold no data .* or {value:g}"):
+        observations = Observations.from_volumes(inputs)
+    _, found = register_stacks(observations.stacks)
+    assert voxels_off(found, MOVED) < 0.25 and found.gain == pytest.approx(1.2, rel=0.05)
+
+
 def test_slices_may_lie_unevenly(crossing: list[SliceStack]) -> None:
     kept = [0, 1, 2, 4, 5, 6, 7, 9, 10, 11]
     stack = crossing[1]
@@ -92,11 +111,11 @@ def test_it_stops_when_asked_to(crossing: list[SliceStack]) -> None:
 
 def test_a_lone_slice_is_refused(crossing: list[SliceStack]) -> None:
     lone = replace(crossing[1], planes=crossing[1].planes.subset(slice(0, 1)), pixels=crossing[1].pixels[:1])
-    with pytest.raises(InputError, match="Stack 2 has one slice alone"):
+    with pytest.raises(InputError, match="Volume 2 has one slice alone"):
         register_stacks([crossing[0], lone])
 
 
 def test_a_stack_without_data_is_refused(crossing: list[SliceStack]) -> None:
     empty = replace(crossing[0], weights=np.zeros(crossing[0].pixels.shape, np.float32))
-    with pytest.raises(InputError, match="No pixel of stack 1 holds data"):
+    with pytest.raises(InputError, match="No pixel of volume 1 holds data"):
         register_stacks([empty, crossing[1]])

@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
+from TriplaneGaussianReconLib.data.images import Image
 from TriplaneGaussianReconLib.data.observations import SliceStack
 from TriplaneGaussianReconLib.data.slice_profile import SliceProfile, profile_depths
 from TriplaneGaussianReconLib.data.stack_motion import StackMotion
@@ -45,6 +46,15 @@ def thick_stack(body: np.ndarray, axis: Axis, matrix: np.ndarray | None = None, 
         pixels += share * map_coordinates(body, index[..., ::-1].transpose(3, 0, 1, 2), order=3, mode="nearest")
     pixels = gain * pixels + bias + noise * np.random.default_rng(seed).standard_normal(planes.shape)
     return SliceStack(planes, pixels.astype(np.float32), thickness=thickness, profile=profile)
+
+
+def image_of(stack: SliceStack) -> Image:
+    """The volume that a stack was taken from, slices along k."""
+    planes, axes = stack.planes, [stack.planes.column_step, stack.planes.row_step, stack.planes.normal]
+    spacing = [*(float(np.linalg.norm(axis)) for axis in axes[:2]), float(np.diff(planes.offsets)[0])]
+    directions = np.stack([axis / np.linalg.norm(axis) for axis in axes], axis=1)
+    return Image(stack.pixels.copy(), Grid(planes.shape, tuple(planes.origins[0]), (spacing[0], spacing[1], spacing[2]),
+                                           tuple(map(tuple, directions))))
 
 
 def voxels_off(found: StackMotion, matrix: np.ndarray) -> float:

@@ -11,6 +11,7 @@ import pytest
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.output_grid import union_grid
 from TriplaneGaussianReconLib.data.stack_motion import StackMotion
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, SelfCheck
@@ -35,7 +36,8 @@ class StandInSolver(ModuleType):
         monkeypatch.setitem(sys.modules, "TriplaneGaussianReconLib.pipeline.stacks", solver)
         return solver
 
-    def reconstruct_stacks(self, observations: Observations, output_grid: Grid, **options: Any) -> Reconstruction:
+    def reconstruct_stacks(self, observations: Observations, output: Grid | float, **options: Any) -> Reconstruction:
+        output_grid = output if isinstance(output, Grid) else union_grid(observations, output)
         self.observations, self.output, self.options = observations, output_grid, options
         volume = Image(np.ones(output_grid.shape, observations.dtype), output_grid)
         segmentation, segments = None, observations.segments

@@ -18,7 +18,7 @@ from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from .. import wording
 from ..run.parameters import TriplaneGaussianReconParameterNode
 from ..scene.report import ERROR, HIDDEN, completionIn
-from ..scene.results import AXIS, INPUT, Results
+from ..scene.results import AXIS, FURTHER, INPUT, Results
 from . import views
 from .next_slice import NextSlice
 from .plane_drawing import PlaneDrawing
@@ -110,6 +110,11 @@ class ResultsView:
         """The volume that the result was made from; it need not be the one that is chosen now."""
         return self._choices.resultScores.GetNodeReference(INPUT) if self._has("resultScores") else None
 
+    def _further(self) -> list[slicer.vtkMRMLScalarVolumeNode | None]:
+        """The further volumes that the result was made from; None for those that were removed."""
+        table = self._choices.resultScores
+        return [table.GetNthNodeReference(FURTHER, n) for n in range(table.GetNumberOfNodeReferences(FURTHER))]
+
     def _model(self) -> Path | None:
         if not self._has("resultProvenance"):
             return None
@@ -119,7 +124,9 @@ class ResultsView:
     def _text(self, told: LabelCompletion | None, hasVolume: bool) -> str:
         lines = []
         if (volume := self._input()) is not None:
-            lines.append(_("Result of '{volume}':").format(volume=volume.GetName()))
+            others = [f"'{node.GetName()}'" for node in self._further() if node is not None]
+            text = _("Result of '{volume}' with {others}:") if others else _("Result of '{volume}':")
+            lines.append(text.format(volume=volume.GetName(), others=", ".join(others)))
         if told is not None:
             lines += wording.completion(told)
         if hasVolume:
@@ -138,7 +145,7 @@ class ResultsView:
             lines.append(_("Agreement on hidden slices: {word} (PSNR {psnr} dB on {count} slices, each hidden and "
                            "predicted across twice the real gap).").format(
                 word=wording.quality(hidden.mean()), psnr=f"{hidden.mean():.1f}", count=len(hidden)))
-        else:
+        elif not self._further():
             lines.append(_("Too few slices were used to hide one and check."))
         lines.append(_("Expected error: {error} on average, in units of the volume.").format(
             error=f"{slicer.util.arrayFromTableColumn(table, ERROR).mean():.3g}"))

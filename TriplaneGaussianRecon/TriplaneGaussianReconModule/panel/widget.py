@@ -23,16 +23,20 @@ from ..run.parameters import (
     PresetChoice,
     TriplaneGaussianReconParameterNode,
     Trust,
+    furtherVolumes,
     keywords,
     requestOf,
     segmentIDs,
+    severalKeywords,
 )
+from ..run.several import Several
 from ..scene import sample_data
 from ..scene.nodes import gridOf
 from ..scene.results import Results
 from . import views
 from .device_choice import DeviceChoice
 from .drawn_slices import DrawnSlices
+from .further_volumes import FurtherVolumes
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
 from .results_view import ResultsView, setEnabledOrWhyNot
@@ -64,6 +68,7 @@ class Panel:
         self._isCancelling, self._start, self._tag = False, 0.0, 0
         self._hasPackages = False  # False until asked, which takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
+        self._further = FurtherVolumes(ui)
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
         self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
         self._drawing = PlaneDrawing(self._onPlaneDrawn, python, environment)
@@ -94,6 +99,7 @@ class Panel:
         parameters = self._parameters
         grid = self._grid()
         self._segments.show(parameters and parameters.segmentation, parameters.omittedSegmentIDs if parameters else [])
+        self._further.show(parameters)
         if parameters is not None:
             self._device.show(parameters.device)
             for widget, trust in ((self._ui.everyNth, Trust.EVERY), (self._ui.percentage, Trust.PERCENTAGE),
@@ -106,6 +112,10 @@ class Panel:
             setEnabledOrWhyNot(button, "" if grid is not None else _("Choose an input volume first."))
         self._showRunButton()
         self._results.show(parameters)
+
+    def listVolumes(self) -> None:
+        """List the volumes of the scene that can be chosen beside the input."""
+        self._further.show(self._parameters)
 
     def enter(self) -> None:
         """The user has opened the module."""
@@ -132,7 +142,9 @@ class Panel:
             return _("Check at least one segment, or choose no segmentation.")
         try:
             with wording.translatedErrors():
-                request, grid = requestOf(parameters), gridOf(parameters.inputVolume)
+                grid = gridOf(parameters.inputVolume)
+                several = Several.of(parameters.inputVolume, **severalKeywords(parameters))
+                request = several.alone(requestOf(parameters))
                 request.check(grid, parameters.segmentation is not None)
                 if self._drawn.presence:
                     request.plan(grid, self._drawn.presence)
@@ -201,11 +213,15 @@ class Panel:
                     labels = wording.labelSlices(LabelSlices.among(selection, labelled, presence[axis]))
         except InputError:  # the button says so
             return meaning, "", "", ""
+        if furtherVolumes(parameters):
+            return meaning, observed, "", wording.voxelsAboutAll(request.spacing)
         return meaning, observed, labels, wording.voxels(result)
 
     def _expectation(self) -> str:
-        """How long it will take on the device that is chosen; empty while nothing can be reconstructed."""
-        if self.obstacle():
+        """How long it will take on the device that is chosen; empty while nothing can be reconstructed, and where
+        there are further volumes, of which it is not known.
+        """
+        if self.obstacle() or furtherVolumes(self._choices):
             return ""
         parameters, device = self._choices, self._device.device
         arguments = keywords(parameters)

@@ -30,6 +30,7 @@ from .parameters import TriplaneGaussianReconParameterNode
 from .process import WorkerProcess
 from .reconstruction import ReconstructionRun
 from .request import Slices, requestFrom
+from .several import Several, Thickness
 
 
 class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
@@ -57,15 +58,15 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
                     excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
                     preset: str = "fast", device: str = "auto", seed: int = 0, keepModel: bool = False,
-                    copyVolume: bool = False, waitForCompletion: bool = True,
-                    progressCallback: Callable[[Message], None] | None = None,
+                    copyVolume: bool = False, furtherVolumes: Sequence[slicer.vtkMRMLScalarVolumeNode] = (),
+                    thickness: Thickness = "", profile: str = "gaussian", findMotion: bool = True,
+                    waitForCompletion: bool = True, progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
         """Fill the gaps between the observed slices of a volume, and those of a segmentation.
 
         Waits by default, while the user interface goes on. The nodes are never changed, and whatever goes wrong the
-        scene stays as it was. Labels that are filled from the image go on from what the last run on the same volume and
-        segmentation learnt, which takes seconds, unless preset, seed or segments are others.
+        scene stays as it was. Labels that are filled go on from what the last run learnt, see `LearntLabels`.
 
         Args:
             volumeNode: A scalar volume. Where a sequence browser shows a sequence in it, each frame is reconstructed.
@@ -75,22 +76,22 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry
                 segmentation); or slice numbers: [0, 4, 8], range(0, 20, 4), an array.
             excludedSlices: Slices that are not to be observed in any case; a list as text or as numbers.
-            labelsOn: Which of the observed slices carry labels: drawn (those on which a segment is drawn, and those
-                far from them, which count as empty), drawn,40 (so does 40, which is empty if nothing is drawn on it),
-                all, every:4, or a list as text or as numbers. On the others the labels are filled from the image.
+            labelsOn: Which of the observed slices carry labels: drawn (those on which a segment is drawn, and those far
+                from them, which count as empty), drawn,40 (so does 40), all, every:4, or a list as text or as numbers.
+                On the others the labels are filled from the image.
             outputSpacing: Mm between the slices of the result. With 0 it has the voxels of the input, or, where every
                 slice is observed and carries labels, slices as close as the pixels are wide.
-            preset: fast, balanced, best or paper.
-            device: auto, cpu, cuda, or cuda:1 and so on.
+            preset, device: fast, balanced, best or paper; auto, cpu, cuda, or cuda:1 and so on.
             seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
             keepModel: Keep the models, see `Results.models`.
-            copyVolume: Add the volume and its expected error to the results even where it would be that of the input,
-                since labels alone were filled.
+            copyVolume: Add volume and expected error to the results even where labels alone were filled.
+            furtherVolumes: More scans of the same body, see `Several`; volumeNode gives place, grey values and labels.
+                The result has cubic voxels about all, of `outputSpacing` mm; with 0, as small as the smallest pixel.
+            thickness, profile, findMotion: Of several volumes, see there.
             waitForCompletion: If false, return None at once.
             progressCallback: Called with messages: first about the device (keys device, note), then about progress
                 (keys stage, number, count, done, seconds_left).
-            previewCallback: Called with a slice [row, column] float32, in units of the volume, and a message (keys
-                axis, index).
+            previewCallback: Called with a slice [row, column] float32 in units of the volume, and keys axis, index.
             completedCallback: Called at the end with the results and "", or with None and what went wrong, which is ""
                 if it was cancelled.
 
@@ -106,9 +107,10 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, seed,
                               keepModel)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
+        several = Several.of(volumeNode, furtherVolumes, thickness, profile, findMotion)
         with wording.translatedErrors():
-            request.check(gridOf(volumeNode), segmentationNode is not None)
-        end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, copyVolume,
+            several.alone(request).check(gridOf(volumeNode), segmentationNode is not None)
+        end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, copyVolume, several,
                           progressCallback or _ignore, previewCallback or _ignore, completedCallback or _ignore)
         return end.wait() if waitForCompletion else None
 
@@ -168,7 +170,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         remove(results)
 
     def _start(self, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str], copyVolume: bool,
-               onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
+               several: Several, onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
                onCompleted: Callable[[Results | None, str], None]) -> _End:
         """Start a run; returns its end, which can be waited for."""
         end = _End()
@@ -182,8 +184,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                 end.loop.quit()
                 self._tellObservers()
 
-        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, copyVolume, self._learnt,
-                                      onProgress, onPreview, onEnd)
+        self._run = ReconstructionRun(self._process, request, frames, segmentIDs, copyVolume, several,
+                                      self._learnt, onProgress, onPreview, onEnd)
         self._run.start()
         self._tellObservers()
         return end

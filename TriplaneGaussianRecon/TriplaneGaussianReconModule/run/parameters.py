@@ -88,6 +88,17 @@ class PresetChoice(Enum):
         return "\n".join(f"{preset.label()}: {_(PRESETS[preset.value].description)}" for preset in cls)
 
 
+class Profile(Enum):
+    """How slices of several volumes average over their thickness."""
+
+    GAUSSIAN = "gaussian"
+    BOX = "box"
+
+    def label(self) -> str:
+        """What the panel calls it."""
+        return {Profile.GAUSSIAN: _("Gaussian"), Profile.BOX: _("Box")}[self]
+
+
 @parameterNodeWrapper
 class TriplaneGaussianReconParameterNode:
     """What the panel asks for, and what the last run with these choices left in the scene.
@@ -103,6 +114,10 @@ class TriplaneGaussianReconParameterNode:
         outputSpacing: Mm; 0 for automatic.
         device: auto, cpu, cuda:0 and so on.
         copyVolume: Where labels alone are filled, the volume is added to the results all the same.
+        furtherVolumes: Of the same body; may hold None and what is not in the scene any more, see the function.
+        findMotion: Of further volumes.
+        thickness: With further volumes; mm, such as 4,3.5,0; empty for the slice distance.
+        profile: With further volumes.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
@@ -123,6 +138,10 @@ class TriplaneGaussianReconParameterNode:
     seed: Annotated[int, WithinRange(0, 2 ** 31 - 1)] = 0
     keepModel: bool = False
     copyVolume: bool = False
+    furtherVolumes: list[vtkMRMLScalarVolumeNode]
+    findMotion: bool = True
+    thickness: str
+    profile: Profile = Profile.GAUSSIAN
     resultVolume: vtkMRMLScalarVolumeNode
     resultConfidence: vtkMRMLScalarVolumeNode
     resultSegmentation: vtkMRMLSegmentationNode
@@ -167,12 +186,24 @@ def segmentIDs(parameters: TriplaneGaussianReconParameterNode) -> list[str]:
     return [name for name in parameters.segmentation.GetSegmentation().GetSegmentIDs() if name not in omitted]
 
 
+def furtherVolumes(parameters: TriplaneGaussianReconParameterNode) -> list[vtkMRMLScalarVolumeNode]:
+    """The further volumes that are in the scene; the input volume is none of them."""
+    return [node for node in parameters.furtherVolumes
+            if node is not None and node.GetScene() is not None and node is not parameters.inputVolume]
+
+
 def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     """The choices as keyword arguments of the logic's `reconstruct`."""
     hasSegmentation = parameters.segmentation is not None
     return {"segmentationNode": parameters.segmentation,
             "segmentIDs": segmentIDs(parameters) if hasSegmentation else None, "copyVolume": parameters.copyVolume,
-            **_choices(parameters)}
+            **_choices(parameters), **severalKeywords(parameters)}
+
+
+def severalKeywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
+    """What concerns further volumes, likewise."""
+    return {"furtherVolumes": furtherVolumes(parameters), "thickness": parameters.thickness,
+            "profile": parameters.profile.value, "findMotion": parameters.findMotion}
 
 
 def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:

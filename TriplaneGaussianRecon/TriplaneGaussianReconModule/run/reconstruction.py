@@ -19,18 +19,20 @@ from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.label_slices import segments_on_slices
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, OutputError, ReconstructionError, cause
 from TriplaneGaussianReconLib.io.atomic import whole_file
-from TriplaneGaussianReconLib.jobs.protocol import Message, Outcome, read_preview
+from TriplaneGaussianReconLib.jobs.protocol import Job, Message, Outcome, read_preview
 from TriplaneGaussianReconLib.jobs.remarks import remarks
 from TriplaneGaussianReconLib.jobs.request import Request
 
 from .. import wording
 from ..scene.frames import Frame, Sequences, browserOf
+from ..scene.further_volumes import FurtherVolume
 from ..scene.nodes import gridOf, imageOf, readSegmentation, stateOf, transformBetween
 from ..scene.report import FrameRecord, RunRecord, notesIn, scores
 from ..scene.results import Prepared, Results, add
 from .learnt import LearntLabels
 from .process import WorkerProcess
 from .request import choices
+from .several import Several
 from .steps import Pause, Steps
 
 PREFIX = "TriplaneGaussianRecon-"  # of folders for temporary files
@@ -44,7 +46,7 @@ class ReconstructionRun:
     """
 
     def __init__(self, process: WorkerProcess, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
-                 copyVolume: bool, learnt: LearntLabels, onProgress: Callable[[Message], None],
+                 copyVolume: bool, several: Several, learnt: LearntLabels, onProgress: Callable[[Message], None],
                  onPreview: Callable[[Any, Message], None],
                  onEnd: Callable[[Results | None, Exception | None], None]) -> None:
         """Prepare a run.
@@ -55,6 +57,7 @@ class ReconstructionRun:
             frames: What to reconstruct, one after another.
             segmentIDs: Which segments take part.
             copyVolume: Whether the volume is wanted where it is that of the input, too.
+            several: Further volumes of the same body; with any there is a single frame.
             learnt: What earlier runs learnt about labels, from which this one goes on; it adds what it learns itself.
             onProgress: Called with messages of `jobs.protocol` about the whole.
             onPreview: Called with a slice [row, column] float32, in units of the volume, and its message.
@@ -62,7 +65,8 @@ class ReconstructionRun:
                 was called.
         """
         self._process, self._request, self._frames, self._segmentIDs = process, request, frames, segmentIDs
-        self._copyVolume, self._learnt = copyVolume, learnt
+        self._copyVolume, self._several, self._learnt = copyVolume, several, learnt
+        self._further: tuple[FurtherVolume, ...] = ()  # where they lie, from the start of a frame on
         self._onProgress, self._onPreview, self._onEnd = onProgress, onPreview, onEnd
         self._number, self._start, self._folder = 0, time.monotonic(), Path()
         self._steps = Steps(self._work(), self._end)
@@ -102,7 +106,8 @@ class ReconstructionRun:
         browser = browserOf(first.proxy)
         sequences = None if browser is None else Sequences(browser, first.proxy)
         record = RunRecord(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
-                           {**choices(self._request), "copyVolume": self._copyVolume})
+                           {**choices(self._request), "copyVolume": self._copyVolume, **self._several.choices()},
+                           tuple(self._several.names))
         with ExitStack() as uponFailure:
             models = _folder() if self._request.keep_model else None
             if models is not None:
@@ -116,14 +121,14 @@ class ReconstructionRun:
                 if browser is None or number == browser.GetSelectedItemNumber():
                     shown = prepared
                 yield
-            results = add(first, shown or prepared, record, sequences, models)
+            results = add(first, shown or prepared, record, sequences, models, self._further)
             uponFailure.pop_all()
         return results
 
     def _frame(self, frame: Frame, record: RunRecord, models: TemporaryDirectory[str] | None
                ) -> Generator[Any, None, Prepared]:
         """Reconstruct one frame; its files are gone afterwards."""
-        state, grid = stateOf(frame.volume, frame.segmentation), gridOf(frame.volume)
+        state, grid = self._state(frame), gridOf(frame.volume)
         scalarType = frame.volume.GetImageData().GetScalarType()
         with _folder() as folder:
             self._folder = Path(folder)
@@ -142,14 +147,15 @@ class ReconstructionRun:
             if outcome.label_network is not None:
                 self._learnt.keep(frame, self._request, self._segmentIDs, outcome.label_network.read_bytes())
             record.frames.append(FrameRecord.of(grid, outcome))
-            record.note(notesIn(outcome.report))
+            record.note([self._several.named(note, frame.proxy) for note in notesIn(outcome.report)])
+            self._takeMotion(frame, outcome, record)
             record.tables.append((yield from scores(grid, outcome)))
             isOneOfMany = len(self._frames) > 1  # frames of labels are shown together with those of their image
             isVolumeWanted = self._copyVolume or isOneOfMany or not _isKnown(outcome, grid)
             prepared = yield from Prepared.of(outcome, frame, scalarType, isVolumeWanted, isOneOfMany)
             del outcome  # its arrays keep files open
             yield from _emptied(self._folder)
-        if stateOf(frame.volume, frame.segmentation) != state:
+        if self._state(frame) != state:
             record.note([_("The input was modified while it was being reconstructed: the result belongs to the state "
                             "in which it was before.")])
         return prepared
@@ -164,22 +170,43 @@ class ReconstructionRun:
             axis = self._request.slice_axis(grid)
             presence[axis] = yield from segments_on_slices(segmentation, axis)
         with wording.translatedErrors():
-            plan = self._request.plan(grid, presence)
-            job = self._request.job(imageOf(frame.volume), segmentation, presence)
-        record.note([wording.translated(remark)
-                     for remark in remarks(self._request, plan, grid, segmentation, presence)])
-        learnt = self._learnt.of(frame, self._request, self._segmentIDs)
-        if learnt is not None:
-            with whole_file(self._folder / _LEARNT, durable=False) as path:
-                path.write_bytes(learnt)
-            job = replace(job, label_network=self._folder / _LEARNT)
+            request = self._several.alone(self._request)
+            plan = request.plan(grid, presence)
+            job = request.job(imageOf(frame.volume), segmentation, presence)
+            if self._several.nodes:
+                self._further = self._several.placed(frame.volume)
+                job = self._several.added(job, self._request, self._further)
+        if not self._several.nodes:
+            record.note([wording.translated(remark)
+                         for remark in remarks(request, plan, grid, segmentation, presence)])
+            job = self._goingOn(job, frame)
         job.write(self._folder)
+
+    def _goingOn(self, job: Job, frame: Frame) -> Job:
+        """A job that goes on from what the last run on this frame learnt about labels, if anything."""
+        learnt = self._learnt.of(frame, self._request, self._segmentIDs)
+        if learnt is None:
+            return job
+        with whole_file(self._folder / _LEARNT, durable=False) as path:
+            path.write_bytes(learnt)
+        return replace(job, label_network=self._folder / _LEARNT)
+
+    def _takeMotion(self, frame: Frame, outcome: Outcome, record: RunRecord) -> None:
+        """Keep how the further volumes lie to the first, and tell it."""
+        self._further = self._several.moved(self._further, outcome.report.volumes)
+        record.note([wording.motion(each.node.GetName(), frame.proxy.GetName(), each.grid, told.to_first)
+                     for each, told in zip(self._further, outcome.report.volumes[1:], strict=True) if each.isMoved])
+
+    def _state(self, frame: Frame) -> tuple[object, ...]:
+        """A state that differs from a former one if something that is reconstructed has been changed since."""
+        return (stateOf(frame.volume, frame.segmentation), *(stateOf(node, None) for node in self._several.nodes))
 
     def _fail(self, message: Message) -> None:
         if message["details"]:
             logging.error("The reconstruction failed: %s\n%s", message["message"], message["details"])
         kind = InputError if message["kind"] == "input" else ReconstructionError
-        self._steps.abort(kind(wording.withinSlicer(message["message"])))
+        told = self._several.named(message["message"], self._frames[0].proxy)
+        self._steps.abort(kind(wording.withinSlicer(told)))
 
     def _tellProgress(self, message: Message) -> None:
         if message["event"] == "progress" and len(self._frames) > 1:
@@ -204,6 +231,7 @@ class ReconstructionRun:
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAboutToBeRemoved(self, scene: slicer.vtkMRMLScene, event: str, node: slicer.vtkMRMLNode) -> None:
         needed = {each for frame in self._frames for each in (frame.proxy, frame.segmentationProxy)}
+        needed.update(self._several.nodes)
         if node in needed:
             self.interrupt(InputError(_("'{name}' was removed from the scene before the reconstruction was done, so "
                                         "there is no result.").format(name=node.GetName())))

@@ -82,7 +82,7 @@ def transformBetween(source: slicer.vtkMRMLTransformableNode, target: slicer.vtk
     transform, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source.GetParentTransformNode(),
                                                          target.GetParentTransformNode(), transform)
-    if not slicer.vtkOrientedImageDataResample.IsTransformLinear(transform, linear):
+    if not slicer.vtkMRMLTransformNode.IsGeneralTransformLinear(transform, linear):
         return transform
     return None if np.allclose(slicer.util.arrayFromVTKMatrix(linear.GetMatrix()), np.eye(4), atol=1e-9) else linear
 

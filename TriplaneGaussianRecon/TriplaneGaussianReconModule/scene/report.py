@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from TriplaneGaussianReconLib.data.geometry import AXES, Grid, array_axis
+from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.jobs.protocol import Outcome
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Report, Scope
@@ -67,6 +67,7 @@ class RunRecord:
         volumeName: Of the input node.
         segmentationName: Of the input node; None without one.
         choices: What the user asked for.
+        furtherNames: Of further volumes of the same body.
         frames: What is to be told of each frame.
         tables: What `scores` made of each frame.
         notes: What the user should know.
@@ -75,6 +76,7 @@ class RunRecord:
     volumeName: str
     segmentationName: str | None
     choices: Mapping[str, Any]
+    furtherNames: tuple[str, ...] = ()
     frames: list[FrameRecord] = field(default_factory=list)
     tables: list[dict[str, np.ndarray]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -105,8 +107,8 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
         slices, how many voxels are expected to have a wrong one.
     """
     axis, check = outcome.scope.axis, outcome.report.self_check
-    number, dimension, observed = AXES.index(axis), array_axis(axis), np.array(outcome.scope.selected[axis])
-    drawn = np.arange(outcome.volume.grid.count(axis)) * outcome.volume.grid.spacing[number] / grid.spacing[number]
+    number, observed = AXES.index(axis), np.array(outcome.scope.selected[axis])
+    dimension, drawn = _drawn(grid, axis, outcome.volume.grid)
     errors = yield from _means(np.moveaxis(outcome.confidence.array, dimension, 0))
     slices = np.unique(np.round(np.concatenate([drawn, observed]), 6))
     # The library counts observed slices along their normal, which may run against their numbers.
@@ -114,12 +116,29 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
     hidden = {ordered[place]: psnr for place, psnr in check.per_slice.items()}
     found = {SLICE: slices, POSITION: slices * grid.spacing[number], USED: np.isin(slices, observed).astype(np.uint8),
              HIDDEN: np.array([hidden.get(each, np.nan) for each in slices]),
-             ERROR: np.interp(slices, drawn, errors)}
+             ERROR: _at(slices, drawn, errors)}
     if outcome.label_certainty is not None:
         certainty = np.moveaxis(outcome.label_certainty.array, dimension, 0)
         means = yield from _means(certainty)
-        found[DOUBT] = np.interp(slices, drawn, (1.0 - means) * certainty[0].size)
+        found[DOUBT] = _at(slices, drawn, (1.0 - means) * certainty[0].size)
     return found
+
+
+def _drawn(grid: Grid, axis: Axis, output: Grid) -> tuple[int, np.ndarray]:
+    """Which slices of the input, as fractional numbers along `axis`, the slices of the result are.
+
+    Also returns the dimension of the result's arrays along which they lie: one of several volumes has its own axes.
+    """
+    along = output.axis_along(np.array(grid.direction)[:, AXES.index(axis)])
+    places = np.zeros((output.count(along), 3)) + (np.array(output.size) - 1) / 2.0
+    places[:, AXES.index(along)] = np.arange(len(places))
+    return array_axis(along), np.round(grid.physical_to_index(output.index_to_physical(places))[:, AXES.index(axis)], 9)
+
+
+def _at(slices: np.ndarray, drawn: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What `values` of slices of the result are on `slices` of the input."""
+    order = np.argsort(drawn)
+    return np.interp(slices, drawn[order], values[order])
 
 
 def _means(slices: np.ndarray) -> Generator[None, None, np.ndarray]:
@@ -153,6 +172,7 @@ def _linesOnFrame(record: RunRecord, frame: FrameRecord, made: str) -> list[str]
     return [
         f"'{record.volumeName}' reconstructed by {told.product} {told.version}, {made}",
         f"{told.note} Not for diagnosis or treatment.", "",
+        *([f"Further volumes: {_listed(record.furtherNames)}"] if record.furtherNames else []),
         f"Segmentation: {record.segmentationName or 'none'}",
         f"Segments filled in: {_listed(frame.segments)}",
         f"Segments left out, being on no slice that is used: {_listed(scope.segments_left_out or ())}",

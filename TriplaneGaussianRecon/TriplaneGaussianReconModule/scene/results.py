@@ -7,7 +7,7 @@ one folder of the subject hierarchy beside the input; deleting that folder undoe
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +23,13 @@ from TriplaneGaussianReconLib.data.images import Segmentation
 from TriplaneGaussianReconLib.jobs.protocol import Outcome
 
 from .frames import Frame, Sequences
+from .further_volumes import FurtherVolume
 from .nodes import BINARY_LABELMAP, place
 from .report import MEANINGS, UNITS, RunRecord, provenance
 
 ROLE = "TriplaneGaussianRecon.Role"  # attribute of all nodes that a run leaves
 INPUT = "TriplaneGaussianRecon.Input"  # reference from the table of scores to the volume that was reconstructed
+FURTHER = "TriplaneGaussianRecon.Further"  # likewise to further volumes that it was reconstructed from
 AXIS = "TriplaneGaussianRecon.Axis"  # attribute of that table: the axis along which slices were filled in
 COLOURS = "vtkMRMLColorTableNodeIron"  # of expected errors and of certainty: red where they are small, else yellow
 CERTAIN = 0.95  # labels that are as probable as this are not coloured
@@ -50,6 +52,7 @@ class Results:
         notes: What the user should know.
         models: File of each frame, if models were kept; deleted with the provenance node, and when Slicer closes.
         sequences: If there are frames, the browser that shows them in the nodes above, and its sequences.
+        motions: For each further volume whose motion was found, a linear transform under which it fits the volume.
     """
 
     volume: slicer.vtkMRMLScalarVolumeNode | None
@@ -62,6 +65,7 @@ class Results:
     notes: tuple[str, ...] = ()
     models: tuple[Path, ...] = ()
     sequences: tuple[slicer.vtkMRMLNode, ...] = ()
+    motions: tuple[slicer.vtkMRMLLinearTransformNode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ class Prepared:
 
 
 def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequences | None = None,
-        models: TemporaryDirectory[str] | None = None) -> Results:
+        models: TemporaryDirectory[str] | None = None, further: Sequence[FurtherVolume] = ()) -> Results:
     """Put the results of a run into the scene; if that fails, none of them is left.
 
     Args:
@@ -141,6 +145,7 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
         record: What is to be told of the run.
         sequences: Of all frames, if there are several.
         models: The folder with the models, which is deleted with the results.
+        further: Other volumes that it was reconstructed from, and where they were found to lie.
     """
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     before, folder = set(_nodeIDs()), hierarchy.GetInvalidItemID()
@@ -148,8 +153,12 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
         name = f"{source.proxy.GetName()} reconstructed"
         nodes = _addNodes(name, source, prepared, record)
         others = [] if sequences is None else _addBrowser(name, nodes, sequences)
+        for each in further:
+            nodes["scores"].AddNodeReferenceID(FURTHER, each.node.GetID())
+        motions = [_addMotion(each, source) for each in further if each.isMoved]
         folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), next(iter(nodes.values())).GetName())
-        for node in (*others, *nodes.values()):  # the browser first: while it is there, it replaces what goes away
+        # The browser first: while it is there, it replaces what goes away.
+        for node in (*others, *nodes.values(), *motions):
             item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node)
             hierarchy.SetItemParent(item, folder)
     except BaseException:
@@ -164,13 +173,14 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
         _models[nodes["provenance"]] = models
         files = tuple(sorted(Path(models.name).iterdir()))
     return Results(nodes.get("volume"), nodes.get("confidence"), nodes.get("segmentation"), nodes.get("certainty"),
-                   nodes["scores"], nodes["provenance"], folder, tuple(record.notes), files, tuple(others))
+                   nodes["scores"], nodes["provenance"], folder, tuple(record.notes), files, tuple(others),
+                   tuple(motions))
 
 
 def remove(results: Results) -> None:
     """Remove everything that a run added to the scene, wherever the user has moved it."""
     nodes = (*results.sequences, results.volume, results.confidence, results.segmentation, results.certainty,
-             results.scores, results.provenance)
+             results.scores, results.provenance, *results.motions)
     left = [node for node in nodes if node is not None and node.GetScene() is not None]
     if not left:
         return
@@ -277,6 +287,19 @@ def _addBrowser(name: str, nodes: dict[str, slicer.vtkMRMLNode], sequences: Sequ
     for sequence in added:
         sequence.SetAttribute(ROLE, "sequence")
     return [browser, *added]
+
+
+def _addMotion(further: FurtherVolume, source: Frame) -> slicer.vtkMRMLLinearTransformNode:
+    """Add a transform from the coordinates of a further volume to where it fits, under that of the first volume.
+
+    Put under it instead of its present transform, the volume lies in place.  It is left where it is.
+    """
+    node = _addNode("vtkMRMLLinearTransformNode", f"{further.node.GetName()} to {source.proxy.GetName()}", "motion")
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(further.toFirst))
+    node.SetAndObserveTransformNodeID(source.proxy.GetTransformNodeID())
+    node.SetNodeReferenceID(node.GetMovingNodeReferenceRole(), further.node.GetID())
+    node.SetNodeReferenceID(node.GetFixedNodeReferenceRole(), source.proxy.GetID())
+    return node
 
 
 def _parentItem(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, node: slicer.vtkMRMLNode) -> int:

@@ -259,3 +259,16 @@ def test_state_tells_of_changed_voxels_segments_and_geometry_but_not_of_display(
     state = stateOf(volume, None)
     volume.SetSpacing(1, 1, 1)
     assert stateOf(volume, None) != state
+
+
+def test_two_linear_transforms_make_a_linear_one(scene: Any) -> None:
+    nodes, matrices = [add_volume(np.zeros((2, 3, 4), np.int16)) for _ in range(2)], []
+    for angle, node in zip((20.0, -70.0), nodes, strict=True):
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = rotation(angle), angle
+        matrices.append(matrix)
+        node.SetAndObserveTransformNodeID(add_linear_transform(matrix).GetID())
+    transform = transformBetween(*nodes)
+    assert transform is not None and transform.IsA("vtkLinearTransform")
+    np.testing.assert_allclose(slicer.util.arrayFromVTKMatrix(transform.GetMatrix()),
+                               np.linalg.inv(matrices[1]) @ matrices[0], atol=1e-9)

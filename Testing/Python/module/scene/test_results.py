@@ -511,3 +511,11 @@ def test_a_sequence_with_one_item_is_a_volume(scene: Any, logic: TriplaneGaussia
     volume, _ = sequence_of([ramp()])
     results = logic.reconstruct(volume)
     assert slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(results.volume) is None
+
+
+def test_the_table_counts_from_the_first_slice_of_the_input(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    """Although a finer result begins at the first slice that is used."""
+    volume = mrml.add_volume(np.arange(9 * 6 * 7, dtype=np.int16).reshape(9, 6, 7), mrml.ijk_to_ras((1.0, 1.0, 3.0)))
+    results = logic.reconstruct(volume, trustedSlices="2-8", outputSpacing=1.5)
+    slices = slicer.util.arrayFromTableColumn(results.scores, "Slice")
+    np.testing.assert_allclose(slices, np.arange(2.0, 8.5, 0.5), atol=1e-6)

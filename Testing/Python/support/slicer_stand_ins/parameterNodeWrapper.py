@@ -47,6 +47,7 @@ class _Parameter:
         self.ranges = [found for found in annotations if isinstance(found, WithinRange)]
         self.is_list = typing.get_origin(self.type) is list
         self.is_node = not self.is_list and issubclass(self.type, slicer.vtkMRMLNode)
+        self.holds_nodes = self.is_list and issubclass(typing.get_args(self.type)[0], slicer.vtkMRMLNode)
         self.default = default if default is not None or self.is_node else self.type()
 
     def is_in(self, node: Any) -> bool:
@@ -58,7 +59,8 @@ class _Parameter:
         if self.is_node:
             return node.GetNodeReference(self.name)
         if self.is_list:
-            return [node.GetParameter(f"{self.name}_{n}") for n in range(int(node.GetParameter(f"{self.name}_len")))]
+            get = node.GetNodeReference if self.holds_nodes else node.GetParameter
+            return [get(f"{self.name}_{n}") for n in range(int(node.GetParameter(f"{self.name}_len")))]
         text = node.GetParameter(self.name)
         if self.type is bool:
             return text == "True"
@@ -75,13 +77,17 @@ class _Parameter:
             else:
                 node.SetParameter(self.name, value.name if isinstance(value, Enum) else str(value))
 
-    def _write_list(self, node: Any, values: list[str]) -> None:
+    def _write_list(self, node: Any, values: list[Any]) -> None:
         old = int(node.GetParameter(f"{self.name}_len")) if self.is_in(node) else 0
         for number, value in enumerate(values):
-            node.SetParameter(f"{self.name}_{number}", value)
+            node.SetParameter(f"{self.name}_{number}", "" if self.holds_nodes else value)
+            if self.holds_nodes:
+                node.SetNodeReferenceID(f"{self.name}_{number}", value.GetID())
         node.SetParameter(f"{self.name}_len", str(len(values)))
         for number in range(len(values), old):
             node.UnsetParameter(f"{self.name}_{number}")
+            if self.holds_nodes:
+                node.RemoveNodeReferenceIDs(f"{self.name}_{number}")
 
     def _check(self, value: Any) -> None:
         wanted = list if self.is_list else (int, float) if self.type is float else self.type

@@ -2,6 +2,7 @@
 
 What it writes is the observed slices and, between them, a linear mixture; labels are those of the nearest one that
 carries some.  What it learns about labels is which image they belong to, which is all that the next job asks for.
+Of several volumes it makes an empty one on the voxels about all of them, and moves each further one by `MOTION`.
 """
 from __future__ import annotations
 
@@ -16,9 +17,16 @@ import qt
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices, presence
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.output_grid import union_grid
+from TriplaneGaussianReconLib.data.stack_motion import StackMotion
 from TriplaneGaussianReconLib.jobs.protocol import LABEL_NETWORK, MODEL, Job, Message, Outcome, write_preview
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, Scope, SelfCheck
+from TriplaneGaussianReconLib.pipeline.stack_report import StackReport
+
+# A turn by 90 degrees about the axis from feet to head, and a shift; LPS mm.
+MOTION = np.array([[0.0, -1.0, 0.0, 5.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, -2.0], [0.0, 0.0, 0.0, 1.0]])
 
 
 def reportOf(preset: str, seed: int, axis: Axis, observed: list[int], grid: Grid) -> Report:
@@ -76,8 +84,8 @@ class StandInWorkerProcess:
         name = write_preview(self.folders[-1], middle)
         self.onStarted({"event": "started", "device": "cpu", "note": "CPU, because this is a stand-in"})
         for receiver, message in (
-                (self.onProgress, {"event": "progress", "stage": "learning", "number": 2, "count": 8, "step": 5,
-                                   "steps": 10, "done": 0.5, "seconds_left": 1.0}),
+                (self.onProgress, {"event": "progress", "stage": "motion" if job.further else "learning",
+                                   "number": 2, "count": 8, "step": 5, "steps": 10, "done": 0.5, "seconds_left": 1.0}),
                 (self.onPreview, {"event": "preview", "file": name, "axis": "k", "index": 3})):
             if self.state == "running":
                 receiver(message)
@@ -86,7 +94,8 @@ class StandInWorkerProcess:
         if self.failure is not None:
             self._tell(self.onFailed, self.failure)
             return
-        outcome_of(job, self.folders[-1]).write(self.folders[-1])
+        outcome = outcome_of_several(job) if job.further else outcome_of(job, self.folders[-1])
+        outcome.write(self.folders[-1])
         self._tell(self.onFinished, {"event": "finished"})
 
     def _tell(self, receiver: Callable[[Message], None], message: Message) -> None:
@@ -130,6 +139,20 @@ def outcome_of(job: Job, folder: Path) -> Outcome:
             job.observed[axis].is_everything and grid == job.volume.grid and not job.keep_model) else 1000)
     return Outcome(Image(volume, grid), Image((10.0 * distance).astype(np.float32), grid), segmentation, report, model,
                    certainty, label_network)
+
+
+def outcome_of_several(job: Job) -> Outcome:
+    """What the stand-in makes of a job with further volumes; it turns them only if it is to find their motion."""
+    grid = union_grid(Observations.from_volumes(job.stacks), job.spacing)
+    report = reportOf(job.preset, job.seed, job.axis, list(job.observed[job.axis].indices), grid)
+    report = replace(report, provenance=replace(report.provenance, self_check=SelfCheck(1.0, "No slice was hidden.")),
+                     notes=("Volume 2 hardly fits the first.",))
+    motions = [StackMotion(), *[StackMotion(MOTION if job.motion == "stack" else np.eye(4)) for _ in job.further]]
+    volumes = tuple(StackReport.of(each, each.used.indices, motion)
+                    for each, motion in zip(job.stacks, motions, strict=True))
+    empty = np.zeros(grid.shape, job.volume.array.dtype)
+    return Outcome(Image(empty, grid), Image(empty.astype(np.float32), grid), None, replace(report, volumes=volumes),
+                   None)
 
 
 def completion_of(job: Job) -> LabelCompletion:

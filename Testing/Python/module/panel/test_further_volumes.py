@@ -1,0 +1,160 @@
+"""The list of further volumes on the panel: what can be chosen, what is kept, and what comes of it."""
+from __future__ import annotations
+
+from typing import Any
+
+import mrml
+import numpy as np
+import pytest
+import qt
+import slicer
+from panel_case import choose, click, open_section, reconstructed, red, transformed, type_into, wait_until
+from stand_in_worker import StandInWorkerProcess
+from TriplaneGaussianReconModule.run.parameters import furtherVolumes, keywords
+
+from TriplaneGaussianReconLib.jobs.protocol import Job
+
+
+def add(name: str, thick: int, seed: int = 0) -> Any:
+    """A volume thick along one of its axes i, j, k."""
+    shape, spacing = [20, 18, 16], [1.0, 1.0, 1.0]
+    shape[2 - thick], spacing[thick] = 5, 4.0
+    voxels = np.random.default_rng(seed).integers(0, 900, shape).astype(np.int16)
+    return mrml.add_volume(voxels, mrml.ijk_to_ras(spacing, (0.0, 0.0, 0.0), np.eye(3)), name)
+
+
+@pytest.fixture
+def volumes(widget: Any) -> tuple[Any, Any, Any]:
+    """Three volumes, the first chosen as the input, and the section of further ones open."""
+    found = add("axial", 2), add("sagittal", 0, 1), add("coronal", 1, 2)
+    widget.ui.inputVolume.setCurrentNode(found[0])
+    open_section(widget.ui.furtherSection)
+    return found
+
+
+def listed(widget: Any) -> list[str]:
+    return [widget.ui.furtherVolumes.item(row).text() for row in range(widget.ui.furtherVolumes.count)]
+
+
+def checked(widget: Any) -> list[str]:
+    items = [widget.ui.furtherVolumes.item(row) for row in range(widget.ui.furtherVolumes.count)]
+    return [item.text() for item in items if item.checkState() == qt.Qt.Checked]
+
+
+def check(widget: Any, *names: str, on: bool = True) -> None:
+    """Click on the check boxes of these volumes, as far as Qt tells."""
+    for name in names:
+        item = widget.ui.furtherVolumes.item(listed(widget).index(name))
+        item.setCheckState(qt.Qt.Checked if on else qt.Qt.Unchecked)
+
+
+def test_the_other_volumes_are_offered_and_none_is_checked(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    assert listed(widget) == ["sagittal", "coronal"] and checked(widget) == []
+    assert not widget.ui.furtherPreview.visible and not widget.ui.findMotion.enabled
+    widget.ui.inputVolume.setCurrentNode(volumes[1])
+    assert listed(widget) == ["axial", "coronal"]
+
+
+def test_volumes_that_come_and_go_are_listed(scene: Any, widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "coronal")
+    add("oblique", 2)
+    scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    assert listed(widget) == ["sagittal", "coronal", "oblique"] and checked(widget) == ["coronal"]
+    scene.RemoveNode(volumes[2])
+    assert listed(widget) == ["sagittal", "oblique"] and checked(widget) == []
+    assert furtherVolumes(widget.logic.getParameterNode()) == []
+
+
+def test_what_is_checked_is_kept_and_told(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "sagittal", "coronal")
+    assert furtherVolumes(widget.logic.getParameterNode()) == list(volumes[1:])
+    lines = widget.ui.furtherPreview.text.splitlines()
+    assert lines[0] == "'sagittal': Axis I: 5 sagittal slices, 4 mm apart, from left to right." and len(lines) == 2
+    assert widget.ui.findMotion.enabled and widget.ui.findMotion.checked
+    assert widget.ui.outputPreview.text == ("Result: cubic voxels about all volumes, as small as the smallest pixel.")
+    assert not widget.ui.estimate.visible
+    check(widget, "sagittal", on=False)
+    assert furtherVolumes(widget.logic.getParameterNode()) == [volumes[2]]
+
+
+def test_a_volume_that_becomes_the_input_is_no_further_one(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "sagittal", "coronal")
+    widget.ui.inputVolume.setCurrentNode(volumes[1])
+    assert checked(widget) == ["coronal"]
+    assert keywords(widget.logic.getParameterNode())["furtherVolumes"] == [volumes[2]]
+
+
+def test_all_checked_volumes_are_reconstructed_as_chosen(widget: Any, volumes: tuple[Any, Any, Any],
+                                                         process: StandInWorkerProcess) -> None:
+    check(widget, "sagittal", "coronal")
+    click(widget.ui.findMotion)
+    type_into(widget.ui.thickness, "3, 0, 5")
+    choose(widget.ui.profile, "Box")
+    widget.ui.outputSpacing.value, jobs = 2.0, list[Job]()
+    start = process.start
+    process.start = lambda folder: (jobs.append(Job.read(folder)), start(folder))  # type: ignore[method-assign]
+    parameters = reconstructed(widget)
+    assert ([each.width for each in jobs[0].stacks], jobs[0].spacing, jobs[0].motion, jobs[0].profile) == (
+        [3.0, 4.0, 5.0], 2.0, "none", "box")
+    assert parameters.resultVolume.GetName() == "axial reconstructed"
+
+
+def test_the_results_name_all_volumes_and_their_motion(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "sagittal")
+    reconstructed(widget)
+    text = widget.ui.resultText.text.replace("&#x27;", "'")
+    assert text.startswith("Result of 'axial' with 'sagittal':<br>Expected error: ")
+    assert "'sagittal' was turned by 90.0 degrees, and its middle moved by" in text and "Too few slices" not in text
+    assert slicer.util.getNode("sagittal to axial").GetHideFromEditors() == 0
+    assert volumes[1].GetParentTransformNode() is None
+
+
+def test_the_progress_says_when_motion_is_looked_for(widget: Any, volumes: tuple[Any, Any, Any],
+                                                     process: StandInWorkerProcess) -> None:
+    process.isHeld = True
+    check(widget, "sagittal")
+    click(widget.ui.reconstructButton)
+    wait_until(lambda: "Finding how the volumes lie to each other" in widget.ui.progressText.text)
+    before = mrml.node_ids(slicer.mrmlScene)
+    click(widget.ui.reconstructButton)
+    wait_until(lambda: not widget.logic.isRunning)
+    assert mrml.node_ids(slicer.mrmlScene) == before and "Cancelled" in widget.ui.message.text
+
+
+def test_a_volume_under_a_transform_that_bends_cannot_be_used(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    transformed(volumes[1], "bent")
+    check(widget, "sagittal")
+    assert not widget.ui.reconstructButton.enabled
+    assert "'sagittal' lies under a transform" in widget.ui.reconstructButton.toolTip
+    check(widget, "sagittal", on=False)
+    assert widget.ui.reconstructButton.enabled
+
+
+def test_a_thickness_that_cannot_be_read_is_told(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "sagittal")
+    type_into(widget.ui.thickness, "3 mm")
+    assert not widget.ui.reconstructButton.enabled and "slice thickness '3 mm'" in widget.ui.reconstructButton.toolTip
+    check(widget, "sagittal", on=False)  # of one volume the thickness does not matter
+    assert widget.ui.reconstructButton.enabled
+
+
+def test_each_parameter_set_has_its_own_list(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "sagittal")
+    first, second = widget.ui.parameterSet.currentNode(), widget.ui.parameterSet.addNode()
+    widget.ui.inputVolume.setCurrentNode(volumes[0])
+    assert checked(widget) == []
+    check(widget, "coronal")
+    widget.ui.parameterSet.setCurrentNode(first)
+    assert checked(widget) == ["sagittal"]
+    widget.ui.parameterSet.setCurrentNode(second)
+    assert checked(widget) == ["coronal"]
+
+
+def test_a_failure_leaves_the_scene_as_it_was(widget: Any, volumes: tuple[Any, Any, Any], process: StandInWorkerProcess
+                                              ) -> None:
+    check(widget, "coronal")
+    process.failure = {"event": "failed", "kind": "input", "message": "Volume 2: It has one value.", "details": ""}
+    before = mrml.node_ids(slicer.mrmlScene)
+    reconstructed(widget)
+    assert mrml.node_ids(slicer.mrmlScene) == before and red(widget.ui.message.text)
+    assert "coronal" in widget.ui.message.text and "Volume 2" not in widget.ui.message.text
