@@ -82,7 +82,7 @@ def _clipped(image: StackImage) -> Any:
 
 
 def _simpleitk() -> Any:
-    return simpleitk("Finding how several volumes lie needs", "let them lie as they are (motion 'none')")
+    return simpleitk("Finding how several volumes lie needs", "choose the motion 'none'")
 
 
 def _transform(matrix: np.ndarray, centre: np.ndarray) -> Any:
