@@ -67,11 +67,9 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
         labels_on: which of the used slices carry labels; on the others these are filled.  "drawn", see
             `label_slices.drawn_rule`; "drawn,40": also 40, truly empty; "0,8,16", "every:8", numbers, a mask; or "all".
-        thickness: of several volumes: mm that each slice averages over, by default the slice distance.  With this or
-            profile a single volume, too, is solved for as what its slices average over.
+        thickness: mm that each slice averages over, of several volumes or a single one that is solved for likewise.
         profile: likewise: how it does so, "box" or "gaussian", see `StackInput`.
-        to_first: of several volumes: known motion: (4, 4) rigid, LPS mm; a `StackMotion`, with gain and bias; or a
-            file of one.
+        to_first: of several volumes: known motion: (4, 4) rigid, LPS mm; a `StackMotion`; or a file of one.
         motion: likewise: "stack", by default, finds how the body lies in each; "none" leaves it as it is.
         output_grid: likewise: "union", cubic voxels about all, of side spacing; "first"; or a `Grid`, or a volume.
         spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By
@@ -109,10 +107,14 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
     _refuse("one volume alone", motion=motion, to_first=to_first)
     if thickness is not None or profile is not None:
         _refuse("slices that average", cover_voxels=cover_voxels, **alone)
-        one = {name: [value] for name, value in {**each, **several}.items()}
-        return _of_several([volume], one, output_grid, spacing, motion="none", **how)
+        return _of_averages(volume, {**each, **several}, output_grid, spacing, **how)
     _refuse("one volume alone", output_grid=output_grid)
     return _of_one(volume, spacing, cover_voxels, each, memory=Memory(keep_model=keep_model), **alone, **how)
+
+
+def _of_averages(volume: Source, options: Mapping[str, Any], *output: Any, **how: Any) -> Reconstruction:
+    """Reconstruct from one volume by what its slices average over, as from several."""
+    return _of_several([volume], {name: [value] for name, value in options.items()}, *output, motion="none", **how)
 
 
 def _of_one(volume: Source, spacing: Spacing | None, cover_voxels: bool, options: Mapping[str, Any], **how: Any

@@ -165,7 +165,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _alone(arguments: argparse.Namespace) -> argparse.Namespace:
     """One volume whose slices are said to average is reconstructed as several would be."""
-    if getattr(arguments, "stacks", None) == () and (arguments.thickness is not None or arguments.profile):
+    if arguments.command == "reconstruct" and (arguments.thickness is not None or arguments.profile):
         arguments.stacks = (argparse.Namespace(**vars(arguments)),)
     return arguments
 
