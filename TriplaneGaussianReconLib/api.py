@@ -65,8 +65,8 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         slices: which slices to use, counted from 0 along the slice axis; the others have no influence.  "0,4,8-20",
             "every:4", "hide:3" (all but every third), "25%", "all", numbers or a mask; or these by axis in a mapping.
         exclude: damaged slices of the slice axis, not to be used in any case: a text such as "7,12,20-23", or numbers.
-        labels_on: which of the used slices carry labels; on the others these are filled.  "drawn", see
-            `label_slices.drawn_rule`; "drawn,40": also 40, truly empty; "0,8,16", "every:8", numbers, a mask; or "all".
+        labels_on: which used slices carry labels; on the others these are filled.  "drawn", see `drawn_rule`;
+            "drawn,40": also 40, truly empty; "0,8,16", "every:8", numbers, a mask; or "all".
         thickness: mm that each slice averages over, of several volumes or a single one that is solved for likewise.
         profile: likewise: how it does so, "box" or "gaussian", see `StackInput`.
         to_first: of several volumes: known motion: (4, 4) rigid, LPS mm; a `StackMotion`; or a file of one.
@@ -78,7 +78,7 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
-        keep_model: whether the model is wanted; without it nothing is fitted where the result is all known.
+        keep_model: without it nothing is fitted where the result is all known.
         label_network: `label_network` of an earlier result on this scan: filling labels then takes seconds.
         label_probabilities: whether to return the probability of each segment, too, where labels are filled.
         progress: called often with a `Progress`.
@@ -99,25 +99,28 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
     """
     each = {"labels": labels, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on}
     several = {"thickness": thickness, "profile": profile, "to_first": to_first}
-    alone = {"label_network": label_network, "label_probabilities": label_probabilities}
+    alone = {"cover_voxels": cover_voxels, "label_network": label_network, "label_probabilities": label_probabilities}
     how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
     if isinstance(volume, (list, tuple)):
-        _refuse("several volumes", cover_voxels=cover_voxels, **alone)
+        _refuse("several volumes", **alone)
         return _of_several(volume, {**each, **several}, output_grid, spacing, motion=motion or "stack", **how)
     _refuse("one volume alone", motion=motion, to_first=to_first)
-    if thickness is not None or profile is not None:
-        _refuse("slices that average", cover_voxels=cover_voxels, **alone)
-        return _of_averages(volume, {**each, **several}, output_grid, spacing, **how)
-    _refuse("one volume alone", output_grid=output_grid)
-    return _of_one(volume, spacing, cover_voxels, each, memory=Memory(keep_model=keep_model), **alone, **how)
+    return _of_single(volume, each, several, alone, output_grid, spacing, Memory(keep_model=keep_model), how)
 
 
-def _of_averages(volume: Source, options: Mapping[str, Any], *output: Any, **how: Any) -> Reconstruction:
-    """Reconstruct from one volume by what its slices average over, as from several."""
-    return _of_several([volume], {name: [value] for name, value in options.items()}, *output, motion="none", **how)
+def _of_single(volume: Source, each: Mapping[str, Any], several: Mapping[str, Any], alone: Mapping[str, Any],
+               output_grid: Source | Grid | None, spacing: Spacing | None, memory: Memory, how: Mapping[str, Any]
+               ) -> Reconstruction:
+    """Reconstruct from one volume; where it is told how its slices average, by what they average over, as several."""
+    if all(value is None for value in several.values()):
+        _refuse("one volume alone", output_grid=output_grid)
+        return _of_one(volume, spacing, each, memory=memory, **alone, **how)
+    _refuse("slices that average", **alone)
+    one = {name: [value] for name, value in {**each, **several}.items()}
+    return _of_several([volume], one, output_grid, spacing, motion="none", **how)
 
 
-def _of_one(volume: Source, spacing: Spacing | None, cover_voxels: bool, options: Mapping[str, Any], **how: Any
+def _of_one(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, cover_voxels: bool, **how: Any
             ) -> Reconstruction:
     """Reconstruct from one volume; options: what `reconstruct` has of it, how: what the pipeline takes."""
     how = _known(how)
