@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from .config.names import MotionKind
 from .config.presets import DEFAULT_PRESET, Preset, preset_named
 from .data.alignment import aligned_to
 from .data.geometry import Axis, Grid
@@ -32,7 +33,7 @@ from .label_completion.trained import TrainedLabels
 from .pipeline import reconstruction
 from .pipeline.reconstruction import Memory, Reconstruction
 from .pipeline.used_slices import UsedSlices
-from .pipeline.used_stacks import FIRST, UNION, Motion, UsedStacks, solved
+from .pipeline.used_stacks import FIRST, UNION, UsedStacks, solved
 from .runtime.devices import choose
 from .runtime.notes import collected_notes
 from .runtime.progress import Progress
@@ -49,7 +50,7 @@ SomeSlices: TypeAlias = Slices | Mapping[str, Slices] | Sequence[Slices | None]
 def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = None, axis: Each[str] | None = None,
                 slices: SomeSlices = "all", exclude: Each[Excluded] = (), labels_on: Each[LabelsOn] = DRAWN,
                 thickness: Each[float] | None = None, profile: Each[SliceProfile] | None = None,
-                to_first: Sequence[Any] | None = None, motion: Motion | None = None, output_grid: Any = None,
+                to_first: Sequence[Any] | None = None, motion: MotionKind | None = None, output_grid: Any = None,
                 spacing: Spacing | None = None, cover_voxels: bool = False, preset: str | Preset = DEFAULT_PRESET,
                 device: str = "auto", seed: int = 0, keep_model: bool = True, label_probabilities: bool = False,
                 label_network: TrainedLabels | None = None, progress: Callable[[Progress], None] | None = None,
@@ -105,24 +106,24 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         _refuse("several volumes", **alone)
         return _of_several(volume, {**each, **several}, output_grid, spacing, motion=motion or "stack", **how)
     _refuse("one volume alone", motion=motion, to_first=to_first)
-    return _of_single(volume, each, several, alone, output_grid, spacing, Memory(keep_model=keep_model), how)
+    return _of_one(volume, each, several, alone, output_grid, spacing, Memory(keep_model=keep_model), how)
 
 
-def _of_single(volume: Source, each: Mapping[str, Any], several: Mapping[str, Any], alone: Mapping[str, Any],
-               output_grid: Source | Grid | None, spacing: Spacing | None, memory: Memory, how: Mapping[str, Any]
-               ) -> Reconstruction:
+def _of_one(volume: Source, each: Mapping[str, Any], several: Mapping[str, Any], alone: Mapping[str, Any],
+            output_grid: Source | Grid | None, spacing: Spacing | None, memory: Memory, how: Mapping[str, Any]
+            ) -> Reconstruction:
     """Reconstruct from one volume; where it is told how its slices average, by what they average over, as several."""
     if all(value is None for value in several.values()):
         _refuse("one volume alone", output_grid=output_grid)
-        return _of_one(volume, spacing, each, memory=memory, **alone, **how)
+        return _of_thin_slices(volume, spacing, each, memory=memory, **alone, **how)
     _refuse("slices that average", **alone)
     one = {name: [value] for name, value in {**each, **several}.items()}
     return _of_several([volume], one, output_grid, spacing, motion="none", **how)
 
 
-def _of_one(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, cover_voxels: bool, **how: Any
-            ) -> Reconstruction:
-    """Reconstruct from one volume; options: what `reconstruct` has of it, how: what the pipeline takes."""
+def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, cover_voxels: bool,
+                    **how: Any) -> Reconstruction:
+    """Reconstruct from one volume of thin slices; options: what `reconstruct` has of it, how: what the pipeline has."""
     how = _known(how)
     with collected_notes() as notes:
         image = _read(volume, Image, read_image)

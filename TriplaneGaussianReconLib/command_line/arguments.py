@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import NoReturn
 
 from .. import __version__
+from ..config.names import MOTIONS
 from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..runtime.standard_streams import visible
 from . import evaluate_options
@@ -228,7 +229,7 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
                         "combine axes. SPEC is a list as for --slices, every:K, hide:K, P%% or all; for example "
                         "k:every:4")
     several = add_thickness(parser)
-    several.add_argument("--motion", choices=("none", "stack"), help="stack, the default: find how the body lies in "
+    several.add_argument("--motion", choices=MOTIONS, help="stack, the default: find how the body lies in "
                          "each volume; none: as the headers and --to-first say")
     several.add_argument("--output-grid", type=path, metavar="union|first|FILE", help="voxels of the result: union, "
                          "the default: cubic ones about all volumes, with --output-spacing MM of that size; first: "

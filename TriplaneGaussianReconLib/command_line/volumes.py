@@ -10,7 +10,7 @@ from ..config.presets import preset_named
 from ..data.alignment import aligned_to
 from ..data.geometry import Grid
 from ..data.label_slices import DRAWN, presence
-from ..data.output_grid import union_grid
+from ..data.output_grid import meant_grid
 from ..data.stack_input import StackInput
 from ..data.volume_notes import about_volume
 from ..errors import InputError
@@ -57,7 +57,7 @@ def run_several(arguments: Namespace) -> None:
         with _about_options(arguments, "output_grid", "output_spacing"):
             output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
     labelled = next((each.segmentation for each in used.inputs if each.segmentation is not None), None)
-    expected = output if isinstance(output, Grid) else union_grid(observations, output)
+    expected = meant_grid(observations, output)
     check_space(arguments, expected, observations.dtype, labelled)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = solved(observations, output, preset=arguments.preset, device=arguments.device, seed=arguments.seed,

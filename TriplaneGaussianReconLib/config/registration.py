@@ -1,4 +1,4 @@
-"""What decides about the displacement between neighbouring slices."""
+"""What decides about the displacement between neighbouring slices, and the rigid motion of whole stacks."""
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -228,6 +228,13 @@ class Grid:
         return matrix
 
     @property
+    def frame(self) -> np.ndarray:
+        """(4, 4) from mm along the axes, from the first voxel on, to LPS mm."""
+        frame = np.eye(4)
+        frame[:3, :3], frame[:3, 3] = self.direction, self.origin
+        return frame
+
+    @property
     def affine(self) -> np.ndarray:
         """(4, 4) matrix from voxel index (i, j, k, 1) to RAS mm, as nibabel and 3D Slicer have it."""
         return RAS_TO_LPS @ self.ijk_to_lps

@@ -1,13 +1,11 @@
 """The grid of a result: that of the input, one with another spacing along the slice axis, or about all volumes."""
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..errors import InputError
 from .boxes import outer_points
-from .geometry import AXES, Axis, Grid, PlaneStack, by
+from .geometry import AXES, Axis, Grid, by
 from .observations import Observations
 from .selection import Selection
 
@@ -99,20 +97,11 @@ def union_grid(observations: Observations, spacing: float | None = None) -> Grid
     side = float(min(pixels) if spacing is None else spacing)
     if not (np.isfinite(side) and side > 0):
         raise InputError(f"The spacing of the result must be a positive number of millimetres, not {side}.")
-    return grid_about([stack.planes for stack in stacks],
-                      [stack.thickness or size for stack, size in zip(stacks, pixels, strict=True)], side)
-
-
-def grid_about(planes: Sequence[PlaneStack], thicknesses: Sequence[float], side: float) -> Grid:
-    """Return cubic voxels of `side` mm about slices of these thicknesses (mm); see `union_grid`.
-
-    Raises:
-        InputError: there would be too many voxels, or only one along an axis.
-    """
-    first = planes[0]
+    first = stacks[0].planes
     columns, rows = (step / np.linalg.norm(step) for step in (first.column_step, first.row_step))
     axes = np.stack([columns, rows, first.normal], axis=1)
-    boxes = [outer_points(*each) @ axes for each in zip(planes, thicknesses, strict=True)]
+    boxes = [outer_points(stack.planes, stack.thickness or size) @ axes
+             for stack, size in zip(stacks, pixels, strict=True)]
     corner = boxes[0].min(axis=0)
     low, high = np.min([box.min(axis=0) for box in boxes], axis=0), np.max([box.max(axis=0) for box in boxes], axis=0)
     before, after = ((np.floor(reach / side + 0.5 - _ROUNDING)) for reach in (corner - low, high - corner))
@@ -125,3 +114,8 @@ def grid_about(planes: Sequence[PlaneStack], thicknesses: Sequence[float], side:
                          f"{by(high - low)} mm. Choose smaller ones.")
     i, j, k = counts.astype(int).tolist()
     return Grid((k, j, i), tuple(axes @ (corner + (0.5 - before) * side)), (side, side, side), tuple(map(tuple, axes)))
+
+
+def meant_grid(observations: Observations, output: Grid | float) -> Grid:
+    """Return the voxels of a result: these very ones, or cubic ones of so many mm about all stacks as `union_grid`."""
+    return output if isinstance(output, Grid) else union_grid(observations, output)

@@ -7,7 +7,6 @@ import numpy as np
 
 SliceProfile = Literal["box", "gaussian"]
 _WIDTHS = 2.3548200450309493  # standard deviations in a Gaussian's full width at half maximum
-_MOST = 8  # Gaussians that a box is made of
 _REACH = 1.25  # widths to either side, beyond which a Gaussian is cut off: 0.3 % of it
 
 
@@ -24,27 +23,6 @@ def profile_deviation(thickness: float, profile: SliceProfile) -> float:
 def profile_reach(thickness: float, profile: SliceProfile) -> float:
     """Return how much (mm) along its normal a slice sees; arguments as for `profile_deviation`."""
     return thickness if profile == "box" else 2.0 * _REACH * thickness
-
-
-def profile_gaussians(thickness: float, profile: SliceProfile, pixel: float) -> tuple[np.ndarray, float]:
-    """Return the equal Gaussians whose sum a profile is; a box is made of some about a pixel apart.
-
-    Args:
-        thickness: as for `profile_deviation`.
-        profile: likewise.
-        pixel: mm; finer detail does not matter.
-
-    Returns:
-        Mm along the normal, of their centres; and mm, the standard deviation of each.
-
-    Example:
-        >>> profile_gaussians(4.0, "box", 2.0)[0].tolist()
-        [-1.0, 1.0]
-    """
-    if profile == "gaussian":
-        return np.zeros(1), profile_deviation(thickness, profile)
-    count = int(np.clip(round(thickness / pixel), 1, _MOST))
-    return (np.arange(count) - 0.5 * (count - 1)) * thickness / count, profile_deviation(thickness / count, profile)
 
 
 def profile_depths(thickness: float, profile: SliceProfile, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,11 +17,12 @@ from ..data.selection import Selection
 from ..data.stack_input import StackInput
 from ..data.stack_motion import StackMotion
 from ..errors import InputError, InputNote, ReconstructionError
+from ..fitting.stack_view import profile_of
 from ..pipeline.reconstruction import Memory, reconstruct
 from ..registration.stacks import register_stacks
 from ..runtime.devices import choose
 from .ours import Ours
-from .seen_slices import profile_of, seen_by_cubic, seen_by_least_squares, seen_of_model
+from .seen_slices import seen_by_cubic, seen_by_least_squares, seen_of_model
 from .stack_report import Likeness, Samples, StackEvaluation, StackRow
 
 _FEWEST = 4  # slices of a volume, so that one is hidden between others, and enough are left

@@ -15,7 +15,7 @@ from ..data.geometry import Grid, PlaneStack
 from ..data.observations import Observations, SliceStack
 from ..data.stack_motion import StackMotion
 from ..fitting.stack_solve import mean_of, solve
-from ..fitting.stack_view import SEEN, SeenStack, Sight, view
+from ..fitting.stack_view import SEEN, SeenStack, Sight, profile_of, view
 from ..gaussians.lattice import Lattice
 from ..gaussians.slice_profile import ProfileGaussians, averaged
 from ..labels.channels import LabelChannels
@@ -57,15 +57,14 @@ def seen_by_least_squares(observations: Observations, motions: Sequence[StackMot
         selected: where to compute.
     """
     pitch = float(min(grid.spacing))
-    lattice, frame = Lattice(grid.shape, pitch, _SIGMA * pitch, _CUTOFF), np.eye(4)
-    frame[:3, :3], frame[:3, 3] = grid.direction, grid.origin
+    lattice = Lattice(grid.shape, pitch, _SIGMA * pitch, _CUTOFF)
     lowest, highest = observations.intensity_range
 
     def sight(stack: SliceStack, moved: StackMotion) -> Sight:
         grey = ((stack.pixels - moved.bias) / moved.gain - lowest) / (highest - lowest)
         weights = np.ones(stack.pixels.shape) if stack.weights is None else stack.weights
         image, trust = (torch.from_numpy(a.astype(np.float32)).to(selected.device) for a in (grey, weights))
-        planes = moved.placed(stack.planes).transformed(np.linalg.inv(frame))
+        planes = moved.placed(stack.planes).transformed(np.linalg.inv(grid.frame))
         seen = SeenStack(planes, image, trust, profile_of(stack, pitch))
         return Sight.of(view(seen, lattice, "cuda" if selected.device.type == "cuda" else "cpu"))
 
@@ -91,8 +90,3 @@ def seen_by_cubic(stack: SliceStack, points: np.ndarray) -> np.ndarray:
     weights = np.ones(stack.pixels.shape) if stack.weights is None else stack.weights.astype(np.float64)
     inside &= map_coordinates(weights, index, order=1, mode="nearest") > _DATA
     return np.where(inside, values, np.nan)
-
-
-def profile_of(stack: SliceStack, pixel: float) -> ProfileGaussians:
-    """How the slices of a stack average."""
-    return ProfileGaussians.of(stack.profile or "gaussian", stack.thickness or pixel, pixel)

@@ -85,10 +85,10 @@ def mean_of(sights: Sequence[Sight]) -> Tensor:
     """Return [k, j, i] values: what all stacks tell of a voxel, by how much they see of it; between slices that leave
     it out what these tell, and 0 beyond.
     """
-    coverage = coverage_of(sights)
-    total = _together(sights, lambda sight: sight.pull(sight.image))
+    coverages = _coverages(sights)
+    coverage, total = reduce(torch.add, coverages), _together(sights, lambda sight: sight.pull(sight.image))
     mean = torch.where(coverage > 0, total / coverage.clamp(min=1e-6), 0.0)
-    between, is_between = between_slices(sights, sights[0].view.lattice, _left_out(sights))
+    between, is_between = between_slices(sights, sights[0].view.lattice, _left_out(coverages))
     return torch.where(is_between, between, mean)
 
 
@@ -103,27 +103,33 @@ def gap_errors(sights: Sequence[Sight], blur: float) -> Tensor:
     """Return [k, j, i], the error to expect of voxels between slices that leave them out, 0 elsewhere; see
     `errors_between`.
     """
-    return errors_between(sights, sights[0].view.lattice, _left_out(sights), blur)
-
-
-def _left_out(sights: Sequence[Sight]) -> Tensor:
-    """[k, j, i] bool, which voxels no stack sees well."""
-    def sees(sight: Sight) -> Tensor:
-        coverage = sight.view.back(sight.weights)
-        return (coverage > _WELL * coverage.max()).float()
-
-    return _together(sights, sees) == 0.0
+    return errors_between(sights, sights[0].view.lattice, _left_out(_coverages(sights)), blur)
 
 
 def coverage_of(sights: Sequence[Sight]) -> Tensor:
     """Return [k, j, i] how much all stacks see of each Gaussian."""
-    return _together(sights, lambda sight: sight.view.back(sight.weights))
+    return reduce(torch.add, _coverages(sights))
+
+
+def _coverages(sights: Sequence[Sight]) -> list[Tensor]:
+    """The same of each stack."""
+    return _each(sights, lambda sight: sight.view.back(sight.weights))
+
+
+def _left_out(coverages: Sequence[Tensor]) -> Tensor:
+    """[k, j, i] bool, which voxels no stack sees well."""
+    return torch.stack([coverage <= _WELL * coverage.max() for coverage in coverages]).all(dim=0)
 
 
 def _together(sights: Sequence[Sight], work: Callable[[Sight], Tensor]) -> Tensor:
-    """Sum of what `work` returns for each stack, in their order; on a CPU several stacks at a time."""
+    """Sum of what `work` returns for each stack, in their order."""
+    return reduce(torch.add, _each(sights, work))
+
+
+def _each(sights: Sequence[Sight], work: Callable[[Sight], Tensor]) -> list[Tensor]:
+    """What `work` returns for each stack; on a CPU several stacks at a time."""
     with ThreadPoolExecutor(workers(sights[0].weights.device)) as pool:
-        return reduce(torch.add, pool.map(work, sights))
+        return list(pool.map(work, sights))
 
 
 def edge_weights(values: Tensor, smoothness: float, edge: float) -> Tensor:

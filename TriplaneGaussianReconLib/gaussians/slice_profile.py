@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.slice_profile import SliceProfile, profile_gaussians
+from ..data.slice_profile import SliceProfile, profile_deviation
 from ..errors import InputError
 from .cloud import Gaussians
+
+_MOST = 8  # Gaussians that a box is made of
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,11 @@ class ProfileGaussians:
         """
         if not (np.isfinite(thickness) and thickness > 0):
             raise InputError(f"The thickness of slices must be a positive number of millimetres, not {thickness}.")
-        offsets, sigma = profile_gaussians(thickness, profile, pixel)
-        return cls(tuple(offsets.tolist()), sigma)
+        if profile == "gaussian":
+            return cls((0.0,), profile_deviation(thickness, profile))
+        count = int(np.clip(round(thickness / pixel), 1, _MOST))
+        offsets = (np.arange(count) - 0.5 * (count - 1)) * thickness / count
+        return cls(tuple(offsets.tolist()), profile_deviation(thickness / count, profile))
 
 
 def averaged(gaussians: Gaussians, normal: Tensor, sigma: float) -> Gaussians:

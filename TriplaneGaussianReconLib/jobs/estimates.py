@@ -14,13 +14,11 @@ pixels of a batch and width of the network, and a part that grows with the voxel
 - Filling labels, on two cores: `fast` on three volumes (0.25 to 5.6 million voxels, 1 to 45 labels, 1 to 900 steps),
   which it matches to 25 % in time.  What starts from what an earlier run learnt makes a share of the steps (`again`).
   On a GPU a tenth of it is a guess.
-- Several volumes: memory of `fast` on five sets of two or three stacks (48 to 128 voxels a side), which it matches to
-  15 %.  Seconds are a guess from the same runs on a busy computer, in proportion to how many Gaussians all pixels see.
 - A preset that was not measured is guessed from the default preset, by how much more its networks compute.
 """
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,10 +30,7 @@ from ..config.presets import DEFAULT_PRESET, NetworkConfig, Preset, preset_named
 from ..data.gap_sampling import layer_count, plane_counts
 from ..data.geometry import AXES, Axis, Grid
 from ..data.observations import closest_first
-from ..data.output_grid import grid_about
 from ..data.selection import Selection
-from ..data.slice_profile import SliceProfile, profile_gaussians
-from ..runtime.memory import entries_of_pixel, stacks_bytes
 
 DeviceKind = Literal["cpu", "cuda"]
 
@@ -70,9 +65,6 @@ _START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 1.0}
 _STEP_SECONDS, _STEP_LABEL = 1.6e-7, 0.02
 _VOXEL_SECONDS, _VOXEL_LABEL_SECONDS = 0.9, 0.035
 _VOXEL_BYTES, _VOXEL_LABEL_BYTES = 60.0, 2.5
-# Several volumes: for a Gaussian that a pixel sees and for a voxel, each step; for a volume whose motion is looked for.
-_ENTRY_SECONDS, _LATTICE_SECONDS, _MOTION_SECONDS = 3e-9, 1e-8, 8.0
-_STACKS_SHARE: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 0.1}
 _FILLING: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 0.1}
 
 
@@ -118,57 +110,6 @@ def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, p
     if is_warm:
         config = replace(config, steps=round(config.again * config.steps))
     return _filled(expected, grid, observed, filled, config, kind)
-
-
-@dataclass(frozen=True)
-class StackSize:
-    """What one of several volumes of one body is, without its voxels; the fields are as in `StackInput`."""
-
-    grid: Grid
-    axis: Axis
-    used: Selection
-    thickness: float | None = None
-    profile: SliceProfile = "gaussian"
-
-    @property
-    def width(self) -> float:
-        """Mm that each slice averages over."""
-        return float(self.thickness or self.grid.spacing[AXES.index(self.axis)])
-
-
-def estimate_several(volumes: Sequence[StackSize], preset: str, kind: DeviceKind, side: float | None = None,
-                     moves: bool = True) -> Estimate:
-    """Return what to expect where several volumes of one body make one result.
-
-    Args:
-        volumes: What they are; if their headers are wrong by much, too much is expected.
-        preset: Its name.
-        kind: `cpu`, or `cuda` for any GPU.
-        side: Mm, of the voxels of the result; None for the smallest pixel.
-        moves: Whether it is found how the body lies in each.
-
-    Raises:
-        InputError: There is no such preset, or the result would have too many voxels.
-    """
-    config = preset_named(preset).stacks
-    stacks = [each.grid.planes(each.axis, each.used.indices) for each in volumes]
-    side = side or min(float(np.linalg.norm(step)) for planes in stacks for step in (planes.row_step,
-                                                                                     planes.column_step))
-    voxels = float(np.prod(grid_about(stacks, [each.width for each in volumes], side).shape))
-    entries = 0.0
-    for planes, each in zip(stacks, volumes, strict=True):
-        offsets, sigma = profile_gaussians(each.width, each.profile, side)
-        entries += np.prod(planes.shape) * entries_of_pixel(config.sigma, config.cutoff ** 0.5,
-                                                            float(np.ptp(offsets)) / side, sigma / side)
-    steps = float(config.steps)
-    solving = _STACKS_SHARE[kind] * (_ENTRY_SECONDS * entries + _LATTICE_SECONDS * voxels) * steps
-    seconds = _START_SECONDS[kind] + solving + _MOTION_SECONDS * moves * (len(volumes) - 1)
-    host, gpu = _HOST_BYTES[kind][0], 0.0
-    if kind == "cuda":
-        gpu = _GPU_BYTES[0] + stacks_bytes(entries, voxels, has_matrix=False)
-    else:
-        host += stacks_bytes(entries, voxels, has_matrix=True)
-    return Estimate(seconds, int(host), int(gpu), is_measured=False)
 
 
 def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: Preset, kind: DeviceKind

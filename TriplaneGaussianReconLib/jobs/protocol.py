@@ -11,11 +11,11 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..config.names import LARGEST_SEED
+from ..config.names import LARGEST_SEED, MOTIONS, MotionKind
 from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Image, Segment, Segmentation
 from ..data.json_fields import mapping, real, sequence, text, triple, truth, whole
@@ -49,7 +49,6 @@ _FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
 }
 LAST = ("finished", "cancelled", "failed")  # after these nothing follows
 Message: TypeAlias = dict[str, Any]
-Motion: TypeAlias = Literal["stack", "none"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Job:
     labelled: Mapping[Axis, Selection] | None = None
     label_network: Path | None = None
     further: tuple[StackInput, ...] = ()
-    motion: Motion = "stack"
+    motion: MotionKind = "stack"
     thickness: float | None = None
     profile: SliceProfile = "gaussian"
 
@@ -301,7 +300,7 @@ def _delete(paths: Iterable[Path]) -> None:
 
 
 _FURTHER = "further_{}"  # array of a further volume, by its number
-_MOTIONS: dict[str, Motion] = {"stack": "stack", "none": "none"}
+_MOTIONS: dict[str, MotionKind] = {str(motion): motion for motion in MOTIONS}
 _PROFILES: dict[str, SliceProfile] = {str(profile): profile for profile in PROFILES}
 _NAMES = {"job": "a job", "outcome": "an outcome"}
 

@@ -28,7 +28,7 @@ import numpy as np
 from ..config.presets import preset_named
 from ..data.geometry import Grid
 from ..data.observations import Observations
-from ..data.output_grid import union_grid
+from ..data.output_grid import meant_grid
 from ..errors import Cancelled, InputError, OutputError
 from ..pipeline.used_slices import UsedSlices
 from ..runtime.environment import ignore_unusable_thread_counts
@@ -226,7 +226,7 @@ def _of_several(job: Job, folder: Path, messages: Messages, should_stop: Callabl
         used = UsedStacks(job.stacks)
         observations = used.observations()
         output = used.output(observations, spacing=job.spacing)
-    expected = output if isinstance(output, Grid) else union_grid(observations, output)
+    expected = meant_grid(observations, output)
     check_room(folder, _outcome_bytes(job, expected, observations))
     _tell_start(job, messages)
     result = solved(observations, output, preset=job.preset, device=job.device, seed=job.seed, motion=job.motion,

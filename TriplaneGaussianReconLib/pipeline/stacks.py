@@ -13,22 +13,21 @@ import torch
 from torch import Tensor
 
 from .. import __version__
-from ..config.names import Backend
+from ..config.names import MOTIONS, Backend
 from ..config.presets import Preset, preset_named
 from ..config.stages import STACK_STAGES
 from ..data.geometry import Grid, by
 from ..data.images import Image, Segmentation
 from ..data.intensity import IntensityScale
 from ..data.observations import Observations, SliceStack
-from ..data.output_grid import union_grid
+from ..data.output_grid import meant_grid, union_grid
 from ..data.stack_motion import StackMotion
 from ..errors import InputError, TooLargeError
 from ..fitting.hidden_pixels import HiddenPixels
 from ..fitting.stack_restoration import Restoration, learn, seen_again
 from ..fitting.stack_solve import gap_errors, is_seen_by, mean_of, solve
-from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, view
+from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, profile_of, view
 from ..gaussians.lattice import Lattice
-from ..gaussians.slice_profile import ProfileGaussians
 from ..labels.channels import LabelChannels
 from ..labels.stack_labels import labels_of_stacks
 from ..model.model import Model
@@ -71,8 +70,8 @@ def reconstruct_stacks(observations: Observations, output: Grid | float, *, pres
         BackendUnavailableError: The device is not there.
         Cancelled: `should_stop` returned true.
     """
-    if motion not in ("stack", "none"):
-        raise InputError(f"Unknown kind of motion '{motion}'. Choose stack or none.")
+    if motion not in MOTIONS:
+        raise InputError(f"Unknown kind of motion '{motion}'. Choose {' or '.join(MOTIONS)}.")
     preset = preset_named(preset) if isinstance(preset, str) else preset
     selected, moves = choose(device), motion == "stack" and len(observations.stacks) > 1
     monitor = StageMonitor(progress, should_stop, [stage for stage in STACK_STAGES if moves or stage.name != "motion"])
@@ -82,7 +81,7 @@ def reconstruct_stacks(observations: Observations, output: Grid | float, *, pres
             with monitor.stage("motion") as tick:
                 motions = register_stacks(observations.stacks, seed=seed, tick=tick)
         placed = replace(observations, stacks=_placed(observations.stacks, motions))
-        grid = output if isinstance(output, Grid) else union_grid(placed, output)
+        grid = meant_grid(placed, output)
         # Voxels of the result that are cubic are drawn as they were found.
         problem = _Problem.of(observations, grid if _is_cubic(grid) else union_grid(placed), preset, selected, seed)
         problem.check_memory()
@@ -177,26 +176,15 @@ class _Problem:
         return cls(observations, grid, Lattice(grid.shape, pitch, config.sigma * pitch, config.cutoff),
                    replace(intensity, lowest=lowest, highest=highest), preset, selected.device, seed)
 
-    @property
-    def frame(self) -> np.ndarray:
-        """(4, 4) from the lattice's frame to LPS mm."""
-        frame = np.eye(4)
-        frame[:3, :3], frame[:3, 3] = self.grid.direction, self.grid.origin
-        return frame
-
     def check_memory(self) -> None:
         """Raise TooLargeError where the solution would not fit into memory."""
-        entries = sum(stack.pixels.size * entries_per_pixel(self.lattice, self._profile(stack))
+        entries = sum(stack.pixels.size * entries_per_pixel(self.lattice, profile_of(stack, self.lattice.pitch))
                       for stack in self.observations.stacks)
         wanted = stacks_bytes(entries, float(np.prod(self.lattice.shape)), self.device.type == "cpu")
         free = budget(self.device)
         if wanted > free:
             raise TooLargeError(f"The result of {by(self.grid.size)} voxels needs {wanted / 1e9:.3g} GB of memory, and "
                                 f"{free / 1e9:.3g} GB may be used. Choose larger voxels, or crop the volumes.")
-
-    def _profile(self, stack: SliceStack) -> ProfileGaussians:
-        pixel = self.lattice.pitch
-        return ProfileGaussians.of(stack.profile or "box", stack.thickness or pixel, pixel)
 
     def solved(self, motions: list[StackMotion], moves: bool, tick: Tick) -> _Solution:
         """Refine the motion against rough solutions, by turns, and then find what all stacks saw."""
@@ -229,8 +217,8 @@ class _Problem:
         pixels = self.intensity.to_model(((stack.pixels - motion.bias) / motion.gain).astype(stack.pixels.dtype))
         image = torch.from_numpy(pixels - np.float32(self.intensity.background)).to(self.device)
         weights = torch.ones_like(image) if stack.weights is None else torch.from_numpy(stack.weights).to(self.device)
-        return SeenStack(motion.placed(stack.planes).transformed(np.linalg.inv(self.frame)), image, weights,
-                         self._profile(stack))
+        return SeenStack(motion.placed(stack.planes).transformed(np.linalg.inv(self.grid.frame)), image, weights,
+                         profile_of(stack, self.lattice.pitch))
 
     def _solve(self, sights: Sequence[Sight], start: Tensor, smoothness: float, steps: tuple[int, int],
                tick: Tick) -> Tensor:
@@ -316,7 +304,7 @@ def _result(problem: _Problem, solution: _Solution, output: Grid, selected: Sele
     check = SelfCheck(1.0, "No slice was hidden to check.")
     slices = sum(len(stack.planes) for stack in observations.stacks)
     provenance = Provenance(__version__, preset.name, problem.seed, selected.backend, slices, check)
-    model = Model((), problem.frame, _MODE, problem.lattice.cutoff, intensity, _error_of(problem, solution),
+    model = Model((), problem.grid.frame, _MODE, problem.lattice.cutoff, intensity, _error_of(problem, solution),
                   observations.segments, provenance.to_json())
     renderer = VolumeRenderer(model, output, observations.dtype)
     with monitor.stage("rendering") as tick:

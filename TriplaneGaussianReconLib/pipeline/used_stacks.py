@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from ..config.names import MotionKind
 from ..config.presets import Preset
 from ..data.common_segments import CommonSegments, common_metadata
 from ..data.geometry import Grid
@@ -20,8 +20,6 @@ from .report import Files, Scope
 from .stack_report import StackReport
 
 UNION, FIRST = "union", "first"
-Motion = Literal["none", "stack"]
-MOTIONS: tuple[Motion, ...] = ("none", "stack")
 Paths = Sequence[tuple[str, str | None]]  # of each volume, and of its labels
 
 
@@ -100,7 +98,7 @@ class UsedStacks:
 
 
 def solved(observations: Observations, output: Grid | float, *, preset: str | Preset, device: str, seed: int,
-           motion: Motion, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None
+           motion: MotionKind, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None
            ) -> Reconstruction:
     """Reconstruct from several volumes: the one place from which `pipeline.stacks` is called."""
     from .stacks import reconstruct_stacks

@@ -20,6 +20,7 @@ from ..runtime.progress import Tick
 from .alignment import aligned, seen
 from .stack_image import StackImage, blur_of, blurred
 
+_STARTS = 3 * 7  # see `_starts`
 _NO_GAIN = 1e-3  # of the ratio of contrasts, below which a gain is not believed
 
 
@@ -43,7 +44,7 @@ def register_stacks(stacks: Sequence[SliceStack], *, config: RigidConfig | None 
     config = config or RigidConfig()
     _check(stacks)
     sigmas = _sigmas(stacks, config)
-    total = (len(stacks) - 1) * (3 * 7 + (len(sigmas) - 1) * config.kept + 1)
+    total = (len(stacks) - 1) * (_STARTS + (len(sigmas) - 1) * config.kept + 1)
     count = iter(range(total))
 
     def report() -> None:

@@ -62,19 +62,6 @@ def placement_bytes(pixels: int, layers: int, has_labels: bool) -> int:
     return (_PLACEMENT_PER_LABELLED_PIXEL if has_labels else _PLACEMENT_PER_PIXEL) * (1 + layers) * pixels
 
 
-def entries_of_pixel(sigma: float, reach: float, spread: float, blur: float) -> float:
-    """Return about how many Gaussians on a lattice a pixel of a stack sees: those in a cylinder along its profile.
-
-    Args:
-        sigma: Voxels, standard deviation of the Gaussians.
-        reach: Standard deviations beyond which they are 0.
-        spread: Voxels from the first of the Gaussians that make up the profile to the last.
-        blur: Voxels, standard deviation of each of these.
-    """
-    deep: float = spread + 2.0 * reach * (sigma ** 2 + blur ** 2) ** 0.5
-    return 3.14159 * (reach * sigma) ** 2 * deep
-
-
 def stacks_bytes(entries: float, voxels: float, has_matrix: bool) -> float:
     """Return the peak of solving for a lattice that several stacks see.
 

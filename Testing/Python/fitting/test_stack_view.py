@@ -8,8 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib.data.geometry import PlaneStack
-from TriplaneGaussianReconLib.fitting.stack_view import DrawnView, MatrixView, SeenStack, Sight, StackView, view
+from TriplaneGaussianReconLib.data.geometry import Grid, PlaneStack
+from TriplaneGaussianReconLib.fitting.stack_view import (
+    DrawnView,
+    MatrixView,
+    SeenStack,
+    Sight,
+    StackView,
+    entries_per_pixel,
+    view,
+)
 from TriplaneGaussianReconLib.gaussians.lattice import Lattice
 from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians
 
@@ -110,3 +118,11 @@ def test_a_straight_thin_slice_through_centres_sees_what_the_lattice_shows() -> 
     values = random(*LATTICE.shape)
     torch.testing.assert_close(view(thin, LATTICE, "cpu").seen(values)[0], LATTICE.drawn(values)[4], rtol=1e-5,
                                atol=1e-5)
+
+
+def test_pixels_see_about_as_many_gaussians_as_is_planned_with() -> None:
+    planes = Grid((8, 32, 32), origin=(0.0, 0.0, 1.5), spacing=(1.0, 1.0, 4.0)).planes("k", np.arange(8))
+    lattice, image = Lattice((32, 32, 32), 1.0, 0.45, 9.0), torch.zeros(planes.shape)
+    seen = MatrixView(SeenStack(planes, image, image + 1.0, ProfileGaussians.of("box", 4.0, 1.0)), lattice)
+    found = seen._matrix.nnz / image.numel()  # those at the rims see fewer
+    assert found < entries_per_pixel(lattice, seen.stack.profile) < 1.3 * found

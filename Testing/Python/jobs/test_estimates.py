@@ -7,23 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from repository import ROOT
 
 from TriplaneGaussianReconLib.config.data import GapSamplingConfig
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.gap_sampling import layer_count, plane_counts
-from TriplaneGaussianReconLib.data.geometry import AXES, Grid, array_axis
+from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
-from TriplaneGaussianReconLib.data.slice_profile import SliceProfile
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.fitting.stack_view import MatrixView, SeenStack, entries_per_pixel
-from TriplaneGaussianReconLib.gaussians.lattice import Lattice
-from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians
 from TriplaneGaussianReconLib.jobs import estimates
-from TriplaneGaussianReconLib.jobs.estimates import DeviceKind, StackSize, estimate, estimate_several, gaussians
+from TriplaneGaussianReconLib.jobs.estimates import DeviceKind, estimate, gaussians
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
 
 GAPS = GapSamplingConfig()
@@ -116,48 +111,6 @@ def test_a_preset_that_was_not_measured_is_guessed(kind: DeviceKind, monkeypatch
     assert twin.seconds == pytest.approx(known.seconds) and twin.memory_bytes == known.memory_bytes
     fixed = estimates._MEASURED[kind]["fast"].fixed
     assert more.seconds - known.seconds == pytest.approx(9 * fixed, rel=0.01)
-
-
-def crossing(size: int, axes: str, profile: SliceProfile = "box") -> list[StackSize]:
-    """Volumes with slices of 4 voxels, each thick along another axis."""
-    sizes = []
-    for axis in AXES:
-        shape, spacing, origin = [size] * 3, [1.0] * 3, [0.0] * 3
-        shape[array_axis(axis)] //= 4
-        spacing[AXES.index(axis)], origin[AXES.index(axis)] = 4.0, 1.5
-        grid = Grid((shape[0], shape[1], shape[2]), tuple(origin), (spacing[0], spacing[1], spacing[2]))
-        sizes.append(StackSize(grid, axis, Selection.every(size // 4, 1), profile=profile))
-    return [each for each in sizes if each.axis in axes]
-
-
-# As measured: voxels a side, axes, profile, GB.
-@pytest.mark.parametrize(("size", "axes", "profile", "memory"), [
-    (48, "kji", "box", 0.53), (96, "kji", "box", 1.03), (96, "kj", "box", 0.92), (96, "kji", "gaussian", 1.13),
-    (128, "kji", "box", 1.52)])
-def test_the_memory_that_several_volumes_took_is_what_is_expected(size: int, axes: str, profile: SliceProfile,
-                                                                  memory: float) -> None:
-    expected = estimate_several(crossing(size, axes, profile), "fast", "cpu")
-    assert expected.memory_bytes == pytest.approx(memory * 1e9, rel=0.15) and not expected.is_measured
-
-
-@pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_more_volumes_and_motion_take_longer_and_coarser_voxels_less(kind: DeviceKind) -> None:
-    three = estimate_several(crossing(96, "kji"), "fast", kind)
-    two, still, coarse = (estimate_several(crossing(96, axes), "fast", kind, side, moves) for axes, side, moves in (
-        ("kj", None, True), ("kji", None, False), ("kji", 2.0, True)))
-    for less in (two, still, coarse):
-        assert less.seconds < three.seconds and less.memory_bytes <= three.memory_bytes
-    assert (three.gpu_memory_bytes > 0) == (kind == "cuda")
-
-
-def test_pixels_see_about_as_many_gaussians() -> None:
-    each = crossing(32, "k")[0]
-    planes = each.grid.planes("k", each.used.indices)
-    lattice = Lattice((32, 32, 32), 1.0, 0.45, 9.0)
-    image = torch.zeros(planes.shape)
-    seen = MatrixView(SeenStack(planes, image, image + 1.0, ProfileGaussians.of("box", 4.0, 1.0)), lattice)
-    found = seen._matrix.nnz / image.numel()  # those at the rims see fewer
-    assert found < entries_per_pixel(lattice, seen.stack.profile) < 1.3 * found
 
 
 def test_unknown_presets_are_refused() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from stand_in_solver import FOUND_GAIN, FOUND_SHIFT, StandInSolver
 
+from TriplaneGaussianReconLib.config.names import MOTIONS, MotionKind
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.selection import Selection
@@ -16,7 +17,7 @@ from TriplaneGaussianReconLib.data.stack_motion import StackMotion
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.pipeline.report import Report
 from TriplaneGaussianReconLib.pipeline.stack_report import StackReport
-from TriplaneGaussianReconLib.pipeline.used_stacks import MOTIONS, Motion, UsedStacks, solved
+from TriplaneGaussianReconLib.pipeline.used_stacks import UsedStacks, solved
 
 AXIAL, CORONAL = Grid((6, 24, 24), spacing=(1, 1, 4)), Grid((24, 6, 24), (0.0, 1.5, -1.5), (1, 4, 1))
 
@@ -57,7 +58,7 @@ def test_the_voxels_of_the_result(used: UsedStacks) -> None:
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
-def test_a_result_tells_the_whole_motion_and_what_was_used(used: UsedStacks, motion: Motion,
+def test_a_result_tells_the_whole_motion_and_what_was_used(used: UsedStacks, motion: MotionKind,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     solver = StandInSolver.in_place(monkeypatch)
     observations = used.observations()
