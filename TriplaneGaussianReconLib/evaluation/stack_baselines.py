@@ -1,6 +1,6 @@
 """What else could be made of several simulated stacks, on the grid of the volume that they were made from.
 
-All are blind to motion and gain, and take profiles for boxes.
+All are blind to motion and gain, and take profiles for boxes.  They share no code with our solver, which they judge.
 """
 from __future__ import annotations
 
