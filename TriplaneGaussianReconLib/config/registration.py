@@ -43,7 +43,7 @@ class StepConfig:
 
 @dataclass(frozen=True)
 class RigidConfig:
-    """Rigid registration of whole stacks; see `registration.stacks` and `registration.refinement`.
+    """Rigid registration of whole stacks; see `registration.stacks`.
 
     Attributes:
         coarsest: standard deviation of the first blur, as a share of the shortest side of the field of view.
@@ -52,17 +52,15 @@ class RigidConfig:
         kept: how many starts go on from the coarsest blur to the next; each next keeps one less.
         least_overlap: share of a stack, or of the first where that is smaller, below which an agreement counts less.
         search: steps from each start, in standard deviations of the blur.
-        finish: steps from the best start, likewise; and of the refinement, in voxels of the volume.
+        finish: steps from the best start, likewise.
         voxels: how many voxels of a blurred stack are compared at most, drawn by chance.
-        pixels: how many pixels of a stack are compared at most in the refinement, likewise.
     """
 
     coarsest: float = 0.06
-    finest: float = 1.3
+    finest: float = 1.0
     turns: float = 15.0
     kept: int = 4
     least_overlap: float = 0.5
     search: StepConfig = StepConfig(first=1.0, last=0.02, most=40, shorter=0.5)
     finish: StepConfig = StepConfig(first=0.5, last=1e-3, most=300, shorter=0.8)
     voxels: int = 20_000
-    pixels: int = 100_000

@@ -34,8 +34,6 @@ class StackConfig:
         cutoff: squared Mahalanobis distance beyond which they are 0.
         smoothness: see there.
         hidden: share of the pixels that are hidden to choose smoothness and trust.
-        rounds: how often motion is refined against a solution.
-        rough: (outer, inner) steps of those solutions.
         tried: (outer, inner) steps with each weight of the smoothness that is tried.
         guess: (outer, inner) steps of the smooth guess that is restored.
         detailed: smoothness of the guess that keeps more detail, as a share of that of the other.
@@ -53,8 +51,6 @@ class StackConfig:
     cutoff: float = 9.0
     smoothness: SmoothnessConfig = SmoothnessConfig()
     hidden: float = 0.1
-    rounds: int = 2
-    rough: tuple[int, int] = (2, 6)
     tried: tuple[int, int] = (3, 8)
     guess: tuple[int, int] = (3, 8)
     detailed: float = 0.15
@@ -70,6 +66,6 @@ class StackConfig:
     def steps(self) -> int:
         """About how many steps it takes, of conjugate gradients or of the network's training."""
         solutions = self.examples + 5  # and of the body, its shown pixels, the last, and both of its bootstrap
-        return (self.rounds * math.prod(self.rough) + len(self.smoothness.shares) * math.prod(self.tried)
-                + solutions * (math.prod(self.guess) + self.guess[1]) + self.restoration.steps
-                + (len(self.trusts) + 2) * math.prod(self.tried) + 2 * math.prod(self.final))
+        return (solutions * (math.prod(self.guess) + self.guess[1]) + self.restoration.steps
+                + (len(self.smoothness.shares) + len(self.trusts) + 2) * math.prod(self.tried)
+                + 2 * math.prod(self.final))

@@ -20,11 +20,6 @@ def profile_deviation(thickness: float, profile: SliceProfile) -> float:
     return thickness / (12.0 ** 0.5 if profile == "box" else _WIDTHS)
 
 
-def profile_reach(thickness: float, profile: SliceProfile) -> float:
-    """Return how much (mm) along its normal a slice sees; arguments as for `profile_deviation`."""
-    return thickness if profile == "box" else 2.0 * _REACH * thickness
-
-
 def profile_depths(thickness: float, profile: SliceProfile, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the depths at which to sample a body so that the weighted sum is what a slice sees.
 

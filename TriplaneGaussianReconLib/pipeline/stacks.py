@@ -33,7 +33,6 @@ from ..labels.stack_labels import labels_of_stacks
 from ..model.model import Model
 from ..model.shards import ShardStore
 from ..prediction.expected_error import ExpectedError
-from ..registration.refinement import refine_motion
 from ..registration.stacks import register_stacks
 from ..rendering.volume import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
@@ -83,13 +82,14 @@ def reconstruct_stacks(observations: Observations, output: Grid | float, *, pres
         placed = replace(observations, stacks=_placed(observations.stacks, motions))
         grid = meant_grid(placed, output)
         # Voxels of the result that are cubic are drawn as they were found.
-        problem = _Problem.of(observations, grid if _is_cubic(grid) else union_grid(placed), preset, selected, seed)
+        lattice = grid if _is_cubic(grid) else union_grid(placed)
+        problem = _Problem.of(observations, motions, lattice, preset, selected, seed)
         problem.check_memory()
         notes = tuple(_misfits(observations.stacks, motions))
         for each in notes:
             warnings.warn(each, RuntimeWarning, stacklevel=2)
         with monitor.stage("stacks") as tick, serial_torch():
-            solution = problem.solved(motions, moves, tick)
+            solution = problem.solved(tick)
         result = _result(problem, solution, grid, selected, monitor)
     return replace(result, report=replace(result.report, notes=notes))
 
@@ -124,13 +124,12 @@ def _contrast(stack: SliceStack) -> float:
 @dataclass(frozen=True)
 class _Solution:
     """values: [k, j, i] of the Gaussians.  error: likewise, expected absolute error, model units.  is_seen: likewise.
-    motions, sights: of each stack.
+    sights: of each stack.
     """
 
     values: Tensor
     error: np.ndarray
     is_seen: np.ndarray
-    motions: list[StackMotion]
     sights: list[Sight]
 
 
@@ -151,6 +150,7 @@ class _Problem:
 
     Attributes:
         observations: The stacks.
+        motions: Of each.
         grid: Voxels of the lattice.
         lattice: Its Gaussians.
         intensity: Between the model's units and those of the input.
@@ -158,6 +158,7 @@ class _Problem:
     """
 
     observations: Observations
+    motions: Sequence[StackMotion]
     grid: Grid
     lattice: Lattice
     intensity: IntensityScale
@@ -166,14 +167,14 @@ class _Problem:
     seed: int
 
     @classmethod
-    def of(cls, observations: Observations, grid: Grid, preset: Preset, selected: SelectedDevice, seed: int
-           ) -> _Problem:
+    def of(cls, observations: Observations, motions: Sequence[StackMotion], grid: Grid, preset: Preset,
+           selected: SelectedDevice, seed: int) -> _Problem:
         """Put Gaussians on the voxels of `grid`, which are cubic."""
         config, pitch = preset.stacks, float(min(grid.spacing))
         intensity = IntensityScale.of([observations.stacks[0].pixels], preset.model_space.robust_percentile,
                                       [observations.stacks[0].weights])
         lowest, highest = observations.intensity_range
-        return cls(observations, grid, Lattice(grid.shape, pitch, config.sigma * pitch, config.cutoff),
+        return cls(observations, motions, grid, Lattice(grid.shape, pitch, config.sigma * pitch, config.cutoff),
                    replace(intensity, lowest=lowest, highest=highest), preset, selected.device, seed)
 
     def check_memory(self) -> None:
@@ -186,28 +187,23 @@ class _Problem:
             raise TooLargeError(f"The result of {by(self.grid.size)} voxels needs {wanted / 1e9:.3g} GB of memory, and "
                                 f"{free / 1e9:.3g} GB may be used. Choose larger voxels, or crop the volumes.")
 
-    def solved(self, motions: list[StackMotion], moves: bool, tick: Tick) -> _Solution:
-        """Refine the motion against rough solutions, by turns, and then find what all stacks saw."""
+    def solved(self, tick: Tick) -> _Solution:
+        """Find what all stacks saw."""
         config, counted = self.preset.stacks, _Counted(tick, self.preset.stacks.steps)
-        sights = self._sights(motions)
-        rough = mean_of(sights)
-        for _ in range(config.rounds if moves else 0):
-            rough = self._solve(sights, rough, self._smoothness(sights, rough)[0], config.rough, counted)
-            motions = self._refined(motions, rough)
-            sights = self._sights(motions)
+        sights = self._sights()
         hidden, is_seen = HiddenPixels.of(sights, config.hidden, self.seed), is_seen_by(sights)
-        smoothness = self._chosen_smoothness(hidden, self._smoothness(sights, rough), counted)
+        smoothness = self._chosen_smoothness(hidden, self._smoothness(sights), counted)
         restoration = learn(sights, smoothness, is_seen, config, self.seed, counted)
         trust, missed = self._chosen_trust(hidden, restoration, counted)
         values = restoration.closed(sights, restoration.of(sights, counted), trust, config.final, counted)
         error = np.maximum(self._expected_error(hidden, restoration, values, trust, missed, counted),
                            gap_errors(sights, config.blur).cpu().numpy())
-        return _Solution(torch.where(is_seen, values, 0.0), error, is_seen.cpu().numpy(), motions, sights)
+        return _Solution(torch.where(is_seen, values, 0.0), error, is_seen.cpu().numpy(), sights)
 
-    def _sights(self, motions: Sequence[StackMotion]) -> list[Sight]:
+    def _sights(self) -> list[Sight]:
         """What each stack sees of the lattice from where it lies."""
         return [Sight.of(view(self._seen(stack, motion), self.lattice, self._backend)) for stack, motion in
-                zip(self.observations.stacks, motions, strict=True)]
+                zip(self.observations.stacks, self.motions, strict=True)]
 
     @property
     def _backend(self) -> Backend:
@@ -220,15 +216,11 @@ class _Problem:
         return SeenStack(motion.placed(stack.planes).transformed(np.linalg.inv(self.grid.frame)), image, weights,
                          profile_of(stack, self.lattice.pitch))
 
-    def _solve(self, sights: Sequence[Sight], start: Tensor, smoothness: float, steps: tuple[int, int],
-               tick: Tick) -> Tensor:
-        return solve(sights, start, smoothness, self.preset.stacks.smoothness.edge, steps, tick)
-
-    def _smoothness(self, sights: Sequence[Sight], values: Tensor) -> list[float]:
+    def _smoothness(self, sights: Sequence[Sight]) -> list[float]:
         """Weights to choose from.  The first would be likeliest for the noise that the slices seem to have, if
         differences between neighbours fell off exponentially; but fine detail may look like noise.
         """
-        config = self.preset.stacks.smoothness
+        config, values = self.preset.stacks.smoothness, mean_of(sights)
         variance = float(np.mean([each.noise ** 2 for each in sights]))
         step = float(torch.stack([torch.diff(values, dim=axis).abs().mean() for axis in range(3)]).mean())
         return [max(share * variance / (max(step, 1e-6) * config.edge), config.least) for share in config.shares]
@@ -237,7 +229,8 @@ class _Problem:
         """The largest weight with which pixels that were hidden are found about as well as with the best."""
         config, shown = self.preset.stacks, hidden.shown()
         start = mean_of(shown)
-        errors = {each: hidden.error(self._solve(shown, start, each, config.tried, tick)) for each in set(weights)}
+        errors = {each: hidden.error(solve(shown, start, each, config.smoothness.edge, config.tried, tick))
+                  for each in set(weights)}
         return max(each for each, error in errors.items() if error <= config.smoothness.alike * min(errors.values()))
 
     def _chosen_trust(self, hidden: HiddenPixels, restoration: Restoration, tick: Tick) -> tuple[float, float]:
@@ -256,18 +249,6 @@ class _Problem:
             return 0.0, missed[0.0]
         chosen = min(trust for trust in config.trusts if missed[trust] <= config.alike * least)
         return chosen, missed[chosen]
-
-    def _refined(self, motions: Sequence[StackMotion], values: Tensor) -> list[StackMotion]:
-        """The motion of all stacks but the first, against what was found.
-
-        Their gain and bias stay: what was found is smoother than the body, and would seem to have less contrast.
-        """
-        volume = self.intensity.to_input(self.lattice.drawn(values).cpu().numpy()
-                                         + np.float32(self.intensity.background)).astype(np.float32)
-        found = [refine_motion(stack, volume, self.grid, motion, seed=self.seed) for stack, motion in
-                 zip(self.observations.stacks[1:], motions[1:], strict=True)]
-        return [motions[0], *(replace(motion, matrix=each.matrix) for motion, each in
-                              zip(motions[1:], found, strict=True))]
 
     def _expected_error(self, hidden: HiddenPixels, restoration: Restoration, values: Tensor, trust: float,
                         missed: float, tick: Tick) -> np.ndarray:
@@ -296,7 +277,7 @@ def _result(problem: _Problem, solution: _Solution, output: Grid, selected: Sele
     parameters = problem.lattice.parameters(solution.values)
     channels = LabelChannels(observations.segments)
     if observations.segments:
-        layers = labels_of_stacks(_placed(observations.stacks, solution.motions), channels, preset.labels,
+        layers = labels_of_stacks(_placed(observations.stacks, problem.motions), channels, preset.labels,
                                   problem.grid, solution.is_seen)
         parameters = problem.lattice.with_labels(parameters, torch.from_numpy(layers).to(problem.device))
     store = ShardStore(problem.lattice.cutoff, keep=True, folder=None)
@@ -316,7 +297,7 @@ def _result(problem: _Problem, solution: _Solution, output: Grid, selected: Sele
                     monitor.losses)
     segmentation = None if renderer.layers is None else Segmentation(renderer.layers, observations.segments, output)
     return Reconstruction(Image(renderer.volume, output, observations.padding), Image(confidence, output),
-                          segmentation, model, report, motions=tuple(solution.motions))
+                          segmentation, model, report, motions=tuple(problem.motions))
 
 
 def _error_of(problem: _Problem, solution: _Solution) -> ExpectedError:

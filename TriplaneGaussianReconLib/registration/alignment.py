@@ -22,15 +22,20 @@ _USUAL = (0.1, 99.9)  # percentiles of the grey values
 _ROOM = 0.5  # of the range between these, by which grey values may go beyond it
 
 
-def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: StepConfig, unit: float) -> np.ndarray:
+def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: StepConfig, unit: float, *,
+            samples: int, seed: int) -> np.ndarray:
     """Move an image over another until each tells most of the other where both are known.
 
+    Call it within `one_thread_and_quiet`.
+
     Args:
-        image: what moves; its known voxels are compared.
+        image: what moves.
         target: what stays.
         matrix: (4, 4) LPS mm, carries `image` to about where `target` shows the same.
         steps: how to search.
         unit: mm, of their lengths.
+        samples: at about so many places that are known of `image` both are compared at most.
+        seed: decides which.
 
     Returns:
         (4, 4) rigid; `matrix` as it was where nothing that is known in both lies in one place.
@@ -40,36 +45,37 @@ def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: St
     """
     sitk = _simpleitk()
     transform = _transform(matrix, image.middle)
-    with _one_thread_and_quiet():
-        method = sitk.ImageRegistrationMethod()
-        method.SetMetricAsMattesMutualInformation(_BINS)
-        method.SetMetricFixedMask(to_sitk(image.known, image.grid))
-        method.SetMetricMovingMask(to_sitk(target.known, target.grid))
-        method.SetInterpolator(sitk.sitkLinear)
-        method.SetOptimizerAsRegularStepGradientDescent(steps.first * unit, steps.last * unit, steps.most,
-                                                        steps.shorter, gradientMagnitudeTolerance=1e-12)
-        method.SetOptimizerScalesFromPhysicalShift()
-        method.SetInitialTransform(transform, inPlace=True)
-        try:
-            method.Execute(_clipped(image), _clipped(target))
-        except RuntimeError as error:  # no voxel is known in both
-            if is_lack(error):
-                raise
-            return matrix
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(_BINS)
+    method.SetMetricFixedMask(to_sitk(image.known, image.grid))
+    method.SetMetricMovingMask(to_sitk(target.known, target.grid))
+    if image.known.sum() > samples:
+        method.SetMetricSamplingStrategy(method.RANDOM)
+        method.SetMetricSamplingPercentage(samples / float(image.known.sum()), seed + 1)  # 0 stands for the clock
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(steps.first * unit, steps.last * unit, steps.most,
+                                                    steps.shorter, gradientMagnitudeTolerance=1e-12)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetInitialTransform(transform, inPlace=True)
+    try:
+        method.Execute(_clipped(image), _clipped(target))
+    except RuntimeError as error:  # no voxel is known in both
+        if is_lack(error):
+            raise
+        return matrix
     found = np.eye(4)
     found[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
     found[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
     return found
 
 
-def seen(target: StackImage, grid: Grid, matrix: np.ndarray, is_cubic: bool = False) -> StackImage:
-    """Return what lies of `target` where `matrix` carries a grid, between voxels linear or by cubic splines."""
+def seen(target: StackImage, grid: Grid, matrix: np.ndarray) -> StackImage:
+    """Return what lies of `target` where `matrix` carries a grid, linear between voxels."""
     sitk = _simpleitk()
     raster = sitk.Image(grid.size, sitk.sitkFloat32)
     raster.CopyInformation(to_sitk(np.empty(grid.shape, np.uint8), grid))
     transform = _transform(matrix, np.zeros(3))
-    kind = sitk.sitkBSpline if is_cubic else sitk.sitkLinear
-    values = sitk.Resample(to_sitk(target.values, target.grid), raster, transform, kind, 0.0)
+    values = sitk.Resample(to_sitk(target.values, target.grid), raster, transform, sitk.sitkLinear, 0.0)
     known = sitk.Resample(to_sitk(target.known, target.grid), raster, transform, sitk.sitkNearestNeighbor, 0)
     return StackImage(sitk.GetArrayFromImage(values), sitk.GetArrayFromImage(known) > 0, grid)
 
@@ -95,9 +101,12 @@ def _transform(matrix: np.ndarray, centre: np.ndarray) -> Any:
 
 
 @contextmanager
-def _one_thread_and_quiet() -> Iterator[None]:
-    """Only what holds for the whole process keeps the metric to one thread, and ITK from telling of poor overlaps."""
-    process = simpleitk().ProcessObject
+def one_thread_and_quiet() -> Iterator[None]:
+    """Let SimpleITK work on one thread at a time, and say nothing.
+
+    Only what holds for the whole process keeps the metric to one thread, and ITK from telling of poor overlaps.
+    """
+    process = _simpleitk().ProcessObject
     threads, tells = process.GetGlobalDefaultNumberOfThreads(), process.GetGlobalWarningDisplay()
     process.SetGlobalDefaultNumberOfThreads(1)
     process.SetGlobalWarningDisplay(False)

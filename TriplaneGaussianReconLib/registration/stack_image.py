@@ -6,7 +6,7 @@ sharper than another, both show the same, however they are turned.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -17,7 +17,6 @@ from ..data.observations import SliceStack
 from ..data.slice_profile import profile_deviation
 
 _SAMPLES = 0.6  # voxel of a blurred stack, in standard deviations of its blur
-_EVEN = 1e-3  # of the usual gap between slices, by which it may differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +43,6 @@ class StackImage:
         """Cubic mm that are known."""
         return float(self.known.sum() * np.prod(self.grid.spacing))
 
-    def thinned(self, most: int, random: np.random.Generator) -> StackImage:
-        """Leave so many voxels known, by chance."""
-        places = np.flatnonzero(self.known)
-        if len(places) <= most:
-            return self
-        known = np.zeros(self.known.size, bool)
-        known[random.choice(places, most, replace=False)] = True
-        return replace(self, known=known.reshape(self.known.shape))
-
 
 def blur_of(stack: SliceStack) -> float:
     """Return the standard deviation (mm) of a stack's own blur along its normal, at least that of its pixels."""
@@ -60,21 +50,11 @@ def blur_of(stack: SliceStack) -> float:
     return profile_deviation(max(stack.thickness or 0.0, float(pixel)), stack.profile or "gaussian")
 
 
-def as_observed(stack: SliceStack) -> StackImage:
-    """Take a stack as it is.  Where its slices lie unevenly there are more planes, known next to a slice alone."""
-    offsets = stack.planes.offsets - stack.planes.offsets[0]
-    gaps = np.diff(offsets)
-    is_even = np.ptp(gaps) < _EVEN * np.median(gaps)
-    values, nearest, grid = _evenly(stack, 1 if is_even else 8)
-    at = np.linspace(0.0, offsets[-1], len(values))
-    is_slice = np.abs(offsets[nearest] - at) <= 0.5 * at[1]
-    return StackImage(values, _known(stack)[nearest] & is_slice[:, None, None], grid)
-
-
 def blurred(stack: SliceStack, sigma: float) -> StackImage:
     """Blur a stack to `sigma` (mm, standard deviation) in all directions, and make it coarse to match."""
-    values, nearest, grid = _evenly(stack, 2)
-    known = _known(stack)[nearest].astype(np.float32)
+    values, nearest, grid = _evenly(stack)
+    known = np.ones(stack.pixels.shape, bool) if stack.weights is None else stack.weights > 0
+    known = known[nearest].astype(np.float32)
     pitches = np.array(grid.spacing[::-1])
     widths = np.sqrt(np.maximum(sigma ** 2 - np.array([blur_of(stack), 0.0, 0.0]) ** 2, 0.0)) / pitches
     shares = gaussian_filter(known, widths, mode="constant")
@@ -86,14 +66,10 @@ def blurred(stack: SliceStack, sigma: float) -> StackImage:
     return StackImage(values, shares > 0.5 * shares.max(), grid)
 
 
-def _known(stack: SliceStack) -> np.ndarray:
-    return np.ones(stack.pixels.shape, bool) if stack.weights is None else stack.weights > 0
-
-
-def _evenly(stack: SliceStack, per_gap: int) -> tuple[np.ndarray, np.ndarray, Grid]:
-    """Values on even planes, so many to the usual gap, by cubic splines; the slice next to each; and their grid."""
+def _evenly(stack: SliceStack) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """Values on even planes, two to the usual gap, by cubic splines; the slice next to each; and their grid."""
     planes, offsets = stack.planes, stack.planes.offsets - stack.planes.offsets[0]
-    count = per_gap * max(1, round(offsets[-1] / float(np.median(np.diff(offsets))))) + 1
+    count = 2 * max(1, round(offsets[-1] / float(np.median(np.diff(offsets))))) + 1
     at = np.linspace(0.0, offsets[-1], count)
     values = CubicSpline(offsets, stack.pixels, axis=0, bc_type="natural")(at).astype(np.float32)
     nearest = np.abs(at[:, None] - offsets).argmin(axis=1)

@@ -7,17 +7,23 @@ in all directions (`stack_image`), from coarse to fine; the starts that agree be
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
+import torch
 from scipy.spatial.transform import Rotation
 
-from ..config.registration import RigidConfig
+from ..config.registration import RigidConfig, StepConfig
 from ..data.observations import SliceStack
 from ..data.stack_motion import StackMotion
 from ..errors import InputError
 from ..runtime.progress import Tick
-from .alignment import aligned, seen
+from ..runtime.threads import workers
+from .alignment import aligned, one_thread_and_quiet, seen
 from .stack_image import StackImage, blur_of, blurred
 
 _STARTS = 3 * 7  # see `_starts`
@@ -44,19 +50,27 @@ def register_stacks(stacks: Sequence[SliceStack], *, config: RigidConfig | None 
     config = config or RigidConfig()
     _check(stacks)
     sigmas = _sigmas(stacks, config)
-    total = (len(stacks) - 1) * (_STARTS + (len(sigmas) - 1) * config.kept + 1)
-    count = iter(range(total))
+    kept = [max(config.kept - level, 1) for level in range(len(sigmas) - 1)] + [1]
+    total = (len(stacks) - 1) * (_STARTS + sum(kept))
+    done = iter(range(1, total + 1))
 
     def report() -> None:
         if tick:
-            tick(next(count, total), total)
+            tick(next(done), total)
 
-    first, motions = [blurred(stacks[0], sigma) for sigma in sigmas], [StackMotion()]
-    for stack in stacks[1:]:
-        views = [blurred(stack, sigma) for sigma in sigmas]
-        matrix = _found(first, views, sigmas, config, np.random.default_rng(seed), report)
-        motions.append(StackMotion(matrix, *_contrast(views[-1], seen(first[-1], views[-1].grid, matrix))))
-    return motions
+    with one_thread_and_quiet(), ThreadPoolExecutor(workers(torch.device("cpu"))) as pool:
+        levels = list(zip(*pool.map(lambda stack: [blurred(stack, sigma) for sigma in sigmas], stacks), strict=True))
+        placings = [_Placing(number, matrix) for number, view in enumerate(levels[0][1:], start=1)
+                    for matrix in _starts(levels[0][0], view, config.turns)]
+        for views, sigma, count in zip(levels, sigmas, kept, strict=True):
+            search = partial(_improved, views, config.search, sigma, config, seed)
+            placings = _best(_each(pool, search, placings, report), count)
+        finish = partial(_improved, views, config.finish, sigma, config, seed)
+        placings = _each(pool, finish, placings, report)
+        contrasts = [_contrast(views[each.number], seen(views[0], views[each.number].grid, each.matrix))
+                     for each in placings]
+    return [StackMotion(), *(StackMotion(each.matrix, *contrast) for each, contrast in
+                             zip(placings, contrasts, strict=True))]
 
 
 def _check(stacks: Sequence[SliceStack]) -> None:
@@ -83,21 +97,40 @@ def _sides(stack: SliceStack) -> tuple[float, float, float]:
             float(np.linalg.norm(planes.column_step)) * planes.columns)
 
 
-def _found(first: Sequence[StackImage], views: Sequence[StackImage], sigmas: Sequence[float], config: RigidConfig,
-           random: np.random.Generator, report: Callable[[], None]) -> np.ndarray:
-    """(4, 4), carries `views` onto `first`; both from coarse to fine."""
-    matrices = list(_starts(first[0], views[0], config.turns))
-    for level, (target, moving, sigma) in enumerate(zip(first, views, sigmas, strict=True)):
-        found, least = [], config.least_overlap * min(1.0, target.volume / moving.volume)
-        moving = moving.thinned(config.voxels, random)
-        for matrix in matrices:
+@dataclass(frozen=True, eq=False)
+class _Placing:
+    """number: of the stack.  matrix: (4, 4), where it may lie.  score: how well it agrees with the first one there."""
+
+    number: int
+    matrix: np.ndarray
+    score: float = 0.0
+
+
+def _improved(views: Sequence[StackImage], steps: StepConfig, sigma: float, config: RigidConfig, seed: int,
+              placing: _Placing) -> _Placing:
+    """Move a stack to where it agrees better; views: of all stacks, blurred by `sigma`."""
+    target, moving = views[0], views[placing.number]
+    matrix = aligned(moving, target, placing.matrix, steps, sigma, samples=config.voxels, seed=seed)
+    least = config.least_overlap * min(1.0, target.volume / moving.volume)
+    return _Placing(placing.number, matrix, _score(moving, seen(target, moving.grid, matrix), least))
+
+
+def _each(pool: ThreadPoolExecutor, work: Callable[[_Placing], _Placing], placings: Sequence[_Placing],
+          report: Callable[[], None]) -> list[_Placing]:
+    """What `work` makes of each, in their order; where `report` raises, what has not begun is given up."""
+    made = []
+    with closing(pool.map(work, placings)) as results:  # type: ignore[type-var]
+        for each in results:
+            made.append(each)
             report()
-            matrix = aligned(moving, target, matrix, config.search, sigma)
-            found.append((_score(moving, seen(target, moving.grid, matrix), least), matrix))
-        found.sort(key=lambda pair: -pair[0])  # stable: the earlier of equals wins
-        matrices = [matrix for _, matrix in found[:max(config.kept - level, 1)]]
-    report()
-    return aligned(moving, target, matrices[0], config.finish, sigma)
+    return made
+
+
+def _best(placings: Sequence[_Placing], count: int) -> list[_Placing]:
+    """So many of each stack."""
+    ranked = sorted(placings, key=lambda each: -each.score)  # stable: the earlier of equals wins
+    numbers = sorted({each.number for each in placings})
+    return [each for number in numbers for each in [one for one in ranked if one.number == number][:count]]
 
 
 def _starts(first: StackImage, moving: StackImage, turns: float) -> Iterator[np.ndarray]:

@@ -25,7 +25,7 @@ from TriplaneGaussianReconLib.runtime.progress import Progress
 SIDE, FACTOR = 36, 3
 GRID = Grid((SIDE, SIDE, SIDE), origin=(5.0, -4.0, 3.0))
 FAST = PRESETS["fast"]
-PRESET = replace(FAST, stacks=replace(FAST.stacks, final=(3, 8), rounds=1, examples=1, restoration=replace(
+PRESET = replace(FAST, stacks=replace(FAST.stacks, final=(3, 8), examples=1, restoration=replace(
     FAST.stacks.restoration, width=8, steps=12)))
 
 
