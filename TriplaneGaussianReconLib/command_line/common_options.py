@@ -30,6 +30,9 @@ def add_input(parser: argparse.ArgumentParser) -> None:
                         "or JPEG slices")
     parser.add_argument("--labels", type=path, metavar="LABELS", help="its segmentation: a label map, a .seg.nrrd, "
                         "a DICOM SEG or an RT structure set")
+    parser.add_argument("--mask", type=path, metavar="MASK", help="what of it counts, as labels on any voxels: outside "
+                        "of all of them it holds no data (NaN), so that nothing there is used, nor scored by evaluate, "
+                        "which takes masks of several volumes alone")
     parser.add_argument("--series", default="", metavar="UID|NUMBER|TEXT", help="which DICOM series of a folder that "
                         "holds several: its UID, number or description; default: the largest")
     parser.add_argument("--volume-number", type=int, metavar="N", help="which volume, counted from 1, where a file or "
