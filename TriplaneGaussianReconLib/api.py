@@ -106,8 +106,7 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
     alone = {"cover_voxels": cover_voxels, "label_network": label_network, "label_probabilities": label_probabilities}
     how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
     if isinstance(volume, (list, tuple)):
-        how = {**how, "motion": motion or "stack"}
-        return _of_several("several volumes", volume, each, alone, output_grid, spacing, **how)
+        return _together("several volumes", volume, each, alone, output_grid, spacing, motion=motion or "stack", **how)
     _refuse("one volume alone", motion=motion, to_first=to_first)
     return _of_one(volume, each, alone, output_grid, spacing, Memory(keep_model=keep_model), how)
 
@@ -119,7 +118,7 @@ def _of_one(volume: Source, each: Mapping[str, Any], alone: Mapping[str, Any], o
         _refuse("one volume alone", output_grid=output_grid)
         return _of_thin_slices(volume, spacing, each, memory=memory, **alone, **how)
     one = {name: [value] for name, value in each.items()}
-    return _of_several("slices that average", [volume], one, alone, output_grid, spacing, motion="none", **how)
+    return _together("slices that average", [volume], one, alone, output_grid, spacing, motion="none", **how)
 
 
 def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, cover_voxels: bool,
@@ -139,15 +138,15 @@ def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[st
     return used.finished(reconstruction.reconstruct(observations, output, **how), observations, notes)
 
 
-def _of_several(what: str, volumes: Sequence[Source], options: Mapping[str, Any], alone: Mapping[str, Any],
-                output_grid: Source | Grid | None, spacing: Spacing | None, **how: Any) -> Reconstruction:
-    """Reconstruct from several volumes, or as from several.
+def _together(what: str, volumes: Sequence[Source], options: Mapping[str, Any], alone: Mapping[str, Any],
+              output_grid: Source | Grid | None, spacing: Spacing | None, **how: Any) -> Reconstruction:
+    """Reconstruct from several volumes, or from one likewise.
 
     Args:
-        what: Why it is so, for messages.
-        volumes: These.
+        what: Which of both, for messages.
+        volumes: One or more.
         options: What `reconstruct` has of each.
-        alone: What does not go with this.
+        alone: What goes with thin slices alone.
         output_grid: See `reconstruct`.
         spacing: Likewise.
         how: What `solved` takes.

@@ -115,7 +115,7 @@ def test_what_does_not_go_together_is_told(run: Run, here: Path, capsys: pytest.
                                   ["v", "--simulate-stacks", "2", "--noise", "much"],
                                   ["v", "--simulate-stacks", "2", "--motion", "2"],
                                   ["v", "--simulate-stacks", "2", "--motion=-2,1"],
-                                  ["v", "--simulate-stacks", "2", "--factor", "5"], ["--mask", "m", "v", "w"]])
+                                  ["v", "--simulate-stacks", "2", "--factor", "5"]])
 def test_wrong_usage_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         parse(["evaluate", *argv])
