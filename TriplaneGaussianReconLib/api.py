@@ -20,6 +20,7 @@ from .data.alignment import aligned_to
 from .data.geometry import Axis, Grid
 from .data.images import Image, Segmentation
 from .data.label_slices import ALL, DRAWN, LabelsOn, labelled_slices, presence
+from .data.masks import within
 from .data.observations import closest_first
 from .data.output_grid import isotropic_spacing, output_grid
 from .data.selection import Selection, parse_numbers, slice_numbers
@@ -45,16 +46,17 @@ T = TypeVar("T")
 Excluded: TypeAlias = str | Iterable[int]
 Each: TypeAlias = T | Sequence[T | None]  # one for all volumes, or one for each
 SomeSlices: TypeAlias = Slices | Mapping[str, Slices] | Sequence[Slices | None]
+Listener: TypeAlias = Callable[[Progress], None]
 
 
-def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = None, axis: Each[str] | None = None,
-                slices: SomeSlices = "all", exclude: Each[Excluded] = (), labels_on: Each[LabelsOn] = DRAWN,
-                thickness: Each[float] | None = None, profile: Each[SliceProfile] | None = None,
-                to_first: Sequence[Any] | None = None, motion: MotionKind | None = None, output_grid: Any = None,
-                spacing: Spacing | None = None, cover_voxels: bool = False, preset: str | Preset = DEFAULT_PRESET,
-                device: str = "auto", seed: int = 0, keep_model: bool = True, label_probabilities: bool = False,
-                label_network: TrainedLabels | None = None, progress: Callable[[Progress], None] | None = None,
-                should_stop: Callable[[], bool] | None = None) -> Reconstruction:
+def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = None, mask: Source | None = None,
+                axis: Each[str] | None = None, slices: SomeSlices = "all", exclude: Each[Excluded] = (),
+                labels_on: Each[LabelsOn] = DRAWN, thickness: Each[float] | None = None,
+                profile: Each[SliceProfile] | None = None, to_first: Sequence[Any] | None = None,
+                motion: MotionKind | None = None, output_grid: Any = None, spacing: Spacing | None = None,
+                cover_voxels: bool = False, preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0,
+                keep_model: bool = True, label_probabilities: bool = False, label_network: TrainedLabels | None = None,
+                progress: Listener | None = None, should_stop: Callable[[], bool] | None = None) -> Reconstruction:
     """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
 
     Args:
@@ -62,6 +64,7 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
             of one body, or of `StackInput`: the first gives place and grey values.  All from labels to to_first are
             then lists with an entry or None for each, or, but for labels and to_first, one for all.
         labels: its segmentation, likewise (see `read_segmentation`); on other voxels it is resampled, which is noted.
+        mask: likewise: outside of all of its labels the volume counts as NaN, which weighs nothing.
         axis: the slice axis: i, j, k, axial, coronal or sagittal; by default that of largest spacing, k when equal.
         slices: which slices to use, counted from 0 along the slice axis; the others have no influence.  "0,4,8-20",
             "every:4", "hide:3" (all but every third), "25%", "all", numbers or a mask; or these by axis in a mapping.
@@ -98,27 +101,24 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         >>> tgr.reconstruct(thick, spacing="isotropic", device="cpu").volume
         Image(12 x 16 x 17 float64, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
-    each = {"labels": labels, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on}
-    several = {"thickness": thickness, "profile": profile, "to_first": to_first}
+    each = {"labels": labels, "mask": mask, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on,
+            "thickness": thickness, "profile": profile, "to_first": to_first}
     alone = {"cover_voxels": cover_voxels, "label_network": label_network, "label_probabilities": label_probabilities}
     how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
     if isinstance(volume, (list, tuple)):
-        _refuse("several volumes", **alone)
-        return _of_several(volume, {**each, **several}, output_grid, spacing, motion=motion or "stack", **how)
+        return _together("several volumes", volume, each, alone, output_grid, spacing, motion=motion or "stack", **how)
     _refuse("one volume alone", motion=motion, to_first=to_first)
-    return _of_one(volume, each, several, alone, output_grid, spacing, Memory(keep_model=keep_model), how)
+    return _of_one(volume, each, alone, output_grid, spacing, Memory(keep_model=keep_model), how)
 
 
-def _of_one(volume: Source, each: Mapping[str, Any], several: Mapping[str, Any], alone: Mapping[str, Any],
-            output_grid: Source | Grid | None, spacing: Spacing | None, memory: Memory, how: Mapping[str, Any]
-            ) -> Reconstruction:
+def _of_one(volume: Source, each: Mapping[str, Any], alone: Mapping[str, Any], output_grid: Source | Grid | None,
+            spacing: Spacing | None, memory: Memory, how: Mapping[str, Any]) -> Reconstruction:
     """Reconstruct from one volume; where it is told how its slices average, by what they average over, as several."""
-    if all(value is None for value in several.values()):
+    if each["thickness"] is None and each["profile"] is None:
         _refuse("one volume alone", output_grid=output_grid)
         return _of_thin_slices(volume, spacing, each, memory=memory, **alone, **how)
-    _refuse("slices that average", **alone)
-    one = {name: [value] for name, value in {**each, **several}.items()}
-    return _of_several([volume], one, output_grid, spacing, motion="none", **how)
+    one = {name: [value] for name, value in each.items()}
+    return _together("slices that average", [volume], one, alone, output_grid, spacing, motion="none", **how)
 
 
 def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, cover_voxels: bool,
@@ -127,7 +127,8 @@ def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[st
     how = _known(how)
     with collected_notes() as notes:
         image = _read(volume, Image, read_image)
-        given = None if options["labels"] is None else _labels_of(options["labels"], image.grid)
+        image = within(image, _segmentation_of(options["mask"], image.grid))
+        given = _labels_of(options["labels"], image.grid)
         axis = _slice_axis(image.grid, options["axis"])
         asked_for = _selections(image.grid, axis, options["slices"], options["exclude"])
         used = UsedSlices.of(image, given, axis, asked_for, _labelled(image.grid, asked_for, given,
@@ -137,9 +138,20 @@ def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[st
     return used.finished(reconstruction.reconstruct(observations, output, **how), observations, notes)
 
 
-def _of_several(volumes: Sequence[Source], options: Mapping[str, Any], output_grid: Source | Grid | None,
-                spacing: Spacing | None, **how: Any) -> Reconstruction:
-    """Reconstruct from several volumes; options: what `reconstruct` has of each, how: what `solved` takes."""
+def _together(what: str, volumes: Sequence[Source], options: Mapping[str, Any], alone: Mapping[str, Any],
+              output_grid: Source | Grid | None, spacing: Spacing | None, **how: Any) -> Reconstruction:
+    """Reconstruct from several volumes, or from one likewise.
+
+    Args:
+        what: Which of both, for messages.
+        volumes: One or more.
+        options: What `reconstruct` has of each.
+        alone: What goes with thin slices alone.
+        output_grid: See `reconstruct`.
+        spacing: Likewise.
+        how: What `solved` takes.
+    """
+    _refuse(what, **alone)
     how = _known(how)
     with collected_notes() as notes:
         used = UsedStacks(_inputs(volumes, options))
@@ -203,8 +215,9 @@ def _given(volume: StackInput, options: Mapping[str, Any]) -> StackInput:
     return volume
 
 
-def _input(volume: Source, labels: Source | None, axis: str | None, slices: Slices, exclude: str | Iterable[int],
-           labels_on: LabelsOn, thickness: float | None, profile: SliceProfile, to_first: Any) -> StackInput:
+def _input(volume: Source, labels: Source | None, mask: Source | None, axis: str | None, slices: Slices,
+           exclude: str | Iterable[int], labels_on: LabelsOn, thickness: float | None, profile: SliceProfile,
+           to_first: Any) -> StackInput:
     """Read one of several volumes."""
     image = _read(volume, Image, read_image)
     slice_axis = _slice_axis(image.grid, axis)
@@ -213,7 +226,7 @@ def _input(volume: Source, labels: Source | None, axis: str | None, slices: Slic
     if isinstance(to_first, (str, os.PathLike)):
         to_first = read_motion(to_first, str(volume) if isinstance(volume, (str, os.PathLike)) else "")
     return StackInput(image, slice_axis, _selections(image.grid, slice_axis, slices, exclude)[slice_axis], thickness,
-                      profile, None if labels is None else _labels_of(labels, image.grid), to_first, labels_on)
+                      profile, _labels_of(labels, image.grid), to_first, labels_on, _segmentation_of(mask, image.grid))
 
 
 def _slice_axis(grid: Grid, name: str | None) -> Axis:
@@ -238,9 +251,15 @@ def _read(source: Source, kind: Any, read: Callable[[Any], Any]) -> Any:
                      f"{type(source).__name__}. For an array [k, j, i] write {from_array[kind]}.")
 
 
-def _labels_of(source: Source, grid: Grid) -> Segmentation:
-    """Return a segmentation on the voxels of `grid`."""
-    return aligned_to(_read(source, Segmentation, lambda path: read_segmentation(path, grid)), grid)
+def _labels_of(source: Source | None, grid: Grid) -> Segmentation | None:
+    """Return a segmentation, if there is one, on the voxels of `grid`."""
+    given = _segmentation_of(source, grid)
+    return None if given is None else aligned_to(given, grid)
+
+
+def _segmentation_of(source: Source | None, grid: Grid) -> Segmentation | None:
+    """Return a segmentation, if there is one, on its own voxels; grid: of the volume that it belongs to."""
+    return None if source is None else _read(source, Segmentation, lambda path: read_segmentation(path, grid))
 
 
 def _selections(grid: Grid, axis: Axis, slices: Slices | Mapping[str, Slices], exclude: str | Iterable[int]

@@ -44,6 +44,24 @@ def test_what_goes_with_each_volume_is_one_for_all_or_a_list(volumes: Volumes, s
     assert len(result.report.volumes) == 3 and result.report.volumes[2].trusted == (2, 3, 4)
 
 
+def test_each_volume_has_its_own_mask(volumes: Volumes, solver: StandInSolver, tmp_path: Path) -> None:
+    masks = [tgr.Segmentation.from_labelmap(volume.array > 400, volume.grid) for volume in volumes]
+    tgr.write_segmentation(tmp_path / "m.nrrd", masks[1])
+    tgr.reconstruct([volumes[0], volumes[1], tgr.StackInput(volumes[2], mask=masks[2])],
+                    mask=[None, tmp_path / "m.nrrd", None], device="cpu")
+    assert solver.observations is not None
+    first, *others = solver.observations.stacks
+    assert first.weights is None
+    for stack, volume in zip(others, volumes[1:], strict=True):
+        assert stack.weights is not None and stack.weights.sum() == (volume.array > 400).sum()
+    tgr.reconstruct(volumes, mask=masks[0], device="cpu")
+    assert all(stack.weights is not None for stack in solver.observations.stacks)
+    tgr.reconstruct(volumes[1], mask=masks[1], profile="box", device="cpu")
+    np.testing.assert_array_equal(solver.observations.stacks[0].weights, others[0].weights)
+    thin = tgr.reconstruct(volumes[1], mask=masks[1], device="cpu", spacing="input")
+    np.testing.assert_array_equal(np.isfinite(thin.volume.array), volumes[1].array > 400)
+
+
 def test_stack_inputs_paths_and_images_of_others_are_the_same(volumes: Volumes, solver: StandInSolver,
                                                               tmp_path: Path) -> None:
     tgr.write_image(tmp_path / "b.nrrd", volumes[1])
@@ -64,7 +82,7 @@ def test_the_voxels_of_the_result_can_be_those_of_a_volume(volumes: Volumes, sol
 @pytest.mark.parametrize(("options", "what"), [
     ({"thickness": [1.0, 2.0]}, "thickness has 2 entries for 3 volumes"),
     ({"labels": "l.nrrd"}, "labels belongs to one"),
-    ({"to_first": np.eye(4)}, "to_first belongs to one"),
+    ({"to_first": np.eye(4)}, "to_first belongs to one"), ({"mask": [None, "m.nrrd", None]}, "Volume 2: 'm.nrrd'"),
     ({"slices": {"k": "all"}}, "without the name of an axis"),
     ({"cover_voxels": True}, "cover_voxels does not go with several"),
     ({"slices": ["all", "99", "all"]}, "Volume 2: Slice"),

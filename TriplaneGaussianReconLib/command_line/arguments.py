@@ -19,7 +19,7 @@ from .volume_options import split
 OUTPUT_GRIDS = ("union", "first")  # besides files
 _PROGRAM = "triplane-gaussian-recon"
 _CHOICES = ("keep_every", "hide_every", "keep_percent", "slices")  # of which one volume has one
-_OF_ONE = ("labels", "mask", "to_first")  # which cannot be the same for several volumes
+_OF_ONE = ("labels", "to_first")  # which cannot be the same for several volumes
 
 
 class ExitCode(IntEnum):
@@ -69,8 +69,8 @@ If LABELS are drawn on some of the used slices alone, they are filled on the oth
 then has the voxels of the input and its very image; --output can be left out.
 
 Several volumes of one body, each thick in another direction or not, make one result, in the place and grey values of
-the first. --labels, --series, --volume-number, --spacing, --thickness, --profile, --to-first and all under "slices to
-use" but --trust belong to the volume they follow; before the first volume they are of all.
+the first. --labels, --mask, --series, --volume-number, --spacing, --thickness, --profile, --to-first and all under
+"slices to use" but --trust belong to the volume they follow; before the first volume they are of all.
 """
 
 _RECONSTRUCT_EXAMPLES = """\

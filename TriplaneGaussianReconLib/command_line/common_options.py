@@ -11,9 +11,10 @@ AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis k
 
 def add_thickness(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add what one of several volumes has, or one whose slices average; returns the group."""
-    several = parser.add_argument_group("several volumes, and slices that average", "--thickness, --profile and "
-                                        "--to-first belong to the volume they follow. With --thickness or --profile a "
-                                        "single volume, too, is solved for as what its slices average over.")
+    several = parser.add_argument_group("several volumes, and slices that average", "--mask, --thickness, "
+                                        "--profile and --to-first belong to the volume they follow. With --thickness "
+                                        "or --profile a single volume, too, is solved for as what its slices average "
+                                        "over.")
     several.add_argument("--thickness", type=length, metavar="MM", help="mm that each slice averages over; default: "
                          "the slice distance")
     several.add_argument("--profile", choices=("box", "gaussian"), help="how it does so: --thickness is the width of "
@@ -30,6 +31,9 @@ def add_input(parser: argparse.ArgumentParser) -> None:
                         "or JPEG slices")
     parser.add_argument("--labels", type=path, metavar="LABELS", help="its segmentation: a label map, a .seg.nrrd, "
                         "a DICOM SEG or an RT structure set")
+    parser.add_argument("--mask", type=path, metavar="MASK", help="a label map or segmentation, on any voxels, outside "
+                        "of which the volume holds no data (NaN): only what is inside of any label is seen. evaluate "
+                        "takes one for each of several volumes; pixels outside are neither seen nor scored")
     parser.add_argument("--series", default="", metavar="UID|NUMBER|TEXT", help="which DICOM series of a folder that "
                         "holds several: its UID, number or description; default: the largest")
     parser.add_argument("--volume-number", type=int, metavar="N", help="which volume, counted from 1, where a file or "

@@ -94,9 +94,7 @@ def add_volume_options(parser: argparse.ArgumentParser) -> None:
     add_input(parser)
     parser.add_argument("--axis", choices=AXES, help="the slice axis; default: the axis of largest spacing, k when "
                         "equal")
-    add_thickness(parser).add_argument(
-        "--mask", type=path, metavar="MASK", help="a label map; what lies outside of its labels counts as no data of "
-        "the volume that it follows: only what is inside is used, and scored")
+    add_thickness(parser)
 
 
 def _add_simulation(parser: argparse.ArgumentParser) -> None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-import numpy as np
-
 from ..config.presets import DEFAULT_PRESET, PRESETS
-from ..data.alignment import aligned_to
-from ..data.images import Image
 from ..data.stack_input import StackInput
 from ..data.volume_notes import about_volume
 from ..errors import InputError
@@ -18,9 +14,8 @@ from ..evaluation.simulated_stacks import evaluate_simulated
 from ..evaluation.stack_report import StackEvaluation
 from ..evaluation.stack_simulation import Simulation, central
 from ..io.motion_files import read_motion
-from ..io.readers import read_segmentation
 from .console import note
-from .inputs import read_volume
+from .inputs import read_mask, read_volume
 
 _OF_VOLUMES = ("thickness", "to_first", "mask")
 _OF_SIMULATION = ("factor", "noise", "motion", "slice_motion", "gain", "side")
@@ -69,13 +64,9 @@ def _read(options: Namespace) -> StackInput:
     """Read one volume; options: those that belong to it."""
     image = read_volume(options)
     axis = image.grid.named_axis(options.axis) if options.axis else image.grid.thickest_axis()
-    if options.mask:
-        inside = (aligned_to(read_segmentation(options.mask, image.grid), image.grid).layers > 0).any(axis=0)
-        array = np.where(inside, image.array, np.nan).astype(np.result_type(image.array, np.float32))
-        image = Image(array, image.grid, image.padding)
     to_first = None if options.to_first is None else read_motion(options.to_first, options.volume)
     return StackInput(image, axis, thickness=options.thickness, profile=options.profile or "gaussian",
-                      to_first=to_first)
+                      to_first=to_first, mask=read_mask(options, image))
 
 
 def _ours(arguments: Namespace) -> Ours:

@@ -3,14 +3,19 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from ..data.images import Image
-from ..io.readers import read_image
+from ..data.images import Image, Segmentation
+from ..io.readers import read_image, read_segmentation
 
 
 def read_volume(arguments: Namespace) -> Image:
     """Read VOLUME; raises InputError for what cannot be read."""
     return read_image(arguments.volume, series=arguments.series, volume_number=arguments.volume_number,
                       spacing=arguments.spacing)
+
+
+def read_mask(arguments: Namespace, image: Image) -> Segmentation | None:
+    """Read --mask of a volume; None without, raises InputError for what is no label map."""
+    return read_segmentation(arguments.mask, image.grid) if arguments.mask else None
 
 
 def chosen_slices(arguments: Namespace) -> str:

@@ -54,7 +54,7 @@ def check_paths(arguments: Namespace) -> None:
         "report": lambda path: check_output(Path(path)),
         "output_motion": lambda path: check_output(Path(path), JSON)}
     taken = {place(path): f"the input '{path}'" for volume in volumes
-             for path in (volume.volume, volume.labels, volume.to_first) if path}
+             for path in (volume.volume, volume.labels, volume.mask, volume.to_first) if path}
     if arguments.output_grid and arguments.output_grid not in OUTPUT_GRIDS:
         taken[place(arguments.output_grid)] = f"the input '{arguments.output_grid}'"
     for name, check in checks.items():

@@ -12,6 +12,7 @@ from ..data.alignment import aligned_to
 from ..data.geometry import Axis
 from ..data.images import Image, Segmentation
 from ..data.label_slices import DRAWN, presence
+from ..data.masks import within
 from ..data.observations import Observations
 from ..errors import InputError
 from ..io.readers import read_segmentation
@@ -19,12 +20,13 @@ from ..jobs.remarks import remarks
 from ..jobs.request import AUTO, INPUT, ISOTROPIC, Plan, Request
 from ..model.label_network_file import start_from
 from ..pipeline.reconstruction import Memory, reconstruct
+from ..pipeline.report import Files
 from ..pipeline.used_slices import UsedSlices
 from ..runtime.devices import choose
 from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
 from .console import announce_stop, note, shown_progress
-from .inputs import chosen_slices, read_volume
+from .inputs import chosen_slices, read_mask, read_volume
 from .outputs import check_paths, check_space, place, write
 from .summary import summarise
 from .volumes import refuse_alone, run_several
@@ -80,8 +82,8 @@ def run(arguments: Namespace) -> None:
         result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop,
                              label_network=learnt, label_probabilities=bool(arguments.output_probabilities))
-    result = case.used.finished(result, observations, notes, (arguments.volume, arguments.labels),
-                                arguments.paste_trusted)
+    files = Files(arguments.volume, arguments.labels, arguments.paste_trusted, arguments.mask)
+    result = case.used.finished(result, observations, notes, files)
     written = write(result, arguments)
     summarise(result.report, written, time.perf_counter() - start)
 
@@ -103,6 +105,7 @@ def read_case(arguments: Namespace) -> Case:
     """Read the files and settle slices and output grid; raises InputError for what cannot be reconstructed."""
     request, image = request_of(arguments), read_volume(arguments)
     request.check(image.grid, bool(arguments.labels))
+    image = within(image, read_mask(arguments, image))
     segmentation = (aligned_to(read_segmentation(arguments.labels, image.grid), image.grid) if arguments.labels
                     else None)
     present: dict[Axis, np.ndarray] = {}

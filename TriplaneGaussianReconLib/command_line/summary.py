@@ -25,4 +25,6 @@ def summarise(report: Report, written: dict[str, str], seconds: float) -> None:
         say(f"Self check: {check.slices} used slices, hidden and predicted from their neighbours across twice the "
             f"gap, came out at {check.psnr:.1f} dB PSNR; between used slices at their usual distance it is mostly "
             "better, in wider gaps worse.")
+    if provenance.hidden_pixels is not None:
+        say(provenance.hidden_pixels.choice)
     say(provenance.note)

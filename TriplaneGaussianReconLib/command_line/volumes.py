@@ -17,13 +17,14 @@ from ..errors import InputError
 from ..io.motion_files import read_motion
 from ..io.readers import read_image, read_segmentation
 from ..jobs.request import Request
+from ..pipeline.report import Files
 from ..pipeline.used_stacks import UNION, UsedStacks, solved
 from ..runtime.devices import choose
 from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
 from .arguments import OUTPUT_GRIDS
 from .console import announce_stop, note, shown_progress
-from .inputs import chosen_slices, read_volume
+from .inputs import chosen_slices, read_mask, read_volume
 from .outputs import check_paths, check_space, write
 from .summary import summarise
 
@@ -62,7 +63,8 @@ def run_several(arguments: Namespace) -> None:
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = solved(observations, output, preset=arguments.preset, device=arguments.device, seed=arguments.seed,
                         motion=arguments.motion or "stack", progress=show, should_stop=should_stop)
-    result = used.finished(result, observations, notes, [(each.volume, each.labels) for each in arguments.stacks])
+    files = [Files(each.volume, each.labels, mask=each.mask) for each in arguments.stacks]
+    result = used.finished(result, observations, notes, files)
     summarise(result.report, write(result, arguments), time.perf_counter() - start)
 
 
@@ -88,7 +90,7 @@ def _read(options: Namespace) -> StackInput:
     selection = request.selections(image.grid, axis, present)[axis]
     to_first = None if options.to_first is None else read_motion(options.to_first, options.volume)
     return StackInput(image, axis, selection, options.thickness, options.profile or "gaussian", segmentation, to_first,
-                      DRAWN if options.labels_on is None else options.labels_on)
+                      DRAWN if options.labels_on is None else options.labels_on, read_mask(options, image))
 
 
 def _voxels(name: str | None) -> str | Grid:

@@ -38,12 +38,14 @@ def voxel_offset(grid: Grid, other: Grid) -> tuple[int, int, int] | None:
     return int(whole[0]), int(whole[1]), int(whole[2])
 
 
-def aligned_to(segmentation: Segmentation, grid: Grid) -> Segmentation:
+def aligned_to(segmentation: Segmentation, grid: Grid, name: str = "segmentation") -> Segmentation:
     """Return `segmentation` on `grid`; outside its own voxels there is background.
 
     Where voxels coincide they are cropped and padded, as what 3D Slicer saves is cropped to its segments; their axes
     may run in another order or direction.  All else is resampled, with an `InputNote`: each voxel takes the label that
     most of it has, of which voxels of its own size or larger have one alone, the nearest.
+
+    name: what notes and errors call it.
 
     Raises:
         InputError: the two do not overlap.
@@ -51,15 +53,15 @@ def aligned_to(segmentation: Segmentation, grid: Grid) -> Segmentation:
     if segmentation.grid.matches(grid):
         return replace(segmentation, grid=grid)
     if grid.depths or segmentation.grid.depths:  # uneven slices are no lattice
-        return _resampled(segmentation, grid)
+        return _resampled(segmentation, grid, name)
     turned = _turned(segmentation, grid)
     offset = voxel_offset(turned.grid, grid)
     if offset is None:
-        return _resampled(segmentation, grid)
+        return _resampled(segmentation, grid, name)
     if turned is not segmentation:
-        warnings.warn("The segmentation's axes run otherwise than the volume's. Its voxels were put into the volume's "
+        warnings.warn(f"The {name}'s axes run otherwise than the volume's. Its voxels were put into the volume's "
                       "order; none was changed.", InputNote, stacklevel=2)
-    return _cropped(turned, offset, grid)
+    return _cropped(turned, offset, grid, name)
 
 
 def _turned(segmentation: Segmentation, grid: Grid) -> Segmentation:
@@ -82,13 +84,13 @@ def _turned(segmentation: Segmentation, grid: Grid) -> Segmentation:
     return replace(segmentation, layers=np.ascontiguousarray(layers), grid=turned)
 
 
-def _cropped(segmentation: Segmentation, offset: tuple[int, int, int], grid: Grid) -> Segmentation:
+def _cropped(segmentation: Segmentation, offset: tuple[int, int, int], grid: Grid, name: str) -> Segmentation:
     """Return `segmentation` on `grid`, whose first voxel is its voxel `offset` (i, j, k)."""
     source, target = [slice(None)], [slice(None)]
     for start, have, want in zip(reversed(offset), segmentation.grid.shape, grid.shape, strict=True):
         first, stop = max(start, 0), min(start + want, have)
         if first >= stop:
-            raise _outside()
+            raise _outside(name)
         source.append(slice(first, stop))
         target.append(slice(first - start, stop - start))
     layers = np.zeros((len(segmentation.layers), *grid.shape), segmentation.layers.dtype)
@@ -96,17 +98,17 @@ def _cropped(segmentation: Segmentation, offset: tuple[int, int, int], grid: Gri
     return replace(segmentation, layers=layers, grid=grid)
 
 
-def _resampled(segmentation: Segmentation, grid: Grid) -> Segmentation:
+def _resampled(segmentation: Segmentation, grid: Grid, name: str) -> Segmentation:
     have = segmentation.grid
-    looked_up = _looked_up(segmentation, grid)
-    warnings.warn(f"The segmentation's voxels, {by(have.size)} of {by(have.spacing)} mm, are not the volume's, "
+    looked_up = _looked_up(segmentation, grid, name)
+    warnings.warn(f"The {name}'s voxels, {by(have.size)} of {by(have.spacing)} mm, are not the volume's, "
                   f"{by(grid.size)} of {by(grid.spacing)} mm. It was resampled: each voxel of the volume has the label "
                   f"that most of it has; the centres lie up to {looked_up.distance:.3g} mm apart.", InputNote,
                   stacklevel=3)
     return replace(segmentation, layers=looked_up.layers, grid=grid)
 
 
-def _looked_up(segmentation: Segmentation, grid: Grid) -> _Lookup:
+def _looked_up(segmentation: Segmentation, grid: Grid, name: str) -> _Lookup:
     """Look the voxels of `grid` up slice by slice.
 
     Coarser or equal labels are looked up at the centres, which is exact about what they say; of finer ones each voxel
@@ -126,7 +128,7 @@ def _looked_up(segmentation: Segmentation, grid: Grid) -> _Lookup:
         missed = np.linalg.norm((index - np.round(index)) * have.spacing, axis=-1)
         distance = max(distance, float(missed.max(initial=0.0)))
     if not touched:
-        raise _outside()
+        raise _outside(name)
     return _Lookup(layers, distance)
 
 
@@ -158,6 +160,6 @@ def _most_common(samples: np.ndarray) -> np.ndarray:
     return best
 
 
-def _outside() -> InputError:
-    return InputError("The segmentation lies outside the volume. Choose the one that belongs to the volume, or "
-                      "resample it to the volume first.")
+def _outside(name: str) -> InputError:
+    return InputError(f"The {name} lies outside the volume. Choose the one that belongs to the volume, or resample it "
+                      "to the volume first.")

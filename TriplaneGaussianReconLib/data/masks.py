@@ -1,17 +1,18 @@
-"""Voxels without data: NaN, infinite, or of the volume's padding value.  They weigh nothing, nor does the result hold
-any there.
+"""Voxels without data: NaN, infinite, of the volume's padding value, or outside of a mask.  They weigh nothing, nor
+does the result hold any there.
 """
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import InputError, InputNote
+from .alignment import aligned_to
 from .geometry import Axis, PlaneStack, array_axis
-from .images import Image
+from .images import Image, Segmentation
 from .selection import Selection
 
 _LARGEST = 1e37  # value that single precision computes with, products included
@@ -41,6 +42,35 @@ def holds_data(values: np.ndarray, padding: float | None) -> np.ndarray:
             raise InputError(f"The largest voxel is {largest:.3g}, beyond what can be computed in single precision. "
                              "Scale all by a common factor, or give NaN to those that only mark missing data.")
     return holds
+
+
+def within(image: Image, mask: Segmentation | None) -> Image:
+    """Return an image, as real numbers, that holds data inside of a mask alone: outside it is NaN.
+
+    Args:
+        image: the volume.
+        mask: what carries any label is inside; on other voxels it is brought onto those of the image, see `aligned_to`.
+            None leaves the image as it is.
+
+    Raises:
+        InputError: the mask has no voxel inside the volume.
+
+    Example:
+        >>> from TriplaneGaussianReconLib import Grid, Image, Segmentation
+        >>> grid = Grid((1, 1, 3))
+        >>> mask = Segmentation.from_labelmap(np.array([[[0, 2, 1]]]), grid)
+        >>> within(Image(np.array([[[7, 8, 9]]], np.int16), grid), mask).array
+        array([[[nan,  8.,  9.]]], dtype=float32)
+    """
+    if mask is None:
+        return image
+    labelled = (mask.layers != 0).any(axis=0, keepdims=True).astype(np.uint8)
+    inside = aligned_to(replace(mask, layers=labelled), image.grid, "mask").layers[0] > 0
+    if not inside.any():
+        raise InputError("The mask has no voxel inside the volume. Choose the one that belongs to the volume.")
+    array = image.array.astype(np.result_type(image.array, np.float32))
+    array[~inside] = np.nan
+    return replace(image, array=array)
 
 
 def with_data(image: Image, selections: Mapping[Axis, Selection]) -> dict[Axis, Selection]:

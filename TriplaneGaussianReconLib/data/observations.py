@@ -14,7 +14,7 @@ from .geometry import AXES, Axis, Grid, PlaneStack, array_axis, by
 from .images import Image, Segment, Segmentation
 from .label_slices import LabelSlices, labelled_slices, presence
 from .margins import with_margin_told
-from .masks import DataMask, filled, holds_data, with_data
+from .masks import DataMask, filled, holds_data, with_data, within
 from .selection import Selection, number_list
 from .slice_profile import SliceProfile
 from .stack_input import StackInput
@@ -185,9 +185,9 @@ class Observations:
     def from_volumes(cls, inputs: Sequence[StackInput]) -> Observations:
         """Take the selected slices of several volumes of one body.
 
-        The first volume's place, grey values and voxel type are those of the result.  Voxels without data weigh
-        nothing, nor do margins of one value (see `margins`), and slices without any are left out.  Segments of one name
-        are the same, see `CommonSegments`.  Each `InputNote` names the volume.
+        The first volume's place, grey values and voxel type are those of the result.  Voxels without data or outside
+        of a mask weigh nothing, nor do margins of one value (see `margins`), and slices without any are left out.
+        Segments of one name are the same, see `CommonSegments`.  Each `InputNote` names the volume.
 
         Args:
             inputs: the volumes; each makes one stack, in this order.
@@ -307,10 +307,10 @@ def _segments(segmentation: Segmentation | None, stacks: tuple[SliceStack, ...],
 
 
 def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection,
-          labelled: Mapping[Axis, Selection] | None, is_alone: bool = True) -> SliceStack:
+          labelled: Mapping[Axis, Selection] | None, given: StackInput | None = None) -> SliceStack:
     """Copy the selected slices; reversed where needed so that they ascend along the stack's normal.
 
-    is_alone: whether there is no other volume.
+    given: the volume as one of several; None where it is alone.
     """
     indices = np.asarray(selection.indices)
     planes = image.grid.planes(axis, indices)
@@ -319,7 +319,7 @@ def _take(image: Image, segmentation: Segmentation | None, axis: Axis, selection
         planes = image.grid.planes(axis, indices)
     dimension = array_axis(axis)
     pixels = np.moveaxis(np.take(image.array, indices, dimension), dimension, 0)
-    pixels, weights = _with_weights(pixels, image.padding, axis, is_alone)
+    pixels, weights = _with_weights(pixels, image.padding, axis, given)
     layers, carries = None, np.ones(len(indices), bool)
     if labelled is not None:
         carries = np.isin(indices, labelled[axis].indices) if axis in labelled else ~carries
@@ -338,11 +338,11 @@ def _stack_of(given: StackInput) -> SliceStack:
     """Take the slices of one of several volumes, and carry them to the world of the first."""
     axis, segmentation, labelled = given.slice_axis, given.segmentation, None
     _check_voxels(given.image, segmentation)
-    image = with_margin_told(given.image, axis, given.used)
+    image = within(with_margin_told(given.image, axis, given.used), given.mask)
     observed = with_data(image, {axis: given.used})[axis]
     if segmentation is not None:
         labelled = labelled_slices(given.labels_on, observed, presence(segmentation, axis))
-    stack = _take(image, segmentation, axis, observed, None if labelled is None else {axis: labelled}, is_alone=False)
+    stack = _take(image, segmentation, axis, observed, None if labelled is None else {axis: labelled}, given)
     if stack.pixels.min() == stack.pixels.max():
         raise InputError(f"All of its used voxels have the same value ({stack.pixels.min():g}). Leave it out.")
     pixels = (stack.pixels - given.known.bias) / given.known.gain  # in the type of the pixels
@@ -376,15 +376,18 @@ def _note_wide_gap(offsets: np.ndarray) -> None:
                       "what the result shows in its middle is a guess.", InputNote, stacklevel=3)
 
 
-def _with_weights(pixels: np.ndarray, padding: float | None, axis: Axis, is_alone: bool
+def _with_weights(pixels: np.ndarray, padding: float | None, axis: Axis, given: StackInput | None
                   ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the pixels with those without data filled, and their weights: None if all hold data."""
     holds = holds_data(pixels, padding)
     if holds.all():
         return pixels, None
-    values = "NaN or infinite" if padding is None else f"NaN, infinite or {padding:g}"
-    warnings.warn(f"{1.0 - holds.mean():.1%} of the pixels of the slices used along {axis} hold no data ({values}). "
-                  f"They weigh nothing{', and the result holds none there' * is_alone}.", InputNote, stacklevel=4)
+    reasons = ["NaN", "infinite", *([] if padding is None else [f"{padding:g}"])]
+    if given is not None and given.mask is not None:
+        reasons.append("outside of the mask")
+    warnings.warn(f"{1.0 - holds.mean():.1%} of the pixels of the slices used along {axis} hold no data "
+                  f"({', '.join(reasons[:-1])} or {reasons[-1]}). They weigh nothing"
+                  f"{', and the result holds none there' * (given is None)}.", InputNote, stacklevel=4)
     return filled(pixels, holds), holds.astype(np.float32)
 
 

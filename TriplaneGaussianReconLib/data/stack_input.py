@@ -32,6 +32,8 @@ class StackInput:
         to_first: how this volume lies against the first, and how its grey values compare, where that is known: a
             `StackMotion`, or (4, 4) rigid, LPS mm, for the place alone; None for as the headers say.
         labels_on: which of the used slices carry labels, see `label_slices.named_slices`.
+        mask: lies where `image` lies, on any voxels; pixels outside of all of its labels weigh nothing, as NaN does.
+            None without.
 
     Raises:
         InputError: the axis, selection, thickness, profile or motion cannot be, or the motion's gain is not positive.
@@ -53,6 +55,7 @@ class StackInput:
     segmentation: Segmentation | None = None
     to_first: StackMotion | np.ndarray | None = None
     labels_on: LabelsOn = DRAWN
+    mask: Segmentation | None = None
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..config.presets import Preset
 from ..data.geometry import array_axis
+from ..data.masks import within
 from ..data.observations import Observations, SliceStack
 from ..data.output_grid import union_grid
 from ..data.selection import Selection
@@ -97,10 +98,11 @@ class Fold:
 
     def alone(self, preset: Preset) -> np.ndarray:
         """Predict from our reconstruction of the other slices of the volume alone."""
-        image, axis = self.volume.image, self.volume.slice_axis
-        kept = Selection(self.observations.stacks[self.number].numbers or (), image.grid.count(axis))
+        axis = self.volume.slice_axis
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputNote)  # which slices are used is the evaluation's own choice
+            image = within(self.volume.image, self.volume.mask)
+            kept = Selection(self.observations.stacks[self.number].numbers or (), image.grid.count(axis))
             observations = Observations.from_volume(image, {axis: kept})
         made = reconstruct(observations, image.grid, preset=preset, device=self.ours.device, seed=self.ours.seed,
                            memory=Memory(keep_model=False))

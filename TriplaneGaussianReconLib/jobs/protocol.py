@@ -399,8 +399,8 @@ def _to_image(array: np.ndarray, content: Mapping[str, Any]) -> Image:
 
 
 def _from_stack(stack: StackInput) -> dict[str, Any]:
-    if stack.segmentation is not None or stack.to_first is not None:
-        raise ValueError("A further volume of a job has neither labels nor a motion.")
+    if stack.segmentation is not None or stack.mask is not None or stack.to_first is not None:
+        raise ValueError("A further volume of a job has neither labels, nor a mask, nor a motion.")
     return {"grid": _from_grid(stack.image.grid), "padding": stack.image.padding, "axis": stack.slice_axis,
             "used": _from_selection(stack.used), "thickness": stack.thickness, "profile": stack.profile}
 

@@ -19,7 +19,7 @@ from ..data.observations import Observations
 from ..data.selection import Selection
 from .label_report import LabelCompletion
 from .report_reader import Reader, axis, flag, index, listed, mapped, number, text, whole
-from .stack_report import StackReport
+from .stack_report import HiddenPixelReport, StackReport
 
 PRODUCT = "TriplaneGaussianRecon"
 NOTICE = "Research software, not a medical device."
@@ -163,15 +163,18 @@ class Files:
         volume: `input`: the file or folder of the volume, as it was given.
         labels: `input_labels`: the file of the labels, as it was given; None without labels.
         pasted: `pasted_trusted_slices`: whether the observed slices stand in the result as they were in the input.
+        mask: `input_mask`: the file of the mask, as it was given; None without.
     """
 
     volume: str
     labels: str | None
-    pasted: bool
+    pasted: bool = False
+    mask: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return {"input": self.volume, "input_labels": self.labels, "pasted_trusted_slices": self.pasted}
+        mask = {} if self.mask is None else {"input_mask": self.mask}
+        return {"input": self.volume, "input_labels": self.labels, **mask, "pasted_trusted_slices": self.pasted}
 
     @classmethod
     def from_json(cls, content: Any) -> Files | None:
@@ -180,7 +183,7 @@ class Files:
         if "input" not in content:
             return None
         return cls(read("input", text), read.optional("input_labels", text, None),
-                   read("pasted_trusted_slices", flag))
+                   read("pasted_trusted_slices", flag), read.optional("input_mask", text, None))
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,7 @@ class Provenance:
         self_check: `self_check`, see there.
         product: `product`: name of this software.
         note: `note`: what the software is not, for users.
+        hidden_pixels: `hidden_pixels`, of several volumes: what was chosen by them; None elsewhere.
     """
 
     version: str
@@ -207,12 +211,14 @@ class Provenance:
     self_check: SelfCheck
     product: str = PRODUCT
     note: str = NOTICE
+    hidden_pixels: HiddenPixelReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
+        chosen = {} if self.hidden_pixels is None else {"hidden_pixels": self.hidden_pixels.to_json()}
         return {"product": self.product, "version": self.version, "preset": self.preset, "seed": self.seed,
                 "device": self.device, "trusted_slices": self.trusted_slices, "self_check": self.self_check.to_json(),
-                "note": self.note}
+                **chosen, "note": self.note}
 
     @classmethod
     def from_json(cls, content: Any) -> Provenance:
@@ -220,7 +226,7 @@ class Provenance:
         read = Reader(content, "report")
         return cls(read("version", text), read("preset", text), read("seed", whole), read("device", text),
                    read("trusted_slices", whole), read("self_check", SelfCheck.from_json), read("product", text),
-                   read("note", text))
+                   read("note", text), read.optional("hidden_pixels", HiddenPixelReport.from_json, None))
 
 
 @dataclass(frozen=True)

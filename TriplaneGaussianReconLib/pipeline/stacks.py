@@ -41,6 +41,7 @@ from ..runtime.progress import Progress, StageMonitor, Tick
 from ..runtime.threads import serial_opencv, serial_torch
 from .reconstruction import Reconstruction
 from .report import Provenance, Report, SelfCheck, StackResidual
+from .stack_report import HiddenPixelReport
 
 _MODE = "normalised"
 _MISFIT = 3.0  # times more or less contrast than a stack has itself, from which it is told
@@ -124,13 +125,14 @@ def _contrast(stack: SliceStack) -> float:
 @dataclass(frozen=True)
 class _Solution:
     """values: [k, j, i] of the Gaussians.  error: likewise, expected absolute error, model units.  is_seen: likewise.
-    sights: of each stack.
+    sights: of each stack.  hidden: what hidden pixels chose.
     """
 
     values: Tensor
     error: np.ndarray
     is_seen: np.ndarray
     sights: list[Sight]
+    hidden: HiddenPixelReport
 
 
 class _Counted:
@@ -198,7 +200,8 @@ class _Problem:
         values = restoration.closed(sights, restoration.of(sights, counted), trust, config.final, counted)
         error = np.maximum(self._expected_error(hidden, restoration, values, trust, missed, counted),
                            gap_errors(sights, config.blur).cpu().numpy())
-        return _Solution(torch.where(is_seen, values, 0.0), error, is_seen.cpu().numpy(), sights)
+        chosen = HiddenPixelReport.of(smoothness, trust, config.hidden, missed, self.intensity.scale)
+        return _Solution(torch.where(is_seen, values, 0.0), error, is_seen.cpu().numpy(), sights, chosen)
 
     def _sights(self) -> list[Sight]:
         """What each stack sees of the lattice from where it lies."""
@@ -282,9 +285,10 @@ def _result(problem: _Problem, solution: _Solution, output: Grid, selected: Sele
         parameters = problem.lattice.with_labels(parameters, torch.from_numpy(layers).to(problem.device))
     store = ShardStore(problem.lattice.cutoff, keep=True, folder=None)
     store.add(parameters.to("cpu"))
-    check = SelfCheck(1.0, "No slice was hidden to check.")
+    check = SelfCheck(1.0, solution.hidden.found)
     slices = sum(len(stack.planes) for stack in observations.stacks)
-    provenance = Provenance(__version__, preset.name, problem.seed, selected.backend, slices, check)
+    provenance = Provenance(__version__, preset.name, problem.seed, selected.backend, slices, check,
+                            hidden_pixels=solution.hidden)
     model = Model((), problem.grid.frame, _MODE, problem.lattice.cutoff, intensity, _error_of(problem, solution),
                   observations.segments, provenance.to_json())
     renderer = VolumeRenderer(model, output, observations.dtype)

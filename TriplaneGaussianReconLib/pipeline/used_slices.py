@@ -53,7 +53,7 @@ class UsedSlices:
         return Observations.from_volume(self.image, self.observed, self.segmentation, self.labelled)
 
     def finished(self, result: Reconstruction, observations: Observations, notes: Sequence[str],
-                 files: tuple[str, str | None] | None = None, paste: bool = False) -> Reconstruction:
+                 files: Files | None = None) -> Reconstruction:
         """Return a result with what the pipeline does not see.
 
         That is the header of the segmentation, what was used, and the used slices as they were: if that is asked for,
@@ -63,19 +63,19 @@ class UsedSlices:
             result: What the pipeline made of `observations`.
             observations: What it saw.
             notes: What was done to the input so that it can be used.
-            files: Paths of volume and labels as they were given, for the report.
-            paste: Whether the used slices are put back in any case; the result then has the voxels of the input.
+            files: As they were given, for the report. Where it says so, the used slices are put back in any case; the
+                result then has the voxels of the input.
         """
         grid, segmentation = result.volume.grid, result.segmentation
-        paste = paste or ((result.report.completion is not None or not result.report.gaussians)
-                          and grid.matches(self.image.grid))
+        is_known = result.report.completion is not None or not result.report.gaussians
+        paste = (files is not None and files.pasted) or (is_known and grid.matches(self.image.grid))
         if segmentation is not None and self.segmentation is not None:
             segmentation = replace(segmentation, metadata=self.segmentation.metadata)
         if result.label_probabilities is not None and segmentation is not None:
             probabilities = replace(result.label_probabilities, metadata=segmentation.metadata)
             result = replace(result, label_probabilities=probabilities)
         scope = Scope.of(self.axis, self.observed, grid, self.segmentation, observations)
-        report = result.report.about(scope, None if files is None else Files(*files, paste), notes)
+        report = result.report.about(scope, None if files is None else replace(files, pasted=paste), notes)
         result = replace(result, segmentation=segmentation, report=report)
         return self._pasted(result) if paste else result
 

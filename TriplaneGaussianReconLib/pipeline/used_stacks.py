@@ -20,7 +20,6 @@ from .report import Files, Scope
 from .stack_report import StackReport
 
 UNION, FIRST = "union", "first"
-Paths = Sequence[tuple[str, str | None]]  # of each volume, and of its labels
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ class UsedStacks:
             side = isotropic_spacing(grid, axis)
         return output_grid(grid, axis, side, first.used)
 
-    def finished(self, result: Reconstruction, observations: Observations, notes: Sequence[str], paths: Paths = ()
-                 ) -> Reconstruction:
+    def finished(self, result: Reconstruction, observations: Observations, notes: Sequence[str],
+                 files: Sequence[Files] = ()) -> Reconstruction:
         """Return a result with what the pipeline does not see: header of the labels, what was used, and whole motions.
 
         Args:
@@ -81,7 +80,7 @@ class UsedStacks:
                 those that are returned start where the header has it, with the grey values of the file.
             observations: What it saw.
             notes: What was done to the input so that it can be used.
-            paths: As they were given, for the report.
+            files: Of each volume, as they were given, for the report.
         """
         found = result.motions or [StackMotion()] * len(self.inputs)
         motions = tuple(each.after(given.known) for given, each in zip(self.inputs, found, strict=True))
@@ -91,9 +90,11 @@ class UsedStacks:
             segmentation = replace(segmentation, metadata=common_metadata(given))
         numbers = [stack.numbers or () for stack in observations.stacks]
         report = result.report.about(_scope(self.inputs[0], numbers[0], result.volume.grid, observations, given),
-                                     Files(*paths[0], False) if paths else None, notes)
-        volumes = tuple(StackReport.of(each, numbers[n], motions[n], *(paths[n] if paths else (None, None)))
-                        for n, each in enumerate(self.inputs))
+                                     files[0] if files else None, notes)
+        volumes = tuple(StackReport.of(each, numbers[n], motions[n]) for n, each in enumerate(self.inputs))
+        if files:
+            volumes = tuple(replace(told, volume=of.volume, labels=of.labels, mask=of.mask)
+                            for told, of in zip(volumes, files, strict=True))
         return replace(result, segmentation=segmentation, motions=motions, report=replace(report, volumes=volumes))
 
 

@@ -61,6 +61,17 @@ def test_report_tells_what_was_done(finished: Path, files: Path) -> None:
     assert report["preset"] == "fast" and report["residual_on_trusted_slices"] and report["self_check"]
 
 
+def test_outside_of_a_mask_a_volume_of_thin_slices_holds_no_data(run: Run, volume: Image, tmp_path: Path) -> None:
+    inside = np.zeros(volume.grid.shape, np.uint8)
+    inside[:, 4:26, 6:30] = 1
+    write_image(tmp_path / "mask.nii.gz", Image(inside, volume.grid))
+    assert run("reconstruct", "volume.nrrd", "--mask", "mask.nii.gz", "--output", "o.nrrd", "--report", "r.json") == 0
+    dense = read_image(tmp_path / "o.nrrd").array
+    np.testing.assert_array_equal(np.isfinite(dense), np.broadcast_to(inside[:1] > 0, dense.shape))
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert report["input_mask"] == "mask.nii.gz" and "hold no data (NaN or infinite)" in report["notes"][0]
+
+
 def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("reconstruct", "volume.nrrd", "--slices", "0-4", "--output", "o.npz", "--seed", 3) == 0
     printed = capsys.readouterr()

@@ -54,6 +54,8 @@ def test_each_volume_has_its_own_options_before_those_of_all() -> None:
     assert [(s.keep_every, s.slices) for s in (a, b, c)] == [(2, None), (None, "1,3"), (2, None)]
     assert (a.labels, b.labels, c.to_first, c.exclude, b.series, a.series) == (
         "a.seg.nrrd", None, "c.tfm", "5", "7", "")
+    masked = parse(["evaluate", "--mask", "all.nrrd", "a", "b", "--mask", "b.nrrd"]).stacks
+    assert [volume.mask for volume in masked] == ["all.nrrd", "b.nrrd"]
     assert (arguments.volume, arguments.labels, arguments.output, arguments.seed, arguments.motion) == (
         "a.nii", "a.seg.nrrd", "o.nrrd", 3, "none")
 

@@ -53,7 +53,10 @@ def test_three_files_become_the_body_that_they_saw(run: Run, tmp_path: Path,
     assert np.sqrt(np.mean(errors ** 2)) < 0.05 * np.ptp(body)
     found = read_motion(tmp_path / "m.json", str(tmp_path / "j.nrrd"))
     assert voxels_off(found, motion) < 0.3 and found.gain == pytest.approx(1.2, rel=0.03)
-    assert re.search(r"Gaussians from 3\d slices", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert re.search(r"Gaussians from 3\d slices", said)
+    assert re.search(r"Self check: 10% of the pixels, hidden and found again, missed by [\d.]+ grey values", said)
+    assert re.search(r"Smoothness weight [\d.]+; .*restoration .*, chosen by hidden pixels", said)
 
 
 def test_two_volumes_become_one_result(run: Run, solver: StandInSolver, across: Path, volume: Image, tmp_path: Path,
@@ -76,6 +79,27 @@ def test_two_volumes_become_one_result(run: Run, solver: StandInSolver, across: 
     assert report["volumes"][1]["trusted"] == [0, 1, *range(4, 11)]
     said = capsys.readouterr()
     assert "motion:" in said.out and f"volume 2: {across}" in said.err
+
+
+def test_each_volume_has_its_own_mask(run: Run, solver: StandInSolver, across: Path, volume: Image, tmp_path: Path
+                                      ) -> None:
+    """That of the second lies on the voxels of the first, and the third volume has none."""
+    inside = np.zeros(volume.grid.shape, np.uint8)
+    inside[2:9, 8:20, 8:24] = 1
+    write_image(tmp_path / "inside.nii.gz", Image(inside, volume.grid))
+    assert run("reconstruct", "volume.nrrd", "--mask", "inside.nii.gz", across, "--mask", "inside.nii.gz",
+               "volume.nrrd", "--output", "o.nrrd", "--report", "r.json", "--device", "cpu") == 0
+    assert solver.observations is not None
+    first, second, third = solver.observations.stacks
+    assert first.weights is not None and first.weights.sum() == inside.sum() and len(first.planes) == 7
+    assert second.weights is not None and third.weights is None
+    index = np.round(volume.grid.physical_to_index(second.planes.points()[second.weights > 0])).astype(int)
+    assert (index >= (7, 7, 1)).all() and (index <= (24, 20, 9)).all()
+    assert solver.observations.dtype == volume.array.dtype
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert [each["input_mask"] for each in report["volumes"]] == ["inside.nii.gz", "inside.nii.gz", None]
+    assert report["input_mask"] == "inside.nii.gz"
+    assert any(note.startswith("Volume 2: The mask's voxels") for note in report["notes"])
 
 
 @pytest.mark.parametrize("name", ["known.tfm", "known.json"])
@@ -136,6 +160,9 @@ def test_folders_of_dicom_are_volumes(run: Run, solver: StandInSolver, across: P
     (["volume.nrrd", "volume.nrrd", "--output-spacing", "2", "--output-grid", "volume.nrrd"],
      "--output-grid and --output-spacing: The spacing of the result is that of the volume"),
     (["volume.nrrd", "volume.nrrd", "--slices", "3"], "Volume 2 has one slice alone"),
+    (["volume.nrrd", "volume.nrrd", "--mask", "nowhere.nrrd"], "Volume 2: 'nowhere.nrrd' does not exist"),
+    (["volume.nrrd", "volume.nrrd", "--mask", "far.nrrd"], "Volume 2: The mask lies outside the volume"),
+    (["volume.nrrd", "volume.nrrd", "--mask", "far.nrrd", "--report", "far.nrrd"], "overwrite the input 'far.nrrd'"),
     (["volume.nrrd", "volume.nrrd", "--output-labels", "l.nrrd"], "--output-labels needs --labels"),
     (["volume.nrrd", "volume.nrrd", "--output-motion", "m.tfm"], "extension"),
     (["volume.nrrd", "volume.nrrd", "--report", "t.tfm", "--to-first", "t.tfm"], "overwrite the input 't.tfm'")])
@@ -143,6 +170,7 @@ def test_what_cannot_be_done_is_told(run: Run, argv: list[str], what: str, capsy
     matrix = np.eye(4)
     matrix[0, 3] = 1.0
     write_motion("t.tfm", StackMotion(matrix))
+    write_image("far.nrrd", Image(np.ones((2, 2, 2), np.uint8), Grid((2, 2, 2), (900.0, 0.0, 0.0))))
     assert run("reconstruct", *argv, "--output", "o.nrrd", "--device", "cpu") == 2
     assert what in capsys.readouterr().err and not Path("o.nrrd").exists()
 
@@ -159,9 +187,13 @@ def test_notes_of_a_volume_name_it(run: Run, solver: StandInSolver, across: Path
 
 def test_one_volume_whose_slices_average_is_solved_for_like_several(run: Run, solver: StandInSolver, across: Path
                                                                     ) -> None:
-    assert run("reconstruct", across, "--thickness", 4.0, "--slices", "every:2", "--output", "o.nrrd") == 0
+    image = read_image(across)
+    write_image("mask.nrrd", Image((image.array > 0).astype(np.uint8), image.grid))
+    assert run("reconstruct", across, "--thickness", 4.0, "--slices", "every:2", "--mask", "mask.nrrd", "--output",
+               "o.nrrd") == 0
     assert solver.observations is not None
     (stack,) = solver.observations.stacks
+    assert stack.weights is not None and 0 < stack.weights.sum() == (image.array[..., ::2] > 0).sum()
     assert (stack.thickness, stack.profile, len(stack.planes)) == (4.0, "gaussian", 6)
 
 

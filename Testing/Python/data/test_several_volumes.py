@@ -91,6 +91,39 @@ def test_voxels_without_data_weigh_nothing_and_blank_slices_are_left_out(rotatio
     assert observations.padding is None  # the first volume's type has no NaN
 
 
+def test_what_lies_outside_of_a_mask_weighs_nothing_as_if_it_were_nan(rotation: tuple) -> None:
+    first, other = volume(grid_of("straight", rotation)), volume(grid_of("oblique", rotation), 2)
+    inside = np.zeros(other.grid.shape, np.uint8)
+    inside[1:4, 1:5, 2:6] = 1
+    masked = StackInput(other, mask=Segmentation.from_labelmap(inside, other.grid))
+    with pytest.warns(InputNote) as said:
+        observations = Observations.from_volumes([masked, StackInput(first)])
+    assert [str(each.message) for each in said] == [
+        "Volume 1: Slices along k without any data are not used: 0, 4.",
+        "Volume 1: 61.9% of the pixels of the slices used along k hold no data (NaN, infinite or outside of the mask). "
+        "They weigh nothing."]
+    with pytest.warns(InputNote):
+        nan = Observations.from_volumes([StackInput(Image(np.where(inside, other.array, np.nan), other.grid)),
+                                         StackInput(first)])
+    for name in ("pixels", "weights", "numbers"):
+        np.testing.assert_array_equal(getattr(observations.stacks[0], name), getattr(nan.stacks[0], name))
+    assert observations.stacks[1].weights is None and observations.dtype == np.int16
+
+
+def test_a_margin_is_seen_as_such_whatever_the_mask_leaves_of_it() -> None:
+    grid = Grid((6, 32, 32), spacing=(1, 1, 3))
+    array = volume(grid).array
+    rows, columns = np.indices((32, 32)) - 15.5
+    array[:, rows ** 2 + columns ** 2 > 15.5 ** 2] = 0
+    inside = np.zeros(grid.shape, np.uint8)
+    inside[:, 1:31, 16:] = 1
+    with pytest.warns(InputNote):
+        stack = Observations.from_volumes([StackInput(Image(array, grid), mask=Segmentation.from_labelmap(inside, grid))
+                                           ]).stacks[0]
+    assert stack.weights is not None and not stack.weights[:, 1, 30].any() and not stack.weights[:, :, :16].any()
+    assert stack.weights[:, 16, 20].all()
+
+
 def test_a_further_volume_may_have_one_slice_the_first_may_not(rotation: tuple) -> None:
     first = volume(grid_of("straight", rotation))
     lone = volume(grid_of("oblique", rotation, (1, 6, 7)), 2)

@@ -12,7 +12,7 @@ from rich.console import Console
 from stack_case import blobs, image_of, rigid, thick_stack
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
-from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.output_grid import union_grid
 from TriplaneGaussianReconLib.data.stack_input import StackInput
@@ -95,9 +95,9 @@ def test_methods_see_nothing_of_hidden_slices() -> None:
 
 def test_only_pixels_with_data_are_scored() -> None:
     given = volumes()
-    array = given[0].image.array.copy()
-    array[:, :20] = np.nan
-    masked = [replace(given[0], image=Image(array, given[0].image.grid)), *given[1:]]
+    inside = np.ones(given[0].image.grid.shape, np.uint8)
+    inside[:, :20] = 0
+    masked = [replace(given[0], mask=Segmentation.from_labelmap(inside, given[0].image.grid)), *given[1:]]
     fold = Fold.of(masked[0], 0, Observations.from_volumes(masked), FAST)
     assert fold.hidden.weights is not None and not fold.hidden.weights[:, :20].any()
     assert np.isnan(fold.own_cubic()[:, :19]).all() and np.isfinite(fold.own_cubic()[:, 21:]).all()

@@ -274,10 +274,11 @@ def test_the_first_of_several_volumes_is_used_as_the_job_says(job: Job) -> None:
     assert (first.slice_axis, first.used.indices, first.width, first.labels_on) == ("k", (0, 2, 4), 2.0, labelled["k"])
 
 
-@pytest.mark.parametrize("extra", [{"to_first": np.eye(4)}, {"segmentation": True}])
-def test_a_further_volume_with_labels_or_a_motion_is_refused(job: Job, tmp_path: Path, extra: dict[str, Any]) -> None:
+@pytest.mark.parametrize("extra", [{"to_first": np.eye(4)}, {"segmentation": True}, {"mask": True}])
+def test_a_further_volume_with_labels_a_mask_or_a_motion_is_refused(job: Job, tmp_path: Path, extra: dict[str, Any]
+                                                                    ) -> None:
     extra = {name: job.segmentation if value is True else value for name, value in extra.items()}
-    with pytest.raises(ValueError, match="neither labels nor a motion"):
+    with pytest.raises(ValueError, match="neither labels, nor a mask, nor a motion"):
         replace(job, further=(StackInput(job.volume, **extra),)).write(tmp_path)
     assert not list(tmp_path.iterdir())
 

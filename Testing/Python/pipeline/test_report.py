@@ -16,7 +16,8 @@ from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.io.atomic import write_json
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
-from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, SelfCheck
+from TriplaneGaussianReconLib.pipeline.report import Files, Provenance, Report, SelfCheck
+from TriplaneGaussianReconLib.pipeline.stack_report import HiddenPixelReport
 
 FORMER: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("former_reports.json").read_text())
 
@@ -69,6 +70,23 @@ def test_a_model_tells_a_part_of_the_report(former: dict[str, Any]) -> None:
                                    "note"}
 
 
+@pytest.mark.parametrize(("trust", "words"), [(0.0, "trust in the restoration 0,"), (0.3, "restoration 0.3,"),
+                                              (math.inf, "restoration as it is,")])
+def test_what_hidden_pixels_chose_is_told(former: dict[str, Any], tmp_path: Path, trust: float, words: str) -> None:
+    hidden = HiddenPixelReport.of(0.0123, trust, 0.1, 4e-4, 500.0)
+    assert (hidden.error, hidden.psnr) == (pytest.approx(10.0), 33.98) and words in hidden.choice
+    report = Report.from_json(former)
+    report = replace(report, provenance=replace(report.provenance, hidden_pixels=hidden))
+    write_json(tmp_path / "r.json", report.to_json())
+    content = json.loads((tmp_path / "r.json").read_text())
+    assert Report.from_json(content) == report and content["hidden_pixels"]["note"] == hidden.choice
+
+
+def test_a_mask_is_told_where_there_is_one(former: dict[str, Any]) -> None:
+    report = replace(Report.from_json(former), files=Files("v.nrrd", None, mask="m.nrrd"))
+    assert report.to_json()["input_mask"] == "m.nrrd" and Report.from_json(report.to_json()) == report
+
+
 def test_labels_that_were_filled_are_told(former: dict[str, Any]) -> None:
     completion = LabelCompletion(LabelSlices((0, 8), (9,), (1, 2)), (2, 1), {"shape": 0.75, "nearest": 0.25}, 0.9)
     for one in (completion, replace(completion, hidden_dice=None), replace(completion, is_warm=True), None):
@@ -83,6 +101,7 @@ def test_labels_that_were_filled_are_told(former: dict[str, Any]) -> None:
     ("seed", "3", "its entry 'seed' is no whole number"), ("seed", True, "is no whole number"),
     ("seconds", [1.0], "its entry 'seconds' is no object with keys"), ("loss", {"training": "x"}, "is no number"),
     ("notes", "one", "its entry 'notes' is no list"), ("preset", None, "its entry 'preset' is no text"),
+    ("hidden_pixels", {"share": 0.1}, "its entry 'smoothness' is missing"),
     ("self_check", 3, "The self_check is damaged"), ("self_check", {"band_68": 1.0}, "its entry 'note' is missing"),
     ("self_check", {"band_68": 1.0, "note": "", "per_slice": {"first": 1.0}},
      "the key 'first', which is no number of a slice"),

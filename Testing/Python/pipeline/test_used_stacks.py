@@ -15,7 +15,7 @@ from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.data.stack_input import StackInput
 from TriplaneGaussianReconLib.data.stack_motion import StackMotion
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.pipeline.report import Report
+from TriplaneGaussianReconLib.pipeline.report import Files, Report
 from TriplaneGaussianReconLib.pipeline.stack_report import StackReport
 from TriplaneGaussianReconLib.pipeline.used_stacks import UsedStacks, solved
 
@@ -66,7 +66,8 @@ def test_a_result_tells_the_whole_motion_and_what_was_used(used: UsedStacks, mot
     result = solved(observations, output, preset="fast", device="cpu", seed=3, motion=motion, progress=None,
                     should_stop=None)
     assert solver.observations is observations and solver.options["seed"] == 3 and solver.options["motion"] == motion
-    result = used.finished(result, observations, ["A note."], [("a.nrrd", None), ("b.nrrd", "b.seg.nrrd")])
+    files = [Files("a.nrrd", None), Files("b.nrrd", "b.seg.nrrd", mask="m.nrrd")]
+    result = used.finished(result, observations, ["A note."], files)
     shift, gain = ((FOUND_SHIFT, FOUND_GAIN) if motion == "stack" else ((0.0, 0.0, 0.0), 1.0))
     np.testing.assert_allclose(result.motions[1].matrix[:3, 3], np.add((10.0, 0.0, 0.0), shift))
     np.testing.assert_array_equal(result.motions[0].matrix, np.eye(4))
@@ -76,8 +77,9 @@ def test_a_result_tells_the_whole_motion_and_what_was_used(used: UsedStacks, mot
     assert report.scope is not None and report.scope.segments_left_out == ("Unseen",)
     assert report.scope.output_shape == result.volume.grid.shape and report.notes == ("A note.",)
     second = report.volumes[1]
-    assert (second.volume, second.labels, second.axis, second.trusted, second.thickness, second.profile) == (
-        "b.nrrd", "b.seg.nrrd", "j", (0, 1, 3, 4, 5), 5.0, "box")
+    assert (second.volume, second.labels, second.mask, second.axis, second.trusted, second.thickness, second.profile
+            ) == ("b.nrrd", "b.seg.nrrd", "m.nrrd", "j", (0, 1, 3, 4, 5), 5.0, "box")
+    assert report.volumes[0].mask is None
     read = Report.from_json(json.loads(json.dumps(report.to_json())))
     assert read.volumes == report.volumes and read.files == report.files
 
