@@ -81,7 +81,7 @@ def test_a_volume_that_becomes_the_input_is_no_further_one(widget: Any, volumes:
     check(widget, "sagittal", "coronal")
     widget.ui.inputVolume.setCurrentNode(volumes[1])
     assert checked(widget) == ["coronal"]
-    assert keywords(widget.logic.getParameterNode())["furtherVolumes"] == [volumes[2]]
+    assert list(keywords(widget.logic.getParameterNode())["furtherVolumes"]) == [volumes[2]]
 
 
 def test_all_checked_volumes_are_reconstructed_as_chosen(widget: Any, volumes: tuple[Any, Any, Any],
