@@ -66,6 +66,7 @@ class CheckList:
 
     def _onItemChanged(self, item: qt.QListWidgetItem) -> None:
         self._shown = (self._shown[0], set(self.identifiers(isChecked=True)))  # so that this item is not made anew
+        self.highlight(item.data(qt.Qt.UserRole))  # which Qt 5 does by itself, and Qt 6 does not
         self._onChanged()
 
     def _onCurrentRowChanged(self, row: int) -> None:

@@ -49,4 +49,5 @@ class FurtherSettingsView:
     def _change(self, **settings: Any) -> None:
         if self._parameters is not None and self._node is not None:
             former = settingsOf(self._parameters, self._node)
-            keepSettings(self._parameters, self._node, replace(former, **settings))
+            if (changed := replace(former, **settings)) != former:
+                keepSettings(self._parameters, self._node, changed)
