@@ -19,7 +19,7 @@ from ..config.names import LARGEST_SEED, MOTIONS, MotionKind
 from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Image, Segment, Segmentation
 from ..data.json_fields import mapping, real, sequence, text, triple, truth, whole
-from ..data.label_slices import ALL
+from ..data.label_slices import ALL, DRAWN
 from ..data.observations import closest_first
 from ..data.output_grid import output_grid
 from ..data.selection import Selection
@@ -70,8 +70,9 @@ class Job:
         label_network: File of what an earlier job on this volume learnt about the labels, see `Outcome`, from which
             this one then starts; None to learn them anew. One that is damaged or of something else is not used, of
             which a note tells.
-        further: More volumes of the same body, without labels. With any, the result has cubic voxels about all of
-            them, with a side of `spacing`, or as small as the smallest pixel; see `pipeline.used_stacks`.
+        further: More volumes of the same body, each with its own slices and labels. With any, the result has cubic
+            voxels about all of them, with a side of `spacing`, or as small as the smallest pixel; see
+            `pipeline.used_stacks`.
         motion: With further volumes: stack finds how they lie to `volume`, none takes them as they lie.
         thickness: With further volumes: mm that each slice of `volume` averages over; None for their distance.
         profile: With further volumes: how it does so, see `StackInput`.
@@ -112,8 +113,11 @@ class Job:
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""
-        arrays = {"volume": self.volume.array,
-                  **{_FURTHER.format(n): each.image.array for n, each in enumerate(self.further)}}
+        arrays = {"volume": self.volume.array}
+        for n, each in enumerate(self.further):
+            arrays[_FURTHER.format(n)] = each.image.array
+            if each.segmentation is not None:
+                arrays[_FURTHER_LABELS.format(n)] = each.segmentation.layers
         content = {"grid": _from_grid(self.volume.grid), "trusted": _from_selections(self.observed),
                    "labelled": None if self.labelled is None else _from_selections(self.labelled),
                    "spacing": self.spacing, "preset": self.preset, "device": self.device, "seed": self.seed,
@@ -134,13 +138,12 @@ class Job:
 
     @classmethod
     def _from(cls, folder: Path, content: dict[str, Any]) -> Job:
-        segmentation = _to_segmentation(folder, "job", content)
+        segmentation = _to_segmentation(folder, "job", "labels", content)
         if not mapping(content, "trusted"):
             raise ValueError("trusted is empty")
         labelled = None if content.get("labelled") is None else _to_selections(content, "labelled")
         label_network = None if content.get("label_network") is None else Path(text(content, "label_network"))
-        further = tuple(_to_stack(_array(folder, "job", _FURTHER.format(n)), each)
-                        for n, each in enumerate(sequence(content, "further")))
+        further = tuple(_to_stack(folder, n, each) for n, each in enumerate(sequence(content, "further")))
         return cls(_to_image(_array(folder, "job", "volume"), content),
                    _to_selections(content, "trusted"), segmentation, _maybe(content, "spacing"),
                    text(content, "preset"), text(content, "device"), whole(content, "seed", 0, LARGEST_SEED),
@@ -213,7 +216,7 @@ class Outcome:
         for path in (model, label_network):
             if path is not None and not path.is_file():
                 raise ValueError(f"{path.name} is missing")
-        segmentation = _to_segmentation(folder, "outcome", content)
+        segmentation = _to_segmentation(folder, "outcome", "labels", content)
         volume, confidence = (Image(_array(folder, "outcome", name), grid) for name in ("volume", "confidence"))
         has_certainty = truth(content, "has_certainty")
         return cls(volume, confidence, segmentation, Report.from_json(content["report"]), model,
@@ -299,7 +302,7 @@ def _delete(paths: Iterable[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-_FURTHER = "further_{}"  # array of a further volume, by its number
+_FURTHER, _FURTHER_LABELS = "further_{}", "further_{}_labels"  # arrays of a further volume, by its number
 _MOTIONS: dict[str, MotionKind] = {str(motion): motion for motion in MOTIONS}
 _PROFILES: dict[str, SliceProfile] = {str(profile): profile for profile in PROFILES}
 _NAMES = {"job": "a job", "outcome": "an outcome"}
@@ -382,13 +385,14 @@ def _from_segmentation(segmentation: Segmentation) -> dict[str, Any]:
             "segments": [segment.to_json() for segment in segmentation.segments]}
 
 
-def _to_segmentation(folder: Path, kind: str, content: Mapping[str, Any]) -> Segmentation | None:
+def _to_segmentation(folder: Path, kind: str, name: str, content: Mapping[str, Any]) -> Segmentation | None:
+    """The segmentation of `content`, whose layers are the array `name`."""
     if content["segmentation"] is None:
         return None
     segmentation = mapping(content, "segmentation")
     segments = tuple(map(Segment.from_json, sequence(segmentation, "segments")))
     metadata = mapping(segmentation, "metadata")
-    layers = _array(folder, kind, "labels")
+    layers = _array(folder, kind, name)
     if any(segment.layer >= len(layers) for segment in segments):
         raise ValueError("segments do not fit")
     return Segmentation(layers, segments, _to_grid(segmentation), {name: text(metadata, name) for name in metadata})
@@ -399,12 +403,17 @@ def _to_image(array: np.ndarray, content: Mapping[str, Any]) -> Image:
 
 
 def _from_stack(stack: StackInput) -> dict[str, Any]:
-    if stack.segmentation is not None or stack.mask is not None or stack.to_first is not None:
-        raise ValueError("A further volume of a job has neither labels, nor a mask, nor a motion.")
+    if stack.mask is not None or stack.to_first is not None or stack.labels_on != DRAWN:
+        raise ValueError("A further volume of a job has neither a mask nor a motion, and carries labels where they are "
+                         "drawn.")
     return {"grid": _from_grid(stack.image.grid), "padding": stack.image.padding, "axis": stack.slice_axis,
-            "used": _from_selection(stack.used), "thickness": stack.thickness, "profile": stack.profile}
+            "used": _from_selection(stack.used), "thickness": stack.thickness, "profile": stack.profile,
+            "segmentation": None if stack.segmentation is None else _from_segmentation(stack.segmentation)}
 
 
-def _to_stack(array: np.ndarray, content: Mapping[str, Any]) -> StackInput:
-    return StackInput(_to_image(array, content), _axis(text(content, "axis")), _to_selection(mapping(content, "used")),
-                      _maybe(content, "thickness"), _PROFILES[text(content, "profile")])
+def _to_stack(folder: Path, number: int, content: Mapping[str, Any]) -> StackInput:
+    """The further volume of this number."""
+    image = _to_image(_array(folder, "job", _FURTHER.format(number)), content)
+    return StackInput(image, _axis(text(content, "axis")), _to_selection(mapping(content, "used")),
+                      _maybe(content, "thickness"), _PROFILES[text(content, "profile")],
+                      _to_segmentation(folder, "job", _FURTHER_LABELS.format(number), content))

@@ -277,7 +277,8 @@ def _outcome_bytes(job: Job, grid: Grid, observations: Observations) -> float:
     """What the outcome takes on the disk, without the model."""
     certainty = 4 * (observations.stacks[0].labelled is not None)
     layers = 1 + max((segment.layer for segment in observations.segments), default=-1)
-    label = job.segmentation.layers.itemsize if job.segmentation is not None else 0
+    label = max((each.layers.itemsize for each in (job.segmentation, *(one.segmentation for one in job.further))
+                 if each is not None), default=0)
     return float(np.prod(grid.shape, dtype=float)) * (
         job.volume.array.itemsize + 4 + certainty + layers * label)
 

@@ -256,8 +256,9 @@ def test_the_model_is_in_the_folder(outcome: Outcome, tmp_path: Path) -> None:
         replace(outcome, model=tmp_path / "other.safetensors").write(tmp_path)
 
 
-def test_further_volumes_come_out_as_they_went_in(job: Job, tmp_path: Path) -> None:
-    stack = StackInput(Image(job.volume.array + 1, job.volume.grid, -5.0), "i", Selection((0, 2), 3), 0.9, "box")
+def test_further_volumes_come_out_as_they_went_in(job: Job, segmentation: Segmentation, tmp_path: Path) -> None:
+    stack = StackInput(Image(job.volume.array + 1, job.volume.grid, -5.0), "i", Selection((0, 2), 3), 0.9, "box",
+                       segmentation)
     plain = StackInput(Image(job.volume.array.astype(np.float32), job.volume.grid))
     replace(job, further=(stack, plain), motion="none", thickness=1.5, profile="box").write(tmp_path)
     read = Job.read(tmp_path)
@@ -266,6 +267,8 @@ def test_further_volumes_come_out_as_they_went_in(job: Job, tmp_path: Path) -> N
         assert_same(found.image, given.image)
         assert (found.image.padding, found.slice_axis, found.used, found.thickness, found.profile) == (
             given.image.padding, given.slice_axis, given.used, given.thickness, given.profile)
+    assert_same(read.further[0].segmentation, segmentation)
+    assert read.further[1].segmentation is None
 
 
 def test_the_first_of_several_volumes_is_used_as_the_job_says(job: Job) -> None:
@@ -274,11 +277,10 @@ def test_the_first_of_several_volumes_is_used_as_the_job_says(job: Job) -> None:
     assert (first.slice_axis, first.used.indices, first.width, first.labels_on) == ("k", (0, 2, 4), 2.0, labelled["k"])
 
 
-@pytest.mark.parametrize("extra", [{"to_first": np.eye(4)}, {"segmentation": True}, {"mask": True}])
-def test_a_further_volume_with_labels_a_mask_or_a_motion_is_refused(job: Job, tmp_path: Path, extra: dict[str, Any]
-                                                                    ) -> None:
+@pytest.mark.parametrize("extra", [{"to_first": np.eye(4)}, {"labels_on": "0,4"}, {"mask": True}])
+def test_what_a_job_cannot_hold_of_a_further_volume_is_refused(job: Job, tmp_path: Path, extra: dict[str, Any]) -> None:
     extra = {name: job.segmentation if value is True else value for name, value in extra.items()}
-    with pytest.raises(ValueError, match="neither labels, nor a mask, nor a motion"):
+    with pytest.raises(ValueError, match="neither a mask nor a motion, and carries labels where they are drawn"):
         replace(job, further=(StackInput(job.volume, **extra),)).write(tmp_path)
     assert not list(tmp_path.iterdir())
 

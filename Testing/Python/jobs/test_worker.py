@@ -475,15 +475,24 @@ def test_other_arguments_are_answered_with_the_usage() -> None:
 # ------------------------------------------------------------------------------------------------------ several volumes
 
 
+def bright(image: Image) -> Segmentation:
+    """The brightest tenth of a volume as a segment."""
+    mask = image.array > np.quantile(image.array, 0.9)
+    return Segmentation(mask.astype(np.uint8)[None], (Segment("bright", 1),), image.grid)
+
+
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StandInMessages]:
-    """The folder of a job with two volumes of one body, thick in two directions, and what was told meanwhile."""
+    """The folder of a job with two volumes of one body, thick in two directions, and what was told meanwhile.
+
+    The second one has labels.
+    """
     body, folder = blobs()[10:34, 12:36, 8:32], tmp_path_factory.mktemp("several")
     axial, sagittal = (np.add.reduceat(body, range(0, 24, 4), axis) / 4.0 for axis in (0, 2))
     first = Image(axial.astype(np.float32), Grid(axial.shape, spacing=(1, 1, 4), origin=(0, 0, 1.5)))
     second = Image(sagittal.astype(np.float32), Grid(sagittal.shape, spacing=(4, 1, 1), origin=(1.5, 0, 0)))
     code, messages = done(Job(first, {"k": Selection.every(6, 1)}, device="cpu", keep_model=True, profile="box",
-                              further=(StackInput(second, profile="box"),)), folder)
+                              further=(StackInput(second, profile="box", segmentation=bright(second)),)), folder)
     assert code == WorkerExit.FINISHED, messages.sent
     return folder, messages
 
@@ -495,6 +504,13 @@ def test_several_volumes_become_one(several: tuple[Path, StandInMessages]) -> No
     assert [each.axis for each in outcome.report.volumes] == ["k", "i"]
     np.testing.assert_allclose(outcome.report.volumes[1].to_first, np.eye(4), atol=0.5)
     assert outcome.model is not None and load_model(outcome.model).shards
+
+
+def test_labels_of_a_further_volume_are_in_the_result(several: tuple[Path, StandInMessages]) -> None:
+    outcome = Outcome.read(several[0])
+    assert outcome.segmentation is not None and [each.name for each in outcome.segmentation.segments] == ["bright"]
+    labelled = outcome.segmentation.layers[0] > 0
+    assert outcome.volume.array[labelled].mean() > outcome.volume.array[~labelled].mean()
 
 
 def test_the_stage_of_motion_is_told(several: tuple[Path, StandInMessages]) -> None:

@@ -1,4 +1,4 @@
-"""Further volumes of the same body: a list with check boxes, and what belongs to them."""
+"""Further volumes of the same body: a list with check boxes, what is used of each, and what belongs to all."""
 from __future__ import annotations
 
 from typing import Any
@@ -9,9 +9,11 @@ from slicer.i18n import tr as _
 from TriplaneGaussianReconLib.errors import InputError
 
 from .. import wording
+from ..run.further_settings import FurtherSettings, settingsOf
 from ..run.parameters import TriplaneGaussianReconParameterNode, furtherVolumes
 from ..scene.nodes import gridOf
 from .check_list import CheckList, Entry
+from .further_settings import FurtherSettingsView
 from .slice_views import worldGrid
 
 
@@ -20,7 +22,8 @@ class FurtherVolumes:
 
     def __init__(self, ui: Any) -> None:
         """Take over the widgets."""
-        self._ui, self._list = ui, CheckList(ui.furtherVolumes, self._onChanged)
+        self._ui, self._list = ui, CheckList(ui.furtherVolumes, self._onChanged, self._showSettings)
+        self._settings = FurtherSettingsView(ui)
         self._parameters: TriplaneGaussianReconParameterNode | None = None
 
     def show(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
@@ -30,11 +33,20 @@ class FurtherVolumes:
         self._list.show([] if parameters is None else [
             Entry(node.GetID(), node.GetName()) for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
             if _isOffered(node) and node is not parameters.inputVolume], {node.GetID() for node in chosen})
+        if chosen and self._list.highlighted is None:
+            self._list.highlight(chosen[0].GetID())
+        self._showSettings()
         for widget in (self._ui.findMotion, self._ui.thicknessLabel, self._ui.thickness, self._ui.profileLabel,
                        self._ui.profile):
             widget.setEnabled(bool(chosen))
-        self._ui.furtherPreview.setText("\n".join(map(_meaning, chosen)))
+        self._ui.furtherPreview.setText("\n".join(
+            _meaning(node, settingsOf(parameters, node)) for node in chosen if parameters is not None))
         self._ui.furtherPreview.setVisible(bool(chosen))
+
+    def _showSettings(self) -> None:
+        """Show what is used of the volume that is highlighted."""
+        identifier = self._list.highlighted
+        self._settings.show(self._parameters, None if identifier is None else slicer.mrmlScene.GetNodeByID(identifier))
 
     def _onChanged(self) -> None:
         if self._parameters is not None:
@@ -46,10 +58,14 @@ def _isOffered(node: slicer.vtkMRMLScalarVolumeNode) -> bool:
     return node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
 
 
-def _meaning(node: slicer.vtkMRMLScalarVolumeNode) -> str:
-    """How its slices lie, under its parent transform."""
+def _meaning(node: slicer.vtkMRMLScalarVolumeNode, settings: FurtherSettings) -> str:
+    """How its slices lie, under its parent transform, and what is used of it."""
     try:
-        text = wording.axisMeaning(worldGrid(node), gridOf(node).thickest_axis())
+        parts = [wording.axisMeaning(worldGrid(node), gridOf(node).thickest_axis())]
     except InputError as error:
-        text = str(error)
-    return _("'{name}': {meaning}").format(name=node.GetName(), meaning=text)
+        parts = [str(error)]
+    if settings.excludedSlices.strip():
+        parts.append(_("Without slices {slices}.").format(slices=settings.excludedSlices.strip()))
+    if settings.segmentationNode is not None:
+        parts.append(_("Labels: '{name}'.").format(name=settings.segmentationNode.GetName()))
+    return _("'{name}': {meaning}").format(name=node.GetName(), meaning=" ".join(parts))

@@ -30,7 +30,7 @@ from .parameters import TriplaneGaussianReconParameterNode
 from .process import WorkerProcess
 from .reconstruction import ReconstructionRun
 from .request import Slices, requestFrom
-from .several import Several, Thickness
+from .several import FurtherVolumes, Several, Thickness
 
 
 class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
@@ -58,9 +58,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
                     excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
                     preset: str = "fast", device: str = "auto", seed: int = 0, keepModel: bool = False,
-                    copyVolume: bool = False, furtherVolumes: Sequence[slicer.vtkMRMLScalarVolumeNode] = (),
-                    thickness: Thickness = "", profile: str = "gaussian", findMotion: bool = True,
-                    waitForCompletion: bool = True, progressCallback: Callable[[Message], None] | None = None,
+                    copyVolume: bool = False, furtherVolumes: FurtherVolumes = (), thickness: Thickness = "",
+                    profile: str = "gaussian", findMotion: bool = True, waitForCompletion: bool = True,
+                    progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
         """Fill the gaps between the observed slices of a volume, and those of a segmentation.
@@ -85,15 +85,15 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
             keepModel: Keep the models, see `Results.models`.
             copyVolume: Add volume and expected error to the results even where labels alone were filled.
-            furtherVolumes: More scans of the same body, see `Several`; volumeNode gives place, grey values and labels.
+            furtherVolumes: More scans of the same body, which come to the place and grey values of the first: [b, c];
+                or with what is used of each, as in {b: {"excludedSlices": "0,1"}, c: {"segmentationNode": d}}.
                 The result has cubic voxels about all, of `outputSpacing` mm; with 0, as small as the smallest pixel.
-            thickness, profile, findMotion: Of several volumes, see there.
+            thickness, profile, findMotion: Of several volumes, see `Several`.
             waitForCompletion: If false, return None at once.
             progressCallback: Called with messages: first about the device (keys device, note), then about progress
                 (keys stage, number, count, done, seconds_left).
             previewCallback: Called with a slice [row, column] float32 in units of the volume, and keys axis, index.
-            completedCallback: Called at the end with the results and "", or with None and what went wrong, which is ""
-                if it was cancelled.
+            completedCallback: Called at the end with the results and "", or None and what went wrong; "" if cancelled.
 
         Returns:
             The results; None if it was cancelled.

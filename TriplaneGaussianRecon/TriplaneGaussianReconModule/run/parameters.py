@@ -13,6 +13,7 @@ from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
 from TriplaneGaussianReconLib.data.label_slices import ALL, DRAWN
 from TriplaneGaussianReconLib.jobs.request import SEGMENTED, Request
 
+from .further_settings import settingsOf
 from .request import requestFrom
 
 
@@ -115,6 +116,10 @@ class TriplaneGaussianReconParameterNode:
         device: auto, cpu, cuda:0 and so on.
         copyVolume: Where labels alone are filled, the volume is added to the results all the same.
         furtherVolumes: Of the same body; may hold None and what is not in the scene any more, see the function.
+        settingsVolumes: Volumes that something was chosen for, whether or not they are further ones now; of each of
+            these lists the same place is of the same volume, see `further_settings`.
+        settingsExcluded: Their slices that are left out.
+        settingsSegmentations: Their labels; None for none.
         findMotion: Of further volumes.
         thickness: With further volumes; mm, such as 4,3.5,0; empty for the slice distance.
         profile: With further volumes.
@@ -139,6 +144,9 @@ class TriplaneGaussianReconParameterNode:
     keepModel: bool = False
     copyVolume: bool = False
     furtherVolumes: list[vtkMRMLScalarVolumeNode]
+    settingsVolumes: list[vtkMRMLScalarVolumeNode]
+    settingsExcluded: list[str]
+    settingsSegmentations: list[vtkMRMLSegmentationNode]
     findMotion: bool = True
     thickness: str
     profile: Profile = Profile.GAUSSIAN
@@ -202,8 +210,9 @@ def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
 
 def severalKeywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     """What concerns further volumes, likewise."""
-    return {"furtherVolumes": furtherVolumes(parameters), "thickness": parameters.thickness,
-            "profile": parameters.profile.value, "findMotion": parameters.findMotion}
+    return {"furtherVolumes": {node: vars(settingsOf(parameters, node)) for node in furtherVolumes(parameters)},
+            "thickness": parameters.thickness, "profile": parameters.profile.value,
+            "findMotion": parameters.findMotion}
 
 
 def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:

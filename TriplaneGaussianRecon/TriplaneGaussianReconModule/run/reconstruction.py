@@ -107,7 +107,7 @@ class ReconstructionRun:
         sequences = None if browser is None else Sequences(browser, first.proxy)
         record = RunRecord(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
                            {**choices(self._request), "copyVolume": self._copyVolume, **self._several.choices()},
-                           tuple(self._several.names))
+                           tuple(self._several.told))
         with ExitStack() as uponFailure:
             models = _folder() if self._request.keep_model else None
             if models is not None:
@@ -152,7 +152,7 @@ class ReconstructionRun:
             record.tables.append((yield from scores(grid, outcome)))
             isOneOfMany = len(self._frames) > 1  # frames of labels are shown together with those of their image
             isVolumeWanted = self._copyVolume or isOneOfMany or not _isKnown(outcome, grid)
-            prepared = yield from Prepared.of(outcome, frame, scalarType, isVolumeWanted, isOneOfMany)
+            prepared = yield from Prepared.of(outcome, frame, scalarType, isVolumeWanted, isOneOfMany, self._further)
             del outcome  # its arrays keep files open
             yield from _emptied(self._folder)
         if self._state(frame) != state:
@@ -173,9 +173,11 @@ class ReconstructionRun:
             request = self._several.alone(self._request)
             plan = request.plan(grid, presence)
             job = request.job(imageOf(frame.volume), segmentation, presence)
-            if self._several.nodes:
-                self._further = self._several.placed(frame.volume)
-                job = self._several.added(job, self._request, self._further)
+        if self._several.nodes:
+            self._further = self._several.placed(frame.volume)
+            further, notes = yield from self._several.labelled(self._further)
+            record.note(notes)
+            job = self._several.added(job, self._request, further)
         if not self._several.nodes:
             record.note([wording.translated(remark)
                          for remark in remarks(request, plan, grid, segmentation, presence)])
@@ -199,7 +201,8 @@ class ReconstructionRun:
 
     def _state(self, frame: Frame) -> tuple[object, ...]:
         """A state that differs from a former one if something that is reconstructed has been changed since."""
-        return (stateOf(frame.volume, frame.segmentation), *(stateOf(node, None) for node in self._several.nodes))
+        return (stateOf(frame.volume, frame.segmentation),
+                *(stateOf(node, each.segmentationNode) for node, each in self._several.settings.items()))
 
     def _fail(self, message: Message) -> None:
         if message["details"]:
@@ -231,7 +234,7 @@ class ReconstructionRun:
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeAboutToBeRemoved(self, scene: slicer.vtkMRMLScene, event: str, node: slicer.vtkMRMLNode) -> None:
         needed = {each for frame in self._frames for each in (frame.proxy, frame.segmentationProxy)}
-        needed.update(self._several.nodes)
+        needed.update(self._several.nodes, self._several.segmentations)
         if node in needed:
             self.interrupt(InputError(_("'{name}' was removed from the scene before the reconstruction was done, so "
                                         "there is no result.").format(name=node.GetName())))

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,14 @@ from TriplaneGaussianReconLib.jobs.protocol import Job
 from TriplaneGaussianReconLib.jobs.request import AUTO, INPUT, Request
 from TriplaneGaussianReconLib.pipeline.stack_report import StackReport
 
+from .. import wording
 from ..scene.frames import browserOf
 from ..scene.further_volumes import FurtherVolume
+from .further_settings import FurtherSettings
 
+# Nodes; or, by node, what is used of each: names and values of `FurtherSettings`.
+FurtherVolumes = (Sequence[slicer.vtkMRMLScalarVolumeNode]
+                  | Mapping[slicer.vtkMRMLScalarVolumeNode, Mapping[str, Any]])
 Thickness = str | float | Iterable[float]  # mm, one for all volumes or one for each; 0 or "" for the slice distance
 
 
@@ -27,10 +33,11 @@ Thickness = str | float | Iterable[float]  # mm, one for all volumes or one for 
 class Several:
     """Further volumes of the body that the volume of a run shows; without any, nothing here changes anything.
 
-    All slices of further volumes are used, along the axis of the largest spacing, and none of their labels.
+    The slices of each further volume are those along its axis of the largest spacing.
 
     Attributes:
-        nodes: The further volumes, such as thick scans in other directions; each under its own linear transforms.
+        settings: What is used of each further volume, such as a thick scan in another direction; each lies under its
+            own linear transforms.
         thickness: Mm that each slice averages over, of the first volume and of each further one; None for the distance
             of the slices. The logic takes one number for all, or one for each, in which 0 is the distance.
         profile: How it does so: gaussian (the thickness is the full width at half maximum) or box.
@@ -38,14 +45,14 @@ class Several:
             grey values compare. `Results.motions` then holds a transform for each.
     """
 
-    nodes: tuple[slicer.vtkMRMLScalarVolumeNode, ...] = ()
+    settings: Mapping[slicer.vtkMRMLScalarVolumeNode, FurtherSettings] = field(default_factory=dict)
     thickness: tuple[float | None, ...] = (None,)
     profile: SliceProfile = "gaussian"
     findMotion: bool = True
 
     @classmethod
-    def of(cls, first: slicer.vtkMRMLScalarVolumeNode, furtherVolumes: Sequence[slicer.vtkMRMLScalarVolumeNode],
-           thickness: Thickness, profile: str, findMotion: bool) -> Several:
+    def of(cls, first: slicer.vtkMRMLScalarVolumeNode, furtherVolumes: FurtherVolumes, thickness: Thickness,
+           profile: str, findMotion: bool) -> Several:
         """Take what the logic's `reconstruct` was given; raises InputError for what cannot be used."""
         nodes = tuple(furtherVolumes)
         if not nodes:
@@ -62,9 +69,20 @@ class Several:
         if profile not in known:
             raise InputError(_("Unknown slice profile '{profile}'. Choose one of {known}.").format(
                 profile=profile, known=", ".join(known)))
-        found = cls(nodes, _each(thickness, 1 + len(nodes)), known[profile], bool(findMotion))
+        settings = _settings(furtherVolumes)
+        found = cls(settings, _each(thickness, 1 + len(nodes)), known[profile], bool(findMotion))
         found.inputs(found.placed(first))
         return found
+
+    @property
+    def nodes(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, ...]:
+        """The further volumes."""
+        return tuple(self.settings)
+
+    @property
+    def segmentations(self) -> tuple[slicer.vtkMRMLSegmentationNode | None, ...]:
+        """Labels of each further volume; None where it has none."""
+        return tuple(each.segmentationNode for each in self.settings.values())
 
     def alone(self, request: Request) -> Request:
         """What is asked for of the first volume; raises InputError for an output spacing that cannot be."""
@@ -78,30 +96,52 @@ class Several:
 
     def placed(self, first: slicer.vtkMRMLScalarVolumeNode) -> tuple[FurtherVolume, ...]:
         """Where the further volumes lie now; raises InputError where that cannot be told by a matrix."""
-        return tuple(FurtherVolume.of(node, first) for node in self.nodes)
+        return tuple(FurtherVolume.of(node, first, each.segmentationNode) for node, each in self.settings.items())
 
     def inputs(self, placed: Sequence[FurtherVolume]) -> tuple[StackInput, ...]:
-        """The further volumes as the library takes them; raises InputError, with the name of the volume."""
+        """The further volumes as the library takes them, without labels; raises InputError, with the name of the
+        volume.
+        """
         found = []
-        for each, thickness in zip(placed, self.thickness[1:], strict=True):
-            try:
-                found.append(StackInput(each.image(), thickness=thickness, profile=self.profile))
-            except InputError as error:
-                raise InputError(_("'{name}': {cause}").format(name=each.node.GetName(), cause=error)) from error
+        for each, settings, thickness in zip(placed, self.settings.values(), self.thickness[1:], strict=True):
+            with _about(each.node):
+                image = each.image()
+                axis = image.grid.thickest_axis()
+                used = Request(excluded=settings.excludedSlices).selections(image.grid, axis, {})[axis]
+                found.append(StackInput(image, axis, used, thickness, self.profile))
         return tuple(found)
 
-    def added(self, job: Job, request: Request, placed: Sequence[FurtherVolume]) -> Job:
+    def labelled(self, placed: Sequence[FurtherVolume]
+                 ) -> Generator[None, None, tuple[tuple[StackInput, ...], list[str]]]:
+        """The same with their labels, a piece at a time, and what the user should know."""
+        found, notes = [], list[str]()
+        for each, given in zip(placed, self.inputs(placed), strict=True):
+            with _about(each.node):
+                labels, remarks = yield from each.labels()
+            found.append(replace(given, segmentation=labels))
+            notes += [_told(each.node, remark) for remark in remarks]
+        return tuple(found), notes
+
+    def added(self, job: Job, request: Request, further: tuple[StackInput, ...]) -> Job:
         """A job of the first volume with the further ones; request: the whole, not what `alone` made of it."""
         spacing = None if request.spacing == AUTO else float(request.spacing)
-        return replace(job, spacing=spacing, further=self.inputs(placed), motion="stack" if self.findMotion else "none",
+        return replace(job, spacing=spacing, further=further, motion="stack" if self.findMotion else "none",
                        thickness=self.thickness[0], profile=self.profile)
 
     def choices(self) -> dict[str, Any]:
         """Return it as the provenance of results tells it."""
         if not self.nodes:
             return {}
-        return {"furtherVolumes": self.names, "thickness": [each or 0.0 for each in self.thickness],
+        return {"furtherVolumes": self.names,
+                "furtherExcluded": [each.excludedSlices for each in self.settings.values()],
+                "furtherSegmentations": [node and node.GetName() for node in self.segmentations],
+                "thickness": [each or 0.0 for each in self.thickness],
                 "profile": self.profile, "findMotion": self.findMotion}
+
+    @property
+    def told(self) -> list[str]:
+        """The further volumes, and what is used of each, as the provenance of results tells it."""
+        return [each.told(node.GetName()) for node, each in self.settings.items()]
 
     @property
     def names(self) -> list[str]:
@@ -119,6 +159,29 @@ class Several:
         if not self.findMotion:
             return tuple(placed)
         return tuple(each.moved(np.array(told.to_first)) for each, told in zip(placed, volumes[1:], strict=True))
+
+
+def _settings(furtherVolumes: FurtherVolumes) -> dict[slicer.vtkMRMLScalarVolumeNode, FurtherSettings]:
+    """What is used of each further volume; raises InputError, with the name of the volume."""
+    found = {}
+    for node in furtherVolumes:
+        with _about(node):
+            found[node] = FurtherSettings.of(furtherVolumes[node] if isinstance(furtherVolumes, Mapping) else {})
+    return found
+
+
+@contextmanager
+def _about(node: slicer.vtkMRMLScalarVolumeNode) -> Iterator[None]:
+    """Let each InputError of the block begin with the name of a volume."""
+    try:
+        with wording.translatedErrors():
+            yield
+    except InputError as error:
+        raise InputError(_told(node, str(error))) from error
+
+
+def _told(node: slicer.vtkMRMLScalarVolumeNode, text: str) -> str:
+    return _("'{name}': {cause}").format(name=node.GetName(), cause=text)
 
 
 def _each(thickness: Thickness, count: int) -> tuple[float | None, ...]:

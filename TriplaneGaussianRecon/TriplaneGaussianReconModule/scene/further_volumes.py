@@ -1,6 +1,7 @@
 """Further volumes of the body that a volume shows: where they lie in its coordinates, before and after a run."""
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,10 +9,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.data.geometry import RAS_TO_LPS, Grid
-from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.errors import InputError
 
-from .nodes import gridOf, imageOf, transformBetween
+from .nodes import gridOf, imageOf, readSegmentation, segmentIDsOf, transformBetween
 
 
 @dataclass(frozen=True, eq=False)  # arrays cannot be compared to one yes or no
@@ -22,29 +23,32 @@ class FurtherVolume:
         node: The volume node.
         ownGrid: Its voxels in its own coordinates.
         toFirst: (4, 4) RAS mm, from the coordinates of `node`, without its parent transform, to those of the first.
+        segmentation: Its labels, under any transforms; None without.
         isMoved: Whether a run has found `toFirst`; before, it follows from the parent transforms.
     """
 
     node: slicer.vtkMRMLScalarVolumeNode
     ownGrid: Grid
     toFirst: np.ndarray
+    segmentation: slicer.vtkMRMLSegmentationNode | None = None
     isMoved: bool = False
 
     @classmethod
-    def of(cls, node: slicer.vtkMRMLScalarVolumeNode, first: slicer.vtkMRMLScalarVolumeNode) -> FurtherVolume:
-        """Look at both nodes.
+    def of(cls, node: slicer.vtkMRMLScalarVolumeNode, first: slicer.vtkMRMLScalarVolumeNode,
+           segmentation: slicer.vtkMRMLSegmentationNode | None = None) -> FurtherVolume:
+        """Look at both volume nodes.
 
         Raises:
             InputError: What lies between their parent transforms is not linear, or the node has no voxels.
         """
         transform = transformBetween(node, first)
         if transform is None:
-            return cls(node, gridOf(node), np.eye(4))
+            return cls(node, gridOf(node), np.eye(4), segmentation)
         if not transform.IsA("vtkLinearTransform"):
             raise InputError(_("'{name}' lies under a transform against '{first}' that is not linear. Take it out of "
                                "that transform, put both under it, or harden it: in the Data module, right-click and "
                                "'Harden transform'.").format(name=node.GetName(), first=first.GetName()))
-        return cls(node, gridOf(node), slicer.util.arrayFromVTKMatrix(transform.GetMatrix()))
+        return cls(node, gridOf(node), slicer.util.arrayFromVTKMatrix(transform.GetMatrix()), segmentation)
 
     @property
     def grid(self) -> Grid:
@@ -57,6 +61,19 @@ class FurtherVolume:
     def image(self) -> Image:
         """The same with its values, not copied; raises InputError as `imageOf` does."""
         return Image(imageOf(self.node).array, self.grid)
+
+    def labels(self) -> Generator[None, None, tuple[Segmentation | None, list[str]]]:
+        """Its labels on the voxels of `image`, and what the user should know; as `readSegmentation` finds them.
+
+        Segments have no identifiers: those of the first volume may be the same.
+        """
+        if self.segmentation is None:
+            return None, []
+        found, remarks = yield from readSegmentation(
+            self.ownGrid, self.segmentation, segmentIDsOf(self.segmentation),
+            transformBetween(self.segmentation, self.node))
+        segments = tuple(replace(segment, identifier="") for segment in found.segments)
+        return replace(found, segments=segments, grid=self.grid), remarks
 
     def moved(self, motion: np.ndarray) -> FurtherVolume:
         """Itself after a motion that was found: (4, 4) rigid, LPS mm, in the coordinates of the first volume."""

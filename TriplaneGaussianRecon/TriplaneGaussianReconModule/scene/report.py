@@ -67,7 +67,7 @@ class RunRecord:
         volumeName: Of the input node.
         segmentationName: Of the input node; None without one.
         choices: What the user asked for.
-        furtherNames: Of further volumes of the same body.
+        further: Further volumes of the same body: the name of each, and what was used of it.
         frames: What is to be told of each frame.
         tables: What `scores` made of each frame.
         notes: What the user should know.
@@ -76,7 +76,7 @@ class RunRecord:
     volumeName: str
     segmentationName: str | None
     choices: Mapping[str, Any]
-    furtherNames: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
     frames: list[FrameRecord] = field(default_factory=list)
     tables: list[dict[str, np.ndarray]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -172,7 +172,7 @@ def _linesOnFrame(record: RunRecord, frame: FrameRecord, made: str) -> list[str]
     return [
         f"'{record.volumeName}' reconstructed by {told.product} {told.version}, {made}",
         f"{told.note} Not for diagnosis or treatment.", "",
-        *([f"Further volumes: {_listed(record.furtherNames)}"] if record.furtherNames else []),
+        *([f"Further volumes: {_listed(record.further)}"] if record.further else []),
         f"Segmentation: {record.segmentationName or 'none'}",
         f"Segments filled in: {_listed(frame.segments)}",
         f"Segments left out, being on no slice that is used: {_listed(scope.segments_left_out or ())}",

@@ -19,7 +19,7 @@ import vtk
 import vtk.util.numpy_support
 
 from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.data.images import Segmentation
+from TriplaneGaussianReconLib.data.images import Segment, Segmentation
 from TriplaneGaussianReconLib.jobs.protocol import Outcome
 
 from .frames import Frame, Sequences
@@ -81,8 +81,8 @@ class Prepared:
     error: float
 
     @classmethod
-    def of(cls, outcome: Outcome, frame: Frame, scalarType: int, isVolumeWanted: bool, isOneOfMany: bool
-           ) -> Generator[None, None, Prepared]:
+    def of(cls, outcome: Outcome, frame: Frame, scalarType: int, isVolumeWanted: bool, isOneOfMany: bool,
+           further: Sequence[FurtherVolume] = ()) -> Generator[None, None, Prepared]:
         """Copy the arrays of an outcome, a piece at a time.
 
         Args:
@@ -91,14 +91,17 @@ class Prepared:
             scalarType: VTK's number of the volume's type when the run began; its image may be another one by now.
             isVolumeWanted: Whether volume and expected error are wanted.
             isOneOfMany: Whether other frames may have certainties, so that this one gets them even if all is given.
+            further: Other volumes that it was reconstructed from.
         """
         images, segmentation, confidence = dict[str, vtk.vtkImageData](), None, outcome.confidence.array
         sample = confidence[tuple(slice(None, None, 1 + n // 64) for n in confidence.shape)]
         if isVolumeWanted:
             images["volume"] = yield from _filled(vtk.vtkImageData(), outcome.volume.array, scalarType)
             images["confidence"] = yield from _filled(vtk.vtkImageData(), confidence, vtk.VTK_FLOAT)
-        if outcome.segmentation is not None and frame.segmentation is not None:
-            segmentation = yield from _segmentation(outcome.segmentation, frame.segmentation.GetSegmentation())
+        if outcome.segmentation is not None:
+            given = [frame.segmentation, *(each.segmentation for each in further)]
+            segmentation = yield from _segmentation(outcome.segmentation, [
+                node and node.GetSegmentation() for node in given])
         if outcome.label_certainty is not None:
             images["certainty"] = yield from _filled(vtk.vtkImageData(), outcome.label_certainty.array, vtk.VTK_FLOAT)
         elif isOneOfMany and segmentation is not None:
@@ -151,7 +154,7 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
     before, folder = set(_nodeIDs()), hierarchy.GetInvalidItemID()
     try:
         name = f"{source.proxy.GetName()} reconstructed"
-        nodes = _addNodes(name, source, prepared, record)
+        nodes = _addNodes(name, source, prepared, record, further)
         others = [] if sequences is None else _addBrowser(name, nodes, sequences)
         for each in further:
             nodes["scores"].AddNodeReferenceID(FURTHER, each.node.GetID())
@@ -194,17 +197,18 @@ def remove(results: Results) -> None:
             scene.RemoveNode(node)
 
 
-def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord) -> dict[str, slicer.vtkMRMLNode]:
+def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord, further: Sequence[FurtherVolume]
+              ) -> dict[str, slicer.vtkMRMLNode]:
     """Add the nodes that a run leaves, by role."""
     nodes = {}
+    labels = [node for node in (source.segmentationProxy, *(each.segmentation for each in further)) if node is not None]
     if "volume" in prepared.images:
         nodes["volume"] = _addVolume(name, "volume", source, prepared)
         _copyDisplay(source.proxy, nodes["volume"])
         nodes["confidence"] = _addVolume(f"{name} expected error", "confidence", source, prepared)
         _showInColour(nodes["confidence"], 0.0, prepared.error or 1.0)
-    if prepared.segmentation is not None and source.segmentationProxy is not None:
-        nodes["segmentation"] = _addSegmentation(source.segmentationProxy, source, prepared,
-                                                 nodes.get("volume", source.proxy))
+    if prepared.segmentation is not None and labels:
+        nodes["segmentation"] = _addSegmentation(labels[0], source, prepared, nodes.get("volume", source.proxy))
     if any(frame.report.completion is not None for frame in record.frames):
         nodes["certainty"] = _addVolume(f"{name} label certainty", "certainty", source, prepared)
         _showInColour(nodes["certainty"], 0.5, 1.0)
@@ -320,16 +324,20 @@ def _filled(image: vtk.vtkImageData, array: np.ndarray, scalarType: int) -> Gene
     return image
 
 
-def _segmentation(segmentation: Segmentation, source: slicer.vtkSegmentation
+def _segmentation(segmentation: Segmentation, sources: Sequence[slicer.vtkSegmentation | None]
                   ) -> Generator[None, None, slicer.vtkSegmentation]:
     """The segments in Slicer's types; those of one layer share a label map, as in a .seg.nrrd.
 
-    A segment keeps what `source` says of it: id, name, colour, terminology and other tags; one that was removed from
-    `source` meanwhile keeps id, name and colour.
+    A segment keeps what it was: id, name, colour, terminology and other tags; one that was removed meanwhile keeps id,
+    name and colour.
+
+    Args:
+        segmentation: Dense.
+        sources: Where the segments come from: those with an identifier from the first, others from any by their names.
     """
     found, labelmaps = slicer.vtkSegmentation(), []
     found.SetSourceRepresentationName(BINARY_LABELMAP)
-    found.CopyConversionParameters(source)
+    found.CopyConversionParameters(next(source for source in sources if source is not None))
     image = slicer.vtkMRMLScalarVolumeNode()
     place(image, segmentation.grid)
     toRAS = vtk.vtkMatrix4x4()
@@ -342,7 +350,7 @@ def _segmentation(segmentation: Segmentation, source: slicer.vtkSegmentation
         labelmaps.append(labelmap)
     for given in segmentation.segments:
         segment = slicer.vtkSegment()
-        described = source.GetSegment(given.identifier)
+        described = _described(given, sources)
         if described is not None:
             segment.DeepCopyMetadata(described)
         else:
@@ -353,6 +361,14 @@ def _segmentation(segmentation: Segmentation, source: slicer.vtkSegmentation
         found.AddSegment(segment, given.identifier)
         yield
     return found
+
+
+def _described(segment: Segment, sources: Sequence[slicer.vtkSegmentation | None]) -> slicer.vtkSegment | None:
+    """What is said of a segment where it comes from, see `_segmentation`; None where it is not there any more."""
+    if segment.identifier:
+        return sources[0] and sources[0].GetSegment(segment.identifier)
+    found = ((source, source.GetSegmentIdBySegmentName(segment.name)) for source in sources if source is not None)
+    return next((source.GetSegment(identifier) for source, identifier in found if identifier), None)
 
 
 def _nodeIDs() -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 import qt
 import slicer
 from panel_case import choose, click, open_section, reconstructed, red, transformed, type_into, wait_until
+from PySide6.QtTest import QTest
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.run.parameters import furtherVolumes, keywords
 
@@ -81,7 +82,7 @@ def test_a_volume_that_becomes_the_input_is_no_further_one(widget: Any, volumes:
     check(widget, "sagittal", "coronal")
     widget.ui.inputVolume.setCurrentNode(volumes[1])
     assert checked(widget) == ["coronal"]
-    assert keywords(widget.logic.getParameterNode())["furtherVolumes"] == [volumes[2]]
+    assert list(keywords(widget.logic.getParameterNode())["furtherVolumes"]) == [volumes[2]]
 
 
 def test_all_checked_volumes_are_reconstructed_as_chosen(widget: Any, volumes: tuple[Any, Any, Any],
@@ -158,3 +159,147 @@ def test_a_failure_leaves_the_scene_as_it_was(widget: Any, volumes: tuple[Any, A
     reconstructed(widget)
     assert mrml.node_ids(slicer.mrmlScene) == before and red(widget.ui.message.text)
     assert "coronal" in widget.ui.message.text and "Volume 2" not in widget.ui.message.text
+
+
+# What is used of each
+
+
+def highlight(widget: Any, name: str) -> None:
+    """Click on the name of a volume."""
+    shown = widget.ui.furtherVolumes
+    place = shown.visualItemRect(shown.item(listed(widget).index(name))).center()
+    QTest.mouseClick(shown.viewport(), qt.Qt.LeftButton, qt.Qt.NoModifier, place)
+
+
+def labels_of(volume: Any, name: str) -> Any:
+    """A segmentation with a box on all slices of a volume."""
+    return mrml.add_segmentation(volume, {"core": np.ones(slicer.util.arrayFromVolume(volume).shape, bool)}, name)
+
+
+def used_of(widget: Any) -> dict[str, tuple[str, Any]]:
+    """What is asked for of each further volume: slices that are left out, and labels."""
+    further = keywords(widget.logic.getParameterNode())["furtherVolumes"]
+    return {node.GetName(): tuple(settings.values()) for node, settings in further.items()}
+
+
+def shown(widget: Any) -> tuple[str, str, Any]:
+    """What is shown of the volume that is highlighted."""
+    return (widget.ui.furtherOf.text, widget.ui.furtherExcluded.text, widget.ui.furtherSegmentation.currentNode())
+
+
+def test_what_is_used_of_a_volume_is_asked_for_once_it_is_checked(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    ui = widget.ui
+    parts = (ui.furtherOf, ui.furtherExcludedLabel, ui.furtherExcluded, ui.furtherSegmentationLabel,
+             ui.furtherSegmentation)
+    assert not any(part.visible for part in parts)
+    check(widget, "coronal")
+    assert all(part.visible for part in parts) and ui.furtherExcluded.enabled and ui.furtherSegmentation.enabled
+    assert shown(widget) == ("Of 'coronal':", "", None)
+    highlight(widget, "sagittal")
+    assert ui.furtherOf.text == "Of 'sagittal', which is not used unless checked:"
+    assert not ui.furtherExcluded.enabled and not ui.furtherSegmentation.enabled
+
+
+def test_a_click_on_a_check_box_shows_what_is_used_of_that_volume(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "sagittal")
+    boxes = widget.ui.furtherVolumes
+    line = boxes.visualItemRect(boxes.item(1))
+    place = qt.QPoint(line.left() + 8, line.center().y())
+    QTest.mouseClick(boxes.viewport(), qt.Qt.LeftButton, qt.Qt.NoModifier, place)
+    assert checked(widget) == ["sagittal", "coronal"] and shown(widget) == ("Of 'coronal':", "", None)
+
+
+def test_each_volume_has_its_own_slices_and_labels(widget: Any, volumes: tuple[Any, Any, Any],
+                                                   process: StandInWorkerProcess) -> None:
+    labels = labels_of(volumes[2], "drawn")
+    check(widget, "coronal", "sagittal")
+    type_into(widget.ui.furtherExcluded, "0,3-4")
+    highlight(widget, "coronal")
+    assert shown(widget) == ("Of 'coronal':", "", None)
+    widget.ui.furtherSegmentation.setCurrentNode(labels)
+    assert used_of(widget) == {"sagittal": ("0,3-4", None), "coronal": ("", labels)}
+    lines = widget.ui.furtherPreview.text.splitlines()
+    assert lines[0].endswith("from left to right. Without slices 0,3-4.") and lines[1].endswith(". Labels: 'drawn'.")
+    highlight(widget, "sagittal")
+    assert shown(widget) == ("Of 'sagittal':", "0,3-4", None)
+    jobs, start = list[Job](), process.start
+    process.start = lambda folder: (jobs.append(Job.read(folder)), start(folder))  # type: ignore[method-assign]
+    parameters = reconstructed(widget)
+    assert [each.used.indices for each in jobs[0].further] == [(1, 2), (0, 1, 2, 3, 4)]
+    assert [each.segmentation is not None for each in jobs[0].further] == [False, True]
+    assert parameters.resultSegmentation.GetName() == "drawn reconstructed"
+    assert "sagittal (without slices 0,3-4), coronal (labels of 'drawn')" in parameters.resultProvenance.GetText()
+
+
+def test_what_was_chosen_is_kept_while_a_volume_is_not_checked(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "sagittal")
+    type_into(widget.ui.furtherExcluded, "2")
+    check(widget, "sagittal", on=False)
+    assert used_of(widget) == {}
+    check(widget, "sagittal")
+    assert used_of(widget) == {"sagittal": ("2", None)} and shown(widget) == ("Of 'sagittal':", "2", None)
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("5", "'sagittal': Slice 5 does not exist: this axis has slices 0 to 4."), ("1-", "'sagittal': Cannot read the"),
+    ("0-4", "'sagittal': No slice is left to use.")])
+def test_slices_that_cannot_be_left_out_say_why(widget: Any, volumes: tuple[Any, Any, Any], text: str, reason: str
+                                                ) -> None:
+    check(widget, "coronal", "sagittal")
+    highlight(widget, "sagittal")
+    type_into(widget.ui.furtherExcluded, text)
+    assert not widget.ui.reconstructButton.enabled and reason in widget.ui.reconstructButton.toolTip
+    type_into(widget.ui.furtherExcluded, "1")
+    assert widget.ui.reconstructButton.enabled
+
+
+def test_labels_without_a_segment_say_why(scene: Any, widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "sagittal")
+    widget.ui.furtherSegmentation.setCurrentNode(scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "hollow"))
+    assert not widget.ui.reconstructButton.enabled
+    assert widget.ui.reconstructButton.toolTip.startswith("'sagittal': No segment of 'hollow'")
+
+
+def test_labels_that_lie_elsewhere_are_told_and_leave_the_scene_as_it_was(widget: Any, volumes: tuple[Any, Any, Any],
+                                                                          process: StandInWorkerProcess) -> None:
+    labels, far = labels_of(volumes[1], "drawn"), np.eye(4)
+    far[:3, 3] = 1000.0
+    labels.SetAndObserveTransformNodeID(mrml.add_linear_transform(far).GetID())
+    check(widget, "sagittal")
+    widget.ui.furtherSegmentation.setCurrentNode(labels)
+    before = mrml.node_ids(slicer.mrmlScene)
+    reconstructed(widget)
+    text = widget.ui.message.text.replace("&#x27;", "'")
+    assert red(text) and "'sagittal': None of the chosen segments of 'drawn' has a voxel" in text
+    assert mrml.node_ids(slicer.mrmlScene) == before and process.state == "idle"
+
+
+def test_nodes_that_are_removed_take_with_them_what_was_chosen(scene: Any, widget: Any, volumes: tuple[Any, Any, Any]
+                                                               ) -> None:
+    labels = [labels_of(volume, volume.GetName()) for volume in volumes[1:]]
+    check(widget, "sagittal", "coronal")
+    for name, text, node in (("sagittal", "1", labels[0]), ("coronal", "2", labels[1])):
+        highlight(widget, name)
+        type_into(widget.ui.furtherExcluded, text)
+        widget.ui.furtherSegmentation.setCurrentNode(node)
+    scene.RemoveNode(labels[0])
+    assert used_of(widget) == {"sagittal": ("1", None), "coronal": ("2", labels[1])}
+    assert shown(widget) == ("Of 'coronal':", "2", labels[1])
+    scene.RemoveNode(volumes[1])
+    assert used_of(widget) == {"coronal": ("2", labels[1])}
+    scene.RemoveNode(labels[1])
+    assert used_of(widget) == {"coronal": ("2", None)} and shown(widget) == ("Of 'coronal':", "2", None)
+    scene.RemoveNode(volumes[2])
+    assert used_of(widget) == {} and not widget.ui.furtherExcluded.visible
+
+
+def test_each_parameter_set_has_its_own_settings(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    check(widget, "sagittal")
+    type_into(widget.ui.furtherExcluded, "2")
+    first, _ = widget.ui.parameterSet.currentNode(), widget.ui.parameterSet.addNode()
+    widget.ui.inputVolume.setCurrentNode(volumes[0])
+    check(widget, "sagittal")
+    assert shown(widget) == ("Of 'sagittal':", "", None)
+    type_into(widget.ui.furtherExcluded, "3")
+    widget.ui.parameterSet.setCurrentNode(first)
+    assert shown(widget) == ("Of 'sagittal':", "2", None)

@@ -102,7 +102,8 @@ def test_the_presets_of_the_panel_are_known() -> None:
 def test_each_parameter_has_its_widget() -> None:
     shown = {found.findtext("string") for found in xml.parse(UI).iter("property")
              if found.get("name") == "SlicerParameterName"}
-    by_hand = {"omittedSegmentIDs", "device", "furtherVolumes"}
+    by_hand = {"omittedSegmentIDs", "device", "furtherVolumes", "settingsVolumes", "settingsExcluded",
+               "settingsSegmentations"}
     results = {name for name in TriplaneGaussianReconParameterNode.allParameters if name.startswith("result")}
     assert shown == set(TriplaneGaussianReconParameterNode.allParameters) - by_hand - results
 
@@ -779,6 +780,9 @@ def test_choices_and_results_come_back_with_the_scene(widget: Any, tmp_path: Pat
     mrml.add_volume(moving()[0], name="further")
     reconstructed(widget)
     ui.furtherVolumes.item(0).setCheckState(qt.Qt.Checked)
+    open_section(ui.furtherSection)
+    type_into(ui.furtherExcluded, "1,2")
+    ui.furtherSegmentation.setCurrentNode(ui.segmentation.currentNode())
     told, load = ui.resultText.text, saved(tmp_path)
     slicer.mrmlScene.Clear(False)
     assert ui.seed.value == 0 and ui.sliceList.text == ""
@@ -788,7 +792,8 @@ def test_choices_and_results_come_back_with_the_scene(widget: Any, tmp_path: Pat
     assert (ui.outputSpacing.value, ui.seed.value) == (0.45, 12)
     assert ui.inputVolume.currentNode().GetName() == volume.GetName()
     assert keywords(widget.logic.getParameterNode())["segmentIDs"] == ["core"]
-    assert [node.GetName() for node in keywords(widget.logic.getParameterNode())["furtherVolumes"]] == ["further"]
+    assert {node.GetName(): list(used.values()) for node, used in keywords(widget.logic.getParameterNode())[
+        "furtherVolumes"].items()} == {"further": ["1,2", ui.segmentation.currentNode()]}
     assert ui.furtherVolumes.item(0).text() == "further" and ui.furtherVolumes.item(0).checkState() == qt.Qt.Checked
     assert ui.segments.item(1).checkState() == qt.Qt.Unchecked
     assert ui.resultText.text == told and ui.plotButton.enabled and ui.compareButton.enabled

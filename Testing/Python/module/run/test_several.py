@@ -199,3 +199,130 @@ def test_a_message_of_the_worker_names_the_volume(logic: TriplaneGaussianReconLo
     process.failure = {"event": "failed", "kind": "input", "message": "Volume 2: It has one value.", "details": ""}
     with pytest.raises(InputError, match="^'second': It has one value.$"):
         logic.reconstruct(add("first", 2), furtherVolumes=[add("second", 0)])
+
+
+# What is used of each
+
+
+def drawn(volume: Any, *names: str, name: str = "drawn") -> Any:
+    """A segmentation with a box for each name, on all slices of a volume but the first along each axis."""
+    masks = {}
+    for number, each in enumerate(names):
+        masks[each] = np.zeros(slicer.util.arrayFromVolume(volume).shape, bool)
+        masks[each][1:, 1:, 1 + number:3 + number] = True
+    return mrml.add_segmentation(volume, masks, name)
+
+
+def test_slices_are_excluded_of_each_volume_by_itself(logic: TriplaneGaussianReconLogic, process: KeepingWorkerProcess
+                                                      ) -> None:
+    first, second, third, fourth = add("first", 2), add("second", 0), add("third", 1), add("fourth", 2, 7)
+    results = logic.reconstruct(first, excludedSlices="4", furtherVolumes={
+        second: {"excludedSlices": "0, 2-3"}, third: {}, fourth: {"excludedSlices": np.array([1])}})
+    assert [each.used.indices for each in process.job.stacks] == [
+        (0, 1, 2, 3), (1, 4), (0, 1, 2, 3, 4), (0, 2, 3, 4)]
+    text = results.provenance.GetText()
+    assert "Further volumes: second (without slices 0, 2-3), third, fourth (without slices 1)\n" in text
+    told = json.loads("{" + text.partition("\n\n{")[2])
+    assert told["choices"]["furtherExcluded"] == ["0, 2-3", "", "1"]
+    assert [each["trusted"] for each in told["reports"][0]["volumes"][1:3]] == [[1, 4], [0, 1, 2, 3, 4]]
+
+
+def test_labels_belong_to_their_volume_alone(logic: TriplaneGaussianReconLogic, process: KeepingWorkerProcess) -> None:
+    first, second, third = add("first", 2), under(add("second", 0), turned()), add("third", 1)
+    labels = under(drawn(third, "core"), turned(-50.0))
+    under(third, turned(-50.0))
+    results = logic.reconstruct(first, furtherVolumes={second: {}, third: {"segmentationNode": labels}})
+    assert process.job.segmentation is None and process.job.further[0].segmentation is None
+    found = process.job.further[1].segmentation
+    assert found.grid.matches(process.job.further[1].image.grid)
+    np.testing.assert_array_equal(found.layers[0] > 0, mrml.voxels_of_segment(labels, "core", third))
+    assert not any("resampled" in note for note in results.notes)
+
+
+def test_labels_lie_where_their_own_transforms_put_them(logic: TriplaneGaussianReconLogic, process: KeepingWorkerProcess
+                                                        ) -> None:
+    second = add("second", 0)
+    labels = under(drawn(second, "core"), turned(-45.0))
+    under(second, turned(-50.0))
+    results = logic.reconstruct(add("first", 2), furtherVolumes={second: {"segmentationNode": labels}})
+    found, expected = process.job.further[0].segmentation, mrml.voxels_of_segment(labels, "core", second)
+    assert expected.any() and not expected[1:, 1:, 1:3].all()
+    np.testing.assert_array_equal(found.layers[0] > 0, expected)
+    assert "'second': The segmentation lies on other voxels than the volume and was resampled to them." in results.notes
+
+
+def test_the_result_has_the_segments_of_all_volumes(logic: TriplaneGaussianReconLogic) -> None:
+    first, second, third = add("first", 2), add("second", 0), add("third", 1)
+    given = drawn(first, "core", name="of first"), drawn(second, "core", "rim"), drawn(third, "dot", "rim")
+    given[2].GetSegmentation().GetSegment("dot").SetName("dot alone")
+    results = logic.reconstruct(first, given[0], furtherVolumes={
+        second: {"segmentationNode": given[1]}, third: {"segmentationNode": given[2]}})
+    segmentation = results.segmentation.GetSegmentation()
+    assert results.segmentation.GetName() == "of first reconstructed" and segmentation.GetSegmentIDs()[0] == "core"
+    assert [segmentation.GetSegment(each).GetName() for each in segmentation.GetSegmentIDs()] == [
+        "肝臓 é core", "肝臓 é rim", "dot alone"]
+    for number, (node, identifier) in enumerate(((given[0], "core"), (given[1], "rim"), (given[2], "dot"))):
+        assert mrml.tags_of(results.segmentation, segmentation.GetSegmentIDs()[number]) == mrml.tags_of(
+            node, identifier)
+    text = results.provenance.GetText()
+    assert "Further volumes: second (labels of 'drawn'), third (labels of 'drawn')" in text
+    assert json.loads("{" + text.partition("\n\n{")[2])["choices"]["furtherSegmentations"] == ["drawn", "drawn"]
+
+
+def test_segments_of_equal_identifier_and_other_names_are_kept_apart(logic: TriplaneGaussianReconLogic) -> None:
+    first, second = add("first", 2), add("second", 0)
+    given = drawn(first, "Segment_1"), drawn(second, "Segment_1")
+    given[1].GetSegmentation().GetSegment("Segment_1").SetName("other")
+    given[1].GetSegmentation().GetSegment("Segment_1").SetTag("custom", "theirs")
+    results = logic.reconstruct(first, given[0], furtherVolumes={second: {"segmentationNode": given[1]}})
+    names = results.segmentation.GetSegmentation().GetSegmentIDs()
+    assert len(names) == 2 and names[0] == "Segment_1"
+    assert [mrml.tags_of(results.segmentation, each) for each in names] == [
+        mrml.tags_of(node, "Segment_1") for node in given]
+
+
+def test_labels_of_further_volumes_alone_are_a_result(logic: TriplaneGaussianReconLogic) -> None:
+    first, second = under(add("first", 2), turned()), under(add("second", 0), turned())
+    labels = under(drawn(second, "core"), turned())
+    results = logic.reconstruct(first, furtherVolumes={second: {"segmentationNode": labels}})
+    assert results.segmentation.GetName() == "drawn reconstructed"
+    assert results.segmentation.GetTransformNodeID() == first.GetTransformNodeID()
+    name, = results.segmentation.GetSegmentation().GetSegmentIDs()
+    assert mrml.tags_of(results.segmentation, name) == mrml.tags_of(labels, "core")
+    logic.undo(results)
+    assert results.segmentation.GetScene() is None and labels.GetScene() is not None
+
+
+@pytest.mark.parametrize(("settings", "cause"), [
+    ({"excludedSlices": "7"}, "'second': Slice 7 does not exist: this axis has slices 0 to 4"),
+    ({"excludedSlices": "none"}, "'second': Cannot read the excluded slices 'none'. Write them as 7,12,20-23."),
+    ({"excludedSlices": "0-4"}, "'second': No slice is left to use"),
+    ({"excludedSlices": [0.5]}, "'second': Cannot read the slices"),
+    ({"exclude": "0"}, "'second': Of a further volume there is no choice 'exclude'. Choose of excludedSlices, segm"),
+    ({"segmentationNode": "empty"}, "'second': No segment of 'empty' is chosen"),
+    ({"segmentationNode": "elsewhere"}, "'second': None of the chosen segments of 'elsewhere' has a voxel"),
+    ({"segmentationNode": "first"}, "'second': 'first' is not a segmentation")])
+def test_what_cannot_be_used_of_a_further_volume_is_refused_by_its_name(
+        scene: Any, logic: TriplaneGaussianReconLogic, process: KeepingWorkerProcess, settings: dict[str, Any],
+        cause: str) -> None:
+    first, second = add("first", 2), add("second", 0)
+    scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "empty")
+    far = np.eye(4)
+    far[:3, 3] = 1000.0
+    under(drawn(second, "core", name="elsewhere"), far)
+    if "segmentationNode" in settings:
+        settings = {"segmentationNode": slicer.util.getNode(settings["segmentationNode"])}
+    before = mrml.node_ids(scene)
+    with pytest.raises(InputError, match=cause):
+        logic.reconstruct(first, furtherVolumes={second: settings})
+    assert not process.folders or not (process.folders[-1]).exists()
+    assert mrml.node_ids(scene) == before and not logic.isRunning
+
+
+def test_labels_of_a_further_volume_that_are_removed_end_the_run(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    first, second, ends = add("first", 2), add("second", 0), list[tuple[Any, str]]()
+    labels = drawn(second, "core")
+    logic.reconstruct(first, furtherVolumes={second: {"segmentationNode": labels}}, waitForCompletion=False,
+                      completedCallback=lambda *end: ends.append(end))
+    scene.RemoveNode(labels)
+    assert ends and ends[0][0] is None and "'drawn' was removed from the scene" in ends[0][1]

@@ -4,7 +4,7 @@ Looked up in Slicer, Base/Python/slicer/parameterNodeWrapper: wrapper.py, serial
 validators.py.  As there:
 - a value is read again whenever the parameter node is modified, and is kept in between, also if a node that it is has
   been deleted meanwhile;
-- a list is kept as `name_len`, `name_0` and so on, an enumeration by the name of its member;
+- a list is kept as `name_len`, `name_0` and so on, where nodes may be None; an enumeration by the name of its member;
 - `connectGui` does not tell its tag, so what it connected stays connected; `connectParametersToGui` does;
 - a widget must be of exactly the class that a parameter's type asks for.
 """
@@ -82,7 +82,7 @@ class _Parameter:
         for number, value in enumerate(values):
             node.SetParameter(f"{self.name}_{number}", "" if self.holds_nodes else value)
             if self.holds_nodes:
-                node.SetNodeReferenceID(f"{self.name}_{number}", value.GetID())
+                node.SetNodeReferenceID(f"{self.name}_{number}", value and value.GetID())
         node.SetParameter(f"{self.name}_len", str(len(values)))
         for number in range(len(values), old):
             node.UnsetParameter(f"{self.name}_{number}")

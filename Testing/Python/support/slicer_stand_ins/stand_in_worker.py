@@ -2,7 +2,8 @@
 
 What it writes is the observed slices and, between them, a linear mixture; labels are those of the nearest one that
 carries some.  What it learns about labels is which image they belong to, which is all that the next job asks for.
-Of several volumes it makes an empty one on the voxels about all of them, and moves each further one by `MOTION`.
+Of several volumes it makes an empty one on the voxels about all of them, and moves each further one by `MOTION`; each
+segment that any of them shows has one voxel.
 """
 from __future__ import annotations
 
@@ -143,7 +144,8 @@ def outcome_of(job: Job, folder: Path) -> Outcome:
 
 def outcome_of_several(job: Job) -> Outcome:
     """What the stand-in makes of a job with further volumes; it turns them only if it is to find their motion."""
-    grid = union_grid(Observations.from_volumes(job.stacks), job.spacing)
+    observations, segmentation = Observations.from_volumes(job.stacks), None
+    grid = union_grid(observations, job.spacing)
     report = reportOf(job.preset, job.seed, job.axis, list(job.observed[job.axis].indices), grid)
     report = replace(report, provenance=replace(report.provenance, self_check=SelfCheck(1.0, "No slice was hidden.")),
                      notes=("Volume 2 hardly fits the first.",))
@@ -151,8 +153,13 @@ def outcome_of_several(job: Job) -> Outcome:
     volumes = tuple(StackReport.of(each, each.used.indices, motion)
                     for each, motion in zip(job.stacks, motions, strict=True))
     empty = np.zeros(grid.shape, job.volume.array.dtype)
-    return Outcome(Image(empty, grid), Image(empty.astype(np.float32), grid), None, replace(report, volumes=volumes),
-                   None)
+    if segments := observations.segments:
+        layers = np.zeros((1 + max(each.layer for each in segments), *grid.shape), np.uint8)
+        for number, each in enumerate(segments):
+            layers[each.layer, 0, 0, number] = each.value
+        segmentation = Segmentation(layers, segments, grid)
+    return Outcome(Image(empty, grid), Image(empty.astype(np.float32), grid), segmentation,
+                   replace(report, volumes=volumes), None)
 
 
 def completion_of(job: Job) -> LabelCompletion:
