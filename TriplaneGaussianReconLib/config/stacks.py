@@ -40,9 +40,8 @@ class StackConfig:
         examples: that the network learns from.
         restoration: the network.
         trusts: weights of what the network found, beside that of an observed pixel, that are tried, infinity to
-            take it as it is; and 0, with which smooth values only begin from it.
+            take it as it is; 0 takes smooth values that only begin from it.
         alike: squared errors of hidden pixels up to so many times the least are alike.
-        surely: so many times smaller ones surely are better.
         final: (outer, inner) steps of the last solution, which begins from what the network found.
         blur: voxels over which the expected error is averaged.
     """
@@ -56,9 +55,8 @@ class StackConfig:
     detailed: float = 0.15
     examples: int = 4
     restoration: RestorationConfig = RestorationConfig()
-    trusts: tuple[float, ...] = (0.1, 0.3, 1.0, math.inf)
-    alike: float = 1.005
-    surely: float = 1.02
+    trusts: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0, math.inf)
+    alike: float = 1.002
     final: tuple[int, int] = (8, 15)
     blur: float = 2.0
 
@@ -67,5 +65,5 @@ class StackConfig:
         """About how many steps it takes, of conjugate gradients or of the network's training."""
         solutions = self.examples + 5  # and of the body, its shown pixels, the last, and both of its bootstrap
         return (solutions * (math.prod(self.guess) + self.guess[1]) + self.restoration.steps
-                + (len(self.smoothness.shares) + len(self.trusts) + 2) * math.prod(self.tried)
+                + (len(self.smoothness.shares) + len(self.trusts) + 1) * math.prod(self.tried)
                 + 2 * math.prod(self.final))

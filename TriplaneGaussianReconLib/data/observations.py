@@ -71,6 +71,26 @@ class SliceStack:
             raise InputError(f"Slice number {bad} (counted from 0 among the slices to use) holds NaN or infinite "
                              "voxels. Exclude that slice or replace these voxels.")
 
+    def trimmed(self) -> SliceStack:
+        """Return the slices without their outer rows and columns of which no pixel weighs anything.
+
+        Example:
+            >>> weights = np.zeros((1, 4, 5), np.float32)
+            >>> weights[:, 1:3, 2] = 1.0
+            >>> planes = PlaneStack([[0, 0, 0]], row_step=[0, 1, 0], column_step=[1, 0, 0], rows=4, columns=5)
+            >>> SliceStack(planes, np.zeros(weights.shape), weights=weights).trimmed().planes.origins.tolist()
+            [[2.0, 1.0, 0.0]]
+        """
+        if self.weights is None or not self.weights.any():
+            return self
+        planes = self.planes
+        rows, columns = (_span(self.weights.any(axis=across)) for across in ((0, 2), (0, 1)))
+        origins = planes.origins + rows.start * planes.row_step + columns.start * planes.column_step
+        size = rows.stop - rows.start, columns.stop - columns.start
+        return replace(self, planes=PlaneStack(origins, planes.row_step, planes.column_step, *size),
+                       pixels=self.pixels[:, rows, columns], weights=self.weights[:, rows, columns],
+                       layers=None if self.layers is None else self.layers[..., rows, columns])
+
     def __repr__(self) -> str:
         planes = self.planes
         pixel = [float(np.linalg.norm(step)) for step in (planes.column_step, planes.row_step)]
@@ -137,6 +157,10 @@ class Observations:
     def intensity_range(self) -> tuple[float, float]:
         """Smallest and largest observed pixel, in units of the input."""
         return (float(min(s.pixels.min() for s in self.stacks)), float(max(s.pixels.max() for s in self.stacks)))
+
+    def trimmed(self) -> Observations:
+        """Return the same slices, each stack without outer rows and columns that hold no data."""
+        return replace(self, stacks=tuple(stack.trimmed() for stack in self.stacks))
 
     @classmethod
     def from_volume(cls, image: Image, observed: Mapping[Axis, Selection],
@@ -349,6 +373,12 @@ def _stack_of(given: StackInput) -> SliceStack:
     dtype = value_type(float(pixels.min()), float(pixels.max()))
     return replace(stack, planes=given.known.placed(stack.planes), pixels=pixels.astype(dtype, copy=False),
                    thickness=given.width, profile=given.profile)
+
+
+def _span(holds: np.ndarray) -> slice:
+    """From the first to the last place that holds something; holds: (n,) bool, one at least true."""
+    places = np.flatnonzero(holds)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _carried(segmentation: Segmentation | None, stack: SliceStack) -> tuple[Segment, ...]:

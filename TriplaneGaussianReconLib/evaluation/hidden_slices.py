@@ -85,15 +85,16 @@ class Fold:
 
     def least_squares(self) -> np.ndarray:
         """Predict from all stacks, registered and solved for by plain least squares."""
-        seen = seen_by_least_squares(self.observations, self.motions, union_grid(self.observations), self.hidden,
+        trimmed = self.observations.trimmed()
+        seen = seen_by_least_squares(trimmed, self.motions, union_grid(trimmed), self.hidden,
                                      self.motions[self.number], choose(self.ours.device))
         return self._own_grey(seen, self.motions)
 
     def together(self, preset: Preset) -> np.ndarray:
         """Predict from our reconstruction of all stacks."""
-        grid = union_grid(self.observations)
-        made = self.ours.together(self.observations, grid, preset)
-        planes, profile = made.motions[self.number].placed(self.hidden.planes), profile_of(self.hidden, grid.spacing[0])
+        side = union_grid(self.observations).spacing[0]
+        made = self.ours.together(self.observations, side, preset)
+        planes, profile = made.motions[self.number].placed(self.hidden.planes), profile_of(self.hidden, side)
         return self._own_grey(seen_of_model(made.model, planes, profile, choose(self.ours.device)), made.motions)
 
     def alone(self, preset: Preset) -> np.ndarray:

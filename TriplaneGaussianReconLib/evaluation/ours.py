@@ -26,7 +26,7 @@ class Ours:
     seed: int = 0
     alone: bool = False
 
-    def together(self, observations: Observations, grid: Grid, preset: Preset) -> Reconstruction:
-        """Reconstruct from all stacks, as a user would who knows of no motion."""
-        return solved(observations, grid, preset=preset, device=self.device, seed=self.seed, motion="stack",
+    def together(self, observations: Observations, output: Grid | float, preset: Preset) -> Reconstruction:
+        """Reconstruct from all stacks, as a user would who knows of no motion; output: as `reconstruct_stacks` has it."""
+        return solved(observations, output, preset=preset, device=self.device, seed=self.seed, motion="stack",
                       progress=None, should_stop=None)

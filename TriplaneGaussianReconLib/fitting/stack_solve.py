@@ -140,6 +140,16 @@ def edge_weights(values: Tensor, smoothness: float, edge: float) -> Tensor:
     return smoothness * edge / (squared + edge ** 2).sqrt()
 
 
+def neighbour_differences(values: Tensor, within: Tensor) -> Tensor:
+    """Return (n,) absolute differences between next voxels of `values` [k, j, i], both of which lie `within`."""
+    differences = []
+    for axis in range(3):
+        count = values.shape[axis] - 1
+        both = within.narrow(axis, 0, count) & within.narrow(axis, 1, count)
+        differences.append(torch.diff(values, dim=axis).abs()[both])
+    return torch.cat(differences)
+
+
 def rough(values: Tensor, weights: Tensor) -> Tensor:
     """Return half the gradient of the weighted squared differences between neighbours, [k, j, i]."""
     found = torch.zeros_like(values)

@@ -25,7 +25,7 @@ from ..data.stack_motion import StackMotion
 from ..errors import InputError, TooLargeError
 from ..fitting.hidden_pixels import HiddenPixels
 from ..fitting.stack_restoration import Restoration, learn, seen_again
-from ..fitting.stack_solve import gap_errors, is_seen_by, mean_of, solve
+from ..fitting.stack_solve import gap_errors, is_seen_by, mean_of, neighbour_differences, solve
 from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, profile_of, view
 from ..gaussians.lattice import Lattice
 from ..labels.channels import LabelChannels
@@ -73,6 +73,7 @@ def reconstruct_stacks(observations: Observations, output: Grid | float, *, pres
     if motion not in MOTIONS:
         raise InputError(f"Unknown kind of motion '{motion}'. Choose {' or '.join(MOTIONS)}.")
     preset = preset_named(preset) if isinstance(preset, str) else preset
+    observations = observations.trimmed()
     selected, moves = choose(device), motion == "stack" and len(observations.stacks) > 1
     monitor = StageMonitor(progress, should_stop, [stage for stage in STACK_STAGES if moves or stage.name != "motion"])
     with serial_opencv():
@@ -194,7 +195,7 @@ class _Problem:
         config, counted = self.preset.stacks, _Counted(tick, self.preset.stacks.steps)
         sights = self._sights()
         hidden, is_seen = HiddenPixels.of(sights, config.hidden, self.seed), is_seen_by(sights)
-        smoothness = self._chosen_smoothness(hidden, self._smoothness(sights), counted)
+        smoothness = self._chosen_smoothness(hidden, self._smoothness(sights, is_seen), counted)
         restoration = learn(sights, smoothness, is_seen, config, self.seed, counted)
         trust, missed = self._chosen_trust(hidden, restoration, counted)
         values = restoration.closed(sights, restoration.of(sights, counted), trust, config.final, counted)
@@ -219,13 +220,13 @@ class _Problem:
         return SeenStack(motion.placed(stack.planes).transformed(np.linalg.inv(self.grid.frame)), image, weights,
                          profile_of(stack, self.lattice.pitch))
 
-    def _smoothness(self, sights: Sequence[Sight]) -> list[float]:
+    def _smoothness(self, sights: Sequence[Sight], is_seen: Tensor) -> list[float]:
         """Weights to choose from.  The first would be likeliest for the noise that the slices seem to have, if
         differences between neighbours fell off exponentially; but fine detail may look like noise.
         """
-        config, values = self.preset.stacks.smoothness, mean_of(sights)
+        config = self.preset.stacks.smoothness
         variance = float(np.mean([each.noise ** 2 for each in sights]))
-        step = float(torch.stack([torch.diff(values, dim=axis).abs().mean() for axis in range(3)]).mean())
+        step = float(neighbour_differences(mean_of(sights), is_seen).mean())
         return [max(share * variance / (max(step, 1e-6) * config.edge), config.least) for share in config.shares]
 
     def _chosen_smoothness(self, hidden: HiddenPixels, weights: Sequence[float], tick: Tick) -> float:
@@ -238,19 +239,13 @@ class _Problem:
 
     def _chosen_trust(self, hidden: HiddenPixels, restoration: Restoration, tick: Tick) -> tuple[float, float]:
         """The trust in what the network finds with which pixels that were hidden are found best, and their mean squared
-        error then.
-
-        Where several do as well, it is the least: what was seen is kept, and the network fills the rest.  None is taken
-        only if that surely is better.
+        error then.  Of several that do as well it is the least: what was seen is kept, and the network fills the rest.
         """
         config, shown = self.preset.stacks, hidden.shown()
         found = restoration.of(shown, tick)
         missed = {trust: hidden.error(restoration.closed(shown, found, trust, config.tried, tick))
-                  for trust in (0.0, *config.trusts)}
-        least = min(missed[trust] for trust in config.trusts)
-        if missed[0.0] * config.surely < least:
-            return 0.0, missed[0.0]
-        chosen = min(trust for trust in config.trusts if missed[trust] <= config.alike * least)
+                  for trust in config.trusts}
+        chosen = min(trust for trust, error in missed.items() if error <= config.alike * min(missed.values()))
         return chosen, missed[chosen]
 
     def _expected_error(self, hidden: HiddenPixels, restoration: Restoration, values: Tensor, trust: float,

@@ -18,6 +18,7 @@ from TriplaneGaussianReconLib.fitting.stack_solve import (
     edge_weights,
     mean_of,
     near,
+    neighbour_differences,
     rough,
     solve,
 )
@@ -66,6 +67,13 @@ def test_roughness_is_half_the_gradient_of_the_weighted_squared_differences() ->
                 for axis in range(3))
     gradient, = torch.autograd.grad(total, values)
     torch.testing.assert_close(rough(values.detach(), weights), 0.5 * gradient)
+
+
+def test_differences_are_of_neighbours_that_both_lie_within() -> None:
+    values, within = torch.arange(8.0).reshape(2, 2, 2) ** 2, torch.ones(2, 2, 2, dtype=torch.bool)
+    within[1, 1, 1] = False
+    found = neighbour_differences(values, within)
+    assert sorted(found.tolist()) == [1.0, 4.0, 5.0, 8.0, 9.0, 12.0, 16.0, 16.0, 24.0][:len(found)] and len(found) == 9
 
 
 def test_edges_cost_less_than_their_squares() -> None:

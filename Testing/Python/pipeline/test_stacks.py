@@ -97,7 +97,7 @@ def test_the_model_seen_through_the_profiles_reproduces_the_stacks_to_their_nois
         assert residual.mean_absolute < 15.0 * 0.8  # the mean of the absolute value of such noise
     hidden = result.report.provenance.hidden_pixels
     assert hidden is not None and 15.0 < hidden.error < 30.0 and hidden.share == PRESET.stacks.hidden
-    assert hidden.trust in (0.0, *PRESET.stacks.trusts) and hidden.smoothness >= PRESET.stacks.smoothness.least
+    assert hidden.trust in PRESET.stacks.trusts and hidden.smoothness >= PRESET.stacks.smoothness.least
     assert result.report.self_check.note == hidden.found
     assert result.model.provenance["hidden_pixels"]["note"] == hidden.choice
 
