@@ -84,7 +84,7 @@ class SliceStack:
         if self.weights is None or not self.weights.any():
             return self
         planes = self.planes
-        rows, columns = (_span(self.weights.any(axis=across)) for across in ((0, 2), (0, 1)))
+        rows, columns = (_span(self.weights.max(axis=across) > 0) for across in ((0, 2), (0, 1)))
         origins = planes.origins + rows.start * planes.row_step + columns.start * planes.column_step
         size = rows.stop - rows.start, columns.stop - columns.start
         return replace(self, planes=PlaneStack(origins, planes.row_step, planes.column_step, *size),

@@ -27,6 +27,6 @@ class Ours:
     alone: bool = False
 
     def together(self, observations: Observations, output: Grid | float, preset: Preset) -> Reconstruction:
-        """Reconstruct from all stacks, as a user would who knows of no motion; output: as `reconstruct_stacks` has it."""
+        """Reconstruct from all stacks, as a user would who knows of no motion; output: see `reconstruct_stacks`."""
         return solved(observations, output, preset=preset, device=self.device, seed=self.seed, motion="stack",
                       progress=None, should_stop=None)

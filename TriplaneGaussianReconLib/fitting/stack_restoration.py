@@ -78,11 +78,11 @@ def learn(sights: Sequence[Sight], smoothness: float, is_seen: Tensor, config: S
         seed: of the random numbers.
         tick: called often with a step and their number.
     """
-    random, kept = np.random.default_rng(seed), _thick_axis(sights)
+    random = np.random.default_rng(seed)
     body = guesses(sights, smoothness, config, tick)[0]
     examples = []
     for _ in range(config.examples):
-        truth = _turned(body, random, kept)
+        truth = turned(sights, body, random)
         examples.append(Example(guesses(seen_again(sights, truth, random), smoothness, config, tick), truth))
     places = is_seen.nonzero().cpu().numpy()
     return Restoration(smoothness, config, train(examples, places, config.restoration, seed, tick))
@@ -94,20 +94,22 @@ def _thick_axis(sights: Sequence[Sight]) -> int | None:
     return axes.pop() if len(axes) == 1 else None
 
 
-def _turned(body: Tensor, random: np.random.Generator, thick: int | None) -> Tensor:
-    """Axes of `body` [k, j, i] in another order, some mirrored, cut or continued by its mirror image to its old shape.
+def turned(sights: Sequence[Sight], body: Tensor, random: np.random.Generator) -> Tensor:
+    """Return axes of `body` [k, j, i] in another order, some mirrored, cut or continued by its mirror image to its old
+    shape.
 
-    thick: the axis along which the body is known too coarsely to be an example there; None if there is none.
+    Where all stacks are thick along one axis the body is known too coarsely there to be seen along another.
     """
+    thick = _thick_axis(sights)
     while True:
         order = random.permutation(3).tolist()
         if thick is None or order[thick] != thick:
             break
-    turned = body.permute(order)
+    found = body.permute(order)
     for axis, size in enumerate(body.shape):
-        there = turned.shape[axis]
+        there = found.shape[axis]
         at = (np.arange(size) + random.integers(max(there - size, 0) + 1)) % (2 * there)
         at = np.minimum(at, 2 * there - 1 - at)
         at = at[::-1].copy() if random.random() < 0.5 else at
-        turned = turned.index_select(axis, torch.from_numpy(at).to(body.device))
-    return turned.contiguous()
+        found = found.index_select(axis, torch.from_numpy(at).to(body.device))
+    return found.contiguous()

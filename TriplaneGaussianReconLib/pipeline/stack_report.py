@@ -12,6 +12,8 @@ from ..data.stack_input import StackInput
 from ..data.stack_motion import StackMotion
 from .report_reader import Reader, axis, listed, number, text, whole
 
+_DOUBTFUL = 1.3  # times what is explained, from which users are told: 0.9 to 1.06 without motion, 1.5 to 2.2 with
+_GOOD = 40.0  # dB, above which nobody needs to be told
 
 @dataclass(frozen=True)
 class StackReport:
@@ -81,6 +83,7 @@ class HiddenPixelReport:
         share: `share` of the pixels that were hidden, from 0 to 1.
         error: `error`: root mean square error of these, in units of the input, noise included.
         psnr: `psnr`, dB, of the range of the input's intensities.
+        unexplained: `unexplained`: error, in multiples of what noise and resolution explain.
     """
 
     smoothness: float
@@ -88,9 +91,11 @@ class HiddenPixelReport:
     share: float
     error: float
     psnr: float
+    unexplained: float
 
     @classmethod
-    def of(cls, smoothness: float, trust: float, share: float, squared: float, scale: float) -> HiddenPixelReport:
+    def of(cls, smoothness: float, trust: float, share: float, squared: float, unexplained: float, scale: float
+           ) -> HiddenPixelReport:
         """Describe a choice.
 
         Args:
@@ -98,17 +103,18 @@ class HiddenPixelReport:
             trust: Likewise.
             share: Of the pixels that were hidden.
             squared: Their mean squared error, in units of the model.
+            unexplained: Its root, in multiples of what noise and resolution explain.
             scale: Units of the input in one of the model.
         """
         return cls(float(smoothness), float(trust), float(share), float(scale * squared ** 0.5),
-                   round(-10.0 * math.log10(max(squared, 1e-10)), 2))
+                   round(-10.0 * math.log10(max(squared, 1e-10)), 2), round(float(unexplained), 3))
 
     @property
     def choice(self) -> str:
         """What was chosen, for users.
 
         Example:
-            >>> HiddenPixelReport.of(0.0123, 0.3, 0.1, 0.0004, 500.0).choice
+            >>> HiddenPixelReport.of(0.0123, 0.3, 0.1, 0.0004, 1.0, 500.0).choice
             'Smoothness weight 0.0123; trust in the restoration 0.3, chosen by hidden pixels.'
         """
         trust = f"trust in the restoration {self.trust:.3g}" if math.isfinite(self.trust) else "restoration as it is"
@@ -119,20 +125,34 @@ class HiddenPixelReport:
         """How well hidden pixels were found, for users.
 
         Example:
-            >>> HiddenPixelReport.of(0.0123, 0.3, 0.1, 0.0004, 500.0).found
+            >>> HiddenPixelReport.of(0.0123, 0.3, 0.1, 0.0004, 1.0, 500.0).found
             '10% of the pixels, hidden and found again, missed by 10 grey values (root mean square; 33.98 dB PSNR).'
         """
         return (f"{self.share:.0%} of the pixels, hidden and found again, missed by {self.error:.3g} grey values "
                 f"(root mean square; {self.psnr:.4g} dB PSNR).")
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What users should know before they trust the result; empty where there is nothing.
+
+        Example:
+            >>> HiddenPixelReport.of(0.0123, 0.3, 0.1, 0.0004, 2.0, 500.0).doubts[0][:63]
+            'Hidden pixels are missed by 2 times what noise and resolution e'
+        """
+        if self.unexplained <= _DOUBTFUL or self.psnr > _GOOD:
+            return ()
+        return (f"Hidden pixels are missed by {self.unexplained:.2g} times what noise and resolution explain. Slices "
+                "may have moved singly, or the volumes do not show quite the same: look at the result with care.",)
+
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it, with a note for users."""
         return {"smoothness": self.smoothness, "trust": self.trust if math.isfinite(self.trust) else None,
-                "share": self.share, "error": self.error, "psnr": self.psnr, "note": self.choice}
+                "share": self.share, "error": self.error, "psnr": self.psnr, "unexplained": self.unexplained,
+                "note": self.choice}
 
     @classmethod
     def from_json(cls, content: Any) -> HiddenPixelReport:
         """Read what `to_json` made; raises InputError for anything else."""
         read = Reader(content, "hidden_pixels")
         return cls(read("smoothness", number), read.optional("trust", number, math.inf), read("share", number),
-                   read("error", number), read("psnr", number))
+                   read("error", number), read("psnr", number), read("unexplained", number))

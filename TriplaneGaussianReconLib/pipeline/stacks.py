@@ -24,7 +24,7 @@ from ..data.output_grid import meant_grid, union_grid
 from ..data.stack_motion import StackMotion
 from ..errors import InputError, TooLargeError
 from ..fitting.hidden_pixels import HiddenPixels
-from ..fitting.stack_restoration import Restoration, learn, seen_again
+from ..fitting.stack_restoration import Restoration, learn, seen_again, turned
 from ..fitting.stack_solve import gap_errors, is_seen_by, mean_of, neighbour_differences, solve
 from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, profile_of, view
 from ..gaussians.lattice import Lattice
@@ -87,11 +87,12 @@ def reconstruct_stacks(observations: Observations, output: Grid | float, *, pres
         lattice = grid if _is_cubic(grid) else union_grid(placed)
         problem = _Problem.of(observations, motions, lattice, preset, selected, seed)
         problem.check_memory()
-        notes = tuple(_misfits(observations.stacks, motions))
-        for each in notes:
-            warnings.warn(each, RuntimeWarning, stacklevel=2)
+        misfits = tuple(_misfits(observations.stacks, motions))
         with monitor.stage("stacks") as tick, serial_torch():
             solution = problem.solved(tick)
+        notes = (*misfits, *solution.hidden.doubts)
+        for each in notes:
+            warnings.warn(each, RuntimeWarning, stacklevel=2)
         result = _result(problem, solution, grid, selected, monitor)
     return replace(result, report=replace(result.report, notes=notes))
 
@@ -199,9 +200,9 @@ class _Problem:
         restoration = learn(sights, smoothness, is_seen, config, self.seed, counted)
         trust, missed = self._chosen_trust(hidden, restoration, counted)
         values = restoration.closed(sights, restoration.of(sights, counted), trust, config.final, counted)
-        error = np.maximum(self._expected_error(hidden, restoration, values, trust, missed, counted),
-                           gap_errors(sights, config.blur).cpu().numpy())
-        chosen = HiddenPixelReport.of(smoothness, trust, config.hidden, missed, self.intensity.scale)
+        lost, unexplained = self._expected_error(hidden, restoration, values, is_seen, trust, missed, counted)
+        error = np.maximum(lost, gap_errors(sights, config.blur).cpu().numpy())
+        chosen = HiddenPixelReport.of(smoothness, trust, config.hidden, missed, unexplained, self.intensity.scale)
         return _Solution(torch.where(is_seen, values, 0.0), error, is_seen.cpu().numpy(), sights, chosen)
 
     def _sights(self) -> list[Sight]:
@@ -248,24 +249,34 @@ class _Problem:
         chosen = min(trust for trust, error in missed.items() if error <= config.alike * min(missed.values()))
         return chosen, missed[chosen]
 
-    def _expected_error(self, hidden: HiddenPixels, restoration: Restoration, values: Tensor, trust: float,
-                        missed: float, tick: Tick) -> np.ndarray:
+    def _expected_error(self, hidden: HiddenPixels, restoration: Restoration, values: Tensor, is_seen: Tensor,
+                        trust: float, missed: float, tick: Tick) -> tuple[np.ndarray, float]:
         """What is lost when the same stacks see the solution, with noise of their own, and it is solved for again
         (parametric bootstrap: Efron, Annals of Statistics 7, 1979).
 
-        The solution has less detail than the body, so less is lost.  By how much, pixels tell that were hidden.
+        The solution lacks what the stacks could not see, so less is lost of it than of the body.  Turned, it has detail
+        where they are blind; and pixels that were hidden tell what else was not thought of, such as motion.  It is
+        scaled by the larger of both.
 
-        missed: mean squared error of those of the stacks themselves.
+        missed: mean squared error of hidden pixels of the stacks themselves.
+
+        Returns:
+            [k, j, i] model units; and how many times the bootstrap's error hidden pixels are missed by.
         """
         from scipy.ndimage import gaussian_filter
 
-        config = self.preset.stacks
-        again = replace(hidden, sights=seen_again(hidden.sights, values, np.random.default_rng(self.seed)))
-        partly = restoration.closed(again.shown(), restoration.of(again.shown(), tick), trust, config.tried, tick)
-        found = restoration.closed(again.sights, restoration.of(again.sights, tick), trust, config.final, tick)
-        share = max(missed / max(again.error(partly), 1e-12), 1.0) ** 0.5
-        lost: np.ndarray = gaussian_filter(self.lattice.drawn(found - values).abs().cpu().numpy(), config.blur)
-        return lost * share
+        config, sights, random = self.preset.stacks, hidden.sights, np.random.default_rng(self.seed + 1)
+
+        def found(seen: Sequence[Sight], steps: tuple[int, int]) -> Tensor:
+            return restoration.closed(seen, restoration.of(seen, tick), trust, steps, tick)
+
+        again, truth = replace(hidden, sights=seen_again(sights, values, random)), turned(sights, values, random)
+        lost = self.lattice.drawn(found(again.sights, config.final) - values).abs()
+        lost_of_turned = self.lattice.drawn(found(seen_again(sights, truth, random), config.final) - truth).abs()
+        unexplained = (missed / max(again.error(found(again.shown(), config.tried)), 1e-12)) ** 0.5
+        blind = float(lost_of_turned[is_seen].mean() / lost[is_seen].mean().clamp(min=1e-12))
+        blurred: np.ndarray = gaussian_filter(lost.cpu().numpy(), config.blur)
+        return blurred * max(unexplained, blind, 1.0), unexplained
 
 
 def _result(problem: _Problem, solution: _Solution, output: Grid, selected: SelectedDevice, monitor: StageMonitor

@@ -73,7 +73,7 @@ def test_a_model_tells_a_part_of_the_report(former: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("trust", "words"), [(0.0, "trust in the restoration 0,"), (0.3, "restoration 0.3,"),
                                               (math.inf, "restoration as it is,")])
 def test_what_hidden_pixels_chose_is_told(former: dict[str, Any], tmp_path: Path, trust: float, words: str) -> None:
-    hidden = HiddenPixelReport.of(0.0123, trust, 0.1, 4e-4, 500.0)
+    hidden = HiddenPixelReport.of(0.0123, trust, 0.1, 4e-4, 1.5, 500.0)
     assert (hidden.error, hidden.psnr) == (pytest.approx(10.0), 33.98) and words in hidden.choice
     report = Report.from_json(former)
     report = replace(report, provenance=replace(report.provenance, hidden_pixels=hidden))

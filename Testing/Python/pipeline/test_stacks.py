@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, shift
 from scipy.spatial.transform import Rotation
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
@@ -182,10 +182,40 @@ def test_thin_slices_with_wide_gaps_leave_no_stripes(axes: str) -> None:
     assert 0.8 < result.confidence.array[6:-6, 6:-6, 6:-6].mean() / errors.mean() < 3.0  # rather too large
 
 
-def test_expected_errors_are_of_the_size_of_errors() -> None:
-    result = solved(inputs("k", "j", "i", noise=20.0))
+@pytest.mark.parametrize("axes", ["k", "kji"])
+def test_expected_errors_are_of_the_size_of_errors(axes: str) -> None:
+    result = solved(inputs(*axes, noise=20.0))  # type: ignore[arg-type]
     errors = np.abs(result.volume.array - BODY)
     assert 0.6 < result.confidence.array.mean() / errors.mean() < 1.6
+    assert not result.report.notes
+
+
+def test_slices_that_moved_singly_are_told() -> None:
+    """Each by up to 2 mm along its rows and columns."""
+    shaken = []
+    for each in inputs("k", "j", "i", noise=20.0):
+        along, slices = array_axis(each.slice_axis), []
+        for number, pixels in enumerate(np.moveaxis(each.image.array, along, 0)):
+            slices.append(shift(pixels, np.random.default_rng(number).uniform(-2.0, 2.0, 2), order=1, mode="nearest"))
+        shaken.append(replace(each, image=replace(each.image, array=np.stack(slices, along))))
+    with pytest.warns(RuntimeWarning, match="Slices may have moved singly"):
+        result = solved(shaken)
+    hidden = result.report.provenance.hidden_pixels
+    assert hidden is not None and hidden.unexplained > 1.3 and result.report.notes == hidden.doubts
+
+
+def test_only_what_holds_data_is_solved_for_and_drawn() -> None:
+    """Voxels about all stacks are about their pixels with data."""
+    masked = []
+    for each in inputs("k", "j"):
+        array = each.image.array.copy()
+        array[..., :10] = np.nan
+        masked.append(replace(each, image=replace(each.image, array=array)))
+    with pytest.warns(InputNote, match="hold no data"):
+        result = solved(masked, grid=1.0)
+    assert result.volume.grid.size == (SIDE - 10, SIDE, SIDE)
+    assert result.volume.grid.origin == pytest.approx((GRID.origin[0] + 10.0, *GRID.origin[1:]))
+    assert np.abs(result.volume.array - BODY[..., 10:]).mean() < 0.05 * np.ptp(BODY)
 
 
 def test_pixels_without_data_weigh_nothing() -> None:
