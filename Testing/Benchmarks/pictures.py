@@ -200,6 +200,8 @@ def interpolated(array: np.ndarray, step: int) -> np.ndarray:
 def draw_stacks(first: Path, result: Path, error: Path, output: Path) -> None:
     """Draw both planes across the middle of the first volume's slices: it alone, the result, its expected error.
 
+    What was not seen is black.
+
     Args:
         first: The first volume, whose slices lie along the third index of the file.
         result: What was made of all volumes.
@@ -209,6 +211,8 @@ def draw_stacks(first: Path, result: Path, error: Path, output: Path) -> None:
     from matplotlib.figure import Figure
 
     stack, made, expected = (sitk.ReadImage(str(file), sitk.sitkFloat32) for file in (first, result, error))
+    unseen = expected >= float(sitk.GetArrayViewFromImage(expected).max())  # the whole range is expected
+    made, expected = (sitk.Mask(image, unseen, 0.0, 1) for image in (made, expected))
     lines = [[sitk.GetArrayFromImage(sitk.Resample(image, plane, sitk.Transform(), how))[0] for image, how in (
         (stack, sitk.sitkBSpline), (made, sitk.sitkLinear), (expected, sitk.sitkLinear))]
         for plane in (plane_across(stack, 0), plane_across(stack, 1))]
