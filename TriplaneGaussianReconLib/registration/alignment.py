@@ -51,7 +51,8 @@ def aligned(image: StackImage, target: StackImage, matrix: np.ndarray, steps: St
     method.SetMetricMovingMask(to_sitk(target.known, target.grid))
     if image.known.sum() > samples:
         method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(samples / float(image.known.sum()), seed + 1)  # 0 stands for the clock
+        chance = seed % (2 ** 32 - 1) + 1  # 32 bits, and 0 would stand for the clock
+        method.SetMetricSamplingPercentage(samples / float(image.known.sum()), chance)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(steps.first * unit, steps.last * unit, steps.most,
                                                     steps.shorter, gradientMagnitudeTolerance=1e-12)
