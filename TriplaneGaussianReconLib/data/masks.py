@@ -67,7 +67,8 @@ def within(image: Image, mask: Segmentation | None) -> Image:
     labelled = (mask.layers != 0).any(axis=0, keepdims=True).astype(np.uint8)
     inside = aligned_to(replace(mask, layers=labelled), image.grid, "mask").layers[0] > 0
     if not inside.any():
-        raise InputError("The mask has no voxel inside the volume. Choose the one that belongs to the volume.")
+        raise InputError("The mask has no voxel inside the volume, or is smaller than its voxels. Choose the one that "
+                         "belongs to the volume.")
     array = image.array.astype(np.result_type(image.array, np.float32))
     array[~inside] = np.nan
     return replace(image, array=array)

@@ -368,7 +368,9 @@ def _stack_of(given: StackInput) -> SliceStack:
         labelled = labelled_slices(given.labels_on, observed, presence(segmentation, axis))
     stack = _take(image, segmentation, axis, observed, None if labelled is None else {axis: labelled}, given)
     if stack.pixels.min() == stack.pixels.max():
-        raise InputError(f"All of its used voxels have the same value ({stack.pixels.min():g}). Leave it out.")
+        where, remedy = ("", "") if given.mask is None else (" within the mask", ", or choose a larger mask")
+        raise InputError(f"All of its used voxels{where} have the same value ({stack.pixels.min():g}). Leave it out"
+                         f"{remedy}.")
     pixels = (stack.pixels - given.known.bias) / given.known.gain  # in the type of the pixels
     dtype = value_type(float(pixels.min()), float(pixels.max()))
     return replace(stack, planes=given.known.placed(stack.planes), pixels=pixels.astype(dtype, copy=False),

@@ -142,7 +142,8 @@ class HiddenPixelReport:
         if self.unexplained <= _DOUBTFUL or self.psnr > _GOOD:
             return ()
         return (f"Hidden pixels are missed by {self.unexplained:.2g} times what noise and resolution explain. Slices "
-                "may have moved singly, or the volumes do not show quite the same: look at the result with care.",)
+                "may have moved singly, or have another thickness or profile than was said: look at the result with "
+                "care.",)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it, with a note for users."""

@@ -65,13 +65,16 @@ def reconstruct_stacks(observations: Observations, output: Grid | float, *, pres
         should_stop: Asked often; true stops the reconstruction.
 
     Raises:
-        InputError: The observations cannot be reconstructed, or the preset or the kind of motion is unknown.
+        InputError: The observations cannot be reconstructed, the preset or the kind of motion is unknown, or the seed
+            is negative.
         TooLargeError: There is not enough memory.
         BackendUnavailableError: The device is not there.
         Cancelled: `should_stop` returned true.
     """
     if motion not in MOTIONS:
         raise InputError(f"Unknown kind of motion '{motion}'. Choose {' or '.join(MOTIONS)}.")
+    if seed < 0:
+        raise InputError(f"The seed must be a whole number from 0 on, not {seed}.")
     preset = preset_named(preset) if isinstance(preset, str) else preset
     observations = observations.trimmed()
     selected, moves = choose(device), motion == "stack" and len(observations.stacks) > 1

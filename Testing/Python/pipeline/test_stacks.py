@@ -272,6 +272,11 @@ def test_stop_takes_effect_at_once_in_every_stage(stage: str) -> None:
     assert [each.stage for each in told].count(stage) <= 2 and told[-1].stage == stage
 
 
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(InputError, match="from 0 on, not -1"):
+        solved(inputs("k"), seed=-1)
+
+
 def test_an_unknown_kind_of_motion_is_refused() -> None:
     with pytest.raises(InputError, match="stack or none"):
         solved(inputs("k", "j"), motion="slice")
