@@ -63,7 +63,7 @@ class StackConfig:
     @property
     def steps(self) -> int:
         """About how many steps it takes, of conjugate gradients or of the network's training."""
-        solutions = self.examples + 5  # and of the body, its shown pixels, the last, and both of its bootstrap
+        solutions = self.examples + 6  # and of the body, its shown pixels, the last, and three for the expected error
         return (solutions * (math.prod(self.guess) + self.guess[1]) + self.restoration.steps
                 + (len(self.smoothness.shares) + len(self.trusts) + 1) * math.prod(self.tried)
-                + 2 * math.prod(self.final))
+                + 3 * math.prod(self.final))

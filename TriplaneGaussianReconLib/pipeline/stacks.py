@@ -203,9 +203,9 @@ class _Problem:
         restoration = learn(sights, smoothness, is_seen, config, self.seed, counted)
         trust, missed = self._chosen_trust(hidden, restoration, counted)
         values = restoration.closed(sights, restoration.of(sights, counted), trust, config.final, counted)
-        lost, unexplained = self._expected_error(hidden, restoration, values, is_seen, trust, missed, counted)
+        lost, times_expected = self._expected_error(hidden, restoration, values, is_seen, trust, missed, counted)
         error = np.maximum(lost, gap_errors(sights, config.blur).cpu().numpy())
-        chosen = HiddenPixelReport.of(smoothness, trust, config.hidden, missed, unexplained, self.intensity.scale)
+        chosen = HiddenPixelReport.of(smoothness, trust, config.hidden, missed, times_expected, self.intensity.scale)
         return _Solution(torch.where(is_seen, values, 0.0), error, is_seen.cpu().numpy(), sights, chosen)
 
     def _sights(self) -> list[Sight]:
@@ -276,10 +276,10 @@ class _Problem:
         again, truth = replace(hidden, sights=seen_again(sights, values, random)), turned(sights, values, random)
         lost = self.lattice.drawn(found(again.sights, config.final) - values).abs()
         lost_of_turned = self.lattice.drawn(found(seen_again(sights, truth, random), config.final) - truth).abs()
-        unexplained = (missed / max(again.error(found(again.shown(), config.tried)), 1e-12)) ** 0.5
+        times_expected = (missed / max(again.error(found(again.shown(), config.tried)), 1e-12)) ** 0.5
         blind = float(lost_of_turned[is_seen].mean() / lost[is_seen].mean().clamp(min=1e-12))
         blurred: np.ndarray = gaussian_filter(lost.cpu().numpy(), config.blur)
-        return blurred * max(unexplained, blind, 1.0), unexplained
+        return blurred * max(times_expected, blind, 1.0), times_expected
 
 
 def _result(problem: _Problem, solution: _Solution, output: Grid, selected: SelectedDevice, monitor: StageMonitor

@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from ..config.registration import RigidConfig, StepConfig
+from ..config.registration import RigidConfig
 from ..data.observations import SliceStack
 from ..data.stack_motion import StackMotion
 from ..errors import InputError
@@ -25,6 +26,8 @@ from ..runtime.progress import Tick
 from ..runtime.threads import workers
 from .alignment import aligned, one_thread_and_quiet, seen
 from .stack_image import StackImage, blur_of, blurred
+
+T = TypeVar("T")
 
 _STARTS = 3 * 7  # see `_starts`
 _NO_GAIN = 1e-3  # of the ratio of contrasts, below which a gain is not believed
@@ -63,14 +66,9 @@ def register_stacks(stacks: Sequence[SliceStack], *, config: RigidConfig | None 
         placings = [_Placing(number, matrix) for number, view in enumerate(levels[0][1:], start=1)
                     for matrix in _starts(levels[0][0], view, config.turns)]
         for views, sigma, count in zip(levels, sigmas, kept, strict=True):
-            search = partial(_improved, views, config.search, sigma, config, seed)
+            search = partial(_improved, views, sigma, config, seed)
             placings = _best(_each(pool, search, placings, report), count)
-        finish = partial(_improved, views, config.finish, sigma, config, seed)
-        placings = _each(pool, finish, placings, report)
-        contrasts = [_contrast(views[each.number], seen(views[0], views[each.number].grid, each.matrix))
-                     for each in placings]
-    return [StackMotion(), *(StackMotion(each.matrix, *contrast) for each, contrast in
-                             zip(placings, contrasts, strict=True))]
+        return [StackMotion(), *_each(pool, partial(_finished, views, sigma, config, seed), placings, report)]
 
 
 def _check(stacks: Sequence[SliceStack]) -> None:
@@ -106,17 +104,24 @@ class _Placing:
     score: float = 0.0
 
 
-def _improved(views: Sequence[StackImage], steps: StepConfig, sigma: float, config: RigidConfig, seed: int,
-              placing: _Placing) -> _Placing:
+def _improved(views: Sequence[StackImage], sigma: float, config: RigidConfig, seed: int, placing: _Placing) -> _Placing:
     """Move a stack to where it agrees better; views: of all stacks, blurred by `sigma`."""
     target, moving = views[0], views[placing.number]
-    matrix = aligned(moving, target, placing.matrix, steps, sigma, samples=config.voxels, seed=seed)
+    matrix = aligned(moving, target, placing.matrix, config.search, sigma, samples=config.voxels, seed=seed)
     least = config.least_overlap * min(1.0, target.volume / moving.volume)
     return _Placing(placing.number, matrix, _score(moving, seen(target, moving.grid, matrix), least))
 
 
-def _each(pool: ThreadPoolExecutor, work: Callable[[_Placing], _Placing], placings: Sequence[_Placing],
-          report: Callable[[], None]) -> list[_Placing]:
+def _finished(views: Sequence[StackImage], sigma: float, config: RigidConfig, seed: int, placing: _Placing
+              ) -> StackMotion:
+    """Move a stack to the end of the valley, and compare its grey values there; arguments as for `_improved`."""
+    target, moving = views[0], views[placing.number]
+    matrix = aligned(moving, target, placing.matrix, config.finish, sigma, samples=config.voxels, seed=seed)
+    return StackMotion(matrix, *_contrast(moving, seen(target, moving.grid, matrix)))
+
+
+def _each(pool: ThreadPoolExecutor, work: Callable[[_Placing], T], placings: Sequence[_Placing],
+          report: Callable[[], None]) -> list[T]:
     """What `work` makes of each, in their order; where `report` raises, what has not begun is given up."""
     made = []
     with closing(pool.map(work, placings)) as results:  # type: ignore[type-var]

@@ -201,7 +201,7 @@ def test_slices_that_moved_singly_are_told() -> None:
     with pytest.warns(RuntimeWarning, match="Slices may have moved singly"):
         result = solved(shaken)
     hidden = result.report.provenance.hidden_pixels
-    assert hidden is not None and hidden.unexplained > 1.3 and result.report.notes == hidden.doubts
+    assert hidden is not None and hidden.times_expected > 1.3 and result.report.notes == hidden.doubts
 
 
 def test_only_what_holds_data_is_solved_for_and_drawn() -> None:
