@@ -1,4 +1,4 @@
-"""What decides where observed slices lie in the model, where Gaussians start, and how they are refined."""
+"""What decides where observed slices lie in the model, and where Gaussians start."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -43,17 +43,3 @@ class PlacementConfig:
     grid_tilt: float = 0.05
     grid_raw_weight: float = 0.2
     grid_intensity: float = 0.8
-
-
-@dataclass(frozen=True)
-class RefinementConfig:
-    """The least-squares refinement, see `fitting.refine`.
-
-    Attributes:
-        ridge: Keeps the refinement from chasing what the slices do not determine.
-        least_eigenvalue: Errors whose preconditioned eigenvalue lies between this and 1 go quickly; others take more
-            steps.
-    """
-
-    ridge: float = 1e-3
-    least_eigenvalue: float = 0.3

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ..errors import InputError
 from .data import GapSamplingConfig
-from .gaussians import ModelSpaceConfig, PlacementConfig, RefinementConfig
+from .gaussians import ModelSpaceConfig, PlacementConfig
 from .label_completion import CompletionNetworkConfig, ExampleConfig, LabelCompletionConfig
 from .labels import LabelConfig
 from .networks import NetworkConfig, OptimizerConfig
@@ -22,8 +22,7 @@ from .stacks import StackConfig
 __all__ = [
     "DEFAULT_PRESET", "PRESETS", "Attribute", "CrossingConfig", "EnsembleConfig", "ExpectedErrorConfig",
     "FeatureFusion", "FlowConfig", "FusionConfig", "GapSamplingConfig", "LabelConfig", "LabelSuperResolutionConfig",
-    "ModelSpaceConfig", "NetworkConfig", "OptimizerConfig", "PlacementConfig", "Preset", "RefinementConfig",
-    "SuperResolutionConfig", "Training", "Triplane", "preset_named",
+    "ModelSpaceConfig", "NetworkConfig", "OptimizerConfig", "PlacementConfig", "Preset", "SuperResolutionConfig", "Training", "Triplane", "preset_named",
 ]
 
 FeatureFusion = Literal["concatenate", "weighted_sum"]  # of the samples of three planes
@@ -76,9 +75,9 @@ class Preset:
             places `grid_size` Gaussians along the longest side of the box, blind to the image.
         mode, cutoff: see `rasterizer`.
         in_plane_sigma, depth_sigmas, opacity: see `placement.along_displacement`.
-        refinement_steps: Chebyshev steps on intensities and slopes after training and baking, see `fitting.refine`.
-        predicted_weight: weight of what is predicted between observed slices against an observed pixel's 1; 0 trains on
-            observed slices alone.
+        refinement_steps: of the intensities, after training, see `fitting.refine`.
+        predicted_weight: weight, in the training, of what is predicted between observed slices against an observed
+            pixel's 1; 0 trains on observed slices alone.
         super_resolution: network trained on lines within the slices; None leaves it out of the ensemble.
         fusion: network that fuses the predictions pixel by pixel; None takes the super-resolution as it is.
         label_super_resolution: network trained on labels on lines within the slices, if there are any and there is a
@@ -86,8 +85,8 @@ class Preset:
         label_completion: network that fills labels on slices whose image is known.
         stacks: how several volumes are solved for together.
         for_comparison: whether it is there to be compared with rather than for use; the panel does not offer it.
-        gap_sampling, flow, labels, ensemble, crossing, expected_error, model_space, placement, refinement: the
-            configuration of these stages.
+        gap_sampling, flow, labels, ensemble, crossing, expected_error, model_space, placement: the configuration of
+            these stages.
     """
 
     name: str
@@ -105,7 +104,6 @@ class Preset:
     grid_size: int = 0
     model_space: ModelSpaceConfig = ModelSpaceConfig()
     placement: PlacementConfig = PlacementConfig()
-    refinement: RefinementConfig = RefinementConfig()
     super_resolution: SuperResolutionConfig | None = None
     fusion: FusionConfig | None = None
     label_super_resolution: LabelSuperResolutionConfig | None = None
@@ -122,15 +120,16 @@ class Preset:
     expected_error: ExpectedErrorConfig = ExpectedErrorConfig()
 
 
-# Gaussians along the displacement, in the mixture that hidden slices ask for.  For everyday use.
+# Gaussians along the displacement, in the mixture that hidden slices ask for.  For everyday use.  The tri-plane field
+# is not trained, since it earns nothing here (docs/results/paper.md); `ablation.py` trains it to see that.
 _FAST = Preset(
     name="fast", description="For everyday use: under a minute on two cores.",
     initialization="correspondence", mode="normalised", cutoff=12.0,
     in_plane_sigma=0.38, depth_sigmas=(0.3, 0.4),
     triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
                       fusion="concatenate", total_variation=1e-3),
-    training=Training(steps=1, learning_rates={"field": 1e-2}),
-    refinement_steps=4, predicted_weight=0.5,
+    training=Training(steps=0, learning_rates={"field": 1e-2}),
+    refinement_steps=2, predicted_weight=0.5,
     super_resolution=SuperResolutionConfig(width=24, blocks=4, steps=800, batch=128, rate=5e-3, augmentations=2),
     label_super_resolution=LabelSuperResolutionConfig(width=24, blocks=4, steps=1000, batch=96, rate=3e-3))
 

@@ -33,8 +33,8 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (
     Stage("labels", 0.1, "Learning from the segmentation"),
     Stage("prediction", 0.05, "Predicting what lies between the slices"),
     Stage("initialization", 0.06, "Placing Gaussians"),
-    Stage("training", 0.06, "Training Gaussians"),
-    Stage("refinement", 0.09, "Fitting Gaussians to the slices"),
+    Stage("training", 0.3, "Training Gaussians"),
+    Stage("refinement", 0.05, "Fitting Gaussians to the slices"),
     Stage("rendering", 0.08, "Drawing the volume"),
     Stage("motion", 0.2, "Finding how the volumes lie to each other"),
     Stage("stacks", 0.7, "Solving for what all volumes have seen"),
@@ -63,6 +63,7 @@ def stages_of(preset: Preset, has_labels: bool, fills_labels: bool = False, fits
     """
     skipped = {"motion": True, "stacks": True, "label completion": not fills_labels,
                "learning": preset.super_resolution is None, "fusion": preset.fusion is None,
-               "labels": preset.label_super_resolution is None or not has_labels}
+               "labels": preset.label_super_resolution is None or not has_labels,
+               "training": not preset.training.steps}
     return tuple(stage for stage in STAGES.values()
                  if not skipped.get(stage.name, False) and (fits or stage.name == "label completion"))

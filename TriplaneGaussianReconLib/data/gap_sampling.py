@@ -60,3 +60,20 @@ def layer_count(planes: int) -> int:
         [1, 2, 2, 3]
     """
     return -(-planes // layer_stride(planes))
+
+
+def gaps_with(depths: np.ndarray, offsets: np.ndarray, tolerance: float) -> np.ndarray:
+    """(gap,) bool: which gaps between slices at `offsets` (mm, ascending) hold any of `depths` (mm).
+
+    Args:
+        depths: of the slices of the output.
+        offsets: of the observed slices.
+        tolerance: mm; what is no farther than this from an observed slice lies on it.
+
+    Example:
+        >>> gaps_with(np.array([0.0, 1.0, 2.0]), np.array([0.0, 2.0, 3.0]), 0.01).tolist()
+        [True, False]
+    """
+    inside: np.ndarray = (np.searchsorted(depths, offsets[1:] - tolerance)
+                          > np.searchsorted(depths, offsets[:-1] + tolerance, side="right"))
+    return inside

@@ -8,7 +8,7 @@ import numpy as np
 from ..config.data import GapSamplingConfig
 from ..config.gaussians import ModelSpaceConfig
 from ..errors import InputError
-from .gap_sampling import plane_counts
+from .gap_sampling import gaps_with, plane_counts
 from .geometry import Grid, PlaneStack
 from .images import Segment
 from .intensity import IntensityScale
@@ -72,6 +72,7 @@ class ModelSpaceData:
         step: mm, from one slice of the output to the next; a pixel where the output's slices do not lie on those of
             the primary stack.
         gap_sampling: On how many planes gaps are predicted.
+        needed: (gap,) bool, which gaps are to be filled.
     """
 
     frame: np.ndarray
@@ -83,11 +84,13 @@ class ModelSpaceData:
     thickness: float
     step: float
     gap_sampling: GapSamplingConfig
+    needed: np.ndarray
 
     @property
     def plane_counts(self) -> np.ndarray:
-        """(gap,) on how many planes each gap is predicted."""
-        return plane_counts(np.diff(self.planes.offsets), self.pixel, self.step, self.gap_sampling)
+        """(gap,) on how many planes each gap is predicted, 0 where it is not needed."""
+        counts = plane_counts(np.diff(self.planes.offsets), self.pixel, self.step, self.gap_sampling)
+        return np.where(self.needed, counts, 0)
 
     @property
     def pitches(self) -> tuple[float, float]:
@@ -112,7 +115,7 @@ class ModelSpaceData:
 
     @classmethod
     def of(cls, observations: Observations, output_grid: Grid, config: ModelSpaceConfig,
-           gap_sampling: GapSamplingConfig) -> ModelSpaceData:
+           gap_sampling: GapSamplingConfig, fills_all: bool = True) -> ModelSpaceData:
         """Bring `observations` into the model's frame and units.
 
         Args:
@@ -120,6 +123,7 @@ class ModelSpaceData:
             output_grid: Where the result is wanted.
             config: What decides about units and output slices.
             gap_sampling: On how many planes gaps are predicted.
+            fills_all: Whether gaps without any slice of the output are to be filled, too.
 
         Raises:
             InputError: If two slices of the primary stack coincide.
@@ -141,11 +145,13 @@ class ModelSpaceData:
         last = planes.origins + (primary.rows - 1) * planes.row_step + (primary.columns - 1) * planes.column_step
         everything = np.concatenate([corners, planes.origins, last])
         pixel = float(min(np.linalg.norm(primary.row_step), np.linalg.norm(primary.column_step)))
+        step = _output_step(output_grid, to_local, float(planes.offsets[0]), config.slice_tolerance)
+        needed = np.ones(len(planes) - 1, bool)
+        if step is not None and not fills_all:
+            needed = gaps_with(_output_depths(output_grid, frame), planes.offsets, config.slice_tolerance * step)
         return cls(frame, intensity, stacks, observations.segments,
                    np.stack([everything.min(axis=0), everything.max(axis=0)]), pixel,
-                   observations.stacks[0].thickness or pixel,
-                   _output_step(output_grid, to_local, float(planes.offsets[0]), config.slice_tolerance) or pixel,
-                   gap_sampling)
+                   observations.stacks[0].thickness or pixel, step or pixel, gap_sampling, needed)
 
     def near(self, slab: Slab) -> ModelSpaceData:
         """Return the data of `slab` and its halo; at the stack's own ends the box stays as it is."""
@@ -156,7 +162,7 @@ class ModelSpaceData:
         box[0, 2], box[1, 2] = (own if at_end else cut for own, cut, at_end in zip(
             self.box[:, 2], depths, (first == 0, last == slab.count), strict=True))
         stacks = (self.stacks[0].cut(slice(first, last + 1)), *(s.between(*box[:, 2]) for s in self.stacks[1:]))
-        return replace(self, stacks=stacks, box=box)
+        return replace(self, stacks=stacks, box=box, needed=self.needed[first:last])
 
 
 def frame_of(planes: PlaneStack) -> np.ndarray:
@@ -183,6 +189,13 @@ def _output_step(grid: Grid, to_local: np.ndarray, depth: float, tolerance: floa
     off = abs((depth - first) / step - round((depth - first) / step))
     slant = np.abs(np.delete(depths * (np.array(grid.shape[::-1]) - 1), number)).sum() / step
     return step if off + slant < tolerance else None
+
+
+def _output_depths(grid: Grid, frame: np.ndarray) -> np.ndarray:
+    """(slice,) mm, ascending: where the slices of `grid` lie that are parallel to those of the model."""
+    axis = grid.axis_along(frame[:3, 2])
+    planes = grid.planes(axis, np.arange(grid.count(axis))).transformed(np.linalg.inv(frame))
+    return np.sort(planes.origins[:, 2])
 
 
 def depth_range(planes: PlaneStack) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 # Gaps on either side of a core.  The support of a Gaussian is less than one gap.  Each step of the refinement carries
 # information as far again, ever weaker.
-HALO = 2
+HALO = 1
 
 
 @dataclass(frozen=True)

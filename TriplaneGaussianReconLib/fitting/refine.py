@@ -1,114 +1,155 @@
-"""Refining values and slopes by least squares, with Chebyshev's iteration."""
+"""Refining the values of Gaussians until they draw the planes that they lie on."""
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.gaussians import RefinementConfig
+from ..data.geometry import PlaneStack
+from ..data.model_space import ModelSpaceStack
 from ..gaussians.cloud import GaussianParameters, Gaussians
-from ..rasterizer.modes import PLAIN_SUMS
-from ..rasterizer.sums import curvature_share
 from ..rendering.renderer import Renderer
+from ..runtime import memory
+from ..runtime.image_operations import constants, transferred
 from ..runtime.progress import Tick
 from ..self_supervised.optimizers import LatestKnown
-from .targets import TargetPlanes
-
-
-def refine(parameters: GaussianParameters, targets: Sequence[TargetPlanes], renderer: Renderer, steps: int,
-           config: RefinementConfig, tick: Tick) -> GaussianParameters:
-    """Fit values and slopes of Gaussians without labels by weighted least squares.
-
-    With the geometry fixed, what a linear mode draws is linear in values and slopes, so few steps do what many of
-    Adam's would.  Slopes are scaled by the Gaussian's size, and each unknown by a bound of its curvature, which keeps
-    all eigenvalues below 1.  So the lengths of the steps do not depend on the data: nothing waits for a device, and a
-    slab is refined as it would be in the whole.
-
-    The iteration is Chebyshev's, as in Saad, Iterative Methods for Sparse Linear Systems, algorithm 12.1.
-
-    Args:
-        parameters: Gaussians with one slot.
-        targets: What they are to reproduce.
-        renderer: How to draw, in a linear mode.
-        steps: Number of steps.
-        config: What decides about the result.
-        tick: Called before every step with the latest known loss; may raise to stop.
-    """
-    with torch.no_grad():
-        gaussians = parameters.drawn()
-    # Standard deviations along x, y and depth turn a slope into a change of value.
-    size = torch.stack([torch.exp(-parameters.in_plane[:, 0]), torch.exp(-parameters.in_plane[:, 2]),
-                        torch.exp(parameters.log_depths)], dim=1)
-    problem = _Problem(gaussians, size, targets, renderer)
-    bound = _curvature_bound(problem, config.ridge)
-    start = torch.cat([gaussians.values, gaussians.slopes[:, 0] * size], dim=1)
-    middle, half = 0.5 * (1.0 + config.least_eigenvalue), 0.5 * (1.0 - config.least_eigenvalue)
-    unknowns, change, rate = start, torch.zeros_like(start), half / middle
-    loss, pixels = LatestKnown(start.device), sum(target.image.numel() for target in targets)
-    for step in range(steps):
-        downhill, squared = problem.downhill(unknowns)
-        loss.note(squared / pixels)
-        tick(step, steps, loss.value())
-        residual = (downhill - config.ridge * (unknowns - start)) / bound
-        if step == 0:
-            change = residual / middle
-        else:
-            former, rate = rate, 1.0 / (2.0 * middle / half - rate)
-            change = rate * former * change + (2.0 * rate / half) * residual
-        unknowns = unknowns + change
-    return replace(parameters, values=unknowns[:, :1].contiguous(), slopes=unknowns[:, None, 1:] / size[:, None])
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """A linear least-squares problem.  size: (N, 3) mm, standard deviation along x, y and depth."""
+class WantedLayers:
+    """What Gaussians that lie on the pixels of layers are to draw there, in the model's frame and units.
 
-    gaussians: Gaussians
-    size: Tensor
-    targets: Sequence[TargetPlanes]
-    renderer: Renderer
-
-    def downhill(self, unknowns: Tensor) -> tuple[Tensor, Tensor]:
-        """Return minus half the gradient of the squared errors, and their sum.
-
-        unknowns: (N, 4), values, and slopes times size.
-        """
-        values, slopes = (tensor.clone().requires_grad_() for tensor in (unknowns[:, :1], unknowns[:, None, 1:]))
-        cloud = replace(self.gaussians, values=values, slopes=slopes / self.size[:, None])
-        images = [self.renderer(cloud, target.planes)[:, 0] for target in self.targets]
-        residuals = [target.image - image.detach() for target, image in zip(self.targets, images, strict=True)]
-        pulls = [target.weight * residual for target, residual in zip(self.targets, residuals, strict=True)]
-        # The gradient of one number: several outputs with gradients of their own make torch load a symbolic algebra.
-        pulled = torch.stack([(pull * image).sum() for pull, image in zip(pulls, images, strict=True)]).sum()
-        of_values, of_slopes = torch.autograd.grad(pulled, (values, slopes))
-        squared = torch.stack([(pull * residual).sum() for pull, residual in zip(pulls, residuals, strict=True)]).sum()
-        return torch.cat([of_values, of_slopes[:, 0]], dim=1), squared
-
-
-def _curvature_bound(problem: _Problem, ridge: float) -> Tensor:
-    """Return (N, 4), a diagonal matrix that is nowhere below the curvature of the squared errors.
-
-    `curvature_share` sets the Gaussians of a pixel apart.  What is left for each is a 4 x 4 matrix of moments, which
-    its row sums bound.  The moments up to the second are the gradients of one drawing with respect to values, slopes
-    and precisions.
+    Attributes:
+        planes: Where the layers lie, ascending along z.
+        images: One [row, column] per layer, background subtracted.
+        weights: One [row, column] per layer, how far to trust each pixel, from 0 to 1; None trusts all fully.
+        crossing: Observed slices of other orientations; their pixels belong to the Gaussians nearest to them.
+        background: Of the images of `crossing`, from which it is not subtracted.
     """
-    gaussians, size = problem.gaussians, problem.size
-    values = torch.ones_like(gaussians.values).requires_grad_()
-    slopes = torch.zeros_like(gaussians.slopes).requires_grad_()
-    precisions = gaussians.precisions.clone().requires_grad_()
-    cloud = replace(gaussians, values=values, slopes=slopes, precisions=precisions)
-    plain = replace(problem.renderer, mode=PLAIN_SUMS)
-    total = torch.zeros((), dtype=size.dtype, device=size.device)
-    for target in problem.targets:
-        weight_sum = plain(cloud, target.planes)[:, 0]
-        total = total + (target.weight * curvature_share(weight_sum, problem.renderer.mode)).sum()
-    zeroth, first, second = torch.autograd.grad(total, (values, slopes, precisions))
-    first = first[:, 0].abs() / size
-    xx, xy, xz, yy, yz, zz = (second.abs() * second.new_tensor([2.0, 1.0, 1.0, 2.0, 1.0, 2.0])).unbind(1)
-    x, y, z = size.unbind(1)
-    return ridge + torch.stack([zeroth[:, 0] + first.sum(dim=1),
-                                first[:, 0] + (xx / x + xy / y + xz / z) / x,
-                                first[:, 1] + (xy / x + yy / y + yz / z) / y,
-                                first[:, 2] + (xz / x + yz / y + zz / z) / z], dim=1)
+
+    planes: PlaneStack
+    images: Sequence[Tensor]
+    weights: Sequence[Tensor] | None = None
+    crossing: Sequence[ModelSpaceStack] = ()
+    background: float = 0.0
+
+
+def refine(parameters: GaussianParameters, wanted: WantedLayers, renderer: Renderer, steps: int, tick: Tick
+           ) -> GaussianParameters:
+    """Add to the value of each Gaussian what its pixel lacks, several times.
+
+    A Gaussian is little wider than its pixel, so that the matrix from values to pixels is nearly the identity: its rows
+    add up to 1 in the mode `normalised`, and its eigenvalues lie near 1.  So Richardson's iteration with steps of length
+    1 suffices (Saad, Iterative Methods for Sparse Linear Systems, 4.2.1): each takes errors to a fifth or less.  Nothing
+    is differentiated, and a slab is refined as it would be in the whole.
+
+    Args:
+        parameters: Gaussians whose first slot is the image.
+        wanted: What they are to draw.
+        renderer: How to draw, in a linear mode.
+        steps: Number of steps.
+        tick: Called before every step with the latest known loss; may raise to stop.
+    """
+    with torch.no_grad():
+        image = parameters.image_only()
+        gaussians, values = image.drawn(), parameters.values.clone()
+        pixels = own_pixels(parameters.centres, wanted.planes)
+        crossed = [_Crossed.of(stack, pixels, wanted) for stack in wanted.crossing]
+        loss = LatestKnown(values.device)
+        for step in range(steps):
+            tick(step, steps, loss.value())
+            drawn = replace(gaussians, values=values[:, :1].contiguous())
+            lacking, squared = _lacking(drawn, wanted, renderer, pixels)
+            loss.note(squared)
+            values[:, 0] += _with_crossed(lacking, drawn, crossed, renderer)
+    return replace(parameters, values=values)
+
+
+def own_pixels(centres: Tensor, planes: PlaneStack) -> Tensor:
+    """(N,) int32: number of the pixel of `planes`, all counted one after another, that each Gaussian lies on.
+
+    Those on none, as in the margin, have the number after the last.
+    """
+    device, depths = centres.device, planes.origins[:, 2]
+    layer = torch.bucketize(centres[:, 2].contiguous(), constants(0.5 * (depths[1:] + depths[:-1]), device))
+    row, column, off = _nearest(centres, layer, planes)
+    on_layer = off < 1e-2 * float(np.linalg.norm(planes.column_step))
+    inside = on_layer & (row >= 0) & (row < planes.rows) & (column >= 0) & (column < planes.columns)
+    number = (layer * planes.rows + row) * planes.columns + column
+    return torch.where(inside, number, len(planes) * planes.rows * planes.columns).int()
+
+
+def _nearest(points: Tensor, layer: Tensor, planes: PlaneStack) -> tuple[Tensor, Tensor, Tensor]:
+    """Row and column nearest to `points` (n, 3) on their `layer` (n,), and the distance (mm) from that along z."""
+    to_pixels = constants(np.linalg.inv(np.stack([planes.column_step[:2], planes.row_step[:2]])), points.device)
+    apart = points - constants(planes.origins, points.device)[layer]
+    column = apart[:, 0] * to_pixels[0, 0] + apart[:, 1] * to_pixels[1, 0]
+    row = apart[:, 0] * to_pixels[0, 1] + apart[:, 1] * to_pixels[1, 1]
+    return row.round().long(), column.round().long(), apart[:, 2].abs()
+
+
+def _lacking(drawn: Gaussians, wanted: WantedLayers, renderer: Renderer, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,) what the pixel of each Gaussian lacks, and the mean squared lack of all pixels."""
+    planes = wanted.planes
+    size = planes.rows * planes.columns
+    missing = torch.zeros(len(planes) * size + 1, device=pixels.device)  # the last one is for Gaussians on no pixel
+    at_a_time = max(1, memory.RASTER_BYTES // (4 * size))
+    for start in range(0, len(planes), at_a_time):
+        some = slice(start, min(start + at_a_time, len(planes)))
+        lack = torch.stack(list(wanted.images[some])) - renderer(drawn, planes.subset(some))[:, 0]
+        if wanted.weights is not None:
+            lack *= torch.stack(list(wanted.weights[some]))
+        missing[some.start * size:some.stop * size] = lack.flatten()
+    return missing.index_select(0, pixels), (missing ** 2).mean()
+
+
+@dataclass(frozen=True)
+class _Crossed:
+    """A stack of another orientation.
+
+    nearest: (n,) the Gaussian nearest to each of its pixels `which` (n,), which hold data and have one.
+    """
+
+    stack: ModelSpaceStack
+    background: float
+    which: np.ndarray
+    nearest: np.ndarray
+
+    @classmethod
+    def of(cls, stack: ModelSpaceStack, pixels: Tensor, wanted: WantedLayers) -> _Crossed:
+        planes = wanted.planes
+        gaussians = np.full(len(planes) * planes.rows * planes.columns + 1, -1)
+        gaussians[pixels.cpu().numpy()] = np.arange(len(pixels))
+        gaussians[-1] = -1
+        points = torch.from_numpy(stack.planes.points().reshape(-1, 3))
+        depths = planes.origins[:, 2]
+        layer = torch.bucketize(points[:, 2].contiguous(), torch.from_numpy(0.5 * (depths[1:] + depths[:-1])))
+        row, column, _ = _nearest(points, layer, planes)
+        inside = (row >= 0) & (row < planes.rows) & (column >= 0) & (column < planes.columns)
+        number = torch.where(inside, (layer * planes.rows + row) * planes.columns + column, len(gaussians) - 1)
+        nearest = gaussians[number.numpy()]
+        held = nearest >= 0
+        if stack.weights is not None:
+            held &= stack.weights.ravel() > 0
+        return cls(stack, wanted.background, np.flatnonzero(held), nearest[held])
+
+    def lacking(self, drawn: Gaussians, renderer: Renderer) -> np.ndarray:
+        """(n,) what its pixels lack."""
+        image = renderer(drawn, self.stack.planes)[:, 0].cpu().numpy()
+        difference: np.ndarray = (self.stack.image - self.background - image).ravel()[self.which]
+        return difference
+
+
+def _with_crossed(lacking: Tensor, drawn: Gaussians, crossed: Sequence[_Crossed], renderer: Renderer) -> Tensor:
+    """(N,) the mean of what the pixel of each Gaussian lacks, and the pixels of other orientations nearest to it."""
+    if not crossed:
+        return lacking
+    # On the host, where sums are taken in a fixed order.
+    total, count = lacking.cpu().numpy().astype(np.float64), np.ones(len(lacking))
+    for stack in crossed:
+        total += np.bincount(stack.nearest, stack.lacking(drawn, renderer), minlength=len(total))
+        count += np.bincount(stack.nearest, minlength=len(total))
+    return transferred((total / count).astype(np.float32), lacking.device)

@@ -1,7 +1,7 @@
 """One slab: what is predicted there, where its Gaussians start, what they are fitted to, and what comes out."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.gap_sampling import layer_stride
 from ..data.geometry import PlaneStack
 from ..data.model_space import ModelSpaceData, ModelSpaceStack
 from ..data.slabs import Slab
@@ -22,11 +23,15 @@ from ..registration.optical_flow import Correspondence
 from ..rendering.planes import image_of, rasters
 from ..rendering.renderer import Renderer
 from ..runtime.progress import Tick
+from .refine import WantedLayers
 from .residual import Residual, residual_of
 from .targets import TargetPlanes
 from .task import Task
 
 Stage = Callable[[str], AbstractContextManager[Tick]]  # enters the stage of that name
+
+# Gaps on either side of one that are looked at when it is predicted: of the six slices around it two lie beyond.
+_LOOKED_AT = 2
 
 
 @dataclass(frozen=True)
@@ -65,35 +70,33 @@ class PreparedSlab:
     start: GaussianParameters
 
     @classmethod
-    def of(cls, task: Task, slab: Slab, device: torch.device, stage: Stage, has_labels: bool = True) -> PreparedSlab:
+    def of(cls, task: Task, slab: Slab, known: Mapping[int, Prediction], device: torch.device, stage: Stage
+           ) -> PreparedSlab:
         """Predict the gaps of a slab, and place its Gaussians.
 
         Args:
             task: What is the same for all slabs.
             slab: Which gaps.
+            known: Predictions of some gaps, which are not made again.
             device: Where to work and to keep the result.
             stage: Enters a stage of the reconstruction.
-            has_labels: Whether the Gaussians get their labels; it is quicker without.
         """
         observed, (first, last) = task.observed.near(slab), slab.near
         correspondence = Correspondence(task.correspondence.displacement[first:last],
                                         task.correspondence.confidence[first:last])
         with stage("prediction") as tick:
-            predictions = predict(observed.planes, observed.slices, observed.plane_counts, correspondence,
-                                  task.ensemble, lambda done: tick(round(100 * done), 100), device,
-                                  task.super_resolutions, task.fusion)
-            if len(observed.stacks) > 1:
-                predictions = corrected(predictions, observed.stacks[1:], task.preset.crossing)
+            unknown = [gap for gap in range(first, last) if gap not in known]
+            by_gap = {**known, **dict(zip(unknown, _predicted(task, unknown, device, tick), strict=True))}
+            predictions = [by_gap[gap] for gap in range(first, last)]
         preset = task.preset
         with stage("initialization"):
             if preset.initialization == "grid":
                 channel_count = task.channels.count if preset.training.semantic_loss else 1
                 start = on_grid(observed.box, preset.grid_size, channel_count, task.seed, preset.placement, device)
             else:
-                layers = observed.stacks[0].layers if has_labels else None
                 gaps = Gaps(observed.planes, observed.slices, correspondence, tuple(p.images for p in predictions),
-                            observed.intensity.background, layers, task.channels, task.label_super_resolutions,
-                            preset.labels, preset.flow, observed.thickness)
+                            observed.intensity.background, observed.stacks[0].layers, task.channels,
+                            task.label_super_resolutions, preset.labels, preset.flow, observed.thickness)
                 start = along_displacement(gaps, preset.in_plane_sigma, preset.depth_sigmas, preset.opacity,
                                            (float(observed.box[0, 2]), float(observed.box[1, 2])), preset.placement,
                                            device)
@@ -104,20 +107,32 @@ class PreparedSlab:
         """The depths (mm) of the core."""
         return self.slab.span(self.task.observed.planes.offsets)
 
-    def targets(self, of_core: bool = False) -> list[TargetPlanes]:
-        """What the Gaussians are fitted to: observed slices, and predicted planes of lower weight.
+    def by_gap(self) -> dict[int, Prediction]:
+        """The prediction of each gap of core and halo, by its number."""
+        return dict(zip(range(*self.slab.near), self.predictions, strict=True))
 
-        Args:
-            of_core: Whether pixels of the halo weigh nothing, and the means over all slabs add up to that of the whole.
-        """
+    def wanted(self) -> WantedLayers:
+        """What Gaussians that were placed along the displacement are to draw on their layers."""
+        observed, background, device = self.observed, self.observed.intensity.background, self.start.centres.device
+        carrying = [slice(None, None, layer_stride(len(p.planes))) for p in self.predictions]
+        origins = np.concatenate([observed.planes.origins, *(
+            p.planes.origins[some] for p, some in zip(self.predictions, carrying, strict=True))])
+        images = torch.cat([torch.from_numpy(observed.slices).to(device), *(
+            p.images[some] for p, some in zip(self.predictions, carrying, strict=True))]) - background
+        order = np.argsort(origins[:, 2], kind="stable")
+        planes, weights = replace(observed.planes, origins=origins), None
+        if observed.mask is not None and observed.stacks[0].weights is not None:
+            held = observed.mask.at(planes.points())
+            held = np.concatenate([observed.stacks[0].weights, held[len(observed.planes):]]).astype(np.float32)
+            weights = list(torch.from_numpy(held[order]).to(device))
+        return WantedLayers(planes.subset(order), [images[n] for n in order], weights, observed.stacks[1:], background)
+
+    def targets(self) -> list[TargetPlanes]:
+        """What Gaussians are trained on: observed slices, and predicted planes of lower weight."""
         task, background, device = self.task, self.observed.intensity.background, self.start.centres.device
         targets = []
-        for stack, whole in zip(self.observed.stacks, task.observed.stacks, strict=True):
+        for stack in self.observed.stacks:
             image = torch.from_numpy(stack.image - background).to(device)
-            if of_core:
-                targets.append(TargetPlanes.between(self.span, stack.planes, image, 1.0, whole.image.size,
-                                                    stack.weights))
-                continue
             masks, labelled = _masks(stack, task.channels, device) if task.is_semantic else (None, None)
             targets.append(TargetPlanes.uniform(stack.planes, image, 1.0, masks, stack.weights, labelled))
         weight = task.preset.predicted_weight
@@ -126,9 +141,8 @@ class PreparedSlab:
             image = torch.cat([p.images for p in self.predictions]) - background
             mask = self.observed.mask
             shares = None if mask is None else mask.at(planes.points())
-            targets.append(TargetPlanes.between(self.span, planes, image, weight, task.predicted_pixels, shares)
-                           if of_core else TargetPlanes.uniform(planes, image, weight, shares=shares))
-        return [target for target in targets if len(target.planes)]
+            targets.append(TargetPlanes.uniform(planes, image, weight, shares=shares))
+        return targets
 
     def finished(self, fitted: GaussianParameters, renderer: Renderer) -> FittedSlab:
         """Return what the fitted Gaussians contribute to the result."""
@@ -166,7 +180,12 @@ class PreparedSlab:
         |model - truth| <= |model - prediction| + |prediction - truth|.
         """
         slab, scale = self.slab, self.task.observed.intensity
-        core = self.predictions[slab.first - slab.near[0]:slab.stop - slab.near[0]]
+        all_core = self.predictions[slab.first - slab.near[0]:slab.stop - slab.near[0]]
+        filled = np.flatnonzero([len(p.planes) for p in all_core])
+        core = [all_core[n] for n in filled]
+        nothing = coarsened(np.zeros((1, *self.observed.planes.shape[1:]), np.float32), self.task.preset.expected_error)
+        if not core:
+            return np.repeat(nothing, len(all_core), axis=0)
         middles = replace(self.observed.planes,
                           origins=np.stack([p.planes.origins[len(p.planes) // 2] for p in core]))
         errors = []
@@ -175,7 +194,23 @@ class PreparedSlab:
             expected = torch.stack([p.expected_error for p in core[indices]]).cpu().numpy()
             apart = np.abs(image_of(raster, scale) - scale.to_input(predicted))
             errors.append(coarsened(expected * np.float32(scale.scale) + apart, self.task.preset.expected_error))
-        return np.concatenate(errors)
+        result = np.repeat(nothing, len(all_core), axis=0)
+        result[filled] = np.concatenate(errors)
+        return result
+
+
+def _predicted(task: Task, gaps: Sequence[int], device: torch.device, tick: Tick) -> list[Prediction]:
+    """Predict gaps, ascending, from the slices around them."""
+    if not gaps:
+        return []
+    observed, found = task.observed, task.correspondence
+    first, last = max(gaps[0] - _LOOKED_AT, 0), min(gaps[-1] + 1 + _LOOKED_AT, len(observed.planes) - 1)
+    predictions = predict(observed.planes.subset(slice(first, last + 1)), observed.slices[first:last + 1],
+                          observed.plane_counts[first:last],
+                          Correspondence(found.displacement[first:last], found.confidence[first:last]), task.ensemble,
+                          lambda done: tick(round(100 * done), 100), device, task.super_resolutions, task.fusion,
+                          [gap - first for gap in gaps])
+    return corrected(predictions, observed.stacks[1:], task.preset.crossing) if observed.stacks[1:] else predictions
 
 
 def _masks(stack: ModelSpaceStack, channels: LabelChannels, device: torch.device

@@ -53,25 +53,14 @@ class Task:
 
     @property
     def can_be_cut(self) -> bool:
-        """Whether slabs give the same result as the whole.
-
-        They do where only the tri-plane field is trained by gradient descent, on squared errors: gradients add up.
-        """
-        training = self.preset.training
+        """Whether slabs give the same result as the whole: they do where nothing is trained by gradient descent."""
         return (self.preset.initialization == "correspondence" and not MODES[self.preset.mode].is_ordered
-                and set(training.learning_rates) <= {"field"} and training.image_loss == "squared"
-                and not self.is_semantic)
+                and not self.preset.training.steps)
 
     @property
     def is_semantic(self) -> bool:
         """Whether labels are trained, not just placed."""
         return bool(self.preset.training.semantic_loss and self.observed.segments)
-
-    @property
-    def predicted_pixels(self) -> int:
-        """Number of pixels that are predicted in all gaps together."""
-        planes = self.observed.planes
-        return planes.rows * planes.columns * int(self.observed.plane_counts.sum())
 
     def gap_bytes(self) -> np.ndarray:
         """(gap,) memory that fitting takes for each gap, with a Gaussian on every pixel."""

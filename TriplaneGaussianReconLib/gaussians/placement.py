@@ -97,7 +97,7 @@ def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[fl
         on_planes, in_gaps = zip(*(outlines[plane].result() for plane in numbers), strict=True)
         layers = [source.copied(numbers, [copies[plane] for plane in numbers], on_planes)]
         gap_numbers = numbers[numbers < len(widths)]
-        for count in np.unique(counts[gap_numbers]):
+        for count in np.unique(counts[gap_numbers][counts[gap_numbers] > 0]):
             alike = gap_numbers[counts[gap_numbers] == count]
             layers.append(source.between(alike, sigmas[alike], [in_gaps[gap - numbers[0]] for gap in alike]))
         return _placed(_joined(layers), gaps, in_plane_sigma, config)
@@ -194,11 +194,21 @@ class _Source:
         if layers is None or channels is None:
             return None, None
         on_plane = boxed(channels, [layers[:, plane]], config)
-        if plane + 1 == len(planes):
+        if plane + 1 == len(planes) or not len(self.gaps.predictions[plane]):
             return on_plane, None
         course = Course.at(plane, layers, planes.offsets, self.gaps.thickness, config)
         rest, bounds = bounded(channels, course, len(self.gaps.predictions[plane]), config)
         return on_plane, (boxed(channels, rest, config, course.slices), bounds)
+
+    def _foreground(self, planes: np.ndarray) -> Tensor:
+        """[plane, row, column] bool: where observed slices, or the predictions next to them, are not background."""
+        predictions, result = self.gaps.predictions, []
+        for plane in planes.tolist():
+            near = [self.slices[plane]]
+            near += [predictions[plane - 1][-1]] if plane and len(predictions[plane - 1]) else []
+            near += [predictions[plane][0]] if plane < len(predictions) and len(predictions[plane]) else []
+            result.append(self._differs(torch.stack(near)).any(dim=0))
+        return torch.stack(result)
 
     def copied(self, planes: np.ndarray, copies: Sequence[Sequence[tuple[float, float]]],
                outlines: Sequence[Boxed | None]) -> _Layers:
@@ -211,7 +221,7 @@ class _Source:
         return _Layers(
             constants(self.gaps.planes.origins[planes[source]] + np.outer(shifts, [0.0, 0.0, 1.0]), device),
             constants(np.log(sigmas), device), images, images.new_zeros(()).expand(*images.shape, 2),
-            images.new_zeros(()).expand(images.shape), self._differs(images),
+            images.new_zeros(()).expand(images.shape), self._foreground(planes)[transferred(source, device)],
             *(table[transferred(source, device)] for table in slots))
 
     def between(self, numbers: np.ndarray, depth_sigmas: np.ndarray,

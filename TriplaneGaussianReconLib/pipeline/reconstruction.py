@@ -151,7 +151,8 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     fills = observations.stacks[0].labelled is not None
     monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments), fills, fits))
     with serial_opencv():
-        observed = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling)
+        observed = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling,
+                                     fills_all=memory.keep_model)
         completed = None if not fills else _completed(observed, preset, selected, seed, monitor, label_network,
                                                       label_probabilities)
         if completed is not None:
@@ -210,16 +211,18 @@ def _learn(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, s
 
 
 def _correspondence(observed: ModelSpaceData, preset: Preset, monitor: StageMonitor) -> Correspondence:
-    """Find how structures move from each slice to the next."""
+    """Find how structures move from each slice to the next, in the gaps that are needed and next to them."""
     slices = observed.slices
-    found = Correspondence(np.empty((len(slices) - 1, *slices.shape[1:], 2), np.float32),
-                           np.empty((len(slices) - 1, *slices.shape[1:]), np.float32))
+    gaps = np.flatnonzero(np.convolve(observed.needed, np.ones(3), "same"))
+    found = Correspondence(np.zeros((len(slices) - 1, *slices.shape[1:], 2), np.float32),
+                           np.zeros((len(slices) - 1, *slices.shape[1:]), np.float32))
     with monitor.stage("correspondence") as tick:
-        for first in range(0, len(slices) - 1, _GAPS_AT_A_TIME):
-            tick(first, len(slices) - 1)
-            some = correspond(np.clip(slices[first:first + _GAPS_AT_A_TIME + 1], 0.0, 1.0), preset.flow)
-            found.displacement[first:first + _GAPS_AT_A_TIME] = some.displacement
-            found.confidence[first:first + _GAPS_AT_A_TIME] = some.confidence
+        for run in np.split(gaps, np.flatnonzero(np.diff(gaps) > 1) + 1):
+            for some in (run[n:n + _GAPS_AT_A_TIME] for n in range(0, len(run), _GAPS_AT_A_TIME)):
+                tick(int(some[0]), len(slices) - 1)
+                first, stop = some[0], some[-1] + 1
+                part = correspond(np.clip(slices[first:stop + 1], 0.0, 1.0), preset.flow)
+                found.displacement[first:stop], found.confidence[first:stop] = part.displacement, part.confidence
     return found
 
 
@@ -230,7 +233,7 @@ def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, device: torch
     trainer, hidden, super_resolutions = None, None, dict[int, SuperResolution]()
     if preset.super_resolution is not None:
         counts = observed.plane_counts
-        different = np.unique(counts).tolist()
+        different = np.unique(counts[observed.needed]).tolist()
         trainer = Trainer(torch.from_numpy(slices).to(device), offsets, observed.pitches, observed.thickness,
                           preset.super_resolution, seed)
         training_tasks = [(trainer.context(np.flatnonzero(counts == count), evenly(count)), 1.0) for count in different]
@@ -238,7 +241,7 @@ def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, device: torch
             training_tasks.append(hidden_slice_task(trainer, preset.ensemble))  # else there is nothing to judge
         with monitor.stage("learning") as tick:
             trained = train_all(trainer, training_tasks, tick)
-        hidden = trained[-1]
+        hidden = trained[-1] if trained else None
         super_resolutions = {count: network for count, network in zip(different, trained, strict=False)
                              if network is not None}
     with monitor.stage("arbitration") as tick:
@@ -341,7 +344,6 @@ def _fit_and_draw(observations: Observations, output_grid: Grid, fitting: Fittin
     model = _blank_model(observations, task.observed, task.preset)
     volume_renderer = VolumeRenderer(model, output_grid, observations.dtype)
     errors, residuals = [], [Residual()] * len(observations.stacks)
-    fitting.train()
     for number, fitted in enumerate(fitting.fitted()):
         errors.append(fitted.error)
         residuals = [total + more for total, more in zip(residuals, fitted.residuals, strict=True)]

@@ -44,9 +44,9 @@ class Prediction:
 
 def predict(planes: PlaneStack, slices: np.ndarray, counts: np.ndarray, found: Correspondence,
             ensemble: EnsembleWeights, tick: Callable[[float], None], device: torch.device = CPU,
-            super_resolutions: Mapping[int, SuperResolution] = NONE, fusion: LearnedFusion | None = None
-            ) -> list[Prediction]:
-    """Predict every gap of a stack.
+            super_resolutions: Mapping[int, SuperResolution] = NONE, fusion: LearnedFusion | None = None,
+            gaps: Sequence[int] | None = None) -> list[Prediction]:
+    """Predict gaps of a stack.
 
     Many gaps are worked on at a time; the result depends on how many by rounding alone (1e-6 of the range, with a
     network on the CPU).
@@ -54,29 +54,35 @@ def predict(planes: PlaneStack, slices: np.ndarray, counts: np.ndarray, found: C
     Args:
         planes: of the stack.
         slices: [plane, row, column] float32 in [0, 1].
-        counts: (gap,) on how many planes each is predicted, evenly spaced.
+        counts: (gap,) on how many planes each is predicted, evenly spaced; it may be none.
         found: displacement across the gaps.
         ensemble: how the members are mixed.
         tick: called with the fraction done, may raise to stop.
         device: where the work is done and the predictions stay.
         super_resolutions: by the number of planes in a gap, the networks trained for such gaps.
         fusion: what takes their place, if that was trained.
+        gaps: numbers of those that are predicted; all of them by default.
+
+    Returns:
+        One for each of `gaps`.
     """
+    gaps = range(len(counts)) if gaps is None else gaps
     work = _Work(planes, torch.from_numpy(slices).to(device), found.on(device), ensemble,
                  {count: network.on(device) for count, network in super_resolutions.items()},
                  fusion.on(device) if fusion is not None else None)
     bridged = np.array([count in work.super_resolutions and work.super_resolutions[count].bridges(width)
                         for count, width in zip(counts.tolist(), np.diff(planes.offsets), strict=True)])
+    is_wanted = np.isin(np.arange(len(counts)), gaps)
     calls = [call for count, is_bridged in np.unique(np.stack([counts, bridged], axis=1), axis=0).tolist()
-             for call in shares(np.flatnonzero((counts == count) & (bridged == is_bridged)), work.memory(count),
-                                device)]
+             for call in shares(np.flatnonzero(is_wanted & (counts == count) & (bridged == is_bridged)),
+                                work.memory(count), device)]
     result: dict[int, Prediction] = {}
     with serial_torch(), ThreadPoolExecutor(workers(device)) as pool:
-        done = pool.map(lambda gaps: work.predictions(gaps, int(counts[gaps[0]]), bool(bridged[gaps[0]])), calls)
-        for gaps, predictions in zip(calls, done, strict=True):
-            tick(len(result) / len(counts))
-            result.update(zip(gaps.tolist(), predictions, strict=True))
-    return [result[gap] for gap in range(len(counts))]
+        done = pool.map(lambda call: work.predictions(call, int(counts[call[0]]), bool(bridged[call[0]])), calls)
+        for call, predictions in zip(calls, done, strict=True):
+            tick(len(result) / len(gaps))
+            result.update(zip(call.tolist(), predictions, strict=True))
+    return [result[gap] for gap in gaps]
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,9 @@ class _Work:
     def predictions(self, gaps: np.ndarray, count: int, is_bridged: bool) -> list[Prediction]:
         """Those of gaps that all have `count` planes, and that networks bridge or do not bridge."""
         planes, fractions = self.planes, evenly(count)
+        if not count:
+            nothing = self.slices.new_zeros(1, *self.slices.shape[1:])
+            return [Prediction(planes.subset(slice(0, 0)), nothing[:0], nothing[0]) for _ in gaps]
         super_resolved = self._super_resolved(gaps, fractions, self.super_resolutions[count]) if is_bridged else None
         context = SliceContext.around(gaps, planes.offsets, fractions, SLICES_AROUND)
         by_member = member_predictions(self.slices, self.motion, context, self.ensemble.config.smoothing,

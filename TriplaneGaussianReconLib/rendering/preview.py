@@ -34,7 +34,7 @@ class Preview:
 
 
 class Previews:
-    """Shows the slice of the output that lies nearest to the middle of the middle gap.
+    """Shows the slice of the output that lies nearest to the middle of the middle one of the gaps that are filled.
 
     It is shown twice: as expected, before any Gaussian is placed, and as it is in the result.
     """
@@ -48,7 +48,9 @@ class Previews:
             grid: Where the result is wanted.
         """
         offsets = observed.planes.offsets
-        self._show, self._observed, self._gap = show, observed, (len(offsets) - 1) // 2
+        filled = np.flatnonzero(observed.needed)
+        self._show, self._observed = show, observed
+        self._gap = int(filled[(len(filled) - 1) // 2]) if len(filled) else (len(offsets) - 1) // 2
         self._axis = slicing_axis(observed.frame, grid)
         planes = grid.planes(self._axis, np.arange(grid.count(self._axis))).transformed(np.linalg.inv(observed.frame))
         self._depths = depth_range(planes).mean(axis=1)
