@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config.networks import NetworkConfig
+from ..runtime.half_precision import in_half_precision
 
 L = TypeVar("L", bound="TrainedNetwork")
 
@@ -69,8 +70,9 @@ class ResidualNetwork(nn.Module):
         if self.steering is not None and conditions is not None:
             hidden = hidden + (conditions @ self.steering)[:, :, None, None]
         hidden = functional.relu(hidden)
-        for first, second in zip(self.firsts, self.seconds, strict=True):
-            hidden = hidden + second(functional.relu(first(hidden)))
+        with in_half_precision(images.device, hidden.shape[1]):  # what the blocks add; what they add it to stays as precise as it was
+            for first, second in zip(self.firsts, self.seconds, strict=True):
+                hidden = hidden + second(functional.relu(first(hidden)))
         result: Tensor = self.last(hidden)
         return result
 

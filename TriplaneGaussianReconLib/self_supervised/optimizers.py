@@ -180,7 +180,8 @@ def _has_room(device: torch.device, held: int) -> bool:
 def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
     """Record the operations that `step` starts on the GPU; return a function that replays them."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # What other threads do meanwhile is not recorded, and does no harm.
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
         result = step()
 
     def replay() -> Tensor:
@@ -188,6 +189,23 @@ def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
         return result
 
     return replay
+
+
+@contextmanager
+def on_own_stream(device: torch.device) -> Iterator[None]:
+    """Let a GPU work on what this thread asks for beside what others ask for.
+
+    It begins when the work in the queue of the current stream is done, and that goes on when this is done.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    others = torch.cuda.default_stream(device)
+    own = torch.cuda.Stream(device)
+    own.wait_stream(others)
+    with torch.cuda.stream(own):
+        yield
+    others.wait_stream(own)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from ..runtime.image_operations import constants, transferred
 from ..runtime.threads import serial_torch
 from .augmentation import of_lines
 from .networks import BridgingNetwork, ResidualNetwork
-from .optimizers import minimise
+from .optimizers import minimise, on_own_stream, repeatable
 from .patches import Lines, PatchSampler
 from .slice_context import SliceContext, reversed_conditions
 
@@ -152,8 +152,9 @@ def train_all(trainer: Trainer, training_tasks: Sequence[tuple[SliceContext, flo
               ) -> list[SuperResolution | None]:
     """Train several networks.
 
-    On the CPU each is trained by a thread of its own, with a single thread in torch: as fast as one after another with
-    several threads in torch, and the bits do not depend on the number of threads.
+    Each is trained by a thread of its own, at the same time.  On the CPU that has a single thread in torch: as fast as
+    one after another with several threads in torch, and the bits do not depend on the number of threads.  On a GPU it
+    has a stream: a single network does not keep a GPU busy.
 
     Args:
         trainer: what they are trained on.
@@ -163,11 +164,6 @@ def train_all(trainer: Trainer, training_tasks: Sequence[tuple[SliceContext, flo
     """
     shares = [share for _, share in training_tasks]
     total = round(sum(shares) * trainer.config.steps)
-    if trainer.slices.is_cuda:
-        before = np.cumsum([0.0, *shares]) * trainer.config.steps
-        return [trainer.train(context, lambda step, _, loss, done=done: tick(  # type: ignore[misc]
-            round(done) + step, total, loss), share)
-            for (context, share), done in zip(training_tasks, before, strict=False)]
     known, stop = [(0, math.nan)] * len(training_tasks), Event()
 
     def first_loss() -> float:
@@ -178,9 +174,10 @@ def train_all(trainer: Trainer, training_tasks: Sequence[tuple[SliceContext, flo
             known[number] = step, loss
             if stop.is_set():
                 raise CancelledError
-        return trainer.train(training_tasks[number][0], note, shares[number])
+        with on_own_stream(trainer.slices.device):
+            return trainer.train(training_tasks[number][0], note, shares[number])
 
-    with serial_torch(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with serial_torch(), repeatable(trainer.slices.device), ThreadPoolExecutor(os.cpu_count()) as pool:
         running = [pool.submit(train, number) for number in range(len(training_tasks))]
         try:
             while wait(running, TICK_SECONDS).not_done:
