@@ -22,7 +22,8 @@ from .stacks import StackConfig
 __all__ = [
     "DEFAULT_PRESET", "PRESETS", "Attribute", "CrossingConfig", "EnsembleConfig", "ExpectedErrorConfig",
     "FeatureFusion", "FlowConfig", "FusionConfig", "GapSamplingConfig", "LabelConfig", "LabelSuperResolutionConfig",
-    "ModelSpaceConfig", "NetworkConfig", "OptimizerConfig", "PlacementConfig", "Preset", "SuperResolutionConfig", "Training", "Triplane", "preset_named",
+    "ModelSpaceConfig", "NetworkConfig", "OptimizerConfig", "PlacementConfig", "Preset", "SuperResolutionConfig",
+    "Training", "Triplane", "preset_named",
 ]
 
 FeatureFusion = Literal["concatenate", "weighted_sum"]  # of the samples of three planes

@@ -41,10 +41,10 @@ def refine(parameters: GaussianParameters, wanted: WantedLayers, renderer: Rende
            ) -> GaussianParameters:
     """Add to the value of each Gaussian what its pixel lacks, several times.
 
-    A Gaussian is little wider than its pixel, so that the matrix from values to pixels is nearly the identity: its rows
-    add up to 1 in the mode `normalised`, and its eigenvalues lie near 1.  So Richardson's iteration with steps of length
-    1 suffices (Saad, Iterative Methods for Sparse Linear Systems, 4.2.1): each takes errors to a fifth or less.  Nothing
-    is differentiated, and a slab is refined as it would be in the whole.
+    A Gaussian is little wider than its pixel, so that the matrix from values to pixels is nearly the identity: its
+    rows add up to 1 in the mode `normalised`, and its eigenvalues lie near 1.  So Richardson's iteration with steps of
+    length 1 suffices (Saad, Iterative Methods for Sparse Linear Systems, 4.2.1): each takes errors to a fifth or less.
+    Nothing is differentiated, and a slab is refined as it would be in the whole.
 
     Args:
         parameters: Gaussians whose first slot is the image.

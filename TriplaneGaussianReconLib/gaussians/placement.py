@@ -201,12 +201,13 @@ class _Source:
         return on_plane, (boxed(channels, rest, config, course.slices), bounds)
 
     def _foreground(self, planes: np.ndarray) -> Tensor:
-        """[plane, row, column] bool: where observed slices, or the predictions next to them, are not background."""
+        """[plane, row, column] bool: where observed slices, or what lies next to them, are not background."""
         predictions, result = self.gaps.predictions, []
         for plane in planes.tolist():
             near = [self.slices[plane]]
-            near += [predictions[plane - 1][-1]] if plane and len(predictions[plane - 1]) else []
-            near += [predictions[plane][0]] if plane < len(predictions) and len(predictions[plane]) else []
+            for gap, neighbour, nearest in ((plane - 1, plane - 1, -1), (plane, plane + 1, 0)):
+                if 0 <= gap < len(predictions):
+                    near.append(predictions[gap][nearest] if len(predictions[gap]) else self.slices[neighbour])
             result.append(self._differs(torch.stack(near)).any(dim=0))
         return torch.stack(result)
 

@@ -16,7 +16,7 @@ from ..data.probabilities import WHOLE
 from ..labels.channels import LabelChannels
 from ..runtime.progress import Tick
 from ..runtime.threads import serial_torch, workers
-from ..self_supervised.parts import PARTS
+from ..self_supervised.minimise import PARTS
 from .arbitration import Candidates, Chosen, weights_of
 from .carrying import DrawnLabels, Motions
 from .examples import Examples

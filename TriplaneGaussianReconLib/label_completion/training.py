@@ -6,8 +6,7 @@ from torch.nn import functional
 
 from ..config.label_completion import LabelCompletionConfig
 from ..runtime.progress import Tick
-from ..self_supervised.optimizers import warm_up_and_cosine
-from ..self_supervised.parts import minimise_in_parts
+from ..self_supervised.minimise import minimise_in_parts, warm_up_and_cosine
 from .examples import Batch, Examples
 from .network import CompletionNetwork
 

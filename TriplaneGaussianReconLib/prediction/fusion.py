@@ -27,8 +27,9 @@ from ..registration.optical_flow import Motion, correspond
 from ..runtime.image_operations import constants, transferred
 from ..runtime.threads import serial_torch, shares, workers
 from ..self_supervised.augmentation import of_planes
+from ..self_supervised.minimise import minimise
 from ..self_supervised.networks import ResidualNetwork, TrainedNetwork
-from ..self_supervised.optimizers import minimise, repeatable
+from ..self_supervised.optimizers import repeatable
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution
 from . import interpolators
@@ -156,8 +157,8 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
     network.last.bias.data.copy_(torch.tensor(logits).repeat_interleave(wanted))  # type: ignore[union-attr]
     network = network.to(dense.device)
 
-    def loss_at(step: Tensor) -> Tensor:
-        predictions, truth, weights = sampler.at(step)
+    def loss_at(step: Tensor, part: slice) -> Tensor:
+        predictions, truth, weights = sampler.at(step, part)
         wrong = torch.sqrt((_fused(network, predictions, config) - truth) ** 2 + config.small_error ** 2)
         return (weights * wrong.mean(dim=1)).sum() / weights.sum()
 
@@ -290,11 +291,11 @@ class _PatchSampler:
         patches = start, columns, row.long(), column.long(), (16 * random[3]).long()
         return [numbers.to(self.device) for numbers in patches]
 
-    def at(self, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def at(self, step: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Predictions [patch, input, T, row, column], the truth [patch, T, row, column] and its weights [patch, row,
-        column] of a step (1,).
+        column] of some patches of a step (1,).
         """
-        start, columns, row, column, ways = (numbers[step][0][:, None, None] for numbers in self.patches)
+        start, columns, row, column, ways = (numbers[step][0, part][:, None, None] for numbers in self.patches)
         backwards, exchanged, upside_down, mirrored = (ways // bit % 2 == 1 for bit in (1, 2, 4, 8))
         along = torch.arange(self.side, device=self.device)
         down, across = torch.where(exchanged, along, along[:, None]), torch.where(exchanged, along[:, None], along)

@@ -115,17 +115,18 @@ class LabelPatchSampler:
         channel = self.numbers[((layer * planes + plane) * rows + row) * columns + column]
         return LabelPatches(gap, channel, at, image, labels, torch.where(mirrored, -along, along), across)
 
-    def at(self, step: Tensor) -> tuple[Tensor, ...]:
-        """The patches of one step.
+    def at(self, step: Tensor, part: slice) -> tuple[Tensor, ...]:
+        """Some patches of one step.
 
         Args:
             step: (1,) its number.
+            part: which of its patches.
 
         Returns:
             Masks and images of lines [patch, S, pixel], predicted images and true masks of those wanted [patch, T,
             pixel], fractions [patch, T, 1], conditions (patch, S + T) and channels (patch,).
         """
-        gap, channel, places, image, labels, along, across = (column[step][0] for column in self.patches)
+        gap, channel, places, image, labels, along, across = (column[step][0, part] for column in self.patches)
         lines, size = self.lines, self.lines.size
         inside = along[:, None, None] * lines.pixel
         lower, upper, nearest = ((across[:, None] * each.long())[:, :, None] + inside

@@ -21,8 +21,8 @@ from ..labels.signed_distance import Boxed
 from ..runtime.image_operations import constants, transferred
 from .augmentation import of_lines
 from .label_patches import Borders, LabelPatchSampler
+from .minimise import minimise
 from .networks import BridgingNetwork, ResidualNetwork
-from .optimizers import minimise
 from .patches import Lines
 from .slice_context import SliceContext, reversed_conditions
 from .super_resolution import SuperResolution, Tick
@@ -143,8 +143,8 @@ class LabelTrainer:
                                   size + wanted + count)
         network = network.to(self.slices.device)
 
-        def loss_at(step: Tensor) -> Tensor:
-            masks, images, predicted, truth, fractions, conditions, channel = sampler.at(step)
+        def loss_at(step: Tensor, part: slice) -> Tensor:
+            masks, images, predicted, truth, fractions, conditions, channel = sampler.at(step, part)
             images, predicted = _stretched(images, config), _stretched(predicted, config)
             lines = [each[:, :, None] for each in (masks, images, predicted)]
             steering = _with_channels(conditions, channel, count)

@@ -70,7 +70,7 @@ class ResidualNetwork(nn.Module):
         if self.steering is not None and conditions is not None:
             hidden = hidden + (conditions @ self.steering)[:, :, None, None]
         hidden = functional.relu(hidden)
-        with in_half_precision(images.device, hidden.shape[1]):  # what the blocks add; what they add it to stays as precise as it was
+        with in_half_precision(images.device, hidden.shape[1]):  # what is added; what it is added to stays precise
             for first, second in zip(self.firsts, self.seconds, strict=True):
                 hidden = hidden + second(functional.relu(first(hidden)))
         result: Tensor = self.last(hidden)

@@ -1,4 +1,4 @@
-"""Adam, Muon, learning rates that follow a plateau or a cosine, and steps that a GPU records and replays.
+"""Adam, Muon, learning rates that follow a plateau, and steps that a GPU records and replays.
 
 Nothing here waits for a device: rates, losses and step numbers stay where the work is done.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from ..config.networks import NetworkConfig, OptimizerConfig
+from ..config.networks import OptimizerConfig
 from ..runtime.memory import budget
 
 # On a GPU the first steps are made one operation after another; the next is recorded once, and replayed from then on.
 RECORD_AFTER = 3
+_RECORDING = Lock()  # while one thread records, another that begins to would end both
 # Coefficients of the odd polynomial that takes singular values to about 1 (Jordan et al., 2024).
 QUINTIC = 3.4445, -4.7750, 2.0315
 
@@ -181,7 +183,7 @@ def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
     """Record the operations that `step` starts on the GPU; return a function that replays them."""
     graph = torch.cuda.CUDAGraph()
     # What other threads do meanwhile is not recorded, and does no harm.
-    with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+    with _RECORDING, torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
         result = step()
 
     def replay() -> Tensor:
@@ -219,42 +221,3 @@ def repeatable(device: torch.device) -> Iterator[None]:
         return
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
         yield
-
-
-def minimise(loss_at: Callable[[Tensor], Tensor], parameters: Sequence[Tensor], config: NetworkConfig,
-             tick: Callable[[int, int, float], None], matrices: Sequence[Tensor] = ()) -> None:
-    """Minimise a loss in place, with Adam and Muon.
-
-    The rate rises for some steps and then falls to 0 along a cosine.
-
-    Args:
-        loss_at: step number, an int64 tensor (1,) on the device -> loss, a scalar tensor.
-        parameters: what Adam changes.
-        config: steps, peak rate and optimisers.
-        tick: called with step, steps and loss before every step, may raise to stop.
-        matrices: what Muon changes, of one shape.
-    """
-    device, steps = parameters[0].device, config.steps
-    adam = Adam([(parameters, config.rate)], config.optimizer.second_moment)
-    muon = Muon(matrices, adam.rates[0], config.optimizer)
-    shares = [warm_up_and_cosine(number, steps, config.optimizer.warm_up) for number in range(steps)]
-    rates = torch.tensor([config.rate * share for share in shares], device=device)
-    number = torch.zeros(1, dtype=torch.int64, device=device)
-
-    def step() -> Tensor:
-        adam.rates[0].copy_(rates[number][0])
-        loss = loss_at(number)
-        gradients = torch.autograd.grad(loss, [*parameters, *matrices])
-        adam.step(gradients[:len(parameters)])
-        if matrices:
-            muon.step(gradients[len(parameters):])
-        number.add_(1)
-        return loss.detach()
-
-    with repeatable(device):
-        repeat(step, steps, device, lambda done, loss: tick(done, steps, loss))
-
-
-def warm_up_and_cosine(number: int, steps: int, warm_up: float) -> float:
-    """Share of the peak rate at a step."""
-    return min(1.0, (number + 1) / (warm_up * steps + 1.0)) * 0.5 * (1.0 + math.cos(math.pi * number / steps))

@@ -149,20 +149,21 @@ class PatchSampler:
         reach = min(self.length // 4, (min(images.shape[1:]) - 1) // 2)
         return functional.avg_pool2d(change[:, None], 2 * reach + 1, 1, reach)[:, 0]
 
-    def at(self, step: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The patches of one step.
+    def at(self, step: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Some patches of one step.
 
         Patches that are read backwards or mirrored keep their knots and fractions: measured from the middle, these
         turn with them.
 
         Args:
             step: (1,) its number.
+            part: which of its patches.
 
         Returns:
             Lines [patch, S, pixel], the lines wanted between them [patch, T, pixel], fractions [patch, T, 1] and
             conditions (patch, S + T).
         """
-        gap, places, first, along, across, most = (column[step][0] for column in self.patches)
+        gap, places, first, along, across, most = (column[step][0, part] for column in self.patches)
         lines, size = self.lines, self.lines.size
         read = self._read(places, first[:, None] + along[:, None] * lines.pixel, across, most)
         return read[:, :size], read[:, size:], lines.fractions[gap][:, :, None], lines.conditions[gap]

@@ -17,8 +17,7 @@ from torch.nn import functional
 from ..config.self_supervised import RestorationConfig
 from ..runtime.progress import Tick
 from ..runtime.threads import workers
-from .optimizers import warm_up_and_cosine
-from .parts import PARTS, minimise_in_parts
+from .minimise import PARTS, minimise_in_parts, warm_up_and_cosine
 
 SLOPE = 0.1  # of what is negative
 PLANES = 24  # that a trained network is applied to at a time

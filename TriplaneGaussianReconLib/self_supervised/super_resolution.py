@@ -26,8 +26,9 @@ from ..config.self_supervised import SuperResolutionConfig
 from ..runtime.image_operations import constants, transferred
 from ..runtime.threads import serial_torch
 from .augmentation import of_lines
+from .minimise import minimise
 from .networks import BridgingNetwork, ResidualNetwork
-from .optimizers import minimise, on_own_stream, repeatable
+from .optimizers import on_own_stream, repeatable
 from .patches import Lines, PatchSampler
 from .slice_context import SliceContext, reversed_conditions
 
@@ -131,8 +132,8 @@ class Trainer:
                                   size + wanted)
         network = network.to(self.slices.device)
 
-        def loss_at(step: Tensor) -> Tensor:
-            around, truth, fractions, conditions = sampler.at(step)
+        def loss_at(step: Tensor, part: slice) -> Tensor:
+            around, truth, fractions, conditions = sampler.at(step, part)
             wrong = filled(network, around, fractions, conditions) - truth
             return torch.sqrt(wrong ** 2 + config.small_error ** 2).mean()
 
