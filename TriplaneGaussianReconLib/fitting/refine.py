@@ -12,7 +12,6 @@ from ..data.geometry import PlaneStack
 from ..data.model_space import ModelSpaceStack
 from ..gaussians.cloud import GaussianParameters, Gaussians
 from ..rendering.renderer import Renderer
-from ..runtime import memory
 from ..runtime.image_operations import constants, transferred
 from ..runtime.progress import Tick
 from ..self_supervised.optimizers import LatestKnown
@@ -54,8 +53,7 @@ def refine(parameters: GaussianParameters, wanted: WantedLayers, renderer: Rende
         tick: Called before every step with the latest known loss; may raise to stop.
     """
     with torch.no_grad():
-        image = parameters.image_only()
-        gaussians, values = image.drawn(), parameters.values.clone()
+        gaussians, values = parameters.drawn().image_only(), parameters.values.clone()
         pixels = own_pixels(parameters.centres, wanted.planes)
         crossed = [_Crossed.of(stack, pixels, wanted) for stack in wanted.crossing]
         loss = LatestKnown(values.device)
@@ -95,11 +93,9 @@ def _lacking(drawn: Gaussians, wanted: WantedLayers, renderer: Renderer, pixels:
     """(N,) what the pixel of each Gaussian lacks, and the mean squared lack of all pixels."""
     planes = wanted.planes
     size = planes.rows * planes.columns
-    missing = torch.zeros(len(planes) * size + 1, device=pixels.device)  # the last one is for Gaussians on no pixel
-    at_a_time = max(1, memory.RASTER_BYTES // (4 * size))
-    for start in range(0, len(planes), at_a_time):
-        some = slice(start, min(start + at_a_time, len(planes)))
-        lack = torch.stack(list(wanted.images[some])) - renderer(drawn, planes.subset(some))[:, 0]
+    missing = drawn.values.new_zeros(len(planes) * size + 1)  # the last one is for Gaussians on no pixel
+    for some, raster in renderer.in_chunks(drawn, planes):
+        lack = torch.stack(list(wanted.images[some])) - raster[:, 0]
         if wanted.weights is not None:
             lack *= torch.stack(list(wanted.weights[some]))
         missing[some.start * size:some.stop * size] = lack.flatten()
@@ -152,4 +148,4 @@ def _with_crossed(lacking: Tensor, drawn: Gaussians, crossed: Sequence[_Crossed]
     for stack in crossed:
         total += np.bincount(stack.nearest, stack.lacking(drawn, renderer), minlength=len(total))
         count += np.bincount(stack.nearest, minlength=len(total))
-    return transferred((total / count).astype(np.float32), lacking.device)
+    return transferred(total / count, lacking.device).to(lacking.dtype)

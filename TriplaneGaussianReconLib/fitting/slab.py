@@ -1,7 +1,7 @@
 """One slab: what is predicted there, where its Gaussians start, what they are fitted to, and what comes out."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -10,17 +10,16 @@ import torch
 from torch import Tensor
 
 from ..data.gap_sampling import layer_stride
-from ..data.geometry import PlaneStack
 from ..data.model_space import ModelSpaceData, ModelSpaceStack
 from ..data.slabs import Slab
-from ..gaussians.cloud import GaussianParameters
+from ..gaussians.cloud import GaussianParameters, Gaussians
 from ..gaussians.placement import Gaps, along_displacement, on_grid
 from ..labels.channels import LabelChannels
-from ..model.shards import Shard, by_labels
+from ..model.shards import by_labels
 from ..prediction.expected_error import coarsened
 from ..prediction.predict import Prediction, corrected, predict
 from ..registration.optical_flow import Correspondence
-from ..rendering.planes import image_of, rasters
+from ..rendering.planes import image_of
 from ..rendering.renderer import Renderer
 from ..runtime.progress import Tick
 from .refine import WantedLayers
@@ -146,14 +145,17 @@ class PreparedSlab:
 
     def finished(self, fitted: GaussianParameters, renderer: Renderer) -> FittedSlab:
         """Return what the fitted Gaussians contribute to the result."""
-        return FittedSlab(self._core(fitted), self._complete_below(fitted), self._expected_error(fitted, renderer),
-                          self._residuals(fitted, renderer))
+        with torch.no_grad():
+            drawn = fitted.drawn()
+            return FittedSlab(self._core(fitted), self._complete_below(fitted),
+                              self._expected_error(drawn.image_only(), replace(renderer, channel_count=1)),
+                              self._residuals(drawn, replace(renderer, channel_count=self.task.channels.count)))
 
-    def _residuals(self, fitted: GaussianParameters, renderer: Renderer) -> list[Residual]:
+    def _residuals(self, drawn: Gaussians, renderer: Renderer) -> list[Residual]:
         """How exactly each observed stack is reproduced within the core."""
         task, stacks = self.task, [stack.between(*self.span) for stack in self.observed.stacks]
-        return [residual_of(_rasters(fitted, stack.planes, renderer, task.channels.count), stack, self.span,
-                            task.observed.intensity, task.channels) for stack in stacks]
+        return [residual_of(renderer.in_chunks(drawn, stack.planes), stack, self.span, task.observed.intensity,
+                            task.channels) for stack in stacks]
 
     def _core(self, fitted: GaussianParameters) -> list[GaussianParameters]:
         """The Gaussians that the slab contributes to the model: all as they are, or gap by gap, labelled ones apart."""
@@ -174,7 +176,7 @@ class PreparedSlab:
         lowest = torch.where(beyond, fitted.centres[:, 2] - support, torch.inf).min()
         return min(float(lowest), end)
 
-    def _expected_error(self, fitted: GaussianParameters, renderer: Renderer) -> np.ndarray:
+    def _expected_error(self, drawn: Gaussians, renderer: Renderer) -> np.ndarray:
         """Expected error half-way through each gap of the core, coarse, input units.
 
         |model - truth| <= |model - prediction| + |prediction - truth|.
@@ -189,7 +191,7 @@ class PreparedSlab:
         middles = replace(self.observed.planes,
                           origins=np.stack([p.planes.origins[len(p.planes) // 2] for p in core]))
         errors = []
-        for indices, raster in _rasters(fitted.image_only(), middles, renderer, 1):
+        for indices, raster in renderer.in_chunks(drawn, middles):
             predicted = torch.stack([p.images[len(p.images) // 2] for p in core[indices]]).cpu().numpy()
             expected = torch.stack([p.expected_error for p in core[indices]]).cpu().numpy()
             apart = np.abs(image_of(raster, scale) - scale.to_input(predicted))
@@ -223,9 +225,3 @@ def _masks(stack: ModelSpaceStack, channels: LabelChannels, device: torch.device
     labelled = np.flatnonzero(stack.labelled)
     masks = channels.one_hot(stack.layers[:, labelled])
     return torch.from_numpy(masks).to(device), torch.from_numpy(labelled).to(device)
-
-
-def _rasters(fitted: GaussianParameters, planes: PlaneStack, renderer: Renderer, channel_count: int
-             ) -> Iterator[tuple[slice, Tensor]]:
-    return rasters(replace(renderer, channel_count=channel_count), [Shard.of(fitted, renderer.cutoff)], planes,
-                   fitted.centres.device)

@@ -36,6 +36,11 @@ class Gaussians:
     def __len__(self) -> int:
         return len(self.centres)
 
+    def image_only(self) -> Gaussians:
+        """Return the Gaussians without their label slots."""
+        return replace(self, values=self.values[:, :1].contiguous(), slopes=self.slopes[:, :1].contiguous(),
+                       channels=self.channels[:, :1].contiguous())
+
     def to(self, *args: object, **kwargs: object) -> Gaussians:
         """Move or convert the floating-point tensors (as `Tensor.to`); `channels` moves but keeps its type."""
         moved = {name: getattr(self, name).to(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Refining values and slopes by least squares."""
+"""Refining the values of Gaussians on the pixels of layers."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -6,119 +6,130 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fitting_case import NAMES, cloud, error, quiet, renderer, stopped_at, targets_of
+from fitting_case import quiet, renderer, stopped_at
+from torch import Tensor
 
-from TriplaneGaussianReconLib.config.gaussians import RefinementConfig
-from TriplaneGaussianReconLib.fitting.refine import _curvature_bound, _Problem, refine
-from TriplaneGaussianReconLib.fitting.targets import TargetPlanes
+from TriplaneGaussianReconLib.data.geometry import PlaneStack
+from TriplaneGaussianReconLib.data.model_space import ModelSpaceStack
+from TriplaneGaussianReconLib.fitting.refine import WantedLayers, own_pixels, refine
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
 
-CONFIG = RefinementConfig()
+ROWS, COLUMNS, DEPTHS = 5, 6, (0.0, 1.0, 2.5)
+PLANES = PlaneStack([[0.3 * z, 0.1, z] for z in DEPTHS], [0, 0.8, 0], [0.9, 0, 0], ROWS, COLUMNS)
+PIXELS = len(DEPTHS) * ROWS * COLUMNS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def dense_problem(parameters: GaussianParameters, targets: list[TargetPlanes], mode: str
-                  ) -> tuple[np.ndarray, np.ndarray]:
-    """The linear problem, column by column: matrix of unit values and unit slopes times size, residual at the start."""
-    count = len(parameters)
-
-    def weighted(vector: np.ndarray) -> np.ndarray:
-        unknowns = torch.from_numpy(vector.reshape(count, 4))
-        slopes = unknowns[:, 1:] / size_of(parameters)
-        drawn = replace(parameters.drawn(), values=unknowns[:, :1], slopes=slopes[:, None])
-        return np.concatenate([(target.weight.sqrt() * renderer(mode)(drawn, target.planes)[:, 0]).numpy().ravel()
-                               for target in targets])
-
-    matrix = np.stack([weighted(row) for row in np.eye(4 * count)], axis=1)
-    target = np.concatenate([(target.weight.sqrt() * target.image).numpy().ravel() for target in targets])
-    return matrix, target - matrix @ unknowns_of(parameters)
+def lattice() -> GaussianParameters:
+    """A Gaussian on every pixel of PLANES, tilted this way and that, in a narrow width as in the presets; float64."""
+    generator = torch.Generator().manual_seed(3)
+    centres = torch.from_numpy(PLANES.points().reshape(-1, 3))
+    scale = torch.log(torch.tensor([1 / (0.38 * 0.9), 1.0, 1 / (0.38 * 0.8)], dtype=torch.float64))
+    tilts = 0.6 * (torch.rand(PIXELS, 2, generator=generator, dtype=torch.float64) - 0.5)
+    return GaussianParameters(
+        centres, tilts, (scale * torch.tensor([1.0, 0.0, 1.0])).repeat(PIXELS, 1),
+        torch.full((PIXELS,), float(np.log(0.35)), dtype=torch.float64), torch.zeros(PIXELS, dtype=torch.float64),
+        torch.rand(PIXELS, 1, generator=generator, dtype=torch.float64),
+        0.1 * (torch.rand(PIXELS, 1, 3, generator=generator, dtype=torch.float64) - 0.5),
+        torch.zeros(PIXELS, 1, dtype=torch.int32))
 
 
-def size_of(parameters: GaussianParameters) -> torch.Tensor:
-    """(N, 3) mm, by which slopes are multiplied."""
-    return torch.stack([torch.exp(-parameters.in_plane[:, 0]), torch.exp(-parameters.in_plane[:, 2]),
-                        torch.exp(parameters.log_depths)], dim=1)
+def wanted(**more: object) -> WantedLayers:
+    """Noise on all pixels of PLANES: nothing is harder to draw."""
+    images = torch.rand(PLANES.shape, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    return WantedLayers(PLANES, list(images), **more)  # type: ignore[arg-type]
 
 
-def unknowns_of(parameters: GaussianParameters) -> np.ndarray:
-    """(4 N,) values and slopes times size."""
-    both = torch.cat([parameters.values, parameters.slopes[:, 0] * size_of(parameters)], dim=1)
-    return both.numpy().ravel()  # type: ignore[no-any-return]
+def drawn(parameters: GaussianParameters, planes: PlaneStack = PLANES) -> Tensor:
+    return renderer()(parameters.drawn(), planes)[:, 0]
 
 
-@pytest.mark.parametrize("mode", ["normalised", "additive"])
-def test_refinement_is_least_squares_with_a_ridge(mode: str) -> None:
-    """Many steps come close to the solution of the dense problem, judged by what is minimised."""
-    parameters, targets = cloud(), targets_of()
-    matrix, residual = dense_problem(parameters, targets, mode)
-
-    def objective(change: np.ndarray) -> float:
-        return float(((matrix @ change - residual) ** 2).sum() + CONFIG.ridge * (change ** 2).sum())
-
-    ridge = np.sqrt(CONFIG.ridge) * np.eye(matrix.shape[1])
-    best, *_ = np.linalg.lstsq(np.vstack([matrix, ridge]), np.append(residual, np.zeros(matrix.shape[1])), rcond=None)
-    start, least = objective(np.zeros_like(best)), objective(best)
-    fitted = [refine(parameters, targets, renderer(mode), steps, CONFIG, quiet) for steps in (4, 40, 400)]
-    reached = [objective(unknowns_of(each) - unknowns_of(parameters)) for each in fitted]
-    assert least < reached[2] < reached[1] < reached[0] < start
-    assert reached[2] - least < 0.1 * (start - least)
+def lack(parameters: GaussianParameters, what: WantedLayers) -> float:
+    """Root of the mean squared difference."""
+    return float((drawn(parameters) - torch.stack(list(what.images))).square().mean().sqrt())
 
 
-@pytest.mark.parametrize("mode", ["normalised", "additive"])
-def test_the_curvature_is_bounded(mode: str) -> None:
-    """What the refinement divides by is at least the curvature in every direction, and not much more."""
-    parameters, targets = cloud(), targets_of()
-    matrix, _ = dense_problem(parameters, targets, mode)
-    problem = _Problem(parameters.drawn(), size_of(parameters), targets, renderer(mode))
-    bound = _curvature_bound(problem, CONFIG.ridge).numpy().ravel() ** -0.5
-    largest = np.linalg.eigvalsh(bound[:, None] * (matrix.T @ matrix) * bound).max()
-    assert 0.2 < largest <= 1.0
+def test_every_gaussian_finds_its_pixel() -> None:
+    """Also where planes are shifted to each other; those of the margin, and between the layers, have none."""
+    parameters = lattice()
+    numbers = own_pixels(parameters.centres, PLANES)
+    assert numbers.tolist() == list(range(PIXELS))
+    beside = parameters.centres + torch.tensor([-0.9, 0.0, 0.0])
+    is_outside = np.arange(PIXELS) % COLUMNS == 0
+    expected = np.where(is_outside, PIXELS, np.arange(PIXELS) - 1)
+    assert own_pixels(beside, PLANES).tolist() == expected.tolist()
+    assert set(own_pixels(parameters.centres + torch.tensor([0.0, 0.0, 0.2]), PLANES).tolist()) == {PIXELS}
 
 
-@pytest.mark.parametrize("mode", ["normalised", "additive"])
-def test_few_refinement_steps_do_most_of_it(mode: str) -> None:
-    parameters, targets = cloud(), targets_of()
-    before = error(parameters, targets, mode)
-    fitted = [refine(parameters, targets, renderer(mode), steps, CONFIG, quiet) for steps in (0, 1, 2, 4, 8)]
-    errors = [error(each, targets, mode) for each in fitted]
-    assert errors[0] == pytest.approx(before)
-    assert errors == sorted(errors, reverse=True) and errors[3] < 0.7 * before
+def test_steps_converge_to_the_solution_of_the_linear_system() -> None:
+    """Column by column: what a unit value of each Gaussian draws."""
+    parameters, what = lattice(), wanted()
+    none = replace(parameters, values=torch.zeros(PIXELS, 1, dtype=torch.float64))
+    constant = drawn(none).flatten()
+    matrix = torch.stack([drawn(replace(none, values=unit[:, None])).flatten() - constant
+                          for unit in torch.eye(PIXELS, dtype=torch.float64)], dim=1)
+    solution = torch.linalg.solve(matrix, torch.stack(list(what.images)).flatten() - constant)
+    fitted = refine(parameters, what, renderer(), 200, quiet)
+    torch.testing.assert_close(fitted.values[:, 0], solution, atol=1e-9, rtol=0.0)
+    assert fitted.slopes is parameters.slopes and fitted.tilts is parameters.tilts
 
 
-def test_refinement_leaves_the_geometry_alone() -> None:
-    parameters = cloud()
-    fitted = refine(parameters, targets_of(), renderer(), 3, CONFIG, quiet)
-    for name in NAMES:
-        same = torch.equal(getattr(fitted, name), getattr(parameters, name))
-        assert same == (name not in ("values", "slopes")), name
-    assert fitted.values.is_contiguous() and not fitted.values.requires_grad
-    assert fitted.values.shape == parameters.values.shape and fitted.slopes.shape == parameters.slopes.shape
+def test_each_step_takes_most_of_what_is_lacking() -> None:
+    parameters, what = lattice(), wanted()
+    lacks = [lack(refine(parameters, what, renderer(), steps, quiet), what) for steps in range(5)]
+    assert all(after < 0.45 * before for before, after in zip(lacks, lacks[1:], strict=False))
 
 
-def test_refinement_of_an_exact_fit_changes_nothing() -> None:
-    parameters = cloud()
-    targets = [replace(target, image=renderer()(parameters.drawn(), target.planes)[:, 0]) for target in targets_of()]
-    fitted = refine(parameters, targets, renderer(), 5, CONFIG, quiet)
-    torch.testing.assert_close(fitted.values, parameters.values)
-    torch.testing.assert_close(fitted.slopes, parameters.slopes)
-    assert torch.isfinite(fitted.slopes).all()
+def test_pixels_without_weight_change_nothing() -> None:
+    """What is wanted there does not matter, not even to their neighbours."""
+    weights = torch.ones(PLANES.shape, dtype=torch.float64)
+    weights[1, 2, 3] = 0.0
+    what = wanted(weights=list(weights))
+    images = torch.stack(list(what.images))
+    images[1, 2, 3] = 1e3
+    other = replace(what, images=list(images))
+    fitted, again = (refine(lattice(), each, renderer(), 3, quiet) for each in (what, other))
+    assert torch.equal(fitted.values, again.values)
+    untouched = (1 * ROWS + 2) * COLUMNS + 3
+    assert float(fitted.values[untouched]) == float(lattice().values[untouched])
 
 
-def test_refinement_ignores_pixels_without_weight() -> None:
-    parameters, targets = cloud(), targets_of()
-    without = refine(parameters, targets[:1], renderer(), 6, CONFIG, quiet)
-    nothing = replace(targets[1], weight=torch.zeros(1, 1, 1).double())
-    fitted = refine(parameters, [targets[0], nothing], renderer(), 6, CONFIG, quiet)
-    torch.testing.assert_close(fitted.values, without.values)
+def test_labels_stay_as_they_are() -> None:
+    parameters = lattice()
+    labels = torch.rand(PIXELS, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    labelled = replace(parameters, values=torch.cat([parameters.values, labels], dim=1),
+                       slopes=torch.cat([parameters.slopes, torch.zeros(PIXELS, 2, 3, dtype=torch.float64)], dim=1),
+                       channels=torch.arange(3, dtype=torch.int32).repeat(PIXELS, 1))
+    fitted = refine(labelled, wanted(), renderer(), 2, quiet)
+    assert torch.equal(fitted.values[:, 1:], labels)
+    torch.testing.assert_close(fitted.values[:, :1], refine(parameters, wanted(), renderer(), 2, quiet).values)
 
 
-def test_refinement_tells_its_loss_and_can_be_stopped() -> None:
-    parameters, targets, told = cloud(), targets_of(), []
-    refine(parameters, targets, renderer(), 4, CONFIG, lambda *about: told.append(about))
-    assert [t[:2] for t in told] == [(n, 4) for n in range(4)]
-    pixels = sum(target.image.numel() for target in targets)
-    assert told[0][2] == pytest.approx(error(parameters, targets) / pixels)
-    after_three = refine(parameters, targets, renderer(), 3, CONFIG, quiet)
-    assert told[3][2] == pytest.approx(error(after_three, targets) / pixels)
-    stopped_at(lambda tick: refine(parameters, targets, renderer(), 4, CONFIG, tick), 2)
+def test_pixels_of_other_orientations_belong_to_the_nearest_gaussian() -> None:
+    """A plane across the rows, beside the column that it is nearest to; a pixel without data counts not."""
+    what = wanted()
+    x = float(PLANES.origins[1, 0] + 2 * 0.9)
+    across = PlaneStack([[x, 0.1, 1.0]], [0, 0, 0.5], [0, 0.8, 0], 1, ROWS)
+    image = np.full((1, 1, ROWS), 5.0, np.float32)
+    weights = np.ones_like(image)
+    weights[..., 3] = 0.0
+    crossing = ModelSpaceStack(across, image, None, weights)
+    fitted = refine(lattice(), replace(what, crossing=(crossing,), background=0.25), renderer(), 1, quiet)
+    plain = refine(lattice(), what, renderer(), 1, quiet)
+    change = (fitted.values - plain.values)[:, 0].reshape(PLANES.shape)
+    lacking = 4.75 - drawn(lattice(), across)[0, 0]
+    own = plain.values[:, 0] - lattice().values[:, 0]
+    expected = torch.zeros(PLANES.shape, dtype=torch.float64)
+    for row in (0, 1, 2, 4):
+        expected[1, row, 2] = 0.5 * (lacking[row] - own.reshape(PLANES.shape)[1, row, 2])
+    torch.testing.assert_close(change, expected, atol=1e-5, rtol=0.0)
+
+
+def test_it_tells_what_is_lacking_and_may_be_stopped() -> None:
+    told: list[tuple[int, int, float | None]] = []
+    what = wanted()
+    refine(lattice(), what, renderer(), 3, lambda step, steps, loss=None: told.append((step, steps, loss)))
+    assert [each[:2] for each in told] == [(0, 3), (1, 3), (2, 3)]
+    assert told[1][2] == pytest.approx(lack(lattice(), what) ** 2, rel=0.02)  # over one pixel more, which lacks nothing
+    stopped_at(lambda tick: refine(lattice(), what, renderer(), 4, tick), 2)

@@ -210,14 +210,14 @@ def running_out(monkeypatch: pytest.MonkeyPatch, method: str, times: Callable[[F
     monkeypatch.setattr(Fitting, method, stand_in)
 
 
-@pytest.mark.parametrize(("method", "call"), [("_train_whole", 1), ("_fit", 1), ("_learn", 2)])
+@pytest.mark.parametrize(("slabs", "call"), [(1, 1), (4, 3)])
 def test_running_out_of_memory_once_halves_the_slab(scan: Image, observations: Observations, whole: Reconstruction,
-                                                    monkeypatch: pytest.MonkeyPatch, method: str, call: int) -> None:
-    running_out(monkeypatch, method, lambda _, calls: calls == call)
-    memory = memory_for(observations, 4) if method == "_learn" else PLENTY
+                                                    monkeypatch: pytest.MonkeyPatch, slabs: int, call: int) -> None:
+    running_out(monkeypatch, "_fit", lambda _, calls: calls == call)
+    memory = memory_for(observations, slabs) if slabs > 1 else PLENTY
     with pytest.warns(RuntimeWarning, match="Memory did not suffice for .* gaps at a time"):
         result = reconstruct(observations, scan.grid, device="cpu", memory=memory)
-    assert result.report.slabs == (5 if method == "_learn" else 2)
+    assert result.report.slabs == slabs + 1
     assert len(result.report.notes) == 1
     assert np.abs(result.volume.array - whole.volume.array).max() < SEAM * np.ptp(whole.volume.array)
 
@@ -230,7 +230,7 @@ def test_what_fits_nowhere_is_refused(scan: Image, observations: Observations, m
 
 def test_a_preset_that_cannot_be_cut_is_refused(scan: Image, observations: Observations,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    running_out(monkeypatch, "_train_whole", lambda *_: True)
+    running_out(monkeypatch, "_fit", lambda *_: True)
     with pytest.raises(InputError, match="'paper' cannot be split"):
         reconstruct(observations, scan.grid, device="cpu", preset="paper")
 
@@ -252,7 +252,7 @@ def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
 
     monkeypatch.setattr(reconstruction, "fit_ensemble", stand_in)
     monkeypatch.setattr(reconstruction, "release", lambda device: None)
-    running_out(monkeypatch, "_prepared", lambda self, _: self.chosen.device.type == "cuda")
+    running_out(monkeypatch, "_fit", lambda self, _: self.chosen.device.type == "cuda")
     with pytest.warns(RuntimeWarning):
         if device == "cuda":
             with pytest.raises(InputError, match="not enough memory.*use device 'cpu', or crop"):

@@ -10,7 +10,7 @@ from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.gaussians.cloud import Gaussians
 from TriplaneGaussianReconLib.rasterizer.modes import MODES, PLAIN_SUMS
 from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
-from TriplaneGaussianReconLib.rasterizer.sums import composited, curvature_share
+from TriplaneGaussianReconLib.rasterizer.sums import composited
 
 PLANES = PlaneStack([[0.0, 0.0, 0.5], [0.0, 0.0, 2.0]], [0, 1, 0], [1, 0, 0], 6, 7)
 UNORDERED = [name for name, mode in MODES.items() if not mode.is_ordered]
@@ -32,14 +32,3 @@ def test_groups_add_up_to_the_whole(mode: str) -> None:
     rasters = [rasterize(group, PLANES, mode=PLAIN_SUMS, channel_count=2, backend="reference") for group in groups]
     sums, weight_sum = sum(r.channels for r in rasters), sum(r.weight_sum for r in rasters)
     torch.testing.assert_close(composited(sums, weight_sum[:, None], mode), whole)
-
-
-@pytest.mark.parametrize("mode", UNORDERED)
-def test_the_share_bounds_the_square_of_a_pixel(mode: str) -> None:
-    """For any values; `test_refine` tests what follows for whole images."""
-    generator = torch.Generator().manual_seed(0)
-    weights, values = torch.rand(2, 100, 9, generator=generator).double()
-    total = weights.sum(1).requires_grad_()
-    share, = torch.autograd.grad(curvature_share(total, mode).sum(), total)
-    pixel = composited((weights * values).sum(1), weights.sum(1), mode)
-    assert (pixel ** 2 <= share * (weights * values ** 2).sum(1) + 1e-9).all()

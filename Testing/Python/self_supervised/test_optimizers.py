@@ -1,4 +1,4 @@
-"""Adam, rates that follow a plateau or a cosine, and steps that a GPU replays."""
+"""Adam, Muon, rates that follow a plateau, and steps that are repeated."""
 from __future__ import annotations
 
 import math
@@ -8,18 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from TriplaneGaussianReconLib.config.networks import NetworkConfig, OptimizerConfig
-from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.self_supervised import optimizers
-from TriplaneGaussianReconLib.self_supervised.optimizers import (
-    Adam,
-    LatestKnown,
-    Muon,
-    Plateau,
-    minimise,
-    orthogonal,
-    repeat,
-)
+from TriplaneGaussianReconLib.config.networks import OptimizerConfig
+from TriplaneGaussianReconLib.self_supervised.optimizers import Adam, LatestKnown, Muon, Plateau, orthogonal, repeat
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 DEVICES = (CPU, pytest.param(GPU, marks=pytest.mark.gpu))
@@ -37,14 +27,6 @@ def slopes_of(leaves: list[Tensor]) -> tuple[Tensor, ...]:
     loss = sum(((leaf ** 2).sum() ** 2 + 10.0 ** -n * leaf.sum() for n, leaf in enumerate(leaves)),
                torch.zeros((), dtype=leaves[0].dtype, device=leaves[0].device))
     return torch.autograd.grad(loss, leaves)
-
-
-def nothing(step: int, steps: int, loss: float) -> None:
-    pass
-
-
-def config_of(steps: int, rate: float, optimizer: OptimizerConfig = OPTIMIZER) -> NetworkConfig:
-    return NetworkConfig(width=1, blocks=0, steps=steps, batch=1, rate=rate, optimizer=optimizer)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -137,57 +119,6 @@ def test_without_rates_nothing_falls() -> None:
     assert plateau.rates == []
 
 
-def test_the_rate_rises_and_falls_along_a_cosine() -> None:
-    """Adam's steps along a constant slope are as long as the rate."""
-    parameter, courses = torch.zeros(1, requires_grad=True), []
-    minimise(lambda step: parameter.sum(), [parameter], config_of(100, 0.5),
-             lambda *_: courses.append(float(parameter.detach())))
-    rates = -torch.tensor([*courses, float(parameter.detach())]).diff()
-    for step, share in {0: 0.25, 1: 0.5, 2: 0.75, 3: 1.0, 25: 1.0, 50: 1.0, 75: 1.0, 99: 1.0}.items():
-        assert float(rates[step]) == pytest.approx(0.25 * share * (1.0 + math.cos(0.01 * math.pi * step)), abs=1e-5)
-    assert int(rates.argmax()) == 3 and (rates[4:] < rates[3:-1]).all() and rates[-1] < 2e-4
-
-
-def test_the_warm_up_is_configured() -> None:
-    parameter, courses = torch.zeros(1, requires_grad=True), []
-    minimise(lambda step: parameter.sum(), [parameter], config_of(20, 0.5, OptimizerConfig(warm_up=0.5)),
-             lambda *_: courses.append(float(parameter.detach())))
-    rates = -torch.tensor(courses).diff()
-    assert int(rates.argmax()) > 4 and float(rates[0]) < 0.1
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_the_minimum_of_a_quadratic_is_found(device: torch.device) -> None:
-    """Both leaves, each with its own curvature; the step number that the loss is given goes up by one."""
-    target, numbers = torch.tensor(TARGET, device=device), torch.full((400,), -1, device=device)
-    leaves = [torch.zeros(3, device=device, requires_grad=True) for _ in range(2)]
-
-    def loss_at(step: Tensor) -> Tensor:
-        numbers.scatter_(0, step, step)
-        return ((leaves[0] - target) ** 2).sum() + 30.0 * ((leaves[1] + target) ** 2).sum()
-
-    minimise(loss_at, leaves, config_of(400, 0.1), nothing)
-    assert torch.equal(numbers.cpu(), torch.arange(400))
-    torch.testing.assert_close(leaves[0].detach(), target, atol=1e-3, rtol=0.0)
-    torch.testing.assert_close(leaves[1].detach(), -target, atol=1e-3, rtol=0.0)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_a_map_is_found_with_matrices(device: torch.device) -> None:
-    """Between two layers that Adam trains; inputs of which some say a hundred times more than others."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = (torch.randn(64, 8, generator=generator) * torch.logspace(-1, 1, 8)).to(device)
-    wanted = inputs @ torch.randn(8, 8, generator=generator).to(device)
-    bias = torch.ones(8, device=device, requires_grad=True)
-    matrix = torch.zeros(8, 8, device=device, requires_grad=True)
-
-    def loss(step: Tensor | None = None) -> Tensor:
-        return ((inputs @ matrix.T + bias - wanted) ** 2).mean()
-
-    minimise(loss, [bias], config_of(600, 0.1), nothing, [matrix])
-    assert float(loss().detach()) < 1e-3 * float((wanted ** 2).mean())
-
-
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_tick_comes_before_every_step(device: torch.device) -> None:
     """On the CPU with the loss of the step before."""
@@ -197,28 +128,6 @@ def test_the_tick_comes_before_every_step(device: torch.device) -> None:
     known = [loss for _, loss in told if not math.isnan(loss)]
     assert known == sorted(known) and max(known, default=0.0) <= 11.0
     assert device.type == "cuda" or known == [float(n) for n in range(1, 12)]
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("last", [0, 2, 9])
-def test_the_tick_may_stop(device: torch.device, last: int) -> None:
-    parameter = torch.zeros(1, device=device, requires_grad=True)
-
-    def tick(step: int, steps: int, loss: float) -> None:
-        assert steps == 12
-        if step == last:
-            raise Cancelled("stop")
-
-    with pytest.raises(Cancelled):
-        minimise(lambda step: parameter.sum(), [parameter], config_of(12, 0.5), tick)
-    stopped = float(parameter.detach())
-    assert stopped == 0.0 if last == 0 else -0.5 * last < stopped < 0.0
-
-
-def test_no_steps_change_nothing() -> None:
-    parameter = torch.ones(2, requires_grad=True)
-    minimise(lambda step: parameter.sum(), [parameter], config_of(0, 0.5), nothing)
-    assert torch.equal(parameter.detach(), torch.ones(2))
 
 
 def test_the_latest_number_is_known() -> None:
@@ -238,33 +147,6 @@ def test_the_latest_number_arrives_from_a_gpu() -> None:
         latest.note(torch.tensor(number, device=GPU))
         torch.cuda.synchronize()
         assert latest.value() == number
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("steps", [1, 3, 6, 7, 40])
-def test_replayed_steps_are_those_made_one_by_one(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recorded from more than six steps on."""
-    recorded: list[Callable[[], Tensor]] = []
-
-    def trained() -> tuple[list[Tensor], Tensor]:
-        leaves, losses = leaves_of(torch.float32, GPU), torch.zeros(steps, device=GPU)
-
-        def loss_at(step: Tensor) -> Tensor:
-            loss = sum((((leaf - 1.0) ** 2).sum() for leaf in leaves), torch.zeros((), device=GPU))
-            losses.scatter_(0, step, loss.detach()[None])
-            return loss * (1.0 + 0.01 * step[0])
-
-        minimise(loss_at, leaves, config_of(steps, 0.1), nothing)
-        return [leaf.detach() for leaf in leaves], losses
-
-    plain = optimizers._recorded
-    monkeypatch.setattr(optimizers, "_recorded", lambda step: recorded.append(step) or plain(step))
-    replayed, losses = trained()
-    assert len(recorded) == int(steps > 6)
-    monkeypatch.setattr(optimizers, "budget", lambda device: 0)  # no memory to record anything in
-    one_by_one, expected = trained()
-    assert len(recorded) == int(steps > 6)
-    assert torch.equal(losses, expected) and all(map(torch.equal, replayed, one_by_one))
 
 
 def _counting(device: torch.device) -> Callable[[], Tensor]:

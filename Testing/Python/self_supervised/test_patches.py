@@ -13,7 +13,7 @@ from TriplaneGaussianReconLib.self_supervised.patches import Lines, PatchSampler
 from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-QUARTERS = np.array([0.25, 0.5, 0.75])
+QUARTERS, ALL = np.array([0.25, 0.5, 0.75]), slice(None)
 WHOLE = SliceContext.around(np.arange(4), np.array([0.0, 2.0, 6.0, 10.0, 18.0]), np.array([0.5]), 4)
 WHOLE_OF_SIX = SliceContext.around(np.arange(5), np.array([0.0, 4.0, 12.0, 16.0, 20.0, 28.0]), QUARTERS, 6)
 BROKEN = SliceContext.around(np.arange(4), np.array([0.0, 2.3, 6.0, 9.1, 14.0]), QUARTERS, 4)
@@ -70,7 +70,7 @@ class Seen:
         images = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"))
         read = [sampler_of(image, pitches, context, steps) for image in images]
         self.shape, self.pitches, self.patches = shape, np.array(pitches), read[0].patches
-        patches = [[each.at(torch.tensor([step])) for each in read] for step in range(steps)]
+        patches = [[each.at(torch.tensor([step]), ALL) for each in read] for step in range(steps)]
         self.coordinates = torch.stack([torch.stack([torch.cat(each[:2], dim=1) for each in step], dim=1)
                                         for step in patches]).double().numpy()
         self.fractions, self.conditions = (torch.stack([step[0][n] for step in patches]).numpy() for n in (2, 3))
@@ -165,7 +165,7 @@ def test_patches_between_pixels_are_read_by_cubic_convolution() -> None:
             weights = np.where(d <= 1, 1.5 * d ** 3 - 2.5 * d ** 2 + 1, -0.5 * d ** 3 + 2.5 * d ** 2 - 4 * d + 2)
             numbers = first + across * taps.clip(0, most)[:, None] + along * np.arange(14)
             reference.append(weights @ torch.cat([image.flatten()] * 2).double().numpy()[numbers])
-    found = torch.stack([torch.cat(sampler.at(torch.tensor([step]))[:2], dim=1) for step in range(6)])
+    found = torch.stack([torch.cat(sampler.at(torch.tensor([step]), ALL)[:2], dim=1) for step in range(6)])
     np.testing.assert_allclose(found.reshape(-1, 14).numpy(), reference, atol=2e-5)
 
 
@@ -175,7 +175,7 @@ def test_patches_of_thick_slices_are_averaged_along_the_gap() -> None:
 
     def read(image: Tensor, thickness: float) -> tuple[Tensor, Tensor]:
         sampler = sampler_of(image, pitches, WHOLE_OF_SIX, 1, thickness)
-        return torch.cat(sampler.at(torch.tensor([0]))[:2], dim=1), sampler.patches.first[0] >= area
+        return torch.cat(sampler.at(torch.tensor([0]), ALL)[:2], dim=1), sampler.patches.first[0] >= area
 
     thick, axis = read(image, 2.0)
     assert axis.any() and not axis.all()
@@ -210,7 +210,7 @@ def test_detail_is_preferred() -> None:
     blank = {}
     for draws in (1, 2, 4):
         sampler = sampler_of(image, (1.0, 1.0), WHOLE, 20, draws=draws)
-        blank[draws] = float(np.mean([(sampler.at(torch.tensor([step]))[1].std(dim=(1, 2)) == 0).float().mean()
+        blank[draws] = float(np.mean([(sampler.at(torch.tensor([step]), ALL)[1].std(dim=(1, 2)) == 0).float().mean()
                                       for step in range(20)]))
     assert blank[1] > blank[2] + 0.1 > blank[4] + 0.15
 
@@ -224,6 +224,6 @@ def test_a_gpu_draws_the_same_patches() -> None:
             assert torch.equal(getattr(here.patches, name), getattr(there.patches, name).cpu()), name
         torch.testing.assert_close(here.patches.places, there.patches.places.cpu(), atol=1e-4, rtol=0.0)
         for step in (0, 70, 149):
-            for ours, theirs in zip(here.at(torch.tensor([step])), there.at(torch.tensor([step], device=GPU)),
+            for ours, theirs in zip(here.at(torch.tensor([step]), ALL), there.at(torch.tensor([step], device=GPU), ALL),
                                     strict=True):
                 torch.testing.assert_close(ours, theirs.cpu(), atol=5e-4, rtol=0.0)
