@@ -46,7 +46,7 @@ from ..rendering.planes import empty_layers
 from ..rendering.preview import Preview, Previews
 from ..rendering.volume import VolumeRenderer, expected_error_on_grid
 from ..runtime.devices import SelectedDevice, choose
-from ..runtime.memory import budget, release, with_less_memory
+from ..runtime.memory import MOST_AT_A_TIME, budget, release, with_less_memory
 from ..runtime.progress import Progress, StageMonitor
 from ..runtime.threads import serial_opencv, serial_torch
 from ..self_supervised.label_super_resolution import LabelSuperResolution, LabelTrainer
@@ -313,7 +313,7 @@ def _slabs(task: Task, selected: SelectedDevice, memory: Memory) -> list[Slab]:
     gap_bytes = task.gap_bytes()
     if not task.can_be_cut:
         return [Slab(0, len(gap_bytes), len(gap_bytes))]
-    return plan(gap_bytes, budget(selected.device) if memory.budget is None else memory.budget)
+    return plan(gap_bytes, min(budget(selected.device), MOST_AT_A_TIME) if memory.budget is None else memory.budget)
 
 
 def _known(observations: Observations, observed: ModelSpaceData, grid: Grid, preset: Preset, selected: SelectedDevice,

@@ -27,7 +27,7 @@ from ..registration.optical_flow import Motion, correspond
 from ..runtime.image_operations import constants, transferred
 from ..runtime.threads import serial_torch, shares, workers
 from ..self_supervised.augmentation import of_planes
-from ..self_supervised.minimise import minimise
+from ..self_supervised.minimise import PARTS, minimise
 from ..self_supervised.networks import ResidualNetwork, TrainedNetwork
 from ..self_supervised.optimizers import repeatable
 from ..self_supervised.slice_context import SliceContext
@@ -163,7 +163,7 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
         return (weights * wrong.mean(dim=1)).sum() / weights.sum()
 
     with serial_torch():
-        minimise(loss_at, network.others, config, tick, network.inner)
+        minimise(loss_at, network.others, config, tick, network.inner, PARTS)
     return LearnedFusion(network, config)
 
 

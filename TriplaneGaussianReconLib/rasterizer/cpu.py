@@ -48,7 +48,8 @@ class _Lists:
 
     ids: (entries,) int32, the Gaussians, tile by tile, ascending inside a tile (in ordered modes: front to back).
     tile_starts: (tiles + 1,) int64, where the entries of each tile begin.
-    places: (entries,) int64, the number of each entry when counted Gaussian by Gaussian.
+    places: (entries,) int64, the number of each entry when counted Gaussian by Gaussian; empty in other than ordered
+        modes, as are the starts.
     starts: (N + 1,) int64, the number of each Gaussian's first entry in that count.
     """
 
@@ -58,12 +59,13 @@ class _Lists:
     starts: np.ndarray
 
 
-def _list(cloud: kernels.Cloud, stack: SortedPlanes, tiling: kernels.Tiling, cutoff: float) -> _Lists:
+def _list(cloud: kernels.Cloud, stack: SortedPlanes, tiling: kernels.Tiling, cutoff: float, is_ordered: bool
+          ) -> _Lists:
     """List the Gaussians of all tiles by a counting sort in chunks, the same for any number of threads."""
     count, tiles = len(cloud.weights), -(-len(stack.depths) // tiling.slab) * tiling.bands
     chunks = int(np.clip(count // _SMALLEST_CHUNK, 1, _MOST_CHUNKS))
     counts, serials = np.zeros((chunks, tiles), np.int64), np.zeros(chunks, np.int64)
-    starts = np.zeros(count + 1, np.int64)
+    starts = np.zeros(count + 1 if is_ordered else 0, np.int64)
     ids, places = np.empty(0, np.int32), np.empty(0, np.int64)
 
     def visit(cursors: np.ndarray) -> None:
@@ -74,7 +76,7 @@ def _list(cloud: kernels.Cloud, stack: SortedPlanes, tiling: kernels.Tiling, cut
     tile_starts = np.concatenate([[0], np.cumsum(counts.sum(0))])
     entries = int(tile_starts[-1])
     if entries:
-        ids, places = np.empty(entries, np.int32), np.empty(entries, np.int64)
+        ids, places = np.empty(entries, np.int32), np.empty(entries if is_ordered else 0, np.int64)
         serials[1:] = np.cumsum(counts.sum(1))[:-1]
         visit(tile_starts[:-1] + np.cumsum(counts, 0) - counts)
     return _Lists(ids, tile_starts, places, starts)
@@ -88,7 +90,7 @@ class _Rasterize(torch.autograd.Function):
         cloud, stack, is_ordered = _cloud(tensors), sorted_planes(planes), MODES[mode].is_ordered
         item_size = cloud.weights.itemsize
         tiling = _tiling(planes, channel_count, item_size, 1 if is_ordered else _MOST_PLANES)
-        lists = _list(cloud, stack, tiling, cutoff)
+        lists = _list(cloud, stack, tiling, cutoff, is_ordered)
         tiles = len(lists.tile_starts) - 1
         if is_ordered:
             in_parallel(kernels.sort_tiles, tiles, lists.tile_starts, depths(tensors[0], planes).numpy(), stack,

@@ -147,9 +147,9 @@ def list_tiles(begin, end, cloud, stack, tiling, cutoff, share, cursors, serials
     share: Gaussians per chunk.  cursors: (chunks, tiles) int64, goes up by one for each entry.  With empty `ids` that
     is all.  Otherwise the cursors say where in `ids` (entries,) the next entry goes, `serials` (chunks,) int64 which
     number it has when entries are counted Gaussian by Gaussian; that goes to `places` (entries,), and the number of
-    each Gaussian's first entry to `starts` (N + 1,).
+    each Gaussian's first entry to `starts` (N + 1,), unless `places` is empty.
     """
-    writing = len(ids) > 0
+    writing, numbering = len(ids) > 0, len(places) > 0
     count = len(cloud.weights)
     for chunk in range(begin, end):
         serial = serials[chunk]
@@ -172,10 +172,11 @@ def list_tiles(begin, end, cloud, stack, tiling, cutoff, share, cursors, serials
                     tile = slab * tiling.bands + band
                     if writing:
                         ids[cursors[chunk, tile]] = i
-                        places[cursors[chunk, tile]] = serial
+                        if numbering:
+                            places[cursors[chunk, tile]] = serial
                     cursors[chunk, tile] += 1
                     serial += 1
-            if writing:
+            if numbering:
                 starts[i + 1] = serial
 
 

@@ -23,6 +23,8 @@ MEBIBYTE = 2 ** 20
 # Shares of what is free now that one reconstruction may plan with.  The rest is for other programs, for what no
 # estimate knows, and on the host for the result itself.
 HOST_SHARE, DEVICE_SHARE = 0.5, 0.8
+# More than that is not planned with for a slab: larger ones are hardly faster.
+MOST_AT_A_TIME = 4096 * MEBIBYTE
 
 # Dense channels that are drawn at a time; their labels are decoded before the next planes are drawn.
 RASTER_BYTES = 128 * MEBIBYTE
@@ -32,7 +34,7 @@ CLOUD_BYTES = 512 * MEBIBYTE
 CALL_BYTES = 400 * MEBIBYTE
 
 # Peaks that were measured.
-_FITTING_PER_GAUSSIAN, _FITTING_PER_SLOT, _FITTING_PER_PIXEL = 450, 40, 100
+_FITTING_PER_GAUSSIAN, _FITTING_PER_SLOT, _FITTING_PER_PIXEL = 250, 40, 40
 _PLACEMENT_PER_PIXEL, _PLACEMENT_PER_LABELLED_PIXEL = 240, 600
 EXPECTED_ERROR_PER_POINT = 200
 _STACKS_PER_ENTRY, _STACKS_PER_VOXEL = 8, 340

@@ -21,7 +21,7 @@ _LONGEST = 1.0  # gradient
 
 
 def minimise(loss_at: Callable[[Tensor, slice], Tensor], parameters: Sequence[Tensor], config: NetworkConfig,
-             tick: Callable[[int, int, float], None], matrices: Sequence[Tensor] = ()) -> None:
+             tick: Callable[[int, int, float], None], matrices: Sequence[Tensor] = (), parts: int = 1) -> None:
     """Minimise a loss in place, with Adam and Muon.
 
     The rate rises for some steps and then falls to 0 along a cosine.
@@ -33,6 +33,8 @@ def minimise(loss_at: Callable[[Tensor, slice], Tensor], parameters: Sequence[Te
         config: steps, batch, peak rate and optimisers.
         tick: called with step, steps and loss before every step, may raise to stop.
         matrices: what Muon changes, of one shape.
+        parts: of a batch that a CPU works on at the same time; of use where they are large. They are equally large: a
+            batch that cannot be divided is taken in one.
     """
     device, steps = parameters[0].device, config.steps
     adam = Adam([(parameters, config.rate)], config.optimizer.second_moment)
@@ -40,7 +42,7 @@ def minimise(loss_at: Callable[[Tensor, slice], Tensor], parameters: Sequence[Te
     shares = [warm_up_and_cosine(number, steps, config.optimizer.warm_up) for number in range(steps)]
     rates = torch.tensor([config.rate * share for share in shares], device=device)
     number = torch.zeros(1, dtype=torch.int64, device=device)
-    count = 1 if device.type == "cuda" or config.batch % PARTS else PARTS  # halves would leave a GPU idle
+    count = 1 if device.type == "cuda" or config.batch % parts else parts
 
     with _mean_gradients(loss_at, [*parameters, *matrices], [slice(n, None, count) for n in range(count)]) as found:
         def step() -> Tensor:

@@ -181,9 +181,10 @@ def _has_room(device: torch.device, held: int) -> bool:
 
 def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
     """Record the operations that `step` starts on the GPU; return a function that replays them."""
-    graph = torch.cuda.CUDAGraph()
+    graph, own = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    stream = None if own == torch.cuda.default_stream() else own  # on that one nothing can be recorded
     # What other threads do meanwhile is not recorded, and does no harm.
-    with _RECORDING, torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+    with _RECORDING, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         result = step()
 
     def replay() -> Tensor:

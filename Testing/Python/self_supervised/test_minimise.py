@@ -144,7 +144,7 @@ def test_parts_of_a_batch_come_to_the_whole(batch: int) -> None:
         return loss_of(ours, items[part])
 
     config = NetworkConfig(width=1, blocks=0, steps=5, batch=batch, rate=0.1)
-    minimise(loss_at, [ours], config, nothing)
+    minimise(loss_at, [ours], config, nothing, parts=PARTS)
     minimise(lambda step, part: loss_of(theirs, items), [theirs], config, nothing)
     torch.testing.assert_close(ours, theirs)
     assert len(seen) == 5 * (PARTS if batch == 6 else 1)
