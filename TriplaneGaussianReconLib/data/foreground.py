@@ -1,0 +1,49 @@
+"""What of a slice shows the body: judged alone it tells how well slices are filled, while air is filled well by anything.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+_ABOVE = 0.05  # of the range from the 2nd to the 98th percentile, by which the body is brighter than what is around it
+_BLUR = 1.5  # pixels, standard deviation, so that noise in the air is not taken for something
+
+
+def foreground(slices: np.ndarray) -> np.ndarray:
+    """Tell what is brighter than what surrounds the body, with all that this encloses.
+
+    The value that fills the outside of an ultrasound sweep or of a masked volume does not count for the range; air in CT
+    and noise in MR lie below the threshold.  Where a scan shows the body alone, nearly all of it is foreground.
+
+    Args:
+        slices: [slice, row, column], any real type.
+
+    Returns:
+        bool, of the same shape.
+
+    Example:
+        >>> slice_ = np.zeros((1, 20, 20))
+        >>> slice_[0, 5:15, 5:15] = 100.0
+        >>> slice_[0, 9:11, 9:11] = 0.0
+        >>> inside = foreground(slice_)
+        >>> bool(inside[0, 10, 10]), bool(inside[0, 0, 0])
+        (True, False)
+    """
+    import cv2
+
+    smooth = np.stack([cv2.GaussianBlur(one.astype(np.float32), (0, 0), _BLUR) for one in slices])
+    counted = smooth[slices > slices.min()]
+    if not counted.size:
+        return np.zeros(slices.shape, bool)
+    low, high = np.percentile(counted, [2.0, 98.0])
+    return np.stack([_filled(one > low + _ABOVE * (high - low)) for one in smooth])
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """The mask [row, column] with its holes: what is not joined to the border of the image."""
+    import cv2
+
+    count, parts = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=4)
+    is_outside = np.zeros(count, bool)
+    is_outside[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = True
+    is_outside[0] = False  # the mask itself
+    return ~is_outside[parts]
