@@ -1,5 +1,4 @@
-"""What of a slice shows the body: judged alone it tells how well slices are filled, while air is filled well by anything.
-"""
+"""What of a slice shows the body: that alone tells how well slices are filled, since anything fills air well."""
 from __future__ import annotations
 
 import numpy as np
@@ -11,8 +10,8 @@ _BLUR = 1.5  # pixels, standard deviation, so that noise in the air is not taken
 def foreground(slices: np.ndarray) -> np.ndarray:
     """Tell what is brighter than what surrounds the body, with all that this encloses.
 
-    The value that fills the outside of an ultrasound sweep or of a masked volume does not count for the range; air in CT
-    and noise in MR lie below the threshold.  Where a scan shows the body alone, nearly all of it is foreground.
+    The value that fills the outside of an ultrasound sweep or of a masked volume does not count for the range; air in
+    CT and noise in MR lie below the threshold.  Where a scan shows the body alone, nearly all of it is foreground.
 
     Args:
         slices: [slice, row, column], any real type.

@@ -21,26 +21,11 @@ from ..runtime.image_operations import CPU
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer
 from .error_model import LAPLACE_BAND, ErrorModel, band, rank_correlation
+from .hidden_score import CLASSICAL, HiddenScore
 from .hidden_slices import HiddenSlices, Hiding, hidden_context
 from .interpolators import INTERPOLATORS, MEMBERS
 
-CLASSICAL = ("nearest", "linear", "cubic", "pchip")  # what hidden slices are predicted by for comparison
 _EXACT = 1e-10  # mean squared error, below which nobody cares
-
-
-@dataclass(frozen=True)
-class HiddenScore:
-    """How well one hidden observed slice was predicted across twice the real gap.
-
-    Attributes:
-        plane: its number.
-        psnr: dB, of its foreground, by the mixture that the other hidden slices ask for.
-        classical: dB likewise, by each of the methods `CLASSICAL`.
-    """
-
-    plane: int
-    psnr: float
-    classical: Mapping[str, float]
 
 
 @dataclass(frozen=True)

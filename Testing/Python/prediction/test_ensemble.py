@@ -16,7 +16,6 @@ from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.prediction import ensemble
 from TriplaneGaussianReconLib.prediction.ensemble import (
     EnsembleWeights,
-    disagreement,
     fit_ensemble,
     hidden_slice_task,
 )
@@ -55,7 +54,7 @@ def check(result: EnsembleWeights) -> None:
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
     for name, weight in CONFIG.usual.items():
         assert result.weights[INTERPOLATORS.index(name)] >= CONFIG.usual_share * weight - 1e-9
-    assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
+    assert_errors_are_expected(result.error_model)
     assert result.band > 0
     assert all(np.isfinite(hidden.psnr) for hidden in result.hidden)
 
@@ -109,7 +108,7 @@ def test_fewer_than_three_slices_get_the_usual_mixture(textured: Callable[..., n
     result = quietly(textured((2, 32, 36), (2.0, -1.5)))
     assert result.weights.sum() == pytest.approx(1) and result.hidden == ()
     assert {name: weight for name, weight in result.named_weights.items() if weight} == CONFIG.usual
-    assert result.error_model == (0.0, 1.0)
+    assert result.error_model == ErrorModel.of_disagreement(CONFIG.neighbourhood)
 
 
 @pytest.mark.parametrize("count", [3, 4, 5])
@@ -247,7 +246,7 @@ def with_network(slices: np.ndarray, positions: np.ndarray, config: SuperResolut
     assert result.weights.shape == (len(MEMBERS),) and set(result.named_weights) == set(MEMBERS)
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
     assert sum(result.named_weights.values()) == pytest.approx(1, abs=1e-3)
-    assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
+    assert_errors_are_expected(result.error_model)
     assert result.band > 0
     return result
 
@@ -305,7 +304,7 @@ def test_a_network_is_judged_where_it_bridges_the_gap() -> None:
 def test_with_a_network_but_nothing_to_hide_the_usual_mixture_is_taken(slices: np.ndarray) -> None:
     result = with_network(slices, np.arange(len(slices)) * 4.0)
     assert {name: weight for name, weight in result.named_weights.items() if weight} == USUALLY
-    assert result.hidden == () and result.error_model == (0.0, 1.0)
+    assert result.hidden == () and result.error_model == ErrorModel.of_disagreement(CONFIG.neighbourhood)
 
 
 @pytest.mark.parametrize("count", [3, 4, 5])
