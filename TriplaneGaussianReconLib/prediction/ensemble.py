@@ -192,7 +192,7 @@ def _psnr(squared: float) -> float:
 
 def _too_large(model: ErrorModel, weights: np.ndarray, double: HiddenSlices, quadruple: HiddenSlices,
                config: EnsembleConfig) -> float:
-    """What to multiply a model of errors across twice the gap by, for those across the gap itself.
+    """What to multiply the factors of a model of errors across twice the gap by, for those across the gap itself.
 
     Signs of an error shrink less than errors do where slices are smooth.  By how much errors across four times the gap
     exceed what the model makes of the signs there, errors across the gap itself fall short of it.

@@ -25,7 +25,7 @@ class ErrorModel:
     """Expected absolute error = floor + factors x signs of it, in model units, at the middle of a gap.
 
     Attributes:
-        floor: the same everywhere.
+        floor: the same everywhere, and across any gap.
         factors: (3,) of the `signs`.
         neighbourhood: standard deviation (pixels) of the neighbourhood over which the signs are averaged.
     """
@@ -58,8 +58,8 @@ class ErrorModel:
         return cls(float(found[0]), tuple(found[1:].tolist()), neighbourhood)
 
     def times(self, factor: float) -> ErrorModel:
-        """The same with all errors so many times as large."""
-        return replace(self, floor=factor * self.floor, factors=tuple(factor * each for each in self.factors))
+        """The same with errors so many times as large for the same signs; the floor is noise, which stays."""
+        return replace(self, factors=tuple(factor * each for each in self.factors))
 
     def at(self, averaged: np.ndarray) -> np.ndarray:
         """(n,) expected errors where the averaged signs are (3, n)."""
