@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 
-_ABOVE = 0.05  # of the range from the 2nd to the 98th percentile, by which the body is brighter than what is around it
-_BLUR = 1.5  # pixels, standard deviation, so that noise in the air is not taken for something
+_ENDS = (2.0, 98.0)  # percentiles, between which the range lies
+_ABOVE = 0.05  # of the range, by which the body is brighter than what is around it
+_ENOUGH = 10 ** 6
+_BLUR = 1.0  # pixels, standard deviation, so that noise in the air is not taken for something
 
 
 def foreground(slices: np.ndarray) -> np.ndarray:
@@ -29,12 +31,19 @@ def foreground(slices: np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    smooth = np.stack([cv2.GaussianBlur(one.astype(np.float32), (0, 0), _BLUR) for one in slices])
-    counted = smooth[slices > slices.min()]
-    if not counted.size:
+    counted = slices > slices.min()
+    if not counted.any():
         return np.zeros(slices.shape, bool)
-    low, high = np.percentile(counted, [2.0, 98.0])
+    # Raised to this, what fills the outside does not darken its surroundings.
+    lowest = np.percentile(_some(slices[counted]), _ENDS[0])
+    smooth = np.stack([cv2.GaussianBlur(np.maximum(one, lowest).astype(np.float32), (0, 0), _BLUR) for one in slices])
+    low, high = np.percentile(_some(smooth[counted]), _ENDS)
     return np.stack([_filled(one > low + _ABOVE * (high - low)) for one in smooth])
+
+
+def _some(values: np.ndarray) -> np.ndarray:
+    """Enough of many values (n,) to tell their percentiles."""
+    return values[::max(1, len(values) // _ENOUGH)]
 
 
 def _filled(mask: np.ndarray) -> np.ndarray:

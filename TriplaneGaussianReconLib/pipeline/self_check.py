@@ -13,6 +13,7 @@ from .report_reader import Reader, index, mapped, number, text, whole
 # Rank correlation on hidden slices below which users are told.  Between the slices in use it is lower by 0.1 on the
 # mean of 23 public cases.
 _RANKS = 0.5
+_KEYS, _FORMER = ("psnr", "psnr_per_slice"), ("psnr_at_twice_the_gap", "per_slice")  # of the foreground, of all pixels
 _TOO_FEW = "Too few slices are used to hide one and check."
 _MEANING = ("Used slices hidden and predicted from their neighbours across twice the real gap, scored in the body, "
             "each by what the others ask for: what lies between the used slices is usually better.")
@@ -38,6 +39,7 @@ class SelfCheck:
         best_classical: `best_classical`: which that is, of nearest, linear, cubic and pchip.
         rank_correlation: `rank_correlation`: Spearman's, of expected and real errors on the hidden slices: how well the
             expected error tells where errors are, from -1 to 1.
+        is_former: Whether the scores are those of a former version.
     """
 
     band_68: float
@@ -49,6 +51,7 @@ class SelfCheck:
     psnr_best_classical: float | None = None
     best_classical: str | None = None
     rank_correlation: float | None = None
+    is_former: bool = False
 
     @classmethod
     def of(cls, band_68: float, scores: tuple[HiddenScore, ...], rank_correlation: float | None) -> SelfCheck:
@@ -117,23 +120,24 @@ class SelfCheck:
         """Return it as JSON has it; without scores, where nothing could be hidden."""
         if self.psnr is None:
             return {"note": self.note, "band_68": self.band_68}
+        psnr, per_slice = _FORMER if self.is_former else _KEYS
         further = {"psnr_linear": self.psnr_linear, "psnr_best_classical": self.psnr_best_classical,
                    "best_classical": self.best_classical, "rank_correlation": self.rank_correlation}
-        return {"psnr": self.psnr, **{key: value for key, value in further.items() if value is not None},
+        return {psnr: self.psnr, **{key: value for key, value in further.items() if value is not None},
                 "slices": self.slices, "band_68": self.band_68,
-                "psnr_per_slice": {str(number): psnr for number, psnr in self.per_slice.items()}, "note": self.note}
+                per_slice: {str(number): psnr for number, psnr in self.per_slice.items()}, "note": self.note}
 
     @classmethod
     def from_json(cls, content: Any) -> SelfCheck:
         """Read what `to_json` made; raises InputError for anything else."""
         read = Reader(content, "self_check")
-        former: dict[int, float] = read.optional("per_slice", mapped(number, index), {})
-        per_slice: dict[int, float] = read.optional("psnr_per_slice", mapped(number, index), former)
-        return cls(read("band_68", number), read("note", text),
-                   read.optional("psnr", number, read.optional("psnr_at_twice_the_gap", number, None)),
+        is_former = _KEYS[0] not in content and not set(_FORMER).isdisjoint(content)
+        psnr, by_slice = _FORMER if is_former else _KEYS
+        per_slice: dict[int, float] = read.optional(by_slice, mapped(number, index), {})
+        return cls(read("band_68", number), read("note", text), read.optional(psnr, number, None),
                    read.optional("slices", whole, 0), per_slice, read.optional("psnr_linear", number, None),
                    read.optional("psnr_best_classical", number, None), read.optional("best_classical", text, None),
-                   read.optional("rank_correlation", number, None))
+                   read.optional("rank_correlation", number, None), is_former)
 
 
 def _apart(gain: float) -> str:
