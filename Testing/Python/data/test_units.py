@@ -25,4 +25,5 @@ def test_where_there_is_doubt_no_unit_is_named(values: np.ndarray) -> None:
 
 def test_the_header_is_believed_before_the_values() -> None:
     array = np.zeros((2, 3, 4), np.int16)
-    assert unit_of(Image(array, Grid(array.shape), unit="HU")) == "HU" and unit_of(Image(array, Grid(array.shape))) == ""
+    assert unit_of(Image(array, Grid(array.shape), unit="HU")) == "HU"
+    assert unit_of(Image(array, Grid(array.shape))) == ""

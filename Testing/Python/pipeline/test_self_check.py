@@ -17,8 +17,8 @@ def test_the_best_usual_method_is_the_best_over_all_hidden_slices() -> None:
     assert (check.psnr, check.psnr_linear, check.psnr_best_classical, check.best_classical) == (
         25.0, 23.3, 24.1, "cubic")
     assert check.band_68 == 1.2346 and check.rank_correlation == 0.654 and check.per_slice == {1: 24.0, 3: 26.0}
-    assert check.found == ("2 used slices, hidden and predicted across twice the gap: 1.7 dB better than linear between "
-                           "slices, 0.9 dB better than the best usual method (cubic); PSNR 25.0 dB.")
+    assert check.found == ("2 used slices, hidden and predicted across twice the gap: 1.7 dB better than linear "
+                           "between slices, 0.9 dB better than the best usual method (cubic); PSNR 25.0 dB.")
 
 
 @pytest.mark.parametrize(("psnr", "words"), [(24.12, "as good as the best"), (23.5, "0.6 dB worse than the best")])

@@ -70,7 +70,8 @@ def test_images_and_errors_are_the_ensembles(textured: Callable[..., np.ndarray]
         by_member = member_predictions(torch.from_numpy(slices), found, context, ENSEMBLE.smoothing)[:, 0]
         apart = torch.from_numpy(slices[gap + 1] - slices[gap])
         assert torch.equal(result[gap].images, USUALLY.mixture(by_member))
-        assert torch.equal(result[gap].expected_error, USUALLY.expected_error(by_member[:, 1], apart, found.confidence[gap]))
+        expected = USUALLY.expected_error(by_member[:, 1], apart, found.confidence[gap])
+        assert torch.equal(result[gap].expected_error, expected)
 
 
 def test_how_many_gaps_are_worked_on_at_a_time_does_not_matter(textured: Callable[..., np.ndarray],

@@ -415,7 +415,8 @@ def test_reconstruct_becomes_cancel_and_results_come(widget: Any, process: Stand
     assert choices.resultSegmentation.GetSegmentation().GetSegmentIDs() == ("core", "shifted")
     changed = {name for name in before if after[name] != before[name]} - {parameters}
     assert all(name.startswith(("vtkMRMLSlice", "vtkMRMLSelection")) for name in changed)  # the result is shown
-    assert "1.7 dB better than linear between slices, 0.9 dB better than the best usual method (cubic), PSNR 20.0 dB." in widget.ui.resultText.text
+    assert ("1.7 dB better than linear between slices, 0.9 dB better than the best usual method (cubic), PSNR 20.0 dB."
+            in widget.ui.resultText.text)
     assert "Expected error: 2.22 on average" in widget.ui.resultText.text
 
 
