@@ -192,7 +192,7 @@ class Score:
             gain, ratio = dice - best, (1 - dice) / (1 - best) if best < 1 else None
         memory = row["peak_memory_bytes"]
         return cls(psnr, psnr - highest(rows, CLASSICAL, "psnr"), ssim, ssim - highest(rows, CLASSICAL, "ssim"), dice,
-                   gain, ratio, row.get("band_68"), row.get("rank_correlation"), row["seconds"],
+                   gain, ratio, row.get("share_in_band_68"), row.get("rank_correlation"), row["seconds"],
                    memory / 1e6 if memory is not None else None)
 
 

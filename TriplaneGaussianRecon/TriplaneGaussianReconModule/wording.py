@@ -1,4 +1,4 @@
-"""Words for what the panel shows: durations, sizes, stages, directions, quality; and the library's words translated."""
+"""Words for what the panel shows: durations, sizes, stages, directions, trust; and the library's words translated."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,11 @@ from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.data.sentences import Sentence
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.estimates import Estimate
+from TriplaneGaussianReconLib.pipeline.error_report import ErrorReport
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
+from TriplaneGaussianReconLib.pipeline.self_check import SelfCheck
 
 _OBLIQUE = 0.99  # cosine of the angle to the nearest anatomical axis below which slices are called oblique
-_HIGH, _MODERATE = 32.0, 26.0  # dB on slices that were hidden, across twice the real gap
 
 
 def duration(seconds: float) -> str:
@@ -157,8 +158,34 @@ def _listed(indices: tuple[int, ...]) -> str:
     return ", ".join(listed if len(listed) <= 8 else [*listed[:5], "...", listed[-1]])
 
 
-def quality(psnr: float) -> str:
-    """The quality of slices that were hidden, in a word."""
-    if psnr >= _HIGH:
-        return _("high")
-    return _("moderate") if psnr >= _MODERATE else _("low")
+def selfCheck(check: SelfCheck) -> list[str]:
+    """How well slices that were hidden were predicted, beside the usual methods, and whether errors can be located."""
+    if check.psnr is None:
+        return [_("Too few slices were used to hide one and check.")]
+    parts = []
+    if check.psnr_linear is not None:
+        parts.append(_("{apart} linear between slices").format(apart=_apart(check.psnr - check.psnr_linear)))
+    if check.psnr_best_classical is not None and check.best_classical != "linear":
+        parts.append(_("{apart} the best usual method ({name})").format(
+            apart=_apart(check.psnr - check.psnr_best_classical), name=check.best_classical))
+    parts.append(_("PSNR {psnr} dB").format(psnr=f"{check.psnr:.1f}"))
+    lines = [_("{count} slices, each hidden and predicted across twice the real gap: {scores}.").format(
+        count=check.slices, scores=", ".join(parts))]
+    if check.doubt:
+        lines.append(_("The expected error says little about where the errors are (rank correlation {number}): trust "
+                       "its size, not its pattern.").format(number=f"{check.rank_correlation:.2f}"))
+    return lines
+
+
+def _apart(gain: float) -> str:
+    """How far a score in dB is above another."""
+    if abs(gain) < 0.05:
+        return _("as good as")
+    return (_("{gain} dB better than") if gain > 0 else _("{gain} dB worse than")).format(gain=f"{abs(gain):.1f}")
+
+
+def expectedError(found: ErrorReport) -> str:
+    """How large the expected error is, in its unit."""
+    amount = found.amount if found.unit else _("{share} % of the range").format(
+        share=f"{100.0 * found.share_of_range:.2g}")
+    return _("Expected error: {amount} (median in the body).").format(amount=amount)

@@ -19,12 +19,11 @@ def summarise(report: Report, written: dict[str, str], seconds: float) -> None:
         say(f"{report.gaussians} Gaussians from {slices} slices in {seconds:.1f} s ({provenance.device}).")
     else:
         say(f"The image is that of the input. Done in {seconds:.1f} s ({provenance.device}).")
-    if check.psnr is None:
-        say(f"Self check: {check.note}")
-    else:
-        say(f"Self check: {check.slices} used slices, hidden and predicted from their neighbours across twice the "
-            f"gap, came out at {check.psnr:.1f} dB PSNR; between used slices at their usual distance it is mostly "
-            "better, in wider gaps worse.")
+    say(f"Self check: {check.found}")
+    if report.expected_error is not None:
+        say(f"Expected error: {report.expected_error}.")
+    if check.doubt:
+        say(check.doubt)
     if provenance.hidden_pixels is not None:
         say(provenance.hidden_pixels.choice)
     say(provenance.note)

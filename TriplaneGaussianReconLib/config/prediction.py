@@ -23,11 +23,11 @@ class EnsembleConfig:
         caution: wider gaps flatter members that follow any displacement or blur; their squared error counts this much
             more, in units of the best member's.
         unknown_shrinkage: how errors shrink from twice the gap to the gap where four times the gap cannot be tried.
-        narrower: errors at the real gap are smaller than the disagreement there would mean across twice the gap, by
-            this factor on average, measured on public volumes.
-        sampled_pixels: of each hidden slice, which tell how errors are distributed around the expected one.
-        neighbourhood: standard deviation (pixels) of the neighbourhood in which members are compared to expect an
-            error.
+        narrower: errors at the real gap are smaller than what tells of them there would mean across wider gaps, by this
+            factor on average, measured on public volumes.
+        narrowest: and by this factor at most as far as hidden slices tell.
+        sampled_pixels: of the foreground of each hidden slice, on which expected errors are learnt.
+        neighbourhood: standard deviation (pixels) of the neighbourhood over which what tells of an error is averaged.
     """
 
     smoothing: float = 0.7
@@ -42,6 +42,7 @@ class EnsembleConfig:
         default_factory=lambda: {"flow": 0.1, "flow_cubic": 0.1, "straight_smooth": 0.1, "gated_smooth": 0.1})
     unknown_shrinkage: float = 0.75
     narrower: float = 0.9
+    narrowest: float = 0.5
     sampled_pixels: int = 2048
     neighbourhood: float = 1.5
 

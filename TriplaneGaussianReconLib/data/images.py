@@ -30,6 +30,7 @@ class Image:
         array: [k, j, i], any real type, in units of the input.
         grid: where the voxels lie.
         padding: the value of voxels that hold no data, None where there is none.  NaN never holds data.
+        unit: of the values, HU where a DICOM header says that they are Hounsfield units; empty where it is not known.
 
     Raises:
         InputError: the array does not have three dimensions, or not the shape of the grid.
@@ -45,6 +46,7 @@ class Image:
     array: np.ndarray
     grid: Grid
     padding: float | None = None
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..data.foreground import foreground
 from . import metrics
 
 
@@ -82,8 +83,13 @@ class ImagePair:
 
     @property
     def error(self) -> np.ndarray:
-        """(V,) the absolute error of every voxel."""
-        return np.abs(self.estimate - self.truth).ravel()
+        """[slice, row, column] the absolute error of every voxel."""
+        return np.abs(self.estimate - self.truth)
+
+    @property
+    def foreground(self) -> np.ndarray:
+        """[slice, row, column] bool, the voxels that show the body."""
+        return foreground(self.truth) if len(self.truth) else np.zeros(self.truth.shape, bool)
 
 
 @dataclass(frozen=True)

@@ -103,11 +103,12 @@ def _over_slices(function: PerSlice) -> Callable[[Comparison], Score | None]:
 
 def _of_expected_error(function: Callable[[np.ndarray, np.ndarray, float], float]
                        ) -> Callable[[Comparison], Score | None]:
-    """Give `function` the real error, the expected one and the band."""
+    """Give `function` the real error of the foreground, the expected one and the band."""
     def score(case: Comparison) -> Score | None:
         if case.image is None or case.image.expected_error is None or case.image.band is None:
             return None
-        return Score(function(case.image.error, case.image.expected_error.ravel(), case.image.band))
+        body = case.image.foreground
+        return Score(function(case.image.error[body], case.image.expected_error[body], case.image.band))
 
     return score
 
@@ -135,7 +136,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("psnr", _over_slices(metrics.psnr), "PSNR", "dB", decimals=2, shows_sd=True, ranks="image", group="image"),
     Metric("ssim", _over_slices(metrics.ssim), "SSIM", group="image"),
     Metric("slices", lambda case: Score(len(case.image.truth)) if case.image is not None else None, group="image"),
-    Metric("band_68", _of_expected_error(metrics.share_in_band)),
+    Metric("share_in_band_68", _of_expected_error(metrics.share_in_band)),
     Metric("rank_correlation",
            _of_expected_error(lambda error, expected, _: metrics.rank_correlation(error, expected))),
     Metric("semantic_loss",

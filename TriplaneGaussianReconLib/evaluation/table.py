@@ -81,9 +81,9 @@ def _remarks(report: EvaluationReport) -> list[str]:
         small = sum(bool(np.isnan(segment.dice)) for segment in labelled.segments)
         too_small = f"; the rest has fewer than {metrics.FEWEST_VOXELS} voxels on the hidden slices" if small else ""
         remarks.append(f"Labels that count: {len(labelled.segments) - small} of {len(labelled.segments)}{too_small}")
-    remarks += [f"{row.name} expects its error: {row.scores['band_68'].value:.0%} of the voxels are inside the 68 % "
-                f"band, rank correlation {row.scores['rank_correlation'].value:.2f}"
-                for row in report.rows if "band_68" in row.scores]
+    remarks += [f"{row.name} expects its error: {row.scores['share_in_band_68'].value:.0%} of the foreground is inside "
+                f"the 68 % band, rank correlation {row.scores['rank_correlation'].value:.2f}"
+                for row in report.rows if "share_in_band_68" in row.scores]
     remarks += [f"{row.name} left out: {row.failure}" for row in report.rows if row.failure is not None]
     return remarks
 

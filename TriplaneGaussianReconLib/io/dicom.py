@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.geometry import Grid
+from ..data.units import HOUNSFIELD
 from ..errors import InputError, InputNote
 from .choice import Choice
 from .dicom_files import dicom_images, named
@@ -17,9 +18,12 @@ from .dicom_stack import check_alike, stacked
 from .dicom_volumes import chosen_volume
 from .dicom_voxels import voxels
 
+_AIR = -1000.0  # HU; what is stored without a sign has an intercept of this or less
 
-def read_dicom(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, float | None]:
-    """Return voxels [k, j, i] in real values, their grid, and the value of voxels without data, None without any.
+
+def read_dicom(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, float | None, str]:
+    """Return voxels [k, j, i] in real values, their grid, the value of voxels without data, None without any, and the
+    unit, empty where it is not known.
 
     What was done so that the slices make a volume is told as an `InputNote`.
 
@@ -43,7 +47,15 @@ def read_dicom(path: Path, choice: Choice) -> tuple[np.ndarray, Grid, float | No
     finally:
         for note in notes:
             warnings.warn(note, InputNote, stacklevel=5)  # the line that called read_image
-    return array, stack.grid, padding
+    return array, stack.grid, padding, HOUNSFIELD if all(_is_hounsfield(frame) for frame in stack.frames) else ""
+
+
+def _is_hounsfield(frame: Frame) -> bool:
+    """Whether the header says so: of CT, the type of its values, or an intercept that nothing else has."""
+    if frame.fields.get("Modality") != "CT":
+        return False
+    kind = frame.fields.get("RescaleType", "PixelValueTransformationSequence")
+    return str(kind).strip() == HOUNSFIELD if kind else frame.intercept <= _AIR
 
 
 def _frames(files: list[DicomFile]) -> list[Frame]:

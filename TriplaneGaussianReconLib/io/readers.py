@@ -64,7 +64,7 @@ def read_image(path: PathLike, *, series: str = "", volume_number: int | None = 
     if content.array.ndim == 4:
         raise InputError(f"'{path}' has {content.array.shape[-1]} values per voxel (colour, vectors or several "
                          "layers). Extract one component, or convert colour to grey levels, and use that file.")
-    return Image(content.array, content.grid, content.padding)
+    return Image(content.array, content.grid, content.padding, content.unit)
 
 
 def read_segmentation(path: PathLike, grid: Grid | None = None) -> Segmentation:
@@ -116,13 +116,14 @@ def _read_segmentation(path: Path, grid: Grid | None) -> Segmentation:
 @dataclass(frozen=True)
 class _Content:
     """What a path holds: voxels [k, j, i] or [k, j, i, component], their grid, the header fields that are not geometry,
-    and the value of voxels without data, if there is one.
+    the value of voxels without data, if there is one, and the unit, if it is known.
     """
 
     array: np.ndarray
     grid: Grid
     metadata: dict[str, str] = field(default_factory=dict)
     padding: float | None = None
+    unit: str = ""
 
 
 def _read(path: Path, choice: Choice) -> _Content:
@@ -150,8 +151,8 @@ def _read_file(path: Path, choice: Choice) -> _Content:
     if choice.spacing is not None:
         raise InputError("it tells its own voxel spacing, so that none can be given. Leave out --spacing.")
     if is_dicom(path):
-        array, grid, padding = read_dicom(path, choice)
-        return _Content(array, grid, padding=padding)
+        array, grid, padding, unit = read_dicom(path, choice)
+        return _Content(array, grid, padding=padding, unit=unit)
     refuse_foreign(path, start)
     _refuse_series(choice)
     number = choice.volume_number
@@ -187,8 +188,8 @@ def _read_folder(folder: Path, choice: Choice) -> _Content:
         raise InputError("it holds no PNG, TIFF, JPEG or BMP pictures; all else tells its own voxel spacing. Leave "
                          "out --spacing.")
     refuse_lone_volume(folder)
-    array, grid, padding = read_dicom(folder, choice)
-    return _Content(array, grid, padding=padding)
+    array, grid, padding, unit = read_dicom(folder, choice)
+    return _Content(array, grid, padding=padding, unit=unit)
 
 
 def _refuse_series(choice: Choice) -> None:

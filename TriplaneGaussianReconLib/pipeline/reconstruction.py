@@ -53,7 +53,8 @@ from ..self_supervised.label_super_resolution import LabelSuperResolution, Label
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer, train_all
 from .completion import check_probabilities, is_known, known_volume, put_labels, with_completed
-from .report import Provenance, Report, SelfCheck, StackResidual
+from .report import Provenance, Report, StackResidual
+from .self_check import SelfCheck
 
 T = TypeVar("T")
 
@@ -411,7 +412,7 @@ def _report(fitting: Fitting, observations: Observations, gaussians: int, residu
     """What is to be told of a reconstruction that is done."""
     task, selected = fitting.task, fitting.chosen
     provenance = Provenance(__version__, task.preset.name, task.seed, selected.backend, len(task.observed.planes),
-                            _self_check(task.ensemble))
+                            SelfCheck.of(task.ensemble.band, task.ensemble.hidden, task.ensemble.rank_correlation))
     return Report(provenance, selected.note, len(fitting.slabs), gaussians, len(observations.segments),
                   task.ensemble.named_weights,
                   tuple(_stack_residual(residual, task.observed.intensity) for residual in residuals),
@@ -424,14 +425,3 @@ def _stack_residual(residual: Residual, intensity: IntensityScale) -> StackResid
     return StackResidual(residual.absolute / residual.pixels, residual.largest,
                          round(float(-10.0 * np.log10(max(squared, 1e-10))), 2),
                          residual.agreeing / residual.labels if residual.labels else None)
-
-
-def _self_check(ensemble: EnsembleWeights) -> SelfCheck:
-    """Scores of observed slices that were hidden and predicted across twice the real gap."""
-    band, scores = round(ensemble.band, 4), {score.plane: score.psnr for score in ensemble.hidden}
-    if not scores:
-        return SelfCheck(band, "Too few slices are used to hide one and check.")
-    return SelfCheck(band, "Used slices hidden and predicted from their neighbours across twice the real gap: what "
-                     "lies between the used slices is usually better.",
-                     round(float(np.mean(list(scores.values()))), 2), len(scores),
-                     {plane: round(psnr, 2) for plane, psnr in scores.items()})

@@ -7,7 +7,7 @@ not tell yet has a default.  Nothing here needs torch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,50 +17,14 @@ from ..data.geometry import Axis, Grid
 from ..data.images import Segmentation
 from ..data.observations import Observations
 from ..data.selection import Selection
+from .error_report import ErrorReport
 from .label_report import LabelCompletion
-from .report_reader import Reader, axis, flag, index, listed, mapped, number, text, whole
+from .report_reader import Reader, axis, flag, listed, mapped, number, text, whole
+from .self_check import SelfCheck
 from .stack_report import HiddenPixelReport, StackReport
 
 PRODUCT = "TriplaneGaussianRecon"
 NOTICE = "Research software, not a medical device."
-
-
-@dataclass(frozen=True)
-class SelfCheck:
-    """Scores of observed slices that were hidden and predicted from their neighbours, across twice the real gap.
-
-    What lies between observed slices at their usual distance is usually better than that.
-
-    Attributes:
-        band_68: `band_68`: 68 % of the pixels of the hidden slices have an error of at most this many times the
-            expected one.
-        note: `note`: what the scores mean, for users.
-        psnr: `psnr_at_twice_the_gap`, dB: mean over the hidden slices. Nothing could be hidden where this is None.
-        slices: `slices`: how many slices were hidden.
-        per_slice: `per_slice`, dB: PSNR of each hidden slice, by its number among the observed slices along their
-            normal, counted from 0.
-    """
-
-    band_68: float
-    note: str
-    psnr: float | None = None
-    slices: int = 0
-    per_slice: Mapping[int, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON has it; without scores, where nothing could be hidden."""
-        if self.psnr is None:
-            return {"note": self.note, "band_68": self.band_68}
-        return {"psnr_at_twice_the_gap": self.psnr, "slices": self.slices, "band_68": self.band_68,
-                "per_slice": {str(number): psnr for number, psnr in self.per_slice.items()}, "note": self.note}
-
-    @classmethod
-    def from_json(cls, content: Any) -> SelfCheck:
-        """Read what `to_json` made; raises InputError for anything else."""
-        read = Reader(content, "self_check")
-        per_slice: dict[int, float] = read.optional("per_slice", mapped(number, index), {})
-        return cls(read("band_68", number), read("note", text), read.optional("psnr_at_twice_the_gap", number, None),
-                   read.optional("slices", whole, 0), per_slice)
 
 
 @dataclass(frozen=True)
@@ -248,6 +212,8 @@ class Report:
         scope: Which slices were used for which voxels; None where the caller of the pipeline did not add it.
         files: What the command line read; None elsewhere.
         completion: `label_completion`: labels that were filled on slices whose image is known; None where none were.
+        expected_error: `expected_error`: how large the expected error is as a whole; None where nothing was predicted,
+            where the caller of the pipeline did not add it, and in reports of former versions.
         volumes: `volumes`: what was used of each where there are several, and how it was carried to the first.
     """
 
@@ -265,6 +231,7 @@ class Report:
     files: Files | None = None
     completion: LabelCompletion | None = None
     volumes: tuple[StackReport, ...] = ()
+    expected_error: ErrorReport | None = None
 
     @property
     def self_check(self) -> SelfCheck:
@@ -277,6 +244,7 @@ class Report:
             **self.provenance.to_json(), "device_note": self.device_note, "slabs": self.slabs,
             "gaussians": self.gaussians, "labels": self.labels, "weights": dict(self.weights),
             "residual_on_trusted_slices": [residual.to_json() for residual in self.residuals],
+            **({"expected_error": self.expected_error.to_json()} if self.expected_error is not None else {}),
             "seconds": dict(self.seconds), "loss": dict(self.losses), "notes": list(self.notes),
             **({"label_completion": self.completion.to_json()} if self.completion is not None else {}),
             **({"volumes": [volume.to_json() for volume in self.volumes]} if self.volumes else {}),
@@ -300,14 +268,17 @@ class Report:
                    read("seconds", mapped(number, text)), read("loss", mapped(number, text)),
                    read("notes", listed(text)), Scope.from_json(content), Files.from_json(content),
                    read.optional("label_completion", LabelCompletion.from_json, None),
-                   read.optional("volumes", listed(StackReport.from_json), ()))
+                   read.optional("volumes", listed(StackReport.from_json), ()),
+                   read.optional("expected_error", ErrorReport.from_json, None))
 
-    def about(self, scope: Scope, files: Files | None = None, notes: Sequence[str] = ()) -> Report:
+    def about(self, scope: Scope, files: Files | None = None, notes: Sequence[str] = (),
+              expected_error: ErrorReport | None = None) -> Report:
         """Return it with what the pipeline does not know.
 
         Args:
             scope: Which slices were used for which voxels.
             files: What was read.
             notes: What was done to the input so that it can be used.
+            expected_error: How large it is as a whole.
         """
-        return replace(self, scope=scope, files=files, notes=(*notes, *self.notes))
+        return replace(self, scope=scope, files=files, notes=(*notes, *self.notes), expected_error=expected_error)

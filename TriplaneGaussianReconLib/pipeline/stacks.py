@@ -40,7 +40,8 @@ from ..runtime.memory import budget, stacks_bytes
 from ..runtime.progress import Progress, StageMonitor, Tick
 from ..runtime.threads import serial_opencv, serial_torch
 from .reconstruction import Reconstruction
-from .report import Provenance, Report, SelfCheck, StackResidual
+from .report import Provenance, Report, StackResidual
+from .self_check import SelfCheck
 from .stack_report import HiddenPixelReport
 
 _MODE = "normalised"

@@ -7,12 +7,8 @@ network is trained to bridge twice the gap; that it improves as the interpolator
 """
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,27 +17,15 @@ from torch import Tensor
 
 from ..config.prediction import EnsembleConfig
 from ..config.registration import FlowConfig
-from ..registration.optical_flow import Correspondence, correspond
-from ..runtime.image_operations import CPU, blurred, transferred
-from ..runtime.threads import serial_opencv, serial_torch, shares, workers
+from ..runtime.image_operations import CPU
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer
-from .interpolators import INTERPOLATORS, MEMBERS, SLICES_AROUND, member_predictions, working_memory
+from .error_model import LAPLACE_BAND, ErrorModel, band, rank_correlation
+from .hidden_score import CLASSICAL, HiddenScore
+from .hidden_slices import HiddenSlices, Hiding, hidden_context
+from .interpolators import INTERPOLATORS, MEMBERS
 
-T = TypeVar("T", Tensor, np.ndarray)
-
-# The band over the expected absolute error holds this share of all pixels.
-COVERAGE = 0.68
-# Its half-width where no slice can be hidden: that of a Laplace distribution, whose absolute values are exponential.
-LAPLACE_BAND = -math.log(1 - COVERAGE)  # 1.14
-
-
-@dataclass(frozen=True)
-class HiddenScore:
-    """How well one hidden observed slice was predicted across twice the real gap."""
-
-    plane: int
-    psnr: float
+_EXACT = 1e-10  # mean squared error, below which nobody cares
 
 
 @dataclass(frozen=True)
@@ -51,17 +35,18 @@ class EnsembleWeights:
     Attributes:
         weights: (member,) non-negative, sum 1, in the order of `MEMBERS`; without a super-resolution network there is
             none for it.
-        error_model: (floor, factor): expected absolute error = floor + factor x disagreement of the members; in units
-            of the intensities, at the middle of a real gap.
-        band: 68 % of all pixels of the hidden slices have an error of at most so many times the expected one.
-        hidden: scores of the mixture on the hidden slices, at twice the real gap: a pessimistic estimate.
+        error_model: what tells of an error, at the middle of a real gap.
+        band: 68 % of the foreground of the hidden slices has an error of at most so many times the expected one.
+        hidden: scores on the hidden slices, at twice the real gap: a pessimistic estimate.
+        rank_correlation: of expected and real errors there; None where there are none.
         config: with which they were found.
     """
 
     weights: np.ndarray
-    error_model: tuple[float, float]
+    error_model: ErrorModel
     band: float
     hidden: tuple[HiddenScore, ...]
+    rank_correlation: float | None = None
     config: EnsembleConfig = EnsembleConfig()
 
     def mixture(self, predictions: Tensor) -> Tensor:
@@ -72,10 +57,9 @@ class EnsembleWeights:
         is_missing = len(predictions) < len(self.weights)
         return mixed(_of_interpolators(self.weights, self.config) if is_missing else self.weights, predictions)
 
-    def expected_error(self, predictions: Tensor) -> Tensor:
-        """Absolute error to expect of the mixture of predictions [member, ..., row, column] -> [..., row, column]."""
-        spread = disagreement(predictions, self.config.neighbourhood)
-        return self.config.narrower * _modelled(self.error_model, spread)
+    def expected_error(self, predictions: Tensor, difference: Tensor, confidence: Tensor) -> Tensor:
+        """[..., row, column] absolute error to expect of the mixture; arguments as of `error_model.signs`."""
+        return self.config.narrower * self.error_model.expected(predictions, difference, confidence)
 
     def with_fusion(self) -> EnsembleWeights:
         """The same where learned fusion takes the place of the super-resolution.
@@ -96,22 +80,6 @@ class EnsembleWeights:
         return {MEMBERS[n]: round(float(self.weights[n]), 4) for n in order}
 
 
-@dataclass(frozen=True)
-class _HiddenSlices:
-    """Errors at one gap width.
-
-    covariance: [slice, member, member], means of products of the members' errors.
-    products: (3, 3), sums over all pixels of all slices of the products of 1, the members' disagreement and the
-        absolute error of the usual mixture: what a fit of the one to the other needs.
-    samples: (2, n), disagreement and absolute error of some pixels.
-    """
-
-    planes: list[int]
-    covariance: np.ndarray
-    products: np.ndarray
-    samples: np.ndarray
-
-
 def mixed(weights: np.ndarray, predictions: Tensor) -> Tensor:
     """The sum of predictions [member, ...] by `weights` (member,), at least one of which is not 0."""
     used = np.flatnonzero(weights).tolist()
@@ -121,11 +89,6 @@ def mixed(weights: np.ndarray, predictions: Tensor) -> Tensor:
     return mixture
 
 
-def disagreement(predictions: Tensor, neighbourhood: float) -> Tensor:
-    """Spread of predictions [member, ..., row, column], averaged over a neighbourhood (pixels): [..., row, column]."""
-    return blurred(predictions.amax(dim=0) - predictions.amin(dim=0), neighbourhood)
-
-
 def fit_ensemble(slices: np.ndarray, positions: np.ndarray, config: EnsembleConfig, flow: FlowConfig,
                  tick: Callable[[float], None], device: torch.device = CPU, trainer: Trainer | None = None,
                  super_resolution: SuperResolution | None = None, weights: np.ndarray | None = None
@@ -133,7 +96,7 @@ def fit_ensemble(slices: np.ndarray, positions: np.ndarray, config: EnsembleConf
     """Weight the members of the ensemble for a stack.
 
     With fewer than three slices none can be hidden: the usual mixture is returned, with no error model better than the
-    disagreement of the members itself.
+    disagreement of the members itself.  Weights are found on all pixels, errors and scores on those of the foreground.
 
     Args:
         slices: [plane, row, column] float32 in [0, 1].
@@ -147,26 +110,33 @@ def fit_ensemble(slices: np.ndarray, positions: np.ndarray, config: EnsembleConf
         weights: [plane, row, column], 0 for pixels without data, which are not judged; None if all hold data.
     """
     usual, share = _usual_mixture(config, trainer, super_resolution)
-    hiding = _Hiding(slices, positions, config, flow, device, None if weights is None else weights > 0)
+    hiding = Hiding(slices, positions, config, flow, device, None if weights is None else weights > 0)
     double = hiding.errors(2, lambda done: tick(0.5 * done), trainer, super_resolution)
-    if not double.planes:
-        return EnsembleWeights(usual, (0.0, 1.0), LAPLACE_BAND, (), config)
+    if not len(double.planes):
+        return EnsembleWeights(usual, ErrorModel.of_disagreement(config.neighbourhood), LAPLACE_BAND, (), config=config)
     quadruple = hiding.errors(4, lambda done: tick(0.5 + 0.5 * done))
-    shrink = _shrinkage(double, quadruple, config)
-    covariance = _balanced(double.covariance) * np.outer(shrink, shrink)
-    covariance += np.diag(_by_member(config.caution, len(covariance))) * np.diag(covariance).min()
-    best = _best_mixture(covariance)
-    mixture = (1.0 - share) * np.pad(best, (0, len(usual) - len(best))) + share * usual
-    shown = _of_interpolators(mixture, config) if len(best) < len(mixture) else mixture
-    errors = np.maximum(np.einsum("a,nab,b->n", shown, double.covariance, shown), 1e-10)
-    hidden = tuple(HiddenScore(plane, float(-10 * np.log10(e))) for plane, e in zip(double.planes, errors, strict=True))
-    model = _error_model(double)
-    return EnsembleWeights(mixture, model, _band(model, double.samples), hidden, config)
+
+    def mixture(double: HiddenSlices, quadruple: HiddenSlices) -> np.ndarray:
+        if not len(double.planes):
+            return usual
+        best = _fitted(double, quadruple, config)
+        return (1.0 - share) * np.pad(best, (0, len(usual) - len(best))) + share * usual
+
+    chosen = mixture(double, quadruple)
+    hidden = _scores(double, config, lambda plane: mixture(double.without(plane), quadruple.without(plane)))
+    if not double.signs.size:
+        return EnsembleWeights(chosen, ErrorModel.of_disagreement(config.neighbourhood), LAPLACE_BAND, hidden,
+                               config=config)
+    wrong = _wrong(double, chosen, config)
+    model = ErrorModel.fitted(double.signs, wrong, config.neighbourhood)
+    return EnsembleWeights(chosen, model.times(_too_large(model, chosen, double, quadruple, config)),
+                           band(model, double.signs, wrong), hidden, rank_correlation(model, double.signs, wrong),
+                           config)
 
 
 def hidden_slice_task(trainer: Trainer, config: EnsembleConfig) -> tuple[SliceContext, float]:
     """What a network must be trained for to be judged on hidden slices, and the share of the steps for that."""
-    return _hidden_context(trainer, np.arange(1, len(trainer.positions) - 1)), config.hidden_training
+    return hidden_context(trainer, np.arange(1, len(trainer.positions) - 1)), config.hidden_training
 
 
 def _usual_mixture(config: EnsembleConfig, trainer: Trainer | None, super_resolution: SuperResolution | None
@@ -183,115 +153,66 @@ def _of_interpolators(weights: np.ndarray, config: EnsembleConfig) -> np.ndarray
     return weights[:-1] + weights[-1] * _by_member(config.usual)
 
 
-def _hidden_context(trainer: Trainer, hidden: np.ndarray) -> SliceContext:
-    """The slices around each of the slices `hidden`, across twice the gap."""
-    return trainer.context(hidden - 1, _fractions(trainer.positions, hidden, 1), 2)
-
-
-def _fractions(positions: np.ndarray, hidden: np.ndarray, half: int) -> np.ndarray:
-    """(slice, 1) where hidden slices lie between those `half` numbers before and after them."""
-    low, here, high = (positions[hidden + shift] for shift in (-half, 0, half))
-    fractions: np.ndarray = ((here - low) / (high - low))[:, None]
-    return fractions
-
-
 def _by_member(numbers: Mapping[str, float], count: int = len(INTERPOLATORS)) -> np.ndarray:
     return np.array([numbers.get(name, 0.0) for name in MEMBERS[:count]])
 
 
-@dataclass(frozen=True)
-class _Hiding:
-    """Hides inner slices and predicts them from their neighbours; arguments as of `fit_ensemble`."""
+def _shown(weights: np.ndarray, members: int, config: EnsembleConfig) -> np.ndarray:
+    """(members,) the weights where there may be no super-resolution among the members."""
+    return weights if len(weights) == members else _of_interpolators(weights, config)
 
-    slices: np.ndarray
-    positions: np.ndarray
-    config: EnsembleConfig
-    flow: FlowConfig
-    device: torch.device
-    held: np.ndarray | None
 
-    def errors(self, factor: int, tick: Callable[[float], None], trainer: Trainer | None = None,
-               super_resolution: SuperResolution | None = None) -> _HiddenSlices:
-        """Predict inner slices across `factor` gaps, from those on either side at that distance.
+def _wrong(hidden: HiddenSlices, weights: np.ndarray, config: EnsembleConfig) -> np.ndarray:
+    """(s,) absolute errors of the mixture on hidden slices."""
+    wrong: np.ndarray = np.abs(_shown(weights, len(hidden.errors), config) @ hidden.errors)
+    return wrong
 
-        trainer, super_resolution: the latter trained to fill just these gaps.
-        """
-        half, positions = factor // 2, self.positions
-        hidden, lines = self._worth_hiding(half), None
-        if trainer is not None and super_resolution is not None:
-            widths = positions[hidden + half] - positions[hidden - half]
-            hidden = hidden[[super_resolution.bridges(width) for width in widths]]
-            lines = _hidden_context(trainer, hidden)
-        count = len(INTERPOLATORS if super_resolution is None else MEMBERS)
-        if not len(hidden):
-            return _HiddenSlices([], np.zeros((0, count, count)), np.zeros((3, 3)), np.zeros((2, 0)))
-        fractions, usual = _fractions(positions, hidden, half), _by_member(self.config.usual, count)
-        around = SliceContext.around(hidden - half, positions, fractions, SLICES_AROUND, factor)
-        flows = self._across(np.unique(around.motions), factor, lambda done: tick(0.8 * done))
-        pixels = np.random.default_rng(0).permutation(self.slices[0].size)[:self.config.sampled_pixels]
 
-        def judge(some: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-            """Covariance, products and samples (slice, 2, pixel) of several hidden slices."""
-            super_resolved = None
-            if trainer is not None and super_resolution is not None and lines is not None:
-                super_resolved = super_resolution.predict(trainer.slices, lines.only(some))
-            predictions = self._predictions(around.only(some), flows, super_resolved)
-            errors = (predictions - torch.from_numpy(self.slices[hidden[some]]).to(self.device)).flatten(2)
-            spread = disagreement(predictions, self.config.neighbourhood).flatten(1)
-            wrong = mixed(usual, errors).abs()
-            rows = torch.stack([torch.ones_like(spread), spread, wrong], dim=1).double()
-            errors = errors.transpose(0, 1)
-            counted: float | Tensor = errors.shape[2]
-            if self.held is not None:
-                known = torch.from_numpy(self._known(hidden[some], half)).to(self.device)
-                rows, errors, counted = rows * known[:, None], errors * known[:, None], known.sum(1)[:, None, None]
-            samples = rows[:, 1:, transferred(pixels, self.device)]
-            return errors @ errors.mT / counted, rows @ rows.mT, samples
+def _scores(hidden: HiddenSlices, config: EnsembleConfig, mixture_without: Callable[[int], np.ndarray]
+            ) -> tuple[HiddenScore, ...]:
+    """Score each hidden slice that has a foreground.
 
-        size = working_memory(1, self.slices[0].size)
-        calls, judged = shares(np.arange(len(hidden)), size, self.device), []
-        with serial_torch(), ThreadPoolExecutor(workers(self.device)) as pool:
-            for done, each in enumerate(pool.map(judge, calls)):
-                tick(0.8 + 0.2 * done / len(calls))
-                judged.append(each)
-        covariance, products, samples = (torch.cat(each).double().cpu().numpy() for each in zip(*judged, strict=True))
-        return _HiddenSlices(hidden.tolist(), covariance, products.sum(axis=0), np.concatenate(list(samples), axis=1))
+    mixture_without: the weights that all slices but one ask for; had it taken part, its score would be too good.
+    """
+    scores = []
+    for n, plane in enumerate(hidden.planes.tolist()):
+        if not hidden.counted[n]:
+            continue
+        errors, count = hidden.in_foreground[n], hidden.in_foreground.shape[1]
+        weights = _shown(mixture_without(plane), count, config)
+        squared = dict(zip(MEMBERS, np.diag(errors).tolist(), strict=False), nearest=float(hidden.nearest[n]))
+        scores.append(HiddenScore(plane, _psnr(float(weights @ errors @ weights)),
+                                  {name: _psnr(squared[name]) for name in CLASSICAL}))
+    return tuple(scores)
 
-    def _predictions(self, context: SliceContext, flows: Mapping[int, Correspondence], super_resolved: Tensor | None
-                     ) -> Tensor:
-        """[member, slice, row, column] what is predicted for hidden slices; only what that needs goes to the device."""
-        context, used, displacements = context.compact()
-        found = Correspondence(np.concatenate([flows[n].displacement for n in displacements.tolist()]),
-                               np.concatenate([flows[n].confidence for n in displacements.tolist()])).on(self.device)
-        slices = torch.from_numpy(self.slices[used]).to(self.device)
-        return member_predictions(slices, found, context, self.config.smoothing, super_resolved)[:, :, 0]
 
-    def _worth_hiding(self, half: int) -> np.ndarray:
-        """Numbers of inner slices, which have `half` others on either side, spread over the stack."""
-        inner = np.arange(half, len(self.slices) - half)
-        if len(inner) > self.config.most_hidden:
-            inner = inner[np.round(np.linspace(0, len(inner) - 1, self.config.most_hidden)).astype(int)]
-        inner = inner[[self.slices[plane].std() >= 1e-3 for plane in inner]]  # a blank slice tells nothing
-        return inner if self.held is None else inner[self._known(inner, half).any(axis=1)]
+def _psnr(squared: float) -> float:
+    return float(-10.0 * np.log10(max(squared, _EXACT)))
 
-    def _known(self, hidden: np.ndarray, half: int) -> np.ndarray:
-        """(slice, pixel) bool, where hidden slices hold data, and those `half` numbers before and after them too."""
-        assert self.held is not None
-        known: np.ndarray = (self.held[hidden - half] & self.held[hidden] & self.held[hidden + half])
-        return known.reshape(len(hidden), self.slices[0].size)  # there may be none
 
-    def _across(self, firsts: np.ndarray, step: int, tick: Callable[[float], None]) -> dict[int, Correspondence]:
-        """The displacements from each slice of `firsts` to that `step` slices farther on."""
+def _too_large(model: ErrorModel, weights: np.ndarray, double: HiddenSlices, quadruple: HiddenSlices,
+               config: EnsembleConfig) -> float:
+    """What to multiply the factors of a model of errors across twice the gap by, for those across the gap itself.
 
-        def across(first: int) -> Correspondence:
-            return correspond(self.slices[[first, first + step]], self.flow)
+    Signs of an error shrink less than errors do where slices are smooth.  By how much errors across four times the gap
+    exceed what the model makes of the signs there, errors across the gap itself fall short of it.
+    """
+    if not quadruple.signs.size:
+        return 1.0
+    simple = _of_interpolators(weights, config) if len(weights) == len(MEMBERS) else weights
+    narrow, wide = (float(np.abs(simple @ hidden.errors[:len(simple)]).mean()) for hidden in (double, quadruple))
+    expected = float(model.at(double.signs).mean()), float(model.at(quadruple.signs).mean())
+    if min(narrow, wide, *expected) <= 0.0:
+        return 1.0
+    return float(np.clip((expected[1] / wide) / (expected[0] / narrow), config.narrowest, 1.0))
 
-        found = {}
-        with serial_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
-            for done, (first, each) in enumerate(zip(firsts.tolist(), pool.map(across, firsts), strict=True)):
-                tick(done / len(firsts))
-                found[first] = each
-        return found
+
+def _fitted(double: HiddenSlices, quadruple: HiddenSlices, config: EnsembleConfig) -> np.ndarray:
+    """(member,) the best mixture at the real gap, as far as errors at wider ones tell."""
+    shrink = _shrinkage(double, quadruple, config)
+    covariance = _balanced(double.covariance) * np.outer(shrink, shrink)
+    covariance += np.diag(_by_member(config.caution, len(covariance))) * np.diag(covariance).min()
+    return _best_mixture(covariance)
 
 
 def _balanced(covariance: np.ndarray) -> np.ndarray:
@@ -301,14 +222,14 @@ def _balanced(covariance: np.ndarray) -> np.ndarray:
     return (covariance / scale[:, None, None]).mean(axis=0)
 
 
-def _shrinkage(double: _HiddenSlices, quadruple: _HiddenSlices, config: EnsembleConfig) -> np.ndarray:
+def _shrinkage(double: HiddenSlices, quadruple: HiddenSlices, config: EnsembleConfig) -> np.ndarray:
     """How each member's error shrinks from twice the gap to the gap itself, taken as from four times to twice.
 
     The super-resolution, which was not trained for four times the gap, is taken to improve as the median interpolator
     does.
     """
     count, simple = double.covariance.shape[1], len(INTERPOLATORS)
-    if not quadruple.planes:
+    if not len(quadruple.planes):
         return np.full(count, config.unknown_shrinkage)
     narrow, wide = (np.sqrt(np.diag(hidden.covariance.mean(axis=0))[:simple] + 1e-12) for hidden in (double, quadruple))
     shrink = np.minimum(narrow / wide, 1.0)
@@ -326,28 +247,3 @@ def _best_mixture(covariance: np.ndarray) -> np.ndarray:
     heavy = 1e3 * np.sqrt(scale)
     weights, _ = nnls(np.vstack([root, np.full(size, heavy)]), np.append(np.zeros(size), heavy))
     return weights / weights.sum()
-
-
-def _error_model(hidden: _HiddenSlices) -> tuple[float, float]:
-    """Fit |error| = floor + factor x disagreement on the hidden slices.
-
-    The disagreement shrinks with the gap by itself; the floor is noise, which does not.  Non-negative least squares
-    from the normal equations: a root of their matrix stands for the pixels.
-    """
-    values, vectors = np.linalg.eigh(hidden.products[:2, :2])
-    kept = values > 1e-12 * values.max()
-    root = np.sqrt(values[kept])[:, None]
-    (floor, factor), _ = nnls(root * vectors.T[kept], (vectors.T @ hidden.products[:2, 2])[kept] / root[:, 0])
-    return float(floor), float(factor)
-
-
-def _modelled(model: tuple[float, float], spread: T) -> T:
-    """Expected absolute error where the members disagree by `spread`."""
-    floor, factor = model
-    return floor + factor * spread
-
-
-def _band(model: tuple[float, float], samples: np.ndarray) -> float:
-    """Factor of the expected errors below which 68 % of the real ones lie."""
-    spread, wrong = samples
-    return float(np.quantile(wrong / np.maximum(_modelled(model, spread), 1e-9), COVERAGE))

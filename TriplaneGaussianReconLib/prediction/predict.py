@@ -15,7 +15,7 @@ from ..data.gap_sampling import evenly
 from ..data.geometry import PlaneStack
 from ..data.model_space import ModelSpaceStack
 from ..registration.optical_flow import Correspondence, Motion
-from ..runtime.image_operations import CPU, blurred, constants
+from ..runtime.image_operations import CPU, blurred, constants, transferred
 from ..runtime.threads import serial_torch, shares, workers
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution
@@ -112,7 +112,9 @@ class _Work:
         context = SliceContext.around(gaps, planes.offsets, fractions, SLICES_AROUND)
         by_member = member_predictions(self.slices, self.motion, context, self.ensemble.config.smoothing,
                                        super_resolved)
-        errors = self.ensemble.expected_error(by_member[:, :, count // 2])
+        before, after = (transferred(gaps + shift, self.slices.device) for shift in (0, 1))
+        errors = self.ensemble.expected_error(by_member[:, :, count // 2], self.slices[after] - self.slices[before],
+                                              self.motion.confidence[before])
         ways = fractions[:, None] * (planes.origins[gaps + 1] - planes.origins[gaps])[:, None]
         return [Prediction(replace(planes, origins=origins), *each) for origins, *each in zip(
             planes.origins[gaps, None] + ways, self.ensemble.mixture(by_member), errors, strict=True)]

@@ -52,7 +52,7 @@ def test_what_is_no_case_is_refused(quality: ModuleType, text: str) -> None:
 
 
 def test_figures_of_a_case_by_hand(quality: ModuleType) -> None:
-    score = quality.Score.of(rows(quality, 26.5, dice=0.85, band_68=0.7, rank_correlation=0.45), "fast")
+    score = quality.Score.of(rows(quality, 26.5, dice=0.85, share_in_band_68=0.7, rank_correlation=0.45), "fast")
     assert (score.gain, score.ssim_gain, score.dice_gain, score.ratio) == pytest.approx((0.5, 0.05, 0.05, 0.75))
     assert (score.band, score.correlation, score.seconds, score.megabytes) == (0.7, 0.45, 2.0, 3.0)
     without = quality.Score.of(rows(quality, 26.5), "fast")
@@ -60,8 +60,8 @@ def test_figures_of_a_case_by_hand(quality: ModuleType) -> None:
 
 
 def test_summary_by_hand(quality: ModuleType) -> None:
-    cases = {quality.Case.parse("a:4"): rows(quality, 26.5, dice=0.85, band_68=0.7, rank_correlation=0.5),
-             quality.Case.parse("b:2"): rows(quality, 25.9, dice=0.79, band_68=0.6, rank_correlation=0.4),
+    cases = {quality.Case.parse("a:4"): rows(quality, 26.5, dice=0.85, share_in_band_68=0.7, rank_correlation=0.5),
+             quality.Case.parse("b:2"): rows(quality, 25.9, dice=0.79, share_in_band_68=0.6, rank_correlation=0.4),
              quality.Case.parse("b:8"): rows(quality, 26.0)}
     lines = [line.strip("| ").split(" | ") for line in quality.summary(cases, ["fast"]).splitlines()]
     assert lines[2] == ["k=4 and k=2, fast", "2", "+0.20", "50%", "-0.10", "+0.0500", "0.900", "-0.0100", "65%", "0.45",

@@ -28,7 +28,7 @@ def test_evaluate_prints_a_table_and_writes_scores(run: Run, capsys: pytest.Capt
     assert rows["fast"]["failure"] is None
     assert rows["fast"]["image"]["psnr"] > rows["linear"]["image"]["psnr"]
     assert rows["fast"]["dice"] > 0.8 and rows["fast"]["seconds"] > 0
-    assert 0 < rows["fast"]["band_68"] <= 1 and -1 <= rows["fast"]["rank_correlation"] <= 1
+    assert 0 < rows["fast"]["share_in_band_68"] <= 1 and -1 <= rows["fast"]["rank_correlation"] <= 1
     assert Path("figure.png").stat().st_size > 10_000
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from documented_report import undocumented
 
 from TriplaneGaussianReconLib.command_line import reconstruct as command
 from TriplaneGaussianReconLib.command_line.arguments import build_parser
@@ -59,6 +60,9 @@ def test_report_tells_what_was_done(finished: Path, files: Path) -> None:
     assert report["output_spacing_mm"] == pytest.approx((0.9, 0.9, 2.7))
     assert report["pasted_trusted_slices"] is False
     assert report["preset"] == "fast" and report["residual_on_trusted_slices"] and report["self_check"]
+    check = report["self_check"]
+    assert check["psnr"] > 10 and check["psnr_best_classical"] >= check["psnr_linear"] and check["best_classical"]
+    assert report["expected_error"]["median"] > 0 and not undocumented(report)
 
 
 def test_outside_of_a_mask_a_volume_of_thin_slices_holds_no_data(run: Run, volume: Image, tmp_path: Path) -> None:
@@ -262,7 +266,7 @@ def test_labels_are_filled_and_the_image_stays_as_it_is(run: Run, volume: Image,
     found = report["label_completion"]
     assert found["drawn_slices"] == [0, 4, 8] and found["filled_slices"] == [1, 2, 3, 5, 6, 7, 9, 10]
     assert found["empty_slices"] == [] and set(found["next_slices"]) <= {1, 2, 3, 5, 6, 7, 9, 10}
-    assert report["gaussians"] == 0 and report["pasted_trusted_slices"] is True
+    assert report["gaussians"] == 0 and report["pasted_trusted_slices"] is True and not undocumented(report)
     printed = capsys.readouterr()
     assert "warning: Labels are taken from 3 slices: 0,4,8; the labels of 8 are filled." in printed.err
     assert f"Labels of 8 slices filled; to draw next: slice {found['next_slices'][0]}." in printed.out

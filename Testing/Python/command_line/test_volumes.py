@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dicom_case import pattern, write_slices
+from documented_report import undocumented
 from stack_case import GRID, blobs, image_of, rigid, thick_stack, voxels_off
 from stand_in_solver import FOUND_GAIN, FOUND_SHIFT, StandInSolver
 
@@ -47,7 +48,9 @@ def test_three_files_become_the_body_that_they_saw(run: Run, tmp_path: Path,
         write_image(tmp_path / f"{name}.nrrd", image_of(stack))
     write_image(tmp_path / "truth.nrrd", Image(body, GRID))
     assert run("reconstruct", "k.nrrd", "j.nrrd", "i.nrrd", "--output-grid", "truth.nrrd", "--output", "o.nrrd",
-               "--output-motion", "m.json", "--device", "cpu") == 0
+               "--output-motion", "m.json", "--report", "r.json", "--device", "cpu") == 0
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert report["expected_error"]["median"] > 0 and not undocumented(report)
     inner = (slice(6, -6),) * 3
     errors = (read_image(tmp_path / "o.nrrd").array - body)[inner]
     assert np.sqrt(np.mean(errors ** 2)) < 0.05 * np.ptp(body)

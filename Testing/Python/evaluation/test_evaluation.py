@@ -71,7 +71,7 @@ def test_expected_errors_are_scored_against_real_ones(report: EvaluationReport) 
     truth = metrics.normalise(moving_case()[0].array)
     filled = baselines.linear(np.array(KEEP.indices), truth[::4], np.arange(9))
     wanted = all_scores(Comparison(ImagePair.of(truth[HIDDEN], filled[HIDDEN], EXPECTED[HIDDEN], BAND)))
-    for name in ("band_68", "rank_correlation"):
+    for name in ("share_in_band_68", "rank_correlation"):
         assert row(report, "careful").scores[name] == wanted[name]
         assert name not in row(report, "linear").scores
 

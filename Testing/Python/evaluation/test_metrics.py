@@ -161,7 +161,7 @@ def test_semantic_loss_by_hand() -> None:
 def calibration(truth: np.ndarray, estimate: np.ndarray, expected: np.ndarray, band: float) -> tuple[float, float]:
     """The share of voxels in the band, and the rank correlation."""
     scores = all_scores(Comparison(ImagePair.of(truth, estimate, expected, band)))
-    return scores["band_68"].value, scores["rank_correlation"].value
+    return scores["share_in_band_68"].value, scores["rank_correlation"].value
 
 
 def test_share_inside_the_band() -> None:

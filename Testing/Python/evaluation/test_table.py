@@ -69,9 +69,9 @@ def test_json_is_strict_and_complete(report: EvaluationReport, tmp_path: Path) -
     assert [segment["name"] for segment in rows["careful"]["segments"]] == ["ball", "core"]
     assert all(segment["dice"] > 0 and segment["surface"]["mean"] > 0 and segment["surface"]["percentile_95"] > 0
                for segment in rows["careful"]["segments"])
-    for name in ("band_68", "rank_correlation", "semantic_loss", "dice", "seconds", "peak_memory_bytes"):
+    for name in ("share_in_band_68", "rank_correlation", "semantic_loss", "dice", "seconds", "peak_memory_bytes"):
         assert rows["careful"][name] == row(report, "careful").scores[name].value
-    assert rows["linear"]["band_68"] is rows["linear"]["dice"] is rows["linear"]["semantic_loss"] is None
+    assert rows["linear"]["share_in_band_68"] is rows["linear"]["dice"] is rows["linear"]["semantic_loss"] is None
     assert rows["failing"]["failure"] == "ValueError: no [such] thing"
     assert rows["failing"]["image"] is None
 

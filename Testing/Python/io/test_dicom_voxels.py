@@ -237,3 +237,12 @@ def test_jpeg_that_is_cut_short_is_named_and_does_not_hang(tmp_path: Path, synta
     save(tmp_path / "003.dcm", dataset)
     refused(tmp_path, "'003.dcm' cannot be read: frame 0 of its compressed pixels is cut short")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("fields", "unit"), [
+    ({"Modality": "CT", "RescaleType": "HU", "RescaleIntercept": 0.0}, "HU"),
+    ({"Modality": "CT", "RescaleIntercept": -1024.0}, "HU"), ({"Modality": "CT", "RescaleIntercept": 0.0}, ""),
+    ({"Modality": "CT", "RescaleType": "US", "RescaleIntercept": -1024.0}, ""),
+    ({"Modality": "MR", "RescaleType": "HU", "RescaleIntercept": -1024.0}, "")])
+def test_hounsfield_units_are_known_where_the_header_says_so(tmp_path: Path, fields: dict[str, Any], unit: str) -> None:
+    assert read_image(write_slices(tmp_path, pattern(), RescaleSlope=1.0, **fields)).unit == unit

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documented_report import documented, keys
 from repository import ROOT
 
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.io.atomic import write_json
+from TriplaneGaussianReconLib.pipeline.error_report import ErrorReport
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Files, Provenance, Report, SelfCheck
-from TriplaneGaussianReconLib.pipeline.stack_report import HiddenPixelReport
+from TriplaneGaussianReconLib.pipeline.stack_report import HiddenPixelReport, StackReport
 
 FORMER: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("former_reports.json").read_text())
 
@@ -93,6 +95,21 @@ def test_labels_that_were_filled_are_told(former: dict[str, Any]) -> None:
         report = replace(Report.from_json(former), completion=one)
         assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
     assert "label_completion" not in Report.from_json(former).to_json()
+
+
+def test_the_reference_explains_each_key_and_no_other(former: dict[str, Any]) -> None:
+    report, told = Report.from_json(FORMER["of the command line"]), documented()
+    hidden = HiddenPixelReport.of(0.0123, 0.3, 0.1, 4e-4, 1.5, 500.0)
+    volume = StackReport("k", (0, 1), 3.0, "box", ((1.0, 0.0, 0.0, 0.0),))
+    labels = LabelCompletion(LabelSlices((0, 8), (9,), (1, 2)), (2, 1), {"shape": 0.75, "nearest": 0.25}, 0.9)
+    assert report.scope is not None
+    full = replace(
+        report, provenance=replace(report.provenance, hidden_pixels=hidden, self_check=SelfCheck(
+            1.1, "", 30.0, 1, {1: 30.0}, 28.0, 29.0, "cubic", 0.5)),
+        files=Files("v.nrrd", "l.nrrd", mask="m.nrrd"), completion=labels, volumes=(volume,),
+        expected_error=ErrorReport(12.0, 0.01, "HU"),
+        scope=replace(report.scope, segments_left_out=("unseen",), repeated={"k": (9,)}))
+    assert keys(full.to_json(), told) | keys(former, told) == told
 
 
 @pytest.mark.parametrize(("key", "value", "message"), [

@@ -12,14 +12,15 @@ import torch
 from TriplaneGaussianReconLib.config.prediction import EnsembleConfig
 from TriplaneGaussianReconLib.config.registration import FlowConfig
 from TriplaneGaussianReconLib.config.self_supervised import SuperResolutionConfig
+from TriplaneGaussianReconLib.data.foreground import foreground
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.prediction import ensemble
+from TriplaneGaussianReconLib.prediction import hidden_slices
 from TriplaneGaussianReconLib.prediction.ensemble import (
     EnsembleWeights,
-    disagreement,
     fit_ensemble,
     hidden_slice_task,
 )
+from TriplaneGaussianReconLib.prediction.error_model import ErrorModel
 from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATORS, MEMBERS, member_predictions
 from TriplaneGaussianReconLib.registration.optical_flow import correspond
 from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
@@ -55,7 +56,7 @@ def check(result: EnsembleWeights) -> None:
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
     for name, weight in CONFIG.usual.items():
         assert result.weights[INTERPOLATORS.index(name)] >= CONFIG.usual_share * weight - 1e-9
-    assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
+    assert min(result.error_model.floor, *result.error_model.factors) >= 0
     assert result.band > 0
     assert all(np.isfinite(hidden.psnr) for hidden in result.hidden)
 
@@ -109,7 +110,7 @@ def test_fewer_than_three_slices_get_the_usual_mixture(textured: Callable[..., n
     result = quietly(textured((2, 32, 36), (2.0, -1.5)))
     assert result.weights.sum() == pytest.approx(1) and result.hidden == ()
     assert {name: weight for name, weight in result.named_weights.items() if weight} == CONFIG.usual
-    assert result.error_model == (0.0, 1.0)
+    assert result.error_model == ErrorModel.of_disagreement(CONFIG.neighbourhood)
 
 
 @pytest.mark.parametrize("count", [3, 4, 5])
@@ -157,10 +158,10 @@ def test_how_many_slices_are_looked_at_at_a_time_does_not_matter(textured: Calla
     slices[1:planes // 3] = 0.0
     positions = np.cumsum(np.random.default_rng(0).uniform(1, 3, planes))
     alone = quietly(slices, positions)
-    monkeypatch.setattr(ensemble, "shares", lambda pieces, size, device: [pieces])
+    monkeypatch.setattr(hidden_slices, "shares", lambda pieces, size, device: [pieces])
     together = quietly(slices, positions)
     np.testing.assert_allclose(together.weights, alone.weights, atol=1e-5)
-    np.testing.assert_allclose(together.error_model, alone.error_model, atol=1e-6)
+    np.testing.assert_allclose(together.error_model.factors, alone.error_model.factors, atol=1e-4)
     assert [hidden.plane for hidden in together.hidden] == [hidden.plane for hidden in alone.hidden]
     for a, b in zip(together.hidden, alone.hidden, strict=True):
         assert a.psnr == pytest.approx(b.psnr, abs=1e-3)
@@ -170,19 +171,13 @@ def test_members_are_mixed_by_weight() -> None:
     predictions = torch.rand(len(INTERPOLATORS), 2, 12, 14, generator=torch.Generator().manual_seed(0))
     weights = np.zeros(len(INTERPOLATORS))
     weights[[1, 4]] = 0.25, 0.75
-    result = EnsembleWeights(weights, (0.1, 0.5), 1.0, ())
-    mixture, error = result.mixture(predictions), result.expected_error(predictions)
+    model = ErrorModel(0.1, (0.5, 0.3, 0.2), CONFIG.neighbourhood)
+    result = EnsembleWeights(weights, model, 1.0, ())
+    apart, confidence = torch.full((2, 12, 14), -0.2), torch.full((2, 12, 14), 0.25)
+    mixture, error = result.mixture(predictions), result.expected_error(predictions, apart, confidence)
     torch.testing.assert_close(mixture, 0.25 * predictions[1] + 0.75 * predictions[4])
-    torch.testing.assert_close(error, CONFIG.narrower * (0.1 + 0.5 * disagreement(predictions, CONFIG.neighbourhood)))
+    torch.testing.assert_close(error, CONFIG.narrower * model.expected(predictions, apart, confidence))
     assert mixture.dtype == torch.float32 and error.shape == (2, 12, 14)
-
-
-def test_disagreement_is_the_spread_of_the_members() -> None:
-    predictions = torch.zeros(3, 1, 20, 20)
-    predictions[1], predictions[2] = 0.25, -0.5
-    torch.testing.assert_close(disagreement(predictions, CONFIG.neighbourhood), torch.full((1, 20, 20), 0.75))
-    predictions[:] = 0.3
-    assert not disagreement(predictions, CONFIG.neighbourhood).any()
 
 
 def test_the_expected_error_is_about_right(textured: Callable[..., np.ndarray]) -> None:
@@ -196,7 +191,8 @@ def test_the_expected_error_is_about_right(textured: Callable[..., np.ndarray]) 
         context = SliceContext.around(np.array([gap]), positions, np.array([0.5]), 4)
         predictions = member_predictions(observed, found, context, CONFIG.smoothing)[:, 0, 0]
         errors.append(np.abs(result.mixture(predictions).numpy() - volume[2 * gap + 1]).mean())
-        expected.append(float(result.expected_error(predictions).mean()))
+        apart = torch.from_numpy(kept[gap + 1] - kept[gap])
+        expected.append(float(result.expected_error(predictions, apart, found.confidence[gap]).mean()))
     assert 0.5 < np.mean(expected) / np.mean(errors) < 2.0
 
 
@@ -207,11 +203,12 @@ def test_the_band_holds_68_percent_of_what_is_hidden(textured: Callable[..., np.
     kept, hidden = slices[::2], slices[1::2]
     result = quietly(kept, 2.0 * np.arange(13.0))
     context = SliceContext.around(np.arange(12), 2.0 * np.arange(13.0), np.array([0.5]), 4)
-    predictions = member_predictions(torch.from_numpy(kept), correspond(kept, FLOW).on(torch.device("cpu")), context,
-                                     CONFIG.smoothing)[:, :, 0]
+    found = correspond(kept, FLOW).on(torch.device("cpu"))
+    predictions = member_predictions(torch.from_numpy(kept), found, context, CONFIG.smoothing)[:, :, 0]
     wrong = (result.mixture(predictions) - torch.from_numpy(hidden)).abs()
-    inside = (wrong <= result.band * result.expected_error(predictions)).float().mean()
-    assert 0.6 < inside < 0.78
+    expected = result.expected_error(predictions, torch.from_numpy(np.diff(kept, axis=0)), found.confidence)
+    inside = (wrong <= result.band * expected).numpy()[foreground(hidden)].mean()
+    assert 0.6 < inside < 0.8
 
 
 def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]) -> None:
@@ -247,7 +244,7 @@ def with_network(slices: np.ndarray, positions: np.ndarray, config: SuperResolut
     assert result.weights.shape == (len(MEMBERS),) and set(result.named_weights) == set(MEMBERS)
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
     assert sum(result.named_weights.values()) == pytest.approx(1, abs=1e-3)
-    assert min(result.error_model) >= 0 and np.isfinite(result.error_model).all()
+    assert min(result.error_model.floor, *result.error_model.factors) >= 0
     assert result.band > 0
     return result
 
@@ -305,7 +302,7 @@ def test_a_network_is_judged_where_it_bridges_the_gap() -> None:
 def test_with_a_network_but_nothing_to_hide_the_usual_mixture_is_taken(slices: np.ndarray) -> None:
     result = with_network(slices, np.arange(len(slices)) * 4.0)
     assert {name: weight for name, weight in result.named_weights.items() if weight} == USUALLY
-    assert result.hidden == () and result.error_model == (0.0, 1.0)
+    assert result.hidden == () and result.error_model == ErrorModel.of_disagreement(CONFIG.neighbourhood)
 
 
 @pytest.mark.parametrize("count", [3, 4, 5])
@@ -324,7 +321,7 @@ def test_where_the_super_resolution_is_missing_the_usual_mixture_takes_its_place
     predictions = torch.rand(len(MEMBERS), 2, 12, 14, generator=torch.Generator().manual_seed(0))
     weights = np.zeros(len(MEMBERS))
     weights[[0, -1]] = 0.2, 0.8
-    result = EnsembleWeights(weights, (0.1, 0.5), 1.0, ())
+    result = EnsembleWeights(weights, ErrorModel(0.1, (0.5, 0.0, 0.0), 1.5), 1.0, ())
     torch.testing.assert_close(result.mixture(predictions), 0.2 * predictions[0] + 0.8 * predictions[-1])
     usual = sum(weight * predictions[INTERPOLATORS.index(name)] for name, weight in CONFIG.usual.items())
     torch.testing.assert_close(result.mixture(predictions[:-1]), 0.2 * predictions[0] + 0.8 * usual)
@@ -336,14 +333,14 @@ def test_fusion_gets_more_weight_if_the_super_resolution_has_most(own: float, ex
     """Its odds are squared, the others keep their proportions."""
     weights = np.zeros(len(MEMBERS))
     weights[[0, 3, -1]] = 0.25 * (1 - own), 0.75 * (1 - own), own
-    weighted = EnsembleWeights(weights, (0.01, 0.5), 1.0, ())
+    weighted = EnsembleWeights(weights, ErrorModel(0.01, (0.5, 0.0, 0.0), 1.5), 1.0, ())
     raised = weighted.with_fusion().weights
     np.testing.assert_allclose(raised[[0, 3, -1]], [0.25 * (1 - expected), 0.75 * (1 - expected), expected])
     assert raised.sum() == pytest.approx(1.0) and weighted.weights[-1] == own
 
 
 def test_without_a_super_resolution_there_is_nothing_to_raise() -> None:
-    weighted = EnsembleWeights(np.eye(len(INTERPOLATORS))[3], (0.01, 0.5), 1.0, ())
+    weighted = EnsembleWeights(np.eye(len(INTERPOLATORS))[3], ErrorModel(0.01, (0.5, 0.0, 0.0), 1.5), 1.0, ())
     assert weighted.with_fusion() is weighted
 
 

@@ -17,6 +17,7 @@ from TriplaneGaussianReconLib.data.model_space import ModelSpaceStack
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.prediction import predict as prediction
 from TriplaneGaussianReconLib.prediction.ensemble import EnsembleWeights
+from TriplaneGaussianReconLib.prediction.error_model import ErrorModel
 from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATORS, MEMBERS, member_predictions
 from TriplaneGaussianReconLib.prediction.predict import Prediction, corrected, predict
 from TriplaneGaussianReconLib.registration.optical_flow import correspond
@@ -26,7 +27,8 @@ from TriplaneGaussianReconLib.self_supervised.super_resolution import SuperResol
 
 FLOW, ENSEMBLE, CROSSING = FlowConfig(), EnsembleConfig(), CrossingConfig()
 WEIGHTS = np.array([ENSEMBLE.usual.get(name, 0.0) for name in INTERPOLATORS])
-USUALLY = EnsembleWeights(WEIGHTS, (0.01, 0.5), 1.0, ())
+MODEL = ErrorModel(0.01, (0.5, 0.2, 0.3), ENSEMBLE.neighbourhood)
+USUALLY = EnsembleWeights(WEIGHTS, MODEL, 1.0, ())
 CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.usefixtures("keep_thread_counts")
@@ -64,10 +66,12 @@ def test_images_and_errors_are_the_ensembles(textured: Callable[..., np.ndarray]
     result = predicted(slices, offsets)
     for gap in range(3):
         context = SliceContext.around(np.array([gap]), offsets, np.array([0.25, 0.5, 0.75]), 4)
-        by_member = member_predictions(torch.from_numpy(slices), correspond(slices, FLOW).on(CPU), context,
-                                       ENSEMBLE.smoothing)[:, 0]
+        found = correspond(slices, FLOW).on(CPU)
+        by_member = member_predictions(torch.from_numpy(slices), found, context, ENSEMBLE.smoothing)[:, 0]
+        apart = torch.from_numpy(slices[gap + 1] - slices[gap])
         assert torch.equal(result[gap].images, USUALLY.mixture(by_member))
-        assert torch.equal(result[gap].expected_error, USUALLY.expected_error(by_member)[1])
+        expected = USUALLY.expected_error(by_member[:, 1], apart, found.confidence[gap])
+        assert torch.equal(result[gap].expected_error, expected)
 
 
 def test_how_many_gaps_are_worked_on_at_a_time_does_not_matter(textured: Callable[..., np.ndarray],
@@ -133,7 +137,7 @@ def test_some_gaps_are_bridged_by_a_network(textured: Callable[..., np.ndarray],
     slices, offsets = textured((8, 32, 36), noise=0.02), np.array([0.0, 1.0, 3.0, 7.0, 12.0, 18.0, 20.0, 24.0])
     weights = np.zeros(len(MEMBERS))
     weights[[0, -1]] = 0.25, 0.75
-    ensemble = EnsembleWeights(weights, (0.01, 0.5), 1.0, ())
+    ensemble = EnsembleWeights(weights, MODEL, 1.0, ())
     every = {1: network_of(1, (1.5, 39.0), size=6), 3: network_of(3, (1.5, 5.0))}
     planes, found = stack(offsets, 32, 36), correspond(slices, FLOW)
     result = predict(planes, slices, wide_or_narrow(offsets), found, ensemble, lambda done: None,
@@ -150,8 +154,9 @@ def test_some_gaps_are_bridged_by_a_network(textured: Callable[..., np.ndarray],
             lines = SliceContext.around(number, offsets, fractions, network.size)
             by_member = torch.cat([by_member, network.predict(torch.from_numpy(slices), lines)[None]])
         torch.testing.assert_close(each.images, ensemble.mixture(by_member)[0], atol=1e-5, rtol=0.0)
-        torch.testing.assert_close(each.expected_error, ensemble.expected_error(by_member)[0, count // 2],
-                                   atol=1e-5, rtol=0.0)
+        expected = ensemble.expected_error(by_member[:, 0, count // 2], torch.from_numpy(slices[gap + 1] - slices[gap]),
+                                           found.on(CPU).confidence[gap])
+        torch.testing.assert_close(each.expected_error, expected, atol=1e-5, rtol=0.0)
 
 
 @pytest.mark.parametrize("keep", [2, 4])

@@ -7,17 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError, cause
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
+from TriplaneGaussianReconLib.pipeline.report import Report
 
 from .. import wording
 from ..run.parameters import TriplaneGaussianReconParameterNode
-from ..scene.report import ERROR, HIDDEN, completionIn
+from ..scene.report import ERROR, reportIn
 from ..scene.results import AXIS, FURTHER, INPUT, Results
 from . import views
 from .next_slice import NextSlice
@@ -55,9 +55,9 @@ class ResultsView:
         self._parameters = parameters
         hasVolume = self._has("resultVolume")
         has = self._has("resultScores") and (hasVolume or self._has("resultCertainty"))
-        told = completionIn(self._choices.resultProvenance.GetText()) if self._has("resultProvenance") else None
-        self._ui.resultText.setText(self._text(told, hasVolume) if has else _("Nothing has been reconstructed yet."))
-        self._showLabels(told if has else None)
+        report = reportIn(self._choices.resultProvenance.GetText()) if self._has("resultProvenance") else None
+        self._ui.resultText.setText(self._text(report, hasVolume) if has else _("Nothing has been reconstructed yet."))
+        self._showLabels(report.completion if has and report is not None else None)
         nothing = "" if has else _("There is no result yet.")
         volume = nothing or ("" if hasVolume else _(
             "There is no volume among the results: labels alone were filled, or it was removed."))
@@ -121,35 +121,29 @@ class ResultsView:
         model = self._models.get(self._choices.resultProvenance.GetID())
         return model if model is not None and model.is_file() else None
 
-    def _text(self, told: LabelCompletion | None, hasVolume: bool) -> str:
+    def _text(self, report: Report | None, hasVolume: bool) -> str:
         lines = []
         if (volume := self._input()) is not None:
             others = [f"'{node.GetName()}'" for node in self._further() if node is not None]
             text = _("Result of '{volume}' with {others}:") if others else _("Result of '{volume}':")
             lines.append(text.format(volume=volume.GetName(), others=", ".join(others)))
-        if told is not None:
-            lines += wording.completion(told)
+        if report is not None and report.completion is not None:
+            lines += wording.completion(report.completion)
         if hasVolume:
-            lines += self._linesOnImage()
+            lines += self._linesOnImage(report)
         if self._has("resultProvenance"):
             lines += [line.removeprefix(_NOTE) for line in self._choices.resultProvenance.GetText().splitlines()
                       if line.startswith(_NOTE)]
         return "<br>".join(html.escape(line) for line in lines)
 
-    def _linesOnImage(self) -> list[str]:
+    def _linesOnImage(self, report: Report | None) -> list[str]:
         """How far to trust the image."""
-        table, lines = self._choices.resultScores, []
-        hidden = slicer.util.arrayFromTableColumn(table, HIDDEN)
-        hidden = hidden[np.isfinite(hidden)]
-        if len(hidden):
-            lines.append(_("Agreement on hidden slices: {word} (PSNR {psnr} dB on {count} slices, each hidden and "
-                           "predicted across twice the real gap).").format(
-                word=wording.quality(hidden.mean()), psnr=f"{hidden.mean():.1f}", count=len(hidden)))
-        elif not self._further():
-            lines.append(_("Too few slices were used to hide one and check."))
-        lines.append(_("Expected error: {error} on average, in units of the volume.").format(
-            error=f"{slicer.util.arrayFromTableColumn(table, ERROR).mean():.3g}"))
-        return lines
+        lines = [] if report is None or report.volumes else wording.selfCheck(report.self_check)
+        if report is not None and report.expected_error is not None:
+            return [*lines, wording.expectedError(report.expected_error)]
+        errors = slicer.util.arrayFromTableColumn(self._choices.resultScores, ERROR)
+        return [*lines, _("Expected error: {error} on average, in units of the volume.").format(
+            error=f"{errors.mean():.3g}")]
 
     def _overlayCertainty(self) -> None:
         views.overlay(self._choices.resultCertainty)

@@ -15,10 +15,7 @@ import numpy as np
 
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid, array_axis
 from TriplaneGaussianReconLib.jobs.protocol import Outcome
-from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Report, Scope
-
-from ..wording import quality
 
 # The columns of the table of slices, in order, their units, and what is not plain from their names.
 # The last one is there where labels were filled on used slices.
@@ -158,9 +155,9 @@ def provenance(record: RunRecord) -> str:
     lines.append(f"Seconds: {seconds:.1f}")
     if len(record.frames) > 1:
         lines.append(f"Frames: {len(record.frames)}; what is told here is of the first")
-    lines.append(f"Expected error: {record.table()[ERROR].mean():.3g} on average, in units of the volume")
-    if check.psnr is not None:
-        lines.append(f"Hidden slices: agreement {quality(check.psnr)}, PSNR {check.psnr} dB on {check.slices} slices")
+    average = f"{record.table()[ERROR].mean():.3g} on average, in units of the volume"
+    lines.append(f"Expected error: {first.report.expected_error or average}")
+    lines += [f"Self check: {check.found}"] if check.psnr is not None else []
     lines += [check.note, *_linesOnLabels(first), *(f"Note: {note}" for note in record.notes), "", _json({
         "made": made, "volume": record.volumeName, "segmentation": record.segmentationName,
         "choices": record.choices, "notes": record.notes, "reports": [frame.toJson() for frame in record.frames]})]
@@ -202,10 +199,10 @@ def notesIn(report: Report) -> list[str]:
     return [note for note in report.notes if note != told]
 
 
-def completionIn(text: str) -> LabelCompletion | None:
-    """What the text that `provenance` made tells of labels that were filled; None where it tells nothing."""
+def reportIn(text: str) -> Report | None:
+    """The report of the first frame in the text that `provenance` made; None where that cannot be read."""
     try:
-        return Report.from_json(json.loads("{" + text.partition(_JSON)[2])["reports"][0]).completion
+        return Report.from_json(json.loads("{" + text.partition(_JSON)[2])["reports"][0])
     except (ValueError, KeyError, IndexError, TypeError):  # somebody has edited it
         return None
 

@@ -415,7 +415,8 @@ def test_reconstruct_becomes_cancel_and_results_come(widget: Any, process: Stand
     assert choices.resultSegmentation.GetSegmentation().GetSegmentIDs() == ("core", "shifted")
     changed = {name for name in before if after[name] != before[name]} - {parameters}
     assert all(name.startswith(("vtkMRMLSlice", "vtkMRMLSelection")) for name in changed)  # the result is shown
-    assert "Agreement on hidden slices: low (PSNR 22.0 dB on 3 slices" in widget.ui.resultText.text
+    assert ("1.7 dB better than linear between slices, 0.9 dB better than the best usual method (cubic), PSNR 20.0 dB."
+            in widget.ui.resultText.text)
     assert "Expected error: 2.22 on average" in widget.ui.resultText.text
 
 
@@ -869,7 +870,7 @@ def test_from_click_to_result_and_to_any_plane(real: Any) -> None:
     result = slicer.util.arrayFromVolume(parameters.resultVolume)
     voxels = slicer.util.arrayFromVolume(volume)
     assert np.abs(result[::2].astype(float) - voxels[::2]).mean() < 20.0
-    assert "Agreement on hidden slices" in real.ui.resultText.text
+    assert "linear between slices" in real.ui.resultText.text
     cut_through(volume, (10.0, 9.0, 4.0), 2)
     click(real.ui.renderButton)
     assert not real.ui.renderButton.enabled and real.ui.renderButton.toolTip == "A plane is being drawn."

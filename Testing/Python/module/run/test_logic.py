@@ -18,7 +18,7 @@ from stand_in_worker import StandInWorkerProcess, reportOf
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.run.process import WorkerProcess
 from TriplaneGaussianReconModule.scene.nodes import gridOf
-from TriplaneGaussianReconModule.scene.report import completionIn
+from TriplaneGaussianReconModule.scene.report import reportIn
 from TriplaneGaussianReconModule.scene.results import remove
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError
@@ -490,7 +490,8 @@ def test_the_real_worker_fills_labels(scene: Any) -> None:
     certainty = slicer.util.arrayFromVolume(results.certainty)
     assert results.volume is None and certainty.shape == SHAPE and certainty[::4].min() == 1.0 > certainty.min() >= 0.0
     assert {message["stage"] for message in progress[1:]} == {"label completion"}
-    told = completionIn(results.provenance.GetText())
+    report = reportIn(results.provenance.GetText())
+    told = report and report.completion
     assert told is not None and told.slices.drawn == (0, 4, 8, 12) and told.next_slices
     assert set(told.next_slices) <= set(told.slices.filled)
     remove(results)
@@ -498,7 +499,8 @@ def test_the_real_worker_fills_labels(scene: Any) -> None:
     progress.clear()
     again = logic.reconstruct(volume, segmentation, device="cpu", progressCallback=progress.append)
     assert min(message["step"] for message in progress[1:] if message["step"]) >= 0.9 * progress[-1]["steps"]
-    told = completionIn(again.provenance.GetText())
+    report = reportIn(again.provenance.GetText())
+    told = report and report.completion
     assert told is not None and told.is_warm and not again.notes
 
 

@@ -14,7 +14,7 @@ import stand_in_worker
 import vtk
 from stand_in_worker import StandInWorkerProcess, outcome_of
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
-from TriplaneGaussianReconModule.scene.report import completionIn
+from TriplaneGaussianReconModule.scene.report import reportIn
 from TriplaneGaussianReconModule.scene.results import Results
 
 from TriplaneGaussianReconLib.jobs.protocol import Job, Outcome
@@ -104,7 +104,9 @@ def test_which_slices_carry_labels_can_be_said(scene: Any, logic: TriplaneGaussi
     volume = mrml.add_volume(voxels())
     segmentation = mrml.add_segmentation(volume, {"liver": drawn(0, 4, 8)})
     text = logic.reconstruct(volume, segmentation, labelsOn=given, copyVolume=True).provenance.GetText()
-    told = completionIn(text)
+    report = reportIn(text)
+    assert report is not None
+    told = report.completion
     assert (told and told.slices.filled) == filled
     choices = json.loads("{" + text.partition("\n\n{")[2])["choices"]
     assert choices["labelsOn"] == ("0,8" if isinstance(given, list) else given) and choices["copyVolume"]
@@ -128,7 +130,7 @@ def test_notes_of_the_library_are_told_but_not_twice(scene: Any, logic: Triplane
 
 def test_a_text_that_somebody_has_edited_tells_nothing() -> None:
     for text in ("", "notes", "a\n\n{", 'a\n\n{"reports": []}', 'a\n\n{"reports": [7]}', 'a\n\n{"reports": [{}]}'):
-        assert completionIn(text) is None
+        assert reportIn(text) is None
 
 
 def test_table_tells_how_many_labels_are_in_doubt(scene: Any, logic: TriplaneGaussianReconLogic) -> None:

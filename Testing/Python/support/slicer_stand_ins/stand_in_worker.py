@@ -33,7 +33,7 @@ MOTION = np.array([[0.0, -1.0, 0.0, 5.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 
 def reportOf(preset: str, seed: int, axis: Axis, observed: list[int], grid: Grid) -> Report:
     """A report as the library makes one, with scores that tell one slice from another."""
     hidden = {n: 20.0 + n for n in range(1, len(observed) - 1)}
-    check = SelfCheck(1.0, "Stand-in.", 20.0, len(observed) - 2, hidden)
+    check = SelfCheck(1.0, "Stand-in.", 20.0, len(observed) - 2, hidden, 18.3, 19.1, "cubic", 0.6)
     scope = Scope(axis, {axis: tuple(observed)}, grid.shape, grid.spacing, (), {})
     return Report(Provenance("stand-in", preset, seed, "cpu", len(observed), check), "CPU, because this is a stand-in",
                   slabs=1, gaussians=0, labels=0, weights={}, residuals=(), seconds={}, losses={}, scope=scope)
