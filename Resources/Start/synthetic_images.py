@@ -22,6 +22,7 @@ class ImageConfig:
         radii: half-axes; the smaller, the more of them.
         warp: by which outlines are bent, at most.
         edges: over which one shape passes into the next.
+        ripples: wavelengths of winding bands.
         blur: deviation of the point spread.
         noise: deviation, as a share of the range of the image.
         slopes: exponents of the spectra of textures.
@@ -31,6 +32,7 @@ class ImageConfig:
     radii: tuple[float, float] = (1.5, 50.0)
     warp: float = 8.0
     edges: tuple[float, float] = (0.2, 2.5)
+    ripples: tuple[float, float] = (6.0, 40.0)
     blur: tuple[float, float] = (0.3, 1.3)
     noise: tuple[float, float] = (0.001, 0.05)
     slopes: tuple[float, float] = (1.0, 2.2)
@@ -64,9 +66,11 @@ class _Maker:
         """[image, side, side]."""
         config = self.config
         smooth, texture = self._field(self._between(2.6, 3.4)), self._field(self._between(*config.slopes))
-        folds = torch.tanh(self._between(0.5, 4.0) * torch.sin(self._between(1.0, 10.0) * smooth + self._between(0, 6.3)))
+        folds = torch.tanh(self._between(0.5, 4.0) * torch.where(
+            self._uniform() < 0.5, self._ripples(), torch.sin(self._between(1.0, 10.0) * smooth)))
         warp = [self._between(0.0, config.warp) * self._field(self._between(2.4, 3.4)) for _ in range(2)]
-        result = 0.3 * self._uniform() + self._between(0.0, 0.15) * texture
+        result = 0.5 * self._uniform() + self._between(0.0, 0.15) * texture
+        result = result + torch.where(self._uniform() < 0.4, self._between(0.0, 0.4), 0.0) * folds
         for _ in range(config.shapes):
             result = self._covered(result, self.rows + warp[0], self.columns + warp[1], texture, folds)
         return self._seen(self._outside(result, warp))
@@ -120,11 +124,24 @@ class _Maker:
 
     def _field(self, slope: Tensor) -> Tensor:
         """[image, row, column] of mean 0 and deviation 1, whose amplitudes fall as frequency ** -slope."""
+        return self._filtered(self._frequency() ** -slope)
+
+    def _ripples(self) -> Tensor:
+        """The same of about one wavelength each, around an offset: winding bands when cut off above and below."""
+        least, most = self.config.ripples
+        share = self._frequency() * least * (most / least) ** self._uniform()
+        return self._filtered(torch.exp(-0.5 * ((share - 1.0) / 0.3) ** 2)) + self._between(-1.0, 1.0)
+
+    def _frequency(self) -> Tensor:
+        """(row, column) cycles in a pixel, of the waves that `torch.fft.rfft2` finds; infinite for the mean."""
         frequency = torch.hypot(torch.fft.fftfreq(self.side, device=self.device)[:, None],
                                 torch.fft.rfftfreq(self.side, device=self.device)[None])
         frequency[0, 0] = math.inf
-        waves = torch.fft.rfft2(self._normal()) * frequency ** -slope
-        field = torch.fft.irfft2(waves, s=(self.side, self.side))
+        return frequency
+
+    def _filtered(self, amplitudes: Tensor) -> Tensor:
+        """Noise with waves of these `amplitudes`, of deviation 1."""
+        field = torch.fft.irfft2(torch.fft.rfft2(self._normal()) * amplitudes, s=(self.side, self.side))
         return field / field.std(dim=(1, 2), keepdim=True)
 
     def _blurred(self, images: Tensor, deviation: Tensor) -> Tensor:
