@@ -33,6 +33,8 @@ class SuperResolutionConfig(LineNetworkConfig):
         narrowest: gaps narrower than this (pixels) hide nothing that lines within a slice could show.
         few_pixels: gaps below this many pixels are filled from `slices_around_few` slices, others from `slices_around`.
         pixels_per_step: at least so many pixels per training step: more steps would overfit a small volume.
+        starts_learnt: whether the training starts from what was learnt on synthetic images, where there is such a start
+            for a network of this size; see `self_supervised.start`.
     """
 
     draws: int = 2
@@ -41,6 +43,7 @@ class SuperResolutionConfig(LineNetworkConfig):
     slices_around_few: int = 6
     slices_around: int = 4
     pixels_per_step: int = 8
+    starts_learnt: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from torch import Tensor
 from ..config.self_supervised import SuperResolutionConfig
 from ..runtime.image_operations import constants, transferred
 from ..runtime.threads import serial_torch
+from . import start
 from .augmentation import of_lines
 from .minimise import minimise
 from .networks import BridgingNetwork, ResidualNetwork
@@ -130,6 +131,10 @@ class Trainer:
         size, wanted = context.size, context.fractions.shape[1]
         network = ResidualNetwork(size, wanted, config.width, config.blocks, (1, config.kernel), generator,
                                   size + wanted)
+        if config.starts_learnt:
+            pixel = float(np.mean(self.pitches))
+            start.begin(network, size, context.fractions.mean(axis=0), float(np.median(context.widths)) / pixel,
+                        self.thickness / pixel)
         network = network.to(self.slices.device)
 
         def loss_at(step: Tensor, part: slice) -> Tensor:
