@@ -8,7 +8,6 @@ network is trained to bridge twice the gap; that it improves as the interpolator
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from ..config.prediction import EnsembleConfig
 from ..config.registration import FlowConfig
 from ..registration.optical_flow import Correspondence, correspond
 from ..runtime.image_operations import CPU, blurred, transferred
+from ..runtime.processors import usable_threads
 from ..runtime.threads import serial_opencv, serial_torch, shares, workers
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer
@@ -287,7 +287,7 @@ class _Hiding:
             return correspond(self.slices[[first, first + step]], self.flow)
 
         found = {}
-        with serial_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        with serial_opencv(), ThreadPoolExecutor(usable_threads()) as pool:
             for done, (first, each) in enumerate(zip(firsts.tolist(), pool.map(across, firsts), strict=True)):
                 tick(done / len(firsts))
                 found[first] = each
