@@ -107,10 +107,10 @@ def _given(arguments: Namespace, count: int) -> tuple[Selection, Hidden]:
 def _further_methods(arguments: Namespace, hidden: Hidden) -> dict[str, Method]:
     """The methods to choose from that are no baselines."""
     if hidden == "labels":
-        ours = {name: PresetMethod(preset, arguments.device, arguments.seed, hidden)
+        ours = {name: PresetMethod(preset, arguments.device, arguments.seed, hidden, arguments.memory)
                 for name, preset in PRESETS.items()}
         return {**ours, "nnunet": NnUnet(arguments.nnunet_python, arguments.device, arguments.nnunet_epochs)}
-    presets = {name: PresetMethod(preset, arguments.device, arguments.seed)
+    presets = {name: PresetMethod(preset, arguments.device, arguments.seed, limit=arguments.memory)
                for name, preset in {**PRESETS, "innergs-style": INNERGS_STYLE}.items()}
     return {**presets, "eclare": Eclare(arguments.eclare_python, arguments.device)}
 

@@ -129,8 +129,8 @@ def _crossing(text: str) -> tuple[str, str]:
 def _memory(arguments: Namespace) -> Memory:
     """Keep the model if it is to be saved; what does not fit into memory is put where it will be saved."""
     if not arguments.save_model:
-        return Memory(keep_model=False)
-    return Memory(folder=place(arguments.save_model).parent)
+        return Memory(keep_model=False, limit=arguments.memory)
+    return Memory(folder=place(arguments.save_model).parent, limit=arguments.memory)
 
 
 def _warn(case: Case, arguments: Namespace) -> None:

@@ -62,7 +62,8 @@ def run_several(arguments: Namespace) -> None:
     check_space(arguments, expected, observations.dtype, labelled)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = solved(observations, output, preset=arguments.preset, device=arguments.device, seed=arguments.seed,
-                        motion=arguments.motion or "stack", progress=show, should_stop=should_stop)
+                        motion=arguments.motion or "stack", progress=show, should_stop=should_stop,
+                        limit=arguments.memory)
     files = [Files(each.volume, each.labels, mask=each.mask) for each in arguments.stacks]
     result = used.finished(result, observations, notes, files)
     summarise(result.report, write(result, arguments), time.perf_counter() - start)

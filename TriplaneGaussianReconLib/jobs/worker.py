@@ -34,6 +34,7 @@ from ..pipeline.used_slices import UsedSlices
 from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_limits
 from ..runtime.notes import collected_notes
+from ..runtime.processors import limited_threads
 from ..runtime.standard_streams import SteadyStream, open_standard_streams
 from ..runtime.stop_signals import stoppable
 from .failures import FailureKind, explained
@@ -185,11 +186,9 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     job = Job.read(folder)
     check_vacancy(folder)
     preset_named(job.preset)
-    if job.further:
-        outcome = _of_several(job, folder, messages, should_stop)
-    else:
-        outcome = _of_one(job, folder, messages, should_stop)
-    outcome.write(folder)
+    with limited_threads(job.threads):
+        work = _of_several if job.further else _of_one
+        work(job, folder, messages, should_stop).write(folder)
 
 
 def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> Outcome:
@@ -213,8 +212,9 @@ def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[]
         messages.send("preview", file=name, axis=preview.axis, index=preview.index)
 
     result = reconstruct(observations, grid, preset=job.preset, device=job.device, seed=job.seed,
-                         memory=Memory(keep_model=job.keep_model, folder=folder), progress=Pace(messages),
-                         should_stop=should_stop, preview=show, label_network=_learnt_before(job, notes))
+                         memory=Memory(keep_model=job.keep_model, folder=folder, limit=job.memory),
+                         progress=Pace(messages), should_stop=should_stop, preview=show,
+                         label_network=_learnt_before(job, notes))
     return _saved(used.finished(result, observations, notes), job, folder, should_stop)
 
 
@@ -230,7 +230,7 @@ def _of_several(job: Job, folder: Path, messages: Messages, should_stop: Callabl
     check_room(folder, _outcome_bytes(job, expected, observations))
     _tell_start(job, messages)
     result = solved(observations, output, preset=job.preset, device=job.device, seed=job.seed, motion=job.motion,
-                    progress=Pace(messages), should_stop=should_stop)
+                    progress=Pace(messages), should_stop=should_stop, limit=job.memory)
     return _saved(used.finished(result, observations, notes), job, folder, should_stop)
 
 

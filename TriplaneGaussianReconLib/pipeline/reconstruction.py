@@ -100,16 +100,18 @@ class Memory:
     """What a reconstruction may hold in memory, and where the rest goes.
 
     Attributes:
-        budget: Bytes to plan with on the device; None asks the device.
+        budget: Bytes to plan with on the device; None asks the device, within `limit`.
         keep_model: Whether the model is wanted. If not, its Gaussians are dropped as soon as they have been drawn, and
             none are fitted where every slice of the result is an observed one.
         folder: Where the parts of a model that does not fit into memory are written; None is the system's folder for
             temporary files. They are deleted with the model.
+        limit: Bytes of the host that the process may hold at its peak; None for what is free. A GPU's are its own.
     """
 
     budget: int | None = None
     keep_model: bool = True
     folder: Path | None = None
+    limit: int | None = None
 
 
 def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | Preset = "fast", device: str = "auto",
@@ -310,7 +312,7 @@ def _slabs(task: Task, selected: SelectedDevice, memory: Memory) -> list[Slab]:
     gap_bytes = task.gap_bytes()
     if not task.can_be_cut:
         return [Slab(0, len(gap_bytes), len(gap_bytes))]
-    return plan(gap_bytes, budget(selected.device) if memory.budget is None else memory.budget)
+    return plan(gap_bytes, budget(selected.device, memory.limit) if memory.budget is None else memory.budget)
 
 
 def _known(observations: Observations, observed: ModelSpaceData, grid: Grid, preset: Preset, selected: SelectedDevice,
