@@ -96,7 +96,8 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         keep_model: without it nothing is fitted where the result is all known.
         label_network: that of an earlier result on this scan: filling labels then takes seconds.
         label_probabilities: whether to return the probability of each segment, too, where labels are filled.
-        progress, should_stop: called often with a `Progress`; asked often, where true raises `Cancelled`.
+        progress: called often with a `Progress`.
+        should_stop: asked often; when it returns true, `Cancelled` is raised.
 
     Returns:
         The dense volume and segmentation, the expected error of each voxel, the model, and a report.

@@ -25,7 +25,7 @@ from ..pipeline.used_slices import UsedSlices
 from ..runtime.devices import choose
 from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
-from .console import announce_stop, note, shown_progress
+from .console import announce_stop, note, shown_progress, warn
 from .inputs import chosen_slices, read_mask, read_volume
 from .outputs import check_paths, check_space, place, write
 from .summary import summarise
@@ -137,9 +137,9 @@ def _warn(case: Case, arguments: Namespace) -> None:
     """Say what is going to be done, but may not be what the user had in mind."""
     if case.segmentation is not None and not (arguments.output_labels or arguments.save_model
                                               or arguments.output_certainty or arguments.output_probabilities):
-        note("warning: --labels without --output-labels or --save-model: the dense labels are not kept.")
+        warn("--labels without --output-labels or --save-model: the dense labels are not kept.")
     for remark in remarks(case.request, case.plan, case.image.grid, case.segmentation, case.presence):
-        note(f"warning: {remark}")
+        warn(str(remark))
 
 
 def _check_filled(observations: Observations, arguments: Namespace) -> None:

@@ -35,6 +35,7 @@ from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_limits
 from ..runtime.notes import collected_notes
 from ..runtime.processors import limited_threads
+from ..runtime.progress import Progress, seconds_left
 from ..runtime.standard_streams import SteadyStream, open_standard_streams
 from ..runtime.stop_signals import stoppable
 from .failures import FailureKind, explained
@@ -44,13 +45,10 @@ if TYPE_CHECKING:
     from ..label_completion.trained import TrainedLabels
     from ..pipeline.reconstruction import Reconstruction
     from ..rendering.preview import Preview
-    from ..runtime.progress import Progress
 
 _BETWEEN_MESSAGES = 0.1  # seconds between two messages about progress
 _BETWEEN_LOOKS = 0.05  # seconds between two looks for the file that asks to stop
 _ORPHAN_SECONDS = 2.0  # to stop in, once nobody waits for the result any more
-# The time left is told once this share of the whole is done, and this many seconds have passed.
-_TELLING_SHARE, _TELLING_SECONDS = 0.03, 1.0
 
 
 class WorkerExit(IntEnum):
@@ -129,13 +127,6 @@ class Pace:
             self._messages.send("progress", stage=progress.stage, number=progress.number, count=progress.count,
                                 step=progress.step, steps=progress.steps, done=round(progress.done, 4),
                                 seconds_left=seconds_left(now - self._start, progress.done))
-
-
-def seconds_left(seconds: float, done: float) -> float | None:
-    """Seconds that are left if the share `done` of the whole took `seconds`; None while it is too early to tell."""
-    if done < _TELLING_SHARE or seconds < _TELLING_SECONDS:
-        return None
-    return round(max(seconds * (1.0 - done) / done, 0.0), 1)
 
 
 def main(arguments: list[str] | None = None) -> int:
