@@ -17,7 +17,7 @@ from TriplaneGaussianReconLib.data.images import Image
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.jobs import estimates
+from TriplaneGaussianReconLib.jobs import costs
 from TriplaneGaussianReconLib.jobs.estimates import DeviceKind, estimate, gaussians
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
 
@@ -109,7 +109,7 @@ def test_a_preset_that_was_not_measured_is_guessed(kind: DeviceKind, monkeypatch
     known, twin, more = (estimate(*cube(64, 4), True, name, kind) for name in ("fast", "twin", "longer"))
     assert known.is_measured and not twin.is_measured and not more.is_measured
     assert twin.seconds == pytest.approx(known.seconds) and twin.memory_bytes == known.memory_bytes
-    fixed = estimates._MEASURED[kind]["fast"].fixed
+    fixed = costs.COSTS[kind]["fast"].fixed
     assert more.seconds - known.seconds == pytest.approx(9 * fixed, rel=0.01)
 
 
