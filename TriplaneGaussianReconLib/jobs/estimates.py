@@ -134,10 +134,8 @@ def _guessed(preset: Preset, reference: Cost) -> Cost:
 
 
 def _operations(network: NetworkConfig | None) -> float:
-    """What training it takes, in proportion: multiplications in its blocks."""
-    if network is None:
-        return 0.0
-    return float(network.steps * network.batch * network.blocks * network.width ** 2)
+    """What training it takes, in proportion; none without a network."""
+    return 0.0 if network is None else network.operations
 
 
 def gaussians(grid: Grid, observed: Mapping[Axis, Selection], gap_sampling: GapSamplingConfig) -> int:

@@ -151,7 +151,8 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     if label_probabilities:
         check_probabilities(observations, output_grid)
     fills = observations.stacks[0].labelled is not None
-    monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments), fills, fits))
+    stages = stages_of(preset, bool(observations.segments), fills, fits, float(np.prod(output_grid.shape, dtype=float)))
+    monitor = StageMonitor(progress, should_stop, stages)
     with serial_opencv():
         observed = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling)
         completed = None if not fills else _completed(observed, preset, selected, seed, monitor, label_network,
