@@ -5,7 +5,8 @@ output carries messages alone (see `protocol`); what libraries print goes to sta
 stage.  The work stops when the file `protocol.STOP` appears in the folder, when a signal asks for it (Ctrl-C, SIGTERM,
 SIGHUP; a second one interrupts at once), and when the other end of standard input or standard output is gone.
 
-`python -m TriplaneGaussianReconLib.jobs.worker --devices` prints what there is to compute on, as one line of JSON.
+`python -m TriplaneGaussianReconLib.jobs.worker --devices` prints what there is to compute on, and how slow each
+is (see `calibration`), as one line of JSON.
 """
 from __future__ import annotations
 
@@ -139,13 +140,22 @@ def main(arguments: list[str] | None = None) -> int:
     faulthandler.enable(2)  # a crash leaves on standard error where it happened
     messages = Messages()
     if arguments[0] == "--devices":
-        from ..runtime.devices import available
-
-        messages.send_line(json.dumps([asdict(device) for device in available()]))
+        messages.send_line(json.dumps(devices()))
         return WorkerExit.FINISHED
     folder = Path(arguments[0]).absolute()
     with stoppable() as is_asked:
         return run(folder, messages, Stop(folder, messages, is_asked))
+
+
+def devices() -> list[dict[str, Any]]:
+    """What there is to compute on, the CPU last."""
+    import torch
+
+    from ..runtime.devices import available
+    from .calibration import slowness
+
+    with limited_threads():
+        return [{**asdict(each), "slowness": asdict(slowness(torch.device(each.device)))} for each in available()]
 
 
 # How messages call a failure; everything else is a matter of the input: the user can change it.
