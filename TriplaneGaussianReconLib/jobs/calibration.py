@@ -43,7 +43,8 @@ def slowness(device: torch.device) -> Slowness:
 
 def measured(device: torch.device) -> Reference:
     """Return what is compared: seconds of a step of learning, and of a pass over memory."""
-    return Reference(_learning(device), _drawing(device))
+    with torch.random.fork_rng(devices=[]):  # the caller's own random numbers go on as they were
+        return Reference(_learning(device), _drawing(device))
 
 
 def _learning(device: torch.device) -> float:

@@ -457,6 +457,7 @@ def test_devices_are_listed_as_one_line() -> None:
     assert done.stdout.count("\n") == 1
     assert devices[-1]["device"] == "cpu" and devices[-1]["note"].startswith("CPU")
     assert all(device["memory_bytes"] > 10 ** 8 and device["name"] for device in devices)
+    assert all(device["slowness"]["learning"] > 0.0 for device in devices)
     assert all(device["device"] == f"cuda:{number}" for number, device in enumerate(devices[:-1]))
 
 
