@@ -1,8 +1,14 @@
 """`reconstruct` for Python programs: from paths or images in memory to a dense volume in one call.
 
+A volume of thick slices, made isotropic:
+
+    >>> import numpy as np, TriplaneGaussianReconLib as tgr
+    >>> thick = tgr.Image(np.random.default_rng(0).random((5, 16, 12)), tgr.Grid((5, 16, 12), spacing=(1, 1, 4)))
+    >>> tgr.reconstruct(thick, spacing="isotropic", device="cpu").volume
+    Image(12 x 16 x 17 float64, 1 x 1 x 1 mm, LPS from (0, 0, 0))
+
 Several volumes of one body, each thick in another direction, with slices 0 and 1 of the second damaged:
 
-    >>> import TriplaneGaussianReconLib as tgr
     >>> volumes = ["axial.nii.gz", "sagittal.nii.gz", "coronal.nii.gz"]
     >>> result = tgr.reconstruct(volumes, exclude=[(), "0,1", ()], thickness=[None, 4.0, 4.0])  # doctest: +SKIP
     >>> result.motions[1].matrix  # doctest: +SKIP
@@ -36,7 +42,9 @@ from .pipeline.reconstruction import Memory, Reconstruction
 from .pipeline.used_slices import UsedSlices
 from .pipeline.used_stacks import FIRST, UNION, UsedStacks, solved
 from .runtime.devices import choose
+from .runtime.memory_limits import allowed_bytes
 from .runtime.notes import collected_notes
+from .runtime.processors import limited_threads
 from .runtime.progress import Progress
 
 Source: TypeAlias = Any  # a path, an image of SimpleITK or nibabel, or one of ours; see `reconstruct`
@@ -55,7 +63,8 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
                 profile: Each[SliceProfile] | None = None, to_first: Sequence[Any] | None = None,
                 motion: MotionKind | None = None, output_grid: Any = None, spacing: Spacing | None = None,
                 cover_voxels: bool = False, preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0,
-                keep_model: bool = True, label_probabilities: bool = False, label_network: TrainedLabels | None = None,
+                memory: int | str | None = None, threads: int | None = None, keep_model: bool = True,
+                label_probabilities: bool = False, label_network: TrainedLabels | None = None,
                 progress: Listener | None = None, should_stop: Callable[[], bool] | None = None) -> Reconstruction:
     """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
 
@@ -82,8 +91,10 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
+        memory: what the process may hold of the host at its peak: bytes, or "6GB"; by default what is free.
+        threads: how many; by default as many as it may have, see `processors.usable_threads`.
         keep_model: without it nothing is fitted where the result is all known.
-        label_network: `label_network` of an earlier result on this scan: filling labels then takes seconds.
+        label_network: that of an earlier result on this scan: filling labels then takes seconds.
         label_probabilities: whether to return the probability of each segment, too, where labels are filled.
         progress: called often with a `Progress`.
         should_stop: asked often; when it returns true, `Cancelled` is raised.
@@ -94,31 +105,30 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
     Raises:
         InputError: the input cannot be reconstructed as it is; the message says what to change.
         BackendUnavailableError, MissingPackageError: the device, or a package that reads the input, is not there.
-
-    Example:
-        >>> import numpy as np, TriplaneGaussianReconLib as tgr
-        >>> thick = tgr.Image(np.random.default_rng(0).random((5, 16, 12)), tgr.Grid((5, 16, 12), spacing=(1, 1, 4)))
-        >>> tgr.reconstruct(thick, spacing="isotropic", device="cpu").volume
-        Image(12 x 16 x 17 float64, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
     each = {"labels": labels, "mask": mask, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on,
             "thickness": thickness, "profile": profile, "to_first": to_first}
     alone = {"cover_voxels": cover_voxels, "label_network": label_network, "label_probabilities": label_probabilities}
     how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
-    if isinstance(volume, (list, tuple)):
-        return _together("several volumes", volume, each, alone, output_grid, spacing, motion=motion or "stack", **how)
-    _refuse("one volume alone", motion=motion, to_first=to_first)
-    return _of_one(volume, each, alone, output_grid, spacing, Memory(keep_model=keep_model), how)
+    held = Memory(keep_model=keep_model, limit=None if memory is None else allowed_bytes(memory))
+    with limited_threads(threads):
+        if isinstance(volume, (list, tuple)):
+            return _together("several volumes", volume, each, alone, output_grid, spacing, motion=motion or "stack",
+                             limit=held.limit, **how)
+        return _of_one(volume, each, alone, output_grid, spacing, motion, held, how)
 
 
 def _of_one(volume: Source, each: Mapping[str, Any], alone: Mapping[str, Any], output_grid: Source | Grid | None,
-            spacing: Spacing | None, memory: Memory, how: Mapping[str, Any]) -> Reconstruction:
+            spacing: Spacing | None, motion: MotionKind | None, memory: Memory, how: Mapping[str, Any]
+            ) -> Reconstruction:
     """Reconstruct from one volume; where it is told how its slices average, by what they average over, as several."""
+    _refuse("one volume alone", motion=motion, to_first=each["to_first"])
     if each["thickness"] is None and each["profile"] is None:
         _refuse("one volume alone", output_grid=output_grid)
         return _of_thin_slices(volume, spacing, each, memory=memory, **alone, **how)
     one = {name: [value] for name, value in each.items()}
-    return _together("slices that average", [volume], one, alone, output_grid, spacing, motion="none", **how)
+    return _together("slices that average", [volume], one, alone, output_grid, spacing, motion="none",
+                     limit=memory.limit, **how)
 
 
 def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, cover_voxels: bool,

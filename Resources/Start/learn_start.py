@@ -24,8 +24,8 @@ from torch import Tensor
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.config.self_supervised import SuperResolutionConfig
 from TriplaneGaussianReconLib.data.gap_sampling import evenly
+from TriplaneGaussianReconLib.self_supervised.minimise import minimise
 from TriplaneGaussianReconLib.self_supervised.networks import ResidualNetwork
-from TriplaneGaussianReconLib.self_supervised.optimizers import minimise
 from TriplaneGaussianReconLib.self_supervised.patches import Lines, PatchSampler
 from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
 from TriplaneGaussianReconLib.self_supervised.start import FEATURES, FILE, WAVES, bumps, features
@@ -119,7 +119,7 @@ class Lessons:
         each = self.config.batch // self.config.tasks
         all_at_once = replace(self.lines, steps=1, batch=each * self.config.renewed)
         around, truth, fractions, conditions = PatchSampler(lines, all_at_once, self.order).at(
-            torch.zeros(1, dtype=torch.int64, device=images.device))
+            torch.zeros(1, dtype=torch.int64, device=images.device), slice(None))
         known = features(task.width, task.thickness).to(images.device).expand(len(around), FEATURES)
         conditions = torch.cat([conditions[:, :self.size], known], dim=1)
         columns = around, truth, torch.cat([fractions, bumps(fractions[..., 0])], dim=2), conditions
@@ -134,8 +134,8 @@ def learnt(size: int, config: LearningConfig, seed: int, device: torch.device) -
     network = ResidualNetwork(size, WAVES, lines.width, lines.blocks, (1, lines.kernel),
                               torch.Generator().manual_seed(seed), size + FEATURES).to(device)
 
-    def loss_at(step: Tensor) -> Tensor:
-        around, truth, places, conditions = lessons.at(step)
+    def loss_at(step: Tensor, part: slice) -> Tensor:
+        around, truth, places, conditions = (each[part] for each in lessons.at(step))
         half = size // 2
         straight = torch.lerp(around[:, half - 1, None], around[:, half, None], places[..., :1])
         waves = network(around[:, :, None], conditions)[:, :, 0]

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from repository import ROOT
 
 import TriplaneGaussianReconLib as tgr
 from TriplaneGaussianReconLib.command_line.main import main
 from TriplaneGaussianReconLib.data.conversions import nibabel
+from TriplaneGaussianReconLib.runtime.processors import usable_threads
 
 SHAPE = (9, 18, 15)
 FLIPPED = ((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, -1.0))
@@ -149,6 +151,18 @@ def test_progress_is_told_and_it_stops_when_asked(thick: tgr.Image) -> None:
     assert len(told) == 4 and told[0].stage == "correspondence"
 
 
+def test_threads_and_memory_change_nothing_of_the_result(thick: tgr.Image) -> None:
+    def note(progress: tgr.Progress) -> None:
+        used.add((usable_threads(), os.environ["OMP_NUM_THREADS"]))
+
+    used: set[tuple[int, str]] = set()
+    before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    made = tgr.reconstruct(thick, spacing="isotropic", device="cpu", threads=1, memory="3 GB", progress=note)
+    plain = tgr.reconstruct(thick, spacing="isotropic", device="cpu")
+    assert used == {(1, "1")} and (torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")) == before
+    np.testing.assert_array_equal(made.volume.array, plain.volume.array)
+
+
 def test_a_result_prints_as_one_short_line(expected: tgr.Reconstruction) -> None:
     text = repr(expected)
     assert text.startswith("Reconstruction(Image(15 x 18 x 21 int16, 1 x 1 x 1 mm, RPI from (12, -30, 45.5)), 1 seg")
@@ -172,6 +186,7 @@ def test_a_result_prints_as_one_short_line(expected: tgr.Reconstruction) -> None
     ({"exclude": "one"}, "Cannot read the slices 'one'. Write them as 7,12,20-23"),
     ({"labels": np.zeros(SHAPE, np.uint8)}, r"not ndarray. For .* write Segmentation.from_labelmap\(array, grid\)"),
     ({"labels": "none.nrrd"}, "'none.nrrd' does not exist"),
+    ({"memory": "6"}, "'6' has no unit"), ({"threads": 0}, "whole number from 1 on, not 0"),
 ])
 def test_wrong_choices(thick: tgr.Image, choices: dict[str, Any], message: str) -> None:
     with pytest.raises(tgr.InputError, match=message):

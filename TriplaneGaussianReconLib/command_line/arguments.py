@@ -12,7 +12,7 @@ from ..config.names import MOTIONS
 from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..runtime.standard_streams import visible
 from . import evaluate_options
-from .common_options import AXES, add_device, add_input, add_thickness
+from .common_options import AXES, add_computing, add_input, add_messages, add_thickness, add_threads
 from .values import path, spacing, vector
 from .volume_options import split
 
@@ -241,7 +241,8 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
                      help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
                      + " Default: %(default)s")
-    add_device(how)
+    add_computing(how)
+    add_messages(parser)
 
 
 def _add_slices(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -316,13 +317,17 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
                         "value to the 99.9th percentile")
     output.add_argument("--output-labels", type=path, metavar="OUT", help="the labels on the plane, as label map or "
                         ".seg.nrrd")
+    add_threads(parser)
+    add_messages(parser)
 
 
 def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=path, metavar="MODEL", help="a file written by reconstruct --save-model")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_messages(parser)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=path, metavar="MODEL", help="a file written by reconstruct --save-model")
     parser.add_argument("output", type=path, metavar="OUT.ply", help="the file to write")
+    add_messages(parser)

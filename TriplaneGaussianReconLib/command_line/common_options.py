@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 
 from ..config.names import DEVICES
-from .values import length, path, seed, sides
+from .values import length, memory, path, seed, sides, threads
 
 AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis knows
 
@@ -42,10 +42,33 @@ def add_input(parser: argparse.ArgumentParser) -> None:
                         "from slice to slice, for a folder of PNG, TIFF or JPEG slices")
 
 
-def add_device(parser: argparse._ActionsContainer) -> None:
-    """Add where to compute, and what random numbers start from."""
+def add_computing(parser: argparse._ActionsContainer) -> None:
+    """Add where to compute, with how much, and what random numbers start from."""
     parser.add_argument("--device", default=DEVICES[0], metavar="DEVICE",
                         help=f"where to compute: {', '.join(DEVICES)}, or cuda:1 and so on for one of several GPUs; "
                              "auto is the GPU where one works, otherwise the CPU, and says why; default: %(default)s")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="the same seed gives the same result, on a "
                         "CPU to the last bit; default: %(default)s")
+    parser.add_argument("--memory", type=memory, metavar="AMOUNT", help="how much memory of the computer the program "
+                        "may hold at its peak, for example 6GB or 5.5GiB: what does not fit is worked on in slabs; on "
+                        "a GPU these follow the GPU's own memory; default: what is free")
+    add_threads(parser)
+
+
+def add_threads(parser: argparse._ActionsContainer) -> None:
+    """Add how many threads to use."""
+    parser.add_argument("--threads", type=threads, metavar="N", help="how many threads to use; default: as many as "
+                        "there are processors that the system (taskset, a container, SLURM) or OMP_NUM_THREADS allows; "
+                        "the result is the same")
+
+
+def add_messages(parser: argparse.ArgumentParser) -> None:
+    """Add how much is told, and where."""
+    messages = parser.add_argument_group("messages")
+    how_much = messages.add_mutually_exclusive_group()
+    how_much.add_argument("-q", "--quiet", action="store_true", help="print nothing but errors, warnings and tables, "
+                          "and ask nothing")
+    how_much.add_argument("-v", "--verbose", action="store_true", help="tell more at the end: seconds of each stage, "
+                          "weights of the predictions, peak memory")
+    messages.add_argument("--log", type=path, metavar="FILE", help="add all messages to the end of this file, with "
+                          "date and time, as they come")

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from ..config.baseline_presets import INNERGS_STYLE
 from ..config.presets import DEFAULT_PRESET, PRESETS
 from ..data.alignment import aligned_to
+from ..data.geometry import Axis, Grid
+from ..data.images import Segmentation
 from ..data.selection import Selection
 from ..errors import InputError, MissingPackageError, OutputError, ReconstructionError
 from ..evaluation.eclare import Eclare
@@ -23,9 +25,12 @@ from ..evaluation.stack_table import stack_table, stacks_to_json
 from ..evaluation.table import table, to_json
 from ..io.atomic import check_output
 from ..io.readers import read_segmentation
-from ..runtime.devices import choose
+from ..jobs.calibration import slowness
+from ..jobs.estimates import Slowness, estimate
+from ..runtime.devices import SelectedDevice, choose
 from .console import note, result, say
 from .evaluate_stacks import compare_several, compare_simulated, refuse_without_stacks
+from .expectation import expect_presets, kind_of
 from .inputs import read_volume
 
 if TYPE_CHECKING:
@@ -38,7 +43,8 @@ def run(arguments: Namespace) -> None:
     """Do what `evaluate` was asked for; raises a ReconstructionError for whatever is wrong."""
     _check_paths(arguments)
     refuse_without_stacks(arguments)
-    note(choose(arguments.device).note)
+    selected = choose(arguments.device)
+    note(selected.note)
     if arguments.stacks or arguments.simulate_stacks:
         _run_stacks(arguments)
         return
@@ -55,12 +61,25 @@ def run(arguments: Namespace) -> None:
     for peer in (further[name] for name in names if name in further):
         if isinstance(peer, (Eclare, NnUnet)):
             peer.prepare()  # a mistake shows now rather than hours later
+    _expect(arguments, selected, image.grid, {axis: selection}, segmentation, names, hidden)
     report = evaluate(image, segmentation, axis, selection, names, further,
                       lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"), hidden)
     succeeded = any(row.failure is None for row in report.rows)
     _tell(table(report), _write(report, report, to_json, arguments, succeeded), arguments)
     if not succeeded:
         raise ReconstructionError("No method succeeded. The table says why.")
+
+
+def _expect(arguments: Namespace, selected: SelectedDevice, grid: Grid, given: dict[Axis, Selection],
+            segmentation: Segmentation | None, names: Sequence[str], hidden: Hidden) -> None:
+    """Tell how long the presets take, and ask whether to go on where that is long; raises Cancelled if not."""
+    axis, = given
+    everything, labels = {axis: Selection.every(grid.count(axis), 1)}, segmentation is not None
+    filled = len(segmentation.segments) if segmentation is not None and hidden == "labels" else 0
+    presets = [name for name in names if name in PRESETS]
+    slow = slowness(selected.device) if presets else Slowness()
+    expect_presets(presets, [estimate(grid, everything if filled else given, labels, name, kind_of(selected), filled,
+                                      fits=not filled, slowness=slow).seconds for name in presets])
 
 
 def _run_stacks(arguments: Namespace) -> None:
@@ -107,10 +126,10 @@ def _given(arguments: Namespace, count: int) -> tuple[Selection, Hidden]:
 def _further_methods(arguments: Namespace, hidden: Hidden) -> dict[str, Method]:
     """The methods to choose from that are no baselines."""
     if hidden == "labels":
-        ours = {name: PresetMethod(preset, arguments.device, arguments.seed, hidden)
+        ours = {name: PresetMethod(preset, arguments.device, arguments.seed, hidden, arguments.memory)
                 for name, preset in PRESETS.items()}
         return {**ours, "nnunet": NnUnet(arguments.nnunet_python, arguments.device, arguments.nnunet_epochs)}
-    presets = {name: PresetMethod(preset, arguments.device, arguments.seed)
+    presets = {name: PresetMethod(preset, arguments.device, arguments.seed, limit=arguments.memory)
                for name, preset in {**PRESETS, "innergs-style": INNERGS_STYLE}.items()}
     return {**presets, "eclare": Eclare(arguments.eclare_python, arguments.device)}
 

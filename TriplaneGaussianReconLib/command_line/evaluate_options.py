@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 
 from ..config.names import DEFAULT_NNUNET_EPOCHS, NNUNET_EPOCHS, SIMULATED_FACTORS
-from .common_options import AXES, add_device, add_input, add_thickness
+from .common_options import AXES, add_computing, add_input, add_messages, add_thickness
 from .values import amounts, path, percent
 
 DESCRIPTION = """\
@@ -86,7 +86,8 @@ def add_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
     parser.add_argument("--json", type=path, metavar="OUT.json", help="all scores, also of each label")
     parser.add_argument("--figure", type=path, metavar="OUT.png", help="a picture of truth, result and "
                         "differences; or .pdf, .svg")
-    add_device(parser)
+    add_computing(parser)
+    add_messages(parser)
 
 
 def add_volume_options(parser: argparse.ArgumentParser) -> None:

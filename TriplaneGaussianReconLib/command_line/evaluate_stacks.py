@@ -76,7 +76,8 @@ def _ours(arguments: Namespace) -> Ours:
         if name not in PRESETS:
             raise InputError(f"Unknown preset '{name}'. Choose from {', '.join(PRESETS)}; the usual methods are there "
                              "in any case.")
-    return Ours({name: PRESETS[name] for name in names}, arguments.device, arguments.seed, arguments.each_alone)
+    return Ours({name: PRESETS[name] for name in names}, arguments.device, arguments.seed, arguments.each_alone,
+                arguments.memory)
 
 
 def _names(paths: list[str]) -> list[str]:

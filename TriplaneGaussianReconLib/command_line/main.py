@@ -4,6 +4,7 @@ Nothing that takes long to import is imported before the arguments have been rea
 """
 from __future__ import annotations
 
+import sys
 import traceback
 import warnings
 from argparse import Namespace
@@ -15,10 +16,12 @@ from .. import __version__
 from ..jobs.failures import FailureKind, explained
 from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_limits
+from ..runtime.processors import limited_threads
 from ..runtime.standard_streams import steady_streams
 from ..runtime.stop_signals import interruptible
 from .arguments import ExitCode, parse
-from .console import note
+from .console import fail, warn
+from .messages import Messages
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: After `--help`, `--version` and wrong usage, as usual with argparse.
     """
-    with steady_streams(), warnings.catch_warnings():
+    messages = Messages()
+    with steady_streams(), messages.shown(), warnings.catch_warnings():
         warnings.showwarning = _show_warning
         for category in (UserWarning, RuntimeWarning):  # which the environment may have turned into errors
             warnings.simplefilter("default", category)
@@ -42,16 +46,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             with interruptible():
                 arguments = parse(argv)
                 command = arguments.command
-                return _run(arguments)
+                return _run(arguments, messages, sys.argv[1:] if argv is None else argv)
         except KeyboardInterrupt as error:  # while another end was being told
             return _tell(error, command)
 
 
-def _run(arguments: Namespace) -> ExitCode:
+def _run(arguments: Namespace, messages: Messages, words: Sequence[str]) -> ExitCode:
     try:
+        messages.follow(arguments, words)
         check_limits()
         ignore_unusable_thread_counts()
-        import_module(f".{arguments.command}", __package__).run(arguments)
+        with limited_threads(getattr(arguments, "threads", None)):
+            import_module(f".{arguments.command}", __package__).run(arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each kind is explained
         return _tell(error, arguments.command)
     return ExitCode.SUCCESS
@@ -67,14 +73,14 @@ def _tell(error: BaseException, command: str) -> ExitCode:
     """Tell the user why `command` failed; returns the exit code for it."""
     failure = explained(error)
     if failure.kind is FailureKind.STOPPED:
-        note(failure.message)
+        fail(failure.message)
         return ExitCode.STOPPED
     if failure.kind is FailureKind.INTERNAL:
         for line in "".join(traceback.format_exception(error)).splitlines():
-            note(line)
-    note(f"error: {failure.message}")
+            fail(line)
+    fail(f"error: {failure.message}")
     if failure.kind is FailureKind.INTERNAL:
-        note(f"Please report it with the text above, the command that you ran ('{command}') and the version, "
+        fail(f"Please report it with the text above, the command that you ran ('{command}') and the version, "
              f"{__version__}.")
     return _EXIT_CODES[failure.kind]
 
@@ -83,4 +89,4 @@ def _show_warning(message: Warning | str, category: type[Warning], filename: str
                   file: TextIO | None = None, line: str | None = None) -> None:
     """As `warnings.showwarning`, without the place in the program and further lines: they tell a user nothing."""
     first, *_ = str(message).strip().splitlines() or [category.__name__]
-    note(f"warning: {first}")
+    warn(first)

@@ -21,7 +21,7 @@ from ..model.label_network_file import save_label_network
 from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import Reconstruction
 from .arguments import OUTPUT_GRIDS
-from .console import note
+from .console import warn
 
 _UNCOMPRESSED = ".nii"  # of the formats of volumes
 _CONFIDENCE_BYTES = 4  # of a voxel
@@ -99,7 +99,7 @@ def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation:
                               f"{_shown(surely[folder])}. Free disk space, choose another folder, or a format "
                               "that is compressed, such as .nii.gz.")
         if size > free:
-            note(f"warning: The disk of '{folder}' has {_shown(free)} free; the results may take "
+            warn(f"The disk of '{folder}' has {_shown(free)} free; the results may take "
                  f"{_shown(size)} if they cannot be compressed.")
 
 

@@ -16,16 +16,20 @@ from ..data.masks import within
 from ..data.observations import Observations
 from ..errors import InputError
 from ..io.readers import read_segmentation
+from ..jobs.calibration import slowness
+from ..jobs.estimates import Estimate, estimate
 from ..jobs.remarks import remarks
 from ..jobs.request import AUTO, INPUT, ISOTROPIC, Plan, Request
 from ..model.label_network_file import start_from
 from ..pipeline.reconstruction import Memory, reconstruct
 from ..pipeline.report import Files
 from ..pipeline.used_slices import UsedSlices
-from ..runtime.devices import choose
+from ..runtime.devices import SelectedDevice, choose
 from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
-from .console import announce_stop, note, shown_progress
+from .console import announce_stop, note, shown_progress, warn
+from .details import tell_details
+from .expectation import expect, kind_of
 from .inputs import chosen_slices, read_mask, read_volume
 from .outputs import check_paths, check_space, place, write
 from .summary import summarise
@@ -70,7 +74,8 @@ def run(arguments: Namespace) -> None:
     refuse_alone(arguments)
     check_paths(arguments)
     preset_named(arguments.preset)
-    note(choose(arguments.device).note)
+    selected = choose(arguments.device)
+    note(selected.note)
     learnt = start_from(arguments.label_network)
     with collected_notes() as notes:
         case = read_case(arguments)
@@ -78,7 +83,8 @@ def run(arguments: Namespace) -> None:
     _check_filled(observations, arguments)
     check_space(arguments, case.plan.output, case.image.array.dtype, case.segmentation)
     _warn(case, arguments)
-    with stoppable(announce_stop) as should_stop, shown_progress() as show:
+    expected = expect(_expected(case, selected, learnt is not None), arguments.memory)
+    with stoppable(announce_stop) as should_stop, shown_progress(expected) as show:
         result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
                              seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop,
                              label_network=learnt, label_probabilities=bool(arguments.output_probabilities))
@@ -86,6 +92,7 @@ def run(arguments: Namespace) -> None:
     result = case.used.finished(result, observations, notes, files)
     written = write(result, arguments)
     summarise(result.report, written, time.perf_counter() - start)
+    tell_details(result.report, arguments.memory)
 
 
 def request_of(arguments: Namespace) -> Request:
@@ -126,20 +133,28 @@ def _crossing(text: str) -> tuple[str, str]:
     return axis, slices
 
 
+def _expected(case: Case, selected: SelectedDevice, is_warm: bool) -> Estimate:
+    """What it will take on this computer; is_warm: whether filling labels starts from what was learnt before."""
+    grid, plan = case.image.grid, case.plan
+    filled = 0 if plan.labelled is None or case.segmentation is None else len(case.segmentation.segments)
+    return estimate(grid, plan.selections, case.segmentation is not None, case.request.preset, kind_of(selected),
+                    filled, case.request.needs_fitting(plan, grid), is_warm, slowness(selected.device))
+
+
 def _memory(arguments: Namespace) -> Memory:
     """Keep the model if it is to be saved; what does not fit into memory is put where it will be saved."""
     if not arguments.save_model:
-        return Memory(keep_model=False)
-    return Memory(folder=place(arguments.save_model).parent)
+        return Memory(keep_model=False, limit=arguments.memory)
+    return Memory(folder=place(arguments.save_model).parent, limit=arguments.memory)
 
 
 def _warn(case: Case, arguments: Namespace) -> None:
     """Say what is going to be done, but may not be what the user had in mind."""
     if case.segmentation is not None and not (arguments.output_labels or arguments.save_model
                                               or arguments.output_certainty or arguments.output_probabilities):
-        note("warning: --labels without --output-labels or --save-model: the dense labels are not kept.")
+        warn("--labels without --output-labels or --save-model: the dense labels are not kept.")
     for remark in remarks(case.request, case.plan, case.image.grid, case.segmentation, case.presence):
-        note(f"warning: {remark}")
+        warn(str(remark))
 
 
 def _check_filled(observations: Observations, arguments: Namespace) -> None:

@@ -5,6 +5,8 @@ import argparse
 import re
 
 from ..config.names import LARGEST_SEED
+from ..errors import InputError
+from ..runtime.memory_limits import allowed_bytes
 
 
 def path(text: str) -> str:
@@ -74,6 +76,21 @@ def sides(text: str) -> tuple[float, ...]:
     if min(numbers) <= 0:
         raise argparse.ArgumentTypeError(f"'{text}' holds a length that is not positive")
     return numbers
+
+
+def memory(text: str) -> int:
+    """Read how much memory may be used, in bytes."""
+    try:
+        return allowed_bytes(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def threads(text: str) -> int:
+    """Read how many threads to use."""
+    if not re.fullmatch("[0-9]{1,6}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 on")
+    return int(text)
 
 
 def seed(text: str) -> int:

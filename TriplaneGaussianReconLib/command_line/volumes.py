@@ -24,6 +24,7 @@ from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
 from .arguments import OUTPUT_GRIDS
 from .console import announce_stop, note, shown_progress
+from .details import tell_details
 from .inputs import chosen_slices, read_mask, read_volume
 from .outputs import check_paths, check_space, write
 from .summary import summarise
@@ -62,10 +63,12 @@ def run_several(arguments: Namespace) -> None:
     check_space(arguments, expected, observations.dtype, labelled)
     with stoppable(announce_stop) as should_stop, shown_progress() as show:
         result = solved(observations, output, preset=arguments.preset, device=arguments.device, seed=arguments.seed,
-                        motion=arguments.motion or "stack", progress=show, should_stop=should_stop)
+                        motion=arguments.motion or "stack", progress=show, should_stop=should_stop,
+                        limit=arguments.memory)
     files = [Files(each.volume, each.labels, mask=each.mask) for each in arguments.stacks]
     result = used.finished(result, observations, notes, files)
     summarise(result.report, write(result, arguments), time.perf_counter() - start)
+    tell_details(result.report, arguments.memory)
 
 
 def read_volumes(arguments: Namespace) -> UsedStacks:

@@ -44,3 +44,8 @@ class NetworkConfig:
     augmentations: int = 1
     small_error: float = 1e-3
     optimizer: OptimizerConfig = OptimizerConfig()
+
+    @property
+    def operations(self) -> float:
+        """What training it takes, in proportion: multiplications in its blocks."""
+        return float(self.steps * self.batch * self.blocks * self.width ** 2)

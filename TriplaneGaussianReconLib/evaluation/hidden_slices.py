@@ -106,7 +106,7 @@ class Fold:
             kept = Selection(self.observations.stacks[self.number].numbers or (), image.grid.count(axis))
             observations = Observations.from_volume(image, {axis: kept})
         made = reconstruct(observations, image.grid, preset=preset, device=self.ours.device, seed=self.ours.seed,
-                           memory=Memory(keep_model=False))
+                           memory=Memory(keep_model=False, limit=self.ours.limit))
         return np.moveaxis(made.volume.array, array_axis(axis), 0)[list(self.hidden.numbers or ())]
 
     def _own_grey(self, values: np.ndarray, motions: Sequence[StackMotion]) -> np.ndarray:

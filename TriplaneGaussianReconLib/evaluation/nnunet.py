@@ -23,6 +23,7 @@ from ..io.readers import read_image
 from ..io.temporary_folders import TemporaryFolder
 from ..io.writers import write_image
 from ..runtime.devices import choose
+from ..runtime.processors import usable_threads
 from .methods import MethodResult
 from .other_python import OtherPython
 
@@ -99,7 +100,7 @@ class NnUnet:
     def _run(self, folder: Path) -> None:
         """Plan, train and predict on the files in `folder`."""
         device = choose(self.device).device
-        processes = str(min(os.cpu_count() or 1, _MOST_PROCESSES))
+        processes = str(min(usable_threads(), _MOST_PROCESSES))
         environment = {"nnUNet_raw": "raw", "nnUNet_preprocessed": "preprocessed", "nnUNet_results": "trained",
                        "nnUNet_compile": "false", "nnUNet_n_proc_DA": processes, "nnUNet_def_n_proc": processes}
         if device.type == "cuda":

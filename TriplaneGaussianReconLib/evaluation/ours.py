@@ -19,14 +19,16 @@ class Ours:
         presets: by name, in the order of the rows.
         device, seed: see `pipeline.reconstruction.reconstruct`.
         alone: whether each stack is reconstructed by itself, too.
+        limit: bytes of the host that the process may hold at its peak; None for what is free.
     """
 
     presets: Mapping[str, Preset]
     device: str = "auto"
     seed: int = 0
     alone: bool = False
+    limit: int | None = None
 
     def together(self, observations: Observations, output: Grid | float, preset: Preset) -> Reconstruction:
         """Reconstruct from all stacks, as a user would who knows of no motion; output: see `reconstruct_stacks`."""
         return solved(observations, output, preset=preset, device=self.device, seed=self.seed, motion="stack",
-                      progress=None, should_stop=None)
+                      progress=None, should_stop=None, limit=self.limit)

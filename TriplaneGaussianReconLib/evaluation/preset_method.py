@@ -22,12 +22,19 @@ Effort = TypeVar("Effort", bound=Training | NetworkConfig | LabelCompletionConfi
 
 @dataclass(frozen=True)
 class PresetMethod:
-    """A preset of this library as a method to compare; see `evaluation.methods.Method`."""
+    """A preset of this library as a method to compare; see `evaluation.methods.Method`.
+
+    Attributes:
+        preset, device, seed: see `pipeline.reconstruction.reconstruct`.
+        hidden: whole slices, or their labels alone.
+        limit: bytes of the host that its process may hold at its peak; None for what is free.
+    """
 
     preset: Preset
     device: str
     seed: int
     hidden: Hidden = "slices"
+    limit: int | None = None
 
     def prepare(self) -> None:
         """Import and compile, by reconstructing a tiny volume in few steps, with labels and without."""
@@ -48,7 +55,7 @@ class PresetMethod:
         """Reconstruct on the image's grid, with the error that is to be expected; or the labels alone."""
         observations = self._observed(image, segmentation, axis, selection)
         made = reconstruct(observations, image.grid, preset=self.preset, device=self.device, seed=self.seed,
-                           memory=Memory(keep_model=False))
+                           memory=Memory(keep_model=False, limit=self.limit))
         layers = _layers_like(segmentation, made)
         if self.hidden == "labels":
             return MethodResult(layers=layers)

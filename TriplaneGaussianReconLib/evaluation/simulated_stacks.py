@@ -88,7 +88,8 @@ def _of_library(truth: Image, stacks: Sequence[SimulatedStack], ours: Ours, move
     def alone(preset: Preset, stack: SimulatedStack) -> np.ndarray:
         everything = Selection.every(stack.image.grid.count(stack.axis), 1)
         return reconstruct(Observations.from_volume(stack.image, {stack.axis: everything}), truth.grid, preset=preset,
-                           device=ours.device, seed=ours.seed, memory=Memory(keep_model=False)).volume.array
+                           device=ours.device, seed=ours.seed,
+                           memory=Memory(keep_model=False, limit=ours.limit)).volume.array
 
     def together(name: str, preset: Preset) -> np.ndarray:
         made = ours.together(observations, truth.grid, preset)

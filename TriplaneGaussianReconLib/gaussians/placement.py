@@ -1,7 +1,6 @@
 """Where Gaussians start."""
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
@@ -24,6 +23,7 @@ from ..labels.signed_distance import Boxed, boxed
 from ..registration.optical_flow import Correspondence
 from ..runtime.image_operations import CPU, bordered, constants, dilated, gradient, transferred, warped
 from ..runtime.memory import placement_bytes
+from ..runtime.processors import usable_threads
 from ..runtime.threads import serial_opencv, serial_torch, shares, workers
 from ..self_supervised.label_super_resolution import LabelSuperResolution
 from ..self_supervised.slice_context import SliceContext
@@ -103,7 +103,7 @@ def along_displacement(gaps: Gaps, in_plane_sigma: float, depth_sigmas: tuple[fl
         return _placed(_joined(layers), gaps, in_plane_sigma, config)
 
     size = placement_bytes(gaps.slices[0].size, max(map(layer_count, counts)), gaps.layers is not None)
-    with (serial_opencv(), serial_torch(), ThreadPoolExecutor(os.cpu_count()) as host,
+    with (serial_opencv(), serial_torch(), ThreadPoolExecutor(usable_threads()) as host,
           ThreadPoolExecutor(workers(device)) as pool):
         outlines = [host.submit(source.outlines, plane) for plane in range(len(offsets))]
         placed = list(pool.map(place, shares(np.arange(len(offsets)), size, device)))

@@ -30,7 +30,7 @@ from ..io.atomic import write_array, write_json
 from ..pipeline.report import Report, Scope
 
 FORMAT = 2  # raised when an older program would misread the files
-_MOST_FORMATS, _MOST_VOXELS = 1000, 2 ** 48  # more is damage
+_MOST_FORMATS, _MOST_VOXELS, _MOST_THREADS = 1000, 2 ** 48, 10 ** 6  # more is damage
 STOP = "stop"  # a file of this name in the folder asks the worker to stop
 MODEL = "model.safetensors"  # in the folder, if the model is kept
 LABEL_NETWORK = "label_network.safetensors"  # in the folder, if labels were filled
@@ -76,6 +76,8 @@ class Job:
         motion: With further volumes: stack finds how they lie to `volume`, none takes them as they lie.
         thickness: With further volumes: mm that each slice of `volume` averages over; None for their distance.
         profile: With further volumes: how it does so, see `StackInput`.
+        memory: Bytes of the host that the worker may hold at its peak; None for what is free.
+        threads: How many it uses; None for as many as it may have.
     """
 
     volume: Image
@@ -93,6 +95,8 @@ class Job:
     motion: MotionKind = "stack"
     thickness: float | None = None
     profile: SliceProfile = "gaussian"
+    memory: int | None = None
+    threads: int | None = None
 
     @property
     def axis(self) -> Axis:
@@ -124,7 +128,8 @@ class Job:
                    "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding,
                    "label_network": None if self.label_network is None else str(self.label_network),
                    "further": [_from_stack(each) for each in self.further], "motion": self.motion,
-                   "thickness": self.thickness, "profile": self.profile}
+                   "thickness": self.thickness, "profile": self.profile, "memory": self.memory,
+                   "threads": self.threads}
         _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -149,7 +154,8 @@ class Job:
                    text(content, "preset"), text(content, "device"), whole(content, "seed", 0, LARGEST_SEED),
                    truth(content, "keep_model"), truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
                    label_network, further, _MOTIONS[text(content, "motion")], _maybe(content, "thickness"),
-                   _PROFILES[text(content, "profile")])
+                   _PROFILES[text(content, "profile")], _count_or_none(content, "memory", _MOST_VOXELS),
+                   _count_or_none(content, "threads", _MOST_THREADS))
 
 
 @dataclass(frozen=True)
@@ -340,6 +346,11 @@ def _array(folder: Path, kind: str, name: str) -> np.ndarray:
 def _maybe(content: Mapping[str, Any], name: str) -> float | None:
     """A number, or None."""
     return None if content[name] is None else real(content, name)
+
+
+def _count_or_none(content: Mapping[str, Any], name: str, most: int) -> int | None:
+    """A positive whole number, or None, also where an older program did not know of it."""
+    return None if content.get(name) is None else whole(content, name, 1, most)
 
 
 def _axis(name: str) -> Axis:

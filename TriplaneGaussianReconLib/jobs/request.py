@@ -67,6 +67,8 @@ class Request:
             whole slices, instead of from centre to centre.
         labels_on: Which of the used slices carry labels, along the axis on which they lie closest, as
             `label_slices.named_slices` reads it; on the others labels are filled.
+        memory: Bytes of the host that the process which computes may hold at its peak; None for what is free.
+        threads: How many it uses; None for as many as it may have.
 
     Example:
         >>> Request(slices="every:4", excluded="8").plan(Grid((13, 20, 20))).selections["k"].indices
@@ -84,6 +86,8 @@ class Request:
     keep_model: bool = False
     cover_voxels: bool = False
     labels_on: str = DRAWN
+    memory: int | None = None
+    threads: int | None = None
 
     @property
     def needs_labels(self) -> bool:
@@ -173,7 +177,7 @@ class Request:
         """Return what a worker is to do; arguments and errors as those of `plan`."""
         plan = self.plan(image.grid, presence)
         return Job(image, plan.selections, segmentation, plan.spacing, self.preset, self.device, self.seed,
-                   self.keep_model, self.cover_voxels, plan.labelled)
+                   self.keep_model, self.cover_voxels, plan.labelled, memory=self.memory, threads=self.threads)
 
     def selections(self, grid: Grid, axis: Axis, presence: Mapping[Axis, np.ndarray]) -> dict[Axis, Selection]:
         """Return which slices are used, by axis; arguments and errors as those of `plan`, axis: the slice axis."""

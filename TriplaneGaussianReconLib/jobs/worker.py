@@ -5,7 +5,8 @@ output carries messages alone (see `protocol`); what libraries print goes to sta
 stage.  The work stops when the file `protocol.STOP` appears in the folder, when a signal asks for it (Ctrl-C, SIGTERM,
 SIGHUP; a second one interrupts at once), and when the other end of standard input or standard output is gone.
 
-`python -m TriplaneGaussianReconLib.jobs.worker --devices` prints what there is to compute on, as one line of JSON.
+`python -m TriplaneGaussianReconLib.jobs.worker --devices` prints what there is to compute on, and how slow each
+is (see `calibration`), as one line of JSON.
 """
 from __future__ import annotations
 
@@ -34,6 +35,8 @@ from ..pipeline.used_slices import UsedSlices
 from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_limits
 from ..runtime.notes import collected_notes
+from ..runtime.processors import limited_threads
+from ..runtime.progress import Progress, seconds_left
 from ..runtime.standard_streams import SteadyStream, open_standard_streams
 from ..runtime.stop_signals import stoppable
 from .failures import FailureKind, explained
@@ -43,13 +46,10 @@ if TYPE_CHECKING:
     from ..label_completion.trained import TrainedLabels
     from ..pipeline.reconstruction import Reconstruction
     from ..rendering.preview import Preview
-    from ..runtime.progress import Progress
 
 _BETWEEN_MESSAGES = 0.1  # seconds between two messages about progress
 _BETWEEN_LOOKS = 0.05  # seconds between two looks for the file that asks to stop
 _ORPHAN_SECONDS = 2.0  # to stop in, once nobody waits for the result any more
-# The time left is told once this share of the whole is done, and this many seconds have passed.
-_TELLING_SHARE, _TELLING_SECONDS = 0.03, 1.0
 
 
 class WorkerExit(IntEnum):
@@ -130,13 +130,6 @@ class Pace:
                                 seconds_left=seconds_left(now - self._start, progress.done))
 
 
-def seconds_left(seconds: float, done: float) -> float | None:
-    """Seconds that are left if the share `done` of the whole took `seconds`; None while it is too early to tell."""
-    if done < _TELLING_SHARE or seconds < _TELLING_SECONDS:
-        return None
-    return round(max(seconds * (1.0 - done) / done, 0.0), 1)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -147,13 +140,22 @@ def main(arguments: list[str] | None = None) -> int:
     faulthandler.enable(2)  # a crash leaves on standard error where it happened
     messages = Messages()
     if arguments[0] == "--devices":
-        from ..runtime.devices import available
-
-        messages.send_line(json.dumps([asdict(device) for device in available()]))
+        messages.send_line(json.dumps(devices()))
         return WorkerExit.FINISHED
     folder = Path(arguments[0]).absolute()
     with stoppable() as is_asked:
         return run(folder, messages, Stop(folder, messages, is_asked))
+
+
+def devices() -> list[dict[str, Any]]:
+    """What there is to compute on, the CPU last."""
+    import torch
+
+    from ..runtime.devices import available
+    from .calibration import slowness
+
+    with limited_threads():
+        return [{**asdict(each), "slowness": asdict(slowness(torch.device(each.device)))} for each in available()]
 
 
 # How messages call a failure; everything else is a matter of the input: the user can change it.
@@ -185,11 +187,9 @@ def reconstruct_job(folder: Path, messages: Messages, should_stop: Callable[[], 
     job = Job.read(folder)
     check_vacancy(folder)
     preset_named(job.preset)
-    if job.further:
-        outcome = _of_several(job, folder, messages, should_stop)
-    else:
-        outcome = _of_one(job, folder, messages, should_stop)
-    outcome.write(folder)
+    with limited_threads(job.threads):
+        work = _of_several if job.further else _of_one
+        work(job, folder, messages, should_stop).write(folder)
 
 
 def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> Outcome:
@@ -213,8 +213,9 @@ def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[]
         messages.send("preview", file=name, axis=preview.axis, index=preview.index)
 
     result = reconstruct(observations, grid, preset=job.preset, device=job.device, seed=job.seed,
-                         memory=Memory(keep_model=job.keep_model, folder=folder), progress=Pace(messages),
-                         should_stop=should_stop, preview=show, label_network=_learnt_before(job, notes))
+                         memory=Memory(keep_model=job.keep_model, folder=folder, limit=job.memory),
+                         progress=Pace(messages), should_stop=should_stop, preview=show,
+                         label_network=_learnt_before(job, notes))
     return _saved(used.finished(result, observations, notes), job, folder, should_stop)
 
 
@@ -230,7 +231,7 @@ def _of_several(job: Job, folder: Path, messages: Messages, should_stop: Callabl
     check_room(folder, _outcome_bytes(job, expected, observations))
     _tell_start(job, messages)
     result = solved(observations, output, preset=job.preset, device=job.device, seed=job.seed, motion=job.motion,
-                    progress=Pace(messages), should_stop=should_stop)
+                    progress=Pace(messages), should_stop=should_stop, limit=job.memory)
     return _saved(used.finished(result, observations, notes), job, folder, should_stop)
 
 

@@ -101,16 +101,18 @@ class Memory:
     """What a reconstruction may hold in memory, and where the rest goes.
 
     Attributes:
-        budget: Bytes to plan with on the device; None asks the device.
+        budget: Bytes to plan with on the device; None asks the device, within `limit`.
         keep_model: Whether the model is wanted. If not, its Gaussians are dropped as soon as they have been drawn, and
             none are fitted where every slice of the result is an observed one.
         folder: Where the parts of a model that does not fit into memory are written; None is the system's folder for
             temporary files. They are deleted with the model.
+        limit: Bytes of the host that the process may hold at its peak; None for what is free. A GPU's are its own.
     """
 
     budget: int | None = None
     keep_model: bool = True
     folder: Path | None = None
+    limit: int | None = None
 
 
 def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | Preset = "fast", device: str = "auto",
@@ -150,7 +152,8 @@ def reconstruct(observations: Observations, output_grid: Grid, *, preset: str | 
     if label_probabilities:
         check_probabilities(observations, output_grid)
     fills = observations.stacks[0].labelled is not None
-    monitor = StageMonitor(progress, should_stop, stages_of(preset, bool(observations.segments), fills, fits))
+    stages = stages_of(preset, bool(observations.segments), fills, fits, float(np.prod(output_grid.shape, dtype=float)))
+    monitor = StageMonitor(progress, should_stop, stages)
     with serial_opencv():
         observed = ModelSpaceData.of(observations, output_grid, preset.model_space, preset.gap_sampling,
                                      fills_all=memory.keep_model)
@@ -314,7 +317,8 @@ def _slabs(task: Task, selected: SelectedDevice, memory: Memory) -> list[Slab]:
     gap_bytes = task.gap_bytes()
     if not task.can_be_cut:
         return [Slab(0, len(gap_bytes), len(gap_bytes))]
-    return plan(gap_bytes, min(budget(selected.device), MOST_AT_A_TIME) if memory.budget is None else memory.budget)
+    most = min(budget(selected.device, memory.limit), MOST_AT_A_TIME)
+    return plan(gap_bytes, most if memory.budget is None else memory.budget)
 
 
 def _known(observations: Observations, observed: ModelSpaceData, grid: Grid, preset: Preset, selected: SelectedDevice,

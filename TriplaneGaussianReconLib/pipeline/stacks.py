@@ -51,7 +51,7 @@ _CUBIC = 1e-3  # by how much sides of cubic voxels may differ
 
 def reconstruct_stacks(observations: Observations, output: Grid | float, *, preset: str | Preset = "fast",
                        device: str = "auto", seed: int = 0, motion: str = "stack",
-                       progress: Callable[[Progress], None] | None = None,
+                       limit: int | None = None, progress: Callable[[Progress], None] | None = None,
                        should_stop: Callable[[], bool] | None = None) -> Reconstruction:
     """Reconstruct one dense volume, and dense labels if there are any, from several stacks of one body.
 
@@ -62,6 +62,7 @@ def reconstruct_stacks(observations: Observations, output: Grid | float, *, pres
         device: See `runtime.devices.choose`.
         seed: Of the random numbers. The same seed gives the same bits on the CPU.
         motion: `stack` finds a rigid motion, gain and bias for each further stack; `none` takes them as they lie.
+        limit: Bytes of the host that the process may hold at its peak; None for what is free. A GPU's are its own.
         progress: Called often.
         should_stop: Asked often; true stops the reconstruction.
 
@@ -90,7 +91,7 @@ def reconstruct_stacks(observations: Observations, output: Grid | float, *, pres
         # Voxels of the result that are cubic are drawn as they were found.
         lattice = grid if _is_cubic(grid) else union_grid(placed)
         problem = _Problem.of(observations, motions, lattice, preset, selected, seed)
-        problem.check_memory()
+        problem.check_memory(limit)
         misfits = tuple(_misfits(observations.stacks, motions))
         with monitor.stage("stacks") as tick, serial_torch():
             solution = problem.solved(tick)
@@ -185,12 +186,12 @@ class _Problem:
         return cls(observations, motions, grid, Lattice(grid.shape, pitch, config.sigma * pitch, config.cutoff),
                    replace(intensity, lowest=lowest, highest=highest), preset, selected.device, seed)
 
-    def check_memory(self) -> None:
-        """Raise TooLargeError where the solution would not fit into memory."""
+    def check_memory(self, limit: int | None) -> None:
+        """Raise TooLargeError where the solution would not fit into memory; limit: see `runtime.memory.budget`."""
         entries = sum(stack.pixels.size * entries_per_pixel(self.lattice, profile_of(stack, self.lattice.pitch))
                       for stack in self.observations.stacks)
         wanted = stacks_bytes(entries, float(np.prod(self.lattice.shape)), self.device.type == "cpu")
-        free = budget(self.device)
+        free = budget(self.device, limit)
         if wanted > free:
             raise TooLargeError(f"The result of {by(self.grid.size)} voxels needs {wanted / 1e9:.3g} GB of memory, and "
                                 f"{free / 1e9:.3g} GB may be used. Choose larger voxels, or crop the volumes.")

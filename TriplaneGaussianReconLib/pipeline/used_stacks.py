@@ -102,13 +102,13 @@ class UsedStacks:
 
 
 def solved(observations: Observations, output: Grid | float, *, preset: str | Preset, device: str, seed: int,
-           motion: MotionKind, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None
-           ) -> Reconstruction:
+           motion: MotionKind, progress: Callable[[Progress], None] | None, should_stop: Callable[[], bool] | None,
+           limit: int | None = None) -> Reconstruction:
     """Reconstruct from several volumes: the one place from which `pipeline.stacks` is called."""
     from .stacks import reconstruct_stacks
 
     return reconstruct_stacks(observations, output, preset=preset, device=device, seed=seed, motion=motion,
-                              progress=progress, should_stop=should_stop)
+                              limit=limit, progress=progress, should_stop=should_stop)
 
 
 def _scope(first: StackInput, numbers: tuple[int, ...], output: Grid, observations: Observations,

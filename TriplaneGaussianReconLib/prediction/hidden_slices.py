@@ -1,7 +1,6 @@
 """Inner observed slices are hidden and predicted from their neighbours, and the errors of all members are noted."""
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from ..config.registration import FlowConfig
 from ..data.foreground import foreground
 from ..registration.optical_flow import Correspondence, correspond
 from ..runtime.image_operations import transferred
+from ..runtime.processors import usable_threads
 from ..runtime.threads import serial_opencv, serial_torch, shares, workers
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer
@@ -173,7 +173,7 @@ class Hiding:
             return correspond(self.slices[[first, first + step]], self.flow)
 
         found = {}
-        with serial_opencv(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        with serial_opencv(), ThreadPoolExecutor(usable_threads()) as pool:
             for done, (first, each) in enumerate(zip(firsts.tolist(), pool.map(across, firsts), strict=True)):
                 tick(done / len(firsts))
                 found[first] = each

@@ -7,7 +7,6 @@ between two slices, following the displacement would harm: therefore each pixel 
 """
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ import torch
 
 from ..config.registration import FlowConfig
 from ..runtime.image_operations import blurred
+from ..runtime.processors import usable_threads
 from ..runtime.threads import serial_opencv
 
 # Squared differences below this (intensities in [0, 1]) are rounding, not structure.
@@ -69,7 +69,7 @@ def correspond(slices: np.ndarray, config: FlowConfig) -> Correspondence:
     if min(rows, columns) < config.smallest_side:
         return Correspondence(np.zeros((planes - 1, rows, columns, 2), np.float32),
                               np.zeros((planes - 1, rows, columns), np.float32))
-    with serial_opencv(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with serial_opencv(), ThreadPoolExecutor(usable_threads()) as pool:
         found = list(pool.map(partial(_across_gap, config), slices[:-1], slices[1:]))
     return Correspondence(np.stack([d for d, _ in found]), np.stack([c for _, c in found]))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import is_lack
-from .memory_limits import free_memory
+from .memory_limits import free_memory, held_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,13 +75,19 @@ def stacks_bytes(entries: float, voxels: float, has_matrix: bool) -> float:
     return has_matrix * _STACKS_PER_ENTRY * entries + _STACKS_PER_VOXEL * voxels
 
 
-def budget(device: torch.device) -> int:
+def budget(device: torch.device, limit: int | None = None) -> int:
     """Return the bytes that may be planned with on `device`.
 
     On a GPU, a limit set by `torch.cuda.set_per_process_memory_fraction` is kept.
+
+    Args:
+        device: Where the work is done.
+        limit: Bytes of the host that this process may hold at its peak, all that it holds already included; None for
+            what is free.  Memory of a GPU is not the host's.
     """
     if device.type != "cuda":
-        return int(HOST_SHARE * free_memory())
+        free = free_memory()
+        return int(HOST_SHARE * (free if limit is None else max(min(free, limit - held_memory()), 0)))
     import torch
 
     free, total = torch.cuda.mem_get_info(device)

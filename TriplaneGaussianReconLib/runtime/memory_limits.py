@@ -5,13 +5,19 @@ A container has less than its host (control groups, versions 1 and 2), and so ha
 """
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from ..errors import InputError
+from .control_groups import PROCESS, groups, text_of
 
 _LEAST_LIMIT = 2 ** 30
-_PROCESS = Path("/proc/self")
+# Bytes of a unit; what a program itself takes before it has seen any volume.
+_UNITS = {"MB": 10 ** 6, "GB": 10 ** 9, "TB": 10 ** 12, "MIB": 2 ** 20, "GIB": 2 ** 30, "TIB": 2 ** 40}
+_LEAST_ALLOWED = 500 * 10 ** 6
 # Of each version: files with a limit, with the usage, and what of the usage the system gives back when it is needed.
 _FILES = {"cgroup": (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
           "cgroup2": (("memory.max", "memory.high"), "memory.current", "inactive_file")}
@@ -24,50 +30,56 @@ def free_memory() -> int:
     return max(0, min([int(psutil.virtual_memory().available), *group_rooms(), *process_rooms()]))
 
 
-def group_rooms(process: Path = _PROCESS) -> Iterator[int]:
+def allowed_bytes(amount: int | str) -> int:
+    """Return the bytes that somebody allows a process to hold.
+
+    Args:
+        amount: Bytes, or a text with a unit: MB, GB or TB, or MiB, GiB or TiB.
+
+    Raises:
+        InputError: It has no unit that is known, or is less than the program takes without any volume.
+
+    Example:
+        >>> allowed_bytes("6GB"), allowed_bytes("1.5 GiB")
+        (6000000000, 1610612736)
+    """
+    size = float(amount) if isinstance(amount, (int, float)) else _with_unit(amount)
+    if not size >= _LEAST_ALLOWED:
+        raise InputError(f"'{amount}' of memory is less than the program itself takes, {_LEAST_ALLOWED // 10 ** 6} MB. "
+                         "Allow more.")
+    return int(size)
+
+
+def _with_unit(text: str) -> float:
+    found = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+) ?([A-Za-z]*)", text.strip())
+    if found is None or found[2].upper() not in ("", *_UNITS):
+        raise InputError(f"'{text}' is no amount of memory. Write a number and a unit, such as 6GB, 5.5GiB or 900MB.")
+    if not found[2]:
+        raise InputError(f"'{text}' has no unit. Write for instance {text.strip()}GB or {text.strip()}MB.")
+    return float(found[1]) * _UNITS[found[2].upper()]
+
+
+def held_memory() -> int:
+    """Return the bytes of the host that this process holds now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def group_rooms(process: Path = PROCESS) -> Iterator[int]:
     """Yield what each control group above this process leaves, as far as there are any.
 
     Args:
         process: The folder in which the system tells about the process.
     """
-    with suppress(OSError, ValueError):
-        mounts = [line.split() for line in (process / "mountinfo").read_text(encoding="utf-8").splitlines()]
-        for line in (process / "cgroup").read_text(encoding="utf-8").splitlines():
-            _, controllers, group = line.split(":", 2)
-            version = "cgroup" if "memory" in controllers.split(",") else "cgroup2" if not controllers else ""
-            for mount in mounts:
-                if version and mount[mount.index("-") + 1] == version and (
-                        version == "cgroup2" or "memory" in mount[-1].split(",")):
-                    yield from _rooms(Path(mount[4]), _within(group, mount[3]), version)
-
-
-def _within(group: str, root: str) -> PurePosixPath:
-    """Return where a group is below a mount that shows the groups from `root` on; the mount itself if that is unknown.
-
-    Seen from inside a container its group may have the host's name, or one that begins with `/..`.
-    """
-    try:
-        below = PurePosixPath(group).relative_to(root)
-    except ValueError:
-        return PurePosixPath()
-    return PurePosixPath() if ".." in below.parts else below
-
-
-def _rooms(mount: Path, group: PurePosixPath, version: str) -> Iterator[int]:
-    """Yield what the group leaves, and each of those around it."""
-    limits, used, reclaimable = _FILES[version]
-    for folder in (group, *group.parents):
+    for folder, version in groups("memory", process):
+        limits, used, reclaimable = _FILES[version]
         with suppress(OSError, ValueError):
-            bounds = [text for name in limits if (text := _text(mount / folder / name)) not in ("", "max")]
+            bounds = [text for name in limits if (text := text_of(folder / name)) not in ("", "max")]
             if bounds:
-                statistics = dict(line.split() for line in _text(mount / folder / "memory.stat").splitlines())
-                usage = int(_text(mount / folder / used)) - int(statistics.get(reclaimable, 0))
+                statistics = dict(line.split() for line in text_of(folder / "memory.stat").splitlines())
+                usage = int(text_of(folder / used)) - int(statistics.get(reclaimable, 0))
                 yield min(map(int, bounds)) - max(usage, 0)
-
-
-def _text(path: Path) -> str:
-    """What is in a file; nothing where there is none."""
-    return path.read_text(encoding="ascii").strip() if path.exists() else ""
 
 
 def check_limits() -> None:

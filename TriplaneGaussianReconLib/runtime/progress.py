@@ -11,6 +11,10 @@ from typing import Protocol
 from ..config.stages import STAGES, Stage
 from ..errors import Cancelled
 
+# Where nothing was expected, the time left is told once this share is done and this many seconds have passed.
+_TELLING_SHARE, _TELLING_SECONDS = 0.03, 1.0
+_TRUSTED_SHARE = 0.4  # from which on what has passed alone tells how long the whole takes
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -38,6 +42,26 @@ class Progress:
     def title(self) -> str:
         """What users read, for example `stage 2 of 7: Learning from the scan's own slices`."""
         return f"stage {self.number} of {self.count}: {STAGES[self.stage].sentence}"
+
+
+def seconds_left(seconds: float, done: float, expected: float | None = None) -> float | None:
+    """Return how many seconds are left, or None while it is too early to tell.
+
+    Args:
+        seconds: That have passed.
+        done: Share of the whole that is done.
+        expected: Seconds that the whole was expected to take, if that is known; it counts in the beginning, and what
+            has passed from then on.
+
+    Example:
+        >>> seconds_left(10.0, 0.5), seconds_left(0.0, 0.0, expected=40.0), seconds_left(0.5, 0.0)
+        (10.0, 40.0, None)
+    """
+    if expected is None and (done < _TELLING_SHARE or seconds < _TELLING_SECONDS):
+        return None
+    trust = 1.0 if expected is None else min(done / _TRUSTED_SHARE, 1.0)
+    whole = trust * seconds / max(done, 1e-3) + (1.0 - trust) * (expected or 0.0)
+    return round(max(whole - seconds, whole * (1.0 - done) * 0.5, 0.0), 1)
 
 
 class Tick(Protocol):

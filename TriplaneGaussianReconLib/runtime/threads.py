@@ -1,7 +1,6 @@
 """Single-threaded library calls in a thread pool, so that results repeat bit by bit."""
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from .memory import CALL_BYTES
+from .processors import usable_threads
 
 # Each call on the CPU holds whole images: memory must not grow with the number of cores.
 MOST_WORKERS = 8
@@ -22,7 +22,7 @@ _TASKS_PER_THREAD = 8  # more than one, to even out the load
 
 def workers(device: torch.device) -> int:
     """How many calls to run at a time on `device`; one call keeps a GPU busy."""
-    return min(os.cpu_count() or 1, MOST_WORKERS) if device.type == "cpu" else 1
+    return min(usable_threads(), MOST_WORKERS) if device.type == "cpu" else 1
 
 
 def shares(items: np.ndarray, size: int, device: torch.device) -> list[np.ndarray]:

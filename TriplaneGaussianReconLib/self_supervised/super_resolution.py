@@ -12,7 +12,6 @@ uneven gaps and ratios that are not whole need no resampling.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from ..config.self_supervised import SuperResolutionConfig
 from ..runtime.image_operations import constants, transferred
+from ..runtime.processors import usable_threads
 from ..runtime.threads import serial_torch
 from . import start
 from .augmentation import of_lines
@@ -183,7 +183,8 @@ def train_all(trainer: Trainer, training_tasks: Sequence[tuple[SliceContext, flo
         with on_own_stream(trainer.slices.device):
             return trainer.train(training_tasks[number][0], note, shares[number])
 
-    with serial_torch(), repeatable(trainer.slices.device), ThreadPoolExecutor(os.cpu_count()) as pool:
+    workers = max(len(training_tasks), 1) if trainer.slices.is_cuda else usable_threads()
+    with serial_torch(), repeatable(trainer.slices.device), ThreadPoolExecutor(workers) as pool:
         running = [pool.submit(train, number) for number in range(len(training_tasks))]
         try:
             while wait(running, TICK_SECONDS).not_done:

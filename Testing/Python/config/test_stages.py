@@ -1,15 +1,31 @@
 """The stages of a reconstruction, and those that a preset skips."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
-from TriplaneGaussianReconLib.config.stages import STACK_STAGES, STAGES, stages_of
+from TriplaneGaussianReconLib.config.stages import STACK_STAGES, STAGES, USUAL_VOXELS, stages_of
 
 
-def test_shares_of_the_time_add_up() -> None:
-    assert sum(stage.share for stage in stages_of(PRESETS["balanced"], True, True)) == pytest.approx(1.0)
-    assert sum(stage.share for stage in STACK_STAGES) == pytest.approx(1.0, abs=0.03)
+def share_of(name: str, preset: str, voxels: float) -> float:
+    stages = stages_of(PRESETS[preset], has_labels=False, voxels=voxels)
+    return next(stage.share for stage in stages if stage.name == name) / sum(stage.share for stage in stages)
+
+
+def test_learning_is_most_of_a_small_volume_and_little_of_a_large_one() -> None:
+    assert share_of("learning", "fast", USUAL_VOXELS / 20) > 0.8
+    assert share_of("learning", "fast", 20 * USUAL_VOXELS) < 0.1
+    assert share_of("refinement", "fast", 20 * USUAL_VOXELS) > share_of("refinement", "fast", USUAL_VOXELS)
+
+
+def test_larger_networks_learn_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt = PRESETS["balanced"].super_resolution
+    assert learnt is not None
+    longer = replace(PRESETS["balanced"], super_resolution=replace(learnt, steps=5 * learnt.steps))
+    monkeypatch.setitem(PRESETS, "longer", longer)
+    assert share_of("learning", "longer", USUAL_VOXELS) > share_of("learning", "balanced", USUAL_VOXELS)
 
 
 def test_several_volumes_go_through_stages_of_their_own() -> None:

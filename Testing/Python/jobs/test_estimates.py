@@ -17,8 +17,9 @@ from TriplaneGaussianReconLib.data.images import Image
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.jobs import estimates
-from TriplaneGaussianReconLib.jobs.estimates import DeviceKind, estimate, gaussians
+from TriplaneGaussianReconLib.jobs import costs
+from TriplaneGaussianReconLib.jobs.costs import DeviceKind
+from TriplaneGaussianReconLib.jobs.estimates import Slowness, estimate, gaussians
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
 
 GAPS = GapSamplingConfig()
@@ -109,8 +110,17 @@ def test_a_preset_that_was_not_measured_is_guessed(kind: DeviceKind, monkeypatch
     known, twin, more = (estimate(*cube(64, 4), True, name, kind) for name in ("fast", "twin", "longer"))
     assert known.is_measured and not twin.is_measured and not more.is_measured
     assert twin.seconds == pytest.approx(known.seconds) and twin.memory_bytes == known.memory_bytes
-    fixed = estimates._MEASURED[kind]["fast"].fixed
+    fixed = costs.COSTS[kind]["fast"].fixed
     assert more.seconds - known.seconds == pytest.approx(9 * fixed, rel=0.01)
+
+
+def test_a_slower_computer_takes_longer_but_no_more_memory() -> None:
+    here, learning, drawing = (estimate(*cube(96, 4), True, "fast", "cpu", slowness=slow) for slow in (
+        Slowness(), Slowness(learning=2.0), Slowness(drawing=2.0)))
+    assert learning.seconds - here.seconds == pytest.approx(costs.COSTS["cpu"]["fast"].fixed
+                                                            + costs.COSTS["cpu"]["fast"].labels)
+    assert learning.seconds + drawing.seconds == pytest.approx(3.0 * here.seconds)
+    assert here.memory_bytes == learning.memory_bytes == drawing.memory_bytes
 
 
 def test_unknown_presets_are_refused() -> None:

@@ -58,7 +58,7 @@ def segmentation(grid: Grid) -> Segmentation:
 def job(grid: Grid, segmentation: Segmentation) -> Job:
     array = np.arange(60, dtype=np.int16).reshape(SHAPE)
     return Job(Image(array, grid), {"k": Selection.every(5, 2), "i": Selection((0, 2), 3)}, segmentation, 0.5,
-               "balanced", "cuda:1", 7, True)
+               "balanced", "cuda:1", 7, True, memory=6 * 10 ** 9, threads=2)
 
 
 def report() -> Report:

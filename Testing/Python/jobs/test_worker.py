@@ -29,7 +29,7 @@ from TriplaneGaussianReconLib.data.stack_input import StackInput
 from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.jobs import worker
 from TriplaneGaussianReconLib.jobs.protocol import MODEL, STOP, Job, Message, Outcome, line, parse, read_preview
-from TriplaneGaussianReconLib.jobs.worker import Pace, WorkerExit, seconds_left
+from TriplaneGaussianReconLib.jobs.worker import Pace, WorkerExit
 from TriplaneGaussianReconLib.model.label_network_file import load_label_network, save_label_network
 from TriplaneGaussianReconLib.model.model_file import load_model
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
@@ -225,13 +225,6 @@ def test_each_stage_is_logged_once_in_words(capsys: pytest.CaptureFixture[str]) 
         pace(Progress(stage, number, 8))
     assert capsys.readouterr().err == ("stage 2 of 8: Learning from the scan's own slices\n"
                                        "stage 8 of 8: Drawing the volume\n")
-
-
-@pytest.mark.parametrize(("seconds", "done", "left"), [
-    (0.0, 0.0, None), (60.0, 0.0, None), (0.5, 0.5, None), (10.0, 0.5, 10.0), (30.0, 0.75, 10.0), (9.0, 1.0, 0.0),
-    (9.0, 1.0 + 1e-9, 0.0)])
-def test_the_time_left_follows_from_the_time_used(seconds: float, done: float, left: float | None) -> None:
-    assert seconds_left(seconds, done) == left
 
 
 def test_a_preview_that_cannot_be_written_is_left_out(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -464,6 +457,7 @@ def test_devices_are_listed_as_one_line() -> None:
     assert done.stdout.count("\n") == 1
     assert devices[-1]["device"] == "cpu" and devices[-1]["note"].startswith("CPU")
     assert all(device["memory_bytes"] > 10 ** 8 and device["name"] for device in devices)
+    assert all(device["slowness"]["learning"] > 0.0 for device in devices)
     assert all(device["device"] == f"cuda:{number}" for number, device in enumerate(devices[:-1]))
 
 

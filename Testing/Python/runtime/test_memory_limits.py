@@ -12,7 +12,8 @@ import pytest
 from posix_case import POSIX
 from repository import ROOT
 
-from TriplaneGaussianReconLib.runtime.memory_limits import free_memory, group_rooms
+from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.runtime.memory_limits import allowed_bytes, free_memory, group_rooms, held_memory
 
 MEBIBYTE = 2 ** 20
 _V1 = Path("/sys/fs/cgroup/memory")
@@ -67,6 +68,25 @@ def test_what_cannot_be_read_sets_no_limit(tmp_path: Path, content: str) -> None
 
 def test_no_more_than_the_host_has() -> None:
     assert 0 < free_memory() <= psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(("text", "size"), [("6GB", 6e9), ("6 gb", 6e9), ("1.5GiB", 1.5 * 2 ** 30), ("900MB", 9e8),
+                                            ("0.5 TB", 5e11), (7 * 10 ** 9, 7e9)])
+def test_what_is_allowed_is_an_amount_with_a_unit_or_bytes(text: str | int, size: float) -> None:
+    assert allowed_bytes(text) == size
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("6", "has no unit. Write for instance 6GB"), ("6G", "is no amount of memory"), ("lots", "is no amount of memory"),
+    ("-6GB", "is no amount"), ("", "is no amount"), ("100MB", "less than the program itself takes"),
+    (6, "less than the program itself takes"), (float("nan"), "less than")])
+def test_what_cannot_be_allowed_is_refused(text: str | int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        allowed_bytes(text)
+
+
+def test_what_this_process_holds_is_less_than_the_host_has() -> None:
+    assert 10 ** 7 < held_memory() < psutil.virtual_memory().total
 
 
 def told_by(code: str) -> int:

@@ -2,13 +2,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.config.stages import STAGES, stages_of
+from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
+from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import Cancelled
-from TriplaneGaussianReconLib.runtime.progress import Progress, StageMonitor
+from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
+from TriplaneGaussianReconLib.runtime.progress import Progress, StageMonitor, seconds_left
 
 PAPER = stages_of(PRESETS["paper"], has_labels=False)
 
@@ -34,7 +41,8 @@ def test_parts_of_a_stage_go_on_where_the_last_one_ended() -> None:
                 tick(1, 2)
     done = [progress.done for progress in told]
     assert done == sorted(done)
-    assert done[-1] == pytest.approx((0.06 + 0.08) / sum(stage.share for stage in PAPER))
+    gone = STAGES["training"].share + STAGES["rendering"].share
+    assert done[-1] == pytest.approx(gone / sum(stage.share for stage in PAPER))
 
 
 def test_only_finite_losses_are_told_and_kept() -> None:
@@ -61,3 +69,34 @@ def test_a_stop_takes_effect_at_the_next_step() -> None:
         tick(1, 3)
         asked.append(True)
         tick(2, 3)
+
+
+@pytest.mark.parametrize(("seconds", "done", "left"), [
+    (0.0, 0.0, None), (60.0, 0.0, None), (0.5, 0.5, None), (10.0, 0.5, 10.0), (30.0, 0.75, 10.0), (9.0, 1.0, 0.0),
+    (9.0, 1.0 + 1e-9, 0.0)])
+def test_the_time_left_follows_from_the_time_used(seconds: float, done: float, left: float | None) -> None:
+    assert seconds_left(seconds, done) == left
+
+
+@pytest.mark.parametrize(("seconds", "done", "least", "most"), [
+    (0.0, 0.0, 40.0, 40.0),  # nothing else is known
+    (10.0, 0.2, 32.0, 38.0),  # 30 was expected, 40 is what has passed says
+    (100.0, 0.5, 100.0, 100.0),  # what has passed tells
+    (60.0, 0.01, 20.0, 150.0),  # longer than expected already
+    (38.0, 1.0, 0.0, 0.0)])
+def test_what_was_expected_counts_in_the_beginning(seconds: float, done: float, least: float, most: float) -> None:
+    left = seconds_left(seconds, done, expected=40.0)
+    assert left is not None and least <= left <= most
+
+
+@pytest.mark.parametrize("has_labels", [False, True])
+@pytest.mark.parametrize("name", PRESETS)
+def test_stages_of_a_run_are_numbered_one_after_another(name: str, has_labels: bool, textured: Callable[..., np.ndarray]
+                                                        ) -> None:
+    volume = textured((9, 24, 24))
+    grid, told = Grid(volume.shape), list[int]()
+    labels = Segmentation.from_labelmap((volume > 0.5).astype(np.uint8), grid) if has_labels else None
+    observations = Observations.from_volume(Image(volume, grid), {"k": Selection.every(9, 2)}, labels)
+    result = reconstruct(observations, grid, preset=name, device="cpu",
+                         progress=lambda progress: told.append(progress.number))
+    assert list(dict.fromkeys(told)) == list(range(1, max(told) + 1)) and result.report.slabs == 1

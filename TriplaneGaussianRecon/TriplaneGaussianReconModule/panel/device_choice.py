@@ -8,6 +8,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.jobs.estimates import Slowness
+
 from .. import wording
 from ..run.process import DeviceList
 
@@ -38,6 +40,11 @@ class DeviceChoice:
         """The device to be used, with `device`, `name`, `memory_bytes` and `note`; None while that is not known."""
         devices = self._devices or []
         return next((each for each in devices if self._chosen in ("auto", each["device"])), None)
+
+    @property
+    def slowness(self) -> Slowness:
+        """How slow that device is, as it was measured when the devices were looked for."""
+        return Slowness(**(self.device or {}).get("slowness", {}))
 
     def look(self) -> None:
         """List the devices in the background, unless they are known already."""

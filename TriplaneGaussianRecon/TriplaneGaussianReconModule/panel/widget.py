@@ -227,7 +227,8 @@ class Panel:
         arguments = keywords(parameters)
         found = self._logic.expected(
             parameters.inputVolume, **{name: arguments[name] for name in _EXPECTED},
-            device="cpu" if device is None else device["device"], presence=self._drawn.presence)
+            device="cpu" if device is None else device["device"], presence=self._drawn.presence,
+            slowness=self._device.slowness)
         return wording.expectation(found, parameters.trust is Trust.SEGMENTED and not self._drawn.presence)
 
     def _showRunButton(self) -> None:

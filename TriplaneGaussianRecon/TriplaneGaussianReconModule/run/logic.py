@@ -15,7 +15,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from TriplaneGaussianReconLib.data.geometry import Axis
 from TriplaneGaussianReconLib.data.label_slices import at_once
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, ReconstructionError
-from TriplaneGaussianReconLib.jobs.estimates import Estimate, estimate
+from TriplaneGaussianReconLib.jobs.estimates import Estimate, Slowness, estimate
 from TriplaneGaussianReconLib.jobs.failures import explained
 from TriplaneGaussianReconLib.jobs.protocol import Message
 from TriplaneGaussianReconLib.jobs.request import Request
@@ -119,7 +119,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                  segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
                  excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
                  preset: str = "fast", seed: int = 0, keepModel: bool = False, device: str = "cpu",
-                 presence: Mapping[Axis, np.ndarray] | None = None) -> Estimate:
+                 presence: Mapping[Axis, np.ndarray] | None = None, slowness: Slowness | None = None) -> Estimate:
         """Return how long `reconstruct` is likely to take with these arguments, and how much memory.
 
         Args:
@@ -127,6 +127,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             device: cpu, or cuda for any GPU.
             presence: What `presenceOf` found along the slice axis; None to look now. Where it is empty, all slices
                 count as observed if `trustedSlices` are those that carry segmentation, and all as labelled.
+            slowness: Of this computer, see `jobs.calibration`; None for that on which costs were measured.
 
         Returns:
             What to expect.
@@ -151,7 +152,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         filled = presence[axis].shape[1] if presence and plan.labelled is not None else 0
         found = estimate(grid, plan.selections, segmentationNode is not None, preset,
                          "cuda" if device.startswith("cuda") else "cpu", filled, request.needs_fitting(plan, grid),
-                         self._learnt.of(frames[0], request, chosen) is not None)
+                         self._learnt.of(frames[0], request, chosen) is not None, slowness or Slowness())
         return replace(found, seconds=found.seconds * len(frames))
 
     def cancel(self) -> None:

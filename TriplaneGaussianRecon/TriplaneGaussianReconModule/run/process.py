@@ -17,6 +17,7 @@ from TriplaneGaussianReconLib.jobs.protocol import LAST, STOP, Message, parse
 from .python_process import PythonProcess, SingleShot
 
 GRACE_MILLISECONDS = 1500  # that a worker gets to stop in before it is killed
+_TOLD = ("device", "name", "memory_bytes", "note", "slowness")  # of each device
 _WORKER = ["-m", "TriplaneGaussianReconLib.jobs.worker"]
 
 
@@ -112,8 +113,8 @@ class DeviceList:
         """Prepare to look.
 
         Args:
-            onFound: Called with a list of {"device", "name", "memory_bytes", "note"}, the CPU last; with an empty list
-                if that failed, see `log`. Not called after `kill`.
+            onFound: Called with a list of {"device", "name", "memory_bytes", "note", "slowness"}, the CPU last; with an
+                empty list if that failed, see `log`. Not called after `kill`.
             python: As for `WorkerProcess`.
             environment: As for `WorkerProcess`.
         """
@@ -138,7 +139,7 @@ class DeviceList:
 
     def _onLine(self, line: bytes) -> None:
         try:
-            self._devices = [{name: device[name] for name in ("device", "name", "memory_bytes", "note")}
+            self._devices = [{name: device[name] for name in _TOLD}
                              for device in json.loads(line)]
         except (ValueError, TypeError, KeyError):
             self._process.keep(line)

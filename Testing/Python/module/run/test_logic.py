@@ -22,6 +22,7 @@ from TriplaneGaussianReconModule.scene.report import reportIn
 from TriplaneGaussianReconModule.scene.results import remove
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError
+from TriplaneGaussianReconLib.jobs.estimates import Slowness
 
 SHAPE = (13, 28, 30)
 
@@ -456,6 +457,7 @@ def test_what_is_expected_follows_the_choices(scene: Any, logic: TriplaneGaussia
     everything, some = logic.expected(volume), logic.expected(volume, trustedSlices="every:4")
     assert 0 < some.seconds < everything.seconds and some.memory_bytes < everything.memory_bytes
     assert logic.expected(volume, preset="best").seconds > everything.seconds
+    assert logic.expected(volume, slowness=Slowness(2.0, 2.0)).seconds == pytest.approx(2.0 * everything.seconds)
     assert logic.expected(volume, segmentation).seconds > everything.seconds
     assert logic.expected(volume, device="cuda").gpu_memory_bytes > 0 == everything.gpu_memory_bytes
     assert logic.expected(volume, segmentation, trustedSlices="segmented") == logic.expected(volume, segmentation)

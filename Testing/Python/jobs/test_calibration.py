@@ -1,0 +1,34 @@
+"""How slow this computer is."""
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from TriplaneGaussianReconLib.jobs.calibration import measured, slowness
+from TriplaneGaussianReconLib.jobs.costs import REFERENCE
+from TriplaneGaussianReconLib.jobs.estimates import Slowness
+
+CPU = torch.device("cpu")
+
+
+def test_it_takes_about_a_second_and_leaves_random_numbers_and_threads_alone() -> None:
+    before, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    start = time.perf_counter()
+    found = measured(CPU)
+    assert time.perf_counter() - start < 5.0  # a second on a computer that does nothing else
+    assert found.learning > 0.0 and found.drawing > 0.0
+    assert torch.equal(torch.random.get_rng_state(), before) and torch.get_num_threads() == threads
+
+
+def test_the_computer_of_the_reference_is_as_slow_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    from TriplaneGaussianReconLib.jobs import calibration
+
+    monkeypatch.setattr(calibration, "measured", lambda device: REFERENCE["cpu"])
+    assert slowness(CPU) == Slowness(1.0, 1.0)
+
+
+def test_without_a_reference_all_computers_count_as_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(REFERENCE, "cpu")
+    assert slowness(CPU) == Slowness(1.0, 1.0)

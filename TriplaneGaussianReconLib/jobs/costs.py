@@ -1,0 +1,69 @@
+"""What reconstructions cost: the table from which `estimates` tells what to expect, and nothing else.
+
+`Testing/Benchmarks/estimates.py` measures the costs anew on the computer at hand, and prints this table as it has to
+stand here.  All seconds are those of the computer of `REFERENCE`; on another one they are multiplied by how many times
+as long it takes for the same work, see `calibration`.
+
+- CPU, two cores: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million Gaussians, labels or none), which it
+  matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64 and 160 voxels) and one
+  with two labels (64), `paper` through two (64 and 96); what labels add to that is a guess.
+- GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s) with the growth from there to
+  512 x 512 x 400, and the share of labels of fifteen real volumes.
+- Filling labels, on two cores: `fast` on three volumes (0.25 to 5.6 million voxels, 1 to 45 labels, 1 to 900 steps),
+  which it matches to 25 % in time.  On a GPU a tenth of it is a guess.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+DeviceKind = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What `calibration` measured on the computer on which the costs were measured, in seconds.
+
+    Attributes:
+        learning: A step of each of two networks that are trained at a time.
+        drawing: A pass over memory that computes little.
+    """
+
+    learning: float
+    drawing: float
+
+
+REFERENCE: dict[DeviceKind, Reference] = {"cpu": Reference(0.032, 0.006)}  # of GPUs none was measured yet
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a preset costs: seconds for any volume, further seconds with labels, and seconds per million Gaussians.
+
+    memory: of a Gaussian, as a multiple of what it takes in `fast`.
+    """
+
+    fixed: float
+    labels: float
+    per_million: float
+    is_measured: bool = True
+    memory: float = 1.0
+
+
+COSTS: dict[DeviceKind, dict[str, Cost]] = {
+    "cpu": {"fast": Cost(15.8, 19.8, 7.0), "balanced": Cost(233.0, 64.0, 12.0),
+            "best": Cost(9000.0, 900.0, 300.0, is_measured=False),  # a guess from what its networks compute
+            "paper": Cost(9.4, 5.0, 22.0, memory=2.2)},
+    "cuda": {"fast": Cost(1.4, 1.2, 0.15), "balanced": Cost(6.4, 1.3, 0.2), "best": Cost(28.0, 4.0, 0.3),
+             "paper": Cost(0.5, 0.5, 0.6, memory=2.2)},
+}
+# Bytes: for the program itself, for each Gaussian, and more for each Gaussian with labels; on the host and on the GPU.
+HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.5e9, 520.0, 250.0), "cuda": (2.0e9, 85.0, 60.0)}
+GPU_BYTES = (0.3e9, 300.0, 330.0)
+# Filling labels: for the program itself; for a pixel of a step and a channel of the network; for a million voxels; how
+# much more for each label; bytes of a voxel, and more for each label; how much longer a GPU takes.
+START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 1.0}
+STEP_SECONDS, STEP_LABEL = 1.6e-7, 0.02
+VOXEL_SECONDS, VOXEL_LABEL_SECONDS = 0.9, 0.035
+VOXEL_BYTES, VOXEL_LABEL_BYTES = 60.0, 2.5
+FILLING: dict[DeviceKind, float] = {"cpu": 1.0, "cuda": 0.1}
