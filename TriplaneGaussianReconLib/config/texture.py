@@ -1,0 +1,52 @@
+"""What decides about the noise that makes filled slices look like observed ones."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Texture = Literal["plain", "even"]  # of a result: as it is expected, or with the noise that filled slices lack
+
+TEXTURES: tuple[Texture, ...] = ("plain", "even")
+
+
+@dataclass(frozen=True)
+class TextureConfig:
+    """How noise is measured and matched; see `prediction.noise`.  Frequencies are shares of the highest one.
+
+    Attributes:
+        patch: side (pixels) of the squares whose spectra are measured, half of which overlap.
+        structure, detail: up to the first frequency all is taken for structure, above the second one for noise.
+        noisy: where there is noise its spectrum is at least this share of its maximum; a scan that was enlarged has
+            none at the highest frequencies.
+        faint: a square with less than this share of the usual noise holds none.
+        block: pixels between the places at which the level of the noise is measured, in squares of twice that side.
+        near: side (pixels) of the neighbourhood over which roughness is averaged.
+        share: of such neighbourhoods are less rough than the one that is taken for all.  Few, since structure is rough,
+            too, and is not to be taken for noise.
+        plain: share of the squares whose spectra are looked at, those with the least structure.
+        still: half the side (pixels) of a square in which all observed pixels have one value where there is no noise.
+        intensities: ranges of intensity whose noise is told apart, with equally many pixels in each.
+        smoothing: standard deviation (pixels) by which the intensity of a place is smoothed.
+        measured: slices, spread over the stack, on which spectra are measured.
+        shared: neighbouring slices have some noise in common: as many of the result as a slice is thick, but no fewer.
+        trials: how often the noise is added and what it does to the spectra is measured, and the noise changed so that
+            they match.
+        largest_change: of an amplitude in one trial.
+    """
+
+    patch: int = 32
+    structure: float = 0.125
+    detail: float = 0.25
+    noisy: float = 0.05
+    faint: float = 1e-3
+    block: int = 16
+    near: int = 5
+    share: float = 0.2
+    plain: float = 0.5
+    still: int = 2
+    intensities: int = 8
+    smoothing: float = 2.0
+    measured: int = 24
+    shared: int = 3
+    trials: int = 2
+    largest_change: float = 2.0
