@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from .config.names import MotionKind
 from .config.presets import DEFAULT_PRESET, Preset, preset_named
+from .config.texture import DEFAULT_TEXTURE, Texture
 from .data.alignment import aligned_to
 from .data.geometry import Axis, Grid
 from .data.images import Image, Segmentation
@@ -31,8 +32,8 @@ from .errors import InputError
 from .io.motion_files import read_motion
 from .io.readers import read_image, read_segmentation
 from .label_completion.trained import TrainedLabels
-from .pipeline import reconstruction
 from .pipeline.reconstruction import Memory, Reconstruction
+from .pipeline.texture import reconstruct_with
 from .pipeline.used_slices import UsedSlices
 from .pipeline.used_stacks import FIRST, UNION, UsedStacks, solved
 from .runtime.devices import choose
@@ -54,9 +55,10 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
                 labels_on: Each[LabelsOn] = DRAWN, thickness: Each[float] | None = None,
                 profile: Each[SliceProfile] | None = None, to_first: Sequence[Any] | None = None,
                 motion: MotionKind | None = None, output_grid: Any = None, spacing: Spacing | None = None,
-                cover_voxels: bool = False, preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0,
-                keep_model: bool = True, label_probabilities: bool = False, label_network: TrainedLabels | None = None,
-                progress: Listener | None = None, should_stop: Callable[[], bool] | None = None) -> Reconstruction:
+                cover_voxels: bool = False, texture: Texture = DEFAULT_TEXTURE, preset: str | Preset = DEFAULT_PRESET,
+                device: str = "auto", seed: int = 0, keep_model: bool = True, label_probabilities: bool = False,
+                label_network: TrainedLabels | None = None, progress: Listener | None = None,
+                should_stop: Callable[[], bool] | None = None) -> Reconstruction:
     """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
 
     Args:
@@ -79,6 +81,8 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By
             default "isotropic" if all slices are used and no labels filled on them, else "input".
         cover_voxels: whether a finer result goes on to the outer faces of the outermost used slices, by whole slices.
+        texture: "plain", with the least error; or "even": filled slices get the noise that they lack beside used ones,
+            for looking: scrolling does not flicker, but measurements are worse.
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
@@ -103,7 +107,8 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
     """
     each = {"labels": labels, "mask": mask, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on,
             "thickness": thickness, "profile": profile, "to_first": to_first}
-    alone = {"cover_voxels": cover_voxels, "label_network": label_network, "label_probabilities": label_probabilities}
+    alone = {"cover_voxels": cover_voxels, "label_network": label_network, "label_probabilities": label_probabilities,
+             "texture": texture}
     how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
     if isinstance(volume, (list, tuple)):
         return _together("several volumes", volume, each, alone, output_grid, spacing, motion=motion or "stack", **how)
@@ -122,7 +127,7 @@ def _of_one(volume: Source, each: Mapping[str, Any], alone: Mapping[str, Any], o
 
 
 def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, cover_voxels: bool,
-                    **how: Any) -> Reconstruction:
+                    texture: Texture, **how: Any) -> Reconstruction:
     """Reconstruct from one volume of thin slices; options: what `reconstruct` has of it, how: what the pipeline has."""
     how = _known(how)
     with collected_notes() as notes:
@@ -135,7 +140,7 @@ def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[st
                                                                       options["labels_on"]))
         output = _output(image.grid, axis, spacing, asked_for, cover_voxels, used.labelled is None)
         observations = used.observations()
-    return used.finished(reconstruction.reconstruct(observations, output, **how), observations, notes)
+    return used.finished(reconstruct_with(texture, observations, output, **how), observations, notes)
 
 
 def _together(what: str, volumes: Sequence[Source], options: Mapping[str, Any], alone: Mapping[str, Any],
@@ -178,7 +183,7 @@ def _known(how: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse(what: str, **options: Any) -> None:
     for name, value in options.items():
-        if value is not None and value is not False:
+        if value is not None and value is not False and value != DEFAULT_TEXTURE:
             raise InputError(f"{name} does not go with {what}. Leave it out.")
 
 

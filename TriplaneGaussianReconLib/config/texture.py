@@ -7,11 +7,12 @@ from typing import Literal
 Texture = Literal["plain", "even"]  # of a result: as it is expected, or with the noise that filled slices lack
 
 TEXTURES: tuple[Texture, ...] = ("plain", "even")
+DEFAULT_TEXTURE: Texture = "plain"
 
 
 @dataclass(frozen=True)
 class TextureConfig:
-    """How noise is measured and matched; see `prediction.noise`.  Frequencies are shares of the highest one.
+    """How noise is measured and matched; see `prediction.lacking_noise`.  Frequencies are shares of the highest one.
 
     Attributes:
         patch: side (pixels) of the squares whose spectra are measured, half of which overlap.
@@ -24,6 +25,7 @@ class TextureConfig:
         share: of such neighbourhoods are less rough than the one that is taken for all.  Few, since structure is rough,
             too, and is not to be taken for noise.
         plain: share of the squares whose spectra are looked at, those with the least structure.
+        peaked: kurtosis of fine detail, 3 for noise, from which much of it is taken for structure.
         still: half the side (pixels) of a square in which all observed pixels have one value where there is no noise.
         intensities: ranges of intensity whose noise is told apart, with equally many pixels in each.
         smoothing: standard deviation (pixels) by which the intensity of a place is smoothed.
@@ -43,6 +45,7 @@ class TextureConfig:
     near: int = 5
     share: float = 0.2
     plain: float = 0.5
+    peaked: float = 4.0
     still: int = 2
     intensities: int = 8
     smoothing: float = 2.0

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..config.names import LARGEST_SEED, MOTIONS, MotionKind
+from ..config.texture import DEFAULT_TEXTURE, TEXTURES, Texture
 from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Image, Segment, Segmentation
 from ..data.json_fields import mapping, real, sequence, text, triple, truth, whole
@@ -76,6 +77,7 @@ class Job:
         motion: With further volumes: stack finds how they lie to `volume`, none takes them as they lie.
         thickness: With further volumes: mm that each slice of `volume` averages over; None for their distance.
         profile: With further volumes: how it does so, see `StackInput`.
+        texture: See `Request`; without further volumes.
     """
 
     volume: Image
@@ -93,6 +95,7 @@ class Job:
     motion: MotionKind = "stack"
     thickness: float | None = None
     profile: SliceProfile = "gaussian"
+    texture: Texture = DEFAULT_TEXTURE
 
     @property
     def axis(self) -> Axis:
@@ -124,7 +127,7 @@ class Job:
                    "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding,
                    "label_network": None if self.label_network is None else str(self.label_network),
                    "further": [_from_stack(each) for each in self.further], "motion": self.motion,
-                   "thickness": self.thickness, "profile": self.profile}
+                   "thickness": self.thickness, "profile": self.profile, "texture": self.texture}
         _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -149,7 +152,8 @@ class Job:
                    text(content, "preset"), text(content, "device"), whole(content, "seed", 0, LARGEST_SEED),
                    truth(content, "keep_model"), truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
                    label_network, further, _MOTIONS[text(content, "motion")], _maybe(content, "thickness"),
-                   _PROFILES[text(content, "profile")])
+                   _PROFILES[text(content, "profile")],
+                   _TEXTURES[text({"texture": DEFAULT_TEXTURE, **content}, "texture")])
 
 
 @dataclass(frozen=True)
@@ -303,6 +307,7 @@ def _delete(paths: Iterable[Path]) -> None:
 
 
 _FURTHER, _FURTHER_LABELS = "further_{}", "further_{}_labels"  # arrays of a further volume, by its number
+_TEXTURES: dict[str, Texture] = {str(texture): texture for texture in TEXTURES}
 _MOTIONS: dict[str, MotionKind] = {str(motion): motion for motion in MOTIONS}
 _PROFILES: dict[str, SliceProfile] = {str(profile): profile for profile in PROFILES}
 _NAMES = {"job": "a job", "outcome": "an outcome"}

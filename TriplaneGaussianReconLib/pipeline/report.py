@@ -20,6 +20,7 @@ from ..data.selection import Selection
 from .label_report import LabelCompletion
 from .report_reader import Reader, axis, flag, index, listed, mapped, number, text, whole
 from .stack_report import HiddenPixelReport, StackReport
+from .texture_report import TextureReport
 
 PRODUCT = "TriplaneGaussianRecon"
 NOTICE = "Research software, not a medical device."
@@ -249,6 +250,7 @@ class Report:
         files: What the command line read; None elsewhere.
         completion: `label_completion`: labels that were filled on slices whose image is known; None where none were.
         volumes: `volumes`: what was used of each where there are several, and how it was carried to the first.
+        texture: `texture`: noise that was added to filled slices; None where the texture is plain.
     """
 
     provenance: Provenance
@@ -265,6 +267,7 @@ class Report:
     files: Files | None = None
     completion: LabelCompletion | None = None
     volumes: tuple[StackReport, ...] = ()
+    texture: TextureReport | None = None
 
     @property
     def self_check(self) -> SelfCheck:
@@ -280,6 +283,7 @@ class Report:
             "seconds": dict(self.seconds), "loss": dict(self.losses), "notes": list(self.notes),
             **({"label_completion": self.completion.to_json()} if self.completion is not None else {}),
             **({"volumes": [volume.to_json() for volume in self.volumes]} if self.volumes else {}),
+            **({"texture": self.texture.to_json()} if self.texture is not None else {}),
             **(self.files.to_json() if self.files is not None else {}),
             **(self.scope.to_json() if self.scope is not None else {})}
 
@@ -300,7 +304,8 @@ class Report:
                    read("seconds", mapped(number, text)), read("loss", mapped(number, text)),
                    read("notes", listed(text)), Scope.from_json(content), Files.from_json(content),
                    read.optional("label_completion", LabelCompletion.from_json, None),
-                   read.optional("volumes", listed(StackReport.from_json), ()))
+                   read.optional("volumes", listed(StackReport.from_json), ()),
+                   read.optional("texture", TextureReport.from_json, None))
 
     def about(self, scope: Scope, files: Files | None = None, notes: Sequence[str] = ()) -> Report:
         """Return it with what the pipeline does not know.

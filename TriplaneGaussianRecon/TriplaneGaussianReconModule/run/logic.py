@@ -58,8 +58,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
                     excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
                     preset: str = "fast", device: str = "auto", seed: int = 0, keepModel: bool = False,
-                    copyVolume: bool = False, furtherVolumes: FurtherVolumes = (), thickness: Thickness = "",
-                    profile: str = "gaussian", findMotion: bool = True, waitForCompletion: bool = True,
+                    evenTexture: bool = False, copyVolume: bool = False, furtherVolumes: FurtherVolumes = (),
+                    thickness: Thickness = "", profile: str = "gaussian", findMotion: bool = True,
+                    waitForCompletion: bool = True,
                     progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
@@ -84,6 +85,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             preset, device: fast, balanced, best or paper; auto, cpu, cuda, or cuda:1 and so on.
             seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
             keepModel: Keep the models, see `Results.models`.
+            evenTexture: Give filled slices the noise that they lack beside observed ones, so that scrolling does not
+                flicker: for looking, not for measuring. Not with further volumes.
             copyVolume: Add volume and expected error to the results even where labels alone were filled.
             furtherVolumes: More scans of the same body, which come to the place and grey values of the first: [b, c];
                 or with what is used of each, as in {b: {"excludedSlices": "0,1"}, c: {"segmentationNode": d}}.
@@ -105,7 +108,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         if self._run is not None:
             raise InputError(_("A reconstruction is running already. Wait until it is done, or cancel it."))
         request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, seed,
-                              keepModel)
+                              keepModel, evenTexture)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
         several = Several.of(volumeNode, furtherVolumes, thickness, profile, findMotion)
         with wording.translatedErrors():

@@ -16,7 +16,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from ..config.texture import TextureConfig
 
-_LEAST = 1e-12  # keeps divisions finite
+_LEAST, _TINY = 1e-12, 1e-30  # keep divisions finite
 _LARGE = 256  # pixels of a square of noise that is measured
 _EVERY = 2  # pixels of a square that are looked at for its level: noise of neighbours is alike
 
@@ -38,11 +38,18 @@ class Roughness:
     config: TextureConfig
 
     @classmethod
-    def of(cls, slices: Sequence[np.ndarray], amplitude: np.ndarray, config: TextureConfig) -> Roughness:
-        """Measure what is usual on observed slices; amplitude: [frequency, frequency] of the kernel."""
+    def of(cls, slices: np.ndarray, has_data: np.ndarray, amplitude: np.ndarray, config: TextureConfig) -> Roughness:
+        """Measure what is usual on observed slices.
+
+        Args:
+            slices: [plane, row, column].
+            has_data: bool, likewise.
+            amplitude: [frequency, frequency] of the kernel.
+            config: How to measure.
+        """
         found = cls(_kernel(amplitude), np.zeros(1), np.ones(1), config)
-        seen = np.concatenate([found._intensity(image).ravel() for image in slices])
-        left = np.concatenate([found._level(image).ravel() for image in slices])
+        seen = np.array([found._intensity(image) for image in slices])[has_data]
+        left = np.array([found._level(image) for image in slices])[has_data]
         borders = np.unique(np.quantile(seen, np.linspace(0.0, 1.0, config.intensities + 1)))
         ranges = [(seen >= low) & (seen <= high) for low, high in zip(borders, borders[1:], strict=False)]
         return replace(found, intensities=np.array([np.median(seen[at]) for at in ranges]),
@@ -52,11 +59,11 @@ class Roughness:
         """The usual level [row, column] at the intensities of a slice."""
         return np.interp(self._intensity(image), self.intensities, self.levels).astype(np.float32)
 
-    def relative(self, image: np.ndarray) -> np.ndarray:
-        """Variance [block, block] of a slice's roughness against the usual one; NaN where that cannot be told."""
+    def relative(self, image: np.ndarray, has_data: np.ndarray) -> np.ndarray:
+        """Square [block, block] of a slice's roughness against the usual one; NaN where that cannot be told."""
         usual, config = self.usual(image), self.config
         level = self._level(image) / np.maximum(usual, _LEAST)
-        level[usual <= config.faint * self.levels.max()] = np.inf
+        level[(usual <= config.faint * self.levels.max()) | ~has_data] = np.inf
         side, ends = config.block, [-size % config.block for size in image.shape]
         padded = np.pad(level, [(side, side + end) for end in ends], constant_values=np.inf)
         squares = np.lib.stride_tricks.sliding_window_view(padded, (2 * side, 2 * side))[::side, ::side]
@@ -65,6 +72,16 @@ class Roughness:
         ranked = np.sort(squares, axis=-1)
         found = np.take_along_axis(ranked, (config.share * counts).astype(int)[..., None], axis=-1)[..., 0]
         return np.where(counts >= squares.shape[-1] // 4, found ** 2, np.nan)
+
+    def peakedness(self, slices: np.ndarray, has_data: np.ndarray) -> float:
+        """The usual kurtosis of what the kernel leaves of squares of observed slices."""
+        side, found = self.config.patch, []
+        for image, there in zip(slices, has_data, strict=True):
+            left = np.where(there, _filtered(image, self.kernel), 0.0).astype(np.float64)
+            squares = _squares(left, side)
+            variance, fourth = (squares ** 2).mean(axis=(-2, -1)), (squares ** 4).mean(axis=(-2, -1))
+            found.append((fourth / np.maximum(variance, _TINY) ** 2)[variance > (self.config.faint * left.std()) ** 2])
+        return float(np.median(np.concatenate(found)))
 
     def of_noise(self, noise: np.ndarray) -> float:
         """How rough noise is."""
@@ -85,16 +102,20 @@ class LackingNoise:
         kernel: makes such noise of independent normal numbers, as strong as it is usual.
         roughness: tells how rough a slice is.
         power: square of its roughness where all is as usual.
-        slices: (plane,) the observed slices.
+        slices: [plane, row, column] the observed slices.
+        has_data: bool, likewise.
         levels: (plane, block, block) their relative roughness.
+        peakedness: kurtosis of their fine detail: 3 for noise, more for structure.
         config: see there.
     """
 
     kernel: np.ndarray
     roughness: Roughness
     power: float
-    slices: Sequence[np.ndarray]
+    slices: np.ndarray
+    has_data: np.ndarray
     levels: np.ndarray
+    peakedness: float
     config: TextureConfig
 
     def deviation(self, image: np.ndarray, place: float) -> np.ndarray:
@@ -112,7 +133,8 @@ class LackingNoise:
             return mixed
 
         wanted = between(self.levels[lower], self.levels[lower + 1])
-        lacking = _without_gaps(np.clip(wanted - self.roughness.relative(image), 0.0, None))
+        has_data = self.has_data[lower] & self.has_data[lower + 1]
+        lacking = _without_gaps(np.clip(wanted - self.roughness.relative(image, has_data), 0.0, None))
         rows, columns = (_hats(size, self.config.block) for size in image.shape)
         strength = np.sqrt(rows @ lacking.astype(np.float32) @ columns.T / np.float32(self.power))
         still = between(*(_still(self.slices[n], self.config.still) for n in (lower, lower + 1)))
@@ -135,13 +157,14 @@ class LackingNoise:
         return _filtered(total / np.float32(math.sqrt(shared)), self.kernel)[margin:-margin, margin:-margin]
 
 
-def lacking_noise(observed: Sequence[np.ndarray], filled: Sequence[np.ndarray], places: Sequence[float], seed: int,
-                  config: TextureConfig) -> LackingNoise | None:
+def lacking_noise(observed: np.ndarray, has_data: np.ndarray, filled: Sequence[np.ndarray], places: Sequence[float],
+                  seed: int, config: TextureConfig) -> LackingNoise | None:
     """Find the noise that filled slices lack.
 
     Args:
-        observed: Slices in order.
-        filled: Some that were predicted between them.
+        observed: [plane, row, column] float32, in order.
+        has_data: bool, likewise; what is false there is not looked at.
+        filled: Some slices that were predicted between them.
         places: Of these among the observed ones, counted from 0.
         seed: Of the noise by which it is tried out.
         config: How to measure.
@@ -149,19 +172,20 @@ def lacking_noise(observed: Sequence[np.ndarray], filled: Sequence[np.ndarray], 
     Returns:
         None where there is no noise, or slices are too small to tell.
     """
-    if min(observed[0].shape) < config.patch:
+    if min(observed.shape[1:]) < config.patch or not len(filled):
         return None
-    spectra = _Spectra.of(observed, filled, places, config)
+    spectra = _Spectra.of(observed, has_data, places, config)
     if spectra is None:
         return None
     there = spectra.of_filled(filled)
     lacking = _of_noise(np.clip(spectra.usual - there, 0.0, None), config)
-    some = [observed[n] for n in spread(len(observed), config.measured)]
-    roughness = Roughness.of(some, spectra.sensing(), config)
     if not lacking.any():
         return None
-    levels = np.array([roughness.relative(image) for image in observed])
-    found = LackingNoise(_kernel(np.sqrt(lacking)), roughness, 1.0, observed, levels, config)
+    some = spread(len(observed), config.measured)
+    roughness = Roughness.of(observed[some], has_data[some], spectra.sensing(), config)
+    levels = np.array([roughness.relative(*each) for each in zip(observed, has_data, strict=True)])
+    found = LackingNoise(_kernel(np.sqrt(lacking)), roughness, 1.0, observed, has_data, levels,
+                         roughness.peakedness(observed[some], has_data[some]), config)
     found = replace(found, power=roughness.of_noise(found.noise((_LARGE, _LARGE), 0, seed, 1)) ** 2)
     wanted = lacking
     for _ in range(config.trials):
@@ -192,21 +216,24 @@ class _Spectra:
     config: TextureConfig
 
     @classmethod
-    def of(cls, observed: Sequence[np.ndarray], filled: Sequence[np.ndarray], places: Sequence[float],
-           config: TextureConfig) -> _Spectra | None:
+    def of(cls, observed: np.ndarray, has_data: np.ndarray, places: Sequence[float], config: TextureConfig
+           ) -> _Spectra | None:
         """Measure observed slices; None where they have no noise."""
         nearest = np.clip(np.rint(places).astype(int), 0, len(observed) - 1)
         numbers = sorted({*spread(len(observed), config.measured), *nearest.tolist()})
         is_fine = _frequencies(config.patch) >= config.detail
         spectra = {number: _spectra(observed[number], config.patch) for number in numbers}
         levels = np.array([spectra[number][..., is_fine].mean(axis=-1) for number in numbers])
+        levels *= [_squares(has_data[number], config.patch).all(axis=(-2, -1)) for number in numbers]
         if not (levels > 0.0).any():
             return None
         levels[levels <= config.faint * np.median(levels[levels > 0.0])] = np.inf
         structure = np.array([spectra[number][..., ~is_fine].mean(axis=-1) for number in numbers]) / levels
         levels[structure > np.quantile(structure[np.isfinite(levels)], config.plain)] = np.inf
-        usual = _middle(np.array([spectra[number] for number in numbers]), levels)
-        return cls(usual, levels[np.searchsorted(numbers, nearest)], config)
+        beside = levels[np.searchsorted(numbers, nearest)]
+        if not np.isfinite(beside).any():
+            return None
+        return cls(_middle(np.array([spectra[number] for number in numbers]), levels), beside, config)
 
     def of_filled(self, filled: Sequence[np.ndarray]) -> np.ndarray:
         """[frequency, frequency] the usual one of filled slices, each divided by the level of observed ones."""
@@ -241,12 +268,17 @@ def _spectra(image: np.ndarray, side: int) -> np.ndarray:
     """[square, square, frequency, frequency] power of overlapping squares; its mean is the variance."""
     from scipy.fft import fft2
 
-    squares = np.lib.stride_tricks.sliding_window_view(image, (side, side))[::side // 2, ::side // 2]
+    squares = _squares(image, side)
     window = np.hanning(side + 2)[1:-1]
     window /= math.sqrt((window ** 2).mean())
     squares = squares - squares.mean(axis=(-2, -1), keepdims=True)
     spectra: np.ndarray = np.abs(fft2(squares * np.outer(window, window).astype(np.float32))) ** 2 / side ** 2
     return spectra
+
+
+def _squares(image: np.ndarray, side: int) -> np.ndarray:
+    """[square, square, row, column] overlapping squares of an image."""
+    return np.lib.stride_tricks.sliding_window_view(image, (side, side))[::side // 2, ::side // 2]
 
 
 def _frequencies(side: int) -> np.ndarray:
@@ -259,11 +291,6 @@ def _kernel(amplitude: np.ndarray) -> np.ndarray:
     """The symmetric kernel of odd side with an amplitude [frequency, frequency]."""
     centred: np.ndarray = np.fft.fftshift(np.fft.ifft2(amplitude).real)[1:, 1:]
     return centred.astype(np.float32)
-
-
-def _response(kernel: np.ndarray) -> np.ndarray:
-    """The amplitude [frequency, frequency] that `_kernel` made it of."""
-    return np.fft.fft2(np.fft.ifftshift(np.pad(kernel, ((1, 0), (1, 0)))))
 
 
 def _filtered(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
