@@ -242,9 +242,9 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
                      help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
                      + " Default: %(default)s")
-    how.add_argument("--texture", choices=TEXTURES, default=DEFAULT_TEXTURE, help="plain, the default: what is expected, "
-                     "with the least error; even: filled slices get the noise that they lack beside used ones, so that "
-                     "scrolling does not flicker: for looking, not for measuring")
+    how.add_argument("--texture", choices=TEXTURES, default=DEFAULT_TEXTURE, help="plain, the default: what is "
+                     "expected, with the least error; even: filled slices get the noise that they lack beside used "
+                     "ones, so that scrolling does not flicker: for looking, not for measuring")
     add_device(how)
 
 

@@ -75,8 +75,8 @@ class _FilledSlices:
         planes = grid.planes(axis, np.arange(grid.count(axis)))
         steps, have = (np.array([each.row_step, each.column_step]) for each in (planes, stack.planes))
         if planes.shape[1:] != stack.planes.shape[1:] or np.abs(steps - have).max() > _NEAR * np.abs(have).max():
-            raise InputError(f"An even texture needs slices with the pixels of the used slices, across {axis}. Keep the "
-                             "spacing of the input within them, or leave the texture plain.")
+            raise InputError(f"An even texture needs slices with the pixels of the used slices, across {axis}. Keep "
+                             "the spacing of the input within them, or leave the texture plain.")
         places = np.interp(planes.origins @ stack.planes.normal, stack.planes.offsets, np.arange(len(stack.planes)))
         numbers = np.flatnonzero((observed < 0) & ~slices_beyond(stack, grid)[1])
         offsets = np.sort(planes.offsets)
@@ -89,28 +89,49 @@ def _even(result: Reconstruction, observations: Observations, filled: _FilledSli
     """Add the noise to a result that was drawn with fractions, and round it to the type of the input."""
     volume, across = result.volume.array, array_axis(filled.axis)
     even = np.empty(volume.shape, observations.dtype)
-    from_slices, to_slices = (np.moveaxis(array, across, 0) for array in (volume, even))
-    for image, into in zip(from_slices, to_slices, strict=True):
-        into[:] = as_type(image, even.dtype)
-    lowest, highest = observations.intensity_range
-    scaled = _Scaled(observations, lowest, highest - lowest)
-    noise = _found(scaled, from_slices, filled, seed)
-    squares, count = 0.0, 0
-    for number, place in zip(filled.numbers, filled.places, strict=True) if noise is not None else ():
-        if should_stop():
-            raise Cancelled("Stopped on request; nothing was written.")
-        drawn = from_slices[number]
-        image, is_there = scaled.filled(drawn, place)
-        added = noise.deviation(image, place) * noise.noise(image.shape, int(number), seed, filled.shared)
-        at = is_there & (added != 0)
-        changed = np.clip(drawn[at] + scaled.scale * added[at], lowest, highest)
-        squares, count = squares + float(((changed - drawn[at]) ** 2).sum()), count + int(at.sum())
-        to_slices[number][at] = as_type(changed, even.dtype)
-    _put_back(even, volume, observations, result.volume.grid)
-    told = TextureReport.of(math.sqrt(squares / count) if count else 0.0, len(filled.numbers),
-                            noise is not None and noise.peakedness > TextureConfig().peaked)
+    drawn, into = (np.moveaxis(array, across, 0) for array in (volume, even))
+    for number, image in enumerate(drawn):
+        into[number] = as_type(image, even.dtype)
+    scaled = _Scaled(observations)
+    noise = _found(scaled, drawn, filled, seed)
+    if noise is None:
+        told = TextureReport.of(0.0, 0, False)
+    else:
+        strength = _add(noise, scaled, drawn, into, filled, seed, should_stop)
+        told = TextureReport.of(strength, len(filled.numbers), noise.peakedness > TextureConfig().peaked)
+    for stack in observations.stacks[1:]:  # observed slices across other axes stay as they were
+        axis, planes = coinciding(stack, result.volume.grid)
+        at = at_slices(even, axis, planes >= 0)
+        even[at] = as_type(volume[at], even.dtype)
     report = replace(result.report, texture=told, notes=(*result.report.notes, told.note))
     return replace(result, volume=replace(result.volume, array=even), report=report)
+
+
+def _add(noise: LackingNoise, scaled: _Scaled, drawn: np.ndarray, into: np.ndarray, filled: _FilledSlices, seed: int,
+         should_stop: Callable[[], bool]) -> float:
+    """Write filled slices with their noise; returns its standard deviation where there is any.
+
+    Args:
+        noise: What they lack.
+        scaled: Between which observed slices.
+        drawn: [slice, row, column], all of the result.
+        into: Likewise, of the type of the input.
+        filled: Which ones.
+        seed: Of the noise.
+        should_stop: Asked before each slice.
+    """
+    squares, count = 0.0, 0
+    for number, place in zip(filled.numbers.tolist(), filled.places.tolist(), strict=True):
+        if should_stop():
+            raise Cancelled("Stopped on request; nothing was written.")
+        image, is_there = scaled.filled(drawn[number], place)
+        added = noise.deviation(image, place) * noise.noise(image.shape, number, seed, filled.shared)
+        at = is_there & (added != 0)
+        before = drawn[number][at]
+        after = np.clip(before + scaled.scale * added[at], scaled.lowest, scaled.highest)
+        squares, count = squares + float(((after - before) ** 2).sum()), count + len(after)
+        into[number][at] = as_type(after, into.dtype)
+    return math.sqrt(squares / max(count, 1))
 
 
 def _found(scaled: _Scaled, slices: np.ndarray, filled: _FilledSlices, seed: int) -> LackingNoise | None:
@@ -127,14 +148,19 @@ class _Scaled:
     Attributes:
         slices: [plane, row, column] the observed ones.
         has_data: bool, likewise.
-        scale: What becomes 1, less `lowest`, which becomes 0.
+        lowest, highest: What becomes 0 and 1.
     """
 
-    def __init__(self, observations: Observations, lowest: float, scale: float) -> None:
+    def __init__(self, observations: Observations) -> None:
         stack = observations.stacks[0]
-        self._lowest, self.scale, self._padding = lowest, scale, observations.padding
-        self.slices = self._scaled(stack.pixels)
-        self.has_data = (np.ones(stack.pixels.shape, bool) if stack.weights is None else stack.weights > 0)
+        self.lowest, self.highest = observations.intensity_range
+        self._padding, self.slices = observations.padding, self._scaled(stack.pixels)
+        self.has_data = np.ones(stack.pixels.shape, bool) if stack.weights is None else stack.weights > 0
+
+    @property
+    def scale(self) -> float:
+        """The range."""
+        return self.highest - self.lowest
 
     def filled(self, drawn: np.ndarray, place: float) -> tuple[np.ndarray, np.ndarray]:
         """A slice of the result, with the nearest observed one where it holds no data; and bool, where it does."""
@@ -145,13 +171,5 @@ class _Scaled:
         return np.where(is_there, image, self.slices[round(place)]), is_there
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
-        scaled: np.ndarray = ((values - self._lowest) / self.scale).astype(np.float32)
+        scaled: np.ndarray = ((values - self.lowest) / self.scale).astype(np.float32)
         return scaled
-
-
-def _put_back(even: np.ndarray, volume: np.ndarray, observations: Observations, grid: Grid) -> None:
-    """Leave observed slices across other axes as they were."""
-    for stack in observations.stacks[1:]:
-        axis, planes = coinciding(stack, grid)
-        at = at_slices(even, axis, planes >= 0)
-        even[at] = as_type(volume[at], even.dtype)

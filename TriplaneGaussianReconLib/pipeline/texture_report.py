@@ -25,9 +25,9 @@ class TextureReport:
     def of(cls, noise: float, slices: int, is_structure: bool) -> TextureReport:
         """Put it into words; is_structure: whether much of the scan's fine detail seems to be structure."""
         if not noise > 0.0:
-            return cls(0.0, 0, "Even texture: no noise was added, since none could be measured that filled slices lack.")
-        note = (f"Even texture: noise of {noise:.3g} (standard deviation, in units of the volume) was added to {slices} "
-                "filled slices. Use this result for looking, not for measuring.")
+            return cls(0.0, 0, "Even texture: no noise was added, since filled slices lack none that can be measured.")
+        note = (f"Even texture: noise of {noise:.3g} (standard deviation, in units of the volume) was added to "
+                f"{slices} filled slices. Use this result for looking, not for measuring.")
         if is_structure:
             note += (" Much of the fine detail of this scan is structure rather than noise: on filled slices there is "
                      "noise instead.")

@@ -85,7 +85,7 @@ class Several:
         return tuple(each.segmentationNode for each in self.settings.values())
 
     def alone(self, request: Request) -> Request:
-        """What is asked for of the first volume; raises InputError for an output spacing or a texture that cannot be."""
+        """What is asked for of the first volume; raises InputError for a spacing or texture that cannot be."""
         if not self.nodes:
             return request
         if request.texture == "even":
