@@ -183,7 +183,7 @@ def _known(how: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse(what: str, **options: Any) -> None:
     for name, value in options.items():
-        if value is not None and value is not False and value != DEFAULT_TEXTURE:
+        if not (value is None or value is False or (name == "texture" and value == DEFAULT_TEXTURE)):
             raise InputError(f"{name} does not go with {what}. Leave it out.")
 
 

@@ -19,7 +19,7 @@ class TextureConfig:
         structure, detail: up to the first frequency all is taken for structure, above the second one for noise.
         noisy: where there is noise its spectrum is at least this share of its maximum; a scan that was enlarged has
             none at the highest frequencies.
-        faint: a square with less than this share of the usual noise holds none.
+        faint: where there is less than this share of the usual noise there is none.
         block: pixels between the places at which the level of the noise is measured, in squares of twice that side.
         near: side (pixels) of the neighbourhood over which roughness is averaged.
         share: of such neighbourhoods are less rough than the one that is taken for all.  Few, since structure is rough,
@@ -40,7 +40,7 @@ class TextureConfig:
     structure: float = 0.125
     detail: float = 0.25
     noisy: float = 0.05
-    faint: float = 1e-3
+    faint: float = 0.03
     block: int = 16
     near: int = 5
     share: float = 0.2

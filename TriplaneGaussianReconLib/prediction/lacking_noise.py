@@ -65,13 +65,13 @@ class Roughness:
         level = self._level(image) / np.maximum(usual, _LEAST)
         level[(usual <= config.faint * self.levels.max()) | ~has_data] = np.inf
         side, ends = config.block, [-size % config.block for size in image.shape]
-        padded = np.pad(level, [(side, side + end) for end in ends], constant_values=np.inf)
+        padded = np.pad(level, [(side, side + end) for end in ends], mode="reflect")
         squares = np.lib.stride_tricks.sliding_window_view(padded, (2 * side, 2 * side))[::side, ::side]
         squares = squares[..., ::_EVERY, ::_EVERY].reshape(*squares.shape[:2], -1)
         counts = np.isfinite(squares).sum(axis=-1)
         ranked = np.sort(squares, axis=-1)
         found = np.take_along_axis(ranked, (config.share * counts).astype(int)[..., None], axis=-1)[..., 0]
-        return np.where(counts >= squares.shape[-1] // 4, found ** 2, np.nan)
+        return np.where(counts >= squares.shape[-1] // 2, found ** 2, np.nan)
 
     def peakedness(self, slices: np.ndarray, has_data: np.ndarray) -> float:
         """The usual kurtosis of what the kernel leaves of squares of observed slices."""
@@ -227,7 +227,7 @@ class _Spectra:
         levels *= [_squares(has_data[number], config.patch).all(axis=(-2, -1)) for number in numbers]
         if not (levels > 0.0).any():
             return None
-        levels[levels <= config.faint * np.median(levels[levels > 0.0])] = np.inf
+        levels[levels <= config.faint ** 2 * np.median(levels[levels > 0.0])] = np.inf
         structure = np.array([spectra[number][..., ~is_fine].mean(axis=-1) for number in numbers]) / levels
         levels[structure > np.quantile(structure[np.isfinite(levels)], config.plain)] = np.inf
         beside = levels[np.searchsorted(numbers, nearest)]

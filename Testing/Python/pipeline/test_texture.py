@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import TriplaneGaussianReconLib as tgr
-from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
@@ -16,18 +16,18 @@ from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction
 from TriplaneGaussianReconLib.pipeline.report import Report
 from TriplaneGaussianReconLib.pipeline.texture import reconstruct_with
 
-QUICK = PRESETS["paper"]
+QUICK = replace(tgr.PRESETS["fast"], super_resolution=None, label_super_resolution=None, refinement_steps=1)
 SHAPE = (7, 80, 72)
 GRID = tgr.Grid(SHAPE, spacing=(1, 1, 3))
 
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    """A ball in noise."""
+    """A soft ball in noise, and beside it air without any."""
     planes, rows, columns = np.indices(SHAPE)
-    ball = np.hypot(np.hypot(rows - 40, columns - 36), 3 * (planes - 3)) < 24
+    ball = np.exp(-((rows - 50) ** 2 + (columns - 36) ** 2 + 9 * (planes - 3) ** 2) / 400.0)
     noise = np.random.default_rng(0).normal(0.0, 20.0, SHAPE)
-    array = np.where(rows < 16, -1000, np.clip(100 + 300 * ball + noise, -1000, 900))
+    array = np.where(rows < 16, 0, np.clip(100 + 300 * ball + noise, 1, 900))
     return Image(np.rint(array).astype(np.int16), GRID)
 
 
@@ -49,11 +49,11 @@ def even(image: Image) -> Reconstruction:
 
 def test_filled_slices_are_as_rough_as_used_ones(plain: Reconstruction, even: Reconstruction) -> None:
     def roughness(result: Reconstruction, slices: slice) -> float:
-        return float(np.diff(np.diff(result.volume.array[slices, 20:, :10].astype(float), axis=1), axis=2).std())
+        return float(np.diff(np.diff(result.volume.array[slices, 20:].astype(float), axis=1), axis=2).std())
 
     filled, used = slice(1, None, 2), slice(0, None, 2)
     assert roughness(plain, filled) < 0.85 * roughness(plain, used)
-    assert roughness(even, filled) == pytest.approx(roughness(even, used), rel=0.1)
+    assert roughness(even, filled) == pytest.approx(roughness(even, used), rel=0.15)  # there are few slices to measure
 
 
 def test_all_else_is_that_of_the_plain_result(plain: Reconstruction, even: Reconstruction, image: Image) -> None:
@@ -66,7 +66,7 @@ def test_all_else_is_that_of_the_plain_result(plain: Reconstruction, even: Recon
     assert image.array[::2].min() <= even.volume.array.min() and even.volume.array.max() <= image.array[::2].max()
     assert even.model.provenance == plain.model.provenance
     for one, other in zip(even.model.shards, plain.model.shards, strict=True):
-        np.testing.assert_array_equal(one.cloud.centres, other.cloud.centres)
+        np.testing.assert_array_equal(one.load().centres, other.load().centres)
 
 
 def test_it_is_told(plain: Reconstruction, even: Reconstruction) -> None:
@@ -124,7 +124,6 @@ def test_it_can_be_stopped(image: Image, monkeypatch: pytest.MonkeyPatch) -> Non
                          progress=lambda told: drawn.append(told.done), should_stop=lambda: drawn[-1:] == [1.0])
 
 
-def test_several_volumes_refuse_it(image: Image) -> None:
-    for volumes, options in (([image, image], {}), (image, {"thickness": 3.0})):
-        with pytest.raises(tgr.InputError, match="texture does not go with"):
-            tgr.reconstruct(volumes, texture="even", device="cpu", **options)  # type: ignore[arg-type]
+def test_slices_that_average_refuse_it(image: Image) -> None:
+    with pytest.raises(tgr.InputError, match="texture does not go with slices that average"):
+        tgr.reconstruct(image, texture="even", device="cpu", thickness=3.0)
