@@ -49,6 +49,11 @@ Each: TypeAlias = T | Sequence[T | None]  # one for all volumes, or one for each
 SomeSlices: TypeAlias = Slices | Mapping[str, Slices] | Sequence[Slices | None]
 Listener: TypeAlias = Callable[[Progress], None]
 
+# What `reconstruct` takes: of each volume, with one volume alone, and of all.
+_OF_EACH = ("labels", "mask", "axis", "slices", "exclude", "labels_on", "thickness", "profile", "to_first")
+_OF_ONE_ALONE = ("cover_voxels", "texture", "label_network", "label_probabilities")
+_OF_ALL = ("preset", "device", "seed", "progress", "should_stop")
+
 
 def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = None, mask: Source | None = None,
                 axis: Each[str] | None = None, slices: SomeSlices = "all", exclude: Each[Excluded] = (),
@@ -81,8 +86,7 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By
             default "isotropic" if all slices are used and no labels filled on them, else "input".
         cover_voxels: whether a finer result goes on to the outer faces of the outermost used slices, by whole slices.
-        texture: "plain", with the least error; or "even": filled slices get the noise that they lack beside used ones,
-            for looking: scrolling does not flicker, but measurements are worse.
+        texture: "plain", the least error; or "even": filled slices get the noise they lack, for looking, not measuring.
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
@@ -105,11 +109,8 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         >>> tgr.reconstruct(thick, spacing="isotropic", device="cpu").volume
         Image(12 x 16 x 17 float64, 1 x 1 x 1 mm, LPS from (0, 0, 0))
     """
-    each = {"labels": labels, "mask": mask, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on,
-            "thickness": thickness, "profile": profile, "to_first": to_first}
-    alone = {"cover_voxels": cover_voxels, "label_network": label_network, "label_probabilities": label_probabilities,
-             "texture": texture}
-    how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
+    given = locals()
+    each, alone, how = ({name: given[name] for name in names} for names in (_OF_EACH, _OF_ONE_ALONE, _OF_ALL))
     if isinstance(volume, (list, tuple)):
         return _together("several volumes", volume, each, alone, output_grid, spacing, motion=motion or "stack", **how)
     _refuse("one volume alone", motion=motion, to_first=to_first)

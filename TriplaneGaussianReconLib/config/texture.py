@@ -29,7 +29,8 @@ class TextureConfig:
         still: half the side (pixels) of a square in which all observed pixels have one value where there is no noise.
         intensities: ranges of intensity whose noise is told apart, with equally many pixels in each.
         smoothing: standard deviation (pixels) by which the intensity of a place is smoothed.
-        measured: slices, spread over the stack, on which spectra are measured.
+        measured: (fewest, most) slices, spread over the stack, on which spectra are measured.
+        enough: pixels of so many slices; large ones need fewer.
         shared: neighbouring slices have some noise in common: as many of the result as a slice is thick, but no fewer.
         trials: how often the noise is added and what it does to the spectra is measured, and the noise changed so that
             they match.
@@ -49,7 +50,19 @@ class TextureConfig:
     still: int = 2
     intensities: int = 8
     smoothing: float = 2.0
-    measured: int = 24
+    measured: tuple[int, int] = (6, 24)
+    enough: int = 2 ** 20
     shared: int = 3
     trials: int = 2
     largest_change: float = 2.0
+
+    def spread(self, count: int, pixels: int) -> list[int]:
+        """Return the numbers of the slices that are measured, out of `count` of so many `pixels`.
+
+        Example:
+            >>> TextureConfig(measured=(2, 3)).spread(9, 100), TextureConfig(measured=(2, 3)).spread(9, 2 ** 20)
+            ([0, 4, 8], [0, 8])
+        """
+        fewest, most = self.measured
+        size = min(count, max(fewest, min(most, self.enough // pixels)))
+        return sorted({round(n * (count - 1) / max(size - 1, 1)) for n in range(size)})

@@ -18,7 +18,7 @@ from ..data.geometry import Axis, Grid, array_axis
 from ..data.observations import Observations
 from ..data.voxel_types import value_type
 from ..errors import Cancelled, InputError
-from ..prediction.lacking_noise import LackingNoise, lacking_noise, spread
+from ..prediction.lacking_noise import LackingNoise, lacking_noise
 from ..rendering.volume import as_type
 from ..runtime.threads import serial_opencv
 from .reconstruction import Reconstruction, reconstruct
@@ -137,7 +137,7 @@ def _add(noise: LackingNoise, scaled: _Scaled, drawn: np.ndarray, into: np.ndarr
 def _found(scaled: _Scaled, slices: np.ndarray, filled: _FilledSlices, seed: int) -> LackingNoise | None:
     """The noise that the slices of a result lack; slices: all of them, [slice, row, column]."""
     config = TextureConfig()
-    some = spread(len(filled.numbers), config.measured) if len(filled.numbers) else []
+    some = config.spread(len(filled.numbers), slices[0].size)
     images = [scaled.filled(slices[filled.numbers[n]], filled.places[n])[0] for n in some]
     return lacking_noise(scaled.slices, scaled.has_data, images, filled.places[some].tolist(), seed, config)
 

@@ -181,7 +181,7 @@ def lacking_noise(observed: np.ndarray, has_data: np.ndarray, filled: Sequence[n
     lacking = _of_noise(np.clip(spectra.usual - there, 0.0, None), config)
     if not lacking.any():
         return None
-    some = spread(len(observed), config.measured)
+    some = config.spread(len(observed), observed[0].size)
     roughness = Roughness.of(observed[some], has_data[some], spectra.sensing(), config)
     levels = np.array([roughness.relative(*each) for each in zip(observed, has_data, strict=True)])
     found = LackingNoise(_kernel(np.sqrt(lacking)), roughness, 1.0, observed, has_data, levels,
@@ -196,11 +196,6 @@ def lacking_noise(observed: np.ndarray, has_data: np.ndarray, filled: Sequence[n
         wanted = wanted * change
         found = replace(found, kernel=_kernel(np.sqrt(wanted)))
     return found
-
-
-def spread(count: int, most: int) -> list[int]:
-    """Return the numbers of at most `most` out of `count` items, evenly spread."""
-    return sorted(set(np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()))
 
 
 @dataclass(frozen=True)
@@ -220,7 +215,7 @@ class _Spectra:
            ) -> _Spectra | None:
         """Measure observed slices; None where they have no noise."""
         nearest = np.clip(np.rint(places).astype(int), 0, len(observed) - 1)
-        numbers = sorted({*spread(len(observed), config.measured), *nearest.tolist()})
+        numbers = sorted({*config.spread(len(observed), observed[0].size), *nearest.tolist()})
         is_fine = _frequencies(config.patch) >= config.detail
         spectra = {number: _spectra(observed[number], config.patch) for number in numbers}
         levels = np.array([spectra[number][..., is_fine].mean(axis=-1) for number in numbers])

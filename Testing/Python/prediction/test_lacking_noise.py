@@ -6,7 +6,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from TriplaneGaussianReconLib.config.texture import TextureConfig
-from TriplaneGaussianReconLib.prediction.lacking_noise import LackingNoise, lacking_noise, spread
+from TriplaneGaussianReconLib.prediction.lacking_noise import LackingNoise, lacking_noise
 
 CONFIG = TextureConfig()
 SHAPE = (8, 160, 160)
@@ -109,7 +109,3 @@ def test_structure_is_told_from_noise() -> None:
     assert found_in(drawn, between(drawn)).peakedness > CONFIG.peaked
     slices = scan()
     assert found_in(slices, between(slices)).peakedness < CONFIG.peaked
-
-
-def test_items_are_spread_evenly() -> None:
-    assert spread(9, 3) == [0, 4, 8] and spread(2, 24) == [0, 1]
