@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from .config.names import MotionKind
 from .config.presets import DEFAULT_PRESET, Preset, preset_named
+from .config.texture import DEFAULT_TEXTURE, Texture
 from .data.alignment import aligned_to
 from .data.geometry import Axis, Grid
 from .data.images import Image, Segmentation
@@ -37,8 +38,8 @@ from .errors import InputError
 from .io.motion_files import read_motion
 from .io.readers import read_image, read_segmentation
 from .label_completion.trained import TrainedLabels
-from .pipeline import reconstruction
 from .pipeline.reconstruction import Memory, Reconstruction
+from .pipeline.texture import reconstruct_with
 from .pipeline.used_slices import UsedSlices
 from .pipeline.used_stacks import FIRST, UNION, UsedStacks, solved
 from .runtime.devices import choose
@@ -56,15 +57,17 @@ Each: TypeAlias = T | Sequence[T | None]  # one for all volumes, or one for each
 SomeSlices: TypeAlias = Slices | Mapping[str, Slices] | Sequence[Slices | None]
 Listener: TypeAlias = Callable[[Progress], None]
 
+# What `reconstruct` takes: of each volume, with one volume alone, and of all.
+
 
 def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = None, mask: Source | None = None,
                 axis: Each[str] | None = None, slices: SomeSlices = "all", exclude: Each[Excluded] = (),
                 labels_on: Each[LabelsOn] = DRAWN, thickness: Each[float] | None = None,
                 profile: Each[SliceProfile] | None = None, to_first: Sequence[Any] | None = None,
                 motion: MotionKind | None = None, output_grid: Any = None, spacing: Spacing | None = None,
-                cover_voxels: bool = False, preset: str | Preset = DEFAULT_PRESET, device: str = "auto", seed: int = 0,
-                memory: int | str | None = None, threads: int | None = None, keep_model: bool = True,
-                label_probabilities: bool = False, label_network: TrainedLabels | None = None,
+                cover_voxels: bool = False, texture: Texture = DEFAULT_TEXTURE, preset: str | Preset = DEFAULT_PRESET,
+                device: str = "auto", seed: int = 0, memory: int | str | None = None, threads: int | None = None,
+                keep_model: bool = True, label_probabilities: bool = False, label_network: TrainedLabels | None = None,
                 progress: Listener | None = None, should_stop: Callable[[], bool] | None = None) -> Reconstruction:
     """Fill the gaps between the slices of a volume, and labels where none are drawn, as the command line does.
 
@@ -88,6 +91,7 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By
             default "isotropic" if all slices are used and no labels filled on them, else "input".
         cover_voxels: whether a finer result goes on to the outer faces of the outermost used slices, by whole slices.
+        texture: "plain", the least error; or "even": filled slices get the noise they lack, for looking, not measuring.
         preset: a name from `PRESETS`, or a preset.
         device: auto, cpu, cuda, or cuda:1 and so on for one of several GPUs.
         seed: the same seed gives the same result, on a CPU to the last bit.
@@ -108,7 +112,8 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
     """
     each = {"labels": labels, "mask": mask, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on,
             "thickness": thickness, "profile": profile, "to_first": to_first}
-    alone = {"cover_voxels": cover_voxels, "label_network": label_network, "label_probabilities": label_probabilities}
+    alone = {"cover_voxels": cover_voxels, "texture": texture, "label_network": label_network,
+             "label_probabilities": label_probabilities}
     how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
     held = Memory(keep_model=keep_model, limit=None if memory is None else allowed_bytes(memory))
     with limited_threads(threads):
@@ -132,7 +137,7 @@ def _of_one(volume: Source, each: Mapping[str, Any], alone: Mapping[str, Any], o
 
 
 def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, cover_voxels: bool,
-                    **how: Any) -> Reconstruction:
+                    texture: Texture, **how: Any) -> Reconstruction:
     """Reconstruct from one volume of thin slices; options: what `reconstruct` has of it, how: what the pipeline has."""
     how = _known(how)
     with collected_notes() as notes:
@@ -145,7 +150,7 @@ def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[st
                                                                       options["labels_on"]))
         output = _output(image.grid, axis, spacing, asked_for, cover_voxels, used.labelled is None)
         observations = used.observations()
-    return used.finished(reconstruction.reconstruct(observations, output, **how), observations, notes)
+    return used.finished(reconstruct_with(texture, observations, output, **how), observations, notes)
 
 
 def _together(what: str, volumes: Sequence[Source], options: Mapping[str, Any], alone: Mapping[str, Any],
@@ -188,7 +193,7 @@ def _known(how: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse(what: str, **options: Any) -> None:
     for name, value in options.items():
-        if value is not None and value is not False:
+        if not (value is None or value is False or (name == "texture" and value == DEFAULT_TEXTURE)):
             raise InputError(f"{name} does not go with {what}. Leave it out.")
 
 

@@ -85,6 +85,7 @@ def test_the_voxels_of_the_result_can_be_those_of_a_volume(volumes: Volumes, sol
     ({"to_first": np.eye(4)}, "to_first belongs to one"), ({"mask": [None, "m.nrrd", None]}, "Volume 2: 'm.nrrd'"),
     ({"slices": {"k": "all"}}, "without the name of an axis"),
     ({"cover_voxels": True}, "cover_voxels does not go with several"),
+    ({"texture": "even"}, "texture does not go with several"),
     ({"slices": ["all", "99", "all"]}, "Volume 2: Slice"),
     ({"label_probabilities": True}, "label_probabilities does not go"),
     ({"output_grid": "nowhere.nrrd"}, "does not exist"),

@@ -10,6 +10,7 @@ from typing import NoReturn
 from .. import __version__
 from ..config.names import MOTIONS
 from ..config.presets import DEFAULT_PRESET, PRESETS
+from ..config.texture import DEFAULT_TEXTURE, TEXTURES
 from ..runtime.standard_streams import visible
 from . import evaluate_options
 from .common_options import AXES, add_computing, add_input, add_messages, add_thickness, add_threads
@@ -241,6 +242,9 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
                      help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
                      + " Default: %(default)s")
+    how.add_argument("--texture", choices=TEXTURES, default=DEFAULT_TEXTURE, help="plain, the default: what is "
+                     "expected, with the least error; even: filled slices get the noise that they lack beside used "
+                     "ones, so that scrolling does not flicker: for looking, not for measuring")
     add_computing(how)
     add_messages(parser)
 

@@ -113,7 +113,8 @@ def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
     try:
         source = {"like": arguments.volume, "series": arguments.series}
         if arguments.output:
-            write_image(arguments.output, result.volume, **source)
+            texture = result.report.texture
+            write_image(arguments.output, result.volume, **source, remark="" if texture is None else texture.remark)
             written[arguments.output] = "dense volume"
         if arguments.output_labels and result.segmentation is not None:
             of = {"like": arguments.output} if arguments.output and is_folder(arguments.output) else source

@@ -21,8 +21,9 @@ from ..jobs.estimates import Estimate, estimate
 from ..jobs.remarks import remarks
 from ..jobs.request import AUTO, INPUT, ISOTROPIC, Plan, Request
 from ..model.label_network_file import start_from
-from ..pipeline.reconstruction import Memory, reconstruct
+from ..pipeline.reconstruction import Memory
 from ..pipeline.report import Files
+from ..pipeline.texture import reconstruct_with
 from ..pipeline.used_slices import UsedSlices
 from ..runtime.devices import SelectedDevice, choose
 from ..runtime.notes import collected_notes
@@ -85,9 +86,10 @@ def run(arguments: Namespace) -> None:
     _warn(case, arguments)
     expected = expect(_expected(case, selected, learnt is not None), arguments.memory)
     with stoppable(announce_stop) as should_stop, shown_progress(expected) as show:
-        result = reconstruct(observations, case.plan.output, preset=arguments.preset, device=arguments.device,
-                             seed=arguments.seed, memory=_memory(arguments), progress=show, should_stop=should_stop,
-                             label_network=learnt, label_probabilities=bool(arguments.output_probabilities))
+        result = reconstruct_with(arguments.texture, observations, case.plan.output, preset=arguments.preset,
+                                  device=arguments.device, seed=arguments.seed, memory=_memory(arguments),
+                                  progress=show, should_stop=should_stop, label_network=learnt,
+                                  label_probabilities=bool(arguments.output_probabilities))
     files = Files(arguments.volume, arguments.labels, arguments.paste_trusted, arguments.mask)
     result = case.used.finished(result, observations, notes, files)
     written = write(result, arguments)
@@ -105,7 +107,7 @@ def request_of(arguments: Namespace) -> Request:
                    tuple(_crossing(text) for text in arguments.trust or ()),
                    arguments.exclude or "", spacing, arguments.preset, arguments.device, arguments.seed,
                    bool(arguments.save_model), arguments.cover_voxels,
-                   DRAWN if arguments.labels_on is None else arguments.labels_on)
+                   DRAWN if arguments.labels_on is None else arguments.labels_on, arguments.texture)
 
 
 def read_case(arguments: Namespace) -> Case:

@@ -26,4 +26,6 @@ def summarise(report: Report, written: dict[str, str], seconds: float) -> None:
         say(check.doubt)
     if provenance.hidden_pixels is not None:
         say(provenance.hidden_pixels.choice)
+    if report.texture is not None:
+        say(report.texture.note)
     say(provenance.note)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..config.presets import preset_named
+from ..config.texture import DEFAULT_TEXTURE
 from ..data.alignment import aligned_to
 from ..data.geometry import Grid
 from ..data.label_slices import DRAWN, presence
@@ -46,6 +47,9 @@ def run_several(arguments: Namespace) -> None:
     start = time.perf_counter()
     if len(arguments.stacks) == 1:
         refuse_alone(arguments)
+    if arguments.texture != DEFAULT_TEXTURE:
+        raise InputError("--texture even does not go with several volumes, or with --thickness and --profile. Leave it "
+                         "out.")
     for option in _named(arguments, _OF_ONE):
         raise InputError(f"{option} does not go with several volumes, or with --thickness and --profile. Leave it out.")
     check_paths(arguments)

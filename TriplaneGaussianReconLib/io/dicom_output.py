@@ -42,10 +42,11 @@ class _Stored(NamedTuple):
     padding: int | None
 
 
-def write_slices(folder: Path, image: Image, source: DicomSource, content: str = "") -> None:
+def write_slices(folder: Path, image: Image, source: DicomSource, content: str = "", remark: str = "") -> None:
     """Write `image` as one file a slice into an empty folder.
 
     content: what the values are if they are no image, such as an expected error; empty for an image.
+    remark: what else is to be known; what stands before its first colon goes into the name of the series.
     Raises InputError for a grid that DICOM slices cannot hold.
     """
     grid, array = image.grid, image.array
@@ -59,7 +60,7 @@ def write_slices(folder: Path, image: Image, source: DicomSource, content: str =
         grid = Grid(grid.shape, last, grid.spacing, tuple(map(tuple, direction)))
     sop_class = _CAPTURE if content else _CLASSES.get(str(source.first.SOPClassUID), _CAPTURE)
     stored = _stored(array, image.padding, sop_class == _PET)
-    header = _series_header(source, sop_class, content, grid, stored)
+    header = _series_header(source, sop_class, content, remark, grid, stored)
     digits = len(str(len(array)))
     for number, pixels in enumerate(stored.array):
         _slice(header, number, pixels, grid, source).save_as(folder / f"{number + 1:0{max(digits, 4)}d}.dcm",
@@ -111,7 +112,8 @@ def _ds(number: float) -> Any:
     return DSfloat(float(number), auto_format=True)
 
 
-def _series_header(source: DicomSource, sop_class: str, content: str, grid: Grid, stored: _Stored) -> Any:
+def _series_header(source: DicomSource, sop_class: str, content: str, remark: str, grid: Grid, stored: _Stored
+                   ) -> Any:
     """What all slices have in common."""
     from pydicom.uid import generate_uid
 
@@ -121,7 +123,8 @@ def _series_header(source: DicomSource, sop_class: str, content: str, grid: Grid
         header.Modality = str(source.first.get("Modality") or "OT")
         header.SeriesNumber = _series_number(source)
         name = str(source.first.get("SeriesDescription") or header.Modality)
-        ending = f"{': ' + content if content else ''} ({MAKER})"
+        kind = content or remark.partition(":")[0]
+        ending = f"{': ' + kind if kind else ''} ({MAKER})"
         header.SeriesDescription = name[:64 - len(ending)] + ending
         header.SeriesDate = header.ContentDate = header.InstanceCreationDate = now.strftime("%Y%m%d")
         header.SeriesTime = header.ContentTime = header.InstanceCreationTime = now.strftime("%H%M%S")
@@ -131,7 +134,8 @@ def _series_header(source: DicomSource, sop_class: str, content: str, grid: Grid
                 setattr(header, keyword, deepcopy(own) if own not in (None, "") else usual)
         header.ImageType = ["DERIVED", "SECONDARY", *{_CT: ["AXIAL"], _MR: ["OTHER"]}.get(sop_class, [])]
         what = content[:1].upper() + content[1:] or "Slices filled in between those of the source"
-        header.DerivationDescription = f"{what}, by {MAKER}. {CAUTION}"
+        more = f"; {remark}" if remark else ""
+        header.DerivationDescription = f"{what}{more}, by {MAKER}. {CAUTION}"
         header.DerivationCodeSequence = [coded("113085", "DCM", "Spatial resampling")]
         _describe_pixels(header, sop_class, content, grid, stored)
         if not content and "WindowWidth" in source.first and "WindowCenter" in source.first:

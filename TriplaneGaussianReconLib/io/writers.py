@@ -23,8 +23,8 @@ from .seg_nrrd import header_of
 WRITABLE_EXTENSIONS = (".nrrd", ".nii.gz", ".nii", ".mha", ".npz")  # one file each, and exact about geometry
 
 
-def write_image(path: PathLike, image: Image, *, like: PathLike | None = None, series: str = "", content: str = ""
-                ) -> None:
+def write_image(path: PathLike, image: Image, *, like: PathLike | None = None, series: str = "", content: str = "",
+                remark: str = "") -> None:
     """Write a volume, compressed where the format can; it appears whole, or what was there stays as it was.
 
     Args:
@@ -36,6 +36,7 @@ def write_image(path: PathLike, image: Image, *, like: PathLike | None = None, s
             reference are kept; series and images get new identifiers and say what they are derived from.
         series: which series of `like`: its UID, number or description; by default the largest.
         content: what the values are if not the image itself, for the DICOM header.
+        remark: what else is to be known of the image, likewise.
 
     Raises:
         InputError: the extension is none of these, or `like` is no DICOM.
@@ -48,7 +49,7 @@ def write_image(path: PathLike, image: Image, *, like: PathLike | None = None, s
     check_folder(Path(path))
     source = _slices_source(path, like, series)
     with whole_folder(Path(path)) as part:
-        write_slices(part, image, source, content)
+        write_slices(part, image, source, content, remark)
 
 
 def write_segmentation(path: PathLike, segmentation: Segmentation, *, like: PathLike | None = None, series: str = ""

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..config.names import LARGEST_SEED, MOTIONS, MotionKind
+from ..config.texture import DEFAULT_TEXTURE, TEXTURES, Texture
 from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Image, Segment, Segmentation
 from ..data.json_fields import mapping, real, sequence, text, triple, truth, whole
@@ -78,6 +79,7 @@ class Job:
         profile: With further volumes: how it does so, see `StackInput`.
         memory: Bytes of the host that the worker may hold at its peak; None for what is free.
         threads: How many it uses; None for as many as it may have.
+        texture: See `Request`; without further volumes.
     """
 
     volume: Image
@@ -97,6 +99,7 @@ class Job:
     profile: SliceProfile = "gaussian"
     memory: int | None = None
     threads: int | None = None
+    texture: Texture = DEFAULT_TEXTURE
 
     @property
     def axis(self) -> Axis:
@@ -129,7 +132,7 @@ class Job:
                    "label_network": None if self.label_network is None else str(self.label_network),
                    "further": [_from_stack(each) for each in self.further], "motion": self.motion,
                    "thickness": self.thickness, "profile": self.profile, "memory": self.memory,
-                   "threads": self.threads}
+                   "threads": self.threads, "texture": self.texture}
         _write(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -155,7 +158,8 @@ class Job:
                    truth(content, "keep_model"), truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
                    label_network, further, _MOTIONS[text(content, "motion")], _maybe(content, "thickness"),
                    _PROFILES[text(content, "profile")], _count_or_none(content, "memory", _MOST_VOXELS),
-                   _count_or_none(content, "threads", _MOST_THREADS))
+                   _count_or_none(content, "threads", _MOST_THREADS),
+                   _TEXTURES[text({"texture": DEFAULT_TEXTURE, **content}, "texture")])
 
 
 @dataclass(frozen=True)
@@ -309,6 +313,7 @@ def _delete(paths: Iterable[Path]) -> None:
 
 
 _FURTHER, _FURTHER_LABELS = "further_{}", "further_{}_labels"  # arrays of a further volume, by its number
+_TEXTURES: dict[str, Texture] = {str(texture): texture for texture in TEXTURES}
 _MOTIONS: dict[str, MotionKind] = {str(motion): motion for motion in MOTIONS}
 _PROFILES: dict[str, SliceProfile] = {str(profile): profile for profile in PROFILES}
 _NAMES = {"job": "a job", "outcome": "an outcome"}

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..config.names import DEVICES, LARGEST_SEED
 from ..config.presets import DEFAULT_PRESET, PRESETS
+from ..config.texture import DEFAULT_TEXTURE, TEXTURES, Texture
 from ..data.geometry import AXES, Axis, Grid
 from ..data.images import Image, Segmentation
 from ..data.label_slices import ALL, DRAWN, labelled_slices, named_slices
@@ -69,6 +70,7 @@ class Request:
             `label_slices.named_slices` reads it; on the others labels are filled.
         memory: Bytes of the host that the process which computes may hold at its peak; None for what is free.
         threads: How many it uses; None for as many as it may have.
+        texture: Plain, or even: with the noise that filled slices lack beside used ones.
 
     Example:
         >>> Request(slices="every:4", excluded="8").plan(Grid((13, 20, 20))).selections["k"].indices
@@ -88,6 +90,7 @@ class Request:
     labels_on: str = DRAWN
     memory: int | None = None
     threads: int | None = None
+    texture: Texture = DEFAULT_TEXTURE
 
     @property
     def needs_labels(self) -> bool:
@@ -107,6 +110,9 @@ class Request:
         if self.preset not in PRESETS:
             raise InputError(Sentence("Unknown preset '{preset}'. Choose one of {known}.", preset=self.preset,
                                       known=", ".join(PRESETS)))
+        if self.texture not in TEXTURES:
+            raise InputError(Sentence("Unknown texture '{texture}'. Choose one of {known}.", texture=self.texture,
+                                      known=", ".join(TEXTURES)))
         if not (self.device in DEVICES or re.fullmatch(r"cuda:\d+", self.device)):
             raise InputError(Sentence("Unknown device '{device}'. Choose auto, cpu, cuda or one GPU such as cuda:1.",
                                       device=self.device))
@@ -177,7 +183,8 @@ class Request:
         """Return what a worker is to do; arguments and errors as those of `plan`."""
         plan = self.plan(image.grid, presence)
         return Job(image, plan.selections, segmentation, plan.spacing, self.preset, self.device, self.seed,
-                   self.keep_model, self.cover_voxels, plan.labelled, memory=self.memory, threads=self.threads)
+                   self.keep_model, self.cover_voxels, plan.labelled, memory=self.memory, threads=self.threads,
+                   texture=self.texture)
 
     def selections(self, grid: Grid, axis: Axis, presence: Mapping[Axis, np.ndarray]) -> dict[Axis, Selection]:
         """Return which slices are used, by axis; arguments and errors as those of `plan`, axis: the slice axis."""

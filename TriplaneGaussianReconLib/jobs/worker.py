@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..config.presets import preset_named
+from ..config.texture import DEFAULT_TEXTURE
 from ..data.geometry import Grid
 from ..data.observations import Observations
 from ..data.output_grid import meant_grid
@@ -201,7 +202,8 @@ def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[]
     check_room(folder, _outcome_bytes(job, grid, observations))
 
     # What takes seconds to load comes after what can be refused at once.
-    from ..pipeline.reconstruction import Memory, reconstruct
+    from ..pipeline.reconstruction import Memory
+    from ..pipeline.texture import reconstruct_with
 
     _tell_start(job, messages)
 
@@ -212,7 +214,7 @@ def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[]
             return
         messages.send("preview", file=name, axis=preview.axis, index=preview.index)
 
-    result = reconstruct(observations, grid, preset=job.preset, device=job.device, seed=job.seed,
+    result = reconstruct_with(job.texture, observations, grid, preset=job.preset, device=job.device, seed=job.seed,
                          memory=Memory(keep_model=job.keep_model, folder=folder, limit=job.memory),
                          progress=Pace(messages), should_stop=should_stop, preview=show,
                          label_network=_learnt_before(job, notes))
@@ -221,6 +223,8 @@ def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[]
 
 def _of_several(job: Job, folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> Outcome:
     """Reconstruct from several volumes of one body, likewise."""
+    if job.texture != DEFAULT_TEXTURE:
+        raise InputError("An even texture does not go with further volumes. Leave them out, or the texture plain.")
     from ..pipeline.used_stacks import UsedStacks, solved
 
     with collected_notes() as notes:

@@ -22,6 +22,7 @@ from .label_report import LabelCompletion
 from .report_reader import Reader, axis, flag, listed, mapped, number, text, whole
 from .self_check import SelfCheck
 from .stack_report import HiddenPixelReport, StackReport
+from .texture_report import TextureReport
 
 PRODUCT = "TriplaneGaussianRecon"
 NOTICE = "Research software, not a medical device."
@@ -215,6 +216,7 @@ class Report:
         expected_error: `expected_error`: how large the expected error is as a whole; None where nothing was predicted,
             where the caller of the pipeline did not add it, and in reports of former versions.
         volumes: `volumes`: what was used of each where there are several, and how it was carried to the first.
+        texture: `texture`: noise that was added to filled slices; None where the texture is plain.
     """
 
     provenance: Provenance
@@ -232,6 +234,7 @@ class Report:
     completion: LabelCompletion | None = None
     volumes: tuple[StackReport, ...] = ()
     expected_error: ErrorReport | None = None
+    texture: TextureReport | None = None
 
     @property
     def self_check(self) -> SelfCheck:
@@ -248,6 +251,7 @@ class Report:
             "seconds": dict(self.seconds), "loss": dict(self.losses), "notes": list(self.notes),
             **({"label_completion": self.completion.to_json()} if self.completion is not None else {}),
             **({"volumes": [volume.to_json() for volume in self.volumes]} if self.volumes else {}),
+            **({"texture": self.texture.to_json()} if self.texture is not None else {}),
             **(self.files.to_json() if self.files is not None else {}),
             **(self.scope.to_json() if self.scope is not None else {})}
 
@@ -269,7 +273,8 @@ class Report:
                    read("notes", listed(text)), Scope.from_json(content), Files.from_json(content),
                    read.optional("label_completion", LabelCompletion.from_json, None),
                    read.optional("volumes", listed(StackReport.from_json), ()),
-                   read.optional("expected_error", ErrorReport.from_json, None))
+                   read.optional("expected_error", ErrorReport.from_json, None),
+                   read.optional("texture", TextureReport.from_json, None))
 
     def about(self, scope: Scope, files: Files | None = None, notes: Sequence[str] = (),
               expected_error: ErrorReport | None = None) -> Report:

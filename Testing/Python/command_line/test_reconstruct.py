@@ -152,6 +152,13 @@ def test_hidden_slices_and_labels_do_not_matter(run: Run, volume: Image, segment
     assert np.array_equal(read_segmentation("noisy_o.seg.nrrd").layers, read_segmentation("clean_o.seg.nrrd").layers)
 
 
+def test_an_even_texture_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reconstruct", "volume.nrrd", "--slices", "0-4,10", "--texture", "even", "--output", "o.npz", "--report",
+               "r.json") == 0
+    assert "Even texture: " in capsys.readouterr().out
+    assert json.loads(Path("r.json").read_text(encoding="utf-8"))["texture"]["kind"] == "even"
+
+
 def test_paper_preset_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     paper = PRESETS["paper"]  # a few steps and Gaussians will do
     monkeypatch.setitem(PRESETS, "paper", replace(paper, grid_size=6, training=replace(paper.training, steps=2)))

@@ -149,6 +149,7 @@ def test_folders_of_dicom_are_volumes(run: Run, solver: StandInSolver, across: P
 
 @pytest.mark.parametrize(("argv", "what"), [
     (["volume.nrrd", "--thickness", "3", "--cover-voxels"], "--cover-voxels does not go with several volumes, or with"),
+    (["volume.nrrd", "--thickness", "3", "--texture", "even"], "--texture even does not go with several volumes"),
     (["volume.nrrd", "--motion", "none"], "--motion is for several volumes"),
     (["volume.nrrd", "--output-grid", "first"], "--output-grid is for several volumes"),
     (["volume.nrrd", "volume.nrrd", "--trust", "k:all"], "--trust does not go with several volumes"),

@@ -55,6 +55,14 @@ def test_a_volume_comes_back_voxel_by_voxel(tmp_path: Path, source: Path, direct
         assert_same_place(back.grid, grid)
 
 
+def test_a_remark_is_in_the_derivation_and_names_the_series(tmp_path: Path, source: Path) -> None:
+    write_image(tmp_path / "out", Image(voxels(), make_grid()), like=source, remark="even texture: not for measuring")
+    for one in slices(tmp_path / "out"):
+        assert "source; even texture: not for measuring, by" in one.DerivationDescription
+        assert one.SeriesDescription == "Thorax: even texture (TriplaneGaussianRecon)"
+        assert one.SOPClassUID == slices(source)[0].SOPClassUID
+
+
 def test_patient_and_study_are_kept_and_the_derivation_is_told(tmp_path: Path, source: Path) -> None:
     write_image(tmp_path / "out", Image(voxels(), make_grid().resampled("k", 3.3)), like=source)
     written, given = slices(tmp_path / "out"), slices(source)

@@ -105,6 +105,15 @@ def test_what_an_earlier_job_learnt_goes_along(job: Job, tmp_path: Path) -> None
     assert Job.read(tmp_path).label_network == tmp_path / "größer.safetensors"
 
 
+def test_the_texture_goes_along_and_that_of_a_former_job_is_plain(job: Job, tmp_path: Path) -> None:
+    replace(job, texture="even").write(tmp_path)
+    assert Job.read(tmp_path).texture == "even"
+    content = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
+    del content["texture"]
+    (tmp_path / "job.json").write_text(json.dumps(content), encoding="utf-8")
+    assert Job.read(tmp_path).texture == "plain"
+
+
 def test_a_former_job_has_labels_on_all_slices_and_nothing_learnt(job: Job, tmp_path: Path) -> None:
     job.write(tmp_path)
     content = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))

@@ -113,12 +113,14 @@ def test_a_job_is_what_was_asked_for(segmentation: Segmentation) -> None:
     assert (job.preset, job.device, job.seed, job.keep_model, job.spacing) == ("best", "cuda:1", 3, True, 0.9)
     assert job.volume is image and job.segmentation is segmentation and job.observed["k"].is_everything
     assert job.output_grid == Request().plan(GRID).output
+    assert job.texture == "plain" and Request(texture="even").job(image).texture == "even"
 
 
 # --------------------------------------------------------------------------------------------------- what is refused
 
 
 @pytest.mark.parametrize(("choices", "message"), [
+    ({"texture": "rough"}, "Unknown texture 'rough'. Choose one of plain, even"),
     ({"preset": "quick"}, "Unknown preset 'quick'. Choose one of fast"), ({"device": "gpu"}, "Unknown device 'gpu'"),
     ({"device": "cuda:x"}, "Unknown device"), ({"seed": -1}, "whole number from 0"), ({"seed": 2 ** 63}, "from 0 to"),
     ({"axis": "z"}, "Unknown slice axis 'z'. Choose one of auto"), ({"slices": "4"}, "Only one slice"),

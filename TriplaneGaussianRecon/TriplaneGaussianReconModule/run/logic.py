@@ -58,9 +58,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
                     excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
                     preset: str = "fast", device: str = "auto", seed: int = 0, keepModel: bool = False,
-                    copyVolume: bool = False, furtherVolumes: FurtherVolumes = (), thickness: Thickness = "",
-                    profile: str = "gaussian", findMotion: bool = True, waitForCompletion: bool = True,
-                    progressCallback: Callable[[Message], None] | None = None,
+                    evenTexture: bool = False, copyVolume: bool = False, furtherVolumes: FurtherVolumes = (),
+                    thickness: Thickness = "", profile: str = "gaussian", findMotion: bool = True,
+                    waitForCompletion: bool = True, progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
         """Fill the gaps between the observed slices of a volume, and those of a segmentation.
@@ -83,7 +83,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                 slice is observed and carries labels, slices as close as the pixels are wide.
             preset, device: fast, balanced, best or paper; auto, cpu, cuda, or cuda:1 and so on.
             seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
-            keepModel: Keep the models, see `Results.models`.
+            keepModel, evenTexture: Keep the models, see `Results.models`; add the noise that filled slices lack.
             copyVolume: Add volume and expected error to the results even where labels alone were filled.
             furtherVolumes: More scans of the same body, which come to the place and grey values of the first: [b, c];
                 or with what is used of each, as in {b: {"excludedSlices": "0,1"}, c: {"segmentationNode": d}}.
@@ -105,7 +105,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         if self._run is not None:
             raise InputError(_("A reconstruction is running already. Wait until it is done, or cancel it."))
         request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, seed,
-                              keepModel)
+                              keepModel, evenTexture)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
         several = Several.of(volumeNode, furtherVolumes, thickness, profile, findMotion)
         with wording.translatedErrors():

@@ -114,6 +114,7 @@ class TriplaneGaussianReconParameterNode:
         labelledSlices: For `LabelsOn.LIST`.
         outputSpacing: Mm; 0 for automatic.
         device: auto, cpu, cuda:0 and so on.
+        evenTexture: Whether filled slices get the noise that they lack.
         copyVolume: Where labels alone are filled, the volume is added to the results all the same.
         furtherVolumes: Of the same body; may hold None and what is not in the scene any more, see the function.
         settingsVolumes: Volumes that something was chosen for, whether or not they are further ones now; of each of
@@ -142,6 +143,7 @@ class TriplaneGaussianReconParameterNode:
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, 2 ** 31 - 1)] = 0
     keepModel: bool = False
+    evenTexture: bool = False
     copyVolume: bool = False
     furtherVolumes: list[vtkMRMLScalarVolumeNode]
     settingsVolumes: list[vtkMRMLScalarVolumeNode]
@@ -224,4 +226,5 @@ def _choices(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     return {"sliceAxis": parameters.sliceAxis.value, "trustedSlices": trustedSlices(parameters),
             "excludedSlices": parameters.excludedSlices, "labelsOn": labelsOn(parameters),
             "outputSpacing": parameters.outputSpacing, "preset": parameters.preset.value, "device": parameters.device,
-            "seed": parameters.seed, "keepModel": parameters.keepModel}
+            "seed": parameters.seed, "keepModel": parameters.keepModel,
+            "evenTexture": parameters.evenTexture}

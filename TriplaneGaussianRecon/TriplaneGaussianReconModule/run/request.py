@@ -14,7 +14,7 @@ Slices = str | int | Iterable[int]  # text as `Request` reads it, or slice numbe
 
 
 def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, labelsOn: Slices, outputSpacing: float,
-                preset: str, device: str, seed: int, keepModel: bool) -> Request:
+                preset: str, device: str, seed: int, keepModel: bool, evenTexture: bool = False) -> Request:
     """Return what the arguments of the logic's `reconstruct` ask for.
 
     Raises:
@@ -22,14 +22,16 @@ def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, l
     """
     return Request(axis=sliceAxis, slices=slicesText(trustedSlices), excluded=slicesText(excludedSlices),
                    spacing=_spacing(outputSpacing) or AUTO, preset=preset, device=device, seed=_seed(seed),
-                   keep_model=keepModel, labels_on=slicesText(labelsOn))
+                   keep_model=keepModel, labels_on=slicesText(labelsOn),
+                   texture="even" if evenTexture else "plain")
 
 
 def choices(request: Request) -> dict[str, Any]:
     """Return a request as the provenance of results tells it; scripts read these keys."""
     return {"axis": request.axis, "trusted": request.slices, "excluded": request.excluded,
             "labelsOn": request.labels_on, "spacing": 0.0 if request.spacing == AUTO else request.spacing,
-            "preset": request.preset, "device": request.device, "seed": request.seed, "keepModel": request.keep_model}
+            "preset": request.preset, "device": request.device, "seed": request.seed, "keepModel": request.keep_model,
+            "evenTexture": request.texture == "even"}
 
 
 def slicesText(given: Slices) -> str:

@@ -85,9 +85,11 @@ class Several:
         return tuple(each.segmentationNode for each in self.settings.values())
 
     def alone(self, request: Request) -> Request:
-        """What is asked for of the first volume; raises InputError for an output spacing that cannot be."""
+        """What is asked for of the first volume; raises InputError for a spacing or texture that cannot be."""
         if not self.nodes:
             return request
+        if request.texture == "even":
+            raise InputError(_("An even texture does not go with further volumes. Uncheck one of both."))
         side = request.spacing
         if not isinstance(side, str) and not (np.isfinite(side) and side > 0):
             raise InputError(_("The output spacing must be a positive number of millimetres such as 1.5, or 0 to leave "

@@ -705,6 +705,18 @@ def test_without_its_model_a_result_cannot_be_drawn_or_exported(widget: Any) -> 
         assert not button.enabled and "Check 'Keep model'" in button.toolTip
 
 
+def test_an_even_texture_is_asked_for_and_told(widget: Any, process: StandInWorkerProcess) -> None:
+    add_scan(widget)
+    open_section(widget.ui.advancedSection)
+    reconstructed(widget)
+    assert "Even texture" not in widget.ui.resultText.text
+    click(widget.ui.evenTexture)
+    parameters = reconstructed(widget)
+    assert "Even texture: noise of 11 " in widget.ui.resultText.text
+    assert "for looking, not for measuring" in parameters.resultProvenance.GetText()
+    assert '"evenTexture": true' in parameters.resultProvenance.GetText()
+
+
 def test_a_model_that_was_kept_is_exported(widget: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_scan(widget)
     open_section(widget.ui.advancedSection)

@@ -179,6 +179,11 @@ def test_a_volume_counts_once(logic: TriplaneGaussianReconLogic, again: int) -> 
         logic.reconstruct(nodes[0], furtherVolumes=[nodes[1], nodes[again]])
 
 
+def test_an_even_texture_is_refused(logic: TriplaneGaussianReconLogic) -> None:
+    with pytest.raises(InputError, match="An even texture does not go with further volumes"):
+        logic.reconstruct(add("first", 2), furtherVolumes=[add("second", 0)], evenTexture=True)
+
+
 def test_what_is_no_image_is_refused_by_name(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "hollow")
     with pytest.raises(InputError, match="'hollow' has no voxels"):

@@ -25,6 +25,7 @@ from TriplaneGaussianReconLib.jobs.protocol import LABEL_NETWORK, MODEL, Job, Me
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Provenance, Report, Scope, SelfCheck
 from TriplaneGaussianReconLib.pipeline.stack_report import StackReport
+from TriplaneGaussianReconLib.pipeline.texture_report import TextureReport
 
 # A turn by 90 degrees about the axis from feet to head, and a shift; LPS mm.
 MOTION = np.array([[0.0, -1.0, 0.0, 5.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, -2.0], [0.0, 0.0, 0.0, 1.0]])
@@ -132,6 +133,9 @@ def outcome_of(job: Job, folder: Path) -> Outcome:
         model = folder / MODEL
         model.write_bytes(b"a model")
     report = reportOf(job.preset, job.seed, axis, observed.tolist(), grid)
+    if job.texture == "even":
+        texture = TextureReport.of(11.0, int((weight % 1 > 0).sum()), False)
+        report = replace(report, texture=texture, notes=(*report.notes, texture.note))
     label_network = None
     if job.labelled is not None:
         label_network = folder / LABEL_NETWORK
