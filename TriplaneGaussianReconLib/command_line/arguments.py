@@ -283,6 +283,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
                         "after one more slice was drawn")
     output.add_argument("--save-model", type=path, metavar="OUT.safetensors", help="the model, for render, info and "
                         "export")
+    output.add_argument("--compact-model", action="store_true", help="save the model in little room: its numbers "
+                        "rounded to what can be seen, and compressed")
     output.add_argument("--report", type=path, metavar="OUT.json", help="what was used, how long it took, and a self "
                         "check")
     output.add_argument("--output-spacing", type=spacing, metavar="isotropic|input|MM", help="distance of the slices "

@@ -95,7 +95,7 @@ def _steps(cloud: GaussianParameters) -> Iterator[float]:
     width = float(torch.exp(-cloud.in_plane[:, [0, 2]].median()))  # mm
     depth = float(torch.exp(cloud.log_depths.median()))
     slots = cloud.values.shape[1]
-    yield from (min(2.0 ** -10, 2.0 ** -8 * size) for size in (width, width, depth))  # centres
+    yield from (min(2.0 ** -10, 2.0 ** -16 * size) for size in (width, width, depth))  # centres
     yield from (2.0 ** -8 * width / depth,) * 2  # tilts
     yield from (2.0 ** -10, 2.0 ** -10 / width, 2.0 ** -10)  # in_plane
     yield from (2.0 ** -10, 2.0 ** -8)  # log_depths, raw_weights
