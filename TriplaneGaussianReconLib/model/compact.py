@@ -118,7 +118,7 @@ def _coded(column: np.ndarray, step: float) -> tuple[int, np.ndarray, bytes]:
 def _packed(numbers: np.ndarray) -> bytes:
     """Compress whole numbers of at most 25 bits, of which neighbours are alike."""
     steps = np.diff(numbers.astype(np.int64), prepend=0)
-    folded = (2 * steps ^ steps >> 63).astype("<u4")
+    folded = np.bitwise_xor(2 * steps, steps >> np.int64(63)).astype("<u4")
     return zlib.compress(folded.view(np.uint8).reshape(-1, _WIDTH).T.tobytes())
 
 
