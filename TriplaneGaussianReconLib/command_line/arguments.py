@@ -330,8 +330,8 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
     plane.add_argument("--size", type=float, metavar="MM", help="side of the square to draw; default: all of the model")
     pixels = plane.add_mutually_exclusive_group()
     pixels.add_argument("--spacing", type=float, metavar="MM", help="pixel spacing; default: that of the used slices")
-    pixels.add_argument("--zoom", type=positive, metavar="TIMES", help="make pixels so many times smaller than those of "
-                        "the used slices: the model is drawn there, nothing is resampled")
+    pixels.add_argument("--zoom", type=positive, metavar="TIMES", help="make pixels so many times smaller than those "
+                        "of the used slices: the model is drawn there, nothing is resampled")
     output = parser.add_argument_group("output")
     output.add_argument("--output", required=True, type=path, metavar="OUT", help="a volume of one slice (.nrrd, "
                         ".nii.gz, .nii, .mha, .npz) with its place in space; or .png, 8 bit, see --window")

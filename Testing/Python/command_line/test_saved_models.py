@@ -149,7 +149,7 @@ def test_a_compact_model_is_written_told_of_and_used(run: Run, capsys: pytest.Ca
     assert run("reconstruct", "volume.nrrd", "--keep-every", 2, "--save-model", "m.safetensors",
                "--compact-model") == 0
     printed = capsys.readouterr()
-    assert "The model will take up to" in printed.err and re.search(r"model, \d+ kB: +m.safetensors", printed.out)
+    assert "The model will take up to" in printed.err and re.search(r"model, [\d.]+ kB: +m.safetensors", printed.out)
     assert run("info", "m.safetensors") == 0
     told = capsys.readouterr().out
     assert "compact" in told and str(Path("m.safetensors").stat().st_size) in told
