@@ -90,7 +90,7 @@ def _write(report: T, pictured: EvaluationReport, as_json: Callable[[T, str], No
         as_json(report, arguments.json)
         written["scores"] = arguments.json
     if arguments.figure and succeeded:
-        figure(pictured, arguments.figure)
+        figure(pictured, arguments.figure, arguments.volume)
         written["figure"] = arguments.figure
     return written
 
