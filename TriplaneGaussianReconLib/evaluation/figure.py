@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..io.atomic import whole_file
 from .report import EvaluationReport
-from .story import Story, Tile
+from .story import SMOOTHED, Story, Tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def _draw(drawing: Figure, story: Story) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    drawing.suptitle(f"{story.title}\n{story.headline}", fontsize=11)
+    drawing.suptitle(f"{story.title}\n{story.headline}", fontsize=12, fontweight="bold")
     drawing.supxlabel(story.footnote, fontsize=7.5, color="0.3")
     places = drawing.subplots(len(story.lines), len(story.lines[0]), squeeze=False)
     scale = story.shown.scale
@@ -70,7 +70,7 @@ def _draw(drawing: Figure, story: Story) -> None:
     _draw_bar(places[0, 0], story)
     if differences:
         drawing.colorbar(ScalarMappable(Normalize(0.0, top), "magma"), ax=places[-1, :].tolist(), aspect=30, pad=0.01,
-                         label=f"absolute difference, {scale.unit}")
+                         label=f"absolute difference, {scale.unit}\n(mean of {SMOOTHED} x {SMOOTHED} pixels)")
 
 
 def _draw_tile(place: Axes, tile: Tile, story: Story, top: float) -> None:
@@ -106,9 +106,12 @@ def _tinted(picture: np.ndarray, mask: np.ndarray, colors: np.ndarray, opacity: 
 
 def _draw_bar(place: Axes, story: Story) -> None:
     """Draw how long so many mm are."""
+    from matplotlib.patheffects import withStroke
+
     rows, columns = story.shown.view.upright(story.shown.truth).shape
     width = story.shown.view.pixel[1]
     length = max([bar for bar in _BARS if bar <= _BAR * columns * width], default=_BARS[0])
     start, at = 0.04 * columns - 0.5, 0.94 * rows - 0.5
     place.plot([start, start + length / width], [at, at], color="yellow", linewidth=2.5, solid_capstyle="butt")
-    place.text(start, at - 0.02 * rows, f"{length} mm", color="yellow", fontsize=8, va="bottom")
+    place.text(start, at - 0.02 * rows, f"{length} mm", color="yellow", fontsize=8, va="bottom",
+               path_effects=[withStroke(linewidth=2, foreground="black")])

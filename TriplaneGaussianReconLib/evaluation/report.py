@@ -47,6 +47,8 @@ class EvaluationReport:
         held_out: The indices that were scored, all between two observed slices.
         shown: What the figure shows.
         hidden: Whether all of the slices in `held_out` was hidden, or their labels alone.
+        what: What was kept, for the figure; empty: as `observed` says.
+        scope: What the scores are of, for the figure; empty: as `held_out` says.
     """
 
     rows: tuple[MethodScores, ...]
@@ -56,6 +58,8 @@ class EvaluationReport:
     held_out: tuple[int, ...]
     shown: Shown
     hidden: Hidden = "slices"
+    what: str = ""
+    scope: str = ""
 
     def best(self, part: Part, *, baselines: bool) -> MethodScores | None:
         """The row that ranks highest among the baselines or among the other methods; None if none fills `part`."""

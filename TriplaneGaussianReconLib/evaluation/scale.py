@@ -8,6 +8,7 @@ import numpy as np
 _AIR, _DENSE = -400.0, 100.0  # a CT reaches from below the one to above the other, in whole numbers
 _LOWEST_HU, _HIGHEST_HU = -10000.0, 32767.0
 _BLACK, _WHITE = 0.5, 99.5  # percentiles of the foreground
+_MOSTLY, _SOME = 1.5, 0.07  # of the tissue that is seen: so much lung, or bone
 _FOREGROUND = 0.1  # of the range: what is brighter is foreground
 
 
@@ -41,12 +42,17 @@ class Scale:
         values = self.low + np.asarray(picture, np.float32) * (self.high - self.low)
         if self.is_hounsfield:
             name, centre, width = _ct_window(values)
-            black, white, name = centre - width / 2, centre + width / 2, f"{name} window ({centre:g} / {width:g} HU)"
+            black, white = centre - width / 2, centre + width / 2
+            name = f"Window: {name}, centre {centre:g} HU, width {width:g} HU"
         else:
             bright = values[values > self.low + _FOREGROUND * (self.high - self.low)]
             white = float(np.percentile(bright, _WHITE)) if bright.size else self.high
-            black, name = float(np.percentile(values, _BLACK)), "window from the darkest to the brightest tissue"
+            black, name = float(np.percentile(values, _BLACK)), "Window: black to white is the range of what is shown"
         return Scale(self.low, self.high, black, max(white, black + 1e-12), name, self.is_hounsfield)
+
+    def normalised(self, values: np.ndarray) -> np.ndarray:
+        """Return values of the volume as 0 to 1, see `metrics.normalise`; float32."""
+        return ((np.asarray(values, np.float32) - self.low) / (self.high - self.low)).clip(0.0, 1.0)
 
     def shown(self, picture: np.ndarray) -> np.ndarray:
         """Return normalised intensities as black (0) to white (1)."""
@@ -79,10 +85,10 @@ def is_hounsfield(volume: np.ndarray) -> bool:
 
 def _ct_window(values: np.ndarray) -> tuple[str, float, float]:
     """Name, centre and width (HU) of the usual window for what is mostly seen."""
-    lung, soft, bone = (np.count_nonzero((values > low) & (values <= high)) for low, high in
-                        ((-950, -500), (-150, 200), (200, 5000)))
-    if lung > 1.5 * (soft + bone):
+    lung, tissue, bone, dense = (np.count_nonzero((values > low) & (values <= high)) for low, high in
+                                 ((-950, -500), (-150, 5000), (200, 5000), (500, 5000)))
+    if lung > _MOSTLY * tissue:
         return "lung", -600.0, 1500.0
-    if bone > 0.15 * (soft + bone):
+    if dense > _SOME * tissue:
         return "bone", 400.0, 1800.0
-    return "soft tissue", 40.0, 400.0
+    return ("soft tissue and bone", 150.0, 700.0) if bone > _SOME * tissue else ("soft tissue", 40.0, 400.0)

@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..data.colors import distinct_hue
-from ..data.geometry import Axis, array_axis
+from ..data.geometry import AXES, Axis, array_axis
 from ..data.images import Image, Segment, Segmentation
 from ..data.selection import Selection
 from .scale import Scale
@@ -26,8 +26,9 @@ class Shown:
         scale: How intensities are shown.
         truth: Normalised.
         kept: What there is without any method, normalised; NaN where there is nothing.
-        kept_title: What `kept` is, for people.
+        kept_words: What `kept` is, for people: above it, and below.
         hidden: Bool, what was hidden and is scored.
+        choice: Why this part was chosen: where ...
         labels: True segment numbers from 1 (0 is background; of overlapping segments the last one shows); None without
             labels.
         kept_labels: Likewise, those that were given.
@@ -38,8 +39,9 @@ class Shown:
     scale: Scale
     truth: np.ndarray
     kept: np.ndarray
-    kept_title: str
+    kept_words: tuple[str, str]
     hidden: np.ndarray
+    choice: str
     labels: np.ndarray | None = None
     kept_labels: np.ndarray | None = None
     colors: np.ndarray = field(default_factory=lambda: np.zeros((1, 3)))
@@ -68,15 +70,18 @@ class Shown:
         truth, hidden = view.of(image.array), view.of(copies.hidden(image.grid.shape))
         copied = view.of(copies.everywhere(image.array))
         is_gapped = not only_labels and hidden.mean() < _MOSTLY
-        shown = cls(view, scale.looking_at(truth), truth, np.where(hidden, np.nan, truth) if is_gapped else
-                    truth if only_labels else copied, "kept", hidden)
+        kept = np.where(hidden, np.nan, truth) if is_gapped else truth if only_labels else copied
+        apart = np.diff(selection.indices).mean() * image.grid.spacing[AXES.index(axis)]
+        words = "labels that were kept" if only_labels else "kept", f"a slice every {apart:.3g} mm"
+        choice = f"copying the {'labels of the ' * only_labels}nearest slice is most wrong"
+        shown = cls(view, scale.looking_at(truth), truth, kept, words, hidden, choice)
         return shown if segmentation is None else shown._labelled(segmentation)
 
     def _labelled(self, segmentation: Segmentation) -> Shown:
         """Add labels; those of kept slices are shown on these alone."""
         labels = painted([self.view.of(layer) for layer in segmentation.layers], segmentation.segments)
-        return Shown(self.view, self.scale, self.truth, self.kept, self.kept_title, self.hidden, labels,
-                     np.where(self.hidden, 0, labels), segment_colors(segmentation.segments))
+        return replace(self, labels=labels, kept_labels=np.where(self.hidden, 0, labels),
+                       colors=segment_colors(segmentation.segments))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from .scores import Part, ranking
 from .shown import Shown
 
 _NOTHING = "No method succeeded, so there is nothing to draw. The table says why."
+SMOOTHED = 5  # pixels of a side: of so many a difference is shown the mean
 _ORDINALS = {2: "2nd", 3: "3rd"}
 
 
@@ -70,11 +71,11 @@ class Story:
         if not columns:
             raise InputError(_NOTHING)
         is_labelled = report.hidden == "labels"
-        kept = Tile(shown.kept, shown.kept_title, "", labels=shown.kept_labels if is_labelled else None)
+        kept = Tile(shown.kept, *shown.kept_words, labels=shown.kept_labels if is_labelled else None)
         truth = Tile(shown.truth, "truth", "", labels=shown.labels)
         lines = zip((kept, truth), *columns, strict=True)
-        name = f"{Path(path).name}, {_kept(report)}" if path else _kept(report)
-        return cls(name, _headline(report), _footnote(shown, is_labelled), tuple(lines), shown)
+        title = ", ".join([*([Path(path).name] if path else []), report.what or _kept(report)])
+        return cls(title, _headline(report), _footnote(shown), tuple(lines), shown)
 
 
 def _column(report: EvaluationReport, *, baselines: bool) -> tuple[Tile, Tile] | None:
@@ -96,19 +97,27 @@ def _column(report: EvaluationReport, *, baselines: bool) -> tuple[Tile, Tile] |
 
 
 def _missed(shown: Shown, row: MethodScores) -> Tile:
-    """The absolute difference to the truth."""
+    """The absolute difference to the truth where it was hidden, as the mean over a few pixels.
+
+    Single pixels are mostly noise, which is the same whatever the method.
+    """
+    from scipy.ndimage import uniform_filter
+
     assert row.picture is not None, "a row that fills the image has a picture"
     difference = np.abs(row.picture - shown.truth) * shown.scale.step
+    near, share = (uniform_filter(array.astype(np.float64), SMOOTHED, mode="constant")
+                   for array in (difference * shown.hidden, shown.hidden))
     mean = float(difference[shown.hidden].mean())
-    return Tile(difference, f"|{row.name} - truth|", f"{mean:.3g} {shown.scale.unit} in the mean here",
-                is_difference=True)
+    return Tile(near / np.maximum(share, 1e-6), f"|{row.name} - truth|",
+                f"{mean:.3g} {shown.scale.unit} in the mean here", is_difference=True)
 
 
 def _mislabelled(shown: Shown, row: MethodScores) -> Tile:
     """The outlines of labels, and where they are wrong."""
     assert row.label_picture is not None and shown.labels is not None, "there are labels"
     wrong = (row.label_picture != shown.labels) & shown.hidden
-    share = np.count_nonzero(wrong) / max(np.count_nonzero(shown.hidden & ((shown.labels > 0) | wrong)), 1)
+    labelled = int(np.count_nonzero(shown.hidden & ((shown.labels > 0) | wrong)))
+    share = int(np.count_nonzero(wrong)) / max(labelled, 1)
     return Tile(shown.truth, f"labels by {row.name}; wrong in red", f"{share:.0%} of labelled pixels wrong here",
                 labels=row.label_picture, wrong=wrong)
 
@@ -123,7 +132,7 @@ def _headline(report: EvaluationReport) -> str:
     """How the best of ours compares with the best of the usual methods, part by part."""
     parts: tuple[Part, ...] = ("image", "labels")
     told = [text for part in parts if (text := _compared(report, part))]
-    return "; ".join(told) + (f" ({_scope(report)})" if told else "")
+    return "; ".join(told) + (f" ({report.scope or _scope(report)})" if told else "")
 
 
 def _compared(report: EvaluationReport, part: Part) -> str:
@@ -136,12 +145,14 @@ def _compared(report: EvaluationReport, part: Part) -> str:
     if part == "labels":
         return f"Dice {scores[0].value:.3f} by {ours.name}, {scores[1].value:.3f} by {usual.name}"
     gain = scores[0].value - scores[1].value
-    return f"{ours.name} is {abs(gain):.1f} dB {'nearer to' if gain >= 0 else 'farther from'} the truth than {usual.name}"
+    where = "nearer to" if gain >= 0 else "farther from"
+    return f"{ours.name} is {abs(gain):.1f} dB {where} the truth than {usual.name}"
 
 
 def _scope(report: EvaluationReport) -> str:
     """What the scores of the headline are of."""
-    return f"mean of all {len(report.held_out)} hidden slices" if report.held_out else "of all that was compared"
+    scored = next((int(row.scores["slices"].value) for row in report.rows if "slices" in row.scores), None)
+    return f"all {len(report.held_out) if scored is None else scored} hidden slices"
 
 
 def _kept(report: EvaluationReport) -> str:
@@ -159,9 +170,8 @@ def _ordinal(number: int) -> str:
     return _ORDINALS.get(number, f"{number}th")
 
 
-def _footnote(shown: Shown, is_labelled: bool) -> str:
+def _footnote(shown: Shown) -> str:
     height, width = (count * size for count, size in zip(shown.view.upright(shown.truth).shape, shown.view.pixel,
                                                          strict=True))
-    what = "labels are missed" if is_labelled else "the nearest kept slice is farthest from the truth"
-    return (f"Part of the {shown.view.name}, {width:.0f} x {height:.0f} mm, where {what} most. Scores below tiles are of "
-            f"its hidden pixels. {shown.scale.window[:1].upper()}{shown.scale.window[1:]}.")
+    return (f"Part of the {shown.view.name}, {width:.0f} x {height:.0f} mm: where {shown.choice}. "
+            f"Scores below tiles are of the hidden pixels in it.\n{shown.scale.window}.")

@@ -9,8 +9,8 @@ import numpy as np
 from ..data.geometry import AXES, Axis, Grid, array_axis
 
 _MIDDLE = (0.2, 0.8)  # of an axis: planes further out show little of the body
-_MOST_PIXELS = 110  # of a side: more would be too small to be seen
-_ASPECTS = (0.75, 1.5)  # width over height, where the plane allows for it
+_MOST_PIXELS = 110  # of a side, of the size between a pixel's and a slice's: more would be too small to be seen
+_ASPECTS = (0.75, 1.9)  # width over height, where the plane allows for it
 _NAMES = ("sagittal", "coronal", "axial")  # planes across x, y, z of LPS
 
 
@@ -115,7 +115,8 @@ class _Turn:
 
 def _part(errors: np.ndarray, mm: Sequence[float]) -> tuple[slice, slice]:
     """Rows and columns of the part of a plane with the largest errors; mm: of a row and of a column."""
-    sides = [min(count, round(_MOST_PIXELS * min(mm) / size)) for count, size in zip(errors.shape, mm, strict=True)]
+    longest = _MOST_PIXELS * (mm[0] * mm[1]) ** 0.5
+    sides = [min(count, round(longest / size)) for count, size in zip(errors.shape, mm, strict=True)]
     height, width = sides[0] * mm[0], sides[1] * mm[1]
     sides[1] = max(1, min(sides[1], round(_ASPECTS[1] * height / mm[1])))
     sides[0] = max(1, min(sides[0], round(width / _ASPECTS[0] / mm[0])))
