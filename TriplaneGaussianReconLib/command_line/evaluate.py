@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -25,7 +26,8 @@ from ..io.atomic import check_output
 from ..io.readers import read_segmentation
 from ..runtime.devices import choose
 from .console import note, result, say
-from .evaluate_stacks import compare_several, compare_simulated, refuse_without_stacks
+from .evaluate_record import record
+from .evaluate_stacks import compare_several, compare_simulated, preset_names, refuse_without_stacks
 from .inputs import read_volume
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def run(arguments: Namespace) -> None:
     report = evaluate(image, segmentation, axis, selection, names, further,
                       lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"), hidden)
     succeeded = any(row.failure is None for row in report.rows)
-    _tell(table(report), _write(report, report, to_json, arguments, succeeded), arguments)
+    as_json = partial(to_json, asked=record(arguments, [name for name in names if name in PRESETS]))
+    _tell(table(report), _write(report, report, as_json, arguments, succeeded), arguments)
     if not succeeded:
         raise ReconstructionError("No method succeeded. The table says why.")
 
@@ -66,7 +69,8 @@ def run(arguments: Namespace) -> None:
 def _run_stacks(arguments: Namespace) -> None:
     """Compare ways of making one volume of several stacks, real or simulated."""
     found = compare_several(arguments) if arguments.stacks else compare_simulated(arguments)
-    _tell(stack_table(found), _write(found, found.pictured(), stacks_to_json, arguments, True), arguments)
+    as_json = partial(stacks_to_json, asked=record(arguments, preset_names(arguments)))
+    _tell(stack_table(found), _write(found, found.pictured(), as_json, arguments, True), arguments)
     if all(row.failure is not None for row in found.rows if not row.is_baseline):
         raise ReconstructionError("No reconstruction succeeded. The table says why.")
 
