@@ -35,7 +35,7 @@ class Scale:
         """Choose for a whole volume, in its own units; see `metrics.normalise` for the range."""
         low, high = float(volume.min()), float(np.percentile(volume, 99.9))
         scale = cls(low, max(high, low + 1e-12), low, high, "", is_hounsfield(volume))
-        return scale.looking_at((volume[tuple(slice(None, None, 2) for _ in volume.shape)] - low) / (scale.high - low))
+        return scale.looking_at(scale.normalised(volume[tuple(slice(None, None, 2) for _ in volume.shape)]))
 
     def looking_at(self, picture: np.ndarray) -> Scale:
         """Choose the window for what is looked at; picture: of any shape, normalised."""

@@ -13,6 +13,7 @@ from .shown import Shown
 
 _NOTHING = "No method succeeded, so there is nothing to draw. The table says why."
 SMOOTHED = 5  # pixels of a side: of so many a difference is shown the mean
+_SMALLEST_GAIN = 0.05  # dB: less is none
 _ORDINALS = {2: "2nd", 3: "3rd"}
 
 
@@ -145,6 +146,8 @@ def _compared(report: EvaluationReport, part: Part) -> str:
     if part == "labels":
         return f"Dice {scores[0].value:.3f} by {ours.name}, {scores[1].value:.3f} by {usual.name}"
     gain = scores[0].value - scores[1].value
+    if abs(gain) < _SMALLEST_GAIN:
+        return f"{ours.name} is as near to the truth as {usual.name}"
     where = "nearer to" if gain >= 0 else "farther from"
     return f"{ours.name} is {abs(gain):.1f} dB {where} the truth than {usual.name}"
 
