@@ -72,7 +72,8 @@ class Shown:
         is_gapped = not only_labels and hidden.mean() < _MOSTLY
         kept = np.where(hidden, np.nan, truth) if is_gapped else truth if only_labels else copied
         apart = np.diff(selection.indices).mean() * image.grid.spacing[AXES.index(axis)]
-        words = "labels that were kept" if only_labels else "kept", f"a slice every {apart:.3g} mm"
+        words = ("labels that were kept" if only_labels else "kept",
+                 "hidden slices in blue" if is_gapped else f"a slice every {apart:.3g} mm")
         choice = f"copying the {'labels of the ' * only_labels}nearest slice is most wrong"
         shown = cls(view, scale.looking_at(truth), truth, kept, words, hidden, choice)
         return shown if segmentation is None else shown._labelled(segmentation)

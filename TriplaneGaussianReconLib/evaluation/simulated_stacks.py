@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from ..config.presets import Preset
-from ..data.geometry import AXES
+from ..data.geometry import AXES, array_axis
 from ..data.images import Image
 from ..data.observations import Observations
 from ..data.selection import Selection
@@ -47,16 +47,13 @@ def evaluate_simulated(truth: Image, simulation: Simulation, ours: Ours,
     stacks, clean = simulate(truth, simulation, ours.seed), simulate(truth, simulation.clean, ours.seed)
     moved = dict[str, float]()
     methods = [*_baselines(truth, stacks, clean, simulation), *_of_library(truth, stacks, ours, moved)]
-    shown, rows = _shown(truth, simulation), []
+    shown, rows = _shown(truth, stacks[0]), []
     for number, (name, is_baseline, make) in enumerate(methods, start=1):
         announce(f"{number} of {len(methods)}: {name}")
         rows.append(_scored(truth, name, is_baseline, make, shown))
     by_name = {row.name: row for row in rows}
     goal = by_name.get(_GOAL, by_name[_BLIND])
     rows = [replace(row, share=_share(row, by_name[_FIRST], goal)) for row in rows]
-    first = by_name[_FIRST].picture
-    assert first is not None, "splines do not fail"
-    shown = replace(shown, kept=first, kept_words=(_FIRST, f"{simulation.factor} voxels a slice"))
     what = f"{simulation.stacks} simulated stack{'s' * (simulation.stacks > 1)}"
     return StackEvaluation(tuple(rows), ("volume",), shown, what, "the whole volume",
                            tuple(_remarks(simulation, goal.name, moved)),
@@ -121,12 +118,14 @@ def _best(ways: Sequence[Callable[[], np.ndarray]], truth: Image) -> np.ndarray:
     return best
 
 
-def _shown(truth: Image, simulation: Simulation) -> Shown:
-    """What the figure shows of the truth: a plane on which the first stack shows its steps."""
+def _shown(truth: Image, first: SimulatedStack) -> Shown:
+    """What the figure shows of the truth: a plane on which the first stack, which did not move, shows its steps."""
     scale = Scale.of(truth.array)
-    kept = Selection.every(truth.grid.count("k"), simulation.factor)
-    shown = Shown.across(Image(scale.normalised(truth.array), truth.grid), None, "k", kept, scale)
-    return replace(shown, hidden=np.ones_like(shown.hidden))
+    kept = Selection.every(truth.grid.count(first.axis), first.factor)
+    shown = Shown.across(Image(scale.normalised(truth.array), truth.grid), None, first.axis, kept, scale)
+    thick = np.repeat(first.image.array, first.factor, axis=array_axis(first.axis))
+    return replace(shown, kept=scale.normalised(shown.view.of(thick)), hidden=np.ones_like(shown.hidden),
+                   kept_words=("stack 1 as it is", f"slices of {first.factor} voxels"))
 
 
 def _scored(truth: Image, name: str, is_baseline: bool, make: Callable[[], np.ndarray], shown: Shown) -> StackRow:

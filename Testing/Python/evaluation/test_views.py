@@ -80,6 +80,7 @@ def test_few_hidden_slices_are_shown_as_gaps_and_many_as_copies() -> None:
     image, scale = Image(array, Grid(array.shape)), Scale.of(array)
     few = Shown.across(image, None, "k", Selection.all_but_every(21, 5), scale)
     np.testing.assert_array_equal(np.isnan(few.kept), few.hidden)
+    assert few.kept_words == ("kept", "hidden slices in blue")
     many = Shown.across(image, None, "k", Selection.every(21, 2), scale)
     assert np.isfinite(many.kept).all() and many.kept_words == ("kept", "a slice every 2 mm")
 
