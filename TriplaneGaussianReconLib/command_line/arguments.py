@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -14,7 +15,7 @@ from ..config.texture import DEFAULT_TEXTURE, TEXTURES
 from ..runtime.standard_streams import visible
 from . import evaluate_options
 from .common_options import AXES, add_computing, add_input, add_messages, add_thickness, add_threads
-from .values import path, spacing, vector
+from .values import path, positive, spacing, vector, window
 from .volume_options import split
 
 OUTPUT_GRIDS = ("union", "first")  # besides files
@@ -106,16 +107,16 @@ Draw one plane of a saved model as an image: any plane by a point and its normal
 
 Points are in the volume's physical coordinates, LPS millimetres (x to the patient's left, y to the back, z to the
 head); 3D Slicer shows RAS, where x and y have the opposite sign. The picture of a plane is turned as radiologists look
-at it, whichever way the normal points.
+at it, whichever way the normal points. Outside of the model it has the lowest value of the used slices.
 """
 
 _RENDER_EXAMPLES = """\
 examples:
   An oblique plane:
-    triplane-gaussian-recon render dense.safetensors --point=-10,20,35 --normal=1,0,0.5 --output oblique.nrrd
-    (the = is needed where a list begins with a minus)
-  A picture of the coronal plane at y = -20 mm:
-    triplane-gaussian-recon render dense.safetensors --axis coronal --position -20 --output coronal.png
+    triplane-gaussian-recon render dense.safetensors --point -10,20,35 --normal 1,0,0.5 --output oblique.nrrd
+  A picture of the coronal plane of a CT at y = -20 mm, in a bone window, with pixels half as large:
+    triplane-gaussian-recon render dense.safetensors --axis coronal --position -20 --window 400,1800 --zoom 2 \\
+        --output coronal.png
 
 """
 
@@ -143,7 +144,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         SystemExit: After `--help`, `--version` and wrong usage.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _with_values(sys.argv[1:] if argv is None else argv)
     command, of_whole = words[0] if words else "", _Parser(add_help=True)
     if command not in ("reconstruct", "evaluate"):
         return build_parser().parse_args(words)
@@ -163,6 +164,22 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments.stacks = tuple(_of_volume(arguments, of_volume.parse_args(own)) for own in found.volumes)
     vars(arguments).update(vars(arguments.stacks[0]))
     return arguments
+
+
+def _with_values(words: Sequence[str]) -> list[str]:
+    """Join each option with the list after it that begins with a minus, which argparse would take for an option.
+
+    Example:
+        >>> _with_values(["render", "--point", "-12,3,-40", "--normal", "1,0,0"])
+        ['render', '--point=-12,3,-40', '--normal', '1,0,0']
+    """
+    joined: list[str] = []
+    for word in words:
+        if joined and re.fullmatch(r"--[^=]+", joined[-1]) and re.fullmatch(r"-\.?\d[^,]*(,[^,]+)+", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _alone(arguments: argparse.Namespace) -> argparse.Namespace:
@@ -288,6 +305,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
                         "after one more slice was drawn")
     output.add_argument("--save-model", type=path, metavar="OUT.safetensors", help="the model, for render, info and "
                         "export")
+    output.add_argument("--compact-model", action="store_true", help="save the model in little room: its numbers "
+                        "rounded to what can be seen, and compressed")
     output.add_argument("--report", type=path, metavar="OUT.json", help="what was used, how long it took, and a self "
                         "check")
     output.add_argument("--output-spacing", type=spacing, metavar="isotropic|input|MM", help="distance of the slices "
@@ -314,11 +333,16 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
                        "(z), coronal (y) and sagittal (x); for i, j, k the distance from the first pixel of the first "
                        "used slice; default: the middle of the model")
     plane.add_argument("--size", type=float, metavar="MM", help="side of the square to draw; default: all of the model")
-    plane.add_argument("--spacing", type=float, metavar="MM", help="pixel spacing; default: that of the used slices")
+    pixels = plane.add_mutually_exclusive_group()
+    pixels.add_argument("--spacing", type=float, metavar="MM", help="pixel spacing; default: that of the used slices")
+    pixels.add_argument("--zoom", type=positive, metavar="TIMES", help="make pixels so many times smaller than those "
+                        "of the used slices: the model is drawn there, nothing is resampled")
     output = parser.add_argument_group("output")
     output.add_argument("--output", required=True, type=path, metavar="OUT", help="a volume of one slice (.nrrd, "
-                        ".nii.gz, .nii, .mha, .npz) with its place in space; or .png, 8 bit from the smallest used "
-                        "value to the 99.9th percentile")
+                        ".nii.gz, .nii, .mha, .npz) with its place in space; or .png, 8 bit, see --window")
+    output.add_argument("--window", type=window, metavar="CENTRE,WIDTH", help="of a .png: which values become black to "
+                        "white, in HU for a CT, such as 40,400 for soft tissue; default: from the smallest used value "
+                        "to the 99.9th percentile")
     output.add_argument("--output-labels", type=path, metavar="OUT", help="the labels on the plane, as label map or "
                         ".seg.nrrd")
     add_threads(parser)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -29,7 +30,8 @@ from ..jobs.calibration import slowness
 from ..jobs.estimates import Slowness, estimate
 from ..runtime.devices import SelectedDevice, choose
 from .console import note, result, say
-from .evaluate_stacks import compare_several, compare_simulated, refuse_without_stacks
+from .evaluate_record import record
+from .evaluate_stacks import compare_several, compare_simulated, preset_names, refuse_without_stacks
 from .expectation import expect_presets, kind_of
 from .inputs import read_volume
 
@@ -65,7 +67,8 @@ def run(arguments: Namespace) -> None:
     report = evaluate(image, segmentation, axis, selection, names, further,
                       lambda name: note(f"{names.index(name) + 1} of {len(names)}: {name}"), hidden)
     succeeded = any(row.failure is None for row in report.rows)
-    _tell(table(report), _write(report, report, to_json, arguments, succeeded), arguments)
+    as_json = partial(to_json, asked=record(arguments, [name for name in names if name in PRESETS]))
+    _tell(table(report), _write(report, report, as_json, arguments, succeeded), arguments)
     if not succeeded:
         raise ReconstructionError("No method succeeded. The table says why.")
 
@@ -85,7 +88,8 @@ def _expect(arguments: Namespace, selected: SelectedDevice, grid: Grid, given: d
 def _run_stacks(arguments: Namespace) -> None:
     """Compare ways of making one volume of several stacks, real or simulated."""
     found = compare_several(arguments) if arguments.stacks else compare_simulated(arguments)
-    _tell(stack_table(found), _write(found, found.pictured(), stacks_to_json, arguments, True), arguments)
+    as_json = partial(stacks_to_json, asked=record(arguments, preset_names(arguments)))
+    _tell(stack_table(found), _write(found, found.pictured(), as_json, arguments, True), arguments)
     if all(row.failure is not None for row in found.rows if not row.is_baseline):
         raise ReconstructionError("No reconstruction succeeded. The table says why.")
 
@@ -109,7 +113,7 @@ def _write(report: T, pictured: EvaluationReport, as_json: Callable[[T, str], No
         as_json(report, arguments.json)
         written["scores"] = arguments.json
     if arguments.figure and succeeded:
-        figure(pictured, arguments.figure)
+        figure(pictured, arguments.figure, arguments.volume)
         written["figure"] = arguments.figure
     return written
 

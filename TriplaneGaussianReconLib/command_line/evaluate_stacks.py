@@ -69,13 +69,18 @@ def _read(options: Namespace) -> StackInput:
                       to_first=to_first, mask=read_mask(options, image))
 
 
-def _ours(arguments: Namespace) -> Ours:
-    """The presets to compare."""
+def preset_names(arguments: Namespace) -> list[str]:
+    """The presets to compare; raises InputError for one that does not exist."""
     names = [DEFAULT_PRESET] if arguments.methods is None else [name.strip() for name in arguments.methods.split(",")]
     for name in names:
         if name not in PRESETS:
             raise InputError(f"Unknown preset '{name}'. Choose from {', '.join(PRESETS)}; the usual methods are there "
                              "in any case.")
+    return names
+
+
+def _ours(arguments: Namespace) -> Ours:
+    names = preset_names(arguments)
     return Ours({name: PRESETS[name] for name in names}, arguments.device, arguments.seed, arguments.each_alone,
                 arguments.memory)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..model.model import Model
-from ..model.model_file import load_model
+from ..model.model_file import open_model
 from ..runtime.standard_streams import visible
 from .console import result
 from .saved_model import box_of, corners_of, pixel_of
@@ -16,7 +16,8 @@ from .saved_model import box_of, corners_of, pixel_of
 
 def run(arguments: Namespace) -> None:
     """Print the facts as a table or as JSON; raises InputError for what is no model."""
-    facts = describe(load_model(arguments.model))
+    file = open_model(arguments.model)
+    facts = {"form": file.form, "size_bytes": file.size, **describe(file.model)}
     if arguments.json:
         result(json.dumps(facts, indent=1).replace("\x7f", "\\u007f"))  # the one control character that JSON leaves
         return

@@ -21,10 +21,13 @@ from ..model.label_network_file import save_label_network
 from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import Reconstruction
 from .arguments import OUTPUT_GRIDS
-from .console import warn
+from .console import note, warn
+from .saved_model import shown_size
 
 _UNCOMPRESSED = ".nii"  # of the formats of volumes
 _CONFIDENCE_BYTES = 4  # of a voxel
+# Bytes of a voxel in a model, at most about: without labels and with some; and in the compact form.
+_MODEL_BYTES, _LABELLED_MODEL_BYTES, _COMPACT_BYTES = 60, 160, 13
 _OUTPUTS = ("output", "output_labels", "output_confidence", "output_certainty", "output_probabilities", "label_network",
             "save_model", "report")
 
@@ -42,6 +45,8 @@ def check_paths(arguments: Namespace) -> None:
                          ("--label-network", arguments.label_network)):
         if path and not any(volume.labels for volume in volumes):
             raise InputError(f"{option} needs --labels: without labels of some slices there are none to make dense.")
+    if arguments.compact_model and not arguments.save_model:
+        raise InputError("--compact-model is about the model, which is not saved. Add --save-model, or leave it out.")
     source = arguments.volume, arguments.series
     checks: dict[str, Callable[[str], None]] = {
         "output": lambda path: check_writable(path, *source),
@@ -75,6 +80,8 @@ def place(path: str) -> Path:
 def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation: Segmentation | None) -> None:
     """Raise OutputError where the results surely do not fit on their disks; say so where they may not.
 
+    How large a model may become is said in any case.
+
     Args:
         arguments: With the paths of the results.
         grid: Of the result.
@@ -85,7 +92,11 @@ def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation:
     sizes = {arguments.output: dtype.itemsize, arguments.output_confidence: _CONFIDENCE_BYTES,
              arguments.output_certainty: _CONFIDENCE_BYTES,
              arguments.output_probabilities: len(segmentation.segments) if segmentation else 0,
+             arguments.save_model: _model_bytes(arguments.compact_model, segmentation is not None),
              arguments.output_labels: segmentation.layers.itemsize * len(segmentation.layers) if segmentation else 0}
+    if arguments.save_model:
+        smaller = "" if arguments.compact_model else "; --compact-model makes it many times smaller"
+        note(f"The model will take up to {shown_size(voxels * sizes[arguments.save_model])}{smaller}.")
     surely, at_most = Counter[Path](), Counter[Path]()
     for path, size in sizes.items():
         if path is not None:
@@ -95,16 +106,17 @@ def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation:
     for folder, size in at_most.items():
         free = shutil.disk_usage(folder).free
         if surely[folder] > free:
-            raise OutputError(f"The disk of '{folder}' has {_shown(free)} free, and the results need "
-                              f"{_shown(surely[folder])}. Free disk space, choose another folder, or a format "
+            raise OutputError(f"The disk of '{folder}' has {shown_size(free)} free, and the results need "
+                              f"{shown_size(surely[folder])}. Free disk space, choose another folder, or a format "
                               "that is compressed, such as .nii.gz.")
         if size > free:
-            warn(f"The disk of '{folder}' has {_shown(free)} free; the results may take "
-                 f"{_shown(size)} if they cannot be compressed.")
+            warn(f"The disk of '{folder}' has {shown_size(free)} free; the results may take "
+                 f"{shown_size(size)} if they cannot be compressed.")
 
 
-def _shown(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.3f} MB"
+def _model_bytes(is_compact: bool, has_labels: bool) -> int:
+    """Bytes of a voxel in the file of a model."""
+    return _COMPACT_BYTES if is_compact else _LABELLED_MODEL_BYTES if has_labels else _MODEL_BYTES
 
 
 def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
@@ -135,8 +147,8 @@ def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
             save_label_network(arguments.label_network, result.label_network)
             written[arguments.label_network] = "label network"
         if arguments.save_model:
-            save_model(arguments.save_model, result.model)
-            written[arguments.save_model] = "model"
+            save_model(arguments.save_model, result.model, compact=arguments.compact_model)
+            written[arguments.save_model] = f"model, {shown_size(os.path.getsize(arguments.save_model))}"
         if arguments.report:
             write_json(Path(arguments.report), result.report.to_json())
             written[arguments.report] = "report"

@@ -13,11 +13,11 @@ from ..data.images import Image, Segmentation
 from ..errors import InputError
 from ..io.atomic import check_output, whole_file
 from ..io.writers import check_segmentation_writable, check_writable, write_image, write_segmentation
-from ..model.model import IntensityScale, Model
+from ..model.model import Model
 from ..model.model_file import load_model
-from ..rendering.planes import draw
+from ..rendering.planes import RenderedPlanes, draw
 from .console import say
-from .saved_model import corners_of, pixel_of
+from .saved_model import box_of, corners_of, pixel_of
 
 _MOST_PIXELS = 2 ** 26  # of a picture
 _LARGEST_SPACING = 1e6  # mm
@@ -38,10 +38,13 @@ def run(arguments: Namespace) -> None:
         raise InputError("The model has no labels, so --output-labels has nothing to write. Leave it out, or "
                          "reconstruct with --labels.")
     grid = plane_grid(model, arguments)
-    planes = grid.planes("k", np.zeros(1))
-    drawn = draw(model, planes, "cpu")  # a single plane is quick anywhere
-    if arguments.output.lower().endswith(".png"):
-        _write_png(Path(arguments.output), drawn.image[0], model.intensity)
+    drawn = _drawn(model, grid)
+    if _is_picture(arguments.output):
+        low, width = model.intensity.offset, model.intensity.scale
+        if arguments.window is not None:
+            centre, width = arguments.window
+            low = centre - 0.5 * width
+        _write_png(Path(arguments.output), (drawn.image[0] - low) / width)
     else:
         write_image(arguments.output, Image(drawn.image, grid))
     say(f"image:   {arguments.output}")
@@ -50,9 +53,23 @@ def run(arguments: Namespace) -> None:
         say(f"labels:  {arguments.output_labels}")
 
 
+def _drawn(model: Model, grid: Grid) -> RenderedPlanes:
+    """Draw one slice; where its pixels are outside of the model's, it has the lowest value and no labels."""
+    planes = grid.planes("k", np.zeros(1))
+    drawn = draw(model, planes, "cpu")  # a single plane is quick anywhere
+    margin = 0.5 * pixel_of(model).min()
+    lowest, highest = box_of(model)
+    points = model.local(planes).points()
+    is_outside = ((points < lowest - margin) | (points > highest + margin)).any(axis=-1)
+    drawn.image[is_outside] = model.intensity.lowest
+    if drawn.layers is not None:
+        drawn.layers[:, is_outside] = 0
+    return drawn
+
+
 def plane_grid(model: Model, arguments: Namespace) -> Grid:
     """Return the grid of one slice that is to be drawn; raises InputError for a plane that cannot be drawn."""
-    spacing = float(pixel_of(model).min()) if arguments.spacing is None else arguments.spacing
+    spacing = float(pixel_of(model).min()) / (arguments.zoom or 1.0) if arguments.spacing is None else arguments.spacing
     if not 0 < spacing <= _LARGEST_SPACING:
         raise InputError(f"The pixel spacing must be a positive number of mm, at most {_LARGEST_SPACING:g}, not "
                          f"{spacing:g}.")
@@ -108,11 +125,15 @@ def _upright(normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return columns, across if across @ rows > 0 else -across
 
 
-def _write_png(path: Path, pixels: np.ndarray, intensity: IntensityScale) -> None:
+def _is_picture(path: str) -> bool:
+    return path.lower().endswith(".png")
+
+
+def _write_png(path: Path, grey: np.ndarray) -> None:
+    """Write 0 to 1 as black to white."""
     import cv2
 
-    grey = np.clip((pixels - intensity.offset) / intensity.scale, 0.0, 1.0)
-    _, encoded = cv2.imencode(".png", np.rint(255.0 * grey).astype(np.uint8))
+    _, encoded = cv2.imencode(".png", np.rint(255.0 * np.clip(grey, 0.0, 1.0)).astype(np.uint8))
     with whole_file(path) as part:
         part.write_bytes(encoded.tobytes())
 
@@ -124,12 +145,14 @@ def _check_paths(arguments: Namespace) -> None:
         raise InputError("Say which plane to draw: either both --point and --normal, or --axis alone.")
     if arguments.position is not None and (arguments.axis is None or not np.isfinite(arguments.position)):
         raise InputError("--position needs a number of mm and goes with --axis.")
+    if arguments.window is not None and not _is_picture(arguments.output):
+        raise InputError("--window goes with a .png: other files hold the values themselves. Leave it out.")
     outputs = [path for path in (arguments.output, arguments.output_labels) if path]
     places = {os.path.realpath(path) for path in [arguments.model, *outputs]}
     if len(places) <= len(outputs):
         raise InputError("Model, --output and --output-labels must be different files.")
     for path in outputs:
-        if path == arguments.output and path.lower().endswith(".png"):
+        if path == arguments.output and _is_picture(path):
             check_output(Path(path))
         elif path == arguments.output:
             check_writable(path)

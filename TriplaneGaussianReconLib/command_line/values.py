@@ -37,6 +37,28 @@ def length(text: str) -> float:
     return mm
 
 
+def positive(text: str) -> float:
+    """Read a factor."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 1e-6 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive number")
+    return number
+
+
+def window(text: str) -> tuple[float, float]:
+    """Read centre and width of a window."""
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 2 or not all(abs(x) < 1e9 for x in numbers) or numbers[1] <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no centre and width such as 40,400; the width is positive")
+    return numbers[0], numbers[1]
+
+
 def percent(text: str) -> float:
     """Read a percentage as a share."""
     try:

@@ -14,6 +14,7 @@ from . import metrics
 from .child_process import run_method
 from .methods import BaselineLabelMethod, Hidden, Method, baselines_for
 from .report import EvaluationReport
+from .scale import Scale
 from .truth import Truth
 
 
@@ -43,7 +44,7 @@ def evaluate(image: Image, segmentation: Segmentation | None, axis: Axis, select
     _check_input(image, segmentation, axis, selection, hidden)
     _check_names(methods, known, segmentation is not None)
     normalised = Image(metrics.normalise(image.array), image.grid)
-    truth = Truth(normalised, segmentation, axis, selection, hidden)
+    truth = Truth(normalised, segmentation, axis, selection, Scale.of(image.array), hidden)
     rows = []
     for name in methods:
         announce(name)
@@ -51,9 +52,7 @@ def evaluate(image: Image, segmentation: Segmentation | None, axis: Axis, select
         rows.append(truth.score(name, name in baselines, outcome))
     return EvaluationReport(
         tuple(rows), image.grid, axis, observed=selection.indices, held_out=tuple(truth.held_out.tolist()),
-        sample_indices=tuple(truth.held_out[truth.samples].tolist()), samples=truth.slices[truth.samples],
-        label_samples=truth.labels[truth.samples] if truth.labels is not None else None, colors=truth.colors,
-        hidden=hidden)
+        shown=truth.shown, hidden=hidden)
 
 
 def _check_input(image: Image, segmentation: Segmentation | None, axis: Axis, selection: Selection, hidden: Hidden

@@ -1,155 +1,117 @@
-"""What an evaluation found, as pictures: the truth, the best methods, and what is wrong with them."""
+"""What an evaluation found, at a glance: what was kept, the best usual method, ours, the truth, and what is wrong."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.geometry import AXES, Axis, Grid
 from ..errors import InputError
 from ..io.atomic import whole_file
-from .comparison import Comparison, ImagePair
-from .report import EvaluationReport, MethodScores
-from .scores import ranking
+from .report import EvaluationReport
+from .story import SMOOTHED, Story, Tile
 
-_PANEL_INCHES = 2.2
-_SMALLEST_SCALE = 0.05  # top of the difference scale at least, so that rounding does not look like an error
-_WRONG = np.array((0.9, 0.1, 0.1))  # RGB of pixels of another label than the true one
-_LABEL_OPACITY = 0.5
-_NOTHING = "No method succeeded, so there is nothing to draw. The table says why."
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_TILE_INCHES = 3.2  # width
+_TALLEST, _FLATTEST = 1.35, 0.45  # height of a tile over its width
+_HEAD, _TEXT, _FOOT = 0.75, 0.45, 0.35  # inches: above all tiles, of the words of each line of them, and below all
+_SMALLEST_SCALE = 0.02  # of the range: top of the scale of differences at least, so that rounding is no error
+_NOTHING = np.array((0.25, 0.3, 0.45))  # RGB of where there is nothing
+_WRONG = np.array((0.95, 0.1, 0.1))  # RGB of pixels of another label than the true one
+_WRONG_OPACITY, _LABEL_OPACITY = 0.7, 0.25
+_BARS = (1, 2, 5, 10, 20, 50, 100, 200)  # mm
+_BAR = 0.3  # of the width of a tile, at most
 
 
-def figure(report: EvaluationReport, path: str | os.PathLike[str]) -> None:
-    """Draw up to three held-out slices: truth, best method of ours, best baseline, and their absolute differences.
-
-    With labels, the same slices follow with the segments in colour, and with their errors in red.  Where labels alone
-    were hidden, it is one slice, with the labels of every method and below these their errors.
+def figure(report: EvaluationReport, path: str | os.PathLike[str], volume: str = "") -> None:
+    """Draw six tiles at most, see `Story`.
 
     Args:
         report: What to draw.
         path: Its suffix chooses the format (.png, .pdf, .svg); the file appears whole or not at all.
+        volume: The path of the volume, whose name is in the title.
 
     Raises:
         InputError: No method succeeded, or the suffix is unknown.
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    lines = _lines(report)
-    turned, aspect = upright(report.grid, report.axis)
-    rows, columns = report.samples.shape[1:]
-    height = float(np.clip(_PANEL_INCHES * aspect * rows / columns, 0.5 * _PANEL_INCHES, 2 * _PANEL_INCHES))
-    drawing = Figure(figsize=(_PANEL_INCHES * len(lines[0]) + 0.8, (height + 0.25) * len(lines)), dpi=150,
-                     layout="constrained")
+    story = Story.of(report, volume)
+    rows, columns = story.shown.view.upright(story.shown.truth).shape
+    height, width = story.shown.view.pixel
+    tall = _TILE_INCHES * float(np.clip(rows * height / (columns * width), _FLATTEST, _TALLEST))
+    size = (_TILE_INCHES * len(story.lines[0]) + 0.9, (tall + _TEXT) * len(story.lines) + _HEAD + _FOOT)
+    drawing = Figure(figsize=size, dpi=150, layout="constrained")
     if Path(path).suffix[1:].lower() not in drawing.canvas.get_supported_filetypes():
         raise InputError(f"Cannot draw a figure as '{Path(path).name}'. Choose a name that ends in .png, .pdf or .svg.")
-    axes = drawing.subplots(len(lines), len(lines[0]), squeeze=False)
-    differences = [panel.picture for line in lines for panel in line if panel.is_difference]
-    limit = max([_SMALLEST_SCALE, *(float(np.percentile(one, 99.5)) for one in differences)])
-    for panel, place in zip((panel for line in lines for panel in line), axes.flat, strict=True):
-        place.set(xticks=[], yticks=[])
-        place.set_title(panel.title, fontsize=8)
-        colors, top = ("magma", limit) if panel.is_difference else ("gray", 1.0)
-        place.imshow(turned(panel.picture), cmap=colors, vmin=0, vmax=top, aspect=aspect)
-    for place, index in zip(axes[:, 0], report.sample_indices * 2, strict=False):
-        place.set_ylabel(f"slice {report.axis} = {index}", fontsize=8)
-    if differences:
-        drawing.colorbar(ScalarMappable(Normalize(0.0, limit), "magma"), ax=axes[:len(report.samples), -1],
-                         label="absolute difference")
+    _draw(drawing, story)
     with whole_file(Path(path)) as part:
         drawing.savefig(part)
 
 
-@dataclass(frozen=True)
-class _Panel:
-    """One picture in [0, 1]: grey [row, column] or [row, column, RGB]."""
+def _draw(drawing: Figure, story: Story) -> None:
+    """Put words and tiles into a figure."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
-    picture: np.ndarray
-    title: str
-    is_difference: bool = False
-
-
-def _lines(report: EvaluationReport) -> list[list[_Panel]]:
-    """Return the panels line by line: the image of each sample, then its labels; or labels, then their errors."""
-    if report.hidden == "labels":
-        return _hidden_label_lines(report)
-    best = [(report.best("image", baselines=baselines), report.best("labels", baselines=baselines))
-            for baselines in (False, True)]
-    best = [pair for pair in best if any(pair)]
-    if not best:
-        raise InputError(_NOTHING)
-    samples = range(len(report.samples))
-    lines = [_image_line(report, number, [image for image, _ in best]) for number in samples]
-    if report.label_samples is not None:
-        lines += [_label_line(report, number, [labels for _, labels in best]) for number in samples]
-    return lines
+    drawing.suptitle(f"{story.title}\n{story.headline}", fontsize=12, fontweight="bold")
+    drawing.supxlabel(story.footnote, fontsize=7.5, color="0.3")
+    places = drawing.subplots(len(story.lines), len(story.lines[0]), squeeze=False)
+    scale = story.shown.scale
+    differences = [tile.picture for line in story.lines for tile in line if tile.is_difference]
+    top = max([_SMALLEST_SCALE * scale.step, *(float(np.percentile(one, 99)) for one in differences)])
+    for line, across in zip(story.lines, places, strict=True):
+        for tile, place in zip(line, across, strict=True):
+            _draw_tile(place, tile, story, top)
+    _draw_bar(places[0, 0], story)
+    if differences:
+        drawing.colorbar(ScalarMappable(Normalize(0.0, top), "magma"), ax=places[-1, :].tolist(), aspect=30, pad=0.01,
+                         label=f"absolute difference, {scale.unit}\n(mean of {SMOOTHED} x {SMOOTHED} pixels)")
 
 
-def _image_line(report: EvaluationReport, number: int, rows: Sequence[MethodScores | None]) -> list[_Panel]:
-    """Return the panels of sample `number`: truth, an estimate per row, a difference per row; blank for None."""
-    true, metric = report.samples[number], ranking("image")
-
-    def pair(row: MethodScores) -> tuple[_Panel, _Panel]:
-        assert row.samples is not None, "a row that fills the image has samples"
-        estimate = row.samples[number]
-        score = metric.score(Comparison(ImagePair(true[None], estimate[None])))
-        title = f"{row.name}, {metric.label(score)}" if score is not None else row.name
-        return (_Panel(estimate, title), _Panel(np.abs(estimate - true), f"|{row.name} - truth|", is_difference=True))
-
-    return _line(_Panel(true, "truth"), rows, pair)
-
-
-def _label_line(report: EvaluationReport, number: int, rows: Sequence[MethodScores | None]) -> list[_Panel]:
-    """As `_image_line`, with the labels laid over the true image, and in place of differences the wrong pixels."""
-    assert report.label_samples is not None, "only drawn if there are labels"
-    image, true, metric = report.samples[number], report.label_samples[number], ranking("labels")
-
-    def pair(row: MethodScores) -> tuple[_Panel, _Panel]:
-        assert row.label_samples is not None, "a row that fills labels has samples"
-        labels, title = row.label_samples[number], f"{row.name}, {metric.label(row.scores[metric.name])}"
-        return (_Panel(_overlaid(image, labels > 0, report.colors[labels]), title),
-                _Panel(_overlaid(image, labels != true, _WRONG), f"{row.name}, wrong pixels"))
-
-    return _line(_Panel(_overlaid(image, true > 0, report.colors[true]), "true labels"), rows, pair)
+def _draw_tile(place: Axes, tile: Tile, story: Story, top: float) -> None:
+    view = story.shown.view
+    place.set(xticks=[], yticks=[])
+    place.set_title(tile.title, fontsize=10)
+    place.set_xlabel(tile.caption or " ", fontsize=9)
+    aspect = view.pixel[0] / view.pixel[1]
+    if tile.is_difference:
+        place.imshow(view.upright(tile.picture), cmap="magma", vmin=0.0, vmax=top, aspect=aspect)
+        return
+    place.imshow(view.upright(_coloured(tile, story)), aspect=aspect)
+    if tile.labels is not None:
+        labels = view.upright(tile.labels)
+        for number in np.unique(labels[labels > 0]):
+            place.contour(labels == number, levels=[0.5], colors=[story.shown.colors[number]], linewidths=1.0)
 
 
-def _hidden_label_lines(report: EvaluationReport) -> list[list[_Panel]]:
-    """Return true labels and those of all methods, then the image and the wrong pixels of each."""
-    rows = [row for row in report.rows if row.label_samples is not None]
-    if not rows:
-        raise InputError(_NOTHING)
-    panels = _label_line(report, 0, rows)
-    estimates, errors = panels[1:len(rows) + 1], panels[len(rows) + 1:]
-    return [[panels[0], *estimates], [_Panel(report.samples[0], "image"), *errors]]
+def _coloured(tile: Tile, story: Story) -> np.ndarray:
+    """A tile as [row, column, RGB]: grey, tinted by its labels, red where these are wrong."""
+    is_blank = np.isnan(tile.picture)
+    grey = story.shown.scale.shown(np.where(is_blank, 0.0, tile.picture))[..., None] * np.ones(3)
+    grey[is_blank] = _NOTHING
+    if tile.labels is not None:
+        grey = _tinted(grey, tile.labels > 0, story.shown.colors[tile.labels], _LABEL_OPACITY)
+    return grey if tile.wrong is None else _tinted(grey, tile.wrong, _WRONG, _WRONG_OPACITY)
 
 
-def _line(truth: _Panel, rows: Sequence[MethodScores | None],
-          pair: Callable[[MethodScores], tuple[_Panel, _Panel]]) -> list[_Panel]:
-    blank = _Panel(np.ones_like(truth.picture), "")
-    pairs = [pair(row) if row is not None else (blank, blank) for row in rows]
-    return [truth, *(estimate for estimate, _ in pairs), *(difference for _, difference in pairs)]
+def _tinted(picture: np.ndarray, mask: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
+    share = opacity * mask[..., None]
+    return (1 - share) * picture + share * colors
 
 
-def _overlaid(image: np.ndarray, mask: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Return grey `image` as RGB with `colors`, one or one per pixel, laid over it where `mask` is true."""
-    opacity = _LABEL_OPACITY * mask[..., None]
-    return (1 - opacity) * image[..., None] + opacity * colors
+def _draw_bar(place: Axes, story: Story) -> None:
+    """Draw how long so many mm are."""
+    from matplotlib.patheffects import withStroke
 
-
-def upright(grid: Grid, axis: Axis) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
-    """Return how to flip slices for display, and the height of a pixel over its width.
-
-    As radiologists look at them: anterior or superior at the top, the patient's left or back on the right.
-    """
-    columns, rows = (number for number in range(3) if number != AXES.index(axis))
-    steps = []
-    for number in (rows, columns):
-        along = np.asarray(grid.direction)[:, number]
-        nearest = int(np.argmax(np.abs(along)))
-        wanted = -1.0 if nearest == 2 else 1.0  # left and posterior grow in display order, superior against it
-        steps.append(1 if along[nearest] * wanted > 0 else -1)
-    return lambda picture: picture[::steps[0], ::steps[1]], grid.spacing[rows] / grid.spacing[columns]
+    rows, columns = story.shown.view.upright(story.shown.truth).shape
+    width = story.shown.view.pixel[1]
+    length = max([bar for bar in _BARS if bar <= _BAR * columns * width], default=_BARS[0])
+    start, at = 0.04 * columns - 0.5, 0.94 * rows - 0.5
+    place.plot([start, start + length / width], [at, at], color="yellow", linewidth=2.5, solid_capstyle="butt")
+    place.text(start, at - 0.02 * rows, f"{length} mm", color="yellow", fontsize=8, va="bottom",
+               path_effects=[withStroke(linewidth=2, foreground="black")])

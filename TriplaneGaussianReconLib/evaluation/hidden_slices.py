@@ -23,12 +23,14 @@ from ..pipeline.reconstruction import Memory, reconstruct
 from ..registration.stacks import register_stacks
 from ..runtime.devices import choose
 from .ours import Ours
+from .scale import Scale
 from .seen_slices import seen_by_cubic, seen_by_least_squares, seen_of_model
-from .stack_report import Likeness, Samples, StackEvaluation, StackRow
+from .shown import Shown
+from .stack_report import Likeness, StackEvaluation, StackRow
+from .views import View
 
 _FEWEST = 4  # slices of a volume, so that one is hidden between others, and enough are left
 _PERCENTILE = 99.9  # of the pixels of a volume, which makes the top of its range
-_PICTURED = (0.25, 0.5, 0.75)  # among the hidden slices of the first volume
 
 
 @dataclass(frozen=True)
@@ -143,16 +145,15 @@ def evaluate_hidden(inputs: Sequence[StackInput], names: Sequence[str], ours: Ou
         if not of.any():
             raise InputError(f"Of no pixel of the hidden slices of '{name}' every method says something. Check that "
                              "all volumes show the same body, or leave this one out.")
-    shown = sorted({int(share * len(folds[0].hidden.planes)) for share in _PICTURED})
-    rows = [_row(name, name in _BASELINES, each, folds, scored, shown) for name, each in predicted.items()]
-    first, axis = folds[0].hidden, inputs[0].slice_axis
-    indices = tuple(first.numbers[n] for n in shown) if first.numbers else tuple(shown)
-    samples = Samples(_shown(first.pixels, folds[0], scored[0])[shown], indices, inputs[0].image.grid, axis)
-    return StackEvaluation(tuple(rows), tuple(names), samples, _remarks(folds, scored),
+    number, shown = _shown(folds[0], scored[0], predicted[_OWN].seen)
+    rows = [_row(name, name in _BASELINES, each, folds, scored, number, shown) for name, each in predicted.items()]
+    what = f"{len(inputs)} volumes, every 2nd slice of each hidden in turn"
+    return StackEvaluation(tuple(rows), tuple(names), shown, what, "mean of the volumes", _remarks(folds, scored),
                            {"hidden": [list(fold.hidden.numbers or ()) for fold in folds], "seed": ours.seed})
 
 
-_BASELINES: dict[str, Method] = {"own slices, cubic": Fold.own_cubic, "mean of cubics": Fold.mean_of_cubics,
+_OWN = "own slices, cubic"
+_BASELINES: dict[str, Method] = {_OWN: Fold.own_cubic, "mean of cubics": Fold.mean_of_cubics,
                                  "least squares": Fold.least_squares}
 
 
@@ -185,13 +186,14 @@ def _predicted(method: Method, folds: Sequence[Fold]) -> _Predicted:
 
 
 def _row(name: str, is_baseline: bool, predicted: _Predicted, folds: Sequence[Fold], scored: Sequence[np.ndarray],
-         shown: Sequence[int]) -> StackRow:
+         number: int, shown: Shown) -> StackRow:
+    """The scores of a method, and what the figure shows of it; number: of the hidden slice that this is."""
     if predicted.failure is not None:
         return StackRow(name, is_baseline, failure=predicted.failure)
     likenesses = tuple(Likeness.of(_normalised(seen, fold)[of], _normalised(fold.hidden.pixels, fold)[of], (0.0, 1.0))
                        for seen, fold, of in zip(predicted.seen, folds, scored, strict=True))
-    samples = _shown(predicted.seen[0], folds[0], scored[0])[list(shown)]
-    return StackRow(name, is_baseline, likenesses, predicted.seconds, samples)
+    picture = shown.view.part(_black_outside(predicted.seen[0][number], folds[0], scored[0][number]))
+    return StackRow(name, is_baseline, likenesses, predicted.seconds, picture)
 
 
 def _normalised(pixels: np.ndarray, fold: Fold) -> np.ndarray:
@@ -202,8 +204,26 @@ def _normalised(pixels: np.ndarray, fold: Fold) -> np.ndarray:
     return ((pixels - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
 
 
-def _shown(pixels: np.ndarray, fold: Fold, scored: np.ndarray) -> np.ndarray:
-    """Hidden slices as the figure has them: black where nothing is scored."""
+def _shown(fold: Fold, scored: np.ndarray, own: Sequence[np.ndarray]) -> tuple[int, Shown]:
+    """What the figure shows: the hidden slice, and the part of it, of which the volume's own slices tell least.
+
+    own: [plane, row, column], what these tell, first of the volume of `fold`; or nothing.
+    """
+    truth = _black_outside(fold.hidden.pixels, fold, scored)
+    alone = _black_outside(own[0], fold, scored) if own else np.zeros_like(truth)
+    errors = np.abs(alone - truth)
+    number = int(errors.mean(axis=(1, 2)).argmax())
+    index = fold.hidden.numbers[number] if fold.hidden.numbers else number
+    view = View.of_slice(fold.volume.image.grid, fold.volume.slice_axis, index, errors[number])
+    kept = fold.observations.stacks[fold.number]
+    scale = Scale.of(kept.pixels[_holds(kept)]).looking_at(view.part(truth[number]))
+    words = _OWN, "other slices of the volume alone"
+    return number, Shown(view, scale, view.part(truth[number]), view.part(alone[number]), words,
+                         view.part(scored[number]), "the other slices of the volume tell least")
+
+
+def _black_outside(pixels: np.ndarray, fold: Fold, scored: np.ndarray) -> np.ndarray:
+    """Pixels as the figure has them: black where nothing is scored."""
     return np.where(scored, _normalised(pixels, fold), 0.0)
 
 

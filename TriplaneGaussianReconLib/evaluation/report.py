@@ -9,6 +9,7 @@ from ..data.geometry import Axis, Grid
 from .comparison import Score, SegmentScores
 from .methods import Hidden
 from .scores import Part, ranking
+from .shown import Shown
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class MethodScores:
         is_baseline: Whether it is one of `methods.baselines_for` this case.
         scores: By the names of `scores.METRICS`; those that do not apply are absent.
         segments: How well each segment was filled.
-        samples: Its estimates of the report's samples; None if it does not fill the image.
-        label_samples: The same for labels.
+        picture: Its estimate of what the figure shows, normalised; None if it does not fill the image.
+        label_picture: The same for labels.
         failure: Why there are no scores.
     """
 
@@ -29,8 +30,8 @@ class MethodScores:
     is_baseline: bool
     scores: dict[str, Score] = field(default_factory=dict)
     segments: tuple[SegmentScores, ...] = ()
-    samples: np.ndarray | None = None
-    label_samples: np.ndarray | None = None
+    picture: np.ndarray | None = None
+    label_picture: np.ndarray | None = None
     failure: str | None = None
 
 
@@ -44,12 +45,10 @@ class EvaluationReport:
         axis: Along which slices were hidden.
         observed: The indices of the slices that the methods were given.
         held_out: The indices that were scored, all between two observed slices.
-        sample_indices: Up to three of these, for the figure; where labels alone were hidden, one far from labels.
-        samples: Their truth, [sample, row, column] float32 in [0, 1].
-        label_samples: Their true labels, same shape, segment numbers from 1 (0 is background; of overlapping segments
-            the last one shows); None without labels.
-        colors: (1 + segments, 3) RGB in [0, 1], the colour of each segment number.
+        shown: What the figure shows.
         hidden: Whether all of the slices in `held_out` was hidden, or their labels alone.
+        what: What was kept, for the figure; empty: as `observed` says.
+        scope: What the scores are of, for the figure; empty: as `held_out` says.
     """
 
     rows: tuple[MethodScores, ...]
@@ -57,11 +56,10 @@ class EvaluationReport:
     axis: Axis
     observed: tuple[int, ...]
     held_out: tuple[int, ...]
-    sample_indices: tuple[int, ...]
-    samples: np.ndarray
-    label_samples: np.ndarray | None
-    colors: np.ndarray
+    shown: Shown
     hidden: Hidden = "slices"
+    what: str = ""
+    scope: str = ""
 
     def best(self, part: Part, *, baselines: bool) -> MethodScores | None:
         """The row that ranks highest among the baselines or among the other methods; None if none fills `part`."""

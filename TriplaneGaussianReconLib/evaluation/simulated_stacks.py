@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from ..config.presets import Preset
-from ..data.geometry import AXES, Axis, array_axis
+from ..data.geometry import AXES, array_axis
 from ..data.images import Image
 from ..data.observations import Observations
 from ..data.selection import Selection
@@ -17,16 +17,16 @@ from ..data.stack_motion import StackMotion
 from ..errors import ReconstructionError
 from ..pipeline.reconstruction import Memory, reconstruct
 from .ours import Ours
+from .scale import Scale
+from .shown import Shown
 from .stack_baselines import cubic, edge_preserving, least_squares, mean_of_cubics
-from .stack_report import Likeness, Samples, StackEvaluation, StackRow
+from .stack_report import Likeness, StackEvaluation, StackRow
 from .stack_simulation import SimulatedStack, Simulation, simulate
 
 _SMOOTHNESS = (0.003, 0.01, 0.03, 0.1, 0.3)  # weights that least squares may choose from, with the truth at hand
 _EDGES = ((0.003, 0.005, (8, 25)), (0.01, 0.005, (8, 25)))  # smoothness, edge and steps, likewise
 _EDGES_IN_NOISE = ((0.1, 0.02, (6, 12)), (0.2, 0.02, (6, 12)), (0.4, 0.02, (6, 12)))
 _FIRST, _BLIND, _GOAL, _SHARP_GOAL = "stack 1, cubic", "least squares", "clean least squares", "clean edge-preserving"
-_ACROSS: Axis = "i"  # slices for the figure: there the first stack shows its steps
-_PICTURED = (0.35, 0.5, 0.65)  # of the length of that axis
 
 
 Rows = list[tuple[str, bool, Callable[[], np.ndarray]]]  # name, whether it is a baseline, and what makes the volume
@@ -47,16 +47,16 @@ def evaluate_simulated(truth: Image, simulation: Simulation, ours: Ours,
     stacks, clean = simulate(truth, simulation, ours.seed), simulate(truth, simulation.clean, ours.seed)
     moved = dict[str, float]()
     methods = [*_baselines(truth, stacks, clean, simulation), *_of_library(truth, stacks, ours, moved)]
-    numbers = tuple(int(share * truth.grid.count(_ACROSS)) for share in _PICTURED)
-    rows = []
+    shown, rows = _shown(truth, stacks[0]), []
     for number, (name, is_baseline, make) in enumerate(methods, start=1):
         announce(f"{number} of {len(methods)}: {name}")
-        rows.append(_scored(truth, name, is_baseline, make, numbers))
+        rows.append(_scored(truth, name, is_baseline, make, shown))
     by_name = {row.name: row for row in rows}
     goal = by_name.get(_GOAL, by_name[_BLIND])
     rows = [replace(row, share=_share(row, by_name[_FIRST], goal)) for row in rows]
-    samples = Samples(_pictured(truth.array, truth, numbers), numbers, truth.grid, _ACROSS)
-    return StackEvaluation(tuple(rows), ("volume",), samples, tuple(_remarks(simulation, goal.name, moved)),
+    what = f"{simulation.stacks} simulated stack{'s' * (simulation.stacks > 1)}"
+    return StackEvaluation(tuple(rows), ("volume",), shown, what, "the whole volume",
+                           tuple(_remarks(simulation, goal.name, moved)),
                            {"simulation": asdict(simulation), "seed": ours.seed, "shape": truth.grid.shape,
                             "spacing_mm": truth.grid.spacing, "misplaced_voxels": moved})
 
@@ -119,8 +119,17 @@ def _best(ways: Sequence[Callable[[], np.ndarray]], truth: Image) -> np.ndarray:
     return best
 
 
-def _scored(truth: Image, name: str, is_baseline: bool, make: Callable[[], np.ndarray], numbers: Sequence[int]
-            ) -> StackRow:
+def _shown(truth: Image, first: SimulatedStack) -> Shown:
+    """What the figure shows of the truth: a plane on which the first stack, which did not move, shows its steps."""
+    scale = Scale.of(truth.array)
+    kept = Selection.every(truth.grid.count(first.axis), first.factor)
+    shown = Shown.across(Image(scale.normalised(truth.array), truth.grid), None, first.axis, kept, scale)
+    thick = np.repeat(first.image.array, first.factor, axis=array_axis(first.axis))
+    return replace(shown, kept=scale.normalised(shown.view.of(thick)), hidden=np.ones_like(shown.hidden),
+                   kept_words=("stack 1 as it is", f"slices of {first.factor} voxels"))
+
+
+def _scored(truth: Image, name: str, is_baseline: bool, make: Callable[[], np.ndarray], shown: Shown) -> StackRow:
     start = time.perf_counter()
     try:
         volume = make()
@@ -129,14 +138,7 @@ def _scored(truth: Image, name: str, is_baseline: bool, make: Callable[[], np.nd
     seconds = time.perf_counter() - start
     extent = float(truth.array.min()), float(truth.array.max())
     return StackRow(name, is_baseline, (Likeness.of(volume, truth.array, extent),), round(seconds, 2),
-                    _pictured(volume, truth, numbers) if name not in (_GOAL, _SHARP_GOAL) else None)
-
-
-def _pictured(volume: np.ndarray, truth: Image, numbers: Sequence[int]) -> np.ndarray:
-    """Some slices [slice, row, column], normalised as the truth is."""
-    low, high = float(truth.array.min()), float(np.percentile(truth.array, 99.9))
-    slices = np.moveaxis(volume, array_axis(_ACROSS), 0)[list(numbers)]
-    return ((slices - low) / max(high - low, 1e-12)).clip(0.0, 1.0)
+                    shown.scale.normalised(shown.view.of(volume)) if name not in (_GOAL, _SHARP_GOAL) else None)
 
 
 def _share(row: StackRow, first: StackRow, goal: StackRow) -> float | None:

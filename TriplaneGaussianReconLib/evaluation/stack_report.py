@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..data.geometry import Axis, Grid
 from .comparison import Score
 from .report import EvaluationReport, MethodScores
+from .shown import Shown
 
 _LEAST_SQUARED_ERROR = 1e-10  # of the range, which bounds the PSNR at 100 dB
 
@@ -51,7 +51,7 @@ class StackRow:
         is_baseline: whether it is none of this library's.
         likenesses: to the truth, or to the hidden slices of each volume.
         seconds: that it took.
-        samples: [sample, row, column], its estimates of the samples of the evaluation, normalised; None without.
+        picture: [row, column], its estimate of what the figure shows, normalised; None without.
         share: of the way from the first stack to what could be had; None where that is not known.
         failure: why there are no scores.
     """
@@ -60,7 +60,7 @@ class StackRow:
     is_baseline: bool
     likenesses: tuple[Likeness, ...] = ()
     seconds: float = 0.0
-    samples: np.ndarray | None = None
+    picture: np.ndarray | None = None
     share: float | None = None
     failure: str | None = None
 
@@ -76,44 +76,30 @@ class StackRow:
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Slices for the figure.
-
-    Attributes:
-        slices: [sample, row, column], the truth, normalised.
-        indices: their numbers.
-        grid: that they are slices of.
-        axis: likewise.
-    """
-
-    slices: np.ndarray
-    indices: tuple[int, ...]
-    grid: Grid
-    axis: Axis
-
-
-@dataclass(frozen=True)
 class StackEvaluation:
     """What an evaluation of several stacks found.
 
     Attributes:
         rows: one per method.
         volumes: names of what is compared with; one where that is a dense volume.
-        samples: for the figure.
+        shown: what the figure shows.
+        what: was compared, in words.
+        scope: what scores are of, in words.
         remarks: what is to be said, one string a line.
         setting: how it was done, as JSON has it.
     """
 
     rows: tuple[StackRow, ...]
     volumes: tuple[str, ...]
-    samples: Samples
+    shown: Shown
+    what: str
+    scope: str
     remarks: tuple[str, ...] = ()
     setting: dict[str, object] = field(default_factory=dict)
 
     def pictured(self) -> EvaluationReport:
         """Return what `figure.figure` draws."""
-        rows = tuple(MethodScores(row.name, row.is_baseline, {"psnr": Score(row.psnr)}, samples=row.samples)
-                     for row in self.rows if row.samples is not None)
-        samples = self.samples
-        return EvaluationReport(rows, samples.grid, samples.axis, (), samples.indices, samples.indices, samples.slices,
-                                None, np.zeros((1, 3)))
+        rows = tuple(MethodScores(row.name, row.is_baseline, {"psnr": Score(row.psnr)}, picture=row.picture)
+                     for row in self.rows if row.picture is not None)
+        view = self.shown.view
+        return EvaluationReport(rows, view.grid, view.axis, (), (), self.shown, what=self.what, scope=self.scope)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,13 @@ def stack_table(found: StackEvaluation) -> Table:
     return result
 
 
-def stacks_to_json(found: StackEvaluation, path: str | os.PathLike[str]) -> None:
-    """Write the scores as JSON, whole or not at all; what is undefined or does not apply is null."""
-    write_json(Path(path), {**found.setting, "volumes": found.volumes, "remarks": found.remarks,
+def stacks_to_json(found: StackEvaluation, path: str | os.PathLike[str], asked: Mapping[str, Any] | None = None
+                   ) -> None:
+    """Write the scores as JSON, whole or not at all; what is undefined or does not apply is null.
+
+    asked: what else is written before them: of what, and how, this was found.
+    """
+    write_json(Path(path), {**(asked or {}), **found.setting, "volumes": found.volumes, "remarks": found.remarks,
                             "rows": [_entry(row) for row in found.rows]})
 
 

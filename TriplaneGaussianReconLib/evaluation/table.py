@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,13 +36,16 @@ def table(report: EvaluationReport) -> Table:
     return result
 
 
-def to_json(report: EvaluationReport, path: str | os.PathLike[str]) -> None:
-    """Write the scores as JSON, whole or not at all; what is undefined (NaN, infinite) or does not apply is null."""
+def to_json(report: EvaluationReport, path: str | os.PathLike[str], asked: Mapping[str, Any] | None = None) -> None:
+    """Write the scores as JSON, whole or not at all; what is undefined (NaN, infinite) or does not apply is null.
+
+    asked: what else is written before them: of what, and how, this was found.
+    """
     best = _best_baselines(report)
     rows = [{"name": row.name, "classical": row.is_baseline, "best_classical": row.name in best, **_values(row),
              "segments": [{"name": segment.name, **asdict(segment)["scores"]} for segment in row.segments],
              "failure": row.failure} for row in report.rows]
-    write_json(Path(path), {"hidden": report.hidden, "axis": report.axis, "shape": report.grid.shape,
+    write_json(Path(path), {**(asked or {}), "hidden": report.hidden, "axis": report.axis, "shape": report.grid.shape,
                             "spacing_mm": report.grid.spacing, "trusted": report.observed,
                             "held_out": report.held_out, "rows": rows})
 

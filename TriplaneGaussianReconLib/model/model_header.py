@@ -4,6 +4,7 @@ All is checked before any tensor is read.  The functions raise KeyError, TypeErr
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..data.intensity import IntensityScale
 from ..data.json_fields import mapping, real, sequence, text, whole
 from ..rasterizer.modes import MODES
 
+FULL, COMPACT = 2, 3  # formats of the two forms
 GAUSSIANS, PARTS = "gaussians", "parts"  # how names of tensors begin in format 1, and since
 ERROR_ARRAYS = ("middle", "offsets", "origin", "step")  # of ExpectedError
 Shape = tuple[int, ...]
@@ -54,7 +56,9 @@ def check_tensors(shapes: Mapping[str, Shape], description: Mapping[str, Any]) -
         expected |= gaussian_shapes(GAUSSIANS, *shapes[f"{GAUSSIANS}.values"])
     else:
         for number, part in enumerate(description[PARTS]):
-            expected |= gaussian_shapes(f"{PARTS}.{number}", part["count"], part["slots"])
+            prefix, size = f"{PARTS}.{number}", (part["count"], part["slots"])
+            expected |= (_coded_shapes(shapes, prefix, part["slots"]) if description["version"] == COMPACT
+                         else gaussian_shapes(prefix, *size))
     for name, shape in expected.items():
         if shapes[name] != shape:
             raise ValueError(f"{name} does not fit")
@@ -68,6 +72,17 @@ def gaussian_shapes(prefix: str, count: int, slots: int) -> dict[str, Shape]:
         "centres": (count, 3), "tilts": (count, 2), "in_plane": (count, 3), "log_depths": (count,),
         "raw_weights": (count,), "values": (count, slots), "slopes": (count, slots, 3), "channels": (count, slots)}
     return {f"{prefix}.{name}": shape for name, shape in shapes.items()}
+
+
+def column_count(slots: int) -> int:
+    """Return how many numbers a Gaussian has."""
+    return sum(math.prod(shape[1:]) for shape in gaussian_shapes("", 1, slots).values())
+
+
+def _coded_shapes(shapes: Mapping[str, Shape], prefix: str, slots: int) -> dict[str, Shape]:
+    """Names and shapes of the tensors of a compact shard; how long tables and codes are is for the file to say."""
+    lengths = {name: (shapes[name][0],) for name in (f"{prefix}.tables", f"{prefix}.codes")}
+    return {f"{prefix}.columns": (column_count(slots), 2), **lengths}
 
 
 def _check_segments(segments: list[Any]) -> None:

@@ -17,6 +17,7 @@ from ..runtime.memory_limits import free_memory
 from .model_header import Shape
 
 _DIGEST_BYTES = 16  # of BLAKE2b: against damage, not against people
+_WHOLE_NUMBERS = (".channels", ".columns", ".codes")  # how names of tensors of these end
 _ALWAYS_FREE = 2 ** 20  # bytes: so little that it is not worth asking
 
 
@@ -70,16 +71,21 @@ class TensorFile:
     def _checked(self, name: str, file: Any) -> Tensor:
         if tuple(file.get_slice(name).get_shape()) != self.shapes[name]:
             raise ValueError("it was changed meanwhile")
-        if 8 * int(np.prod(self.shapes[name], dtype=float)) > max(free_memory(), _ALWAYS_FREE):
-            raise TooLargeError(f"There is not enough memory for the model '{self.path}'. Close other programs, or use "
-                                "a computer with more memory.")
+        check_memory(8 * int(np.prod(self.shapes[name], dtype=float)), self.path)
         tensor: Tensor = file.get_tensor(name).clone()
         if self.digests and digest(content_of(tensor.numpy())) != self.digests[name]:
             raise ValueError(f"{name} does not have its checksum")
-        is_channel = name.endswith(".channels")
-        if tensor.is_floating_point() == is_channel or not (is_channel or bool(tensor.isfinite().all())):
+        is_whole = name.endswith(_WHOLE_NUMBERS)
+        if tensor.is_floating_point() == is_whole or not (is_whole or bool(tensor.isfinite().all())):
             raise ValueError(f"{name} is not finite or of another type")
         return tensor
+
+
+def check_memory(size: int, path: Path) -> None:
+    """Raise TooLargeError where so many bytes for what is in the file at `path` are not free."""
+    if size > max(free_memory(), _ALWAYS_FREE):
+        raise TooLargeError(f"There is not enough memory for the model '{path}'. Close other programs, or use a "
+                            "computer with more memory.")
 
 
 def digest(content: bytes | memoryview) -> str:

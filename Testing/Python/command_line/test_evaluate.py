@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from TriplaneGaussianReconLib import __version__
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.evaluation.metrics import dice
@@ -26,7 +27,13 @@ def test_evaluate_prints_a_table_and_writes_scores(run: Run, capsys: pytest.Capt
     device, expected, *told = printed.err.splitlines()
     assert (device, told) == (choose("auto").note, ["1 of 2: linear", "2 of 2: fast"])
     assert re.fullmatch(r"About .* on this computer \(\d+ threads?\) for fast; other methods come on top\.", expected)
-    rows = {row["name"]: row for row in json.loads(Path("scores.json").read_text(encoding="utf-8"))["rows"]}
+    content = json.loads(Path("scores.json").read_text(encoding="utf-8"))
+    assert (content["product"], content["version"]) == ("TriplaneGaussianRecon", __version__)
+    assert (content["seed"], content["presets"], content["device"]) == (0, ["fast"], str(choose("auto").device))
+    assert [sorted(each) for each in content["inputs"]] == [["labels", "volume"]]
+    assert content["inputs"][0]["volume"].endswith("volume.nrrd")
+    assert content["options"]["keep_every"] == 2 and "json" not in content["options"]
+    rows = {row["name"]: row for row in content["rows"]}
     assert rows["fast"]["failure"] is None
     assert rows["fast"]["image"]["psnr"] > rows["linear"]["image"]["psnr"]
     assert rows["fast"]["dice"] > 0.8 and rows["fast"]["seconds"] > 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from TriplaneGaussianReconLib.command_line.info import describe
+from TriplaneGaussianReconLib.command_line.saved_model import box_of
 from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 from TriplaneGaussianReconLib.model.model_file import load_model
 
@@ -101,6 +103,65 @@ def test_an_oblique_plane_of_chosen_size(run: Run, finished: Path) -> None:
     assert abs(normal @ [1, 2, -0.5]) == pytest.approx(np.linalg.norm([1, 2, -0.5]), abs=1e-5)
 
 
+def test_coordinates_may_begin_with_a_minus(run: Run, finished: Path) -> None:
+    model = finished / "model.safetensors"
+    assert run("render", model, "--point", "-9.5,-30,20", "--normal", "-.5,2,1", "--size", 60, "--output",
+               "a.nrrd") == 0
+    assert run("render", model, "--point=-9.5,-30,20", "--normal=-.5,2,1", "--size", 60, "--output", "b.nrrd") == 0
+    np.testing.assert_array_equal(read_image("a.nrrd").array, read_image("b.nrrd").array)
+
+
+def test_outside_of_the_model_is_the_lowest_value(run: Run, finished: Path) -> None:
+    """And not the background, which is what the border of the slices mostly shows."""
+    path, model = finished / "model.safetensors", load_model(finished / "model.safetensors")
+    assert run("render", path, "--point=25,-30,20", "--normal=1,2,-0.5", "--size", 150, "--output", "p.nrrd",
+               "--output-labels", "p.seg.nrrd") == 0
+    plane, labels = read_image("p.nrrd"), read_segmentation("p.seg.nrrd")
+    points = plane.grid.planes("k", np.zeros(1)).points().reshape(-1, 3) - model.frame[:3, 3]
+    local = (points @ model.frame[:3, :3]).reshape(*plane.array.shape, 3)
+    lowest, highest = box_of(model)
+    outside = ((local < lowest - 0.46) | (local > highest + 0.46)).any(axis=-1)
+    assert 0.5 < outside.mean() < 1
+    assert (plane.array[outside] == model.intensity.lowest).all() and (labels.layers[:, outside] == 0).all()
+    inside = ((local > lowest + 0.5) & (local < highest - 0.5)).all(axis=-1)
+    assert np.median(plane.array[inside]) > model.intensity.lowest + 50
+
+
+def test_a_window_says_what_is_black_and_white(run: Run, finished: Path) -> None:
+    model = finished / "model.safetensors"
+    assert run("render", model, "--axis", "k", "--output", "p.nrrd") == 0
+    assert run("render", model, "--axis", "k", "--window", "400,200", "--output", "p.png") == 0
+    values = read_image("p.nrrd").array[0]
+    wanted = np.rint(255 * np.clip((values - 300) / 200, 0, 1))
+    assert np.abs(cv2.imread("p.png", cv2.IMREAD_UNCHANGED) - wanted).max() <= 1
+
+
+def test_zoom_draws_finer_pixels(run: Run, finished: Path) -> None:
+    model = finished / "model.safetensors"
+    assert run("render", model, "--axis", "k", "--output", "a.nrrd") == 0
+    assert run("render", model, "--axis", "k", "--zoom", 3, "--output", "b.nrrd") == 0
+    one, other = read_image("a.nrrd"), read_image("b.nrrd")
+    assert other.grid.spacing[0] == pytest.approx(one.grid.spacing[0] / 3, rel=1e-5)
+    np.testing.assert_allclose(other.array[0, ::3, ::3], one.array[0], atol=0.01)
+
+
+def test_a_compact_model_is_written_told_of_and_used(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reconstruct", "volume.nrrd", "--keep-every", 2, "--save-model", "m.safetensors",
+               "--compact-model") == 0
+    printed = capsys.readouterr()
+    assert "The model will take up to" in printed.err and re.search(r"model, [\d.]+ kB: +m.safetensors", printed.out)
+    assert run("info", "m.safetensors") == 0
+    told = capsys.readouterr().out
+    assert "compact" in told and str(Path("m.safetensors").stat().st_size) in told
+    assert run("export", "m.safetensors", "m.ply") == 0
+    assert run("render", "m.safetensors", "--axis", "k", "--output", "p.png") == 0
+
+
+def test_a_compact_model_has_to_be_saved(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reconstruct", "volume.nrrd", "--output", "o.nrrd", "--compact-model") == 2
+    assert "Add --save-model" in capsys.readouterr().err
+
+
 def test_a_picture_is_windowed(run: Run, finished: Path) -> None:
     assert run("render", finished / "model.safetensors", "--axis", "k", "--output", "p.png") == 0
     picture = cv2.imread("p.png", cv2.IMREAD_UNCHANGED)
@@ -115,7 +176,8 @@ def test_a_picture_is_windowed(run: Run, finished: Path) -> None:
     (["--point", "0,0,0", "--normal", "0,0,0"], "normal needs a length"),
     (["--axis", "k", "--spacing", 0], "pixel spacing must be"), (["--axis", "k", "--size", -1], "size must be"),
     (["--axis", "k", "--spacing", "1e-9"], "too large"),
-    (["--axis", "k", "--output-labels", "p.nrrd"], "must be different files")])
+    (["--axis", "k", "--output-labels", "p.nrrd"], "must be different files"),
+    (["--axis", "k", "--window", "40,400"], "--window goes with a .png")])
 def test_planes_that_cannot_be_drawn(run: Run, finished: Path, capsys: pytest.CaptureFixture[str],
                                      options: list[object], message: str) -> None:
     assert run("render", finished / "model.safetensors", *options, "--output", "p.nrrd") == 2

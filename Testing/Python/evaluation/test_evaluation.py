@@ -182,12 +182,15 @@ def test_truth_must_be_finite() -> None:
         evaluate(Image(array, image.grid), None, "k", KEEP, ["linear"])
 
 
-def test_samples_are_held_out_slices_of_the_truth(report: EvaluationReport) -> None:
+def test_what_is_shown_is_part_of_a_plane_of_the_truth_and_of_each_method(report: EvaluationReport) -> None:
     image, segmentation = moving_case()
-    assert report.sample_indices == (2, 3, 6)
-    np.testing.assert_array_equal(report.samples, metrics.normalise(image.array)[[2, 3, 6]])
-    assert report.label_samples is not None
-    np.testing.assert_array_equal(report.label_samples, (segmentation.layers[0] + segmentation.layers[1])[[2, 3, 6]])
+    shown, normalised = report.shown, metrics.normalise(image.array)
+    np.testing.assert_array_equal(shown.truth, shown.view.of(normalised))
+    np.testing.assert_array_equal(shown.labels, shown.view.of(segmentation.layers[0] + segmentation.layers[1]))
+    copied = normalised[[0, 0, 0, 4, 4, 4, 4, 8, 8]]  # of two slices that are as near, the first
+    np.testing.assert_array_equal(shown.kept, shown.view.of(copied))
+    np.testing.assert_array_equal(row(report, "nearest").picture, shown.kept)
+    assert shown.view.axis != "k" and (shown.hidden.any(axis=1) == shown.hidden.all(axis=1)).all()
 
 
 def test_colors_are_the_segments_own_or_distinct() -> None:

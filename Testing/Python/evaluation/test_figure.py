@@ -3,14 +3,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from evaluation_case import row
 from matplotlib.image import imread
 
-from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.evaluation.figure import figure, upright
+from TriplaneGaussianReconLib.evaluation.figure import figure
 from TriplaneGaussianReconLib.evaluation.report import EvaluationReport
 
 
@@ -35,18 +33,3 @@ def test_figure_needs_a_known_format(name: str, report: EvaluationReport, tmp_pa
     with pytest.raises(InputError, match="png"):
         figure(report, tmp_path / name)
     assert not list(tmp_path.iterdir())
-
-
-def test_slices_are_shown_upright() -> None:
-    picture = np.arange(6).reshape(2, 3)
-    # Right-to-left, posterior-to-anterior, inferior-to-superior indices, as in many NIfTI files.
-    grid = Grid((4, 5, 6), spacing=(1.0, 2.0, 3.0), direction=((-1, 0, 0), (0, -1, 0), (0, 0, 1)))
-    axial, aspect = upright(grid, "k")
-    np.testing.assert_array_equal(axial(picture), picture[::-1, ::-1])
-    assert aspect == 2.0
-    coronal, aspect = upright(grid, "j")
-    np.testing.assert_array_equal(coronal(picture), picture[::-1, ::-1])
-    assert aspect == 3.0
-    sagittal, aspect = upright(Grid((4, 5, 6), spacing=(1.0, 2.0, 3.0)), "i")
-    np.testing.assert_array_equal(sagittal(picture), picture[::-1])
-    assert aspect == 1.5

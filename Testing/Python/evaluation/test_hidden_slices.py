@@ -21,14 +21,17 @@ from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.evaluation.figure import figure
 from TriplaneGaussianReconLib.evaluation.hidden_slices import Fold, evaluate_hidden
 from TriplaneGaussianReconLib.evaluation.ours import Ours
+from TriplaneGaussianReconLib.evaluation.scale import Scale
 from TriplaneGaussianReconLib.evaluation.seen_slices import (
     profile_of,
     seen_by_cubic,
     seen_by_least_squares,
     seen_of_model,
 )
-from TriplaneGaussianReconLib.evaluation.stack_report import Likeness, Samples, StackEvaluation, StackRow
+from TriplaneGaussianReconLib.evaluation.shown import Shown
+from TriplaneGaussianReconLib.evaluation.stack_report import Likeness, StackEvaluation, StackRow
 from TriplaneGaussianReconLib.evaluation.stack_table import stack_table, stacks_to_json
+from TriplaneGaussianReconLib.evaluation.views import View
 from TriplaneGaussianReconLib.runtime.devices import choose
 
 MOTION = rigid((3.0, -2.0, 1.0), (2.0, 1.0, -1.5))
@@ -74,9 +77,11 @@ def test_table_scores_and_figure_tell_it(found: StackEvaluation, tmp_path: Path)
 
 def test_the_table_of_three_volumes_fits_a_narrow_terminal() -> None:
     row = StackRow("own slices, cubic", True, (Likeness(15.36, 0.399),) * 3, 188.8)
-    empty = Samples(np.zeros((0, 1, 1)), (), union_grid(Observations.from_volumes(volumes())), "k")
+    grid, blank = union_grid(Observations.from_volumes(volumes())), np.zeros((1, 1))
+    scale = Scale(0.0, 1.0, 0.0, 1.0, "", False)
+    shown = Shown(View(grid, "k", 0, slice(1), slice(1)), scale, blank, blank, ("", ""), blank > 0, "")
     console = Console(width=80, file=io.StringIO(), record=True)
-    console.print(stack_table(StackEvaluation((row,), ("a", "b", "c"), empty)))
+    console.print(stack_table(StackEvaluation((row,), ("a", "b", "c"), shown, "", "")))
     assert "own slices, cubic 15.36 0.399 15.36 0.399 15.36 0.399 15.36 0.399 188.8" in " ".join(
         console.export_text().split())
 

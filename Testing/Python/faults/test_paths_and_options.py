@@ -150,7 +150,7 @@ def test_results_that_cannot_fit_are_refused(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5000))
     with unharmed(folder):
         assert main(["reconstruct", "scan.nrrd", *QUICK, "--output", "o.nii"]) == 4
-    assert "0.005 MB free, and the results need 0.008 MB" in capsys.readouterr().err
+    assert "5 kB free, and the results need 7.68 kB" in capsys.readouterr().err
     with unharmed(folder, "o.nii.gz"):
         assert main(["reconstruct", "scan.nrrd", *QUICK, "--output", "o.nii.gz"]) == 0
     assert "if they cannot be compressed" in capsys.readouterr().err

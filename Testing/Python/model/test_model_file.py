@@ -177,8 +177,8 @@ def test_foreign_safetensors_are_refused(tmp_path: Path, metadata: dict[str, str
 
 
 def test_a_newer_format_asks_for_an_update(saved: Path) -> None:
-    with pytest.raises(InputError, match="format 3;.*Update the program"):
-        load_model(rewritten(saved, {"version": 3}))
+    with pytest.raises(InputError, match="format 4;.*Update the program"):
+        load_model(rewritten(saved, {"version": 4}))
 
 
 @pytest.mark.parametrize("drop", ["frame", "parts.0.tilts", "expected_error.step", "intensity", "segments", "cutoff",
