@@ -107,8 +107,7 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         The dense volume and segmentation, the expected error of each voxel, the model, and a report.
 
     Raises:
-        InputError: the input cannot be reconstructed as it is; the message says what to change.
-        BackendUnavailableError, MissingPackageError: the device, or a package that reads the input, is not there.
+        InputError, BackendUnavailableError, MissingPackageError: input, device or a package does not do; it says why.
     """
     each = {"labels": labels, "mask": mask, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on,
             "thickness": thickness, "profile": profile, "to_first": to_first}
