@@ -84,8 +84,8 @@ def add_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
     parser.add_argument("--nnunet-epochs", type=int, choices=NNUNET_EPOCHS, default=DEFAULT_NNUNET_EPOCHS,
                         help="how long nnU-Net is trained, in epochs of 250 steps; default: %(default)s")
     parser.add_argument("--json", type=path, metavar="OUT.json", help="all scores, also of each label")
-    parser.add_argument("--figure", type=path, metavar="OUT.png", help="a picture of truth, result and "
-                        "differences; or .pdf, .svg")
+    parser.add_argument("--figure", type=path, metavar="OUT.png", help="what was kept, the best usual "
+                        "method, ours, the truth and what is wrong, on a plane across the slices; or .pdf, .svg")
     add_computing(parser)
     add_messages(parser)
 

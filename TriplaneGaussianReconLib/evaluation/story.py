@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..config.presets import PRESETS
 from ..errors import InputError
 from .report import EvaluationReport, MethodScores
 from .scores import Part, ranking
@@ -14,7 +15,7 @@ from .shown import Shown
 _NOTHING = "No method succeeded, so there is nothing to draw. The table says why."
 SMOOTHED = 5  # pixels of a side: of so many a difference is shown the mean
 _SMALLEST_GAIN = 0.05  # dB: less is none
-_ORDINALS = {2: "2nd", 3: "3rd"}
+_ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,23 @@ def _column(report: EvaluationReport, *, baselines: bool) -> tuple[Tile, Tile] |
     """Two tiles of the best of some methods: what it makes, and below what is wrong with it; None without methods."""
     shown = report.shown
     image, labels = (report.best(part, baselines=baselines) for part in ("image", "labels"))
-    whose = "best usual method" if baselines else "this program"
     if image is not None and image.picture is not None:
-        made = Tile(image.picture, f"{image.name} ({whose})", f"{_psnr(shown, image.picture):.1f} dB here")
+        made = Tile(image.picture, _named(image), f"{_psnr(shown, image.picture):.1f} dB here")
         missed = _missed(shown, image)
     elif labels is not None:
-        made = Tile(shown.truth, f"{labels.name} ({whose})", "", labels=labels.label_picture)
+        made = Tile(shown.truth, _named(labels), "", labels=labels.label_picture)
         missed = made
     else:
         return None
     if labels is not None and labels.label_picture is not None and shown.labels is not None:
         missed = _mislabelled(shown, labels)
     return made, missed
+
+
+def _named(row: MethodScores) -> str:
+    """The name of a method, and whose it is; peers that were asked for speak for themselves."""
+    whose = " (best usual method)" if row.is_baseline else " (this program)" if row.name in PRESETS else ""
+    return row.name + whose
 
 
 def _missed(shown: Shown, row: MethodScores) -> Tile:
@@ -170,7 +176,8 @@ def _kept(report: EvaluationReport) -> str:
 
 
 def _ordinal(number: int) -> str:
-    return _ORDINALS.get(number, f"{number}th")
+    is_teen = number % 100 // 10 == 1
+    return f"{number}{'th' if is_teen else _ORDINALS.get(number % 10, 'th')}"
 
 
 def _footnote(shown: Shown) -> str:

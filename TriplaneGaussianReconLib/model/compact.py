@@ -42,7 +42,7 @@ class Coded:
 
     @classmethod
     def of(cls, cloud: GaussianParameters) -> Coded:
-        """Put Gaussians into little room."""
+        """Put at least one Gaussian into little room."""
         coded = [_coded(column, step) for column, step in zip(_columns_of(cloud), _steps(cloud), strict=True)]
         lengths, tables, codes = zip(*coded, strict=True)
         content = b"".join(codes)
@@ -91,7 +91,10 @@ def _columns_of(cloud: GaussianParameters) -> Iterator[np.ndarray]:
 
 
 def _steps(cloud: GaussianParameters) -> Iterator[float]:
-    """Yield the step of each column: about a thousandth of what it has to change by for that to be seen."""
+    """Yield the step of each column: about a thousandth of what it has to change by for that to be seen.
+
+    Centres have finer ones: where Gaussians are blended in their order, this must not change.
+    """
     width = float(torch.exp(-cloud.in_plane[:, [0, 2]].median()))  # mm
     depth = float(torch.exp(cloud.log_depths.median()))
     slots = cloud.values.shape[1]

@@ -19,7 +19,7 @@ def test_six_tiles_tell_what_was_kept_made_and_missed(report: EvaluationReport) 
     told = Story.of(plain, "some/where/ct.nii.gz")
     assert told.title == "ct.nii.gz, every 4th slice kept"
     assert [[tile.title for tile in line] for line in told.lines] == [
-        ["kept", "linear (best usual method)", "careful (this program)"],
+        ["kept", "linear (best usual method)", "careful"],
         ["truth", "|linear - truth|", "|careful - truth|"]]
     assert told.lines[0][0].caption == "a slice every 10 mm"
     shown, picture = report.shown, row(report, "linear").picture
@@ -45,6 +45,11 @@ def test_with_labels_the_lower_line_shows_where_they_are_wrong(report: Evaluatio
     assert tile.caption.endswith("of labelled pixels wrong here")
 
 
+def test_presets_are_told_to_be_ours(report: EvaluationReport) -> None:
+    rows = row(report, "linear"), replace(row(report, "careful"), name="fast")
+    assert Story.of(replace(report, rows=rows)).lines[0][2].title == "fast (this program)"
+
+
 def test_a_loss_is_told_as_such(report: EvaluationReport) -> None:
     ours = row(report, "careful")
     worse = replace(ours, scores={**ours.scores, "psnr": Score(row(report, "linear").scores["psnr"].value - 1.26)})
@@ -55,7 +60,8 @@ def test_a_loss_is_told_as_such(report: EvaluationReport) -> None:
 @pytest.mark.parametrize(("observed", "held_out", "told"), [
     ((0, 2, 4), (1, 3), "every 2nd slice kept"), ((0, 3, 6), (1, 2, 4, 5), "every 3rd slice kept"),
     ((0, 1, 2, 3, 5, 6, 7, 8), (4,), "8 of 9 slices kept"),
-    ((0, 1, 3, 4, 6, 7), (2, 5), "every 3rd slice hidden"), ((0, 1, 5, 8), (2, 3, 4, 6, 7), "4 of 9 slices kept")])
+    ((0, 1, 3, 4, 6, 7), (2, 5), "every 3rd slice hidden"), ((0, 1, 5, 8), (2, 3, 4, 6, 7), "4 of 9 slices kept"),
+    ((0, 21), (1,), "every 21st slice kept"), ((0, 12), (1,), "every 12th slice kept")])
 def test_what_was_kept_is_told(report: EvaluationReport, observed: tuple[int, ...], held_out: tuple[int, ...],
                                told: str) -> None:
     given = replace(report, observed=observed, held_out=held_out)
