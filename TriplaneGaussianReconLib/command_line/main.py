@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Namespace, messages: Messages, words: Sequence[str]) -> ExitCode:
     try:
-        messages.follow(arguments, words)
         check_limits()
+        messages.follow(arguments, words)
         ignore_unusable_thread_counts()
         with limited_threads(getattr(arguments, "threads", None)):
             import_module(f".{arguments.command}", __package__).run(arguments)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import InputError, OutputError, cause
-from ..io.atomic import check_output
 from ..runtime.standard_streams import visible
 
 _LOGGER = logging.getLogger(__name__)
@@ -132,4 +131,6 @@ def _check(path: Path, arguments: Namespace) -> None:
         if not is_text:
             raise InputError(f"'{path}' is no log: it holds something else than text. Choose another file.")
     elif not path.exists():
+        from ..io.atomic import check_output  # loads numpy, which needs memory that may not be there
+
         check_output(path)
