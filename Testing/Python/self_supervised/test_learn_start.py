@@ -47,5 +47,5 @@ def test_tasks_lie_between_the_widths_that_are_filled_from_so_many_slices(progra
     random = program.np.random.default_rng(0)
     tasks = [program.Task.drawn(narrow, program.LearningConfig(), random) for _ in range(200)]
     assert all(1.5 <= task.width <= 3.0 if narrow else 2.8 <= task.width <= 22.0 for task in tasks)
-    assert all(1.0 <= task.thickness <= task.width and (0.0 < task.fractions).all() and (task.fractions < 1.0).all()
+    assert all(1.0 <= task.thickness <= task.width and (task.fractions > 0.0).all() and (task.fractions < 1.0).all()
                for task in tasks)
