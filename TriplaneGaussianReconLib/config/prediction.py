@@ -14,7 +14,8 @@ class EnsembleConfig:
     Attributes:
         smoothing: standard deviation (pixels) of the smoothed interpolators.  Where detail cannot be predicted, smooth
             is nearer to the truth.
-        most_hidden: slices that are hidden per gap width, spread over the stack.
+        most_hidden: slices that are hidden per gap width, spread over the stack, at most.
+        hidden_pixels, fewest_hidden: fewer of them if they have more pixels than that, but not fewer than that.
         usual, usual_share: the mixture that is right on most volumes, and its share in the result: few hidden slices at
             a wider gap cannot overrule it altogether.
         usual_with_super_resolution, usual_share_with_super_resolution: the same where there is a super-resolution
@@ -32,6 +33,8 @@ class EnsembleConfig:
 
     smoothing: float = 0.7
     most_hidden: int = 24
+    hidden_pixels: int = 1_500_000
+    fewest_hidden: int = 10
     usual: Mapping[str, float] = field(default_factory=lambda: {"pchip": 0.3, "gated_cubic": 0.7})
     usual_share: float = 0.4
     usual_with_super_resolution: Mapping[str, float] = field(

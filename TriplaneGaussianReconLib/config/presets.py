@@ -131,7 +131,7 @@ _FAST = Preset(
                       fusion="concatenate", total_variation=1e-3),
     training=Training(steps=0, learning_rates={"field": 1e-2}),
     refinement_steps=2, predicted_weight=0.5,
-    super_resolution=SuperResolutionConfig(width=24, blocks=4, steps=300, batch=128, rate=5e-3, augmentations=2,
+    super_resolution=SuperResolutionConfig(width=24, blocks=4, steps=400, batch=128, rate=5e-3, augmentations=2,
                                            starts_learnt=True),
     label_super_resolution=LabelSuperResolutionConfig(width=24, blocks=4, steps=1000, batch=96, rate=3e-3))
 

@@ -39,9 +39,11 @@ from ..prediction.ensemble import EnsembleWeights, fit_ensemble, hidden_slice_ta
 from ..prediction.expected_error import ExpectedError
 from ..prediction.fusion import LearnedFusion, learn_fusion
 from ..prediction.fusion import applies as fusion_applies
+from ..prediction.hidden_slices import Hiding
 from ..prediction.predict import predict
 from ..rasterizer.modes import MODES
-from ..registration.optical_flow import Correspondence, correspond
+from ..registration.displacements import Displacements, displacements
+from ..registration.optical_flow import Correspondence
 from ..rendering.planes import empty_layers
 from ..rendering.preview import Preview, Previews
 from ..rendering.volume import VolumeRenderer, expected_error_on_grid
@@ -59,8 +61,6 @@ from .self_check import SelfCheck
 T = TypeVar("T")
 
 __all__ = ["STAGES", "Memory", "Progress", "Reconstruction", "reconstruct"]
-
-_GAPS_AT_A_TIME = 32  # of which the displacement is found before should_stop is asked again
 
 
 @dataclass(frozen=True)
@@ -193,9 +193,12 @@ def _with_labels(observed: ModelSpaceData, completed: Completed) -> ModelSpaceDa
 def _learn(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, seed: int, monitor: StageMonitor,
            previews: Previews | None = None) -> Task:
     """Find what is the same for all slabs: displacements between slices, and networks that were trained on them."""
-    correspondence = _correspondence(observed, preset, monitor)
-    super_resolutions, ensemble = _on_device_or_cpu(
-        lambda device: _ensemble(observed, preset, seed, device, monitor), selected.device)
+    with displacements(observed.slices, preset.flow) as flows:
+        if selected.device.type == "cuda":  # else they would take time from what learns
+            _hiding(observed, preset, flows, selected.device).ask_ahead()
+        correspondence = _correspondence(observed, flows, monitor)
+        super_resolutions, ensemble = _on_device_or_cpu(
+            lambda device: _ensemble(observed, preset, seed, flows, device, monitor), selected.device)
     if previews is not None:
         previews.predicted(correspondence, ensemble, super_resolutions, selected.device)
 
@@ -214,24 +217,28 @@ def _learn(observed: ModelSpaceData, preset: Preset, selected: SelectedDevice, s
                 fusion, label_super_resolutions, preset, seed)
 
 
-def _correspondence(observed: ModelSpaceData, preset: Preset, monitor: StageMonitor) -> Correspondence:
+def _hiding(observed: ModelSpaceData, preset: Preset, flows: Displacements, device: torch.device) -> Hiding:
+    """What hides slices of the primary stack."""
+    weights = observed.stacks[0].weights
+    return Hiding(observed.slices, observed.planes.offsets, preset.ensemble, flows, device,
+                  None if weights is None else weights > 0)
+
+
+def _correspondence(observed: ModelSpaceData, flows: Displacements, monitor: StageMonitor) -> Correspondence:
     """Find how structures move from each slice to the next, in the gaps that are needed and next to them."""
-    slices = observed.slices
-    gaps = np.flatnonzero(np.convolve(observed.needed, np.ones(3), "same"))
+    slices, near = observed.slices, np.pad(observed.needed, 1)
+    gaps = np.flatnonzero(near[:-2] | near[1:-1] | near[2:]).tolist()
     found = Correspondence(np.zeros((len(slices) - 1, *slices.shape[1:], 2), np.float32),
                            np.zeros((len(slices) - 1, *slices.shape[1:]), np.float32))
     with monitor.stage("correspondence") as tick:
-        for run in np.split(gaps, np.flatnonzero(np.diff(gaps) > 1) + 1):
-            for some in (run[n:n + _GAPS_AT_A_TIME] for n in range(0, len(run), _GAPS_AT_A_TIME)):
-                tick(int(some[0]), len(slices) - 1)
-                first, stop = some[0], some[-1] + 1
-                part = correspond(np.clip(slices[first:stop + 1], 0.0, 1.0), preset.flow)
-                found.displacement[first:stop], found.confidence[first:stop] = part.displacement, part.confidence
+        for number, (gap, each) in enumerate(zip(gaps, flows.take(gaps, 1), strict=True)):
+            tick(number, len(gaps))
+            found.displacement[gap], found.confidence[gap] = each.displacement[0], each.confidence[0]
     return found
 
 
-def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, device: torch.device, monitor: StageMonitor
-              ) -> tuple[dict[int, SuperResolution], EnsembleWeights]:
+def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, flows: Displacements, device: torch.device,
+              monitor: StageMonitor) -> tuple[dict[int, SuperResolution], EnsembleWeights]:
     """Train a network for each number of planes in a gap on lines within the slices, and weigh the interpolators."""
     slices, offsets = observed.slices, observed.planes.offsets
     trainer, hidden, super_resolutions = None, None, dict[int, SuperResolution]()
@@ -249,10 +256,8 @@ def _ensemble(observed: ModelSpaceData, preset: Preset, seed: int, device: torch
         super_resolutions = {count: network for count, network in zip(different, trained, strict=False)
                              if network is not None}
     with monitor.stage("arbitration") as tick:
-        ensemble = fit_ensemble(slices, offsets, preset.ensemble, preset.flow,
-                                lambda done: tick(round(100 * done), 100), device,
-                                trainer if super_resolutions else None, hidden if super_resolutions else None,
-                                observed.stacks[0].weights)
+        ensemble = fit_ensemble(_hiding(observed, preset, flows, device), lambda done: tick(round(100 * done), 100),
+                                trainer if super_resolutions else None, hidden if super_resolutions else None)
     return super_resolutions, ensemble
 
 

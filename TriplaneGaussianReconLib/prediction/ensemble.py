@@ -11,13 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
 from ..config.prediction import EnsembleConfig
-from ..config.registration import FlowConfig
-from ..runtime.image_operations import CPU
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer
 from .error_model import LAPLACE_BAND, ErrorModel, band, rank_correlation
@@ -89,28 +86,21 @@ def mixed(weights: np.ndarray, predictions: Tensor) -> Tensor:
     return mixture
 
 
-def fit_ensemble(slices: np.ndarray, positions: np.ndarray, config: EnsembleConfig, flow: FlowConfig,
-                 tick: Callable[[float], None], device: torch.device = CPU, trainer: Trainer | None = None,
-                 super_resolution: SuperResolution | None = None, weights: np.ndarray | None = None
-                 ) -> EnsembleWeights:
+def fit_ensemble(hiding: Hiding, tick: Callable[[float], None], trainer: Trainer | None = None,
+                 super_resolution: SuperResolution | None = None) -> EnsembleWeights:
     """Weight the members of the ensemble for a stack.
 
     With fewer than three slices none can be hidden: the usual mixture is returned, with no error model better than the
     disagreement of the members itself.  Weights are found on all pixels, errors and scores on those of the foreground.
 
     Args:
-        slices: [plane, row, column] float32 in [0, 1].
-        positions: (plane,) mm, ascending.
-        config: of the ensemble.
-        flow: of the displacement between slices.
+        hiding: hides slices of the stack.
         tick: called with the fraction done, may raise to stop.
-        device: where the members are computed.
-        trainer: of the same slices on that device, if super-resolution networks were trained.
+        trainer: of the same slices on the same device, if super-resolution networks were trained.
         super_resolution: trained for `hidden_slice_task`; None if that was not possible.
-        weights: [plane, row, column], 0 for pixels without data, which are not judged; None if all hold data.
     """
+    config = hiding.config
     usual, share = _usual_mixture(config, trainer, super_resolution)
-    hiding = Hiding(slices, positions, config, flow, device, None if weights is None else weights > 0)
     double = hiding.errors(2, lambda done: tick(0.5 * done), trainer, super_resolution)
     if not len(double.planes):
         return EnsembleWeights(usual, ErrorModel.of_disagreement(config.neighbourhood), LAPLACE_BAND, (), config=config)

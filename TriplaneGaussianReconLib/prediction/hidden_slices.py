@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from ..config.prediction import EnsembleConfig
-from ..config.registration import FlowConfig
 from ..data.foreground import foreground
-from ..registration.optical_flow import Correspondence, correspond
+from ..registration.displacements import Displacements
+from ..registration.optical_flow import Correspondence
 from ..runtime.image_operations import transferred
-from ..runtime.processors import usable_threads
-from ..runtime.threads import serial_opencv, serial_torch, shares, workers
+from ..runtime.threads import serial_torch, shares, workers
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import SuperResolution, Trainer
 from .error_model import averaged_signs
 from .interpolators import INTERPOLATORS, MEMBERS, SLICES_AROUND, member_predictions, working_memory
+
+# Gaps across which hidden slices are predicted.
+FACTORS = (2, 4)
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,14 @@ class Hiding:
     slices: np.ndarray
     positions: np.ndarray
     config: EnsembleConfig
-    flow: FlowConfig
+    flows: Displacements
     device: torch.device
     held: np.ndarray | None
+
+    def ask_ahead(self) -> None:
+        """Begin to find the displacements that `errors` will need."""
+        for factor in FACTORS:
+            self.flows.ask(self._around(self._worth_hiding(factor // 2), factor).firsts, factor)
 
     def errors(self, factor: int, tick: Callable[[float], None], trainer: Trainer | None = None,
                super_resolution: SuperResolution | None = None) -> HiddenSlices:
@@ -95,9 +102,11 @@ class Hiding:
             lines = hidden_context(trainer, hidden)
         if not len(hidden):
             return HiddenSlices.none(len(INTERPOLATORS if super_resolution is None else MEMBERS))
-        around = SliceContext.around(hidden - half, positions, _fractions(positions, hidden, half), SLICES_AROUND,
-                                     factor)
-        flows = self._across(np.unique(around.motions), factor, lambda done: tick(0.8 * done))
+        around = self._around(hidden, factor)
+        flows: dict[int, Correspondence] = {}
+        for first, found in zip(around.firsts, self.flows.take(around.firsts, factor), strict=True):
+            tick(0.8 * len(flows) / len(around.firsts))
+            flows[first] = found
         seen = self._seen(hidden, half)
         sampled = _some_of(seen, self.config.sampled_pixels)
 
@@ -147,11 +156,18 @@ class Hiding:
         slices = torch.from_numpy(self.slices[used]).to(self.device)
         return member_predictions(slices, found, context, self.config.smoothing, super_resolved)[:, :, 0]
 
+    def _around(self, hidden: np.ndarray, factor: int) -> SliceContext:
+        """The slices around hidden ones, `factor` gaps apart."""
+        half = factor // 2
+        return SliceContext.around(hidden - half, self.positions, _fractions(self.positions, hidden, half),
+                                   SLICES_AROUND, factor)
+
     def _worth_hiding(self, half: int) -> np.ndarray:
         """Numbers of inner slices, which have `half` others on either side, spread over the stack."""
-        inner = np.arange(half, len(self.slices) - half)
-        if len(inner) > self.config.most_hidden:
-            inner = inner[np.round(np.linspace(0, len(inner) - 1, self.config.most_hidden)).astype(int)]
+        inner, config = np.arange(half, len(self.slices) - half), self.config
+        most = int(np.clip(config.hidden_pixels // self.slices[0].size, config.fewest_hidden, config.most_hidden))
+        if len(inner) > most:
+            inner = inner[np.round(np.linspace(0, len(inner) - 1, most)).astype(int)]
         inner = inner[[self.slices[plane].std() >= 1e-3 for plane in inner]]  # a blank slice tells nothing
         return inner if self.held is None else inner[self._known(inner, half).any(axis=1)]
 
@@ -165,19 +181,6 @@ class Hiding:
         assert self.held is not None
         known: np.ndarray = (self.held[hidden - half] & self.held[hidden] & self.held[hidden + half])
         return known.reshape(len(hidden), self.slices[0].size)  # there may be none
-
-    def _across(self, firsts: np.ndarray, step: int, tick: Callable[[float], None]) -> dict[int, Correspondence]:
-        """The displacements from each slice of `firsts` to that `step` slices farther on."""
-
-        def across(first: int) -> Correspondence:
-            return correspond(self.slices[[first, first + step]], self.flow)
-
-        found = {}
-        with serial_opencv(), ThreadPoolExecutor(usable_threads()) as pool:
-            for done, (first, each) in enumerate(zip(firsts.tolist(), pool.map(across, firsts), strict=True)):
-                tick(done / len(firsts))
-                found[first] = each
-        return found
 
 
 def hidden_context(trainer: Trainer, hidden: np.ndarray) -> SliceContext:
@@ -194,10 +197,10 @@ def _fractions(positions: np.ndarray, hidden: np.ndarray, half: int) -> np.ndarr
 
 def _some_of(seen: np.ndarray, most: int) -> np.ndarray:
     """At most so many pixels of each slice, taken at random from `seen` (slice, pixel) bool."""
-    order = np.random.default_rng(0).permutation(seen.shape[1])
-    shuffled = seen[:, order]
-    chosen = np.zeros_like(seen)
-    chosen[:, order] = shuffled & (shuffled.cumsum(axis=1) <= most)
+    random, chosen = np.random.default_rng(0), np.zeros_like(seen)
+    for row, some in zip(chosen, seen, strict=True):
+        pixels = np.flatnonzero(some)
+        row[pixels if len(pixels) <= most else random.choice(pixels, most, replace=False, shuffle=False)] = True
     return chosen
 
 

@@ -77,6 +77,12 @@ class SliceContext:
         """(gap, 2) bool: of four slices, whether there is an outer one before the gap, and after it."""
         return self.planes[:, ::2] < self.planes[:, 1::2]
 
+    @property
+    def firsts(self) -> list[int]:
+        """Numbers of the displacements that are needed, ascending."""
+        numbers: list[int] = np.unique(self.motions).tolist()
+        return numbers
+
     def only(self, which: np.ndarray) -> SliceContext:
         """Some of the gaps."""
         return SliceContext(self.planes[which], self.positions[which], self.fractions[which], self.motions[which])

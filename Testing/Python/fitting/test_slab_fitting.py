@@ -31,6 +31,7 @@ from TriplaneGaussianReconLib.fitting.task import Task
 from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 from TriplaneGaussianReconLib.pipeline import reconstruction
 from TriplaneGaussianReconLib.pipeline.reconstruction import STAGES, Memory, Progress, Reconstruction, reconstruct
+from TriplaneGaussianReconLib.prediction.hidden_slices import Hiding
 from TriplaneGaussianReconLib.rendering.volume import expected_error_on_grid
 from TriplaneGaussianReconLib.runtime.devices import SelectedDevice
 from TriplaneGaussianReconLib.runtime.memory import release
@@ -243,12 +244,11 @@ def test_a_gpu_without_memory_hands_over_to_the_cpu_unless_demanded(
     monkeypatch.setattr(reconstruction, "choose", lambda _: SelectedDevice("cuda", torch.device("cuda"), "A GPU."))
     fit_ensemble, tried = reconstruction.fit_ensemble, list[str]()
 
-    def stand_in(slices: np.ndarray, offsets: np.ndarray, config: Any, flow: Any, tick: Any, device: torch.device,
-                 *_: None) -> object:
-        tried.append(device.type)
-        if device.type == "cuda":
+    def stand_in(hiding: Hiding, *more: Any) -> object:
+        tried.append(hiding.device.type)
+        if hiding.device.type == "cuda":
             raise torch.OutOfMemoryError("stand-in")
-        return fit_ensemble(slices, offsets, config, flow, tick, device)
+        return fit_ensemble(hiding, *more)
 
     monkeypatch.setattr(reconstruction, "fit_ensemble", stand_in)
     monkeypatch.setattr(reconstruction, "release", lambda device: None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,9 @@ from TriplaneGaussianReconLib.prediction.ensemble import (
     hidden_slice_task,
 )
 from TriplaneGaussianReconLib.prediction.error_model import ErrorModel
+from TriplaneGaussianReconLib.prediction.hidden_slices import Hiding
 from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATORS, MEMBERS, member_predictions
+from TriplaneGaussianReconLib.registration.displacements import displacements
 from TriplaneGaussianReconLib.registration.optical_flow import correspond
 from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
 from TriplaneGaussianReconLib.self_supervised.super_resolution import Trainer
@@ -42,8 +45,14 @@ def keep_thread_count() -> Iterator[None]:
 
 
 def quietly(slices: np.ndarray, positions: np.ndarray | None = None) -> EnsembleWeights:
-    positions = np.arange(len(slices)) * 3.0 if positions is None else positions
-    return fit_ensemble(slices, positions, CONFIG, FLOW, lambda done: None)
+    return fitted(slices, np.arange(len(slices)) * 3.0 if positions is None else positions)
+
+
+def fitted(slices: np.ndarray, positions: np.ndarray, config: EnsembleConfig = CONFIG,
+           tick: Callable[[float], None] = lambda done: None, held: np.ndarray | None = None, **learnt: Any
+           ) -> EnsembleWeights:
+    with displacements(slices, FLOW) as flows:
+        return fit_ensemble(Hiding(slices, positions, config, flows, torch.device("cpu"), held), tick, **learnt)
 
 
 def share(result: EnsembleWeights, names: tuple[str, ...]) -> float:
@@ -214,14 +223,14 @@ def test_the_band_holds_68_percent_of_what_is_hidden(textured: Callable[..., np.
 def test_the_tick_tells_how_far_and_may_stop(textured: Callable[..., np.ndarray]) -> None:
     slices = textured((7, 32, 36))
     told: list[float] = []
-    fit_ensemble(slices, np.arange(7.0), CONFIG, FLOW, told.append)
+    fitted(slices, np.arange(7.0), tick=told.append)
     assert told == sorted(told) and told[0] >= 0 and told[-1] <= 1 and max(told) > 0.6
 
     def stop(done: float) -> None:
         raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        fit_ensemble(slices, np.arange(7.0), CONFIG, FLOW, stop)
+        fitted(slices, np.arange(7.0), tick=stop)
 
 
 def waves(planes: int, gap: float, rows: int = 40, columns: int = 44, shortest: float = 18.0) -> np.ndarray:
@@ -240,7 +249,7 @@ def with_network(slices: np.ndarray, positions: np.ndarray, config: SuperResolut
     trainer = Trainer(torch.from_numpy(slices), positions, (1.0, 1.0), 1.0, config, 0)
     context, share_of_steps = hidden_slice_task(trainer, CONFIG)
     network = trainer.train(context, lambda step, steps, loss: None, share_of_steps)
-    result = fit_ensemble(slices, positions, CONFIG, FLOW, lambda done: None, trainer=trainer, super_resolution=network)
+    result = fitted(slices, positions, trainer=trainer, super_resolution=network)
     assert result.weights.shape == (len(MEMBERS),) and set(result.named_weights) == set(MEMBERS)
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
     assert sum(result.named_weights.values()) == pytest.approx(1, abs=1e-3)
@@ -347,7 +356,7 @@ def test_without_a_super_resolution_there_is_nothing_to_raise() -> None:
 def test_members_that_the_preset_calls_usual_get_its_share(textured: Callable[..., np.ndarray]) -> None:
     config = EnsembleConfig(usual={"cubic": 1.0}, usual_share=1.0, most_hidden=2)
     slices = textured((7, 32, 36), (2.0, -1.5))
-    result = fit_ensemble(slices, np.arange(7.0), config, FLOW, lambda done: None)
+    result = fitted(slices, np.arange(7.0), config)
     assert result.named_weights["cubic"] == 1.0 and len(result.hidden) == 2 and result.config is config
 
 
@@ -356,5 +365,5 @@ def test_a_mask_over_few_slices_leaves_the_usual_weights(textured: Callable[...,
     slices = textured((count, 24, 20)).astype(np.float32)
     held = np.ones(slices.shape, bool)
     held[:, :, 15:] = False
-    result = fit_ensemble(slices, np.arange(count) * 3.0, CONFIG, FLOW, lambda done: None, weights=held * 1.0)
+    result = fitted(slices, np.arange(count) * 3.0, held=held)
     assert (result.weights >= 0).all() and result.weights.sum() == pytest.approx(1)
