@@ -186,6 +186,5 @@ def _apart(gain: float) -> str:
 
 def expectedError(found: ErrorReport) -> str:
     """How large the expected error is, in its unit."""
-    amount = found.amount if found.unit else _("{share} % of the range").format(
-        share=f"{100.0 * found.share_of_range:.2g}")
+    amount = found.amount if found.unit else _("{share} % of the range").format(share=found.percent)
     return _("Expected error: {amount} (median in the body).").format(amount=amount)

@@ -5,7 +5,7 @@ import numpy as np
 
 _ENDS = (2.0, 98.0)  # percentiles, between which the range lies
 _ABOVE = 0.05  # of the range, by which the body is brighter than what is around it
-_ENOUGH = 10 ** 6
+_ENOUGH = 10 ** 6  # pixels, of which percentiles are taken
 _BLUR = 1.0  # pixels, standard deviation, so that noise in the air is not taken for something
 
 
@@ -38,6 +38,8 @@ def foreground(slices: np.ndarray) -> np.ndarray:
     lowest = np.percentile(_some(slices[counted]), _ENDS[0])
     smooth = np.stack([cv2.GaussianBlur(np.maximum(one, lowest).astype(np.float32), (0, 0), _BLUR) for one in slices])
     low, high = np.percentile(_some(smooth[counted]), _ENDS)
+    if not high > low:  # a body of one value
+        return np.stack([_filled(one) for one in counted])
     return np.stack([_filled(one > low + _ABOVE * (high - low)) for one in smooth])
 
 

@@ -3,17 +3,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .images import Image
-
 HOUNSFIELD = "HU"
 
 _AIR, _TISSUE, _BETWEEN, _METAL = (-1100, -900), (-150, 150), (-850, -200), (900, 1100)  # Hounsfield units
 _SOME, _MUCH = 0.01, 0.1  # share of the voxels
-
-
-def unit_of(image: Image) -> str:
-    """Return the unit of a volume: that of its header, or else what its values tell; empty where it is not known."""
-    return image.unit or guessed_unit(image.array)
 
 
 def guessed_unit(array: np.ndarray) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..data.beyond import slices_beyond
 from ..data.foreground import foreground
-from ..data.geometry import Grid, array_axis
+from ..data.geometry import Axis, Grid, array_axis
 from ..data.observations import Observations
+from ..data.units import guessed_unit
 from .report_reader import Reader, number, text
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ErrorReport:
         Args:
             result: What was reconstructed.
             observations: Of what.
-            unit: Of the input; empty where it is not known.
+            unit: Of the input; where it is empty, what was seen may tell.
         """
         if not result.report.gaussians:
             return None
@@ -52,21 +53,27 @@ class ErrorReport:
         if body is None or not body.any():
             return None
         median = float(np.median(errors[body]))
-        return cls(float(f"{median:.4g}"), float(f"{median / result.model.intensity.scale:.4g}"), unit or None)
+        share, unit = median / result.model.intensity.scale, unit or guessed_unit(observations.stacks[0].pixels)
+        return cls(float(f"{median:.4g}"), float(f"{share:.4g}"), unit or None)
 
     def __str__(self) -> str:
         """How large, for users.
 
         Example:
-            >>> str(ErrorReport(12.3, 0.018, "HU")), str(ErrorReport(53.5, 0.018))
-            ('12 HU (median in the body)', '1.8 % of the range (median in the body)')
+            >>> str(ErrorReport(123.4, 0.018, "HU")), str(ErrorReport(53.5, 0.018))
+            ('120 HU (median in the body)', '1.8 % of the range (median in the body)')
         """
         return f"{self.amount} (median in the body)"
 
     @property
     def amount(self) -> str:
         """The number with its unit."""
-        return f"{self.median:.2g} {self.unit}" if self.unit else f"{100.0 * self.share_of_range:.2g} % of the range"
+        return f"{_short(self.median)} {self.unit}" if self.unit else f"{self.percent} % of the range"
+
+    @property
+    def percent(self) -> str:
+        """The share of the range."""
+        return _short(100.0 * self.share_of_range)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -79,7 +86,12 @@ class ErrorReport:
         return cls(read("median", number), read("share_of_range", number), read.optional("unit", text, None))
 
 
-def _between(observations: Observations, grid: Grid) -> tuple[Any, np.ndarray]:
+def _short(value: float) -> str:
+    """Two digits, without an exponent."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
+def _between(observations: Observations, grid: Grid) -> tuple[Axis, np.ndarray]:
     """Some slices of `grid` between those of the primary stack, and the axis along which they are counted."""
     stack = observations.stacks[0]
     axis, beyond = slices_beyond(stack, grid)
@@ -88,6 +100,5 @@ def _between(observations: Observations, grid: Grid) -> tuple[Any, np.ndarray]:
     away = np.abs(depths[inside, None] - stack.planes.offsets).min(axis=1)
     step = float(np.abs(np.diff(depths)).mean()) if len(depths) > 1 else 1.0
     filled = inside[away > _FILLED * step]
-    chosen = filled if len(filled) else inside
-    return axis, chosen[np.unique(np.linspace(0, len(chosen) - 1, _SLICES).round().astype(int))] if len(
-        chosen) else np.arange(grid.count(axis))
+    chosen = next(each for each in (filled, inside, np.arange(len(depths))) if len(each))
+    return axis, chosen[np.unique(np.linspace(0, len(chosen) - 1, _SLICES).round().astype(int))]

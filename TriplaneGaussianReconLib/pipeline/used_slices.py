@@ -12,7 +12,6 @@ from ..data.images import Image, Segmentation
 from ..data.masks import holds_data, with_data
 from ..data.observations import Observations
 from ..data.selection import Selection
-from ..data.units import unit_of
 from .error_report import ErrorReport
 from .report import Files, Scope
 
@@ -77,7 +76,7 @@ class UsedSlices:
             probabilities = replace(result.label_probabilities, metadata=segmentation.metadata)
             result = replace(result, label_probabilities=probabilities)
         scope = Scope.of(self.axis, self.observed, grid, self.segmentation, observations)
-        error = ErrorReport.of(result, observations, unit_of(self.image))
+        error = ErrorReport.of(result, observations, self.image.unit)
         report = result.report.about(scope, None if files is None else replace(files, pasted=paste), notes, error)
         result = replace(result, segmentation=segmentation, report=report)
         return self._pasted(result) if paste else result

@@ -13,7 +13,6 @@ from ..data.observations import Observations
 from ..data.output_grid import isotropic_spacing, output_grid, union_grid
 from ..data.stack_input import StackInput
 from ..data.stack_motion import StackMotion
-from ..data.units import unit_of
 from ..errors import InputError
 from ..runtime.progress import Progress
 from .error_report import ErrorReport
@@ -93,7 +92,7 @@ class UsedStacks:
         numbers = [stack.numbers or () for stack in observations.stacks]
         report = result.report.about(_scope(self.inputs[0], numbers[0], result.volume.grid, observations, given),
                                      files[0] if files else None, notes,
-                                     ErrorReport.of(result, observations, unit_of(self.inputs[0].image)))
+                                     ErrorReport.of(result, observations, self.inputs[0].image.unit))
         volumes = tuple(StackReport.of(each, numbers[n], motions[n]) for n, each in enumerate(self.inputs))
         if files:
             volumes = tuple(replace(told, volume=of.volume, labels=of.labels, mask=of.mask)

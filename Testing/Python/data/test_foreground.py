@@ -53,3 +53,7 @@ def test_where_the_body_alone_is_shown_nearly_all_is_foreground() -> None:
 
 def test_slices_of_one_value_have_none() -> None:
     assert not foreground(np.full((2, 8, 9), 7)).any()
+
+
+def test_a_body_of_one_value_is_found_with_its_holes() -> None:
+    assert (foreground(np.where(BODY & ((ROWS - 32) ** 2 + (COLUMNS - 36) ** 2 > 9), 80, 0)[None])[0] == BODY).all()

@@ -4,9 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.data.images import Image
-from TriplaneGaussianReconLib.data.units import guessed_unit, unit_of
+from TriplaneGaussianReconLib.data.units import guessed_unit
 
 RANDOM = np.random.default_rng(0)
 AIR, TISSUE = RANDOM.normal(-1000, 20, 3000), RANDOM.normal(40, 30, 5000)
@@ -21,9 +19,3 @@ def test_air_and_tissue_a_thousand_apart_are_hounsfield_units() -> None:
     np.concatenate([AIR, TISSUE - 500])], ids=["mr", "no air", "phase", "velocity noise", "nothing at zero"])
 def test_where_there_is_doubt_no_unit_is_named(values: np.ndarray) -> None:
     assert guessed_unit(values) == ""
-
-
-def test_the_header_is_believed_before_the_values() -> None:
-    array = np.zeros((2, 3, 4), np.int16)
-    assert unit_of(Image(array, Grid(array.shape), unit="HU")) == "HU"
-    assert unit_of(Image(array, Grid(array.shape))) == ""

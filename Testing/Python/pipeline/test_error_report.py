@@ -34,6 +34,10 @@ def test_it_is_in_hounsfield_units_where_the_values_are_for_certain(scan: np.nda
     assert found.share_of_range == pytest.approx(found.median / np.ptp(scan), rel=0.2)
 
 
+def test_the_header_is_believed_where_the_values_tell_nothing(scan: np.ndarray) -> None:
+    assert told((scan + 1100) // 4, "HU").unit == "HU"
+
+
 def test_it_is_a_share_of_the_range_elsewhere(scan: np.ndarray) -> None:
     found = told((scan + 1100) // 4)
     assert found.unit is None and "% of the range" in str(found)
