@@ -141,6 +141,7 @@ class LabelTrainer:
         sampler = LabelPatchSampler(lines, borders, super_resolution, config, generator)
         network = ResidualNetwork(2 * size + wanted, wanted, config.width, config.blocks, (1, config.kernel), generator,
                                   size + wanted + count)
+        network.begin_with_blocks_of(super_resolution.network)
         network = network.to(self.slices.device)
 
         def loss_at(step: Tensor, part: slice) -> Tensor:
