@@ -20,6 +20,7 @@ from TriplaneGaussianReconLib.errors import Cancelled, InputError, InputNote, To
 from TriplaneGaussianReconLib.pipeline.reconstruction import Reconstruction
 from TriplaneGaussianReconLib.pipeline.stacks import reconstruct_stacks
 from TriplaneGaussianReconLib.rendering.planes import draw
+from TriplaneGaussianReconLib.runtime.memory_limits import held_memory
 from TriplaneGaussianReconLib.runtime.progress import Progress
 
 SIDE, FACTOR = 36, 3
@@ -282,10 +283,9 @@ def test_an_unknown_kind_of_motion_is_refused() -> None:
         solved(inputs("k", "j"), motion="slice")
 
 
-def test_more_than_memory_holds_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("TriplaneGaussianReconLib.pipeline.stacks.budget", lambda _: 10_000_000)
+def test_more_than_memory_holds_is_refused_before_the_work() -> None:
     with pytest.raises(TooLargeError, match="larger voxels"):
-        solved(inputs("k", "j"))
+        solved(inputs("k", "j"), limit=held_memory() + 1_000_000)
 
 
 def test_inputs_are_not_changed() -> None:

@@ -21,6 +21,7 @@ from TriplaneGaussianReconLib.errors import OutputError, is_lack, stems_from_lac
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
 from TriplaneGaussianReconLib.jobs.failures import FailureKind, explained
 from TriplaneGaussianReconLib.runtime.memory import budget, parameter_bytes, with_less_memory
+from TriplaneGaussianReconLib.runtime.memory_limits import held_memory
 
 GIGABYTE = 10 ** 9
 
@@ -28,6 +29,13 @@ GIGABYTE = 10 ** 9
 def test_half_of_what_the_host_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=6 * GIGABYTE))
     assert budget(torch.device("cpu")) == 3 * GIGABYTE
+
+
+def test_what_this_process_holds_counts_against_its_limit() -> None:
+    held, cpu = held_memory(), torch.device("cpu")
+    assert budget(cpu, limit=1) == 0
+    assert budget(cpu, limit=held + 400_000_000) == pytest.approx(200_000_000, abs=50_000_000)
+    assert budget(cpu, limit=2 ** 60) == pytest.approx(budget(cpu), rel=0.2)
 
 
 @pytest.mark.parametrize(("free", "reserved", "used", "fraction", "expected"), [
