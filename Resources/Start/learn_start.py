@@ -28,7 +28,7 @@ from TriplaneGaussianReconLib.self_supervised.networks import ResidualNetwork
 from TriplaneGaussianReconLib.self_supervised.optimizers import minimise
 from TriplaneGaussianReconLib.self_supervised.patches import Lines, PatchSampler
 from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
-from TriplaneGaussianReconLib.self_supervised.start import FEATURES, FILE, WAVES, bumps, features
+from TriplaneGaussianReconLib.self_supervised.start import FEATURES, FILE, NARROWEST, WAVES, WIDEST, bumps, features
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class Task:
     def drawn(cls, narrow: bool, config: LearningConfig, random: np.random.Generator) -> Task:
         """Draw a task; `narrow` gaps are those that are filled from more slices."""
         is_whole = random.random() < config.whole
-        width = random.uniform(1.5, 3.0) if narrow else 2.0 ** random.uniform(math.log2(2.8), math.log2(22.0))
+        width = (random.uniform(NARROWEST, 3.0) if narrow else
+                 2.0 ** random.uniform(math.log2(2.8), math.log2(WIDEST)))
         width = float(max(round(width), 2 if narrow else 3)) if is_whole else width
         counts = [n for n in config.counts if not is_whole or width % (n + 1) == 0] or [round(width) - 1]
         places = evenly(int(random.choice(counts)))
