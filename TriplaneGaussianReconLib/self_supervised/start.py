@@ -21,11 +21,14 @@ from .networks import ResidualNetwork
 
 FILE = Path(__file__).with_name("start.safetensors")
 FEATURES = 4  # numbers that describe a gap, see `features`
+NARROWEST, WIDEST = 1.5, 22.0  # pixels, of the gaps that it was learnt for
 WAVES = 4  # functions of the place in a gap, see `bumps`
 
 
 def features(width: float, thickness: float) -> Tensor:
     """(FEATURES,) what is to be known of gaps `width` pixels wide between slices `thickness` pixels thick."""
+    width = min(max(width, NARROWEST), WIDEST)  # what lies beyond was not learnt
+    thickness = min(thickness, width)
     octaves = math.log2(width / 4.0)
     return torch.tensor([octaves, octaves ** 2, thickness / width, math.log2(max(thickness, 1.0))])
 

@@ -54,6 +54,11 @@ def test_the_width_of_the_gap_changes_what_is_predicted() -> None:
     assert not torch.allclose(first(lines), second(lines))
 
 
+def test_what_lies_beyond_the_widths_that_were_learnt_counts_as_the_widest() -> None:
+    assert torch.equal(start.features(200.0, 90.0), start.features(start.WIDEST, start.WIDEST))
+    assert torch.equal(start.features(0.5, 0.1), start.features(start.NARROWEST, 0.1))
+
+
 def test_a_plane_where_a_slice_lies_is_that_slice() -> None:
     begun = network(4, 2)
     start.begin(begun, 4, np.array([0.0, 1.0]), 4.0, 1.0)
