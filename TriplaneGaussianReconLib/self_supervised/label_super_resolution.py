@@ -21,7 +21,7 @@ from ..labels.signed_distance import Boxed
 from ..runtime.image_operations import constants, transferred
 from .augmentation import of_lines
 from .label_patches import Borders, LabelPatchSampler
-from .minimise import minimise
+from .minimise import made_ahead, minimise
 from .networks import BridgingNetwork, ResidualNetwork
 from .patches import Lines
 from .slice_context import SliceContext, reversed_conditions
@@ -141,18 +141,18 @@ class LabelTrainer:
         sampler = LabelPatchSampler(lines, borders, super_resolution, config, generator)
         network = ResidualNetwork(2 * size + wanted, wanted, config.width, config.blocks, (1, config.kernel), generator,
                                   size + wanted + count)
-        network.begin_with_blocks_of(super_resolution.network)
         network = network.to(self.slices.device)
 
         def loss_at(step: Tensor, part: slice) -> Tensor:
-            masks, images, predicted, truth, fractions, conditions, channel = sampler.at(step, part)
+            masks, images, predicted, truth, fractions, conditions, channel = batch_at(step, part)
             images, predicted = _stretched(images, config), _stretched(predicted, config)
             lines = [each[:, :, None] for each in (masks, images, predicted)]
             steering = _with_channels(conditions, channel, count)
             found = _found(network, lines, fractions[..., None], steering, config.agreed)[:, :, 0]
             return functional.binary_cross_entropy_with_logits(config.steepness * found, truth)
 
-        minimise(loss_at, network.others, config, tick, network.inner)
+        with made_ahead(sampler.at, config.steps, self.slices.device) as batch_at:
+            minimise(loss_at, network.others, config, tick, network.inner)
         return LabelSuperResolution(network=network, config=config, size=size, widths=super_resolution.widths,
                                     channels=count)
 

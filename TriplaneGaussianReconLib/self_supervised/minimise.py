@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from ..config.networks import NetworkConfig
 from .optimizers import Adam, Muon, repeat, repeatable
 
+B = TypeVar("B")
 P = TypeVar("P")
 
 PARTS = 2
@@ -84,6 +85,32 @@ def minimise_in_parts(loss_at: Callable[[Tensor, int], Tensor], leaves: Sequence
 
         with repeatable(device):
             repeat(step, len(rates), device, tick)
+
+
+@contextmanager
+def made_ahead(batch_at: Callable[[Tensor, slice], B], steps: int, device: torch.device
+               ) -> Iterator[Callable[[Tensor, slice], B]]:
+    """Yield what `batch_at` makes of a step's number; on a CPU a thread makes the next batch meanwhile.
+
+    Args:
+        batch_at: number of the step (1,) and which items of the batch -> these.
+        steps: how many there are.
+        device: where they are made.
+    """
+    if device.type == "cuda":
+        yield batch_at
+        return
+    with ThreadPoolExecutor(1) as pool:
+        known: dict[int, Future[B]] = {}
+
+        def at(step: Tensor, part: slice) -> B:
+            number = int(step)
+            batch = known.pop(number, None) or pool.submit(batch_at, step.clone(), part)
+            if number + 1 < steps:
+                known[number + 1] = pool.submit(batch_at, step + 1, part)
+            return batch.result()
+
+        yield at
 
 
 def warm_up_and_cosine(number: int, steps: int, warm_up: float) -> float:

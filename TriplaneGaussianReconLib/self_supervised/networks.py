@@ -64,12 +64,6 @@ class ResidualNetwork(nn.Module):
         inner = {id(weight) for weight in self.inner}
         return [parameter for parameter in self.parameters() if id(parameter) not in inner]
 
-    def begin_with_blocks_of(self, other: ResidualNetwork) -> None:
-        """Take over the weights of another network's blocks, as many as both have, if they have the same shape."""
-        for ours, theirs in (*zip(self.firsts, other.firsts, strict=False), *zip(self.seconds, other.seconds, strict=False)):
-            if ours.weight.shape == theirs.weight.shape:
-                ours.load_state_dict(theirs.state_dict())
-
     def forward(self, images: Tensor, conditions: Tensor | None = None) -> Tensor:
         """Images [n, inputs, rows, columns], conditions (n, conditions) -> [n, outputs, rows, columns]."""
         hidden = self.first(images.contiguous(memory_format=torch.channels_last))

@@ -11,7 +11,7 @@ from torch import Tensor
 from TriplaneGaussianReconLib.config.networks import NetworkConfig, OptimizerConfig
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.self_supervised import optimizers
-from TriplaneGaussianReconLib.self_supervised.minimise import PARTS, minimise
+from TriplaneGaussianReconLib.self_supervised.minimise import PARTS, made_ahead, minimise
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 DEVICES = (CPU, pytest.param(GPU, marks=pytest.mark.gpu))
@@ -149,3 +149,21 @@ def test_parts_of_a_batch_come_to_the_whole(batch: int) -> None:
     torch.testing.assert_close(ours, theirs)
     assert len(seen) == 5 * (PARTS if batch == 6 else 1)
     assert sorted(sum(seen[:PARTS if batch == 6 else 1], [])) == pytest.approx(items.tolist())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_batches_made_ahead_are_those_of_their_step(device: torch.device) -> None:
+    """In order, each once; a step out of order is made when it is asked for."""
+    made: list[int] = []
+
+    def batch_at(step: Tensor, part: slice) -> Tensor:
+        made.append(int(step))
+        return 10 * torch.arange(3, device=device)[part] + step
+
+    number = torch.zeros(1, dtype=torch.int64, device=device)
+    with made_ahead(batch_at, 5, device) as at:
+        for step in range(5):
+            assert at(number, slice(1, None)).tolist() == [10 + step, 20 + step]
+            number.add_(1)
+        assert sorted(made) == list(range(5))
+        assert at(torch.tensor([2], device=device), slice(1)).tolist() == [2]
