@@ -322,8 +322,9 @@ def _slabs(task: Task, selected: SelectedDevice, memory: Memory) -> list[Slab]:
     gap_bytes = task.gap_bytes()
     if not task.can_be_cut:
         return [Slab(0, len(gap_bytes), len(gap_bytes))]
-    most = min(budget(selected.device, memory.limit), MOST_AT_A_TIME)
-    return plan(gap_bytes, most if memory.budget is None else memory.budget)
+    if memory.budget is not None:
+        return plan(gap_bytes, memory.budget)
+    return plan(gap_bytes, min(budget(selected.device, memory.limit), MOST_AT_A_TIME))
 
 
 def _known(observations: Observations, observed: ModelSpaceData, grid: Grid, preset: Preset, selected: SelectedDevice,

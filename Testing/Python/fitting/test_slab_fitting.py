@@ -36,7 +36,8 @@ from TriplaneGaussianReconLib.rendering.volume import expected_error_on_grid
 from TriplaneGaussianReconLib.runtime.devices import SelectedDevice
 from TriplaneGaussianReconLib.runtime.memory import release
 
-SEAM = 2e-3  # largest difference from the result in one go, as a share of the intensity range
+SEAM = 1e-6  # largest difference from the result in one go, as a share of the intensity range
+ANOTHER_DEVICE = 2e-3  # the same between a CPU and a GPU
 PLENTY = Memory(budget=10 ** 15)
 UNTAUGHT = replace(PRESETS["fast"], super_resolution=None)
 # Labels are filled in few steps, so that this is quick.
@@ -343,7 +344,7 @@ def test_a_gpu_gives_what_the_cpu_gives(scan: Image, observations: Observations)
         assert result.segmentation is not None and whole.segmentation is not None
         far = [float(np.abs(ours.array - theirs.array).max() / spread)
                for ours, theirs in ((result.volume, whole.volume), (result.confidence, whole.confidence))]
-        assert max(far) < SEAM
+        assert max(far) < ANOTHER_DEVICE
         assert (result.segmentation.layers == whole.segmentation.layers).mean() > 0.998
 
 
@@ -382,4 +383,4 @@ def test_a_gpu_without_enough_memory_gets_less_at_a_time(textured: Callable[...,
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert split.report.slabs > 1 and "half as many" in " ".join(split.report.notes)
-    assert np.abs(split.volume.array - whole.volume.array).max() < SEAM * 1000
+    assert np.abs(split.volume.array - whole.volume.array).max() < ANOTHER_DEVICE * 1000
