@@ -1,4 +1,4 @@
-"""Dense volumes and segmentations from sparse slices, with 3D Gaussians tied together by a tri-plane field.
+"""Dense volumes and segmentations from sparse slices, with 3D Gaussians.
 
     import TriplaneGaussianReconLib as tgr
 
@@ -21,7 +21,7 @@ The packages stand about in the order in which data passes through them.  Each u
     self_supervised  networks that are trained on this volume alone
     label_completion labels on slices whose image is known and on which none were drawn
     prediction       what is expected between the slices: interpolators, their ensemble, learned fusion, expected error
-    gaussians        the cloud: where Gaussians start, and the tri-plane field that ties them together
+    gaussians        the cloud: where Gaussians start, and a tri-plane field that may tie them together
     rasterizer       Gaussians on planes: one differentiable operation, a reference and two implementations
     model            all that is needed to draw a result, in memory and on disk
     rendering        a model on planes, or on a grid
