@@ -18,7 +18,7 @@ The packages stand about in the order in which data passes through them.  Each u
     runtime          devices, memory, threads, progress
     labels           segments as channels, on slices and between them
     registration     displacement between neighbouring slices; rigid motion of whole stacks
-    self_supervised  networks that are trained on this volume alone
+    self_supervised  networks that are trained on this volume, some from a start learnt on synthetic images
     label_completion labels on slices whose image is known and on which none were drawn
     prediction       what is expected between the slices: interpolators, their ensemble, learned fusion, expected error
     gaussians        the cloud: where Gaussians start, and a tri-plane field that may tie them together

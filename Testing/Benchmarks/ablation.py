@@ -47,12 +47,15 @@ def variants(preset: Preset) -> dict[str, Preset]:
         return replace(preset, triplane=replace(preset.triplane, residual_limits=limits), training=chosen)
 
     without = replace(preset, training=Training(steps=0, learning_rates={}))
+    on_intensity = {"intensity": LIMITS["intensity"]}
     return {
-        "as it is": preset, "without field": without,
+        "as it is": preset,
+        **({"without field": without} if preset.training.steps else {}),  # else it is without field as it is
         **{f"field on {name}": field(STEPS, {name: limit}) for name, limit in LIMITS.items()},
         "field on all": field(STEPS, LIMITS),
-        "field on intensity, L1 + SSIM": field(STEPS, {"intensity": LIMITS["intensity"]}, image_loss="l1_ssim"),
-        "without predicted planes in the loss": replace(without, predicted_weight=0.0),
+        "field on intensity, L1 + SSIM": field(STEPS, on_intensity, image_loss="l1_ssim"),
+        "field on intensity, without predicted planes in the loss": replace(field(STEPS, on_intensity),
+                                                                            predicted_weight=0.0),
         "without refinement": replace(without, refinement_steps=0),
     }
 

@@ -5,6 +5,7 @@ from argparse import Namespace
 from typing import Any
 
 from .. import __version__
+from ..pipeline.report import PRODUCT
 from ..runtime.devices import choose
 
 _OF_A_VOLUME = ("volume", "labels", "mask", "series", "volume_number", "spacing", "axis", "thickness", "profile",
@@ -20,7 +21,7 @@ def record(arguments: Namespace, presets: list[str]) -> dict[str, Any]:
         presets: The methods that are presets of this program.
     """
     volumes = arguments.stacks or (arguments,)
-    return {"product": "TriplaneGaussianRecon", "version": __version__,
+    return {"product": PRODUCT, "version": __version__,
             "inputs": [_given(options, _OF_A_VOLUME) for options in volumes],
             "presets": presets, "seed": arguments.seed, "device": str(choose(arguments.device).device),
             "options": _given(arguments, [name for name in vars(arguments) if name not in _SAID_APART])}

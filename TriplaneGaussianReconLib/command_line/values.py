@@ -50,10 +50,7 @@ def positive(text: str) -> float:
 
 def window(text: str) -> tuple[float, float]:
     """Read centre and width of a window."""
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
+    numbers = _numbers(text)
     if len(numbers) != 2 or not all(abs(x) < 1e9 for x in numbers) or numbers[1] <= 0:
         raise argparse.ArgumentTypeError(f"'{text}' is no centre and width such as 40,400; the width is positive")
     return numbers[0], numbers[1]
@@ -72,10 +69,7 @@ def percent(text: str) -> float:
 
 def amounts(text: str) -> tuple[float, float]:
     """Read an amount of motion: degrees and mm."""
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
+    numbers = _numbers(text)
     if len(numbers) != 2 or not all(0 <= x < 1e3 for x in numbers):
         raise argparse.ArgumentTypeError(f"'{text}' is no pair of degrees and mm such as 2,1.5")
     return numbers[0], numbers[1]
@@ -83,10 +77,7 @@ def amounts(text: str) -> tuple[float, float]:
 
 def vector(text: str) -> tuple[float, ...]:
     """Read three numbers."""
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
+    numbers = _numbers(text)
     if len(numbers) != 3 or not all(abs(x) < 1e9 for x in numbers):
         raise argparse.ArgumentTypeError(f"'{text}' is no list of three numbers such as 1,2.5,30")
     return numbers
@@ -120,3 +111,11 @@ def seed(text: str) -> int:
     if not re.fullmatch("[0-9]{1,20}", text) or int(text) > LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 0 to {LARGEST_SEED}")
     return int(text)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """The numbers between commas; none if any of them is no number."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return ()

@@ -189,7 +189,7 @@ def _too_large(model: ErrorModel, weights: np.ndarray, double: HiddenSlices, qua
     """
     if not quadruple.signs.size:
         return 1.0
-    simple = _of_interpolators(weights, config) if len(weights) == len(MEMBERS) else weights
+    simple = _shown(weights, len(INTERPOLATORS), config)
     narrow, wide = (float(np.abs(simple @ hidden.errors[:len(simple)]).mean()) for hidden in (double, quadruple))
     expected = float(model.at(double.signs).mean()), float(model.at(quadruple.signs).mean())
     if min(narrow, wide, *expected) <= 0.0:

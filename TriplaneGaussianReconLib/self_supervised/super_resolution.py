@@ -2,8 +2,8 @@
 
 Within an observed slice the lines of pixels lie close together; across slices they lie a gap apart.  A small network is
 trained to restore in-plane lines from others as far apart as the observed slices are.  Then it is applied
-through-plane, along rows and along columns; the mean of both is the prediction.  No data but the volume's own observed
-slices is used.
+through-plane, along rows and along columns; the mean of both is the prediction.  No other scan is used: the training
+begins at random or, where the configuration says so, from weights learnt on synthetic images, see `start`.
 
 The idea is that of SMORE (Zhao et al., IEEE TMI 2021, doi:10.1109/TMI.2020.3037187) and ECLARE (Remedios et al., 2025).
 Here the network sees several neighbouring lines at their true distances and returns the planes between them, so that

@@ -405,7 +405,7 @@ def test_spacing_scales_with_the_model(case: Case, base: Reconstruction) -> None
     assert_close(result, base, (0, 1, 2), 1e-3)
 
 
-def test_a_finer_output(truth: np.ndarray, textured: Callable[..., np.ndarray]) -> None:
+def test_a_finer_output(truth: np.ndarray) -> None:
     """All slices of a thick stack observed, the output three times as fine."""
     thick = Case((1000 * truth[::3]).astype(np.float32), labelled(truth[::3]), Grid((5, 28, 30), spacing=(1, 1, 3)),
                  {"k": Selection.every(5, 1)})

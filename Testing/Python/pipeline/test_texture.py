@@ -116,7 +116,7 @@ def test_other_pixels_than_those_of_used_slices_are_refused_before_the_work(imag
         reconstruct_with("rough", observations, GRID)  # type: ignore[arg-type]
 
 
-def test_it_can_be_stopped(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_can_be_stopped(image: Image) -> None:
     drawn = []
     observations = Observations.from_volume(image, {"k": Selection.every(SHAPE[0], 2)})
     with pytest.raises(tgr.Cancelled):
