@@ -215,9 +215,9 @@ def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[]
         messages.send("preview", file=name, axis=preview.axis, index=preview.index)
 
     result = reconstruct_with(job.texture, observations, grid, preset=job.preset, device=job.device, seed=job.seed,
-                         memory=Memory(keep_model=job.keep_model, folder=folder, limit=job.memory),
-                         progress=Pace(messages), should_stop=should_stop, preview=show,
-                         label_network=_learnt_before(job, notes))
+                              memory=Memory(keep_model=job.keep_model, folder=folder, limit=job.memory),
+                              progress=Pace(messages), should_stop=should_stop, preview=show,
+                              label_network=_learnt_before(job, notes))
     return _saved(used.finished(result, observations, notes), job, folder, should_stop)
 
 
