@@ -64,3 +64,19 @@ def test_other_outputs_count_as_having_a_slice_per_pixel(output: Grid) -> None:
 @pytest.mark.parametrize(("every", "counts"), [(2, {3}), (3, {2}), (4, {3}), (6, {5})])
 def test_planes_are_predicted_where_the_output_has_slices(every: int, counts: set[int]) -> None:
     assert set(observed(SCAN, every=every).plane_counts.tolist()) == counts
+
+
+@pytest.mark.parametrize(("output", "filled"), [
+    (SCAN, [2, 5]), (moved(0.005), [2, 5]), (replace(SCAN, shape=(4, 20, 24)), []),
+    (replace(SCAN, shape=(25, 20, 24), spacing=(0.8, 0.9, 0.5)), list(range(9))),
+    (moved(0.5), list(range(9)))])
+def test_only_gaps_with_a_slice_of_the_output_are_filled_if_nobody_wants_the_model(output: Grid, filled: list[int]
+                                                                                  ) -> None:
+    """Slices 4, 5 and 9 are damaged, and the model counts from the other end; two outputs have slices in all gaps."""
+    image = Image(np.random.default_rng(0).random(SCAN.shape).astype(np.float32), SCAN)
+    observations = Observations.from_volume(image, {"k": Selection((0, 1, 2, 3, 6, 7, 8, 10, 11, 12), 13)})
+    some, everything = (ModelSpaceData.of(observations, output, ModelSpaceConfig(), GapSamplingConfig(), fills_all)
+                        for fills_all in (False, True))
+    assert np.flatnonzero(some.needed).tolist() == filled
+    assert everything.needed.all() and (everything.plane_counts[~some.needed] > 0).all()
+    assert (some.plane_counts == np.where(some.needed, everything.plane_counts, 0)).all()

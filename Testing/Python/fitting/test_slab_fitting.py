@@ -140,6 +140,17 @@ def test_slabs_of_which_no_model_is_kept(scan: Image, observations: Observations
         draw_grid(result.model, scan.grid, "cpu")
 
 
+def test_gaps_that_nobody_looks_at_change_nothing_elsewhere(scan: Image) -> None:
+    """Three slices are damaged: with the model all gaps are filled, without it those two alone."""
+    observations = Observations.from_volume(scan, {"k": Selection.parse(25, "all").excluding([9, 10, 17])})
+    whole, some = (reconstruct(observations, scan.grid, device="cpu", preset=UNTAUGHT,
+                               memory=replace(PLENTY, keep_model=keep)) for keep in (True, False))
+    spread = float(np.ptp(whole.volume.array))
+    assert some.report.gaussians < 0.7 * whole.report.gaussians
+    for ours, theirs in ((some.volume, whole.volume), (some.confidence, whole.confidence)):
+        assert np.abs(ours.array - theirs.array).max() < 10 * SEAM * spread
+
+
 def test_slabs_with_slices_of_three_directions(scan: Image) -> None:
     observed: dict[Axis, Selection] = {"k": Selection.every(25, 2), "j": Selection.every(26, 9),
                                       "i": Selection.every(28, 9)}
