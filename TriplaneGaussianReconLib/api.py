@@ -57,8 +57,6 @@ Each: TypeAlias = T | Sequence[T | None]  # one for all volumes, or one for each
 SomeSlices: TypeAlias = Slices | Mapping[str, Slices] | Sequence[Slices | None]
 Listener: TypeAlias = Callable[[Progress], None]
 
-# What `reconstruct` takes: of each volume, with one volume alone, and of all.
-
 
 def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = None, mask: Source | None = None,
                 axis: Each[str] | None = None, slices: SomeSlices = "all", exclude: Each[Excluded] = (),
@@ -110,9 +108,9 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         InputError, BackendUnavailableError, MissingPackageError: input, device or a package does not do; it says why.
     """
     each = {"labels": labels, "mask": mask, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on,
-            "thickness": thickness, "profile": profile, "to_first": to_first}
+            "thickness": thickness, "profile": profile, "to_first": to_first}  # of each volume
     alone = {"cover_voxels": cover_voxels, "texture": texture, "label_network": label_network,
-             "label_probabilities": label_probabilities}
+             "label_probabilities": label_probabilities}  # of one volume alone
     how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
     held = Memory(keep_model=keep_model, limit=None if memory is None else allowed_bytes(memory))
     with limited_threads(threads):
