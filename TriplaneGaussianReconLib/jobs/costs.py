@@ -60,6 +60,8 @@ COSTS: dict[DeviceKind, dict[str, Cost]] = {
 # Bytes: for the program itself, for each Gaussian, and more for each Gaussian with labels; on the host and on the GPU.
 HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.5e9, 520.0, 250.0), "cuda": (2.0e9, 85.0, 60.0)}
 GPU_BYTES = (0.3e9, 300.0, 330.0)
+# Bytes of a voxel of the result and of the input: its type, the expected error, slices in the model's units.
+RESULT_BYTES = 8.0
 # Filling labels: for the program itself; for a pixel of a step and a channel of the network; for a million voxels; how
 # much more for each label; bytes of a voxel, and more for each label; how much longer a GPU takes.
 START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 1.0}

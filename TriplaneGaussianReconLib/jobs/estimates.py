@@ -21,6 +21,7 @@ from ..data.gap_sampling import layer_count, plane_counts
 from ..data.geometry import AXES, Axis, Grid
 from ..data.observations import closest_first
 from ..data.selection import Selection
+from ..runtime.memory import MOST_AT_A_TIME
 from . import costs
 from .costs import Cost, DeviceKind
 
@@ -89,8 +90,10 @@ def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, pr
     cost, millions = _cost(preset, kind), gaussians(grid, observed, preset.gap_sampling) / 1e6
     seconds = slowness.learning * (cost.fixed + cost.labels * has_labels)
     seconds += slowness.drawing * cost.per_million * millions
-    host, gpu = ((base + millions * 1e6 * cost.memory * (each + labelled * has_labels))
+    most = np.inf if preset.training.steps else MOST_AT_A_TIME  # of a slab; what is trained is not cut into slabs
+    host, gpu = (base + min(millions * 1e6 * cost.memory * (each + labelled * has_labels), most)
                  for base, each, labelled in (costs.HOST_BYTES[kind], costs.GPU_BYTES))
+    host += costs.RESULT_BYTES * float(np.prod(grid.shape, dtype=float))
     return Estimate(seconds, int(host), int(gpu) if kind == "cuda" else 0, cost.is_measured)
 
 
@@ -128,7 +131,7 @@ def _guessed(preset: Preset, reference: Cost) -> Cost:
     default = preset_named(DEFAULT_PRESET)
     image = (_operations(preset.super_resolution) + _operations(preset.fusion)) / _operations(default.super_resolution)
     labels = _operations(preset.label_super_resolution) / _operations(default.label_super_resolution)
-    drawn = (preset.training.steps + preset.refinement_steps) / (default.training.steps + default.refinement_steps)
+    drawn = (4 * preset.training.steps + preset.refinement_steps) / default.refinement_steps  # a gradient is dear
     return Cost(max(image, 0.1) * reference.fixed, max(labels, 0.1) * reference.labels,
                 max(drawn, 1.0) * reference.per_million, is_measured=False)
 
