@@ -50,7 +50,7 @@ class Previews:
         offsets = observed.planes.offsets
         filled = np.flatnonzero(observed.needed)
         self._show, self._observed = show, observed
-        self._gap = int(filled[(len(filled) - 1) // 2]) if len(filled) else (len(offsets) - 1) // 2
+        self._gap = int(filled[len(filled) // 2]) if len(filled) else (len(offsets) - 1) // 2
         self._axis = slicing_axis(observed.frame, grid)
         planes = grid.planes(self._axis, np.arange(grid.count(self._axis))).transformed(np.linalg.inv(observed.frame))
         self._depths = depth_range(planes).mean(axis=1)

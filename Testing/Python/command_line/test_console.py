@@ -30,7 +30,7 @@ class StandInTerminal(io.StringIO):
 
 
 def test_warnings_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    monkeypatch.setattr(command, "reconstruct", warn_and_fail)
+    monkeypatch.setattr(command, "reconstruct_with", warn_and_fail)
     assert run("reconstruct", "volume.nrrd", "--output", "o.nrrd") == 2
     told = capsys.readouterr().err.splitlines()
     assert [told[0], *told[-2:]] == [choose("auto").note, "warning: Mind the gap.", "error: And the step."]
@@ -70,14 +70,14 @@ def warn_and_fail(*_: object, **__: object) -> Any:
 
 def test_quiet_leaves_warnings_and_errors_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
                                                 run: Run) -> None:
-    monkeypatch.setattr(command, "reconstruct", warn_and_fail)
+    monkeypatch.setattr(command, "reconstruct_with", warn_and_fail)
     assert run("reconstruct", "volume.nrrd", "--output", "o.nrrd", "-q") == 2
     assert capsys.readouterr().err == "warning: Mind the gap.\nerror: And the step.\n"
 
 
 def test_the_log_grows_with_times_and_holds_what_quiet_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                                   run: Run) -> None:
-    monkeypatch.setattr(command, "reconstruct", warn_and_fail)
+    monkeypatch.setattr(command, "reconstruct_with", warn_and_fail)
     (tmp_path / "runs.log").write_text("What a former run told.\n")
     assert run("reconstruct", "volume.nrrd", "--output", "o.nrrd", "-q", "--log", "runs.log") == 2
     first, *lines = (tmp_path / "runs.log").read_text().splitlines()

@@ -80,7 +80,7 @@ def failing(error: BaseException) -> Callable[..., Any]:
     (ZeroDivisionError("a bug"), 1, "Traceback.*ZeroDivisionError: a bug.*Please report it")])
 def test_failures_have_their_exit_codes(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
                                         error: BaseException, code: int, message: str) -> None:
-    monkeypatch.setattr(command, "reconstruct", failing(error))
+    monkeypatch.setattr(command, "reconstruct_with", failing(error))
     assert run("reconstruct", "volume.nrrd", "--output", "o.nrrd") == code
     printed = capsys.readouterr().err
     assert re.search(message, printed, re.DOTALL)

@@ -38,7 +38,8 @@ def test_every_stage_is_told_in_words_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("preset", "has_labels", "skipped"), [
-    ("fast", True, {"fusion"}), ("fast", False, {"fusion", "labels"}), ("balanced", True, set()),
+    ("fast", True, {"fusion", "training"}), ("fast", False, {"fusion", "labels", "training"}),
+    ("balanced", True, {"training"}),
     ("paper", True, {"learning", "fusion", "labels"})])
 def test_what_a_preset_does_not_do_is_no_stage(preset: str, has_labels: bool, skipped: set[str]) -> None:
     assert [stage.name for stage in stages_of(PRESETS[preset], has_labels, fills_labels=True)] == [
@@ -47,7 +48,7 @@ def test_what_a_preset_does_not_do_is_no_stage(preset: str, has_labels: bool, sk
 
 def test_labels_are_only_filled_where_some_are_missing() -> None:
     names = [stage.name for stage in stages_of(PRESETS["best"], has_labels=True)]
-    assert names == [name for name in STAGES if name not in ("label completion", "motion", "stacks")]
+    assert names == [name for name in STAGES if name not in ("label completion", "training", "motion", "stacks")]
 
 
 @pytest.mark.parametrize(("fills", "names"), [(True, ["label completion"]), (False, [])])

@@ -279,7 +279,7 @@ def followed(case: Case, preset: Preset) -> list[Progress]:
 
 
 # Stages that a preset does without.
-LEFT_OUT = {"fast": {"fusion"}, "paper": {"learning", "fusion", "labels"}}
+LEFT_OUT = {"fast": {"fusion", "training"}, "paper": {"learning", "fusion", "labels"}}
 OF_ONE_VOLUME = [name for name in STAGES if name not in ("motion", "stacks")]
 SOME = {"k": Selection((0, 6, 12), 13)}  # of the observed slices
 
@@ -295,6 +295,7 @@ def test_progress(case: Case, preset: str) -> None:
     assert all(p.number == expected.index(p.stage) + 1 and p.count == len(expected) for p in told)
     training = [p for p in told if p.stage == "training" and p.loss is not None]
     steps = CHEAP[preset].training.steps
+    assert len(training) == max(steps - 1, 0)
     assert [p.step for p in training] == list(range(1, steps)) and all(p.steps == steps for p in training)
 
 
@@ -305,13 +306,14 @@ def test_a_loss_that_is_not_finite_is_not_told(case: Case) -> None:
 
 @pytest.mark.parametrize("stage", OF_ONE_VOLUME)
 def test_stop_takes_effect_at_once_in_every_stage(case: Case, stage: str) -> None:
-    told, balanced = list[Progress](), quickly_filled(PRESETS["balanced"])
+    """Nothing is trained in presets that are in use."""
+    told, chosen = list[Progress](), quickly_filled(PAPER if stage == "training" else PRESETS["balanced"])
 
     def asked() -> bool:
         return bool(told) and told[-1].stage == stage
 
     with pytest.raises(Cancelled, match="nothing was written"):
-        replace(case, labelled=SOME).reconstructed(balanced, progress=told.append, should_stop=asked)
+        replace(case, labelled=SOME).reconstructed(chosen, progress=told.append, should_stop=asked)
     assert [p.stage for p in told].count(stage) <= 2  # that it began, and at most that it ended
     assert told[-1].stage == stage
 

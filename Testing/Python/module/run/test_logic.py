@@ -527,6 +527,6 @@ def test_the_real_worker(scene: Any) -> None:
     _, _, told = results.provenance.GetText().partition("\n\n{")
     told_by_stand_in = reportOf("paper", 0, "k", [0, 3, 6, 9, 12], gridOf(volume))
     assert set(json.loads("{" + told)["reports"][0]) == {
-        *told_by_stand_in.to_json(), "input_spacing_mm", "segments"}
+        *told_by_stand_in.to_json(), "input_spacing_mm", "segments", "expected_error"}
     logic.undo(results)
     assert mrml.fingerprint(scene) == before
