@@ -47,7 +47,7 @@ def variants(preset: Preset) -> dict[str, Preset]:
         return replace(preset, triplane=replace(preset.triplane, residual_limits=limits), training=chosen)
 
     without = replace(preset, training=Training(steps=0, learning_rates={}))
-    on_intensity = {"intensity": LIMITS["intensity"]}
+    on_intensity: dict[Attribute, float] = {"intensity": LIMITS["intensity"]}
     return {
         "as it is": preset,
         **({"without field": without} if preset.training.steps else {}),  # else it is without field as it is

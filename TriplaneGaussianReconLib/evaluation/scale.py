@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data.units import HOUNSFIELD
+
 _AIR, _DENSE = -400.0, 100.0  # a CT reaches from below the one to above the other, in whole numbers
 _LOWEST_HU, _HIGHEST_HU = -10000.0, 32767.0
 _BLACK, _WHITE = 0.5, 99.5  # percentiles of the foreground
@@ -62,7 +64,7 @@ class Scale:
     @property
     def unit(self) -> str:
         """Of differences."""
-        return "HU" if self.is_hounsfield else "% of the range"
+        return HOUNSFIELD if self.is_hounsfield else "% of the range"
 
     @property
     def step(self) -> float:
