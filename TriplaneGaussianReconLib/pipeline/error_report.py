@@ -92,7 +92,7 @@ def _short(value: float) -> str:
 
 
 def _between(observations: Observations, grid: Grid) -> tuple[Axis, np.ndarray]:
-    """The axis along which slices are counted, and some of `grid` between those of the primary stack, if there are any."""
+    """The axis along which slices are counted, and some of `grid` between those of the primary stack, if any are."""
     stack = observations.stacks[0]
     axis, beyond = slices_beyond(stack, grid)
     inside = np.flatnonzero(~beyond)
