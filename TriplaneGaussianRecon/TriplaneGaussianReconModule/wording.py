@@ -161,7 +161,8 @@ def _listed(indices: tuple[int, ...]) -> str:
 def selfCheck(check: SelfCheck) -> list[str]:
     """How well slices that were hidden were predicted, beside the usual methods, and whether errors can be located."""
     if check.psnr is None:
-        return [_("Too few slices were used to hide one and check.")]
+        return [_("Too few slices were used to hide one and check. So the expected error was not learnt: it is how far "
+                  "simple methods disagree, and errors may be many times as large.")]
     parts = []
     if check.psnr_linear is not None:
         parts.append(_("{apart} linear between slices").format(apart=_apart(check.psnr - check.psnr_linear)))

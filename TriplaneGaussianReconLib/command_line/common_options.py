@@ -12,7 +12,7 @@ AXES = ("i", "j", "k", "axial", "coronal", "sagittal")  # what Grid.named_axis k
 def add_thickness(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add what one of several volumes has, or one whose slices average; returns the group."""
     several = parser.add_argument_group("several volumes, and slices that average", "--mask, --thickness, "
-                                        "--profile and --to-first belong to the volume they follow. With --thickness "
+                                        "--profile and --to-first belong to the volume they follow. With --thickness\n"
                                         "or --profile a single volume, too, is solved for as what its slices average "
                                         "over.")
     several.add_argument("--thickness", type=length, metavar="MM", help="mm that each slice averages over; default: "

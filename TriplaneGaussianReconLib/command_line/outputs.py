@@ -77,7 +77,8 @@ def place(path: str) -> Path:
     return Path(os.path.realpath(path))
 
 
-def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation: Segmentation | None) -> None:
+def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation: Segmentation | None,
+                gaussians: int = 0) -> None:
     """Raise OutputError where the results surely do not fit on their disks; say so where they may not.
 
     How large a model may become is said in any case.
@@ -87,12 +88,14 @@ def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation:
         grid: Of the result.
         dtype: Of the volume.
         segmentation: The labels, or None.
+        gaussians: How many a model may have, where that is known; it has those of gaps that the result needs none of.
     """
     voxels = float(np.prod(grid.shape, dtype=float))
+    each = _model_bytes(arguments.compact_model, segmentation is not None)
     sizes = {arguments.output: dtype.itemsize, arguments.output_confidence: _CONFIDENCE_BYTES,
              arguments.output_certainty: _CONFIDENCE_BYTES,
              arguments.output_probabilities: len(segmentation.segments) if segmentation else 0,
-             arguments.save_model: _model_bytes(arguments.compact_model, segmentation is not None),
+             arguments.save_model: each * max(1.0, gaussians / voxels),
              arguments.output_labels: segmentation.layers.itemsize * len(segmentation.layers) if segmentation else 0}
     if arguments.save_model:
         smaller = "" if arguments.compact_model else "; --compact-model makes it many times smaller"
@@ -115,7 +118,7 @@ def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation:
 
 
 def _model_bytes(is_compact: bool, has_labels: bool) -> int:
-    """Bytes of a voxel in the file of a model."""
+    """Bytes of a voxel, or of a Gaussian, in the file of a model."""
     return _COMPACT_BYTES if is_compact else _LABELLED_MODEL_BYTES if has_labels else _MODEL_BYTES
 
 

@@ -17,7 +17,7 @@ from ..data.observations import Observations
 from ..errors import InputError
 from ..io.readers import read_segmentation
 from ..jobs.calibration import slowness
-from ..jobs.estimates import Estimate, estimate
+from ..jobs.estimates import Estimate, estimate, gaussians
 from ..jobs.remarks import remarks
 from ..jobs.request import AUTO, INPUT, ISOTROPIC, Plan, Request
 from ..model.label_network_file import start_from
@@ -82,7 +82,8 @@ def run(arguments: Namespace) -> None:
         case = read_case(arguments)
         observations = case.used.observations()
     _check_filled(observations, arguments)
-    check_space(arguments, case.plan.output, case.image.array.dtype, case.segmentation)
+    check_space(arguments, case.plan.output, case.image.array.dtype, case.segmentation,
+                gaussians(case.image.grid, case.plan.selections, preset_named(arguments.preset).gap_sampling))
     _warn(case, arguments)
     expected = expect(_expected(case, selected, learnt is not None), arguments.memory)
     with stoppable(announce_stop) as should_stop, shown_progress(expected) as show:
@@ -107,7 +108,7 @@ def request_of(arguments: Namespace) -> Request:
                    tuple(_crossing(text) for text in arguments.trust or ()),
                    arguments.exclude or "", spacing, arguments.preset, arguments.device, arguments.seed,
                    bool(arguments.save_model), arguments.cover_voxels,
-                   DRAWN if arguments.labels_on is None else arguments.labels_on, arguments.texture)
+                   DRAWN if arguments.labels_on is None else arguments.labels_on, texture=arguments.texture)
 
 
 def read_case(arguments: Namespace) -> Case:

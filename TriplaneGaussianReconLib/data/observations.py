@@ -417,7 +417,9 @@ def _with_weights(pixels: np.ndarray, padding: float | None, axis: Axis, given: 
     reasons = ["NaN", "infinite", *([] if padding is None else [f"{padding:g}"])]
     if given is not None and given.mask is not None:
         reasons.append("outside of the mask")
-    warnings.warn(f"{1.0 - holds.mean():.1%} of the pixels of the slices used along {axis} hold no data "
+    lacking = 1.0 - holds.mean()
+    share = f"{lacking:.1%}" if lacking >= 0.001 else "Less than 0.1%"
+    warnings.warn(f"{share} of the pixels of the slices used along {axis} hold no data "
                   f"({', '.join(reasons[:-1])} or {reasons[-1]}). They weigh nothing"
                   f"{', and the result holds none there' * (given is None)}.", InputNote, stacklevel=4)
     return filled(pixels, holds), holds.astype(np.float32)

@@ -184,5 +184,5 @@ def _footnote(shown: Shown) -> str:
     height, width = (count * size for count, size in zip(shown.view.upright(shown.truth).shape, shown.view.pixel,
                                                          strict=True))
     return (f"Part of the {shown.view.name}, {width:.0f} x {height:.0f} mm: where {shown.choice}. "
-            f"Scores below tiles are of {'it' if shown.hidden.all() else 'the hidden pixels in it'}."
+            f"Scores below tiles are of {'this part' if shown.hidden.all() else 'the hidden pixels in it'}."
             f"\n{shown.scale.window}.")

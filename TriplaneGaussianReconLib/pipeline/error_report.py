@@ -36,7 +36,7 @@ class ErrorReport:
 
     @classmethod
     def of(cls, result: Reconstruction, observations: Observations, unit: str) -> ErrorReport | None:
-        """Measure it; None where nothing was predicted, or nothing shows a body.
+        """Measure it; None where nothing was predicted, no slice lies between used ones, or nothing shows a body.
 
         Args:
             result: What was reconstructed.
@@ -92,7 +92,7 @@ def _short(value: float) -> str:
 
 
 def _between(observations: Observations, grid: Grid) -> tuple[Axis, np.ndarray]:
-    """Some slices of `grid` between those of the primary stack, and the axis along which they are counted."""
+    """The axis along which slices are counted, and some of `grid` between those of the primary stack, if any are."""
     stack = observations.stacks[0]
     axis, beyond = slices_beyond(stack, grid)
     inside = np.flatnonzero(~beyond)
@@ -100,5 +100,7 @@ def _between(observations: Observations, grid: Grid) -> tuple[Axis, np.ndarray]:
     away = np.abs(depths[inside, None] - stack.planes.offsets).min(axis=1)
     step = float(np.abs(np.diff(depths)).mean()) if len(depths) > 1 else 1.0
     filled = inside[away > _FILLED * step]
+    if len(inside) and not len(filled) and len(observations.stacks) == 1:
+        return axis, filled  # what a used slice shows is no estimate
     chosen = next(each for each in (filled, inside, np.arange(len(depths))) if len(each))
     return axis, chosen[np.unique(np.linspace(0, len(chosen) - 1, _SLICES).round().astype(int))]

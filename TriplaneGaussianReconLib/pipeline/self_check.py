@@ -14,7 +14,8 @@ from .report_reader import Reader, index, mapped, number, text, whole
 # mean of 23 public cases.
 _RANKS = 0.5
 _KEYS, _FORMER = ("psnr", "psnr_per_slice"), ("psnr_at_twice_the_gap", "per_slice")  # of the foreground, of all pixels
-_TOO_FEW = "Too few slices are used to hide one and check."
+_TOO_FEW = ("Too few slices are used to hide one and check. So the expected error was not learnt: it is how far simple "
+            "methods disagree, and errors may be many times as large.")
 _MEANING = ("Used slices hidden and predicted from their neighbours across twice the real gap, scored in the body, "
             "each by what the others ask for: what lies between the used slices is usually better.")
 

@@ -58,8 +58,8 @@ def limited_threads(asked: int | None = None) -> Iterator[int]:
     if asked is not None and asked < 1:
         raise InputError(f"The number of threads must be a whole number from 1 on, not {asked}.")
     if asked is not None and asked > (most := usable_processors()):
-        warnings.warn(f"{asked} threads were asked for, and this process may use {most} processors; went on with "
-                      f"{most}.", RuntimeWarning, stacklevel=3)
+        warnings.warn(f"{asked} threads were asked for, and this process may use {most} processor"
+                      f"{'s' * (most != 1)}; went on with {most}.", RuntimeWarning, stacklevel=3)
         asked = most
     count = usable_threads() if asked is None else asked
     former, torch = {name: os.environ.get(name) for name in _VARIABLES}, sys.modules.get("torch")

@@ -147,7 +147,7 @@ class Trainer:
 
     def _with_structure(self) -> Tensor:
         """Slices that are not blank, at most so many, spread over the stack."""
-        alive = torch.nonzero(self.slices.flatten(1).std(dim=1) > 1e-3)[:, 0]
+        alive = torch.nonzero(self.slices.flatten(1).std(dim=1, correction=0) > 1e-3)[:, 0]
         if not len(alive):
             return self.slices[:0]
         chosen = np.unique(np.linspace(0, len(alive) - 1, self.config.most_slices).round().astype(int))

@@ -31,6 +31,12 @@ from TriplaneGaussianReconLib.runtime.devices import choose
 Run = Callable[..., int]
 
 
+def test_each_option_reaches_what_is_asked_for() -> None:
+    words = ["reconstruct", "a.nrrd", "--output", "b.nrrd", "--texture", "even", "--labels-on", "all"]
+    request = command.request_of(build_parser().parse_args(words))
+    assert request.texture == "even" and request.labels_on == "all" and request.memory is None
+
+
 def test_volume_keeps_geometry_type_and_range(finished: Path, volume: Image) -> None:
     dense = read_image(finished / "dense.nii.gz")
     assert dense.grid.matches(volume.grid)

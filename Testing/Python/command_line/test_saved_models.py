@@ -145,6 +145,15 @@ def test_zoom_draws_finer_pixels(run: Run, finished: Path) -> None:
     np.testing.assert_allclose(other.array[0, ::3, ::3], one.array[0], atol=0.01)
 
 
+def test_a_model_takes_no_more_than_was_told_even_where_it_has_gaps_that_the_result_needs_none_of(
+        run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reconstruct", "volume.nrrd", "--exclude", 3, "--save-model", "m.safetensors") == 0
+    found = re.search(r"The model will take up to ([\d.]+) ([kM])B", capsys.readouterr().err)
+    assert found is not None
+    told = float(found[1]) * {"k": 1e3, "M": 1e6}[found[2]]
+    assert 0.5 * told < Path("m.safetensors").stat().st_size < 1.05 * told
+
+
 def test_a_compact_model_is_written_told_of_and_used(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("reconstruct", "volume.nrrd", "--keep-every", 2, "--save-model", "m.safetensors",
                "--compact-model") == 0

@@ -100,6 +100,13 @@ def test_voxels_without_data_weigh_nothing_and_the_nearest_stand_for_them(value:
     assert np.isnan(observations.padding) and observations.mask is not None
 
 
+def test_a_few_voxels_without_data_are_not_told_as_none() -> None:
+    image = image_on(Grid((3, 40, 40)))
+    image.array[1, 2, 1] = np.nan
+    with pytest.warns(InputNote, match="^Less than 0.1% of the pixels"):
+        Observations.from_volume(image, {"k": Selection.every(3, 1)})
+
+
 def test_the_padding_value_is_no_data_whatever_it_is() -> None:
     array = np.random.default_rng(1).integers(0, 200, SHAPE).astype(np.int16)
     stacks = []

@@ -38,6 +38,15 @@ def test_the_header_is_believed_where_the_values_tell_nothing(scan: np.ndarray) 
     assert told((scan + 1100) // 4, "HU").unit == "HU"
 
 
+def test_none_is_told_where_no_slice_of_the_result_lies_between_used_ones(scan: np.ndarray) -> None:
+    image = Image(scan, Grid(scan.shape, spacing=(1, 1, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ends, one = (reconstruct(image, exclude=excluded, device="cpu").report.expected_error
+                     for excluded in ([0, 8], [0, 4]))
+    assert ends is None and one is not None and one.share_of_range > 0.001
+
+
 def test_it_is_a_share_of_the_range_elsewhere(scan: np.ndarray) -> None:
     found = told((scan + 1100) // 4)
     assert found.unit is None and "% of the range" in str(found)

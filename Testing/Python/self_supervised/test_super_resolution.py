@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -283,6 +284,13 @@ def test_blank_slices_are_not_trained_on() -> None:
     assert same_bits(*(weights_of(t.train(context, never_stop)) for t in (blanks, without)))
     constant = replace(blanks, slices=torch.full((9, 40, 44), 0.7))
     assert constant.train(context, never_stop) is None
+
+
+def test_slices_of_one_pixel_are_not_trained_on() -> None:
+    trainer = replace(SCENES["even"][0].trainer(BRIEF), slices=torch.rand(9, 1, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert trainer.train(trainer.context(np.arange(8), QUARTERS), never_stop) is None
 
 
 def test_of_many_slices_some_are_trained_on() -> None:
