@@ -9,11 +9,11 @@ import numpy as np
 
 from ..config.presets import preset_named
 from ..data.alignment import aligned_to
-from ..data.geometry import Axis
+from ..data.geometry import Axis, array_axis
 from ..data.images import Image, Segmentation
 from ..data.label_slices import DRAWN, presence
 from ..data.masks import within
-from ..data.observations import Observations
+from ..data.observations import Observations, closest_first
 from ..errors import InputError
 from ..io.readers import read_segmentation
 from ..jobs.calibration import slowness
@@ -82,8 +82,7 @@ def run(arguments: Namespace) -> None:
         case = read_case(arguments)
         observations = case.used.observations()
     _check_filled(observations, arguments)
-    check_space(arguments, case.plan.output, case.image.array.dtype, case.segmentation,
-                gaussians(case.image.grid, case.plan.selections, preset_named(arguments.preset).gap_sampling))
+    check_space(arguments, case.plan.output, case.image.array.dtype, case.segmentation, _most_gaussians(case))
     _warn(case, arguments)
     expected = expect(_expected(case, selected, learnt is not None), arguments.memory)
     with stoppable(announce_stop) as should_stop, shown_progress(expected) as show:
@@ -142,6 +141,15 @@ def _expected(case: Case, selected: SelectedDevice, is_warm: bool) -> Estimate:
     filled = 0 if plan.labelled is None or case.segmentation is None else len(case.segmentation.segments)
     return estimate(grid, plan.selections, case.segmentation is not None, case.request.preset, kind_of(selected),
                     filled, case.request.needs_fitting(plan, grid), is_warm, slowness(selected.device))
+
+
+def _most_gaussians(case: Case) -> int:
+    """How many a model may have, those in the margin about the slices included."""
+    grid, preset = case.image.grid, preset_named(case.request.preset)
+    across = array_axis(closest_first(grid, case.plan.selections)[0])
+    sides = np.delete(grid.shape, across)
+    return int(gaussians(grid, case.plan.selections, preset.gap_sampling)
+               * np.prod(1.0 + 2.0 * preset.placement.margin / sides))
 
 
 def _memory(arguments: Namespace) -> Memory:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .reconstruction import Reconstruction
 
 _SLICES = 24  # that are looked at, spread over the result
-_FILLED = 0.25  # of the distance between slices of the result, from where on one is not a used slice
+_FILLED = 0.25  # of the least distance of slices, of the result or used, from where on one is not a used slice
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def _between(observations: Observations, grid: Grid) -> tuple[Axis, np.ndarray]:
     inside = np.flatnonzero(~beyond)
     depths = grid.planes(axis, np.arange(grid.count(axis))).origins @ stack.planes.normal
     away = np.abs(depths[inside, None] - stack.planes.offsets).min(axis=1)
-    step = float(np.abs(np.diff(depths)).mean()) if len(depths) > 1 else 1.0
-    filled = inside[away > _FILLED * step]
+    steps = [np.abs(np.diff(depths)).mean()] if len(depths) > 1 else [1.0]
+    filled = inside[away > _FILLED * min(*steps, *np.diff(stack.planes.offsets))]
     if len(inside) and not len(filled) and len(observations.stacks) == 1:
         return axis, filled  # what a used slice shows is no estimate
     chosen = next(each for each in (filled, inside, np.arange(len(depths))) if len(each))

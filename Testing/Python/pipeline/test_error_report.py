@@ -44,6 +44,8 @@ def test_none_is_told_where_no_slice_of_the_result_lies_between_used_ones(scan: 
         warnings.simplefilter("ignore")
         ends, one = (reconstruct(image, exclude=excluded, device="cpu").report.expected_error
                      for excluded in ([0, 8], [0, 4]))
+        coarse = reconstruct(image, spacing=7.0, device="cpu").report.expected_error
+    assert coarse is not None and coarse.share_of_range > 0.001
     assert ends is None and one is not None and one.share_of_range > 0.001
 
 
