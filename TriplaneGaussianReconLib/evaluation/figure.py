@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _TILE_INCHES = 3.2  # width
 _TALLEST, _FLATTEST = 1.35, 0.45  # height of a tile over its width
+_BAR_INCHES, _LETTERS_PER_INCH = 0.9, 14.0  # beside the tiles, and in the footnote
 _HEAD, _TEXT, _FOOT = 0.75, 0.45, 0.35  # inches: above all tiles, of the words of each line of them, and below all
 _SMALLEST_SCALE = 0.02  # of the range: top of the scale of differences at least, so that rounding is no error
 _NOTHING = np.array((0.25, 0.3, 0.45))  # RGB of where there is nothing
@@ -44,7 +46,8 @@ def figure(report: EvaluationReport, path: str | os.PathLike[str], volume: str =
     rows, columns = story.shown.view.upright(story.shown.truth).shape
     height, width = story.shown.view.pixel
     tall = _TILE_INCHES * float(np.clip(rows * height / (columns * width), _FLATTEST, _TALLEST))
-    size = (_TILE_INCHES * len(story.lines[0]) + 0.9, (tall + _TEXT) * len(story.lines) + _HEAD + _FOOT)
+    bar = _BAR_INCHES if any(tile.is_difference for line in story.lines for tile in line) else 0.0
+    size = (_TILE_INCHES * len(story.lines[0]) + bar, (tall + _TEXT) * len(story.lines) + _HEAD + _FOOT)
     drawing = Figure(figsize=size, dpi=150, layout="constrained")
     if Path(path).suffix[1:].lower() not in drawing.canvas.get_supported_filetypes():
         raise InputError(f"Cannot draw a figure as '{Path(path).name}'. Choose a name that ends in .png, .pdf or .svg.")
@@ -59,7 +62,9 @@ def _draw(drawing: Figure, story: Story) -> None:
     from matplotlib.colors import Normalize
 
     drawing.suptitle(f"{story.title}\n{story.headline}", fontsize=12, fontweight="bold")
-    drawing.supxlabel(story.footnote, fontsize=7.5, color="0.3")
+    letters = int(_LETTERS_PER_INCH * drawing.get_figwidth())
+    footnote = "\n".join(wrapped for line in story.footnote.splitlines() for wrapped in wrap(line, letters))
+    drawing.supxlabel(footnote, fontsize=7.5, color="0.3")
     places = drawing.subplots(len(story.lines), len(story.lines[0]), squeeze=False)
     scale = story.shown.scale
     differences = [tile.picture for line in story.lines for tile in line if tile.is_difference]
