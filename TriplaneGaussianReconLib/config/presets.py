@@ -124,7 +124,7 @@ class Preset:
 # Gaussians along the displacement, in the mixture that hidden slices ask for.  For everyday use.  The tri-plane field
 # is not trained, since it earns nothing here (docs/results/paper.md); `ablation.py` trains it to see that.
 _FAST = Preset(
-    name="fast", description="For everyday use: under a minute on two cores.",
+    name="fast", description="For everyday use: some twenty seconds on two cores.",
     initialization="correspondence", mode="normalised", cutoff=12.0,
     in_plane_sigma=0.38, depth_sigmas=(0.3, 0.4),
     triplane=Triplane(residual_limits={"intensity": 0.05}, resolution=48, features=4, hidden=16,
@@ -133,6 +133,7 @@ _FAST = Preset(
     refinement_steps=2, predicted_weight=0.5,
     super_resolution=SuperResolutionConfig(width=24, blocks=4, steps=400, batch=128, rate=5e-3, augmentations=2,
                                            starts_learnt=True),
+    ensemble=EnsembleConfig(caution={**EnsembleConfig().caution, "super_resolution": 0.1}),  # hidden slices flatter it
     label_super_resolution=LabelSuperResolutionConfig(width=24, blocks=4, steps=1000, batch=96, rate=3e-3))
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
@@ -141,6 +142,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     replace(_FAST, name="balanced",
             description="Larger networks, trained for longer: some minutes on two cores, seconds on a GPU.",
             super_resolution=SuperResolutionConfig(32, 6, steps=3000, batch=128, rate=5e-3, augmentations=2),
+            ensemble=EnsembleConfig(),
             fusion=FusionConfig(24, 2, steps=600, batch=24, rate=2e-3, augmentations=2),
             label_super_resolution=LabelSuperResolutionConfig(32, 4, steps=2000, batch=96, rate=3e-3,
                                                               augmentations=2),
@@ -148,8 +150,9 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
                                                    steps=3000, batch=4),
             stacks=StackConfig(examples=6, guess=(4, 10), restoration=RestorationConfig(steps=800))),
     # For a GPU: larger again.
-    replace(_FAST, name="best", description="The largest networks: half a minute on a GPU, too slow for a CPU.",
+    replace(_FAST, name="best", description="The largest networks: half a minute on a GPU, hours on a CPU.",
             super_resolution=SuperResolutionConfig(96, 8, steps=5000, batch=256, rate=2e-3, augmentations=4),
+            ensemble=EnsembleConfig(),
             fusion=FusionConfig(48, 3, steps=2000, batch=48, rate=1e-3, augmentations=8),
             label_super_resolution=LabelSuperResolutionConfig(64, 4, steps=4000, batch=128, rate=2e-3,
                                                               augmentations=4),

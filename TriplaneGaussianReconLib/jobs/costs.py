@@ -33,7 +33,7 @@ class Reference:
     drawing: float
 
 
-REFERENCE: dict[DeviceKind, Reference] = {"cpu": Reference(0.032, 0.006)}  # of GPUs none was measured yet
+REFERENCE: dict[DeviceKind, Reference] = {"cpu": Reference(0.0103, 0.00132)}  # of GPUs none was measured yet
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,18 @@ class Cost:
 
 
 COSTS: dict[DeviceKind, dict[str, Cost]] = {
-    "cpu": {"fast": Cost(15.8, 19.8, 7.0), "balanced": Cost(233.0, 64.0, 12.0),
+    "cpu": {"fast": Cost(5.1, 11.0, 1.9), "balanced": Cost(88.0, 26.5, 8.1),
             "best": Cost(9000.0, 900.0, 300.0, is_measured=False),  # a guess from what its networks compute
             "paper": Cost(9.4, 5.0, 22.0, memory=2.2)},
     "cuda": {"fast": Cost(1.4, 1.2, 0.15), "balanced": Cost(6.4, 1.3, 0.2), "best": Cost(28.0, 4.0, 0.3),
              "paper": Cost(0.5, 0.5, 0.6, memory=2.2)},
 }
 # Bytes: for the program itself, for each Gaussian, and more for each Gaussian with labels; on the host and on the GPU.
-HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.5e9, 520.0, 250.0), "cuda": (2.0e9, 85.0, 60.0)}
+HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.69e9, 240.0, 35.0), "cuda": (2.0e9, 85.0, 60.0)}
 GPU_BYTES = (0.3e9, 300.0, 330.0)
 # Bytes of a voxel of the result and of the input: its type, the expected error, slices in the model's units.
 RESULT_BYTES = 8.0
+SLAB_SHARE = 0.75  # of what a slab is planned with, that it takes
 # Filling labels: for the program itself; for a pixel of a step and a channel of the network; for a million voxels; how
 # much more for each label; bytes of a voxel, and more for each label; how much longer a GPU takes.
 START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 1.0}

@@ -90,7 +90,7 @@ def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, pr
     cost, millions = _cost(preset, kind), gaussians(grid, observed, preset.gap_sampling) / 1e6
     seconds = slowness.learning * (cost.fixed + cost.labels * has_labels)
     seconds += slowness.drawing * cost.per_million * millions
-    most = np.inf if preset.training.steps else MOST_AT_A_TIME  # of a slab; what is trained is not cut into slabs
+    most = np.inf if preset.training.steps else costs.SLAB_SHARE * MOST_AT_A_TIME  # of a slab; what is trained is not cut
     host, gpu = (base + min(millions * 1e6 * cost.memory * (each + labelled * has_labels), most)
                  for base, each, labelled in (costs.HOST_BYTES[kind], costs.GPU_BYTES))
     host += costs.RESULT_BYTES * float(np.prod(grid.shape, dtype=float))
