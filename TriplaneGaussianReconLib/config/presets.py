@@ -150,7 +150,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
                                                    steps=3000, batch=4),
             stacks=StackConfig(examples=6, guess=(4, 10), restoration=RestorationConfig(steps=800))),
     # For a GPU: larger again.
-    replace(_FAST, name="best", description="The largest networks: half a minute on a GPU, hours on a CPU.",
+    replace(_FAST, name="best", description="The largest networks: half a minute on a GPU, half an hour on a CPU.",
             super_resolution=SuperResolutionConfig(96, 8, steps=5000, batch=256, rate=2e-3, augmentations=4),
             ensemble=EnsembleConfig(),
             fusion=FusionConfig(48, 3, steps=2000, batch=48, rate=1e-3, augmentations=8),

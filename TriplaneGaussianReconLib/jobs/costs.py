@@ -4,11 +4,11 @@
 stand here.  All seconds are those of the computer of `REFERENCE`; on another one they are multiplied by how many times
 as long it takes for the same work, see `calibration`.
 
-- CPU, two cores: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million Gaussians, labels or none), which it
-  matches to 8 % in time and in memory.  `balanced` goes through two cubes without labels (64 and 160 voxels) and one
-  with two labels (64), `paper` through two (64 and 96); what labels add to that is a guess.
-- GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.8, 7.0 and 29 s) with the growth from there to
-  512 x 512 x 400, and the share of labels of fifteen real volumes.
+- CPU, two cores of an Intel Xeon with bfloat16: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million
+  Gaussians, two labels or none), which it matches to 10 % in time and memory, and for 31 million.  `balanced` goes through
+  two cubes without labels and one with two (64).  `paper` is the fit of a former version on another machine.
+- GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.1, 6.4 and 23 s) and, for `fast`, that of
+  512 x 512 x 250 on an H100 (4.2 s), and the share of labels of fifteen real volumes.
 - Filling labels, on two cores: `fast` on three volumes (0.25 to 5.6 million voxels, 1 to 45 labels, 1 to 900 steps),
   which it matches to 25 % in time.  On a GPU a tenth of it is a guess.
 """
@@ -52,19 +52,20 @@ class Cost:
 
 COSTS: dict[DeviceKind, dict[str, Cost]] = {
     "cpu": {"fast": Cost(5.1, 11.0, 1.9), "balanced": Cost(88.0, 26.5, 8.1),
-            "best": Cost(9000.0, 900.0, 300.0, is_measured=False),  # a guess from what its networks compute
-            "paper": Cost(9.4, 5.0, 22.0, memory=2.2)},
-    "cuda": {"fast": Cost(1.4, 1.2, 0.15), "balanced": Cost(6.4, 1.3, 0.2), "best": Cost(28.0, 4.0, 0.3),
+            "best": Cost(1700.0, 400.0, 40.0, is_measured=False),  # a guess from single steps of its networks
+            "paper": Cost(9.4, 5.0, 22.0, memory=3.8)},
+    "cuda": {"fast": Cost(0.8, 1.2, 0.11), "balanced": Cost(6.0, 1.3, 0.15), "best": Cost(23.0, 4.0, 0.2),
              "paper": Cost(0.5, 0.5, 0.6, memory=2.2)},
 }
 # Bytes: for the program itself, for each Gaussian, and more for each Gaussian with labels; on the host and on the GPU.
-HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.69e9, 240.0, 35.0), "cuda": (2.0e9, 85.0, 60.0)}
+HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.65e9, 250.0, 35.0), "cuda": (2.0e9, 85.0, 60.0)}
 GPU_BYTES = (0.3e9, 300.0, 330.0)
 # Bytes of a voxel of the result and of the input: its type, the expected error, slices in the model's units.
 RESULT_BYTES = 8.0
 SLAB_SHARE = 0.75  # of what a slab is planned with, that it takes
 # Filling labels: for the program itself; for a pixel of a step and a channel of the network; for a million voxels; how
 # much more for each label; bytes of a voxel, and more for each label; how much longer a GPU takes.
+START_BYTES: dict[DeviceKind, float] = {"cpu": 0.5e9, "cuda": 2.0e9}
 START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 1.0}
 STEP_SECONDS, STEP_LABEL = 1.6e-7, 0.02
 VOXEL_SECONDS, VOXEL_LABEL_SECONDS = 0.9, 0.035

@@ -90,7 +90,8 @@ def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, pr
     cost, millions = _cost(preset, kind), gaussians(grid, observed, preset.gap_sampling) / 1e6
     seconds = slowness.learning * (cost.fixed + cost.labels * has_labels)
     seconds += slowness.drawing * cost.per_million * millions
-    most = np.inf if preset.training.steps else costs.SLAB_SHARE * MOST_AT_A_TIME  # of a slab; what is trained is not cut
+    # Of a slab; what is trained is not cut into slabs.
+    most = np.inf if preset.training.steps else costs.SLAB_SHARE * MOST_AT_A_TIME
     host, gpu = (base + min(millions * 1e6 * cost.memory * (each + labelled * has_labels), most)
                  for base, each, labelled in (costs.HOST_BYTES[kind], costs.GPU_BYTES))
     host += costs.RESULT_BYTES * float(np.prod(grid.shape, dtype=float))
@@ -99,7 +100,7 @@ def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, pr
 
 def _known(kind: DeviceKind, slowness: Slowness) -> Estimate:
     """What it takes to return what is known."""
-    return Estimate(slowness.learning * costs.START_SECONDS[kind], int(costs.HOST_BYTES[kind][0]),
+    return Estimate(slowness.learning * costs.START_SECONDS[kind], int(costs.START_BYTES[kind]),
                     int(costs.GPU_BYTES[0]) if kind == "cuda" else 0, True)
 
 
@@ -113,7 +114,7 @@ def _filled(expected: Estimate, grid: Grid, observed: Mapping[Axis, Selection], 
         1.0 + costs.STEP_LABEL * labels)
     rest = voxels / 1e6 * (costs.VOXEL_SECONDS + costs.VOXEL_LABEL_SECONDS * labels)
     # The memory is free again before anything is fitted.
-    held = costs.HOST_BYTES[kind][0] + voxels * (costs.VOXEL_BYTES + costs.VOXEL_LABEL_BYTES * labels)
+    held = costs.START_BYTES[kind] + voxels * (costs.VOXEL_BYTES + costs.VOXEL_LABEL_BYTES * labels)
     host = max(expected.memory_bytes, int(held))
     seconds = costs.FILLING[kind] * (slowness.learning * steps + slowness.drawing * rest)
     return Estimate(expected.seconds + seconds, host, expected.gpu_memory_bytes,

@@ -31,16 +31,16 @@ def cube(size: int, step: int) -> tuple[Grid, dict]:
 
 # As measured, see the module: preset, cube, step, labels, seconds on two cores, GB.
 @pytest.mark.parametrize(("preset", "size", "step", "has_labels", "seconds", "memory"), [
-    ("fast", 64, 4, False, 16.7, 0.61), ("fast", 96, 4, False, 20.4, 0.89), ("fast", 96, 2, False, 22.3, 1.0),
-    ("fast", 160, 4, False, 36.5, 2.04), ("fast", 64, 4, True, 36.1, 0.67), ("fast", 96, 4, True, 40.8, 0.99),
-    ("balanced", 64, 4, False, 235.2, 0.76), ("balanced", 160, 4, False, 269.5, 2.1),
-    ("balanced", 64, 4, True, 298.5, 0.81),
+    ("fast", 64, 4, False, 5.5, 0.67), ("fast", 96, 4, False, 6.3, 0.87), ("fast", 160, 4, False, 10.3, 1.44),
+    ("fast", 64, 4, True, 15.1, 0.69), ("fast", 96, 4, True, 19.0, 0.87),
+    ("balanced", 64, 4, False, 89.6, 0.81), ("balanced", 160, 4, False, 112.2, 1.56),
+    ("balanced", 64, 4, True, 116.1, 0.86),
     ("paper", 64, 4, False, 13.6, 0.78), ("paper", 96, 4, False, 23.7, 1.32)])
 def test_what_was_measured_is_what_is_expected(preset: str, size: int, step: int, has_labels: bool, seconds: float,
                                                memory: float) -> None:
     expected = estimate(*cube(size, step), has_labels, preset, "cpu")
-    assert expected.seconds == pytest.approx(seconds, rel=0.08)
-    assert expected.memory_bytes == pytest.approx(memory * 1e9, rel=0.08 if preset == "fast" else 0.22)
+    assert expected.seconds == pytest.approx(seconds, rel=0.1)
+    assert expected.memory_bytes == pytest.approx(memory * 1e9, rel=0.1 if preset == "fast" else 0.22)
     assert expected.is_measured and expected.gpu_memory_bytes == 0
 
 
@@ -78,10 +78,10 @@ def test_going_on_from_what_was_learnt_takes_a_fraction(preset: str) -> None:
     assert warm.seconds - known.seconds < 0.2 * (cold.seconds - known.seconds)
 
 
-@pytest.mark.parametrize(("preset", "seconds"), [("fast", 1.8), ("balanced", 7.0), ("best", 29.2)])
+@pytest.mark.parametrize(("preset", "seconds"), [("fast", 1.1), ("balanced", 6.4), ("best", 23.4)])
 def test_what_was_measured_on_a_gpu_is_what_is_expected(preset: str, seconds: float) -> None:
     expected = estimate(*cube(160, 4), False, preset, "cuda")
-    assert expected.seconds == pytest.approx(seconds, rel=0.08)
+    assert expected.seconds == pytest.approx(seconds, rel=0.1)
     assert 0 < expected.gpu_memory_bytes < 2e9
 
 
