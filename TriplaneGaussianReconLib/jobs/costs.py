@@ -5,8 +5,8 @@ stand here.  All seconds are those of the computer of `REFERENCE`; on another on
 as long it takes for the same work, see `calibration`.
 
 - CPU, two cores of an Intel Xeon with bfloat16: fitted to `fast` on cubes of 64 to 160 voxels (0.2 to 3 million
-  Gaussians, two labels or none), which it matches to 10 % in time and memory, and for 31 million.  `balanced` goes through
-  two cubes without labels and one with two (64).  `paper` is the fit of a former version on another machine.
+  Gaussians, two labels or none), which it matches to 10 % in time and memory, and for 31 million.  `balanced` goes
+  through two cubes without labels and one with two (64).  `paper` is the fit of a former version on another machine.
 - GPU, an NVIDIA H200: through the times of 160 x 160 x 160 (1.1, 6.4 and 23 s) and, for `fast`, that of
   512 x 512 x 250 on an H100 (4.2 s), and the share of labels of fifteen real volumes.
 - Filling labels, on two cores: `fast` on three volumes (0.25 to 5.6 million voxels, 1 to 45 labels, 1 to 900 steps),
