@@ -17,7 +17,8 @@ from ..errors import InputError
 from .control_groups import PROCESS, groups, text_of
 
 # What libraries ask for their number of threads when they are loaded, those of processes that this one starts too.
-_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS",
+# Not numba's, whose threads are not used: it refuses another number once it has begun.
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
               "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 

@@ -78,6 +78,6 @@ def test_a_run_tells_what_to_expect_and_in_detail_what_it_took(run: Run, tmp_pat
     assert "Weights of the predictions: " in told.err and "Memory at the peak: " in told.err
     peak = re.search(r"Memory at the peak: ([\d.]+) GB", told.err)
     assert peak is not None
-    assert ("and --memory allows 0.75 GB" in told.err) == (float(peak[1]) > 0.75)
+    assert ("and --memory allows 0.8 GB" in told.err) == (float(peak[1]) > 0.8)
     log = (tmp_path / "run.log").read_text()
     assert all(line in log for line in (*told.err.splitlines(), *told.out.splitlines()))

@@ -89,7 +89,7 @@ def test_summary_goes_to_stdout_and_stages_to_stderr(run: Run, capsys: pytest.Ca
     assert re.search(r"dense volume: +o\.npz", printed.out)
     assert re.search(r"\d+ Gaussians from 5 slices in [\d.]+ s", printed.out)
     assert re.search(r"Self check: .* linear between slices.*; PSNR [\d.]+ dB\.", printed.out)
-    assert re.search(r"Expected error: .* \(median in the body\)\.", printed.out)
+    assert "Expected error" not in printed.out  # no slice lies between used ones
     assert "Research software, not a medical device." in printed.out
     device, warning, expected, *lines = printed.err.splitlines()
     assert device == choose("auto").note and re.match("About .* on this computer", expected)

@@ -1,8 +1,6 @@
 """How slow this computer is."""
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
@@ -13,11 +11,9 @@ from TriplaneGaussianReconLib.jobs.estimates import Slowness
 CPU = torch.device("cpu")
 
 
-def test_it_takes_about_a_second_and_leaves_random_numbers_and_threads_alone() -> None:
+def test_it_measures_and_leaves_random_numbers_and_threads_alone() -> None:
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    start = time.perf_counter()
     found = measured(CPU)
-    assert time.perf_counter() - start < 5.0  # a second on a computer that does nothing else
     assert found.learning > 0.0 and found.drawing > 0.0
     assert torch.equal(torch.random.get_rng_state(), before) and torch.get_num_threads() == threads
 
