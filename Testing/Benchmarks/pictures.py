@@ -28,6 +28,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from TriplaneGaussianReconLib.evaluation import metrics
+from TriplaneGaussianReconLib.evaluation.story import ordinal
 
 SAMPLE = Path(__file__).resolve().parents[2] / "Resources" / "SampleData" / "mr_fetal_atlas_sb27"
 LABELLED = SAMPLE.with_name("ct_spine_lumbar")  # the sample whose labels are filled where its image is known
@@ -175,11 +176,6 @@ def panels(truth: np.ndarray, step: int, result: np.ndarray) -> list[Panel]:
     return [Panel(f"every {ordinal(step)} slice: what was used", thick(truth, step)),
             Panel(f"linear interpolation, {quality(linear)}", linear),
             Panel(f"reconstructed, {quality(result)}", result), Panel("all slices: the truth", truth)]
-
-
-def ordinal(number: int) -> str:
-    """Return 2nd, 3rd, 4th and so on, of a number from 2 to 20."""
-    return str(number) + {2: "nd", 3: "rd"}.get(number, "th")
 
 
 def thick(array: np.ndarray, step: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from ..config.stages import STAGES
 from ..evaluation.peak_memory import peak_memory
 from ..pipeline.report import Report
 from .console import detail, warn
-from .words import size
+from .words import memory_size
 
 
 def tell_details(report: Report, limit: int | None) -> None:
@@ -25,7 +25,7 @@ def tell_details(report: Report, limit: int | None) -> None:
         detail(f"The volume was worked on in {report.slabs} slabs.")
     peak = peak_memory()
     if peak is not None:
-        detail(f"Memory at the peak: {size(peak)}.")
+        detail(f"Memory at the peak: {memory_size(peak)}.")
     if limit is not None and peak is not None and peak > limit:
-        warn(f"It took {size(peak)} at the peak, and --memory allows {size(limit)}: input, result and libraries cannot "
-             "be cut. Crop the volume, or choose a larger slice spacing.")
+        warn(f"It took {memory_size(peak)} at the peak, and --memory allows {memory_size(limit)}: input, result and "
+             "libraries cannot be cut. Crop the volume, or choose a larger slice spacing.")

@@ -13,7 +13,7 @@ from ..runtime.processors import usable_threads
 from ..runtime.standard_streams import visible
 from .console import note
 from .messages import is_quiet
-from .words import duration, size
+from .words import duration, memory_size
 
 _LONG = 1800.0  # seconds; what takes longer is asked about
 
@@ -33,8 +33,8 @@ def expect(expected: Estimate, limit: int | None) -> float:
     """
     held = min(expected.memory_bytes, held_memory() + free_memory() if limit is None else limit)
     guess = "" if expected.is_measured else ", as a guess"
-    gpu = f", {size(expected.gpu_memory_bytes)} of the GPU" if expected.gpu_memory_bytes else ""
-    note(f"About {duration(expected.seconds)} and {size(held)}{gpu} on this computer ({_threads()}){guess}.")
+    gpu = f", {memory_size(expected.gpu_memory_bytes)} of the GPU" if expected.gpu_memory_bytes else ""
+    note(f"About {duration(expected.seconds)} and {memory_size(held)}{gpu} on this computer ({_threads()}){guess}.")
     _ask(expected.seconds)
     return expected.seconds
 

@@ -22,7 +22,7 @@ from ..model.model_file import MODEL_EXTENSION, save_model
 from ..pipeline.reconstruction import Reconstruction
 from .arguments import OUTPUT_GRIDS
 from .console import note, warn
-from .saved_model import shown_size
+from .words import file_size
 
 _UNCOMPRESSED = ".nii"  # of the formats of volumes
 _CONFIDENCE_BYTES = 4  # of a voxel
@@ -99,7 +99,7 @@ def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation:
              arguments.output_labels: segmentation.layers.itemsize * len(segmentation.layers) if segmentation else 0}
     if arguments.save_model:
         smaller = "" if arguments.compact_model else "; --compact-model makes it many times smaller"
-        note(f"The model will take up to {shown_size(voxels * sizes[arguments.save_model])}{smaller}.")
+        note(f"The model will take up to {file_size(voxels * sizes[arguments.save_model])}{smaller}.")
     surely, at_most = Counter[Path](), Counter[Path]()
     for path, size in sizes.items():
         if path is not None:
@@ -109,12 +109,12 @@ def check_space(arguments: Namespace, grid: Grid, dtype: np.dtype, segmentation:
     for folder, size in at_most.items():
         free = shutil.disk_usage(folder).free
         if surely[folder] > free:
-            raise OutputError(f"The disk of '{folder}' has {shown_size(free)} free, and the results need "
-                              f"{shown_size(surely[folder])}. Free disk space, choose another folder, or a format "
+            raise OutputError(f"The disk of '{folder}' has {file_size(free)} free, and the results need "
+                              f"{file_size(surely[folder])}. Free disk space, choose another folder, or a format "
                               "that is compressed, such as .nii.gz.")
         if size > free:
-            warn(f"The disk of '{folder}' has {shown_size(free)} free; the results may take "
-                 f"{shown_size(size)} if they cannot be compressed.")
+            warn(f"The disk of '{folder}' has {file_size(free)} free; the results may take "
+                 f"{file_size(size)} if they cannot be compressed.")
 
 
 def _model_bytes(is_compact: bool, has_labels: bool) -> int:
@@ -151,7 +151,7 @@ def write(result: Reconstruction, arguments: Namespace) -> dict[str, str]:
             written[arguments.label_network] = "label network"
         if arguments.save_model:
             save_model(arguments.save_model, result.model, compact=arguments.compact_model)
-            written[arguments.save_model] = f"model, {shown_size(os.path.getsize(arguments.save_model))}"
+            written[arguments.save_model] = f"model, {file_size(os.path.getsize(arguments.save_model))}"
         if arguments.report:
             write_json(Path(arguments.report), result.report.to_json())
             written[arguments.report] = "report"

@@ -8,17 +8,6 @@ import numpy as np
 from ..model.model import Model
 
 
-def shown_size(size: float) -> str:
-    """How large a file is, for people.
-
-    Example:
-        >>> shown_size(217_000_000), shown_size(1_017_656), shown_size(12)
-        ('217 MB', '1.02 MB', '0.012 kB')
-    """
-    unit, name = next((one for one in ((1e9, "GB"), (1e6, "MB")) if size >= one[0]), (1e3, "kB"))
-    return f"{size / unit:.0f} {name}" if size >= 100 * unit else f"{size / unit:.3g} {name}"
-
-
 def pixel_of(model: Model) -> np.ndarray:
     """(2,) mm, the pixel spacing of the observed slices, x (columns) and y (rows)."""
     # The first coarse cell of the expected error begins where the first pixel does: half a pixel before its centre.

@@ -169,13 +169,19 @@ def _kept(report: EvaluationReport) -> str:
     of = "labels of " if report.hidden == "labels" else ""
     steps, holes = np.diff(report.observed), np.diff(report.held_out)
     if len(steps) and (steps == steps[0]).all() and steps[0] > 1:
-        return f"{of}every {_ordinal(int(steps[0]))} slice kept"
+        return f"{of}every {ordinal(int(steps[0]))} slice kept"
     if len(holes) and (holes == holes[0]).all() and holes[0] > 1:
-        return f"{of}every {_ordinal(int(holes[0]))} slice hidden"
+        return f"{of}every {ordinal(int(holes[0]))} slice hidden"
     return f"{of}{len(report.observed)} of {report.grid.count(report.axis)} slices kept"
 
 
-def _ordinal(number: int) -> str:
+def ordinal(number: int) -> str:
+    """Return a number as a place in an order.
+
+    Example:
+        >>> ordinal(2), ordinal(4), ordinal(13), ordinal(21)
+        ('2nd', '4th', '13th', '21st')
+    """
     is_teen = number % 100 // 10 == 1
     return f"{number}{'th' if is_teen else _ORDINALS.get(number % 10, 'th')}"
 

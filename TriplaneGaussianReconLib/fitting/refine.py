@@ -23,15 +23,15 @@ class WantedLayers:
 
     Attributes:
         planes: Where the layers lie, ascending along z.
-        images: One [row, column] per layer, background subtracted.
-        weights: One [row, column] per layer, how far to trust each pixel, from 0 to 1; None trusts all fully.
+        images: [layer, row, column], background subtracted.
+        weights: [layer, row, column] how far to trust each pixel, from 0 to 1; None trusts all fully.
         crossing: Observed slices of other orientations; their pixels belong to the Gaussians nearest to them.
         background: Of the images of `crossing`, from which it is not subtracted.
     """
 
     planes: PlaneStack
-    images: Sequence[Tensor]
-    weights: Sequence[Tensor] | None = None
+    images: Tensor
+    weights: Tensor | None = None
     crossing: Sequence[ModelSpaceStack] = ()
     background: float = 0.0
 
@@ -42,7 +42,7 @@ def refine(parameters: GaussianParameters, wanted: WantedLayers, renderer: Rende
 
     A Gaussian is little wider than its pixel, so that the matrix from values to pixels is nearly the identity: its
     rows add up to 1 in the mode `normalised`, and its eigenvalues lie near 1.  So Richardson's iteration with steps of
-    length 1 suffices (Saad, Iterative Methods for Sparse Linear Systems, 4.2.1): each takes errors to a fifth or less.
+    length 1 suffices (Saad, Iterative Methods for Sparse Linear Systems, 4.2.1): each takes most of what is lacking.
     Nothing is differentiated, and a slab is refined as it would be in the whole.
 
     Args:
@@ -71,22 +71,28 @@ def own_pixels(centres: Tensor, planes: PlaneStack) -> Tensor:
 
     Those on none, as in the margin, have the number after the last.
     """
-    device, depths = centres.device, planes.origins[:, 2]
-    layer = torch.bucketize(centres[:, 2].contiguous(), constants(0.5 * (depths[1:] + depths[:-1]), device))
-    row, column, off = _nearest(centres, layer, planes)
+    number, off = _nearest_pixels(centres, planes)
     on_layer = off < 1e-2 * float(np.linalg.norm(planes.column_step))
-    inside = on_layer & (row >= 0) & (row < planes.rows) & (column >= 0) & (column < planes.columns)
-    number = (layer * planes.rows + row) * planes.columns + column
-    return torch.where(inside, number, len(planes) * planes.rows * planes.columns).int()
+    return torch.where(on_layer, number, len(planes) * planes.rows * planes.columns).int()
 
 
-def _nearest(points: Tensor, layer: Tensor, planes: PlaneStack) -> tuple[Tensor, Tensor, Tensor]:
-    """Row and column nearest to `points` (n, 3) on their `layer` (n,), and the distance (mm) from that along z."""
+def _nearest_pixels(points: Tensor, planes: PlaneStack) -> tuple[Tensor, Tensor]:
+    """(n,) the pixel nearest to each of `points` (n, 3) on the layer nearest to it, and how far (mm) that layer is.
+
+    Pixels are counted as in `own_pixels`; points beside their layer have the number after the last.
+    """
+    depths = planes.origins[:, 2]
+    borders = transferred(0.5 * (depths[1:] + depths[:-1]), points.device).to(points.dtype)
+    layer = torch.bucketize(points[:, 2].contiguous(), borders)
     to_pixels = constants(np.linalg.inv(np.stack([planes.column_step[:2], planes.row_step[:2]])), points.device)
     apart = points - constants(planes.origins, points.device)[layer]
     column = apart[:, 0] * to_pixels[0, 0] + apart[:, 1] * to_pixels[1, 0]
     row = apart[:, 0] * to_pixels[0, 1] + apart[:, 1] * to_pixels[1, 1]
-    return row.round().long(), column.round().long(), apart[:, 2].abs()
+    row, column = row.round().long(), column.round().long()
+    inside = (row >= 0) & (row < planes.rows) & (column >= 0) & (column < planes.columns)
+    number = torch.where(inside, (layer * planes.rows + row) * planes.columns + column,
+                         len(planes) * planes.rows * planes.columns)
+    return number, apart[:, 2].abs()
 
 
 def _lacking(drawn: Gaussians, wanted: WantedLayers, renderer: Renderer, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,9 +101,9 @@ def _lacking(drawn: Gaussians, wanted: WantedLayers, renderer: Renderer, pixels:
     size = planes.rows * planes.columns
     missing = drawn.values.new_zeros(len(planes) * size + 1)  # the last one is for Gaussians on no pixel
     for some, raster in renderer.in_chunks(drawn, planes):
-        lack = torch.stack(list(wanted.images[some])) - raster[:, 0]
+        lack = wanted.images[some] - raster[:, 0]
         if wanted.weights is not None:
-            lack *= torch.stack(list(wanted.weights[some]))
+            lack *= wanted.weights[some]
         missing[some.start * size:some.stop * size] = lack.flatten()
     return missing.index_select(0, pixels), (missing ** 2).mean()
 
@@ -120,12 +126,7 @@ class _Crossed:
         gaussians = np.full(len(planes) * planes.rows * planes.columns + 1, -1)
         gaussians[pixels.cpu().numpy()] = np.arange(len(pixels))
         gaussians[-1] = -1
-        points = torch.from_numpy(stack.planes.points().reshape(-1, 3))
-        depths = planes.origins[:, 2]
-        layer = torch.bucketize(points[:, 2].contiguous(), torch.from_numpy(0.5 * (depths[1:] + depths[:-1])))
-        row, column, _ = _nearest(points, layer, planes)
-        inside = (row >= 0) & (row < planes.rows) & (column >= 0) & (column < planes.columns)
-        number = torch.where(inside, (layer * planes.rows + row) * planes.columns + column, len(gaussians) - 1)
+        number, _ = _nearest_pixels(torch.from_numpy(stack.planes.points().reshape(-1, 3)), planes)
         nearest = gaussians[number.numpy()]
         held = nearest >= 0
         if stack.weights is not None:

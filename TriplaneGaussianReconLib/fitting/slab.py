@@ -21,6 +21,7 @@ from ..prediction.predict import Prediction, corrected, predict
 from ..registration.optical_flow import Correspondence
 from ..rendering.planes import image_of
 from ..rendering.renderer import Renderer
+from ..runtime.image_operations import transferred
 from ..runtime.progress import Tick
 from .refine import WantedLayers
 from .residual import Residual, residual_of
@@ -123,8 +124,9 @@ class PreparedSlab:
         if observed.mask is not None and observed.stacks[0].weights is not None:
             held = observed.mask.at(planes.points())
             held = np.concatenate([observed.stacks[0].weights, held[len(observed.planes):]]).astype(np.float32)
-            weights = list(torch.from_numpy(held[order]).to(device))
-        return WantedLayers(planes.subset(order), [images[n] for n in order], weights, observed.stacks[1:], background)
+            weights = torch.from_numpy(held[order]).to(device)
+        return WantedLayers(planes.subset(order), images[transferred(order, device)], weights, observed.stacks[1:],
+                            background)
 
     def targets(self) -> list[TargetPlanes]:
         """What Gaussians are trained on: observed slices, and predicted planes of lower weight."""

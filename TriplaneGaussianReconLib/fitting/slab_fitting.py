@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from ..data.slabs import Slab
+from ..data.slabs import HALO, Slab
 from ..errors import TooLargeError
 from ..gaussians.cloud import GaussianParameters
 from ..prediction.predict import Prediction
@@ -85,7 +85,8 @@ class Fitting:
         slab = self.slabs[number]
         prepared = PreparedSlab.of(self.task, slab, self._predictions, self.chosen.device,
                                    lambda stage: self._monitor.stage(stage, number, len(self.slabs)))
-        self._predictions = {gap: prediction for gap, prediction in prepared.by_gap().items() if gap >= slab.stop - 1}
+        known = prepared.by_gap()
+        self._predictions = {gap: known[gap] for gap in known if gap >= slab.stop - HALO}
         fitted = self._trained(prepared) if self.task.preset.training.steps else prepared.start
         with self._monitor.stage("refinement", number, len(self.slabs)) as tick:
             if steps := self.task.preset.refinement_steps:

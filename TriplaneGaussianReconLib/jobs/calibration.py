@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
@@ -11,6 +11,7 @@ import torch
 
 from ..config.presets import DEFAULT_PRESET, preset_named
 from ..data.gap_sampling import evenly
+from ..errors import Cancelled
 from ..runtime.processors import usable_threads
 from ..runtime.threads import serial_torch
 from ..self_supervised.slice_context import SliceContext
@@ -73,9 +74,9 @@ def _step(trainer: Trainer, context: SliceContext) -> float:
         counted = times[_FIRST_STEPS:]
         if len(counted) > 1 and (counted[-1] - counted[0] > _LEARNING_SECONDS
                                  or counted[-1] - times[0] > _STARTING_SECONDS):
-            raise CancelledError
+            raise Cancelled
 
-    with suppress(CancelledError):
+    with suppress(Cancelled):
         trainer.train(context, note)
     return float(np.median(np.diff(times[_FIRST_STEPS:])))
 

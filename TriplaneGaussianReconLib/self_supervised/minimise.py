@@ -101,13 +101,13 @@ def made_ahead(batch_at: Callable[[Tensor, slice], B], steps: int, device: torch
         yield batch_at
         return
     with ThreadPoolExecutor(1) as pool:
-        known: dict[int, Future[B]] = {}
+        known: dict[tuple[int, int | None], Future[B]] = {}  # by step, and first item of the part
 
         def at(step: Tensor, part: slice) -> B:
             number = int(step)
-            batch = known.pop(number, None) or pool.submit(batch_at, step.clone(), part)
+            batch = known.pop((number, part.start), None) or pool.submit(batch_at, step.clone(), part)
             if number + 1 < steps:
-                known[number + 1] = pool.submit(batch_at, step + 1, part)
+                known[number + 1, part.start] = pool.submit(batch_at, step + 1, part)
             return batch.result()
 
         yield at

@@ -198,7 +198,7 @@ def _recorded(step: Callable[[], Tensor]) -> Callable[[], Tensor]:
 def on_own_stream(device: torch.device) -> Iterator[None]:
     """Let a GPU work on what this thread asks for beside what others ask for.
 
-    It begins when the work in the queue of the current stream is done, and that goes on when this is done.
+    It begins when the work in the queue of the default stream is done, and that goes on when this is done.
     """
     if device.type != "cuda":
         yield

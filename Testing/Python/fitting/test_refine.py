@@ -38,7 +38,7 @@ def lattice() -> GaussianParameters:
 def wanted(**more: object) -> WantedLayers:
     """Noise on all pixels of PLANES: nothing is harder to draw."""
     images = torch.rand(PLANES.shape, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
-    return WantedLayers(PLANES, list(images), **more)  # type: ignore[arg-type]
+    return WantedLayers(PLANES, images, **more)  # type: ignore[arg-type]
 
 
 def drawn(parameters: GaussianParameters, planes: PlaneStack = PLANES) -> Tensor:
@@ -47,7 +47,7 @@ def drawn(parameters: GaussianParameters, planes: PlaneStack = PLANES) -> Tensor
 
 def lack(parameters: GaussianParameters, what: WantedLayers) -> float:
     """Root of the mean squared difference."""
-    return float((drawn(parameters) - torch.stack(list(what.images))).square().mean().sqrt())
+    return float((drawn(parameters) - what.images).square().mean().sqrt())
 
 
 def test_every_gaussian_finds_its_pixel() -> None:
@@ -69,7 +69,7 @@ def test_steps_converge_to_the_solution_of_the_linear_system() -> None:
     constant = drawn(none).flatten()
     matrix = torch.stack([drawn(replace(none, values=unit[:, None])).flatten() - constant
                           for unit in torch.eye(PIXELS, dtype=torch.float64)], dim=1)
-    solution = torch.linalg.solve(matrix, torch.stack(list(what.images)).flatten() - constant)
+    solution = torch.linalg.solve(matrix, what.images.flatten() - constant)
     fitted = refine(parameters, what, renderer(), 200, quiet)
     torch.testing.assert_close(fitted.values[:, 0], solution, atol=1e-9, rtol=0.0)
     assert fitted.slopes is parameters.slopes and fitted.tilts is parameters.tilts
@@ -85,10 +85,10 @@ def test_pixels_without_weight_change_nothing() -> None:
     """What is wanted there does not matter, not even to their neighbours."""
     weights = torch.ones(PLANES.shape, dtype=torch.float64)
     weights[1, 2, 3] = 0.0
-    what = wanted(weights=list(weights))
-    images = torch.stack(list(what.images))
+    what = wanted(weights=weights)
+    images = what.images.clone()
     images[1, 2, 3] = 1e3
-    other = replace(what, images=list(images))
+    other = replace(what, images=images)
     fitted, again = (refine(lattice(), each, renderer(), 3, quiet) for each in (what, other))
     assert torch.equal(fitted.values, again.values)
     untouched = (1 * ROWS + 2) * COLUMNS + 3

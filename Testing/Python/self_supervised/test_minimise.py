@@ -167,3 +167,7 @@ def test_batches_made_ahead_are_those_of_their_step(device: torch.device) -> Non
             number.add_(1)
         assert sorted(made) == list(range(5))
         assert at(torch.tensor([2], device=device), slice(1)).tolist() == [2]
+    with made_ahead(batch_at, 2, device) as at:
+        found = [at(torch.tensor([step], device=device), slice(part, None, 2)).tolist()
+                 for step in range(2) for part in range(2)]
+    assert found == [[0, 20], [10], [1, 21], [11]]
