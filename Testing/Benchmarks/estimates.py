@@ -121,7 +121,7 @@ def report(runs: list[Run], kind: DeviceKind) -> None:
     reference = Reference(*(statistics.median(getattr(each.reference, name) for each in runs)
                             for name in ("learning", "drawing")))
     print(f"\nREFERENCE {kind}: {reference}")
-    standing, fits = REFERENCE.get(kind) or reference, dict[str, Cost]()
+    standing, fits = REFERENCE[kind], dict[str, Cost]()
     for name in dict.fromkeys(each.case.preset for each in runs):
         fits[name] = costs_of([each for each in runs if each.case.preset == name], reference)
         print(f'COSTS {kind} "{name}": Cost({fits[name].fixed:.3g}, {fits[name].labels:.3g}, '

@@ -25,6 +25,7 @@ def test_the_computer_of_the_reference_is_as_slow_as_itself(monkeypatch: pytest.
     assert slowness(CPU) == Slowness(1.0, 1.0)
 
 
-def test_without_a_reference_all_computers_count_as_equal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(REFERENCE, "cpu")
-    assert slowness(CPU) == Slowness(1.0, 1.0)
+@pytest.mark.gpu
+def test_a_gpu_is_measured_too() -> None:
+    found = measured(torch.device("cuda"))
+    assert found.learning > 0.0 and found.drawing > 0.0
