@@ -124,6 +124,10 @@ def unit_of(header: Any) -> float:
     return _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
 
 
+def stored_type(dtype: np.dtype) -> np.dtype:
+    """Return the type that other programs know for voxels of a type, in the byte order of this machine."""
+    return np.dtype(_STORED_AS.get(dtype.name, dtype)).newbyteorder("=")
+
+
 def _storable(array: np.ndarray) -> np.ndarray:
-    """Voxels in a type that other programs know, in the byte order of this machine."""
-    return array.astype(np.dtype(_STORED_AS.get(array.dtype.name, array.dtype)).newbyteorder("="), copy=False)
+    return array.astype(stored_type(array.dtype), copy=False)

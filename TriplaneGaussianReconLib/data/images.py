@@ -1,7 +1,6 @@
 """Images and segmentations in memory, with their place in physical space."""
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +12,8 @@ from ..errors import InputError
 from . import conversions
 from .geometry import Grid, by
 from .json_fields import text, triple, whole
-from .voxel_types import check_labels, smallest_label_type, whole_labels
+from .label_map import LabelMap
+from .voxel_types import check_labels, whole_labels
 
 _LABELS, _MOST_LAYERS = (-2 ** 31, 2 ** 32 - 1), 4096
 _NAMES_SHOWN = 4  # segments that the short text of a segmentation names
@@ -263,21 +263,11 @@ class Segmentation:
 
 def flattened(segmentation: Segmentation, stacklevel: int) -> np.ndarray:
     """Return one label map [k, j, i] of all segments.  stacklevel: whose line warnings name, as in `warnings.warn`."""
-    segments = segmentation.segments
-    values = [segment.value for segment in segments]
-    if len(set(values)) < len(values):
-        values = list(range(1, len(values) + 1))
-        listing = ", ".join(f"{value} = {segment.name}" for value, segment in zip(values, segments, strict=True))
-        warnings.warn(f"Segments of different layers share a label value. The label map numbers them anew: {listing}. "
-                      "Use .seg.nrrd to keep them as they are.", stacklevel=stacklevel)
-    labels = np.zeros(segmentation.grid.shape, smallest_label_type(min(values, default=0), max(values, default=0)))
-    overlap = False
-    for number, mask in segmentation.masks():
-        overlap = overlap or bool(labels[mask].any())
-        labels[mask] = values[number]
-    if overlap:
-        warnings.warn("Segments overlap, which a label map cannot hold: the later segment wins. Use .seg.nrrd to keep "
-                      "them whole.", stacklevel=stacklevel)
+    planes = LabelMap(segmentation, stacklevel + 1)
+    labels = np.empty(planes.shape, planes.dtype)
+    for into, plane in zip(labels, planes, strict=True):
+        into[:] = plane
+    planes.tell_overlap(stacklevel + 1)
     return labels
 
 

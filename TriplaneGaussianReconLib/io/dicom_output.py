@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..data.geometry import Grid
 from ..data.images import Image
 from ..errors import InputError
+from .dicom_coding import Coding, coding_of, decimal
 from .dicom_header import quiet
 from .dicom_source import CAUTION, MAKER, DicomSource, coded, derived_header, references_to
 
@@ -33,15 +34,6 @@ _SERIES: Mapping[str, Mapping[str, Any]] = {
 _OPTIONAL = ("MagneticFieldStrength", "SUVType")  # left out where the source has none
 
 
-class _Stored(NamedTuple):
-    """Voxels in 16 bits; slope * voxel + intercept is the value.  padding: the voxel where there is no data."""
-
-    array: np.ndarray
-    slope: Any
-    intercept: Any
-    padding: int | None
-
-
 def write_slices(folder: Path, image: Image, source: DicomSource, content: str = "", remark: str = "") -> None:
     """Write `image` as one file a slice into an empty folder.
 
@@ -59,60 +51,15 @@ def write_slices(folder: Path, image: Image, source: DicomSource, content: str =
         direction = np.asarray(grid.direction) * [1, 1, -1]
         grid = Grid(grid.shape, last, grid.spacing, tuple(map(tuple, direction)))
     sop_class = _CAPTURE if content else _CLASSES.get(str(source.first.SOPClassUID), _CAPTURE)
-    stored = _stored(array, image.padding, sop_class == _PET)
-    header = _series_header(source, sop_class, content, remark, grid, stored)
+    coding = coding_of(array, image.padding, sop_class == _PET)
+    header = _series_header(source, sop_class, content, remark, grid, coding)
     digits = len(str(len(array)))
-    for number, pixels in enumerate(stored.array):
-        _slice(header, number, pixels, grid, source).save_as(folder / f"{number + 1:0{max(digits, 4)}d}.dcm",
-                                                             enforce_file_format=True)
+    for number, values in enumerate(array):
+        _slice(header, number, coding.stored(values), grid, source).save_as(
+            folder / f"{number + 1:0{max(digits, 4)}d}.dcm", enforce_file_format=True)
 
 
-def _stored(array: np.ndarray, padding: float | None, from_zero: bool) -> _Stored:
-    """Put values into 16 bits: whole numbers as they are where they fit, all else in equal steps.
-
-    from_zero: 0 is to be stored as 0, as PET demands.
-    """
-    data = np.isfinite(array)
-    if data.all() and np.array_equal(array, np.round(array)):
-        for limits in (np.iinfo(np.dtype(name)) for name in ("int16", "uint16")):
-            if limits.min <= array.min() and array.max() <= limits.max and not (from_zero and array.min() < 0):
-                fits = padding is not None and padding == np.round(padding) and limits.min <= padding <= limits.max
-                return _Stored(array.astype(limits.dtype), _ds(1), _ds(0), int(padding or 0) if fits else None)
-    if padding is not None:
-        data &= array != padding
-    return _in_steps(np.where(data, array, array[data].min(initial=np.inf) if data.any() else 0.0), data, from_zero)
-
-
-def _in_steps(array: np.ndarray, data: np.ndarray, from_zero: bool) -> _Stored:
-    """Spread values over 16 bits; where there is no data the voxel is 0, and padding unless 0 is to be a value."""
-    lowest, highest = float(array.min()), float(array.max())
-    if from_zero:
-        limits = np.iinfo(np.dtype("int16" if lowest < 0 else "uint16"))
-        slope, intercept, first, padded = _step(max(highest, -lowest), limits.max), 0.0, -limits.max, False
-    else:
-        limits, padded = np.iinfo(np.dtype("uint16")), not data.all()
-        first = int(padded)
-        slope = _step(highest - lowest, limits.max - first)
-        intercept = lowest - first * float(slope)
-    written = _ds(intercept)
-    steps = np.clip(np.round((array.astype(np.float64) - float(written)) / float(slope)), max(first, limits.min),
-                    limits.max)
-    return _Stored(np.where(data, steps, 0).astype(limits.dtype), slope, written, 0 if padded else None)
-
-
-def _step(length: float, steps: int) -> Any:
-    """`length` / `steps`, or a little more, so that rounding to 16 signs does not fall below it."""
-    return _ds(length / steps * (1 + 1e-9) or 1.0)
-
-
-def _ds(number: float) -> Any:
-    """A number as DICOM writes it, in 16 signs."""
-    from pydicom.valuerep import DSfloat
-
-    return DSfloat(float(number), auto_format=True)
-
-
-def _series_header(source: DicomSource, sop_class: str, content: str, remark: str, grid: Grid, stored: _Stored
+def _series_header(source: DicomSource, sop_class: str, content: str, remark: str, grid: Grid, coding: Coding
                    ) -> Any:
     """What all slices have in common."""
     from pydicom.uid import generate_uid
@@ -137,7 +84,7 @@ def _series_header(source: DicomSource, sop_class: str, content: str, remark: st
         more = f"; {remark}" if remark else ""
         header.DerivationDescription = f"{what}{more}, by {MAKER}. {CAUTION}"
         header.DerivationCodeSequence = [coded("113085", "DCM", "Spatial resampling")]
-        _describe_pixels(header, sop_class, content, grid, stored)
+        _describe_pixels(header, sop_class, content, grid, coding)
         if not content and "WindowWidth" in source.first and "WindowCenter" in source.first:
             header.WindowWidth, header.WindowCenter = source.first.WindowWidth, source.first.WindowCenter
     return header
@@ -151,20 +98,20 @@ def _series_number(source: DicomSource) -> int:
         return 1
 
 
-def _describe_pixels(header: Any, sop_class: str, content: str, grid: Grid, stored: _Stored) -> None:
+def _describe_pixels(header: Any, sop_class: str, content: str, grid: Grid, coding: Coding) -> None:
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
     header.Rows, header.Columns = grid.shape[1:]
     header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
-    header.PixelRepresentation = int(stored.array.dtype == np.int16)
-    if sop_class != _MR or (float(stored.slope), float(stored.intercept)) != (1.0, 0.0):  # MR has none by itself
-        header.RescaleSlope, header.RescaleIntercept = stored.slope, stored.intercept
+    header.PixelRepresentation = int(coding.dtype == np.int16)
+    if sop_class != _MR or (float(coding.slope), float(coding.intercept)) != (1.0, 0.0):  # MR has none by itself
+        header.RescaleSlope, header.RescaleIntercept = coding.slope, coding.intercept
         if "RescaleType" not in header and sop_class != _PET:
             header.RescaleType = "US"  # unspecified
-    if stored.padding is not None:
-        header.PixelPaddingValue = stored.padding
-    header.PixelSpacing = [_ds(grid.spacing[1]), _ds(grid.spacing[0])]
-    header.SliceThickness = header.SpacingBetweenSlices = _ds(grid.spacing[2])
-    header.ImageOrientationPatient = [_ds(x) for x in np.asarray(grid.direction)[:, :2].T.ravel()]
+    if coding.padding is not None:
+        header.PixelPaddingValue = coding.padding
+    header.PixelSpacing = [decimal(grid.spacing[1]), decimal(grid.spacing[0])]
+    header.SliceThickness = header.SpacingBetweenSlices = decimal(grid.spacing[2])
+    header.ImageOrientationPatient = [decimal(x) for x in np.asarray(grid.direction)[:, :2].T.ravel()]
     if sop_class == _PET:
         header.NumberOfSlices = grid.shape[0]
     if sop_class == _CAPTURE and not content:
@@ -179,8 +126,8 @@ def _slice(header: Any, number: int, pixels: np.ndarray, grid: Grid, source: Dic
     with quiet():
         image = deepcopy(header)
         image.SOPInstanceUID, image.InstanceNumber = generate_uid(), number + 1
-        image.ImagePositionPatient = [_ds(x) for x in position]
-        image.SliceLocation = _ds(position @ np.asarray(grid.direction)[:, 2])
+        image.ImagePositionPatient = [decimal(x) for x in position]
+        image.SliceLocation = decimal(position @ np.asarray(grid.direction)[:, 2])
         if "NumberOfSlices" in image:
             image.ImageIndex = number + 1
         image.SourceImageSequence = references_to(source.near(position, np.asarray(grid.direction)[:, 2]))

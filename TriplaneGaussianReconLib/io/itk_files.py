@@ -1,22 +1,19 @@
-"""Files in the formats of SimpleITK: what reads them, and what makes sure that they arrive on the disk."""
+"""Reads files in the formats of SimpleITK."""
 from __future__ import annotations
 
 import locale
 import math
 import re
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..data.conversions import from_sitk, simpleitk, to_sitk
+from ..data.conversions import from_sitk, simpleitk
 from ..data.geometry import Grid, by
 from ..errors import InputError, cause
-
-_LAST_LINES = {".nrrd": b"\n", ".mha": b"ElementDataFile"}  # how the last line of a header of text begins
 
 
 def is_text(path: str | Path) -> bool:
@@ -58,26 +55,6 @@ def read_itk(path: Path, readable: str) -> tuple[np.ndarray, Grid, dict[str, str
     return array, grid, metadata
 
 
-def write_itk(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str]) -> None:
-    """Write voxels [k, j, i] or [k, j, i, layer], compressed where the format can, and see that they have arrived.
-
-    metadata: further header fields.  Raises OSError, ValueError or RuntimeError if that fails.
-    """
-    if grid.is_sheared:
-        raise ValueError("the axes are not at right angles, which only .npz can hold")
-    sitk, image = simpleitk(), to_sitk(array, grid)
-    for key, value in metadata.items():
-        image.SetMetaData(key, value)
-    sitk.WriteImage(image, str(path), useCompression=True)
-    if array.ndim == 4:  # ITK can only call the first axis 'vector'; in Slicer's files it is the 'list' of layers
-        path.write_bytes(path.read_bytes().replace(b"\nkinds: vector ", b"\nkinds: list ", 1))
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    header = int(float(reader.GetMetaData("vox_offset"))) if reader.HasMetaDataKey("vox_offset") else 0
-    _check_stored(path, header, sitk.GetArrayViewFromImage(image).reshape(-1).view(np.uint8))
-
-
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Keep ITK's warnings off the console, and the locale as it is: its reader of VTK leaves another behind."""
@@ -99,6 +76,7 @@ def _check_header(reader: Any) -> None:
     elif len(size) != 3:
         raise InputError(f"it has {len(size)} dimensions, {by(size)}. Give one volume of three dimensions; extract one "
                          "frame of a series of volumes.")
+
 
 def _check_length(reader: Any, path: Path) -> None:
     """Raise InputError for a header that tells more voxels than the file can hold: ITK often does not notice."""
@@ -126,39 +104,3 @@ def _text(field: str) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return raw.decode("latin-1")
-
-
-def _check_stored(path: Path, header: int, voxels: np.ndarray) -> None:
-    """Raise OSError unless a file that was just written holds these bytes, after `header` bytes of a binary header.
-
-    NrrdIO, for one, does not notice when there is no room for the last of them.
-    """
-    done = 0
-    for block in _stored(path):
-        skipped = min(header, len(block))
-        header -= skipped
-        there = np.frombuffer(block, np.uint8, offset=skipped)
-        if not np.array_equal(there, voxels[done:done + len(there)]):
-            break
-        done += len(there)
-    if done < len(voxels):
-        raise OSError(f"only {done} of {len(voxels)} bytes of voxels arrived")
-
-
-def _stored(path: Path) -> Iterator[bytes]:
-    """Yield, block by block and decompressed, what `write_itk` put into a file after its header of text, if any."""
-    with path.open("rb") as file:
-        if path.suffix in _LAST_LINES:
-            while (line := file.readline()) and not line.startswith(_LAST_LINES[path.suffix]):
-                pass
-        blocks = iter(lambda: file.read(1 << 16), b"")
-        if path.suffix == ".nii":
-            yield from blocks
-            return
-        decoder = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # of zlib or gzip
-        try:
-            yield from filter(None, map(decoder.decompress, blocks))
-        except zlib.error as error:
-            raise OSError(cause(error)) from error
-        if not decoder.eof:
-            raise OSError("the last bytes did not arrive")

@@ -15,6 +15,7 @@ import numpy as np
 from ..data.geometry import Grid
 from ..errors import InputError, cause
 from .byte_streams import check_memory, check_regular
+from .planes import Planes, planes_as
 
 _KEYS = ("array", "origin", "spacing", "direction")
 _NO_VALUES = "origin and spacing need three values each, direction nine, all numbers. Write them as in a Grid."
@@ -45,9 +46,17 @@ def read_npz(path: Path) -> tuple[np.ndarray, Grid]:
     return array.astype(np.uint8) if array.dtype == bool else array, grid
 
 
-def write_npz(path: Path, array: np.ndarray, grid: Grid) -> None:
-    """Write voxels of any type and shape, compressed."""
-    np.savez_compressed(path, array=array, origin=grid.origin, spacing=grid.spacing, direction=grid.direction)
+def write_npz(path: Path, voxels: Planes, grid: Grid) -> None:
+    """Write voxels of any type and shape, compressed, as `numpy.savez_compressed` does."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        with file.open("array.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, {
+                "descr": np.lib.format.dtype_to_descr(voxels.dtype), "fortran_order": False, "shape": voxels.shape})
+            for plane in planes_as(voxels, voxels.dtype):
+                member.write(plane)
+        for key in _KEYS[1:]:
+            with file.open(f"{key}.npy", "w") as member:
+                np.lib.format.write_array(member, np.asarray(getattr(grid, key)), allow_pickle=False)
 
 
 def _check_array(shape: tuple[int, ...], dtype: np.dtype) -> None:

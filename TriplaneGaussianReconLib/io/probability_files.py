@@ -9,7 +9,7 @@ from ..data.conversions import nibabel, to_nibabel
 from ..data.probabilities import LabelProbabilities
 from ..errors import InputError
 from .atomic import PathLike, whole_file
-from .itk_files import write_itk
+from .itk_output import write_itk
 from .seg_nrrd import header_of_fractions
 from .writers import check_writable
 

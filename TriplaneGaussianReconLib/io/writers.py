@@ -9,15 +9,18 @@ import numpy as np
 
 from ..data.conversions import simpleitk
 from ..data.geometry import Grid
-from ..data.images import Image, Segmentation, flattened
+from ..data.images import Image, Segmentation
+from ..data.label_map import LabelMap
 from ..data.voxel_types import smallest_label_type
 from ..errors import InputError, OutputError
 from .atomic import PathLike, check_folder, check_output, is_folder, whole_file, whole_folder
 from .dicom_output import write_slices
 from .dicom_seg_output import write_seg
 from .dicom_source import DicomSource, source_of
-from .itk_files import is_text, write_itk
+from .itk_files import is_text
+from .itk_output import write_itk
 from .npz import write_npz
+from .planes import Planes
 from .seg_nrrd import header_of
 
 WRITABLE_EXTENSIONS = (".nrrd", ".nii.gz", ".nii", ".mha", ".npz")  # one file each, and exact about geometry
@@ -78,7 +81,9 @@ def write_segmentation(path: PathLike, segmentation: Segmentation, *, like: Path
         return
     check_segmentation_writable(path)
     if not path.name.lower().endswith(".seg.nrrd"):
-        _write_whole(path, flattened(segmentation, stacklevel=3), segmentation.grid)
+        planes = LabelMap(segmentation, stacklevel=3)
+        _write_whole(path, planes, segmentation.grid)
+        planes.tell_overlap(stacklevel=3)
         return
     layers = segmentation.layers
     if layers.dtype.itemsize > 4:  # Slicer's segments have 32 bits at most
@@ -148,11 +153,11 @@ def _check_text(path: Path) -> None:
                           "write .npz.")
 
 
-def _write_whole(path: Path, array: np.ndarray, grid: Grid, metadata: Mapping[str, str] | None = None) -> None:
+def _write_whole(path: Path, voxels: Planes, grid: Grid, metadata: Mapping[str, str] | None = None) -> None:
     """Write voxels [k, j, i] or [k, j, i, layer] to a temporary file beside `path`, then move it there."""
     check_writable(path)
     with whole_file(path) as part:
         if part.suffix == ".npz":
-            write_npz(part, array, grid)
+            write_npz(part, voxels, grid)
         else:
-            write_itk(part, array, grid, metadata or {})
+            write_itk(part, voxels, grid, metadata or {})
