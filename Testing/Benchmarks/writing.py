@@ -27,9 +27,10 @@ from TriplaneGaussianReconLib.io.writers import write_image, write_segmentation
 
 SPACING = (0.8, 0.8, 0.8)  # mm
 VOLUMES, LABELS = (".nrrd", ".nii.gz", ".nii", ".mha", ".npz", "DICOM"), (".seg.nrrd", ".nii.gz", ".npz", "DICOM SEG")
+ENDINGS = {"DICOM": "", "DICOM SEG": ".dcm"}
 
 
-def volume(shape: tuple[int, ...], dtype: np.dtype) -> Image:
+def volume(shape: tuple[int, int, int], dtype: np.dtype) -> Image:
     """A smooth body with noise of 10 HU, of which no more than a slice is ever held twice."""
     array, random = np.empty(shape, dtype), np.random.default_rng(0)
     rows, columns = np.ogrid[-1:1:shape[1] * 1j, -1:1:shape[2] * 1j]
@@ -39,16 +40,16 @@ def volume(shape: tuple[int, ...], dtype: np.dtype) -> Image:
     return Image(array, Grid(array.shape, spacing=SPACING))
 
 
-def labels(shape: tuple[int, ...], layers: int) -> Segmentation:
+def labels(shape: tuple[int, int, int], layers: int) -> Segmentation:
     """Two segments in each layer."""
-    array = np.zeros((layers, *shape), np.uint8)
+    array = np.full((layers, *shape), 0, np.uint8)  # zeros would not be held before they are read
     array[:, shape[0] // 4:, shape[1] // 4:shape[1] // 2, shape[2] // 4:] = 1
     array[:, shape[0] // 4:, shape[1] // 2:-9, shape[2] // 4:] = 2
     segments = tuple(Segment(f"{value} of layer {layer}", value, layer) for layer in range(layers) for value in (1, 2))
     return Segmentation(array, segments, Grid(shape, spacing=SPACING))
 
 
-def source(folder: Path, shape: tuple[int, ...]) -> Path:
+def source(folder: Path, rows: int, columns: int) -> Path:
     """One DICOM slice, of which a series in DICOM is said to be derived."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
@@ -58,45 +59,44 @@ def source(folder: Path, shape: tuple[int, ...]) -> Path:
     one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = (generate_uid() for _ in range(3))
     one.PatientID, one.PatientName, one.PatientBirthDate, one.PatientSex = "1", "A", "", ""
     one.StudyDate, one.StudyTime, one.StudyID, one.AccessionNumber, one.ReferringPhysicianName = [""] * 5
-    one.Rows, one.Columns = shape[1:]
+    one.Rows, one.Columns = rows, columns
     one.ImagePositionPatient, one.ImageOrientationPatient = [0, 0, 0], [1, 0, 0, 0, 1, 0]
     one.PixelSpacing, one.SliceThickness = list(SPACING[:2]), SPACING[2]
     one.SamplesPerPixel, one.PhotometricInterpretation, one.PixelRepresentation = 1, "MONOCHROME2", 1
     one.BitsAllocated, one.BitsStored, one.HighBit = 16, 16, 15
     one.RescaleSlope, one.RescaleIntercept = 1, 0
-    one.PixelData = np.zeros(shape[1:], np.int16).tobytes()
+    one.PixelData = np.zeros((rows, columns), np.int16).tobytes()
     one.file_meta = FileMetaDataset()
     one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     one.save_as(folder / "source.dcm", enforce_file_format=True)
     return folder / "source.dcm"
 
 
-def writer(kind: str, name: str, shape: tuple[int, ...], like: Path) -> Callable[[Path], None]:
+def writer(kind: str, name: str, shape: tuple[int, int, int], like: Path) -> Callable[[Path], None]:
     """What writes a made result into a folder; the result is held by it.
 
     kind: int16, float32, or labels with their number of layers.  name: a format.
     """
+    ending = ENDINGS.get(name, name)
     if kind.startswith("labels"):
         segmentation = labels(shape, int(kind[-1]))
-        ending = ".dcm" if name == "DICOM SEG" else name
         return lambda folder: write_segmentation(folder / f"a{ending}", segmentation, like=like)
-    image, ending = volume(shape, np.dtype(kind)), "" if name == "DICOM" else name
+    image = volume(shape, np.dtype(kind))
     return lambda folder: write_image(folder / f"a{ending}", image, like=like)
 
 
 def once(args: argparse.Namespace) -> None:
     """Write one file and print what it took, as JSON."""
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
-        folder, shape = Path(name), tuple(map(int, args.size.split("x")))
-        like = source(folder, shape)
+        folder, (kind, form), (slices, rows, columns) = Path(name), args.once, map(int, args.size.split("x"))
+        like = source(folder, rows, columns)
         (folder / "first").mkdir()
-        writer(*args.once, (4, *shape[1:]), like)(folder / "first")  # loads what is loaded late
-        write = writer(*args.once, shape, like)
+        writer(kind, form, (4, rows, columns), like)(folder / "first")  # loads what is loaded late
+        write = writer(kind, form, (slices, rows, columns), like)
         before, start = psutil.Process().memory_info().rss, time.perf_counter()
         write(folder)
         seconds, peak = time.perf_counter() - start, peak_memory() or 0
-        written = folder / ("a" if args.once[1] == "DICOM" else "a.dcm" if args.once[1] == "DICOM SEG"
-                            else f"a{args.once[1]}")
+        written = folder / f"a{ENDINGS.get(form, form)}"
         size = sum(file.stat().st_size for file in ([written] if written.is_file() else written.iterdir()))
         print(json.dumps({"more": max(0, peak - before), "seconds": seconds, "size": size}))
 

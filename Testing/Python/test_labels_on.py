@@ -135,10 +135,10 @@ def test_probabilities_are_there_only_where_they_are_asked_for(image: tgr.Image,
     for labels, choices in ((drawn_on(DRAWN), {"labels_on": "all"}), (None, {})):
         with pytest.raises(tgr.InputError, match="Probabilities are those of labels that are filled.*none are filled"):
             filled(image, labels, label_probabilities=True, **choices)
-    monkeypatch.setattr(completion, "free_memory", lambda: 3 * 3 * 17 * 22 * 20 - 1)
+    monkeypatch.setattr(completion, "free_memory", lambda: 2 * 3 * 17 * 22 * 20 - 1)
     with pytest.raises(TooLargeError, match="The probabilities of 3 segments need .* GB of memory, and .* GB are free"):
         filled(image, drawn_on(DRAWN), label_probabilities=True)
-    monkeypatch.setattr(completion, "free_memory", lambda: 3 * 3 * 17 * 22 * 20)
+    monkeypatch.setattr(completion, "free_memory", lambda: 2 * 3 * 17 * 22 * 20)
     assert filled(image, drawn_on(DRAWN), label_probabilities=True).label_probabilities is not None
 
 

@@ -30,7 +30,8 @@ def write_seg(path: Path, segmentation: Segmentation, source: DicomSource) -> No
     if grid.is_sheared or grid.depths:
         raise InputError("The segmentation's slices are sheared or uneven, which DICOM segmentations of this program "
                          "are not to be. Write a .seg.nrrd.")
-    present = [number for number, mask in segmentation.masks() if mask.any()]
+    present = [number for number, segment in enumerate(segmentation.segments)
+               if any((plane == segment.value).any() for plane in segmentation.layers[segment.layer])]
     if not present:
         raise OutputError("The segmentation has no voxel, and a DICOM segmentation needs one. Write a .seg.nrrd.")
     ordered = sorted(present, key=lambda number: (segmentation.segments[number].value, number))
@@ -107,15 +108,22 @@ def _name_classes(dataset: Any, source: DicomSource) -> None:
 
 
 def _pixels(segmentation: Segmentation, ordered: list[int]) -> np.ndarray:
-    """[plane, row, column] numbers, or [plane, row, column, segment] where segments overlap."""
+    """[plane, row, column] numbers, or [plane, row, column, segment] where segments overlap: highdicom takes no less.
+
+    Labels that have these numbers already are not copied.
+    """
     segments = [segmentation.segments[number] for number in ordered]
-    if len(segmentation.layers) == 1:
-        labels = segmentation.layers[0]
-        numbers = np.zeros(labels.shape, np.uint8 if len(segments) < 256 else np.uint16)
+    if len(segmentation.layers) > 1:
+        return np.stack([segmentation.layers[one.layer] == one.value for one in segments], axis=-1).astype(np.uint8)
+    labels, dtype = segmentation.layers[0], np.dtype(np.uint8 if len(segments) < 256 else np.uint16)
+    if labels.dtype == dtype and labels.max() == len(segments) and [one.value for one in segments] == list(
+            range(1, len(segments) + 1)):
+        return labels
+    numbers = np.zeros(labels.shape, dtype)
+    for into, plane in zip(numbers, labels, strict=True):
         for n, segment in enumerate(segments):
-            numbers[labels == segment.value] = n + 1
-        return numbers
-    return np.stack([segmentation.layers[one.layer] == one.value for one in segments], axis=-1).astype(np.uint8)
+            into[plane == segment.value] = n + 1
+    return numbers
 
 
 def _tags(metadata: Mapping[str, str]) -> dict[str, str]:

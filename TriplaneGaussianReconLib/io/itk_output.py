@@ -79,12 +79,12 @@ def _nifti_header(content: bytes, shape: Sequence[int]) -> bytes:
     return content[:_NIFTI_SIZES] + sizes + content[_NIFTI_SIZES + len(sizes):_NIFTI_HEADER]
 
 
-def _nifti(header: bytes, planes: Iterator[np.ndarray]) -> Iterator[bytes | np.ndarray]:
+def _nifti(header: bytes, planes: Iterator[memoryview]) -> Iterator[bytes | memoryview]:
     yield header
     yield from planes
 
 
-def _write_mha(file: IO[bytes], content: bytes, planes: Iterator[np.ndarray], shape: Sequence[int]) -> None:
+def _write_mha(file: IO[bytes], content: bytes, planes: Iterator[memoryview], shape: Sequence[int]) -> None:
     """Write packed voxels aside first: how long they are stands before them."""
     header, _, rest = content.partition(b"ElementDataFile")
     with TemporaryFile(dir=Path(file.name).parent) as packed:
@@ -107,7 +107,7 @@ def _replaced(header: bytes, line: bytes, text: bytes) -> bytes:
     return changed
 
 
-def _packed(blocks: Iterator[bytes | np.ndarray], level: int, container: int) -> Iterator[bytes]:
+def _packed(blocks: Iterator[bytes | memoryview], level: int, container: int) -> Iterator[bytes]:
     packer = _zlib().compressobj(level, wbits=container)
     for block in blocks:
         yield packer.compress(block)
@@ -123,7 +123,7 @@ def _zlib() -> Any:
     return zlib_ng
 
 
-def _write(file: IO[bytes], blocks: Iterator[bytes | np.ndarray]) -> None:
+def _write(file: IO[bytes], blocks: Iterator[bytes | memoryview]) -> None:
     for block in blocks:
         file.write(block)
 

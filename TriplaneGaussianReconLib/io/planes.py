@@ -22,7 +22,7 @@ class Planes(Protocol):
         """Yield each plane."""
 
 
-def planes_as(voxels: Planes, dtype: np.dtype) -> Iterator[np.ndarray]:
-    """Yield each plane in another type, in memory as a file has it: no plane is copied that lies so already."""
+def planes_as(voxels: Planes, dtype: np.dtype) -> Iterator[memoryview]:
+    """Yield each plane's bytes as a file has them, in another type; what lies in memory like that is not copied."""
     for plane in voxels:
-        yield np.ascontiguousarray(plane, dtype)
+        yield np.ascontiguousarray(plane, dtype).data

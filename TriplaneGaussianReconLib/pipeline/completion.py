@@ -22,8 +22,6 @@ from .label_report import LabelCompletion
 if TYPE_CHECKING:
     from .reconstruction import Reconstruction
 
-_COPIES = 3  # of probabilities: where a `.nrrd` is written two more are needed
-
 
 def is_known(observations: Observations, grid: Grid) -> bool:
     """Whether every slice of `grid` is an observed slice of the primary stack."""
@@ -53,7 +51,8 @@ def check_probabilities(observations: Observations, grid: Grid) -> None:
                          "are no labels, or all used slices carry some. Leave them out, or say which slices carry "
                          "labels.")
     voxels, pixels = (float(np.prod(shape, dtype=float)) for shape in (grid.shape, stack.planes.shape))
-    wanted, free = count * max(_COPIES * voxels, voxels + pixels), free_memory()
+    wanted = count * voxels + max(count * pixels, voxels)  # while they are made, and while NIfTI is written
+    free = free_memory()
     if wanted > free:
         raise TooLargeError(f"The probabilities of {count} segments need {wanted / 1e9:.3g} GB of memory, and "
                             f"{free / 1e9:.3g} GB are free. Leave them out, give fewer segments, or use a computer "

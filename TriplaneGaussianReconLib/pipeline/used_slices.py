@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class UsedSlices:
         and wherever labels were filled on slices whose image is known.
 
         Args:
-            result: What the pipeline made of `observations`.
+            result: What the pipeline made of `observations`. Slices that are put back are changed in its arrays.
             observations: What it saw.
             notes: What was done to the input so that it can be used.
             files: As they were given, for the report. Where it says so, the used slices are put back in any case; the
@@ -83,25 +83,26 @@ class UsedSlices:
 
     def _pasted(self, result: Reconstruction) -> Reconstruction:
         """Put the used slices of image and labels back as they were, without any error; both lie on the same grid."""
-        volume, error, segmentation = result.volume.array.copy(), result.confidence.array.copy(), result.segmentation
+        volume, error, segmentation = result.volume.array, result.confidence.array, result.segmentation
         for axis, selection in self.observed.items():
-            at = _at(axis, selection)[1:]
-            volume[at] = self.image.array[at]
-            error[at] = np.where(holds_data(volume[at], self.image.padding), 0.0, error[at])
-        if segmentation is not None and self.segmentation is not None:
-            given, layers = self.segmentation.layers, segmentation.layers
-            layers = layers.astype(np.result_type(layers, given))
-            for axis, selection in (self.observed if self.labelled is None else self.labelled).items():
-                used = set(self.observed[axis].indices if axis in self.observed else ())
-                at = _at(axis, [number for number in selection.indices if number in used])
+            for number in selection.indices:
+                at = _at(axis, number)
+                volume[at] = self.image.array[at]
+                error[at][holds_data(volume[at], self.image.padding)] = 0.0
+        if segmentation is None or self.segmentation is None:
+            return result
+        given, layers = self.segmentation.layers, segmentation.layers
+        layers = layers.astype(np.result_type(layers, given), copy=False)
+        for axis, selection in (self.observed if self.labelled is None else self.labelled).items():
+            used = set(self.observed[axis].indices if axis in self.observed else ())
+            for number in used.intersection(selection.indices):
+                at = (slice(None), *_at(axis, number))
                 layers[at] = given[:len(layers)][at]
-            segmentation = replace(segmentation, layers=layers)
-        return replace(result, volume=replace(result.volume, array=volume), segmentation=segmentation,
-                       confidence=replace(result.confidence, array=error))
+        return replace(result, segmentation=replace(segmentation, layers=layers))
 
 
-def _at(axis: Axis, numbers: Selection | Sequence[int]) -> tuple[Any, ...]:
-    """The index of slices in an array [layer, k, j, i]."""
-    at: list[Any] = [slice(None)] * 4
-    at[1 + array_axis(axis)] = list(numbers.indices if isinstance(numbers, Selection) else numbers)
+def _at(axis: Axis, number: int) -> tuple[slice | int, ...]:
+    """The index of a slice in an array [k, j, i]."""
+    at: list[slice | int] = [slice(None)] * 3
+    at[array_axis(axis)] = number
     return tuple(at)

@@ -318,8 +318,8 @@ def test_probabilities_without_room_are_refused_before_the_work(run: Run, some: 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=22_000))
         assert run(*options) == 4 and "the results need 22.4 kB" in capsys.readouterr().err
-    monkeypatch.setattr(completion, "free_memory", lambda: 60_000)
-    assert run(*options) == 5 and "need 6.73e-05 GB of memory" in capsys.readouterr().err
+    monkeypatch.setattr(completion, "free_memory", lambda: 40_000)
+    assert run(*options) == 5 and "need 4.49e-05 GB of memory" in capsys.readouterr().err
     assert os.listdir() == ["some.seg.nrrd"]
 
 

@@ -55,6 +55,13 @@ def test_a_volume_comes_back_voxel_by_voxel(tmp_path: Path, source: Path, direct
         assert_same_place(back.grid, grid)
 
 
+def test_whole_numbers_of_pet_below_zero_are_spread_over_16_bits(tmp_path: Path) -> None:
+    source = write_series(tmp_path / "pet", voxels(), make_grid(), sop_class=PET)
+    array = voxels() - 50
+    write_image(tmp_path / "out", Image(array, make_grid()), like=source)
+    np.testing.assert_allclose(read_image(tmp_path / "out").array, array, atol=50 / 32767)
+
+
 def test_a_remark_is_in_the_derivation_and_names_the_series(tmp_path: Path, source: Path) -> None:
     write_image(tmp_path / "out", Image(voxels(), make_grid()), like=source, remark="even texture: not for measuring")
     for one in slices(tmp_path / "out"):
