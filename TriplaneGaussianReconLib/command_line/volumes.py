@@ -11,21 +11,26 @@ from ..config.texture import DEFAULT_TEXTURE
 from ..data.alignment import aligned_to
 from ..data.geometry import Grid
 from ..data.label_slices import DRAWN, presence
+from ..data.observations import Observations
 from ..data.output_grid import meant_grid
 from ..data.stack_input import StackInput
 from ..data.volume_notes import about_volume
 from ..errors import InputError
 from ..io.motion_files import read_motion
 from ..io.readers import read_image, read_segmentation
+from ..jobs.calibration import slowness
+from ..jobs.estimates import Estimate
 from ..jobs.request import Request
+from ..jobs.stack_estimates import SeenSlices, estimate_stacks
 from ..pipeline.report import Files
 from ..pipeline.used_stacks import UNION, UsedStacks, solved
-from ..runtime.devices import choose
+from ..runtime.devices import SelectedDevice, choose
 from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
 from .arguments import OUTPUT_GRIDS
 from .console import announce_stop, note, shown_progress
 from .details import tell_details
+from .expectation import expect, kind_of
 from .inputs import chosen_slices, read_mask, read_volume
 from .outputs import check_paths, check_space, write
 from .summary import summarise
@@ -54,7 +59,8 @@ def run_several(arguments: Namespace) -> None:
         raise InputError(f"{option} does not go with several volumes, or with --thickness and --profile. Leave it out.")
     check_paths(arguments)
     preset_named(arguments.preset)
-    note(choose(arguments.device).note)
+    selected = choose(arguments.device)
+    note(selected.note)
     for number, each in enumerate(arguments.stacks, start=1):
         note(f"volume {number}: {each.volume}")
     with collected_notes() as notes:
@@ -63,9 +69,9 @@ def run_several(arguments: Namespace) -> None:
         with _about_options(arguments, "output_grid", "output_spacing"):
             output = used.output(observations, _voxels(arguments.output_grid), arguments.output_spacing)
     labelled = next((each.segmentation for each in used.inputs if each.segmentation is not None), None)
-    expected = meant_grid(observations, output)
-    check_space(arguments, expected, observations.dtype, labelled)
-    with stoppable(announce_stop) as should_stop, shown_progress() as show:
+    check_space(arguments, meant_grid(observations, output), observations.dtype, labelled)
+    expected = expect(_expected(arguments, observations, output, selected), arguments.memory)
+    with stoppable(announce_stop) as should_stop, shown_progress(expected) as show:
         result = solved(observations, output, preset=arguments.preset, device=arguments.device, seed=arguments.seed,
                         motion=arguments.motion or "stack", progress=show, should_stop=should_stop,
                         limit=arguments.memory)
@@ -73,6 +79,14 @@ def run_several(arguments: Namespace) -> None:
     result = used.finished(result, observations, notes, files)
     summarise(result.report, write(result, arguments), time.perf_counter() - start)
     tell_details(result.report, arguments.memory)
+
+
+def _expected(arguments: Namespace, observations: Observations, output: Grid | float, selected: SelectedDevice
+              ) -> Estimate:
+    """What it will take on this computer."""
+    stacks = [SeenSlices(each.planes, each.thickness, each.profile) for each in observations.trimmed().stacks]
+    return estimate_stacks(stacks, output, bool(observations.segments), arguments.preset, kind_of(selected),
+                           arguments.motion != "none", slowness(selected.device))
 
 
 def read_volumes(arguments: Namespace) -> UsedStacks:

@@ -1,16 +1,19 @@
 """The grid of a result: that of the input, one with another spacing along the slice axis, or about all volumes."""
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..errors import InputError
 from .boxes import outer_points
-from .geometry import AXES, Axis, Grid, by
+from .geometry import AXES, Axis, Grid, PlaneStack, by
 from .observations import Observations
 from .selection import Selection
 
 _MOST_VOXELS = 2 ** 31  # of a result; 60 GB with everything that belongs to it
 _ROUNDING = 1e-3  # of a slice, by which headers may be off
+_CUBIC = 1e-3  # by how much sides of cubic voxels may differ
 
 
 def isotropic_spacing(grid: Grid, axis: Axis) -> float:
@@ -92,16 +95,20 @@ def union_grid(observations: Observations, spacing: float | None = None) -> Grid
         >>> union_grid(Observations.from_volumes([StackInput(axial), StackInput(coronal)]))
         Grid(24 x 24 x 24, 1 x 1 x 1 mm, LPS from (0, 0, -1.5))
     """
-    stacks = observations.stacks
-    pixels = [np.linalg.norm([s.planes.column_step, s.planes.row_step], axis=1).min() for s in stacks]
+    return cubes_about([(stack.planes, stack.thickness) for stack in observations.stacks], spacing)
+
+
+def cubes_about(slices: Sequence[tuple[PlaneStack, float | None]], spacing: float | None = None) -> Grid:
+    """The same of the slices of each stack, and the mm that they average over; None for thin ones."""
+    pixels = [np.linalg.norm([planes.column_step, planes.row_step], axis=1).min() for planes, _ in slices]
     side = float(min(pixels) if spacing is None else spacing)
     if not (np.isfinite(side) and side > 0):
         raise InputError(f"The spacing of the result must be a positive number of millimetres, not {side}.")
-    first = stacks[0].planes
+    first = slices[0][0]
     columns, rows = (step / np.linalg.norm(step) for step in (first.column_step, first.row_step))
     axes = np.stack([columns, rows, first.normal], axis=1)
-    boxes = [outer_points(stack.planes, stack.thickness or size) @ axes
-             for stack, size in zip(stacks, pixels, strict=True)]
+    boxes = [outer_points(planes, thickness or size) @ axes
+             for (planes, thickness), size in zip(slices, pixels, strict=True)]
     corner = boxes[0].min(axis=0)
     low, high = np.min([box.min(axis=0) for box in boxes], axis=0), np.max([box.max(axis=0) for box in boxes], axis=0)
     before, after = ((np.floor(reach / side + 0.5 - _ROUNDING)) for reach in (corner - low, high - corner))
@@ -119,3 +126,11 @@ def union_grid(observations: Observations, spacing: float | None = None) -> Grid
 def meant_grid(observations: Observations, output: Grid | float) -> Grid:
     """Return the voxels of a result: these very ones, or cubic ones of so many mm about all stacks as `union_grid`."""
     return output if isinstance(output, Grid) else union_grid(observations, output)
+
+
+def is_cubic(grid: Grid) -> bool:
+    """Return whether voxels can be those of the lattice that several volumes are solved for, so that they are drawn as
+    they were found.
+    """
+    is_right = np.linalg.det(np.asarray(grid.direction)) > 0 and not grid.is_sheared
+    return bool(is_right and not grid.depths and max(grid.spacing) - min(grid.spacing) < _CUBIC * min(grid.spacing))

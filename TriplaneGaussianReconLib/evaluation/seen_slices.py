@@ -13,11 +13,12 @@ from scipy.ndimage import map_coordinates
 
 from ..data.geometry import Grid, PlaneStack
 from ..data.observations import Observations, SliceStack
+from ..data.slice_profile import ProfileGaussians
 from ..data.stack_motion import StackMotion
 from ..fitting.stack_solve import mean_of, solve
 from ..fitting.stack_view import SEEN, SeenStack, Sight, profile_of, view
 from ..gaussians.lattice import Lattice
-from ..gaussians.slice_profile import ProfileGaussians, averaged
+from ..gaussians.slice_profile import averaged
 from ..labels.channels import LabelChannels
 from ..model.model import Model
 from ..rasterizer.definitions import EPSILON

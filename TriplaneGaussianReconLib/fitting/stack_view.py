@@ -18,8 +18,9 @@ from ..config.names import Backend
 from ..data.geometry import PlaneStack
 from ..data.noise import noise_of
 from ..data.observations import SliceStack
+from ..data.slice_profile import ProfileGaussians
 from ..gaussians.lattice import Lattice
-from ..gaussians.slice_profile import ProfileGaussians, averaged
+from ..gaussians.slice_profile import averaged
 from ..rasterizer.definitions import EPSILON
 from ..rendering.renderer import Renderer
 from ..rendering.thick_slices import thick_sums
@@ -98,14 +99,6 @@ class Sight:
 def profile_of(stack: SliceStack, pixel: float) -> ProfileGaussians:
     """Return how the slices of a stack average; pixel: mm, finer detail does not matter."""
     return ProfileGaussians.of(stack.profile or "gaussian", stack.thickness or pixel, pixel)
-
-
-def entries_per_pixel(lattice: Lattice, profile: ProfileGaussians) -> float:
-    """Return about how many Gaussians a pixel sees: those in a cylinder along its profile."""
-    reach = lattice.cutoff ** 0.5
-    across = reach * lattice.sigma / lattice.pitch
-    deep = max(profile.offsets) - min(profile.offsets) + 2.0 * reach * (lattice.sigma ** 2 + profile.sigma ** 2) ** 0.5
-    return float(np.pi * across ** 2 * deep / lattice.pitch)
 
 
 def view(stack: SeenStack, lattice: Lattice, backend: Backend) -> StackView:

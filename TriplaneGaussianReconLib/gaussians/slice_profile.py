@@ -5,56 +5,12 @@ is `Sigma + sigma^2 n n'`.  So no rasterizer has to know of profiles, and gradie
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.slice_profile import SliceProfile, profile_deviation
-from ..errors import InputError
 from .cloud import Gaussians
-
-_MOST = 8  # Gaussians that a box is made of
-
-
-@dataclass(frozen=True)
-class ProfileGaussians:
-    """How a slice averages along its normal: a sum of equal Gaussians.
-
-    Attributes:
-        offsets: mm along the normal, centres of the Gaussians.
-        sigma: mm, standard deviation of each.
-    """
-
-    offsets: tuple[float, ...]
-    sigma: float
-
-    @classmethod
-    def of(cls, profile: SliceProfile, thickness: float, pixel: float) -> ProfileGaussians:
-        """Describe slices of one thickness.
-
-        A box is made of Gaussians about a pixel apart, whose variances add up to that of the box, `thickness^2 / 12`.
-
-        Args:
-            profile: `box`, as which averaged slices count, or `gaussian`.
-            thickness: mm; width of the box, full width at half maximum of the Gaussian.
-            pixel: mm; finer detail does not matter.
-
-        Raises:
-            InputError: the thickness is not a positive number.
-
-        Example:
-            >>> ProfileGaussians.of("box", 4.0, 2.0).offsets
-            (-1.0, 1.0)
-        """
-        if not (np.isfinite(thickness) and thickness > 0):
-            raise InputError(f"The thickness of slices must be a positive number of millimetres, not {thickness}.")
-        if profile == "gaussian":
-            return cls((0.0,), profile_deviation(thickness, profile))
-        count = int(np.clip(round(thickness / pixel), 1, _MOST))
-        offsets = (np.arange(count) - 0.5 * (count - 1)) * thickness / count
-        return cls(tuple(offsets.tolist()), profile_deviation(thickness / count, profile))
 
 
 def averaged(gaussians: Gaussians, normal: Tensor, sigma: float) -> Gaussians:

@@ -17,12 +17,11 @@ from ..runtime.threads import serial_torch
 from ..self_supervised.slice_context import SliceContext
 from ..self_supervised.super_resolution import Trainer
 from .costs import REFERENCE, DeviceKind, Reference
-from .estimates import Slowness
+from .estimates import NETWORKS_AT_A_TIME, Slowness
 
 _LEARNING_SECONDS, _DRAWING_SECONDS = 0.35, 0.1
 _STARTING_SECONDS = 2.0  # that the first steps may take, in which libraries prepare themselves
 _FIRST_STEPS = 5  # which are not counted
-_AT_A_TIME = 2  # networks that a CPU trains at a time, see `super_resolution.train_all`
 _NUMBERS = 2 ** 23  # in a pass over memory
 
 
@@ -51,11 +50,11 @@ def _learning(device: torch.device) -> float:
     trainer = Trainer(slices, 4.0 * np.arange(len(slices)), (1.0, 1.0), 1.0, replace(config, steps=1000), 0)
     context = trainer.context(np.arange(len(slices) - 1), evenly(3))
     if device.type == "cuda":
-        return _step(trainer, context) * _AT_A_TIME
-    workers = min(_AT_A_TIME, usable_threads())
+        return _step(trainer, context) * NETWORKS_AT_A_TIME
+    workers = min(NETWORKS_AT_A_TIME, usable_threads())
     with serial_torch(), ThreadPoolExecutor(workers) as pool:
         steps = list(pool.map(lambda _: _step(trainer, context), range(workers)))
-    return float(np.mean(steps)) * _AT_A_TIME / workers
+    return float(np.mean(steps)) * NETWORKS_AT_A_TIME / workers
 
 
 def _step(trainer: Trainer, context: SliceContext) -> float:

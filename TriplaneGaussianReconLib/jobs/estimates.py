@@ -22,8 +22,11 @@ from ..data.geometry import AXES, Axis, Grid
 from ..data.observations import closest_first
 from ..data.selection import Selection
 from ..runtime.memory import MOST_AT_A_TIME
+from ..runtime.processors import usable_threads
 from . import costs
 from .costs import Cost, DeviceKind
+
+NETWORKS_AT_A_TIME = 2  # that a CPU trains, see `super_resolution.train_all`
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,13 @@ class Slowness:
 
     learning: float = 1.0
     drawing: float = 1.0
+
+    def with_threads(self, threads: int | None) -> Slowness:
+        """The same where so many threads are used instead of all that may be; None for all."""
+        usable = usable_threads()
+        used = usable if threads is None else min(threads, usable)
+        at_a_time = [min(count, NETWORKS_AT_A_TIME) for count in (usable, used)]
+        return Slowness(self.learning * at_a_time[0] / at_a_time[1], self.drawing * usable / used)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from ..data.output_grid import isotropic_spacing, output_grid
 from ..data.selection import Selection, parse_numbers
 from ..data.sentences import Sentence
 from ..errors import InputError
+from ..runtime.memory_limits import LEAST_ALLOWED
 from .protocol import Job
 
 SEGMENTED = "segmented"  # selects the slices that carry segmentation
@@ -119,6 +120,9 @@ class Request:
         if not 0 <= self.seed <= LARGEST_SEED:
             raise InputError(Sentence("The seed must be a whole number from 0 to {largest}, not {seed}.",
                                       largest=LARGEST_SEED, seed=self.seed))
+        if self.memory is not None and self.memory < LEAST_ALLOWED:
+            raise InputError(Sentence("{amount} GB of memory is less than the program itself takes, {least} GB. Allow "
+                                      "more.", amount=f"{self.memory / 1e9:g}", least=LEAST_ALLOWED / 1e9))
         if self.needs_labels and not has_segmentation:
             raise InputError(Sentence("Only slices that carry segmentation are to be used, but there is no "
                                       "segmentation. Choose one, or use other slices."))

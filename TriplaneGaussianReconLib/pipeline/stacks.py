@@ -20,13 +20,13 @@ from ..data.geometry import Grid, by
 from ..data.images import Image, Segmentation
 from ..data.intensity import IntensityScale
 from ..data.observations import Observations, SliceStack
-from ..data.output_grid import meant_grid, union_grid
+from ..data.output_grid import is_cubic, meant_grid, union_grid
 from ..data.stack_motion import StackMotion
 from ..errors import InputError, TooLargeError
 from ..fitting.hidden_pixels import HiddenPixels
 from ..fitting.stack_restoration import Restoration, learn, seen_again, turned
 from ..fitting.stack_solve import gap_errors, is_seen_by, mean_of, neighbour_differences, solve
-from ..fitting.stack_view import SeenStack, Sight, entries_per_pixel, profile_of, view
+from ..fitting.stack_view import SeenStack, Sight, profile_of, view
 from ..gaussians.lattice import Lattice
 from ..labels.channels import LabelChannels
 from ..labels.stack_labels import labels_of_stacks
@@ -46,7 +46,6 @@ from .stack_report import HiddenPixelReport
 
 _MODE = "normalised"
 _MISFIT = 3.0  # times more or less contrast than a stack has itself, from which it is told
-_CUBIC = 1e-3  # by how much sides of cubic voxels may differ
 
 
 def reconstruct_stacks(observations: Observations, output: Grid | float, *, preset: str | Preset = "fast",
@@ -88,8 +87,7 @@ def reconstruct_stacks(observations: Observations, output: Grid | float, *, pres
                 motions = register_stacks(observations.stacks, seed=seed, tick=tick)
         placed = replace(observations, stacks=_placed(observations.stacks, motions))
         grid = meant_grid(placed, output)
-        # Voxels of the result that are cubic are drawn as they were found.
-        lattice = grid if _is_cubic(grid) else union_grid(placed)
+        lattice = grid if is_cubic(grid) else union_grid(placed)
         problem = _Problem.of(observations, motions, lattice, preset, selected, seed)
         problem.check_memory(limit)
         misfits = tuple(_misfits(observations.stacks, motions))
@@ -116,12 +114,6 @@ def _placed(stacks: Sequence[SliceStack], motions: Sequence[StackMotion]) -> tup
     """The stacks where they lie in the world of the first."""
     return tuple(replace(stack, planes=motion.placed(stack.planes)) for stack, motion in
                  zip(stacks, motions, strict=True))
-
-
-def _is_cubic(grid: Grid) -> bool:
-    """Whether the voxels can be those of a lattice."""
-    is_right = np.linalg.det(np.asarray(grid.direction)) > 0 and not grid.is_sheared
-    return is_right and not grid.depths and max(grid.spacing) - min(grid.spacing) < _CUBIC * min(grid.spacing)
 
 
 def _contrast(stack: SliceStack) -> float:
@@ -188,9 +180,10 @@ class _Problem:
 
     def check_memory(self, limit: int | None) -> None:
         """Raise TooLargeError where the solution would not fit into memory; limit: see `runtime.memory.budget`."""
-        entries = sum(stack.pixels.size * entries_per_pixel(self.lattice, profile_of(stack, self.lattice.pitch))
-                      for stack in self.observations.stacks)
-        wanted = stacks_bytes(entries, float(np.prod(self.lattice.shape)), self.device.type == "cpu")
+        lattice = self.lattice
+        entries = sum(stack.pixels.size * profile_of(stack, lattice.pitch).entries(
+            lattice.pitch, lattice.sigma, lattice.cutoff) for stack in self.observations.stacks)
+        wanted = stacks_bytes(entries, float(np.prod(lattice.shape)), self.device.type == "cpu")
         free = budget(self.device, limit)
         if wanted > free:
             raise TooLargeError(f"The result of {by(self.grid.size)} voxels needs {wanted / 1e9:.3g} GB of memory, and "

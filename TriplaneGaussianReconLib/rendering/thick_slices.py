@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ..data.geometry import PlaneStack
+from ..data.slice_profile import ProfileGaussians
 from ..gaussians.cloud import Gaussians
-from ..gaussians.slice_profile import ProfileGaussians
 from .renderer import Renderer
 
 

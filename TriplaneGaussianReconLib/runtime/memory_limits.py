@@ -17,7 +17,7 @@ from .control_groups import PROCESS, groups, text_of
 _LEAST_LIMIT = 2 ** 30
 # Bytes of a unit; what a program itself takes before it has seen any volume.
 _UNITS = {"MB": 10 ** 6, "GB": 10 ** 9, "TB": 10 ** 12, "MIB": 2 ** 20, "GIB": 2 ** 30, "TIB": 2 ** 40}
-_LEAST_ALLOWED = 750 * 10 ** 6
+LEAST_ALLOWED = 750 * 10 ** 6
 # Of each version: files with a limit, with the usage, and what of the usage the system gives back when it is needed.
 _FILES = {"cgroup": (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"),
           "cgroup2": (("memory.max", "memory.high"), "memory.current", "inactive_file")}
@@ -44,8 +44,8 @@ def allowed_bytes(amount: int | str) -> int:
         (6000000000, 1610612736)
     """
     size = float(amount) if isinstance(amount, (int, float)) else _with_unit(amount)
-    if not size >= _LEAST_ALLOWED:
-        raise InputError(f"'{amount}' of memory is less than the program itself takes, {_LEAST_ALLOWED // 10 ** 6} MB. "
+    if not size >= LEAST_ALLOWED:
+        raise InputError(f"'{amount}' of memory is less than the program itself takes, {LEAST_ALLOWED // 10 ** 6} MB. "
                          "Allow more.")
     return int(size)
 

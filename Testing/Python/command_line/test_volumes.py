@@ -56,10 +56,11 @@ def test_three_files_become_the_body_that_they_saw(run: Run, tmp_path: Path,
     assert np.sqrt(np.mean(errors ** 2)) < 0.05 * np.ptp(body)
     found = read_motion(tmp_path / "m.json", str(tmp_path / "j.nrrd"))
     assert voxels_off(found, motion) < 0.3 and found.gain == pytest.approx(1.2, rel=0.03)
-    said = capsys.readouterr().out
-    assert re.search(r"Gaussians from 3\d slices", said)
-    assert re.search(r"Self check: 10% of the pixels, hidden and found again, missed by [\d.]+ grey values", said)
-    assert re.search(r"Smoothness weight [\d.]+; .*restoration .*, chosen by hidden pixels", said)
+    said = capsys.readouterr()
+    assert re.search(r"Gaussians from 3\d slices", said.out)
+    assert re.search(r"^About \d+ (s|min) and [\d.]+ GB on this computer \(\d+ threads?\)\.$", said.err, re.MULTILINE)
+    assert re.search(r"Self check: 10% of the pixels, hidden and found again, missed by [\d.]+ grey values", said.out)
+    assert re.search(r"Smoothness weight [\d.]+; .*restoration .*, chosen by hidden pixels", said.out)
 
 
 def test_two_volumes_become_one_result(run: Run, solver: StandInSolver, across: Path, volume: Image, tmp_path: Path,

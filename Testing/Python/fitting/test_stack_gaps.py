@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.slice_profile import ProfileGaussians
 from TriplaneGaussianReconLib.fitting.stack_gaps import between_slices, errors_between
 from TriplaneGaussianReconLib.fitting.stack_solve import is_seen_by, mean_of
 from TriplaneGaussianReconLib.fitting.stack_view import SeenStack, Sight, view
 from TriplaneGaussianReconLib.gaussians.lattice import Lattice
-from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians
 
 LATTICE = Lattice((13, 10, 11), 1.0, 0.45, 9.0)
 EVERYWHERE = torch.ones(LATTICE.shape, dtype=torch.bool)

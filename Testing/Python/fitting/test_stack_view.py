@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 from TriplaneGaussianReconLib.data.geometry import Grid, PlaneStack
+from TriplaneGaussianReconLib.data.slice_profile import ProfileGaussians
 from TriplaneGaussianReconLib.fitting.stack_view import (
     DrawnView,
     MatrixView,
     SeenStack,
     Sight,
     StackView,
-    entries_per_pixel,
     view,
 )
 from TriplaneGaussianReconLib.gaussians.lattice import Lattice
-from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -125,4 +124,4 @@ def test_pixels_see_about_as_many_gaussians_as_is_planned_with() -> None:
     lattice, image = Lattice((32, 32, 32), 1.0, 0.45, 9.0), torch.zeros(planes.shape)
     seen = MatrixView(SeenStack(planes, image, image + 1.0, ProfileGaussians.of("box", 4.0, 1.0)), lattice)
     found = seen._matrix.nnz / image.numel()  # those at the rims see fewer
-    assert found < entries_per_pixel(lattice, seen.stack.profile) < 1.3 * found
+    assert found < seen.stack.profile.entries(lattice.pitch, lattice.sigma, lattice.cutoff) < 1.3 * found

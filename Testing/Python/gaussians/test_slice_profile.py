@@ -11,9 +11,10 @@ from fitting_case import cloud
 from torch import Tensor
 
 from TriplaneGaussianReconLib.data.geometry import PlaneStack
+from TriplaneGaussianReconLib.data.slice_profile import ProfileGaussians
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.gaussians.cloud import Gaussians
-from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians, averaged
+from TriplaneGaussianReconLib.gaussians.slice_profile import averaged
 from TriplaneGaussianReconLib.rendering.renderer import Renderer
 
 pytestmark = pytest.mark.usefixtures("one_thread")

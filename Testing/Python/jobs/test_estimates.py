@@ -17,7 +17,7 @@ from TriplaneGaussianReconLib.data.images import Image
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.jobs import costs
+from TriplaneGaussianReconLib.jobs import costs, estimates
 from TriplaneGaussianReconLib.jobs.costs import DeviceKind
 from TriplaneGaussianReconLib.jobs.estimates import Slowness, estimate, gaussians
 from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
@@ -121,6 +121,15 @@ def test_a_slower_computer_takes_longer_but_no_more_memory() -> None:
                                                             + costs.COSTS["cpu"]["fast"].labels)
     assert learning.seconds + drawing.seconds == pytest.approx(3.0 * here.seconds)
     assert here.memory_bytes == learning.memory_bytes == drawing.memory_bytes
+
+
+@pytest.mark.parametrize(("threads", "slow"), [(None, Slowness(1.0, 1.0)), (8, Slowness(1.0, 1.0)),
+                                               (100, Slowness(1.0, 1.0)), (4, Slowness(1.0, 2.0)),
+                                               (2, Slowness(1.0, 4.0)), (1, Slowness(2.0, 8.0))])
+def test_fewer_threads_take_longer(threads: int | None, slow: Slowness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of eight: two networks are trained at a time, whatever there is; drawing uses all threads."""
+    monkeypatch.setattr(estimates, "usable_threads", lambda: 8)
+    assert Slowness().with_threads(threads) == slow
 
 
 def test_unknown_presets_are_refused() -> None:

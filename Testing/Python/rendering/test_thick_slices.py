@@ -11,9 +11,9 @@ from torch import Tensor
 
 from TriplaneGaussianReconLib.config.names import Backend
 from TriplaneGaussianReconLib.data.geometry import PlaneStack
-from TriplaneGaussianReconLib.data.slice_profile import SliceProfile
+from TriplaneGaussianReconLib.data.slice_profile import ProfileGaussians, SliceProfile
 from TriplaneGaussianReconLib.gaussians.cloud import Gaussians
-from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians, averaged
+from TriplaneGaussianReconLib.gaussians.slice_profile import averaged
 from TriplaneGaussianReconLib.rasterizer.sums import composited
 from TriplaneGaussianReconLib.rendering.renderer import Renderer
 from TriplaneGaussianReconLib.rendering.thick_slices import thick_sums

@@ -10,10 +10,9 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor
 
 from TriplaneGaussianReconLib.data.geometry import AXES, Grid
-from TriplaneGaussianReconLib.data.slice_profile import profile_depths
+from TriplaneGaussianReconLib.data.slice_profile import ProfileGaussians, profile_depths
 from TriplaneGaussianReconLib.fitting.stack_view import MatrixView, SeenStack, Sight
 from TriplaneGaussianReconLib.gaussians.lattice import Lattice
-from TriplaneGaussianReconLib.gaussians.slice_profile import ProfileGaussians
 
 SHAPE, THICKNESS = (24, 24, 24), 4.0
 LATTICE = Lattice(SHAPE, pitch=1.0, sigma=0.45, cutoff=9.0)

@@ -43,9 +43,6 @@ from .results_view import ResultsView, setEnabledOrWhyNot
 from .segment_list import SegmentList
 from .slice_views import shownSlice, worldGrid
 
-# Arguments of the logic's `reconstruct` on which it depends how long that takes.
-_EXPECTED = ("segmentationNode", "segmentIDs", "sliceAxis", "trustedSlices", "excludedSlices", "labelsOn",
-             "outputSpacing", "preset", "seed", "keepModel")
 _PARAMETER = "SlicerParameterName"  # property by which the .ui file says which parameter a widget shows
 
 
@@ -218,17 +215,13 @@ class Panel:
         return meaning, observed, labels, wording.voxels(result)
 
     def _expectation(self) -> str:
-        """How long it will take on the device that is chosen; empty while nothing can be reconstructed, and where
-        there are further volumes, of which it is not known.
-        """
-        if self.obstacle() or furtherVolumes(self._choices):
+        """How long it will take on the device that is chosen; empty while nothing can be reconstructed."""
+        if self.obstacle():
             return ""
         parameters, device = self._choices, self._device.device
-        arguments = keywords(parameters)
         found = self._logic.expected(
-            parameters.inputVolume, **{name: arguments[name] for name in _EXPECTED},
-            device="cpu" if device is None else device["device"], presence=self._drawn.presence,
-            slowness=self._device.slowness)
+            parameters.inputVolume, **keywords(parameters) | {"device": "cpu" if device is None else device["device"]},
+            presence=self._drawn.presence, slowness=self._device.slowness)
         return wording.expectation(found, parameters.trust is Trust.SEGMENTED and not self._drawn.presence)
 
     def _showRunButton(self) -> None:

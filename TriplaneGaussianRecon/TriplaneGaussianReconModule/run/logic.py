@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,17 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from TriplaneGaussianReconLib.data.geometry import Axis
-from TriplaneGaussianReconLib.data.label_slices import at_once
 from TriplaneGaussianReconLib.errors import Cancelled, InputError, ReconstructionError
-from TriplaneGaussianReconLib.jobs.estimates import Estimate, Slowness, estimate
+from TriplaneGaussianReconLib.jobs.estimates import Estimate, Slowness
 from TriplaneGaussianReconLib.jobs.failures import explained
 from TriplaneGaussianReconLib.jobs.protocol import Message
 from TriplaneGaussianReconLib.jobs.request import Request
 
 from .. import wording
-from ..scene.drawn_slices import presenceOf
 from ..scene.frames import Frame, framesOf
 from ..scene.nodes import gridOf, segmentIDsOf
 from ..scene.results import Results, remove
+from .expectation import Computer, expectation
 from .learnt import LearntLabels
 from .parameters import TriplaneGaussianReconParameterNode
 from .process import WorkerProcess
@@ -58,9 +56,10 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
                     excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
                     preset: str = "fast", device: str = "auto", seed: int = 0, keepModel: bool = False,
-                    evenTexture: bool = False, copyVolume: bool = False, furtherVolumes: FurtherVolumes = (),
-                    thickness: Thickness = "", profile: str = "gaussian", findMotion: bool = True,
-                    waitForCompletion: bool = True, progressCallback: Callable[[Message], None] | None = None,
+                    evenTexture: bool = False, memory: float = 0.0, threads: int = 0, copyVolume: bool = False,
+                    furtherVolumes: FurtherVolumes = (), thickness: Thickness = "", profile: str = "gaussian",
+                    findMotion: bool = True, waitForCompletion: bool = True,
+                    progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
         """Fill the gaps between the observed slices of a volume, and those of a segmentation.
@@ -73,8 +72,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             segmentationNode: Drawn on some slices at least.
             segmentIDs: Which segments; None for all.
             sliceAxis: auto (the axis of the largest spacing), i, j or k.
-            trustedSlices: all, every:4, hide:3, 25%, a list such as 0,4,8-20, or segmented (those that carry
-                segmentation); or slice numbers: [0, 4, 8], range(0, 20, 4), an array.
+            trustedSlices: all, every:4, hide:3, 25%, 0,4,8-20, segmented (that carry segmentation); or [0, 4, 8].
             excludedSlices: Slices that are not to be observed in any case; a list as text or as numbers.
             labelsOn: Which of the observed slices carry labels: drawn (those on which a segment is drawn, and those far
                 from them, which count as empty), drawn,40 (so does 40), all, every:4, or a list as text or as numbers.
@@ -84,6 +82,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             preset, device: fast, balanced, best or paper; auto, cpu, cuda, or cuda:1 and so on.
             seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
             keepModel, evenTexture: Keep the models, see `Results.models`; add the noise that filled slices lack.
+            memory, threads: GB that the computing may take at its peak, and how many threads; 0 for what there is.
             copyVolume: Add volume and expected error to the results even where labels alone were filled.
             furtherVolumes: More scans of the same body, which come to the place and grey values of the first: [b, c];
                 or with what is used of each, as in {b: {"excludedSlices": "0,1"}, c: {"segmentationNode": d}}.
@@ -102,10 +101,9 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             InputError: It cannot be done; raised before anything starts.
             ReconstructionError: Something went wrong later, when waiting.
         """
-        if self._run is not None:
-            raise InputError(_("A reconstruction is running already. Wait until it is done, or cancel it."))
+        self._refuseWhileRunning()
         request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, seed,
-                              keepModel, evenTexture)
+                              keepModel, evenTexture, memory, threads)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
         several = Several.of(volumeNode, furtherVolumes, thickness, profile, findMotion)
         with wording.translatedErrors():
@@ -118,8 +116,11 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                  segmentationNode: slicer.vtkMRMLSegmentationNode | None = None, *,
                  segmentIDs: Sequence[str] | None = None, sliceAxis: str = "auto", trustedSlices: Slices = "all",
                  excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
-                 preset: str = "fast", seed: int = 0, keepModel: bool = False, device: str = "cpu",
-                 presence: Mapping[Axis, np.ndarray] | None = None, slowness: Slowness | None = None) -> Estimate:
+                 preset: str = "fast", device: str = "cpu", seed: int = 0, keepModel: bool = False,
+                 evenTexture: bool = False, memory: float = 0.0, threads: int = 0, copyVolume: bool = False,
+                 furtherVolumes: FurtherVolumes = (), thickness: Thickness = "", profile: str = "gaussian",
+                 findMotion: bool = True, presence: Mapping[Axis, np.ndarray] | None = None,
+                 slowness: Slowness | None = None) -> Estimate:
         """Return how long `reconstruct` is likely to take with these arguments, and how much memory.
 
         Args:
@@ -136,24 +137,15 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             InputError: As `reconstruct` does.
         """
         request = requestFrom(sliceAxis, trustedSlices, excludedSlices, labelsOn, outputSpacing, preset, device, seed,
-                              keepModel)
-        grid = gridOf(volumeNode)
+                              keepModel, evenTexture, memory, threads)
+        several = Several.of(volumeNode, furtherVolumes, thickness, profile, findMotion)
         with wording.translatedErrors():
-            request.check(grid, segmentationNode is not None)
-            axis = request.slice_axis(grid)
+            several.alone(request).check(gridOf(volumeNode), segmentationNode is not None)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
-        if presence is None and segmentationNode is not None:
-            presence = {axis: at_once(presenceOf(volumeNode, segmentationNode, chosen, axis))}
-        if request.needs_labels and not presence:
-            request = replace(request, slices="all")
-        with wording.translatedErrors():
-            plan = request.plan(grid, presence)
         frames = framesOf(volumeNode, segmentationNode)
-        filled = presence[axis].shape[1] if presence and plan.labelled is not None else 0
-        found = estimate(grid, plan.selections, segmentationNode is not None, preset,
-                         "cuda" if device.startswith("cuda") else "cpu", filled, request.needs_fitting(plan, grid),
-                         self._learnt.of(frames[0], request, chosen) is not None, slowness or Slowness())
-        return replace(found, seconds=found.seconds * len(frames))
+        computer = Computer("cuda" if device.startswith("cuda") else "cpu", slowness or Slowness())
+        return expectation(request, frames, chosen, several, computer, presence,
+                           self._learnt.of(frames[0], request, chosen) is not None)
 
     def cancel(self) -> None:
         """Ask the reconstruction to end without results; returns at once, completedCallback tells when it is over."""
@@ -169,6 +161,10 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
     def undo(self, results: Results) -> None:
         """Take the results of a reconstruction out of the scene again, as deleting their folder does."""
         remove(results)
+
+    def _refuseWhileRunning(self) -> None:
+        if self._run is not None:
+            raise InputError(_("A reconstruction is running already. Wait until it is done, or cancel it."))
 
     def _start(self, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str], copyVolume: bool,
                several: Several, onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],

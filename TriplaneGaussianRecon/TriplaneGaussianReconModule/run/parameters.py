@@ -114,6 +114,8 @@ class TriplaneGaussianReconParameterNode:
         labelledSlices: For `LabelsOn.LIST`.
         outputSpacing: Mm; 0 for automatic.
         device: auto, cpu, cuda:0 and so on.
+        memory: GB that the computing may take; 0 for what is free.
+        threads: How many it may use; 0 for as many as there are.
         evenTexture: Whether filled slices get the noise that they lack.
         copyVolume: Where labels alone are filled, the volume is added to the results all the same.
         furtherVolumes: Of the same body; may hold None and what is not in the scene any more, see the function.
@@ -142,6 +144,8 @@ class TriplaneGaussianReconParameterNode:
     preset: PresetChoice = PresetChoice[DEFAULT_PRESET.upper()]
     device: str = "auto"
     seed: Annotated[int, WithinRange(0, 2 ** 31 - 1)] = 0
+    memory: Annotated[float, WithinRange(0.0, 10000.0)] = 0.0
+    threads: Annotated[int, WithinRange(0, 1000)] = 0
     keepModel: bool = False
     evenTexture: bool = False
     copyVolume: bool = False
@@ -226,5 +230,5 @@ def _choices(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     return {"sliceAxis": parameters.sliceAxis.value, "trustedSlices": trustedSlices(parameters),
             "excludedSlices": parameters.excludedSlices, "labelsOn": labelsOn(parameters),
             "outputSpacing": parameters.outputSpacing, "preset": parameters.preset.value, "device": parameters.device,
-            "seed": parameters.seed, "keepModel": parameters.keepModel,
-            "evenTexture": parameters.evenTexture}
+            "seed": parameters.seed, "keepModel": parameters.keepModel, "evenTexture": parameters.evenTexture,
+            "memory": parameters.memory, "threads": parameters.threads}

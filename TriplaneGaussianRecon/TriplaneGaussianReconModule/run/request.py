@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,7 +15,8 @@ Slices = str | int | Iterable[int]  # text as `Request` reads it, or slice numbe
 
 
 def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, labelsOn: Slices, outputSpacing: float,
-                preset: str, device: str, seed: int, keepModel: bool, evenTexture: bool = False) -> Request:
+                preset: str, device: str, seed: int, keepModel: bool, evenTexture: bool = False, memory: float = 0.0,
+                threads: int = 0) -> Request:
     """Return what the arguments of the logic's `reconstruct` ask for.
 
     Raises:
@@ -23,7 +25,7 @@ def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, l
     return Request(axis=sliceAxis, slices=slicesText(trustedSlices), excluded=slicesText(excludedSlices),
                    spacing=_spacing(outputSpacing) or AUTO, preset=preset, device=device, seed=_seed(seed),
                    keep_model=keepModel, labels_on=slicesText(labelsOn),
-                   texture="even" if evenTexture else "plain")
+                   texture="even" if evenTexture else "plain", memory=_memory(memory), threads=_threads(threads))
 
 
 def choices(request: Request) -> dict[str, Any]:
@@ -31,7 +33,8 @@ def choices(request: Request) -> dict[str, Any]:
     return {"axis": request.axis, "trusted": request.slices, "excluded": request.excluded,
             "labelsOn": request.labels_on, "spacing": 0.0 if request.spacing == AUTO else request.spacing,
             "preset": request.preset, "device": request.device, "seed": request.seed, "keepModel": request.keep_model,
-            "evenTexture": request.texture == "even"}
+            "evenTexture": request.texture == "even", "memory": (request.memory or 0) / 1e9,
+            "threads": request.threads or 0}
 
 
 def slicesText(given: Slices) -> str:
@@ -58,6 +61,22 @@ def _seed(given: int) -> int:
     if not _isWhole(given):
         raise InputError(_("The seed must be a whole number such as 1, not {seed}.").format(seed=repr(given)))
     return int(given)
+
+
+def _memory(given: float) -> int | None:
+    """An amount of memory (GB) in bytes, None for 0; raises InputError for what is none."""
+    if isinstance(given, bool) or not isinstance(given, Real) or not 0 <= given < inf:
+        raise InputError(_("The memory that may be used must be a number of GB such as 6, or 0 for what is free, not "
+                           "{memory}.").format(memory=repr(given)))
+    return round(1e9 * float(given)) or None
+
+
+def _threads(given: int) -> int | None:
+    """A number of threads, None for 0; raises InputError for what is none."""
+    if not _isWhole(given) or given < 0:
+        raise InputError(_("The number of threads must be a whole number such as 4, or 0 for as many as there are, not "
+                           "{threads}.").format(threads=repr(given)))
+    return int(given) or None
 
 
 def _isWhole(number: Any) -> bool:

@@ -1,6 +1,7 @@
 """The list of further volumes on the panel: what can be chosen, what is kept, and what comes of it."""
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import mrml
@@ -73,7 +74,7 @@ def test_what_is_checked_is_kept_and_told(widget: Any, volumes: tuple[Any, Any, 
     assert lines[0] == "'sagittal': Axis I: 5 sagittal slices, 4 mm apart, from left to right." and len(lines) == 2
     assert widget.ui.findMotion.enabled and widget.ui.findMotion.checked
     assert widget.ui.outputPreview.text == ("Result: cubic voxels about all volumes, as small as the smallest pixel.")
-    assert not widget.ui.estimate.visible
+    assert re.fullmatch(r"Expected: \d+ s, [\d.]+ GB of memory\.", widget.ui.estimate.text)
     check(widget, "sagittal", on=False)
     assert furtherVolumes(widget.logic.getParameterNode()) == [volumes[2]]
 

@@ -55,6 +55,7 @@ from TriplaneGaussianReconModule.scene import sample_data
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.jobs import estimates
 from TriplaneGaussianReconLib.runtime import devices
 
 UI = MODULE.parent / "Resources" / "UI" / "TriplaneGaussianRecon.ui"
@@ -242,6 +243,25 @@ def test_what_takes_longer_is_told_to_take_longer(widget: Any) -> None:
     labelled = int(widget.ui.estimate.text.split()[1])
     widget.ui.segmentation.setCurrentNode(None)
     assert int(widget.ui.estimate.text.split()[1]) < labelled
+
+
+def test_memory_and_threads_are_automatic_until_they_are_set(widget: Any, process: StandInWorkerProcess,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "usable_threads", lambda: 4)
+    widget.ui.inputVolume.setCurrentNode(mrml.add_volume(np.zeros((60, 300, 300), np.uint8)))
+    open_section(widget.ui.advancedSection)
+    memory, threads, estimate = widget.ui.memory, widget.ui.threads, widget.ui.estimate
+    assert memory.text == threads.text == "Automatic"
+    assert re.fullmatch(r"Expected: \d+ s, [\d.]+ GB of memory\.", estimate.text)
+    memory.value, threads.value = 1.5, 1
+    assert memory.text == "1.5 GB" and threads.text == "1"
+    assert estimate.text == "Expected: 2 min, 1.5 GB of memory."
+    asked = keywords(widget.logic.getParameterNode())
+    assert (asked["memory"], asked["threads"]) == (1.5, 1)
+    memory.value = 0.5
+    assert not widget.ui.reconstructButton.enabled
+    assert "0.5 GB of memory is less than the program itself takes" in widget.ui.reconstructButton.toolTip
+    assert not estimate.visible
 
 
 # Segments

@@ -22,7 +22,9 @@ from TriplaneGaussianReconModule.scene.report import reportIn
 from TriplaneGaussianReconModule.scene.results import remove
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError, ReconstructionError
+from TriplaneGaussianReconLib.jobs import estimates
 from TriplaneGaussianReconLib.jobs.estimates import Slowness
+from TriplaneGaussianReconLib.jobs.protocol import Job
 
 SHAPE = (13, 28, 30)
 
@@ -122,6 +124,12 @@ def test_nothing_is_waited_for_if_not_wanted(scene: Any, logic: TriplaneGaussian
     ({"seed": -1}, "seed must be a whole number"),
     ({"seed": 0.5}, "seed must be a whole number"),
     ({"seed": "1"}, "seed must be a whole number such as 1, not '1'"),
+    ({"memory": 0.5}, "0.5 GB of memory is less than the program itself takes, 0.75 GB. Allow more"),
+    ({"memory": -1.0}, "memory that may be used must be a number of GB such as 6, or 0 for what is free, not -1.0"),
+    ({"memory": float("nan")}, "must be a number of GB"),
+    ({"memory": "6"}, "must be a number of GB such as 6, or 0 .*, not '6'"),
+    ({"threads": -1}, "number of threads must be a whole number such as 4, or 0 for as many as there are, not -1"),
+    ({"threads": 1.5}, "number of threads must be a whole number"),
     ({"trustedSlices": [0.0, 4.0]}, r"slices \[0.0, 4.0\]. Write their numbers, such as \[0, 4, 8\]"),
     ({"trustedSlices": np.arange(13) % 4 == 0}, "Write their numbers"),
     ({"trustedSlices": [True] * 13}, "Write their numbers"),
@@ -463,6 +471,27 @@ def test_what_is_expected_follows_the_choices(scene: Any, logic: TriplaneGaussia
     assert logic.expected(volume, segmentation, trustedSlices="segmented") == logic.expected(volume, segmentation)
     with pytest.raises(InputError, match="Unknown preset"):
         logic.expected(volume, preset="quick")
+
+
+def test_what_is_expected_follows_memory_and_threads(scene: Any, logic: TriplaneGaussianReconLogic,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "usable_threads", lambda: 4)
+    large = mrml.add_volume(np.zeros((60, 300, 300), np.uint8))
+    free, one = logic.expected(large), logic.expected(large, threads=1)
+    assert one.seconds > 1.5 * free.seconds and logic.expected(large, threads=4) == free
+    assert logic.expected(large, device="cuda", threads=1) == logic.expected(large, device="cuda")  # which has its own
+    assert free.memory_bytes > 1.5e9 == logic.expected(large, memory=1.5).memory_bytes
+    assert logic.expected(large, memory=100.0) == free
+
+
+def test_memory_and_threads_reach_the_job_and_are_told(scene: Any, process: StandInWorkerProcess,
+                                                       logic: TriplaneGaussianReconLogic) -> None:
+    volume, jobs, start = mrml.add_volume(moving()[0]), list[Job](), process.start
+    process.start = lambda folder: (jobs.append(Job.read(folder)), start(folder))  # type: ignore[method-assign]
+    told = logic.reconstruct(volume, memory=1.5, threads=3).provenance.GetText()
+    logic.reconstruct(volume)
+    assert [(job.memory, job.threads) for job in jobs] == [(1_500_000_000, 3), (None, None)]
+    assert '"memory": 1.5, "threads": 3' in told
 
 
 def test_labels_that_are_filled_count_in_what_is_expected(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
