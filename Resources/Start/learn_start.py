@@ -1,137 +1,42 @@
 #!/usr/bin/env python3
 """Learn what the networks of preset `fast` start from, on synthetic images alone.
 
-    python Resources/Start/learn_start.py [--steps 35000] [--seed 0] [--device cuda] [--output FILE.safetensors]
+    python Resources/Start/learn_start.py image [--steps 35000] [--seed 0] [--device cuda] [--output FILE.safetensors]
+    python Resources/Start/learn_start.py labels ...
 
-For each number of slices around a gap one network is trained as on a volume, but for the images: new ones again and
-again, with gaps of all widths and slices of all thicknesses.  No scan is read.  Without --output the file that the
-library ships is written; that took five minutes on an NVIDIA H200.  On one processor the same seed gives the same file.
+For the image one network is trained for each number of slices around a gap, as on a volume, but for the images: new
+ones again and again, with gaps of all widths and slices of all thicknesses.  The one for labels learns after that, on
+the labels of such images, and sees what the shipped ones predict.  No scan is read.  Without --output they go into the
+file that the library ships; that took five minutes on an NVIDIA H200.  On one processor the same seed gives the same
+file.
 """
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors.torch import save_file
-from synthetic_images import synthetic_images
+from image_lessons import ImageLessons
+from label_lessons import LabelLessons
+from lessons import LearningConfig
+from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
-from TriplaneGaussianReconLib.config.self_supervised import SuperResolutionConfig
-from TriplaneGaussianReconLib.data.gap_sampling import evenly
+from TriplaneGaussianReconLib.config.self_supervised import LineNetworkConfig
 from TriplaneGaussianReconLib.self_supervised.minimise import minimise
 from TriplaneGaussianReconLib.self_supervised.networks import ResidualNetwork
-from TriplaneGaussianReconLib.self_supervised.patches import Lines, PatchSampler
-from TriplaneGaussianReconLib.self_supervised.slice_context import SliceContext
-from TriplaneGaussianReconLib.self_supervised.start import FEATURES, FILE, NARROWEST, WAVES, WIDEST, bumps, features
-
-
-@dataclass(frozen=True)
-class LearningConfig:
-    """How a start is learnt.
-
-    Attributes:
-        steps, batch, rate: of the training; the batch is shared by the tasks.
-        tasks: gaps of so many widths and slices of so many thicknesses are looked at together.
-        renewed: steps after which images and tasks are new.
-        images, side: how many there are at a time, and their pixels.
-        wanted: planes looked for in each gap.
-        counts: numbers of planes in a gap, of whose places `wanted` are drawn.
-        whole: share of tasks whose lines lie whole pixels apart.
-        thin: share of tasks whose slices are no thicker than a pixel.
-    """
-
-    steps: int = 35000
-    batch: int = 384
-    rate: float = 4e-3
-    tasks: int = 12
-    renewed: int = 200
-    images: int = 64
-    side: int = 144
-    wanted: int = 3
-    counts: tuple[int, ...] = (1, 2, 3, 3, 3, 5, 7)
-    whole: float = 0.6
-    thin: float = 0.5
-
-
-@dataclass(frozen=True)
-class Task:
-    """Gaps of one width (pixels) between slices of one thickness, and the places in them that are wanted."""
-
-    width: float
-    thickness: float
-    fractions: np.ndarray
-
-    @classmethod
-    def drawn(cls, narrow: bool, config: LearningConfig, random: np.random.Generator) -> Task:
-        """Draw a task; `narrow` gaps are those that are filled from more slices."""
-        is_whole = random.random() < config.whole
-        width = (random.uniform(NARROWEST, 3.0) if narrow else
-                 2.0 ** random.uniform(math.log2(2.8), math.log2(WIDEST)))
-        width = float(max(round(width), 2 if narrow else 3)) if is_whole else width
-        counts = [n for n in config.counts if not is_whole or width % (n + 1) == 0] or [round(width) - 1]
-        places = evenly(int(random.choice(counts)))
-        thickness = 1.0 if random.random() < config.thin else random.uniform(1.0, width)
-        return cls(width, thickness, random.choice(places, config.wanted))
-
-    def context(self, size: int, slices: int = 9) -> SliceContext:
-        """All gaps of a stack, whose first and last slices are repeated beyond its ends."""
-        return SliceContext.around(np.arange(slices - 1), self.width * np.arange(slices), self.fractions, size)
-
-
-class Lessons:
-    """Patches of synthetic images, renewed in place every `renewed` steps: what is recorded on a GPU stays valid."""
-
-    def __init__(self, size: int, config: LearningConfig, lines: SuperResolutionConfig, seed: int,
-                 device: torch.device) -> None:
-        self.size, self.config, self.lines = size, config, lines
-        self.random = np.random.default_rng(seed)
-        self.order = torch.Generator().manual_seed(seed)
-        self.painter = torch.Generator(device).manual_seed(seed)
-        self.patches = self._drawn()
-
-    def renew(self, step: int) -> None:
-        """New images and tasks, if it is time."""
-        if step and step % self.config.renewed == 0:
-            for old, new in zip(self.patches, self._drawn(), strict=True):
-                old.copy_(new)
-
-    def at(self, step: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of one step: lines [patch, S, pixel], those wanted, blends of the outputs for them, and conditions."""
-        number = step % self.config.renewed
-        lines, truth, blends, conditions = (column[number][0] for column in self.patches)
-        return lines, truth, blends, conditions
-
-    def _drawn(self) -> list[Tensor]:
-        """[step, patch, ...] of all tasks."""
-        images = synthetic_images(self.config.images, self.config.side, self.painter)
-        tasks = [self._of_task(images) for _ in range(self.config.tasks)]
-        return [torch.cat(columns, dim=1) for columns in zip(*tasks, strict=True)]
-
-    def _of_task(self, images: Tensor) -> list[Tensor]:
-        """[step, patch, ...] of one task."""
-        task = Task.drawn(self.size > self.lines.slices_around, self.config, self.random)
-        lines = Lines(images, (1.0, 1.0), task.thickness, task.context(self.size), self.lines)
-        each = self.config.batch // self.config.tasks
-        all_at_once = replace(self.lines, steps=1, batch=each * self.config.renewed)
-        around, truth, fractions, conditions = PatchSampler(lines, all_at_once, self.order).at(
-            torch.zeros(1, dtype=torch.int64, device=images.device), slice(None))
-        known = features(task.width, task.thickness).to(images.device).expand(len(around), FEATURES)
-        conditions = torch.cat([conditions[:, :self.size], known], dim=1)
-        columns = around, truth, torch.cat([fractions, bumps(fractions[..., 0])], dim=2), conditions
-        return [column.reshape(self.config.renewed, each, *column.shape[1:]) for column in columns]
+from TriplaneGaussianReconLib.self_supervised.start import FEATURES, FILE, LABEL_PLACES, LABEL_SLICES, WAVES
 
 
 def learnt(size: int, config: LearningConfig, seed: int, device: torch.device) -> ResidualNetwork:
     """Train a network that sees `size` slices; its outputs are to be blended by `bumps`."""
     lines = PRESETS["fast"].super_resolution
     assert lines is not None
-    lessons = Lessons(size, config, lines, seed, device)
+    lessons = ImageLessons(size, config, lines, seed, device)
     network = ResidualNetwork(size, WAVES, lines.width, lines.blocks, (1, lines.kernel),
                               torch.Generator().manual_seed(seed), size + FEATURES).to(device)
 
@@ -143,26 +48,65 @@ def learnt(size: int, config: LearningConfig, seed: int, device: torch.device) -
         wrong = straight + places[..., 1:] @ waves - truth
         return torch.sqrt(wrong ** 2 + lines.small_error ** 2).mean()
 
+    _train(network, loss_at, lines, config, lessons.renew, f"{size} slices")
+    return network
+
+
+def learnt_for_labels(config: LearningConfig, seed: int, device: torch.device) -> ResidualNetwork:
+    """Train a network that finds labels, with LABEL_SLICES and the image at LABEL_PLACES."""
+    of_image, lines, size = PRESETS["fast"].super_resolution, PRESETS["fast"].label_super_resolution, LABEL_SLICES
+    assert of_image is not None
+    assert lines is not None
+    lessons = LabelLessons(config, of_image, lines, seed, device)
+    network = ResidualNetwork(2 * size + len(LABEL_PLACES), WAVES, lines.width, lines.blocks, (1, lines.kernel),
+                              torch.Generator().manual_seed(seed), size + FEATURES).to(device)
+
+    def loss_at(step: Tensor, part: slice) -> Tensor:
+        masks, images, predicted, truth, fractions, blends, conditions = (each[part] for each in lessons.at(step))
+        signs, half = 2.0 * masks - 1.0, size // 2
+        between = torch.lerp(signs[:, half - 1, None], signs[:, half, None], fractions)
+        seen = torch.cat([signs, lines.stretch * torch.cat([images, predicted], dim=1) + lines.shift], dim=1)
+        found = lines.agreed * between + blends @ network(seen[:, :, None], conditions)[:, :, 0]
+        return functional.binary_cross_entropy_with_logits(lines.steepness * found, truth)
+
+    _train(network, loss_at, lines, config, lessons.renew, "labels")
+    return network
+
+
+def _train(network: ResidualNetwork, loss_at: Callable[[Tensor, slice], Tensor], lines: LineNetworkConfig,
+           config: LearningConfig, renew: Callable[[int], None], name: str) -> None:
+    """Train `network`; renew: called with the number of every step before it."""
     def tick(step: int, steps: int, loss: float) -> None:
-        lessons.renew(step)
+        renew(step)
         if step % 1000 == 0:
-            print(f"{size} slices: step {step} of {steps}, loss {loss:.5f}", flush=True)
+            print(f"{name}: step {step} of {steps}, loss {loss:.5f}", flush=True)
 
     learning = replace(lines, steps=config.steps, batch=config.batch, rate=config.rate)
     minimise(loss_at, network.others, learning, tick, network.inner)
-    return network
 
 
 def learn(config: LearningConfig, seed: int, device: torch.device, sizes: Sequence[int], path: Path) -> None:
     """Train a network for each number of slices around a gap, and write all of them into one file."""
-    tensors = {f"{size}.{name}": tensor.half().contiguous().cpu() for size in sizes
-               for name, tensor in learnt(size, config, seed, device).state_dict().items()}
+    _write(path, {str(size): learnt(size, config, seed, device) for size in sizes})
+
+
+def learn_for_labels(config: LearningConfig, seed: int, device: torch.device, path: Path) -> None:
+    """Train the network for labels, which sees what the networks of the image that are shipped predict; add it."""
+    _write(path, {"labels": learnt_for_labels(config, seed, device)})
+
+
+def _write(path: Path, networks: Mapping[str, ResidualNetwork]) -> None:
+    """Write `networks` into a file, beside what else is in it."""
+    tensors = load_file(path) if path.exists() else {}
+    tensors |= {f"{name}.{part}": tensor.half().contiguous().cpu() for name, network in networks.items()
+                for part, tensor in network.state_dict().items()}
     save_file(tensors, path)
 
 
 def main() -> None:
     """Read the arguments, learn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("image", "labels"))
     parser.add_argument("--steps", type=int, default=LearningConfig.steps)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
@@ -171,7 +115,10 @@ def main() -> None:
     config = LearningConfig(steps=args.steps)
     lines = PRESETS["fast"].super_resolution
     assert lines is not None
-    learn(config, args.seed, args.device, (lines.slices_around, lines.slices_around_few), args.output)
+    if args.what == "image":
+        learn(config, args.seed, args.device, (lines.slices_around, lines.slices_around_few), args.output)
+    else:
+        learn_for_labels(config, args.seed, args.device, args.output)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Images of nothing that exists: shapes that cover each other, folds, bands and noise of all kinds.
 
 They have edges, textures and noise as scans have them, and are made of random numbers alone.  Whatever is drawn for
-one of several images at once has the shape [image, 1, 1].
+one of several images at once has the shape [image, 1, 1].  Labels of the shapes have random numbers of their own: the
+images are the same with and without.
 """
 from __future__ import annotations
 
@@ -26,6 +27,10 @@ class ImageConfig:
         blur: deviation of the point spread.
         noise: deviation, as a share of the range of the image.
         slopes: exponents of the spectra of textures.
+        labels: different ones in an image; several shapes share one.
+        bare, empty: share of the shapes that show in the image alone, and of those that are background.
+        beside: deviation of the border of a label from that in the image.
+        divided: share of the images in which a line that cannot be seen divides labels in two.
     """
 
     shapes: int = 48
@@ -36,6 +41,11 @@ class ImageConfig:
     blur: tuple[float, float] = (0.3, 1.3)
     noise: tuple[float, float] = (0.001, 0.05)
     slopes: tuple[float, float] = (1.0, 2.2)
+    labels: int = 8
+    bare: float = 0.4
+    empty: float = 0.15
+    beside: float = 0.5
+    divided: float = 0.5
 
 
 def synthetic_images(count: int, side: int, generator: torch.Generator, config: ImageConfig | None = None) -> Tensor:
@@ -53,12 +63,26 @@ def synthetic_images(count: int, side: int, generator: torch.Generator, config: 
     return _Maker(count, side, generator, config or ImageConfig()).images()
 
 
+def labelled_images(count: int, side: int, generator: torch.Generator, labeller: torch.Generator,
+                    config: ImageConfig | None = None) -> tuple[Tensor, Tensor]:
+    """Make images with labels, as `synthetic_images`; `labeller` has the random numbers of the labels, on its device.
+
+    Returns:
+        [image, side, side] images, and labels int16: 0 is background.
+    """
+    maker = _Maker(count, side, generator, config or ImageConfig(), labeller)
+    images = maker.images()
+    return images, maker.labels
+
+
 class _Maker:
     """Makes several images at once."""
 
-    def __init__(self, count: int, side: int, generator: torch.Generator, config: ImageConfig) -> None:
+    def __init__(self, count: int, side: int, generator: torch.Generator, config: ImageConfig,
+                 labeller: torch.Generator | None = None) -> None:
         self.count, self.side, self.generator, self.config = count, side, generator, config
-        self.device = generator.device
+        self.device, self.labeller = generator.device, labeller
+        self.labels = torch.zeros(count, side, side, dtype=torch.int16, device=self.device)
         axis = torch.arange(side, device=self.device) - 0.5 * (side - 1)
         self.rows, self.columns = axis[:, None], axis[None, :]
 
@@ -73,7 +97,17 @@ class _Maker:
         result = result + torch.where(self._uniform() < 0.4, self._between(0.0, 0.4), 0.0) * folds
         for _ in range(config.shapes):
             result = self._covered(result, self.rows + warp[0], self.columns + warp[1], texture, folds)
-        return self._seen(self._outside(result, warp))
+        result = self._seen(self._outside(result, warp))
+        if self.labeller is not None:
+            self._divide(self.labeller)
+        return result
+
+    def _divide(self, labeller: torch.Generator) -> None:
+        """Labels on one side of a line become others."""
+        place = torch.randn(self.count, self.side, self.side, generator=labeller, device=self.device)
+        divides = torch.rand(self.count, 1, 1, generator=labeller, device=self.device) < self.config.divided
+        beyond = divides & (self._filtered(self._frequency() ** -3.0, place) > 0.0) & (self.labels > 0)
+        self.labels = self.labels + self.config.labels * beyond.short()
 
     def _covered(self, image: Tensor, rows: Tensor, columns: Tensor, texture: Tensor, folds: Tensor) -> Tensor:
         """`image` with one more shape on it: a filled one, or a band along its outline."""
@@ -88,7 +122,17 @@ class _Maker:
         folded = torch.where(self._uniform() < 0.4, self._between(0.0, 0.3), 0.0)
         level = self._uniform() + plane + rough * texture + folded * folds
         edge = self._between(*self.config.edges)
+        if self.labeller is not None:
+            self._label(distance, self.labeller)
         return torch.lerp(image, level, torch.sigmoid(-2.0 * distance / edge))
+
+    def _label(self, distance: Tensor, labeller: torch.Generator) -> None:
+        """Give a shape its label; distance: pixels outside of it."""
+        config = self.config
+        kind, number, beside = torch.rand(3, self.count, 1, 1, generator=labeller, device=self.device)
+        beside = config.beside * torch.erfinv(1.98 * beside - 0.99)
+        label = torch.where(kind < config.bare + config.empty, 0.0, 1.0 + (config.labels * number).floor())
+        self.labels = torch.where((distance < beside) & (kind >= config.bare), label.short(), self.labels)
 
     def _distance(self, rows: Tensor, columns: Tensor, radius: Tensor) -> Tensor:
         """About how far (pixels) each pixel lies outside a shape between rhombus, ellipse and rectangle."""
@@ -105,7 +149,9 @@ class _Maker:
         distance = torch.hypot((self.rows + warp[0]) / self._between(0.6, 1.3),
                                (self.columns + warp[1]) / self._between(0.6, 1.3)) - half
         inside = torch.sigmoid(-2.0 * distance / self._between(*self.config.edges))
-        return torch.where(self._uniform() < 0.5, image * inside, image)
+        ends = self._uniform() < 0.5
+        self.labels[ends & (distance > 0.0)] = 0
+        return torch.where(ends, image * inside, image)
 
     def _seen(self, image: Tensor) -> Tensor:
         """`image` as a scanner shows it: blurred, with noise, scaled to its own range."""
@@ -139,9 +185,10 @@ class _Maker:
         frequency[0, 0] = math.inf
         return frequency
 
-    def _filtered(self, amplitudes: Tensor) -> Tensor:
+    def _filtered(self, amplitudes: Tensor, noise: Tensor | None = None) -> Tensor:
         """Noise with waves of these `amplitudes`, of deviation 1."""
-        field = torch.fft.irfft2(torch.fft.rfft2(self._normal()) * amplitudes, s=(self.side, self.side))
+        noise = self._normal() if noise is None else noise
+        field = torch.fft.irfft2(torch.fft.rfft2(noise) * amplitudes, s=(self.side, self.side))
         return field / field.std(dim=(1, 2), keepdim=True)
 
     def _blurred(self, images: Tensor, deviation: Tensor) -> Tensor:

@@ -134,7 +134,8 @@ _FAST = Preset(
     super_resolution=SuperResolutionConfig(width=24, blocks=4, steps=400, batch=128, rate=5e-3, augmentations=2,
                                            starts_learnt=True),
     ensemble=EnsembleConfig(caution={**EnsembleConfig().caution, "super_resolution": 0.06}),  # hidden slices flatter it
-    label_super_resolution=LabelSuperResolutionConfig(width=24, blocks=4, steps=1000, batch=96, rate=3e-3))
+    label_super_resolution=LabelSuperResolutionConfig(width=24, blocks=4, steps=300, batch=96, rate=3e-3,
+                                                      starts_learnt=True))
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,

@@ -16,12 +16,15 @@ class LineNetworkConfig(NetworkConfig):
         averaged_from: slices thicker than this (pixels) are averages: lines within slices are averaged alike for
             training.
         most_slices: of the stack that are trained on, spread over it.
+        starts_learnt: whether the training starts from what was learnt on synthetic images, where there is such a start
+            for a network of this size; see `self_supervised.start`.
     """
 
     kernel: int = 5
     patch_length: int = 48
     averaged_from: float = 1.2
     most_slices: int = 96
+    starts_learnt: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,6 @@ class SuperResolutionConfig(LineNetworkConfig):
         narrowest: gaps narrower than this (pixels) hide nothing that lines within a slice could show.
         few_pixels: gaps below this many pixels are filled from `slices_around_few` slices, others from `slices_around`.
         pixels_per_step: at least so many pixels per training step: more steps would overfit a small volume.
-        starts_learnt: whether the training starts from what was learnt on synthetic images, where there is such a start
-            for a network of this size; see `self_supervised.start`.
     """
 
     draws: int = 2
@@ -43,7 +44,6 @@ class SuperResolutionConfig(LineNetworkConfig):
     slices_around_few: int = 6
     slices_around: int = 4
     pixels_per_step: int = 8
-    starts_learnt: bool = False
 
 
 @dataclass(frozen=True)

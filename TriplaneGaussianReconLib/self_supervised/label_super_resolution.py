@@ -19,6 +19,7 @@ from ..config.self_supervised import LabelSuperResolutionConfig
 from ..labels.channels import LabelChannels
 from ..labels.signed_distance import Boxed
 from ..runtime.image_operations import constants, transferred
+from . import start
 from .augmentation import of_lines
 from .label_patches import Borders, LabelPatchSampler
 from .minimise import made_ahead, minimise
@@ -141,6 +142,10 @@ class LabelTrainer:
         sampler = LabelPatchSampler(lines, borders, super_resolution, config, generator)
         network = ResidualNetwork(2 * size + wanted, wanted, config.width, config.blocks, (1, config.kernel), generator,
                                   size + wanted + count)
+        if config.starts_learnt:
+            pixel = float(np.mean(self.pitches))
+            start.begin_labels(network, size, context.fractions.mean(axis=0), float(np.median(context.widths)) / pixel,
+                               self.thickness / pixel)
         network = network.to(self.slices.device)
 
         def loss_at(step: Tensor, part: slice) -> Tensor:

@@ -95,22 +95,33 @@ def error(found: np.ndarray, truth: np.ndarray) -> float:
     return float(1 - 2 * (found & truth).sum() / (found.sum() + truth.sum()))
 
 
+def label_error(volume: np.ndarray, config: LabelSuperResolutionConfig) -> float:
+    """1 - Dice between the slices of `volume` at multiples of EVERY, where the image is known."""
+    labels, found, truth = volume[None, ::EVERY], [], []
+    network, context = network_of(labels, TWO, config)
+    for gap in range(labels.shape[1] - 1):
+        planes = volume[EVERY * gap + 1:EVERY * (gap + 1)]
+        outlines, values = distances(network, labels, TWO, context, gap, torch.from_numpy(picture(planes)))
+        for channel, image in dense(outlines, values, volume.shape[1:]).items():
+            found.append((image > 0).numpy())
+            truth.append(planes == TWO.table[channel - 1][1])
+    return error(np.concatenate(found), np.concatenate(truth))
+
+
 def test_a_trained_network_is_closer_than_what_both_slices_agree_on() -> None:
     volume = balls(41, 90)
-    labels = volume[None, ::EVERY]
     config = LabelSuperResolutionConfig(width=12, blocks=1, steps=500, batch=32, rate=5e-3)
-    wrong = {}
-    for name, each in (("trained", config), ("agreed", replace(config, steps=1, rate=0.0))):
-        network, context = network_of(labels, TWO, each)
-        found, truth = [], []
-        for gap in range(labels.shape[1] - 1):
-            planes = volume[EVERY * gap + 1:EVERY * (gap + 1)]
-            outlines, values = distances(network, labels, TWO, context, gap, torch.from_numpy(picture(planes)))
-            for channel, image in dense(outlines, values, volume.shape[1:]).items():
-                found.append((image > 0).numpy())
-                truth.append(planes == TWO.table[channel - 1][1])
-        wrong[name] = error(np.concatenate(found), np.concatenate(truth))
-    assert wrong["trained"] < 0.65 * wrong["agreed"]
+    assert label_error(volume, config) < 0.65 * label_error(volume, replace(config, steps=1, rate=0.0))
+
+
+def test_a_learnt_start_is_closer_before_training_than_what_both_slices_agree_on_and_training_keeps_that() -> None:
+    volume = balls(41, 90)
+    config = LabelSuperResolutionConfig(width=24, blocks=4, steps=20, batch=32, rate=2e-3)
+    agreed = label_error(volume, replace(config, rate=0.0))
+    begun = replace(config, starts_learnt=True)
+    assert label_error(volume, replace(begun, rate=0.0)) < 0.65 * agreed
+    assert label_error(volume, begun) < 0.65 * agreed
+    assert label_error(volume, begun) < label_error(volume, config)
 
 
 def test_before_training_it_is_what_the_slices_on_either_side_agree_on() -> None:
