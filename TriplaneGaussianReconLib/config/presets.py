@@ -135,7 +135,8 @@ _FAST = Preset(
                                            starts_learnt=True),
     ensemble=EnsembleConfig(caution={**EnsembleConfig().caution, "super_resolution": 0.06}),  # hidden slices flatter it
     label_super_resolution=LabelSuperResolutionConfig(width=24, blocks=4, steps=300, batch=96, rate=3e-3,
-                                                      starts_learnt=True))
+                                                      starts_learnt=True),
+    labels=LabelConfig(search=8))  # up to a fifth fewer pixels, the same Dice
 
 PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     _FAST,
@@ -143,7 +144,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     replace(_FAST, name="balanced",
             description="Larger networks, trained for longer: some minutes on two cores, seconds on a GPU.",
             super_resolution=SuperResolutionConfig(32, 6, steps=3000, batch=128, rate=5e-3, augmentations=2),
-            ensemble=EnsembleConfig(),
+            ensemble=EnsembleConfig(), labels=LabelConfig(),
             fusion=FusionConfig(24, 2, steps=600, batch=24, rate=2e-3, augmentations=2),
             label_super_resolution=LabelSuperResolutionConfig(32, 4, steps=2000, batch=96, rate=3e-3,
                                                               augmentations=2),
@@ -153,7 +154,7 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in (
     # For a GPU: larger again.
     replace(_FAST, name="best", description="The largest networks: half a minute on a GPU, half an hour on a CPU.",
             super_resolution=SuperResolutionConfig(96, 8, steps=5000, batch=256, rate=2e-3, augmentations=4),
-            ensemble=EnsembleConfig(),
+            ensemble=EnsembleConfig(), labels=LabelConfig(),
             fusion=FusionConfig(48, 3, steps=2000, batch=48, rate=1e-3, augmentations=8),
             label_super_resolution=LabelSuperResolutionConfig(64, 4, steps=4000, batch=128, rate=2e-3,
                                                               augmentations=4),
