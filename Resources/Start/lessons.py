@@ -30,7 +30,7 @@ class LearningConfig:
         few: share of the tasks for labels whose gaps are narrow.
     """
 
-    steps: int = 35000
+    steps: int
     batch: int = 384
     rate: float = 4e-3
     tasks: int = 12

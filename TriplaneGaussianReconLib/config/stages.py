@@ -36,7 +36,7 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (
     Stage("learning", 3.5, "Learning from the scan's own slices", grows=False),
     Stage("arbitration", 1.5, "Hiding slices to see which prediction is best"),
     Stage("fusion", 55.0, "Learning which prediction to believe where", grows=False),
-    Stage("labels", 13.0, "Learning from the segmentation", grows=False),
+    Stage("labels", 4.0, "Learning from the segmentation", grows=False),
     Stage("prediction", 1.2, "Predicting what lies between the slices"),
     Stage("initialization", 0.6, "Placing Gaussians"),
     Stage("training", 4.0, "Training Gaussians"),

@@ -1,6 +1,7 @@
 """The program that learns a start: its images, and that a seed decides everything."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 from repository import ROOT
 from safetensors.torch import load_file, save_file
+
+from TriplaneGaussianReconLib.config.presets import PRESETS
 
 CPU = torch.device("cpu")
 
@@ -76,8 +79,12 @@ def test_learning_repeats_from_its_seed_and_goes_on_past_the_first_images(progra
     assert all(tensor.dtype == torch.float16 for tensor in first.values())
 
 
-def test_what_is_learnt_for_labels_repeats_from_its_seed_and_joins_what_is_in_the_file(program: ModuleType,
-                                                                                       tmp_path: Path) -> None:
+def test_what_is_learnt_for_labels_repeats_from_its_seed_and_joins_what_is_in_the_file(
+        program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = PRESETS["fast"]
+    assert fast.super_resolution is not None
+    as_shipped = replace(fast.super_resolution, width=24, blocks=4)  # in tests presets are short
+    monkeypatch.setitem(PRESETS, "fast", replace(fast, super_resolution=as_shipped))
     config = program.LearningConfig(steps=5, batch=16, tasks=4, renewed=3, images=4, side=64)
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):
         save_file({"4.last.bias": torch.ones(4)}, tmp_path / name)
@@ -94,7 +101,7 @@ def test_tasks_lie_between_the_widths_that_are_filled_from_so_many_slices(progra
     import lessons
 
     random = np.random.default_rng(0)
-    tasks = [lessons.Task.drawn(narrow, program.LearningConfig(), random) for _ in range(200)]
+    tasks = [lessons.Task.drawn(narrow, program.LearningConfig(steps=1), random) for _ in range(200)]
     assert all(1.5 <= task.width <= 3.0 if narrow else 2.8 <= task.width <= 22.0 for task in tasks)
     assert all(1.0 <= task.thickness <= task.width and (task.fractions > 0.0).all() and (task.fractions < 1.0).all()
                for task in tasks)
