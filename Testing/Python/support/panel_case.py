@@ -110,6 +110,15 @@ def wait_until(holds: Callable[[], Any], seconds: float = 120.0) -> None:
     assert holds()
 
 
+def read(label: Any) -> str:
+    """What a user reads on a label."""
+    text, document = label.text, qt.QTextDocument()
+    if label.textFormat == qt.Qt.RichText or label.textFormat == qt.Qt.AutoText and qt.Qt.mightBeRichText(text):
+        document.setHtml(text)
+        return str(document.toPlainText())
+    return str(text)
+
+
 def red(text: str) -> bool:
     """Whether a label's text is in red."""
     return text.startswith('<font color="#d00000">')
