@@ -63,7 +63,7 @@ class TriplaneGaussianReconPanelTest(unittest.TestCase):
         look.connect("timeout()", lambda: holds() and loop.quit())
         limit.connect("timeout()", loop.quit)
         look.start(100)
-        limit.singleShot = True
+        limit.setSingleShot(True)
         limit.start(LONGEST)
         loop.exec()
         look.stop()

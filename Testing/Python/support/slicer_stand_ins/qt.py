@@ -2,7 +2,9 @@
 
 What differs from PySide6 in Slicer, and is made alike here for every class of Qt:
 - a property is an attribute: `button.enabled = False`, `combo.count`; `name` stands for `objectName`;
-- `object.connect("clicked(bool)", f)` and `object.disconnect(...)` take a signal by its signature, which must exist;
+- `object.connect("clicked(bool)", f)` and `object.disconnect(...)` take a signal by its signature, and return whether
+  that was possible: a signal that does not exist is told on the console alone (here in `warnings`);
+- a value of a wrong type is not taken, of which nothing but the console is told either;
 - such a connection keeps `f`, and what `f` is a method of, until it is disconnected or the sender is destroyed; the
   garbage collector does not see that.
 Looked up in MeVisLab/pythonqt, src/PythonQt.cpp, src/PythonQtClassInfo.cpp, src/PythonQtInstanceWrapper.cpp and
@@ -28,6 +30,8 @@ from PySide6.QtWidgets import *  # noqa: F403
 
 # Getters that C++ calls as virtual functions: left as they are, or a property would call itself.
 _VIRTUAL = {"QWidget.sizeHint", "QWidget.minimumSizeHint", "QProgressBar.text"}
+# Names that are a slot or a signal as well, for which PythonQt takes them: no attribute can be set.
+_SLOTS = {"QTimer.singleShot"}
 
 
 class _QtProperty:
@@ -43,16 +47,20 @@ class _QtProperty:
         if not self._writable:
             raise AttributeError(f"Property '{self._name}' of {type(instance).__name__} can only be read")
         if not instance.setProperty(self._name, value):
-            raise ValueError(f"Property '{self._name}' of {type(instance).__name__} does not take {value!r}")
+            warnings.append(f"Property '{self._name}' of {type(instance).__name__} does not take {value!r}")
+
+
+warnings: list[str] = []  # what PythonQt would print and go on; tests look whether anything was said
 
 
 def _signal(sender: QtCore.QObject, signature: str) -> Any:
-    """Return the bound signal of `sender` with this C++ signature; raises ValueError if there is none."""
+    """Return the bound signal of `sender` with this C++ signature; None, with a warning, if there is none."""
     meta = sender.metaObject()
     signature = re.sub(r"\bvtk\w+\*", "PyObject", signature)  # what stand-ins for widgets of Slicer have in its place
     number = meta.indexOfSignal(QtCore.QMetaObject.normalizedSignature(signature).data().decode())
     if number < 0:
-        raise ValueError(f"{meta.className()} has no signal {signature}")
+        warnings.append(f"{meta.className()} has no signal {signature}")
+        return None
     return getattr(sender, signature.partition("(")[0])
 
 
@@ -62,7 +70,10 @@ _kept: dict[int, list[tuple[str, Any]]] = {}
 
 
 def _connect(sender: QtCore.QObject, signature: str, receiver: Any) -> bool:
-    _signal(sender, signature).connect(receiver)
+    signal = _signal(sender, signature)
+    if signal is None:
+        return False
+    signal.connect(receiver)
     address, = shiboken6.getCppPointer(sender)
     if address not in _kept:
         _kept[address] = []
@@ -72,10 +83,11 @@ def _connect(sender: QtCore.QObject, signature: str, receiver: Any) -> bool:
 
 
 def _disconnect(sender: QtCore.QObject, signature: str, receiver: Any) -> bool:
-    address, = shiboken6.getCppPointer(sender)
-    if (signature, receiver) in _kept.get(address, ()):
-        _kept[address].remove((signature, receiver))
-    return bool(_signal(sender, signature).disconnect(receiver))
+    signal, (address,) = _signal(sender, signature), shiboken6.getCppPointer(sender)
+    if signal is None or (signature, receiver) not in _kept.get(address, ()):
+        return False
+    _kept[address].remove((signature, receiver))
+    return bool(signal.disconnect(receiver))
 
 
 def _with_connect(get: Callable[[QtCore.QObject, str], Any]) -> Callable[[QtCore.QObject, str], Any]:
@@ -113,7 +125,7 @@ def _present_as_pythonqt(cls: type[QtCore.QObject]) -> None:
     meta = cls.staticMetaObject
     for number in range(meta.propertyOffset(), meta.propertyCount()):
         found = meta.property(number)
-        if f"{cls.__name__}.{found.name()}" not in _VIRTUAL:
+        if f"{cls.__name__}.{found.name()}" not in _VIRTUAL | _SLOTS:
             setattr(cls, found.name(), _QtProperty(found.name(), found.isWritable(), getattr(cls, found.name(), None)))
 
 
@@ -121,6 +133,13 @@ for _module in (QtCore, QtGui, QtNetwork, QtWidgets):
     for _, _class in inspect.getmembers(_module, lambda x: inspect.isclass(x) and issubclass(x, QtCore.QObject)):
         _present_as_pythonqt(_class)
 QtCore.QObject.name = _QtProperty("objectName", True, None)
+
+
+def _no_bytes(self: QtCore.QByteArray) -> bytes:
+    raise TypeError("cannot convert 'QByteArray' object to bytes")
+
+
+QtCore.QByteArray.__bytes__ = _no_bytes
 
 
 class QUiLoader(QtUiTools.QUiLoader):
