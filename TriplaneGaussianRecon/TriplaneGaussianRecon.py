@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 import vtk
@@ -17,14 +18,30 @@ _SOURCE = Path(__file__).resolve().parents[1]
 if (_SOURCE / "TriplaneGaussianReconLib").is_dir() and str(_SOURCE) not in sys.path:
     sys.path.append(str(_SOURCE))
 
-from TriplaneGaussianReconModule.panel.widget import Panel  # noqa: E402
-from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic  # noqa: E402 - needs the path
-from TriplaneGaussianReconModule.run.parameters import TriplaneGaussianReconParameterNode  # noqa: E402
-from TriplaneGaussianReconModule.scene.sample_data import registerSampleData  # noqa: E402
-from TriplaneGaussianReconModule.selftest import TriplaneGaussianReconTest  # noqa: E402
+from TriplaneGaussianReconModule.scene.sample_data import registerSampleData  # noqa: E402 - needs the path
+from TriplaneGaussianReconModule.scene.tidying import tidyUp  # noqa: E402
+
+if TYPE_CHECKING:
+    from TriplaneGaussianReconModule.panel.widget import Panel
+    from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
+    from TriplaneGaussianReconModule.run.parameters import TriplaneGaussianReconParameterNode
+    from TriplaneGaussianReconModule.selftest import TriplaneGaussianReconTest
 
 __all__ = ["TriplaneGaussianRecon", "TriplaneGaussianReconLogic", "TriplaneGaussianReconParameterNode",
            "TriplaneGaussianReconTest", "TriplaneGaussianReconWidget"]
+
+# What is found here by its name, and imported when it is asked for: numpy is not needed while the application starts.
+_PLACES = {"TriplaneGaussianReconLogic": "run.logic", "TriplaneGaussianReconParameterNode": "run.parameters",
+           "TriplaneGaussianReconTest": "selftest"}
+_PACKAGES = ("TriplaneGaussianReconModule", "TriplaneGaussianReconLib")
+_ADDRESS = "https://github.com/TriplaneGaussianRecon/SlicerTriplaneGaussianRecon"
+
+
+def __getattr__(name: str) -> Any:
+    """Import one of `_PLACES`."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"TriplaneGaussianReconModule.{_PLACES[name]}"), name)
 
 
 class TriplaneGaussianRecon(ScriptedLoadableModule):
@@ -39,10 +56,23 @@ class TriplaneGaussianRecon(ScriptedLoadableModule):
         parent.helpText = _(
             "Turns sparse, thick or partly unusable slices into a dense volume and a dense segmentation, and says how "
             "far to trust them. For ultrasound, MR and CT. Choose a volume, say which of its slices to use, and "
-            "press Reconstruct.")
+            "press Reconstruct.") + _paragraph(
+                f"{_ADDRESS}/blob/main/docs/tutorials/slicer.md", _("Guide: a first try, and every control"))
         parent.acknowledgementText = _(
-            "Research software, not a medical device. Not for diagnosis or treatment. Apache License, Version 2.0.")
-        slicer.app.connect("startupCompleted()", registerSampleData)
+            "Research software, not a medical device. Not for diagnosis or treatment. Apache License, Version 2.0."
+            ) + _paragraph(f"{_ADDRESS}/blob/main/CITATION.cff", _("How to cite it, and the method that it builds on"))
+        slicer.app.connect("startupCompleted()", _onStartupCompleted)
+
+
+def _paragraph(address: str, text: str) -> str:
+    """A link, as a paragraph of its own."""
+    return f'<p><a href="{address}">{text}</a></p>'
+
+
+def _onStartupCompleted() -> None:
+    """The application is there: offer samples, and look after results in scenes that are loaded."""
+    registerSampleData()
+    tidyUp(slicer.mrmlScene)
 
 
 class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -50,10 +80,16 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
 
     def __init__(self, parent: Any = None) -> None:
         VTKObservationMixin.__init__(self)
+        self.panel: Panel | None = None  # until `setup` has succeeded
+        self._parameterNode: TriplaneGaussianReconParameterNode | None = None
+        self._isEntered = False
         ScriptedLoadableModuleWidget.__init__(self, parent)  # without a parent it calls `setup`
 
     def setup(self) -> None:
         """Make the panel; called when the module is opened for the first time."""
+        from TriplaneGaussianReconModule.panel.widget import Panel
+        from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
+
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/TriplaneGaussianRecon.ui"))
         self.layout.addWidget(uiWidget)
@@ -62,8 +98,7 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = TriplaneGaussianReconLogic()
         self.panel = Panel(self.ui, self.logic)
-        self._parameterNode: TriplaneGaussianReconParameterNode | None = None
-        self._isEntered = False
+        tidyUp(slicer.mrmlScene)
         for event, react in ((slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose),
                              (slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose),
                              (slicer.mrmlScene.EndImportEvent, self.onSceneEndImport),
@@ -77,13 +112,21 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         """Drop everything; called when the module is unloaded or Slicer closes."""
         self.setParameterNode(None)
         self.removeObservers()
-        self.panel.close()
+        if self.panel is not None:
+            self.panel.close()
+
+    def onReload(self) -> None:
+        """Load the module anew, its packages and the library included; a button for developers."""
+        for name in [name for name in sys.modules if name.partition(".")[0] in _PACKAGES]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self) -> None:
         """The user has opened the module."""
         self._isEntered = True
-        self.initializeParameterNode()
-        self.panel.enter()
+        if self.panel is not None:
+            self.initializeParameterNode()
+            self.panel.enter()
 
     def exit(self) -> None:
         """The user has gone to another module; what is running goes on."""
@@ -107,7 +150,7 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
 
     def onNodesChanged(self, caller: Any, event: str) -> None:
         """A node has come or gone: list the volumes anew."""
-        if not slicer.mrmlScene.IsBatchProcessing():
+        if self.panel is not None and not slicer.mrmlScene.IsBatchProcessing():
             self.panel.listVolumes()
 
     def initializeParameterNode(self) -> None:
@@ -125,14 +168,16 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         if self._parameterNode is not None:
             self.removeObserver(self._parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified)
         self._parameterNode = parameterNode
-        self.panel.setParameters(parameterNode)
+        if self.panel is not None:
+            self.panel.setParameters(parameterNode)
         if parameterNode is not None:
             self.ui.parameterSet.setCurrentNode(parameterNode.parameterNode)
             # After the wrapper, which keeps values of its own: VTK promises no order among equals.
             self.addObserver(parameterNode.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onModified, priority=-1.0)
 
     def _onModified(self, caller: Any, event: str) -> None:
-        if not slicer.mrmlScene.IsBatchProcessing():  # or nodes that are chosen may not be there yet
+        # In a batch, nodes that are chosen may not be there yet.
+        if self.panel is not None and not slicer.mrmlScene.IsBatchProcessing():
             self.panel.update()
 
     def _onParameterSetChosen(self, node: slicer.vtkMRMLScriptedModuleNode | None) -> None:
@@ -141,4 +186,6 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         if node is None:
             self.setParameterNode(self.logic.getParameterNode())
         elif self._parameterNode is None or node is not self._parameterNode.parameterNode:
+            from TriplaneGaussianReconModule.run.parameters import TriplaneGaussianReconParameterNode
+
             self.setParameterNode(TriplaneGaussianReconParameterNode(node))

@@ -175,13 +175,6 @@ def packages(nodes: Iterable[ast.AST]) -> set[str]:
     return {name.split(".")[0] for name in found} - {*sys.stdlib_module_names, "TriplaneGaussianReconLib"}
 
 
-def test_slicer_finds_all_classes_of_the_module_by_their_names() -> None:
-    body = ast.parse((MODULE / "TriplaneGaussianRecon.py").read_text(encoding="utf-8")).body
-    names = {node.name for node in body if isinstance(node, ast.ClassDef)}
-    names |= {alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert {f"TriplaneGaussianRecon{ending}" for ending in ("", "Widget", "Logic", "Test")} <= names
-
-
 def test_the_panel_is_well_formed_and_its_resources_are_there() -> None:
     panel = ElementTree.parse(MODULE / "Resources" / "UI" / "TriplaneGaussianRecon.ui").getroot()
     top = panel.find("widget")

@@ -21,7 +21,7 @@ import slicer
 import vtk
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
-from TriplaneGaussianReconModule.scene.results import ROLE
+from TriplaneGaussianReconModule.scene.tidying import ROLE
 
 SHAPE = (9, 14, 16)
 

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from ..run.python_process import PythonProcess
 from ..scene.nodes import TO_LPS
-from ..scene.results import ROLE
+from ..scene.tidying import ROLE
 from .views import placeBeside, show
 
 

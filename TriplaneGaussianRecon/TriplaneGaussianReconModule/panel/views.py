@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis
 
 from ..scene.report import DOUBT, ERROR, FRAME, SLICE
-from ..scene.results import ROLE
+from ..scene.tidying import ROLE
 from .slice_views import mappedViews, worldGrid
 
 LAYOUT = 8173  # a number that no other layout has, nor any other group of views
@@ -78,6 +78,12 @@ def showEverywhere(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
     application.PropagateBackgroundVolumeSelection(0)
 
 
+def showInstead(shown: slicer.vtkMRMLDisplayableNode, hidden: slicer.vtkMRMLDisplayableNode) -> None:
+    """Show one segmentation and hide another one, which would lie over it."""
+    hidden.SetDisplayVisibility(False)
+    shown.SetDisplayVisibility(True)
+
+
 def isOverlaid(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether a slice view shows a volume over another one."""
     return any(composite.GetForegroundVolumeID() == volume.GetID() for composite in _composites())
@@ -123,8 +129,7 @@ def _addChart(table: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLPlotChartNode:
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GenerateUniqueName(name))
     chart.SetTitle(_("Labels in doubt on each slice") if isOfLabels else _("Expected error of each slice"))
     chart.SetXAxisTitle(_("Slice of the input"))
-    chart.SetYAxisTitle(_("Voxels that are expected to have a wrong label") if isOfLabels else
-                        _("Expected absolute error, units of the input"))
+    chart.SetYAxisTitle(_("Voxels in doubt") if isOfLabels else _("Expected error"))  # longer ones are cut
     chart.SetLegendVisibility(False)
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
     table.SetNodeReferenceID(_CHART, chart.GetID())

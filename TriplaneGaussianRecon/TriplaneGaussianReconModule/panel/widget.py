@@ -281,6 +281,8 @@ class Panel:
             self._tell(_("Done in {time}.").format(time=wording.duration(time.monotonic() - self._start)))
             if results.volume is not None:
                 views.showEverywhere(results.volume)
+            if results.segmentation is not None and parameters is not None and parameters.segmentation is not None:
+                views.showInstead(results.segmentation, parameters.segmentation)
             if parameters is not None and parameters.parameterNode.GetScene() is not None:
                 self._results.take(parameters, results)
         elif problem:

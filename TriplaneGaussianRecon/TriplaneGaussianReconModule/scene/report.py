@@ -22,7 +22,8 @@ from TriplaneGaussianReconLib.pipeline.report import Report, Scope
 FRAME, SLICE, POSITION, USED, HIDDEN, ERROR, DOUBT = COLUMNS = (
     "Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error", "Labels in doubt")
 UNITS = {POSITION: "mm", HIDDEN: "dB"}
-MEANINGS = {HIDDEN: "Of used slices that were hidden and predicted across twice the real gap; nan for all others.",
+DIGITS = {SLICE: 3, POSITION: 3, HIDDEN: 1, DOUBT: 1}  # that are shown, after the point
+MEANINGS = {HIDDEN: "Of used slices that were hidden and predicted across twice the real gap; empty for all others.",
             ERROR: "Mean expected absolute error, in units of the volume.",
             DOUBT: "Expected number of voxels with a wrong label: the sum of 1 - certainty."}
 _JSON = "\n\n{"  # begins the part of the provenance that is for programs
@@ -118,6 +119,19 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
         certainty = np.moveaxis(outcome.label_certainty.array, dimension, 0)
         means = yield from _means(certainty)
         found[DOUBT] = _at(slices, drawn, (1.0 - means) * certainty[0].size)
+    return found
+
+
+def shown(table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return columns as people read them: rounded, and as texts where values are missing."""
+    found = {}
+    for name, values in table.items():
+        if np.isnan(values).any():
+            found[name] = np.array(["" if np.isnan(value) else f"{value:.{DIGITS[name]}f}" for value in values])
+        elif name == ERROR:
+            found[name] = np.array([float(f"{value:.3g}") for value in values])
+        else:
+            found[name] = np.round(values, DIGITS.get(name, 0))
     return found
 
 

@@ -6,12 +6,10 @@ one folder of the subject hierarchy beside the input; deleting that folder undoe
 """
 from __future__ import annotations
 
-import weakref
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import slicer
@@ -25,9 +23,9 @@ from TriplaneGaussianReconLib.jobs.protocol import Outcome
 from .frames import Frame, Sequences
 from .further_volumes import FurtherVolume
 from .nodes import BINARY_LABELMAP, place
-from .report import MEANINGS, UNITS, RunRecord, provenance
+from .report import MEANINGS, UNITS, RunRecord, provenance, shown
+from .tidying import ROLE, keepModels, tidyUp
 
-ROLE = "TriplaneGaussianRecon.Role"  # attribute of all nodes that a run leaves
 INPUT = "TriplaneGaussianRecon.Input"  # reference from the table of scores to the volume that was reconstructed
 FURTHER = "TriplaneGaussianRecon.Further"  # likewise to further volumes that it was reconstructed from
 AXIS = "TriplaneGaussianRecon.Axis"  # attribute of that table: the axis along which slices were filled in
@@ -170,10 +168,10 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
         if folder != hierarchy.GetInvalidItemID():
             hierarchy.RemoveItem(folder)
         raise
-    _tidyUp(slicer.mrmlScene)
+    tidyUp(slicer.mrmlScene)
     files: tuple[Path, ...] = ()
     if models is not None:
-        _models[nodes["provenance"]] = models
+        keepModels(nodes["provenance"], models)
         files = tuple(sorted(Path(models.name).iterdir()))
     return Results(nodes.get("volume"), nodes.get("confidence"), nodes.get("segmentation"), nodes.get("certainty"),
                    nodes["scores"], nodes["provenance"], folder, tuple(record.notes), files, tuple(others),
@@ -222,14 +220,27 @@ def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord, f
 
 def _addTable(name: str, source: Frame, record: RunRecord) -> slicer.vtkMRMLTableNode:
     """Add the scores of slices."""
-    node, table = _addNode("vtkMRMLTableNode", name, "scores"), record.table()
-    slicer.util.updateTableFromArray(node, list(table.values()), list(table))
+    node, table = _addNode("vtkMRMLTableNode", name, "scores"), shown(record.table())
+    for column, values in table.items():
+        node.AddColumn(_column(column, values))
     for column in table:
         node.SetColumnUnitLabel(column, UNITS.get(column, ""))
         node.SetColumnDescription(column, MEANINGS.get(column, ""))
     node.SetNodeReferenceID(INPUT, source.proxy.GetID())
     node.SetAttribute(AXIS, record.frames[0].scope.axis)
     return node
+
+
+def _column(name: str, values: np.ndarray) -> vtk.vtkAbstractArray:
+    """A column of numbers, or of texts."""
+    if values.dtype.kind != "U":
+        column = vtk.util.numpy_support.numpy_to_vtk(values, deep=True)
+    else:
+        column = vtk.vtkStringArray()
+        for text in values.tolist():
+            column.InsertNextValue(text)
+    column.SetName(name)
+    return column
 
 
 def _addNode(kind: str, name: str, role: str) -> slicer.vtkMRMLNode:
@@ -280,6 +291,7 @@ def _addSegmentation(given: slicer.vtkMRMLSegmentationNode, source: Frame, prepa
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is stored relative to it
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     _copyDisplay(given, node)
+    node.SetDisplayVisibility(True)  # what is given may be hidden behind an earlier result
     node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
     return node
 
@@ -374,49 +386,3 @@ def _described(segment: Segment, sources: Sequence[slicer.vtkSegmentation | None
 def _nodeIDs() -> list[str]:
     scene = slicer.mrmlScene
     return [scene.GetNthNode(number).GetID() for number in range(scene.GetNumberOfNodes())]
-
-
-# When Slicer removes a node it leaves its display and storage nodes behind, and does not know of models.
-_tidied: weakref.WeakSet[Any] = weakref.WeakSet()
-_models: dict[Any, TemporaryDirectory[str]] = {}
-_leftBehind: dict[Any, list[str]] = {}  # node that is being removed -> identifiers of its display and storage nodes
-
-
-def _tidyUp(scene: slicer.vtkMRMLScene) -> None:
-    """From now on remove what belongs to a result together with it, whoever removes it."""
-    if scene not in _tidied:
-        scene.AddObserver(slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, _onNodeAboutToBeRemoved)
-        # After the views, which follow pointers to display nodes until they have let go of the node itself.
-        scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, _onNodeRemoved, -1.0)
-        _tidied.add(scene)
-
-
-@vtk.calldata_type(vtk.VTK_OBJECT)
-def _onNodeAboutToBeRemoved(scene: slicer.vtkMRMLScene | None, event: str, node: slicer.vtkMRMLNode) -> None:
-    if node is None or node.GetAttribute(ROLE) is None:
-        return
-    models = _models.pop(node, None)
-    if models is not None:
-        models.cleanup()
-    if scene is not None and not scene.IsClosing():  # there is none when it is being deleted
-        _leftBehind[node] = _partsOf(node)
-
-
-@vtk.calldata_type(vtk.VTK_OBJECT)
-def _onNodeRemoved(scene: slicer.vtkMRMLScene | None, event: str, node: slicer.vtkMRMLNode) -> None:
-    parts = _leftBehind.pop(node, ())
-    if scene is None:
-        return
-    for part in map(scene.GetNodeByID, parts):
-        if part is not None:
-            scene.RemoveNode(part)
-
-
-def _partsOf(node: slicer.vtkMRMLNode) -> list[str]:
-    """Identifiers of the display and storage nodes of a node, the last ones first."""
-    parts = []
-    if node.IsA("vtkMRMLDisplayableNode"):
-        parts += [node.GetNthDisplayNodeID(n) for n in reversed(range(node.GetNumberOfDisplayNodes()))]
-    if node.IsA("vtkMRMLStorableNode"):
-        parts += [node.GetNthStorageNodeID(n) for n in reversed(range(node.GetNumberOfStorageNodes()))]
-    return [identifier for identifier in parts if identifier]

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError
 
-CATEGORY = "TriplaneGaussianRecon"
+CATEGORY = "Triplane Gaussian Reconstruction"  # which is shown as it is
 
 # Published files keep their name and content for ever: every installed version of the module checks their checksums.
 URL = "https://raw.githubusercontent.com/TriplaneGaussianRecon/SlicerTriplaneGaussianRecon/main/Resources/SampleData"

@@ -3,16 +3,12 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
 import re
-import subprocess
-import sys
 import weakref
 import xml.etree.ElementTree as xml
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import mrml
@@ -39,7 +35,6 @@ from panel_case import (
     wait_until,
 )
 from PySide6.QtTest import QTest
-from repository import ROOT
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.panel import device_choice, views
 from TriplaneGaussianReconModule.panel.picture import pixmap
@@ -73,27 +68,6 @@ def add_scan(widget: Any, directions: np.ndarray | None = None) -> tuple[Any, An
 
 
 # The module file and the .ui file
-
-
-def test_loading_the_module_needs_neither_torch_nor_numba() -> None:
-    code = ("import slicer_stand_ins; slicer_stand_ins.install(); import sys, TriplaneGaussianRecon; "
-            "print([name for name in ('torch', 'numba', 'scipy', 'cv2', 'SimpleITK') if name in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={
-        **os.environ, "PYTHONPATH": f"{ROOT / 'Testing/Python/support'}{os.pathsep}{MODULE.parent}"})
-    assert done.stdout.strip() == "[]"
-
-
-def test_slicer_is_told_about_the_module(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import TriplaneGaussianRecon as module
-
-    registered: list[bool] = []
-    monkeypatch.setattr(module, "registerSampleData", lambda: registered.append(True))
-    parent = SimpleNamespace(path=str(MODULE))
-    module.TriplaneGaussianRecon(parent)
-    assert parent.categories == ["Tomographic Reconstruction"] and "not a medical device" in parent.acknowledgementText
-    assert not registered  # only once the application is there
-    slicer.app.startupCompleted.emit()
-    assert registered == [True]
 
 
 def test_the_presets_of_the_panel_are_known() -> None:
@@ -434,7 +408,8 @@ def test_reconstruct_becomes_cancel_and_results_come(widget: Any, process: Stand
     assert choices.resultVolume.GetName() == f"{volume.GetName()} reconstructed"
     assert choices.resultSegmentation.GetSegmentation().GetSegmentIDs() == ("core", "shifted")
     changed = {name for name in before if after[name] != before[name]} - {parameters}
-    assert all(name.startswith(("vtkMRMLSlice", "vtkMRMLSelection")) for name in changed)  # the result is shown
+    views = ("vtkMRMLSlice", "vtkMRMLSelection", "vtkMRMLSegmentationDisplay")
+    assert all(name.startswith(views) for name in changed)  # the result is shown
     assert ("1.7 dB better than linear between slices, 0.9 dB better than the best usual method (cubic), PSNR 20.0 dB."
             in widget.ui.resultText.text)
     assert "Expected error: 2.22 on average" in widget.ui.resultText.text
@@ -480,6 +455,14 @@ def test_the_result_is_shown(widget: Any) -> None:
     assert shown_volumes() == {volume}
     result = reconstructed(widget).resultVolume
     assert shown_volumes() == {result}
+
+
+def test_the_filled_segmentation_takes_the_place_of_the_given_one(widget: Any) -> None:
+    """Which would lie over it; a further result is shown although the given one is hidden by then."""
+    _, given = add_scan(widget)
+    first = reconstructed(widget).resultSegmentation
+    assert first.GetDisplayVisibility() and not given.GetDisplayVisibility()
+    assert reconstructed(widget).resultSegmentation.GetDisplayVisibility()
 
 
 def test_a_failure_is_told_in_red(widget: Any, process: StandInWorkerProcess) -> None:

@@ -137,7 +137,7 @@ def test_table_tells_how_many_labels_are_in_doubt(scene: Any, logic: TriplaneGau
     volume = mrml.add_volume(voxels())
     table = logic.reconstruct(volume, mrml.add_segmentation(volume, {"liver": drawn(0, 4, 8)})).scores
     doubt = slicer.util.arrayFromTableColumn(table, "Labels in doubt")
-    assert doubt[[0, 4, 8, 12]].tolist() == [0, 0, 0, 0] and doubt[2] == pytest.approx(2 / 3 * 14 * 16, rel=1e-5)
+    assert doubt[[0, 4, 8, 12]].tolist() == [0, 0, 0, 0] and doubt[2] == pytest.approx(2 / 3 * 14 * 16, abs=0.05)
     assert "sum of 1 - certainty" in table.GetColumnDescription("Labels in doubt")
 
 

@@ -73,7 +73,7 @@ def test_all_samples_are_registered_with_what_slicer_needs(logic: StandInSampleD
     sample_data.registerSampleData()
     assert list(logic.sources) == sample_data.sampleNames()
     for source in logic.sources.values():
-        assert source["category"] == "TriplaneGaussianRecon"
+        assert source["category"] == "Triplane Gaussian Reconstruction"
         assert source["types"] == ["VolumeFile", "SegmentationFile"]
         assert len(source["uris"]) == len(source["fileNames"]) == len(source["nodeNames"]) == 2
         assert all(text.startswith("SHA256:") and len(text) == 71 for text in source["checksums"])

@@ -53,6 +53,10 @@ class ScriptedLoadableModuleWidget:
     def setup(self) -> None:
         """Make the widgets; Slicer adds the developer's section here."""
 
+    def onReload(self) -> None:
+        """Load the module anew: a button for developers."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def cleanup(self) -> None:
         """Called before the module is unloaded and when Slicer closes."""
 
