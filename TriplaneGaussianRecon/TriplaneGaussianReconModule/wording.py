@@ -1,6 +1,7 @@
 """Words for what the panel shows: durations, sizes, stages, directions, trust; and the library's words translated."""
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -27,6 +28,11 @@ def duration(seconds: float) -> str:
     if seconds < 99.5 * 60:
         return _("{number} min").format(number=round(seconds / 60))
     return _("{number} h").format(number=f"{seconds / 3600:.2g}")
+
+
+def grey(text: str) -> str:
+    """A text that is not important, for a label with marked-up text."""
+    return f'<font color="#808080">{html.escape(text)}</font>' if text else ""
 
 
 def size(number: float) -> str:
@@ -142,13 +148,13 @@ def voxelsAboutAll(side: float | str) -> str:
 
 def expectation(found: Estimate, isBound: bool) -> str:
     """How long a reconstruction takes and how much memory; isBound: whether that is an upper bound."""
-    text = _("Expected: {time}, {memory} of memory.")
+    text = _("Will take about {time} on this computer, and {memory} of memory.")
     if isBound:
-        text = _("Expected: at most {time}, {memory} of memory.")
+        text = _("Will take {time} at most on this computer, and {memory} of memory.")
     elif not found.is_measured:
-        text = _("Expected, as a guess: {time}, {memory} of memory.")
+        text = _("May take {time} on this computer, and {memory} of memory; this is a guess.")
     elif found.gpu_memory_bytes:
-        text = _("Expected: {time}, {memory} of memory on the graphics card.")
+        text = _("Will take about {time} on this computer, and {memory} of memory on the graphics card.")
     return text.format(time=duration(found.seconds), memory=size(found.gpu_memory_bytes or found.memory_bytes))
 
 

@@ -91,9 +91,9 @@ def type_into(edit: Any, text: str) -> None:
 
 
 def choose(box: Any, text: str) -> None:
-    """Choose an entry of a combo box as a user does."""
-    index = box.findText(text)
-    assert index >= 0, [box.itemText(n) for n in range(box.count)]
+    """Choose an entry of a combo box as a user does; what stands behind a colon need not be told."""
+    texts = [box.itemText(n) for n in range(box.count)]
+    index = [each.partition(":")[0] for each in texts].index(text) if text not in texts else texts.index(text)
     box.setCurrentIndex(index)
     box.activated.emit(index)
 
@@ -122,6 +122,11 @@ def read(label: Any) -> str:
 def red(text: str) -> bool:
     """Whether a label's text is in red."""
     return text.startswith('<font color="#d00000">')
+
+
+def grey(text: str) -> bool:
+    """Whether a label's text is in grey."""
+    return text.startswith('<font color="#808080">')
 
 
 def cut_through(volume: Any, ijk: tuple[float, float, float], axis: int, view: str = "Red") -> None:

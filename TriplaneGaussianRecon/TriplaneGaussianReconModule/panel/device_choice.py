@@ -80,7 +80,7 @@ class DeviceChoice:
         self._note.setText(self._text())
 
     def _text(self) -> str:
-        """The device to be used; in red where that is the CPU."""
+        """The device to be used; in red where there is none."""
         if self._devices is None:
             return _("Looking for graphics cards...")
         if self.device is None and self._devices:
@@ -89,8 +89,8 @@ class DeviceChoice:
             return _("What there is to compute on will be known once the Python packages are installed.")
         text = _name(self.device)
         if self.device["device"] != "cpu":
-            return html.escape(text)
-        return _red(_("Slow: computing on the processor. {reason}").format(
+            return wording.grey(text)
+        return wording.grey(_("Computed on the processor. {reason}").format(
             reason=wording.withinSlicer(self.device["note"]).removeprefix("CPU:").removeprefix("CPU.").strip()))
 
 

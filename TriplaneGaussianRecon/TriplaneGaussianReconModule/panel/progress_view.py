@@ -38,7 +38,7 @@ class ProgressView:
     def onProgress(self, message: Message) -> None:
         """Show a message of the worker; see `jobs.protocol`."""
         if message["event"] == "started":
-            # The choice of the device says in red that it is the CPU, and why.
+            # The choice of the device says that it is the CPU, and why.
             self._device = "" if message["device"] == "cpu" else message["note"]
             return
         self._bar.setValue(round(1000 * message["done"]))

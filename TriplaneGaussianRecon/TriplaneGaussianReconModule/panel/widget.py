@@ -39,6 +39,7 @@ from .drawn_slices import DrawnSlices
 from .further_volumes import FurtherVolumes
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
+from .quality_choice import QualityChoice
 from .results_view import ResultsView, setEnabledOrWhyNot
 from .segment_list import SegmentList
 from .slice_views import shownSlice, worldGrid
@@ -66,6 +67,7 @@ class Panel:
         self._hasPackages = False  # False until asked, which takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
         self._further = FurtherVolumes(ui)
+        self._quality = QualityChoice(ui.preset, self._onQuality)
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
         self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
         self._drawing = PlaneDrawing(self._onPlaneDrawn, python, environment)
@@ -76,7 +78,6 @@ class Panel:
         ui.excludeButton.connect("clicked()", self._onExclude)
         ui.emptyButton.connect("clicked()", self._onEmpty)
         ui.message.setVisible(False)
-        ui.preset.setToolTip(PresetChoice.explained())
         logic.observers.add(self._showRunButton)  # scripts may use the same logic
 
     def setParameters(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
@@ -188,7 +189,7 @@ class Panel:
         texts = ("", "", "", "") if grid is None else self._meaning(grid, self._choices)
         labels = (self._ui.axisPreview, self._ui.trustPreview, self._ui.labelsPreview, self._ui.outputPreview,
                   self._ui.estimate)
-        for label, text in zip(labels, (*texts, self._expectation()), strict=True):
+        for label, text in zip(labels, (*texts, wording.grey(self._showExpectation())), strict=True):
             label.setText(text)
             label.setVisible(bool(text))
 
@@ -214,15 +215,21 @@ class Panel:
             return meaning, observed, "", wording.voxelsAboutAll(request.spacing)
         return meaning, observed, labels, wording.voxels(result)
 
-    def _expectation(self) -> str:
-        """How long it will take on the device that is chosen; empty while nothing can be reconstructed."""
-        if self.obstacle():
+    def _showExpectation(self) -> str:
+        """Show how long each quality will take on the device that is chosen; return more about the one that is chosen,
+        nothing while nothing can be reconstructed.
+        """
+        parameters, device = self._parameters, self._device.device
+        if parameters is None or self.obstacle():
+            self._quality.show(None if parameters is None else parameters.preset, {})
             return ""
-        parameters, device = self._choices, self._device.device
-        found = self._logic.expected(
-            parameters.inputVolume, **keywords(parameters) | {"device": "cpu" if device is None else device["device"]},
-            presence=self._drawn.presence, slowness=self._device.slowness)
-        return wording.expectation(found, parameters.trust is Trust.SEGMENTED and not self._drawn.presence)
+        choices = keywords(parameters) | {"device": "cpu" if device is None else device["device"]}
+        found = {preset: self._logic.expected(
+            parameters.inputVolume, **choices | {"preset": preset.value}, presence=self._drawn.presence,
+            slowness=self._device.slowness) for preset in PresetChoice}
+        self._quality.show(parameters.preset, found)
+        return wording.expectation(found[parameters.preset],
+                                   parameters.trust is Trust.SEGMENTED and not self._drawn.presence)
 
     def _showRunButton(self) -> None:
         button = self._ui.reconstructButton
@@ -293,6 +300,11 @@ class Panel:
 
     def _onSegmentsOmitted(self, identifiers: list[str]) -> None:
         self._choices.omittedSegmentIDs = identifiers
+
+    def _onQuality(self, preset: PresetChoice) -> None:
+        if self._parameters is not None:
+            self._parameters.preset = preset
+            self.update()
 
     def _onDevice(self, device: str) -> None:
         if self._parameters is not None:

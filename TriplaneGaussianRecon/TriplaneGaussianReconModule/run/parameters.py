@@ -81,7 +81,7 @@ class PresetChoice(Enum):
 
     def label(self) -> str:
         """What the panel calls it."""
-        return _(self.value.capitalize())
+        return {"fast": _("Fast"), "balanced": _("Better"), "best": _("Best")}[self.value]
 
     @classmethod
     def explained(cls) -> str:

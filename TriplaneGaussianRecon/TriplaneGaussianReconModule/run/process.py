@@ -97,7 +97,7 @@ class WorkerProcess:
         if self._process.wasKilled:
             kind = "memory"
             problem = _("The system ended the process, most likely because memory ran out. Close other programs, crop "
-                        "the volume, or choose a larger slice spacing or the preset Fast.")
+                        "the volume, or choose a larger slice spacing or the quality Fast.")
         elif not problem:
             problem = _("The process ended before it was done (exit code {code}). Often memory has run out: close "
                         "other programs, or crop the volume. The details may tell more."

@@ -174,14 +174,14 @@ def test_the_next_run_goes_on_from_what_was_learnt_and_says_so(widget: Any) -> N
     assert seconds(widget) == cold
     reconstructed(widget)
     assert told not in widget.ui.resultText.text and seconds(widget) == warm
-    choose(widget.ui.preset, "Balanced")
+    choose(widget.ui.preset, "Better")
     reconstructed(widget)
     assert told not in widget.ui.resultText.text
 
 
 def seconds(widget: Any) -> int:
     """How long the panel expects it to take."""
-    return int(re.findall(r"Expected: (\d+) s", widget.ui.estimate.text)[0])
+    return int(re.findall(r"about (\d+) s", widget.ui.estimate.text)[0])
 
 
 def test_an_image_that_was_filled_too_is_told_of_as_well(widget: Any) -> None:

@@ -25,9 +25,11 @@ from panel_case import (
     choose,
     click,
     cut_through,
+    grey,
     moving,
     open_section,
     opened_panel,
+    read,
     reconstructed,
     red,
     transformed,
@@ -77,7 +79,7 @@ def test_the_presets_of_the_panel_are_known() -> None:
 def test_each_parameter_has_its_widget() -> None:
     shown = {found.findtext("string") for found in xml.parse(UI).iter("property")
              if found.get("name") == "SlicerParameterName"}
-    by_hand = {"omittedSegmentIDs", "device", "furtherVolumes", "settingsVolumes", "settingsExcluded",
+    by_hand = {"omittedSegmentIDs", "device", "preset", "furtherVolumes", "settingsVolumes", "settingsExcluded",
                "settingsSegmentations"}
     results = {name for name in TriplaneGaussianReconParameterNode.allParameters if name.startswith("result")}
     assert shown == set(TriplaneGaussianReconParameterNode.allParameters) - by_hand - results
@@ -199,24 +201,41 @@ def test_a_volume_that_cannot_be_used_says_why(widget: Any) -> None:
 
 
 @pytest.mark.parametrize(("change", "told"), [
-    (lambda ui: choose(ui.preset, "Fast"), r"Expected: \d+ s, [\d.]+ GB of memory\."),
-    (lambda ui: choose(ui.preset, "Balanced"), r"Expected: \d+ min, [\d.]+ GB of memory\."),
-    (lambda ui: choose(ui.preset, "Best"), r"Expected, as a guess: [\d.]+ (min|h), [\d.]+ GB of memory\."),
+    (lambda ui: choose(ui.preset, "Fast"), r"Will take about \d+ s on this computer, and [\d.]+ GB of memory\."),
+    (lambda ui: choose(ui.preset, "Better"), r"Will take about \d+ min on this computer, and [\d.]+ GB of memory\."),
+    (lambda ui: choose(ui.preset, "Best"),
+     r"May take [\d.]+ (min|h) on this computer, and [\d.]+ GB of memory; this is a guess\."),
     (lambda ui: choose(ui.trust, "Slices that carry segmentation"),
-     r"Expected: at most \d+ s, [\d.]+ GB of memory\."),
+     r"Will take \d+ s at most on this computer, and [\d.]+ GB of memory\."),
     (lambda ui: type_into(ui.excludedSlices, "x"), ""),
 ])
 def test_time_and_memory_are_told_beforehand(widget: Any, change: Callable[[Any], Any], told: str) -> None:
     add_scan(widget)
     change(widget.ui)
-    assert re.fullmatch(told, widget.ui.estimate.text) and widget.ui.estimate.visible == bool(told)
+    assert re.fullmatch(told, read(widget.ui.estimate)) and widget.ui.estimate.visible == bool(told)
+    assert not told or grey(widget.ui.estimate.text)
+
+
+def test_each_quality_has_its_time_beside_it(widget: Any) -> None:
+    box = widget.ui.preset
+    assert [box.itemText(n) for n in range(box.count)] == ["Fast", "Better", "Best"] and box.currentText == "Fast"
+    add_scan(widget)
+    texts = [box.itemText(n) for n in range(box.count)]
+    assert re.fullmatch(r"Fast: about \d+ s", texts[0]) and re.fullmatch(r"Better: about \d+ min", texts[1])
+    assert re.fullmatch(r"Best: about [\d.]+ (min|h), as a guess", texts[2])
+    choose(box, "Better")
+    assert keywords(widget.logic.getParameterNode())["preset"] == "balanced"
+    type_into(widget.ui.excludedSlices, "x")
+    assert box.itemText(1) == "Better" and box.currentText == "Better"
+    widget.logic.getParameterNode().preset = PresetChoice.BEST
+    assert box.currentText == "Best"
 
 
 def test_what_takes_longer_is_told_to_take_longer(widget: Any) -> None:
     add_scan(widget)
-    labelled = int(widget.ui.estimate.text.split()[1])
+    labelled = int(read(widget.ui.estimate).split()[3])
     widget.ui.segmentation.setCurrentNode(None)
-    assert int(widget.ui.estimate.text.split()[1]) < labelled
+    assert int(read(widget.ui.estimate).split()[3]) < labelled
 
 
 def test_memory_and_threads_are_automatic_until_they_are_set(widget: Any, process: StandInWorkerProcess,
@@ -226,10 +245,10 @@ def test_memory_and_threads_are_automatic_until_they_are_set(widget: Any, proces
     open_section(widget.ui.advancedSection)
     memory, threads, estimate = widget.ui.memory, widget.ui.threads, widget.ui.estimate
     assert memory.text == threads.text == "Automatic"
-    assert re.fullmatch(r"Expected: \d+ s, [\d.]+ GB of memory\.", estimate.text)
+    assert re.fullmatch(r"Will take about \d+ s on this computer, and [\d.]+ GB of memory\.", read(estimate))
     memory.value, threads.value = 1.5, 1
     assert memory.text == "1.5 GB" and threads.text == "1"
-    assert estimate.text == "Expected: 2 min, 1.5 GB of memory."
+    assert read(estimate) == "Will take about 2 min on this computer, and 1.5 GB of memory."
     asked = keywords(widget.logic.getParameterNode())
     assert (asked["memory"], asked["threads"]) == (1.5, 1)
     memory.value = 0.5
@@ -343,8 +362,9 @@ def test_previews_are_upright(widget: Any, axis: str, corner: tuple[int, int], s
 # The device
 
 
-def test_the_cpu_is_plainly_red_and_says_why(widget: Any) -> None:
-    assert red(widget.ui.deviceNote.text) and "There is no GPU." in widget.ui.deviceNote.text
+def test_the_cpu_alarms_nobody_and_says_why(widget: Any) -> None:
+    assert grey(widget.ui.deviceNote.text)
+    assert read(widget.ui.deviceNote) == "Computed on the processor. There is no GPU."
     assert [widget.ui.device.itemText(n) for n in range(2)] == ["Automatic", "CPU: Xeon, 8.0 GB"]
 
 
@@ -361,11 +381,12 @@ def test_another_torch_is_got_in_the_way_of_slicer(widget: Any, monkeypatch: pyt
 def test_a_gpu_is_named_with_its_memory(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     StandInDeviceList.found = [GPU, {**CPU, "note": "CPU."}]
     with opened_panel(monkeypatch) as opened:
-        assert opened.ui.deviceNote.text == "cuda:0: NVIDIA H200, 151.0 GB"
+        assert read(opened.ui.deviceNote) == "cuda:0: NVIDIA H200, 151.0 GB"
         add_scan(opened)
-        assert re.fullmatch(r"Expected: \d+ s, [\d.]+ GB of memory on the graphics card\.", opened.ui.estimate.text)
+        assert re.fullmatch(r"Will take about \d+ s on this computer, and [\d.]+ GB of memory on the graphics card\.",
+                            read(opened.ui.estimate))
         choose(opened.ui.device, "CPU: Xeon, 8.0 GB")
-        assert red(opened.ui.deviceNote.text)
+        assert "processor" in opened.ui.deviceNote.text
         assert keywords(opened.logic.getParameterNode())["device"] == "cpu"
 
 
