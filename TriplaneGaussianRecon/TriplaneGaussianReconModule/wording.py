@@ -165,19 +165,23 @@ def _listed(indices: tuple[int, ...]) -> str:
 
 
 def selfCheck(check: SelfCheck) -> list[str]:
-    """How well slices that were hidden were predicted, beside the usual methods, and whether errors can be located."""
+    """How well slices that were hidden were predicted, beside the usual methods, and whether errors can be located.
+
+    The first sentence is for those who read no other: how it compares with linear interpolation.
+    """
     if check.psnr is None:
         return [_("Too few slices were used to hide one and check. So the expected error was not learnt: it is how far "
                   "simple methods disagree, and errors may be many times as large.")]
-    parts = []
+    parts, lines = [], []
     if check.psnr_linear is not None:
-        parts.append(_("{apart} linear between slices").format(apart=_apart(check.psnr - check.psnr_linear)))
+        apart = _apart(check.psnr - check.psnr_linear)
+        lines.append(_("{apart} linear interpolation between slices.").format(apart=apart[0].upper() + apart[1:]))
     if check.psnr_best_classical is not None and check.best_classical != "linear":
         parts.append(_("{apart} the best usual method ({name})").format(
             apart=_apart(check.psnr - check.psnr_best_classical), name=check.best_classical))
     parts.append(_("PSNR {psnr} dB").format(psnr=f"{check.psnr:.1f}"))
-    lines = [_("{count} slices, each hidden and predicted across twice the real gap: {scores}.").format(
-        count=check.slices, scores=", ".join(parts))]
+    lines.append(_("Checked on {count} slices, each hidden and predicted across twice the real gap: {scores}."
+                   ).format(count=check.slices, scores=", ".join(parts)))
     if check.doubt:
         lines.append(_("The expected error says little about where the errors are (rank correlation {number}): trust "
                        "its size, not its pattern.").format(number=f"{check.rank_correlation:.2f}"))

@@ -129,6 +129,7 @@ class Job:
                    "labelled": None if self.labelled is None else _from_selections(self.labelled),
                    "spacing": self.spacing, "preset": self.preset, "device": self.device, "seed": self.seed,
                    "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding,
+                   "unit": self.volume.unit,
                    "label_network": None if self.label_network is None else str(self.label_network),
                    "further": [_from_stack(each) for each in self.further], "motion": self.motion,
                    "thickness": self.thickness, "profile": self.profile, "memory": self.memory,
@@ -415,14 +416,15 @@ def _to_segmentation(folder: Path, kind: str, name: str, content: Mapping[str, A
 
 
 def _to_image(array: np.ndarray, content: Mapping[str, Any]) -> Image:
-    return Image(array, _to_grid(content), _maybe(content, "padding"))
+    return Image(array, _to_grid(content), _maybe(content, "padding"), text({"unit": "", **content}, "unit"))
 
 
 def _from_stack(stack: StackInput) -> dict[str, Any]:
     if stack.mask is not None or stack.to_first is not None or stack.labels_on != DRAWN:
         raise ValueError("A further volume of a job has neither a mask nor a motion, and carries labels where they are "
                          "drawn.")
-    return {"grid": _from_grid(stack.image.grid), "padding": stack.image.padding, "axis": stack.slice_axis,
+    return {"grid": _from_grid(stack.image.grid), "padding": stack.image.padding, "unit": stack.image.unit,
+            "axis": stack.slice_axis,
             "used": _from_selection(stack.used), "thickness": stack.thickness, "profile": stack.profile,
             "segmentation": None if stack.segmentation is None else _from_segmentation(stack.segmentation)}
 

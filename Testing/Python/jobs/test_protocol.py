@@ -15,7 +15,7 @@ import pytest
 from posix_case import POSIX, SHORTFALLS, room_for
 from repository import ROOT
 
-from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.data.selection import Selection
@@ -57,7 +57,8 @@ def segmentation(grid: Grid) -> Segmentation:
 @pytest.fixture
 def job(grid: Grid, segmentation: Segmentation) -> Job:
     array = np.arange(60, dtype=np.int16).reshape(SHAPE)
-    return Job(Image(array, grid), {"k": Selection.every(5, 2), "i": Selection((0, 2), 3)}, segmentation, 0.5,
+    observed: dict[Axis, Selection] = {"k": Selection.every(5, 2), "i": Selection((0, 2), 3)}
+    return Job(Image(array, grid, unit="HU"), observed, segmentation, 0.5,
                "balanced", "cuda:1", 7, True, memory=6 * 10 ** 9, threads=2)
 
 
@@ -87,6 +88,7 @@ def assert_same(one: Segmentation | Image | None, other: Segmentation | Image | 
 def test_a_job_comes_out_as_it_went_in(job: Job, tmp_path: Path) -> None:
     job.write(tmp_path)
     read = Job.read(tmp_path)
+    assert read.volume.unit == "HU"
     assert_same(read.volume, job.volume)
     assert_same(read.segmentation, job.segmentation)
     assert list(read.observed.items()) == list(job.observed.items())

@@ -122,19 +122,22 @@ class ResultsView:
         return model if model is not None and model.is_file() else None
 
     def _text(self, report: Report | None, hasVolume: bool) -> str:
-        lines = []
+        """What the results are worth in a sentence, if that is known, and then everything else."""
+        image = self._linesOnImage(report) if hasVolume else []
+        isChecked = hasVolume and report is not None and not report.volumes
+        lines, image = (image[:1], image[1:]) if isChecked else ([], image)
         if (volume := self._input()) is not None:
             others = [f"'{node.GetName()}'" for node in self._further() if node is not None]
             text = _("Result of '{volume}' with {others}:") if others else _("Result of '{volume}':")
             lines.append(text.format(volume=volume.GetName(), others=", ".join(others)))
         if report is not None and report.completion is not None:
             lines += wording.completion(report.completion)
-        if hasVolume:
-            lines += self._linesOnImage(report)
+        lines += image
         if self._has("resultProvenance"):
             lines += [line.removeprefix(_NOTE) for line in self._choices.resultProvenance.GetText().splitlines()
                       if line.startswith(_NOTE)]
-        return "<br>".join(html.escape(line) for line in lines)
+        texts = [html.escape(line) for line in lines]
+        return "<br>".join([f"<b>{texts[0]}</b>", *texts[1:]] if isChecked else texts)
 
     def _linesOnImage(self, report: Report | None) -> list[str]:
         """How far to trust the image."""

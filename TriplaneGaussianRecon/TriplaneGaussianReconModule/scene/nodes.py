@@ -18,11 +18,13 @@ from slicer.i18n import tr as _
 from TriplaneGaussianReconLib.data.alignment import voxel_offset
 from TriplaneGaussianReconLib.data.geometry import RAS_TO_LPS, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segment, Segmentation
+from TriplaneGaussianReconLib.data.units import HOUNSFIELD
 from TriplaneGaussianReconLib.errors import InputError
 
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 Box = tuple[slice, ...]  # a part of an array
 _VOXELS_AT_A_TIME = 2 ** 20  # looked at before the user interface has its turn
+_HOUNSFIELD = "[hnsf'U]"  # what UCUM, and so DICOM, calls them
 TO_LPS = RAS_TO_LPS[:3, :3]  # of points; and back
 
 
@@ -38,7 +40,10 @@ def gridOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Grid:
 def imageOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> Image:
     """The voxels of a volume node, not copied, on its grid; raises InputError as `gridOf` does."""
     grid = gridOf(volumeNode)
-    return Image(slicer.util.arrayFromVolume(volumeNode).reshape(grid.shape), grid)
+    unit = volumeNode.GetVoxelValueUnits()
+    isHounsfield = unit is not None and unit.GetCodeValue() == _HOUNSFIELD
+    return Image(slicer.util.arrayFromVolume(volumeNode).reshape(grid.shape), grid,
+                 unit=HOUNSFIELD if isHounsfield else "")
 
 
 def place(volumeNode: slicer.vtkMRMLVolumeNode, grid: Grid) -> None:

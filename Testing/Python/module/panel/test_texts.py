@@ -17,7 +17,7 @@ def test_names_are_read_as_they_are_written(widget: Any, process: StandInWorkerP
     volume = mrml.add_volume(moving()[0], name=NAME)
     widget.ui.inputVolume.setCurrentNode(volume)
     reconstructed(widget)
-    assert read(widget.ui.resultText).startswith(f"Result of '{NAME}':")
+    assert read(widget.ui.resultText).splitlines()[1] == f"Result of '{NAME}':"
     process.isHeld = True
     click(widget.ui.reconstructButton)
     slicer.mrmlScene.RemoveNode(volume)

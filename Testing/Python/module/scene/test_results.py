@@ -99,6 +99,7 @@ def test_expected_error_is_in_colour_and_says_its_unit(scene: Any, logic: Tripla
     volume, unit = mrml.add_volume(ramp(), name="CT"), slicer.vtkCodedEntry()
     unit.SetValueSchemeMeaning("[hnsf'U]", "UCUM", "Hounsfield unit")
     volume.SetVoxelValueUnits(unit)
+    assert imageOf(volume).unit == "HU" and not imageOf(mrml.add_volume(ramp())).unit
     results = logic.reconstruct(volume, trustedSlices="every:4")
     assert results.confidence.GetDescription() == ("Expected absolute error of each voxel, in the units of 'CT' "
                                                    "(Hounsfield unit).")
