@@ -14,6 +14,7 @@ from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.data.sentences import Sentence
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.estimates import Estimate
+from TriplaneGaussianReconLib.jobs.request import Plan
 from TriplaneGaussianReconLib.pipeline.error_report import ErrorReport
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.self_check import SelfCheck
@@ -108,6 +109,36 @@ def labelSlices(found: LabelSlices) -> str:
         text = _("{count} count as empty") if len(found.empty) > 1 else _("{count} counts as empty")
         parts.append(text.format(count=len(found.empty)))
     return "; ".join(parts) + "."
+
+
+def purpose(plan: Plan, grid: Grid, isRepair: bool, labels: LabelSlices | None) -> str:
+    """What a reconstruction does to a volume, in few words.
+
+    Args:
+        plan: Of the reconstruction.
+        grid: Of the volume.
+        isRepair: Whether slices that are not used are bad ones.
+        labels: Where labels are filled, if that is known.
+    """
+    number, selection = AXES.index(plan.axis), plan.selections[plan.axis]
+    old, new, parts = grid.spacing[number], plan.output.spacing[number], list[str]()
+    missing = selection.count - len(selection)
+    if missing and isRepair:
+        parts.append(_("Replaces {missing} of {count} slices.").format(missing=missing, count=selection.count))
+    elif missing:
+        parts.append(_("Makes {missing} of {count} slices from the others.").format(missing=missing,
+                                                                                   count=selection.count))
+    if new < 0.999 * old:
+        parts.append(_("Makes {old} mm slices {new} mm.").format(old=f"{old:.2g}", new=f"{new:.2g}"))
+    if labels is not None and labels.filled:
+        parts.append(_("Fills the segmentation on {filled} slices, from {drawn} that are drawn on.").format(
+            filled=len(labels.filled), drawn=len(labels.drawn)))
+    return " ".join(parts) or _("Changes nothing yet: every slice is used, and the result has the voxels of the input.")
+
+
+def combined(count: int) -> str:
+    """What combining volumes does."""
+    return _("Makes one volume of {count}, with cubic voxels.").format(count=count)
 
 
 def completion(told: LabelCompletion) -> list[str]:

@@ -23,13 +23,14 @@ from ..run.parameters import (
     PresetChoice,
     TriplaneGaussianReconParameterNode,
     Trust,
-    furtherVolumes,
+    combinedVolumes,
     keywords,
     requestOf,
     segmentIDs,
     severalKeywords,
 )
 from ..run.several import Several
+from ..run.task import Task, checkTask, taskOf
 from ..scene import sample_data
 from ..scene.nodes import gridOf
 from ..scene.results import Results
@@ -43,6 +44,7 @@ from .quality_choice import QualityChoice
 from .results_view import ResultsView, setEnabledOrWhyNot
 from .segment_list import SegmentList
 from .slice_views import shownSlice, worldGrid
+from .task_choice import TaskChoice
 
 _PARAMETER = "SlicerParameterName"  # property by which the .ui file says which parameter a widget shows
 
@@ -67,6 +69,7 @@ class Panel:
         self._hasPackages = False  # False until asked, which takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
         self._further = FurtherVolumes(ui)
+        self._task = TaskChoice(ui)
         self._quality = QualityChoice(ui.preset, self._onQuality)
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
         self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
@@ -104,7 +107,7 @@ class Panel:
                                   (self._ui.sliceList, Trust.LIST)):
                 widget.setVisible(parameters.trust is trust)
         self._lookForDrawnSlices(grid)
-        self._showLabelChoices()
+        self._task.show(parameters)
         self._showMeaning(grid)
         for button in (self._ui.excludeButton, self._ui.emptyButton):
             setEnabledOrWhyNot(button, "" if grid is not None else _("Choose an input volume first."))
@@ -141,6 +144,7 @@ class Panel:
         try:
             with wording.translatedErrors():
                 grid = gridOf(parameters.inputVolume)
+                checkTask(parameters, parameters.trust is Trust.ALL, bool(combinedVolumes(parameters)))
                 several = Several.of(parameters.inputVolume, **severalKeywords(parameters))
                 request = several.alone(requestOf(parameters))
                 request.check(grid, parameters.segmentation is not None)
@@ -174,28 +178,20 @@ class Panel:
         self._drawn.look(parameters.inputVolume, parameters.segmentation, segmentIDs(parameters),
                          requestOf(parameters).slice_axis(grid))
 
-    def _showLabelChoices(self) -> None:
-        """Show the choices of labelled slices that have a meaning."""
-        parameters, ui = self._parameters, self._ui
-        chosen = None if parameters is None or parameters.segmentation is None else parameters.labelsOn
-        for widget in (ui.labelsOnLabel, ui.labelsOn):
-            widget.setVisible(chosen is not None)
-        for widget in (ui.emptySlicesLabel, ui.emptySlices, ui.emptyButton):
-            widget.setVisible(chosen is LabelsOn.DRAWN)
-        ui.labelledSlices.setVisible(chosen is LabelsOn.LIST)
-
     def _showMeaning(self, grid: Grid | None) -> None:
         """Say what the choices mean for this volume."""
-        texts = ("", "", "", "") if grid is None else self._meaning(grid, self._choices)
-        labels = (self._ui.axisPreview, self._ui.trustPreview, self._ui.labelsPreview, self._ui.outputPreview,
-                  self._ui.estimate)
+        texts = ("", "", "", "", "") if grid is None else self._meaning(grid, self._choices)
+        ui = self._ui
+        labels = (ui.taskPreview, ui.axisPreview, ui.trustPreview, ui.labelsPreview, ui.outputPreview, ui.estimate)
         for label, text in zip(labels, (*texts, wording.grey(self._showExpectation())), strict=True):
             label.setText(text)
             label.setVisible(bool(text))
 
-    def _meaning(self, grid: Grid, parameters: TriplaneGaussianReconParameterNode) -> tuple[str, str, str, str]:
-        """What slice axis, observed slices, labelled slices and spacing mean; empty where that is not known."""
-        request, presence = requestOf(parameters), self._drawn.presence
+    def _meaning(self, grid: Grid, parameters: TriplaneGaussianReconParameterNode) -> tuple[str, str, str, str, str]:
+        """What is done, and what slice axis, observed slices, labelled slices and spacing mean; empty where that is not
+        known.
+        """
+        request, presence, purpose = requestOf(parameters), self._drawn.presence, ""
         axis = request.slice_axis(grid)
         meaning, labels = wording.axisMeaning(worldGrid(parameters.inputVolume), axis), ""
         try:
@@ -204,16 +200,19 @@ class Panel:
                 result = grid if isinstance(request.spacing, str) else output_grid(grid, axis, request.spacing)
             else:
                 plan = request.plan(grid, presence)
-                selection, result = plan.selections[axis], plan.output
+                selection, result, filled = plan.selections[axis], plan.output, None
                 observed = wording.observed(selection.indices, selection.count, grid.spacing[AXES.index(axis)])
                 if axis in presence:
                     labelled = None if plan.labelled is None else plan.labelled[axis]
-                    labels = wording.labelSlices(LabelSlices.among(selection, labelled, presence[axis]))
+                    filled = LabelSlices.among(selection, labelled, presence[axis])
+                    labels = wording.labelSlices(filled)
+                purpose = wording.purpose(plan, grid, taskOf(parameters) is Task.REPLACE, filled)
         except InputError:  # the button says so
-            return meaning, "", "", ""
-        if furtherVolumes(parameters):
-            return meaning, observed, "", wording.voxelsAboutAll(request.spacing)
-        return meaning, observed, labels, wording.voxels(result)
+            return "", meaning, "", "", ""
+        if others := combinedVolumes(parameters):
+            return (wording.combined(1 + len(others)), meaning, observed, "",
+                    wording.voxelsAboutAll(request.spacing))
+        return purpose, meaning, observed, labels, wording.voxels(result)
 
     def _showExpectation(self) -> str:
         """Show how long each quality will take on the device that is chosen; return more about the one that is chosen,

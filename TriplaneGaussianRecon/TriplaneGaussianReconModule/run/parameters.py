@@ -15,6 +15,7 @@ from TriplaneGaussianReconLib.jobs.request import SEGMENTED, Request
 
 from .further_settings import settingsOf
 from .request import requestFrom
+from .task import Task, taskOf
 
 
 class SliceAxis(Enum):
@@ -105,6 +106,7 @@ class TriplaneGaussianReconParameterNode:
     """What the panel asks for, and what the last run with these choices left in the scene.
 
     Attributes:
+        task: What is to be done with the volume; choices that do not belong to it have no effect, see `taskOf`.
         omittedSegmentIDs: Segments that are left out, so that new ones take part by themselves.
         everyNth: For `Trust.EVERY`.
         percentage: For `Trust.PERCENTAGE`.
@@ -129,6 +131,7 @@ class TriplaneGaussianReconParameterNode:
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
+    task: Task = Task.AUTO
     segmentation: vtkMRMLSegmentationNode
     omittedSegmentIDs: list[str]
     sliceAxis: SliceAxis = SliceAxis.AUTO
@@ -186,7 +189,8 @@ def trustedSlices(parameters: TriplaneGaussianReconParameterNode) -> str:
 def labelsOn(parameters: TriplaneGaussianReconParameterNode) -> str:
     """The choice of slices that carry labels as the logic takes it: drawn, drawn,40, all, or a list."""
     empty = parameters.emptySlices.strip()
-    if parameters.segmentation is None or parameters.labelsOn is LabelsOn.DRAWN and not empty:
+    isChosen = parameters.segmentation is not None and taskOf(parameters).fillsLabels
+    if not isChosen or parameters.labelsOn is LabelsOn.DRAWN and not empty:
         return DRAWN
     return {LabelsOn.DRAWN: f"{DRAWN},{empty}", LabelsOn.ALL: ALL,
             LabelsOn.LIST: parameters.labelledSlices}[parameters.labelsOn]
@@ -206,6 +210,11 @@ def furtherVolumes(parameters: TriplaneGaussianReconParameterNode) -> list[vtkMR
             if node is not None and node.GetScene() is not None and node is not parameters.inputVolume]
 
 
+def combinedVolumes(parameters: TriplaneGaussianReconParameterNode) -> list[vtkMRMLScalarVolumeNode]:
+    """Those of them that are used: all, or none where volumes are not to be combined."""
+    return furtherVolumes(parameters) if taskOf(parameters) is Task.COMBINE else []
+
+
 def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     """The choices as keyword arguments of the logic's `reconstruct`."""
     hasSegmentation = parameters.segmentation is not None
@@ -216,7 +225,7 @@ def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
 
 def severalKeywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     """What concerns further volumes, likewise."""
-    return {"furtherVolumes": {node: vars(settingsOf(parameters, node)) for node in furtherVolumes(parameters)},
+    return {"furtherVolumes": {node: vars(settingsOf(parameters, node)) for node in combinedVolumes(parameters)},
             "thickness": parameters.thickness, "profile": parameters.profile.value,
             "findMotion": parameters.findMotion}
 
@@ -227,8 +236,9 @@ def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:
 
 
 def _choices(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
+    excluded = parameters.excludedSlices if taskOf(parameters).excludesSlices else ""
     return {"sliceAxis": parameters.sliceAxis.value, "trustedSlices": trustedSlices(parameters),
-            "excludedSlices": parameters.excludedSlices, "labelsOn": labelsOn(parameters),
-            "outputSpacing": parameters.outputSpacing, "preset": parameters.preset.value, "device": parameters.device,
+            "excludedSlices": excluded, "labelsOn": labelsOn(parameters), "outputSpacing": parameters.outputSpacing,
+            "preset": parameters.preset.value, "device": parameters.device,
             "seed": parameters.seed, "keepModel": parameters.keepModel, "evenTexture": parameters.evenTexture,
             "memory": parameters.memory, "threads": parameters.threads}

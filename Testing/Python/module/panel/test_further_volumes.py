@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from panel_case import choose, click, open_section, read, reconstructed, red, transformed, type_into, wait_until
+from panel_case import choose, click, read, reconstructed, red, transformed, type_into, wait_until
 from PySide6.QtTest import QTest
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.run.parameters import furtherVolumes, keywords
@@ -30,7 +30,8 @@ def volumes(widget: Any) -> tuple[Any, Any, Any]:
     """Three volumes, the first chosen as the input, and the section of further ones open."""
     found = add("axial", 2), add("sagittal", 0, 1), add("coronal", 1, 2)
     widget.ui.inputVolume.setCurrentNode(found[0])
-    open_section(widget.ui.furtherSection)
+    choose(widget.ui.task, "Combine volumes")
+    assert widget.ui.furtherSection.visible and not widget.ui.furtherSection.collapsed
     return found
 
 
@@ -129,6 +130,8 @@ def test_a_volume_under_a_transform_that_bends_cannot_be_used(widget: Any, volum
     assert not widget.ui.reconstructButton.enabled
     assert "'sagittal' lies under a transform" in widget.ui.reconstructButton.toolTip
     check(widget, "sagittal", on=False)
+    assert "Check at least one further volume" in widget.ui.reconstructButton.toolTip
+    choose(widget.ui.task, "Make slices thinner")
     assert widget.ui.reconstructButton.enabled
 
 
@@ -136,7 +139,7 @@ def test_a_thickness_that_cannot_be_read_is_told(widget: Any, volumes: tuple[Any
     check(widget, "sagittal")
     type_into(widget.ui.thickness, "3 mm")
     assert not widget.ui.reconstructButton.enabled and "slice thickness '3 mm'" in widget.ui.reconstructButton.toolTip
-    check(widget, "sagittal", on=False)  # of one volume the thickness does not matter
+    choose(widget.ui.task, "Make slices thinner")  # of one volume the thickness does not matter
     assert widget.ui.reconstructButton.enabled
 
 

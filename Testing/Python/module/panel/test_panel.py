@@ -79,7 +79,7 @@ def test_the_presets_of_the_panel_are_known() -> None:
 def test_each_parameter_has_its_widget() -> None:
     shown = {found.findtext("string") for found in xml.parse(UI).iter("property")
              if found.get("name") == "SlicerParameterName"}
-    by_hand = {"omittedSegmentIDs", "device", "preset", "furtherVolumes", "settingsVolumes", "settingsExcluded",
+    by_hand = {"omittedSegmentIDs", "device", "preset", "task", "furtherVolumes", "settingsVolumes", "settingsExcluded",
                "settingsSegmentations"}
     results = {name for name in TriplaneGaussianReconParameterNode.allParameters if name.startswith("result")}
     assert shown == set(TriplaneGaussianReconParameterNode.allParameters) - by_hand - results

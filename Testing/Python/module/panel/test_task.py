@@ -1,0 +1,113 @@
+"""What the user wants to have done: what is shown for it, what is said of it, and what has an effect."""
+from __future__ import annotations
+
+from typing import Any
+
+import mrml
+import numpy as np
+import pytest
+from panel_case import choose, click, cut_through, moving, reconstructed, type_into, wait_until
+from TriplaneGaussianReconModule.run.parameters import keywords
+from TriplaneGaussianReconModule.run.task import Task
+
+CONTROLS = {"furtherSection": "COMBINE", "excludedSlices": "REPLACE FILL COMBINE", "labelsOn": "FILL COMBINE"}
+
+
+@pytest.fixture
+def volume(widget: Any) -> Any:
+    """A volume of nine slices, 3 mm apart, and chosen."""
+    found = mrml.add_volume(moving()[0], name="scan")
+    widget.ui.inputVolume.setCurrentNode(found)
+    return found
+
+
+def drawn(volume: Any, *slices: int) -> Any:
+    """A segmentation on some slices."""
+    mask = np.zeros_like(moving()[1])
+    mask[list(slices)] = moving()[1][list(slices)]
+    return mrml.add_segmentation(volume, {"core": mask})
+
+
+def test_it_follows_what_is_chosen(widget: Any, volume: Any) -> None:
+    box, parameters = widget.ui.task, widget.logic.getParameterNode()
+    assert [box.itemText(n) for n in range(box.count)] == ["Make slices thinner", "Replace bad slices",
+                                                           "Fill a segmentation", "Combine volumes"]
+    assert box.currentText == "Make slices thinner"
+    parameters.excludedSlices = "4"
+    assert box.currentText == "Replace bad slices"
+    widget.ui.segmentation.setCurrentNode(drawn(volume, 0, 4, 8))
+    assert box.currentText == "Fill a segmentation"
+    parameters.furtherVolumes = [mrml.add_volume(moving()[0], name="other")]
+    assert box.currentText == "Combine volumes"
+    parameters.furtherVolumes = []
+    widget.ui.segmentation.setCurrentNode(None)
+    parameters.excludedSlices = ""
+    assert box.currentText == "Make slices thinner" and parameters.task is Task.AUTO
+
+
+def test_it_stays_what_the_user_has_chosen(widget: Any, volume: Any) -> None:
+    choose(widget.ui.task, "Make slices thinner")
+    widget.ui.segmentation.setCurrentNode(drawn(volume, 0, 4, 8))
+    assert widget.ui.task.currentText == "Make slices thinner"
+    assert widget.logic.getParameterNode().task is Task.THINNER
+
+
+@pytest.mark.parametrize("task", [Task.THINNER, Task.REPLACE, Task.FILL, Task.COMBINE])
+def test_each_shows_what_it_needs_and_no_more(widget: Any, volume: Any, task: Task) -> None:
+    widget.ui.segmentation.setCurrentNode(drawn(volume, 0, 4, 8))
+    choose(widget.ui.task, task.label())
+    for name, of in CONTROLS.items():
+        assert getattr(widget.ui, name).visible == (task.name in of.split()), name
+
+
+def test_what_is_not_shown_has_no_effect(widget: Any, volume: Any) -> None:
+    parameters, other = widget.logic.getParameterNode(), mrml.add_volume(moving()[0], name="other")
+    parameters.segmentation, parameters.furtherVolumes = drawn(volume, 0, 4, 8), [other]
+    parameters.excludedSlices, parameters.emptySlices = "5", "2"
+    asked = {}
+    for task in (Task.THINNER, Task.REPLACE, Task.FILL, Task.COMBINE):
+        choose(widget.ui.task, task.label())
+        given = keywords(parameters)
+        asked[task] = given["excludedSlices"], given["labelsOn"], list(given["furtherVolumes"])
+    assert asked == {Task.THINNER: ("", "drawn", []), Task.REPLACE: ("5", "drawn", []),
+                     Task.FILL: ("5", "drawn,2", []), Task.COMBINE: ("5", "drawn,2", [other])}
+
+
+@pytest.mark.parametrize(("task", "reason"), [
+    (Task.FILL, "Choose the segmentation that is to be filled."),
+    (Task.COMBINE, "Check at least one further volume of the same body."),
+    (Task.REPLACE, "Say which slices are bad")])
+def test_what_it_lacks_is_said(widget: Any, volume: Any, task: Task, reason: str) -> None:
+    choose(widget.ui.task, task.label())
+    assert not widget.ui.reconstructButton.enabled and reason in widget.ui.reconstructButton.toolTip
+
+
+def test_what_is_done_to_this_volume_is_said_in_a_sentence(widget: Any, volume: Any) -> None:
+    told = widget.ui.taskPreview
+    assert told.text == "Makes 3 mm slices 0.7 mm."
+    widget.ui.outputSpacing.value = 3.0
+    assert told.text == "Changes nothing yet: every slice is used, and the result has the voxels of the input."
+    widget.ui.outputSpacing.value = 0.0
+    choose(widget.ui.trust, "Every Nth slice")
+    assert told.text == "Makes 4 of 9 slices from the others."
+    choose(widget.ui.trust, "All slices")
+    choose(widget.ui.task, "Replace bad slices")
+    type_into(widget.ui.excludedSlices, "3,5")
+    assert told.text == "Replaces 2 of 9 slices."
+    type_into(widget.ui.excludedSlices, "x")
+    assert not told.visible
+
+
+def test_the_sentence_tells_of_labels_and_of_several_volumes(widget: Any, volume: Any) -> None:
+    widget.ui.segmentation.setCurrentNode(drawn(volume, 0, 4, 8))
+    wait_until(lambda: widget.ui.labelsPreview.text)
+    assert widget.ui.taskPreview.text == "Fills the segmentation on 6 slices, from 3 that are drawn on."
+    widget.logic.getParameterNode().furtherVolumes = [mrml.add_volume(moving()[0], name="other")]
+    assert widget.ui.taskPreview.text == "Makes one volume of 2, with cubic voxels."
+
+
+def test_bad_slices_are_replaced_in_three_clicks(widget: Any, volume: Any) -> None:
+    choose(widget.ui.task, "Replace bad slices")
+    cut_through(volume, (10.0, 9.0, 4.0), 2)
+    click(widget.ui.excludeButton)
+    assert reconstructed(widget).resultVolume is not None

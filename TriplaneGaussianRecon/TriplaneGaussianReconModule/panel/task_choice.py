@@ -1,0 +1,44 @@
+"""The choice of what to do with the volume: the rest of the panel shows what belongs to it."""
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from ..run.parameters import LabelsOn, TriplaneGaussianReconParameterNode
+from ..run.task import CHOICES, Task, taskOf
+
+
+class TaskChoice:
+    """A combo box of tasks, which follows the other choices until the user has chosen."""
+
+    def __init__(self, ui: Any) -> None:
+        """Take over the widgets."""
+        self._ui = ui
+        self._parameters: TriplaneGaussianReconParameterNode | None = None
+        for task in CHOICES:
+            ui.task.addItem(task.label(), task.value)
+        ui.task.connect("activated(int)", self._onActivated)
+
+    def show(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
+        """Show what is to be done, and the controls that belong to it."""
+        self._parameters, ui = parameters, self._ui
+        task = Task.THINNER if parameters is None else taskOf(parameters)
+        ui.task.setCurrentIndex(ui.task.findData(task.value))
+        ui.furtherSection.setVisible(task is Task.COMBINE)
+        for widget in (ui.excludedSlicesLabel, ui.excludedSlices, ui.excludeButton):
+            widget.setVisible(task.excludesSlices)
+        ui.segmentationLabel.setText(_("Segmentation:") if task is Task.FILL else _("Segmentation (optional):"))
+        chosen = None
+        if parameters is not None and parameters.segmentation is not None and task.fillsLabels:
+            chosen = parameters.labelsOn
+        for widget in (ui.labelsOnLabel, ui.labelsOn):
+            widget.setVisible(chosen is not None)
+        for widget in (ui.emptySlicesLabel, ui.emptySlices, ui.emptyButton):
+            widget.setVisible(chosen is LabelsOn.DRAWN)
+        ui.labelledSlices.setVisible(chosen is LabelsOn.LIST)
+
+    def _onActivated(self, row: int) -> None:
+        if self._parameters is not None:
+            self._parameters.task = Task(self._ui.task.itemData(row))
+            self._ui.furtherSection.collapsed = False
