@@ -18,8 +18,9 @@ from TriplaneGaussianReconLib.pipeline.report import Report
 from .. import wording
 from ..run.parameters import TriplaneGaussianReconParameterNode
 from ..scene.report import ERROR, reportIn
-from ..scene.results import AXIS, FURTHER, INPUT, Results
+from ..scene.results import AXIS, FURTHER, INPUT, SEGMENTATION, Results
 from . import views
+from .before_after import BeforeAfter, Pair
 from .next_slice import NextSlice
 from .plane_drawing import PlaneDrawing
 from .slice_views import mappedViews
@@ -34,6 +35,7 @@ class ResultsView:
         """tell: called with a text for the user, and whether it is a problem."""
         self._ui, self._drawing, self._next = ui, drawing, NextSlice(ui.nextSliceButton, tell)
         self._parameters: TriplaneGaussianReconParameterNode | None = None
+        self._before = BeforeAfter(ui)
         self._models: dict[str, Path] = {}
         for button, react in ((ui.compareButton, self._compare), (ui.tableButton, self._showTable),
                               (ui.plotButton, self._plot), (ui.renderButton, self._render),
@@ -58,6 +60,8 @@ class ResultsView:
         report = reportIn(self._choices.resultProvenance.GetText()) if self._has("resultProvenance") else None
         self._ui.resultText.setText(self._text(report, hasVolume) if has else _("Nothing has been reconstructed yet."))
         self._showLabels(report.completion if has and report is not None else None)
+        self._before.offer(self._pair(INPUT, "resultVolume"), self._pair(SEGMENTATION, "resultSegmentation"),
+                           self._choices.resultSegmentation if self._has("resultSegmentation") else None)
         nothing = "" if has else _("There is no result yet.")
         volume = nothing or ("" if hasVolume else _(
             "There is no volume among the results: labels alone were filled, or it was removed."))
@@ -109,6 +113,11 @@ class ResultsView:
     def _input(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         """The volume that the result was made from; it need not be the one that is chosen now."""
         return self._choices.resultScores.GetNodeReference(INPUT) if self._has("resultScores") else None
+
+    def _pair(self, reference: str, name: str) -> Pair | None:
+        """What a result was made from, and the result; None where one of them is not in the scene."""
+        before = self._choices.resultScores.GetNodeReference(reference) if self._has("resultScores") else None
+        return None if before is None or not self._has(name) else (before, self._choices.getValue(name))
 
     def _further(self) -> list[slicer.vtkMRMLScalarVolumeNode | None]:
         """The further volumes that the result was made from; None for those that were removed."""

@@ -84,6 +84,20 @@ def showInstead(shown: slicer.vtkMRMLDisplayableNode, hidden: slicer.vtkMRMLDisp
     shown.SetDisplayVisibility(True)
 
 
+def isShown(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a slice view shows a volume behind everything else."""
+    return any(composite.GetBackgroundVolumeID() == volume.GetID() for composite in _composites())
+
+
+def look3D() -> None:
+    """Let the 3D views look at the middle of what they show; a layout without any makes way for the usual one."""
+    if not any(node.IsMappedInLayout() for node in slicer.util.getNodesByClass("vtkMRMLViewNode")):
+        _layoutNode().SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    manager = slicer.app.layoutManager()
+    for number in range(manager.threeDViewCount):
+        manager.threeDWidget(number).threeDView().resetFocalPoint()
+
+
 def isOverlaid(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether a slice view shows a volume over another one."""
     return any(composite.GetForegroundVolumeID() == volume.GetID() for composite in _composites())

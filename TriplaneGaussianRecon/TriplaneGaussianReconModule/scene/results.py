@@ -27,6 +27,7 @@ from .report import MEANINGS, UNITS, RunRecord, provenance, shown
 from .tidying import ROLE, keepModels, tidyUp
 
 INPUT = "TriplaneGaussianRecon.Input"  # reference from the table of scores to the volume that was reconstructed
+SEGMENTATION = "TriplaneGaussianRecon.Segmentation"  # likewise to the segmentation that was filled in
 FURTHER = "TriplaneGaussianRecon.Further"  # likewise to further volumes that it was reconstructed from
 AXIS = "TriplaneGaussianRecon.Axis"  # attribute of that table: the axis along which slices were filled in
 COLOURS = "vtkMRMLColorTableNodeIron"  # of expected errors and of certainty: red where they are small, else yellow
@@ -227,6 +228,8 @@ def _addTable(name: str, source: Frame, record: RunRecord) -> slicer.vtkMRMLTabl
         node.SetColumnUnitLabel(column, UNITS.get(column, ""))
         node.SetColumnDescription(column, MEANINGS.get(column, ""))
     node.SetNodeReferenceID(INPUT, source.proxy.GetID())
+    if source.segmentationProxy is not None:
+        node.SetNodeReferenceID(SEGMENTATION, source.segmentationProxy.GetID())
     node.SetAttribute(AXIS, record.frames[0].scope.axis)
     return node
 

@@ -3,7 +3,7 @@
 Looked up in Slicer: Base/QTCore/qSlicerCoreApplication.h, Base/QTGUI/qSlicerApplication.h (StandInApplication),
 Libs/MRML/Widgets/qMRMLLayoutManager.cxx and commontk/CTK Libs/Widgets/ctkLayoutManager.cpp (StandInLayoutManager),
 Libs/MRML/Widgets/qMRMLSliceWidget.cxx, qMRMLSliceControllerWidget.cxx, qMRMLSliderWidget.cxx and commontk/CTK
-Libs/Widgets/ctkSliderWidget.cpp (StandInSliceView).
+Libs/Widgets/ctkSliderWidget.cpp (StandInSliceView), Libs/MRML/Widgets/qMRMLThreeDWidget.h and qMRMLThreeDView.h.
 """
 from __future__ import annotations
 
@@ -40,6 +40,19 @@ class StandInSliceView(qt.QWidget):
         self._logic.ResizeSliceNode(event.size().width(), event.size().height())
 
 
+class StandInThreeDView:
+    """A 3D view and the widget that it is in, without pixels; it counts how often it looked at what it shows."""
+
+    def __init__(self) -> None:
+        self.looked = 0
+
+    def threeDView(self) -> StandInThreeDView:
+        return self
+
+    def resetFocalPoint(self) -> None:
+        self.looked += 1
+
+
 class StandInLayoutManager:
     """Shows the slice views of the layout, side by side whatever it is, and gives each the logic that shows slices."""
 
@@ -48,6 +61,7 @@ class StandInLayoutManager:
         self._slice_logics = vtk.vtkCollection()
         applicationLogic.SetSliceLogics(self._slice_logics)
         self._views: dict[str, StandInSliceView] = {}
+        self.threeDViews = [StandInThreeDView()]
         self._shown: list[StandInSliceView] = []
         self._viewport, self._splitter = qt.QWidget(), None
         self._viewport.resize(1200, 400)
@@ -65,6 +79,13 @@ class StandInLayoutManager:
         self.layoutNode.RemoveObserver(self._tag)
         self._viewport.close()
         self._viewport.deleteLater()
+
+    @property
+    def threeDViewCount(self) -> int:
+        return len(self.threeDViews)
+
+    def threeDWidget(self, number: int) -> Any:
+        return self.threeDViews[number]
 
     def sliceWidget(self, name: str) -> StandInSliceView:
         return self._views[name]

@@ -150,7 +150,8 @@ class QUiLoader(QtUiTools.QUiLoader):
         import ctk
         import qMRMLWidgets
 
-        for widget in (ctk.ctkCollapsibleButton, qMRMLWidgets.qMRMLWidget, qMRMLWidgets.qMRMLNodeComboBox):
+        for widget in (ctk.ctkCollapsibleButton, qMRMLWidgets.qMRMLWidget, qMRMLWidgets.qMRMLNodeComboBox,
+                       qMRMLWidgets.qMRMLSegmentationShow3DButton):
             self.registerCustomWidget(widget)
 
     def load(self, file: QtCore.QFile) -> QtWidgets.QWidget:

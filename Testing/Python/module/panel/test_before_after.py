@@ -1,0 +1,73 @@
+"""What a result was made from and the result in turn, and the filled segmentation in 3D."""
+from __future__ import annotations
+
+from typing import Any
+
+import mrml
+import pytest
+import slicer
+from panel_case import click, moving, reconstructed
+from TriplaneGaussianReconModule.scene.results import CLOSED_SURFACE
+
+
+@pytest.fixture
+def scan(widget: Any) -> tuple[Any, Any]:
+    """A volume and its segmentation, chosen."""
+    volume = mrml.add_volume(moving()[0])
+    segmentation = mrml.add_segmentation(volume, {"core": moving()[1]})
+    widget.ui.inputVolume.setCurrentNode(volume)
+    widget.ui.segmentation.setCurrentNode(segmentation)
+    return volume, segmentation
+
+
+def background() -> Any:
+    logic = slicer.app.applicationLogic().GetSliceLogic(slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode"))
+    return logic.GetBackgroundLayer().GetVolumeNode()
+
+
+def test_before_and_after_are_shown_in_turn(widget: Any, scan: tuple[Any, Any]) -> None:
+    volume, segmentation = scan
+    assert not widget.ui.beforeButton.visible and not widget.ui.show3DButton.visible
+    choices, button = reconstructed(widget), widget.ui.beforeButton
+    for text, shown, labels, others in (
+            ("Show before", choices.resultVolume, choices.resultSegmentation, segmentation),
+            ("Show after", volume, segmentation, choices.resultSegmentation),
+            ("Show before", choices.resultVolume, choices.resultSegmentation, segmentation)):
+        assert button.text == text and background() is shown
+        assert labels.GetDisplayVisibility() and not others.GetDisplayVisibility()
+        click(button)
+
+
+def test_a_volume_alone_changes_with_its_result(widget: Any, scan: tuple[Any, Any]) -> None:
+    widget.ui.segmentation.setCurrentNode(None)
+    result = reconstructed(widget).resultVolume
+    assert not widget.ui.show3DButton.visible and background() is result
+    click(widget.ui.beforeButton)
+    assert background() is scan[0] and widget.ui.beforeButton.text == "Show after"
+    slicer.mrmlScene.RemoveNode(scan[0])
+    widget.enter()
+    assert not widget.ui.beforeButton.visible
+
+
+def test_the_segmentation_is_shown_in_3d(widget: Any, scan: tuple[Any, Any]) -> None:
+    """Where the layout has no 3D view, in the usual one."""
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    filled = reconstructed(widget).resultSegmentation
+    layout.SetViewArrangement(layout.SlicerLayoutOneUpRedSliceView)
+    click(widget.ui.show3DButton)
+    assert filled.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
+    assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView
+    assert [view.looked for view in slicer.app.layoutManager().threeDViews] == [1]
+    click(widget.ui.show3DButton)
+    assert not filled.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
+
+
+def test_from_a_loaded_scan_to_3d_it_takes_six_clicks(widget: Any) -> None:
+    """Volume and segmentation of a combo box each (two clicks), Reconstruct, Show 3D."""
+    volume = mrml.add_volume(moving()[0])
+    segmentation = mrml.add_segmentation(volume, {"core": moving()[1]})
+    widget.ui.inputVolume.setCurrentNode(volume)
+    widget.ui.segmentation.setCurrentNode(segmentation)
+    filled = reconstructed(widget).resultSegmentation
+    click(widget.ui.show3DButton)
+    assert filled.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
