@@ -131,6 +131,8 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
     def exit(self) -> None:
         """The user has gone to another module; what is running goes on."""
         self._isEntered = False
+        if self.panel is not None:
+            self.panel.exit()
 
     def onSceneStartClose(self, caller: Any, event: str) -> None:
         """The scene is about to be closed: drop its nodes."""
@@ -157,11 +159,19 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         """Show the choices in the scene, making them if need be; if no volume is chosen, take the first."""
         parameters = self._parameterNode
         if parameters is None or parameters.parameterNode.GetScene() is None:
-            parameters = self.logic.getParameterNode()
+            parameters = self._ownParameterNode()
             self.setParameterNode(parameters)
         if parameters.inputVolume is None:
             parameters.inputVolume = next((node for node in slicer.util.getNodesByClass(
                 "vtkMRMLScalarVolumeNode") if node.GetClassName() == "vtkMRMLScalarVolumeNode"), None)
+
+    def _ownParameterNode(self) -> TriplaneGaussianReconParameterNode:
+        """The choices in the scene; new ones begin with what is remembered of other sessions."""
+        from TriplaneGaussianReconModule.run.remembered import recall
+
+        parameters = self.logic.getParameterNode()
+        recall(parameters)
+        return parameters
 
     def setParameterNode(self, parameterNode: TriplaneGaussianReconParameterNode | None) -> None:
         """Show these choices, or none."""

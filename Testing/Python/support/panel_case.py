@@ -47,6 +47,9 @@ class StandInDeviceList:
 @contextmanager
 def opened_panel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The module's widget in the scene `slicer.mrmlScene` (see `mrml`), opened by the user."""
+    qt.QCoreApplication.setOrganizationName("TriplaneGaussianRecon tests")
+    qt.QSettings.setDefaultFormat(qt.QSettings.IniFormat)
+    qt.QSettings.setPath(qt.QSettings.IniFormat, qt.QSettings.UserScope, slicer.app.temporaryPath + " settings")
     logic = slicer.modules.application.logic()
     plots = slicer.vtkSlicerPlotsLogic()
     plots.SetMRMLApplicationLogic(logic)

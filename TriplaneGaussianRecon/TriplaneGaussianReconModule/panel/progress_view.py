@@ -17,11 +17,15 @@ from .slice_views import worldGrid
 
 
 class ProgressView:
-    """The part of the panel that is shown while a reconstruction is going on."""
+    """The part of the panel that is shown while a reconstruction is going on.
+
+    Attributes:
+        status: What is going on, in a line; empty before the first message about progress.
+    """
 
     def __init__(self, view: qt.QWidget, bar: qt.QProgressBar, text: qt.QLabel, preview: qt.QLabel) -> None:
         self._view, self._bar, self._text, self._preview = view, bar, text, preview
-        self._device = ""
+        self._device = self.status = ""
         self._grid: Grid  # of the volume in world space, from `begin` on
         self._window = (0.0, 1.0)
         view.setVisible(False)
@@ -29,6 +33,7 @@ class ProgressView:
     def begin(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Show that the reconstruction of a volume has started."""
         self._grid, self._window, self._device = worldGrid(volumeNode), windowOf(volumeNode), ""
+        self.status = ""
         self._bar.setValue(0)
         self._text.setText(_("Starting..."))
         self._preview.clear()
@@ -46,6 +51,7 @@ class ProgressView:
             message["stage"], message["number"], message["count"])
         if left is not None:
             text = _("{stage}, {time} left").format(stage=text, time=wording.duration(left))
+        self.status = text
         self._text.setText("<br>".join(html.escape(line) for line in (text, self._device) if line))
 
     def onPreview(self, image: np.ndarray, message: Message) -> None:

@@ -29,6 +29,7 @@ from ..run.parameters import (
     segmentIDs,
     severalKeywords,
 )
+from ..run.remembered import remember
 from ..run.several import Several
 from ..run.task import Task, checkTask, taskOf
 from ..scene import sample_data
@@ -42,10 +43,12 @@ from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
 from .quality_choice import QualityChoice
 from .results_view import ResultsView, setEnabledOrWhyNot
+from .run_log import RunLog
 from .segment_list import SegmentList
 from .slice_views import shownSlice, worldGrid
 from .task_choice import TaskChoice
 
+_STATUS_MILLISECONDS = 10_000
 _PARAMETER = "SlicerParameterName"  # property by which the .ui file says which parameter a widget shows
 
 
@@ -66,12 +69,14 @@ class Panel:
         self._parameters: TriplaneGaussianReconParameterNode | None = None
         self._running: TriplaneGaussianReconParameterNode | None = None  # the choices of the panel's own run
         self._isCancelling, self._start, self._tag = False, 0.0, 0
+        self._isOpen = False  # whether the module is; the status bar tells where it is not
         self._hasPackages = False  # False until asked, which takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
         self._further = FurtherVolumes(ui)
         self._task = TaskChoice(ui)
         self._quality = QualityChoice(ui.preset, self._onQuality)
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
+        self._log = RunLog(ui.copyLogButton)
         self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
         self._drawing = PlaneDrawing(self._onPlaneDrawn, python, environment)
         self._drawn = DrawnSlices(self.update)
@@ -120,8 +125,13 @@ class Panel:
 
     def enter(self) -> None:
         """The user has opened the module."""
+        self._isOpen = True
         self._device.look()
         self.update()
+
+    def exit(self) -> None:
+        """The user has gone to another module."""
+        self._isOpen = False
 
     def close(self) -> None:
         """Stop by force whatever is going on."""
@@ -267,6 +277,8 @@ class Panel:
         self._tell("")
         self._running, self._start, self._isCancelling = parameters, time.monotonic(), False
         self._progress.begin(parameters.inputVolume)
+        self._log.begin()
+        remember(parameters)
         try:
             self._logic.reconstruct(
                 parameters.inputVolume, **keywords(parameters), waitForCompletion=False,
@@ -279,6 +291,7 @@ class Panel:
     def _onProgress(self, message: dict[str, Any]) -> None:
         if not self._isCancelling:
             self._progress.onProgress(message)
+            self._tellElsewhere(self._progress.status)
 
     def _onCompleted(self, results: Results | None, problem: str) -> None:
         parameters, self._running = self._running, None
@@ -293,8 +306,11 @@ class Panel:
                 self._results.take(parameters, results)
         elif problem:
             self._tell(problem, isProblem=True)
+            if parameters is not None and parameters.parameterNode.GetScene() is not None:
+                self._log.failed(problem, keywords(parameters), self._logic.log)
         else:
             self._tell(_("Cancelled. The scene is as it was."))
+        self._tellElsewhere(problem or self._ui.message.text)
         self.update()
 
     def _onSegmentsOmitted(self, identifiers: list[str]) -> None:
@@ -355,6 +371,11 @@ class Panel:
         else:
             self._tell(_("The plane is shown, and was added as '{name}'.").format(name=node.GetName()))
         self.update()
+
+    def _tellElsewhere(self, text: str) -> None:
+        """Tell in the status bar what the panel shows, where another module is open."""
+        if not self._isOpen and text:
+            slicer.util.showStatusMessage(_("Reconstruction: {text}").format(text=text), _STATUS_MILLISECONDS)
 
     def _tell(self, text: str, isProblem: bool = False) -> None:
         """Show a text below the button, or nothing."""

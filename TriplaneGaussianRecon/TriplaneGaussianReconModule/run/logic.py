@@ -158,6 +158,11 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             self._run.interrupt(Cancelled(_("The module was closed.")))
         self._learnt.forget()
 
+    @property
+    def log(self) -> str:
+        """The last lines of what the last run wrote, for whoever is asked for help."""
+        return self._process.log
+
     def undo(self, results: Results) -> None:
         """Take the results of a reconstruction out of the scene again, as deleting their folder does."""
         remove(results)

@@ -50,6 +50,11 @@ class WorkerProcess:
         self._last: Message | None = None
         self._folder = Path()
 
+    @property
+    def log(self) -> str:
+        """What the last job wrote to standard error, its last lines."""
+        return self._process.log
+
     def start(self, folder: Path) -> None:
         """Start the job in `folder`; returns at once; raises RuntimeError while another one is running."""
         if self.state != "idle":

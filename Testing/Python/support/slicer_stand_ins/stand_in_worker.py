@@ -58,6 +58,10 @@ class StandInWorkerProcess:
         self._timer.setSingleShot(True)
         self._timer.connect("timeout()", self._work)
 
+    @property
+    def log(self) -> str:
+        return "what the stand-in wrote"
+
     def start(self, folder: Path) -> None:
         """Start; returns at once."""
         assert self.state == "idle"

@@ -1,0 +1,88 @@
+"""What is told and kept outside of the panel: in the status bar, on the clipboard, between sessions."""
+from __future__ import annotations
+
+from typing import Any
+
+import mrml
+import pytest
+import qt
+import slicer
+from panel_case import choose, click, moving, opened_panel, reconstructed, wait_until
+from stand_in_worker import StandInWorkerProcess
+from TriplaneGaussianReconModule.run.parameters import PresetChoice
+
+FAILURE = {"event": "failed", "kind": "memory", "message": "Not enough memory.", "details": ""}
+
+
+@pytest.fixture
+def status(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the status bar shows, one after another."""
+    shown: list[str] = []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda message, duration=0: shown.append(message))
+    return shown
+
+
+@pytest.fixture
+def volume(widget: Any) -> Any:
+    """A volume, chosen, with the name of a patient."""
+    found = mrml.add_volume(moving()[0], name="Doe^Jane")
+    widget.ui.inputVolume.setCurrentNode(found)
+    return found
+
+
+def test_the_status_bar_tells_of_a_run_while_another_module_is_open(widget: Any, volume: Any, status: list[str]
+                                                                    ) -> None:
+    reconstructed(widget)
+    assert not status  # the panel tells
+    click(widget.ui.reconstructButton)
+    widget.exit()
+    wait_until(lambda: not widget.logic.isRunning)
+    assert status[0] == "Reconstruction: Stage 2 of 8: Learning from the scan's own slices, 1 s left"
+    assert status[-1].startswith("Reconstruction: Done in ")
+
+
+def test_the_status_bar_tells_of_a_failure(widget: Any, volume: Any, status: list[str], process: StandInWorkerProcess
+                                           ) -> None:
+    process.failure = FAILURE
+    click(widget.ui.reconstructButton)
+    widget.exit()
+    wait_until(lambda: not widget.logic.isRunning)
+    assert status[-1] == "Reconstruction: Not enough memory."
+
+
+def test_the_log_of_a_failure_can_be_copied(widget: Any, volume: Any, process: StandInWorkerProcess) -> None:
+    assert not widget.ui.copyLogButton.visible
+    process.failure = FAILURE
+    reconstructed(widget)
+    click(widget.ui.copyLogButton)
+    text = qt.QApplication.clipboard().text()
+    for part in ("TriplaneGaussianRecon 0.", "stand-in for 3D Slicer 5.12", "Not enough memory.", '"preset": "fast"',
+                 "what the stand-in wrote"):
+        assert part in text
+    assert "Jane" not in text
+    process.failure = None
+    reconstructed(widget)
+    assert not widget.ui.copyLogButton.visible
+
+
+def test_choices_of_the_last_run_are_there_in_the_next_session(widget: Any, volume: Any,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(widget.ui.preset, "Better")
+    widget.ui.threads.value, widget.ui.memory.value = 2, 3.5
+    reconstructed(widget)
+    widget.ui.threads.value = 1  # which no run was made with
+    slicer.mrmlScene.Clear()
+    with opened_panel(monkeypatch) as opened:
+        parameters = opened.logic.getParameterNode()
+        assert (parameters.preset, parameters.threads, parameters.memory) == (PresetChoice.BALANCED, 2, 3.5)
+        assert opened.ui.preset.currentText == "Better"
+
+
+def test_what_has_no_meaning_any_more_is_not_recalled(widget: Any, volume: Any, monkeypatch: pytest.MonkeyPatch
+                                                      ) -> None:
+    for name, value in (("preset", "quick"), ("threads", "many"), ("memory", "-3")):
+        qt.QSettings().setValue(f"TriplaneGaussianRecon/{name}", value)
+    slicer.mrmlScene.Clear()
+    with opened_panel(monkeypatch) as opened:
+        parameters = opened.logic.getParameterNode()
+        assert (parameters.preset, parameters.threads, parameters.memory) == (PresetChoice.FAST, 0, 0.0)
