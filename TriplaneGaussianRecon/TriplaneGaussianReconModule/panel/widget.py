@@ -33,6 +33,7 @@ from ..run.remembered import remember
 from ..run.several import Several
 from ..run.task import Task, checkTask, taskOf
 from ..scene import sample_data
+from ..scene.frames import browserOf
 from ..scene.nodes import gridOf
 from ..scene.results import Results
 from . import views
@@ -113,6 +114,7 @@ class Panel:
                 widget.setVisible(parameters.trust is trust)
         self._lookForDrawnSlices(grid)
         self._task.show(parameters)
+        self._ui.allFrames.setVisible(grid is not None and browserOf(self._choices.inputVolume) is not None)
         self._showMeaning(grid)
         for button in (self._ui.excludeButton, self._ui.emptyButton):
             setEnabledOrWhyNot(button, "" if grid is not None else _("Choose an input volume first."))

@@ -57,8 +57,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
                     preset: str = "fast", device: str = "auto", seed: int = 0, keepModel: bool = False,
                     evenTexture: bool = False, memory: float = 0.0, threads: int = 0, copyVolume: bool = False,
-                    furtherVolumes: FurtherVolumes = (), thickness: Thickness = "", profile: str = "gaussian",
-                    findMotion: bool = True, waitForCompletion: bool = True,
+                    allFrames: bool = True, furtherVolumes: FurtherVolumes = (), thickness: Thickness = "",
+                    profile: str = "gaussian", findMotion: bool = True, waitForCompletion: bool = True,
                     progressCallback: Callable[[Message], None] | None = None,
                     previewCallback: Callable[[Any, Message], None] | None = None,
                     completedCallback: Callable[[Results | None, str], None] | None = None) -> Results | None:
@@ -83,7 +83,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
             seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
             keepModel, evenTexture: Keep the models, see `Results.models`; add the noise that filled slices lack.
             memory, threads: GB that the computing may take at its peak, and how many threads; 0 for what there is.
-            copyVolume: Add volume and expected error to the results even where labels alone were filled.
+            copyVolume, allFrames: Add the volume where labels alone were filled, too; all of a sequence, not one frame.
             furtherVolumes: More scans of the same body, which come to the place and grey values of the first: [b, c];
                 or with what is used of each, as in {b: {"excludedSlices": "0,1"}, c: {"segmentationNode": d}}.
                 The result has cubic voxels about all, of `outputSpacing` mm; with 0, as small as the smallest pixel.
@@ -108,7 +108,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         several = Several.of(volumeNode, furtherVolumes, thickness, profile, findMotion)
         with wording.translatedErrors():
             several.alone(request).check(gridOf(volumeNode), segmentationNode is not None)
-        end = self._start(request, framesOf(volumeNode, segmentationNode), chosen, copyVolume, several,
+        end = self._start(request, framesOf(volumeNode, segmentationNode, allFrames), chosen, copyVolume, several,
                           progressCallback or _ignore, previewCallback or _ignore, completedCallback or _ignore)
         return end.wait() if waitForCompletion else None
 
@@ -118,8 +118,8 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                  excludedSlices: Slices = "", labelsOn: Slices = "drawn", outputSpacing: float = 0.0,
                  preset: str = "fast", device: str = "cpu", seed: int = 0, keepModel: bool = False,
                  evenTexture: bool = False, memory: float = 0.0, threads: int = 0, copyVolume: bool = False,
-                 furtherVolumes: FurtherVolumes = (), thickness: Thickness = "", profile: str = "gaussian",
-                 findMotion: bool = True, presence: Mapping[Axis, np.ndarray] | None = None,
+                 allFrames: bool = True, furtherVolumes: FurtherVolumes = (), thickness: Thickness = "",
+                 profile: str = "gaussian", findMotion: bool = True, presence: Mapping[Axis, np.ndarray] | None = None,
                  slowness: Slowness | None = None) -> Estimate:
         """Return how long `reconstruct` is likely to take with these arguments, and how much memory.
 
@@ -142,7 +142,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
         with wording.translatedErrors():
             several.alone(request).check(gridOf(volumeNode), segmentationNode is not None)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, segmentIDs)
-        frames = framesOf(volumeNode, segmentationNode)
+        frames = framesOf(volumeNode, segmentationNode, allFrames)
         computer = Computer("cuda" if device.startswith("cuda") else "cpu", slowness or Slowness())
         return expectation(request, frames, chosen, several, computer, presence,
                            self._learnt.of(frames[0], request, chosen) is not None)

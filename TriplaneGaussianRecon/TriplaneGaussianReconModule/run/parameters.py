@@ -120,6 +120,7 @@ class TriplaneGaussianReconParameterNode:
         threads: How many it may use; 0 for as many as there are.
         evenTexture: Whether filled slices get the noise that they lack.
         copyVolume: Where labels alone are filled, the volume is added to the results all the same.
+        allFrames: Of a sequence; otherwise the one that is shown.
         furtherVolumes: Of the same body; may hold None and what is not in the scene any more, see the function.
         settingsVolumes: Volumes that something was chosen for, whether or not they are further ones now; of each of
             these lists the same place is of the same volume, see `further_settings`.
@@ -152,6 +153,7 @@ class TriplaneGaussianReconParameterNode:
     keepModel: bool = False
     evenTexture: bool = False
     copyVolume: bool = False
+    allFrames: bool = True
     furtherVolumes: list[vtkMRMLScalarVolumeNode]
     settingsVolumes: list[vtkMRMLScalarVolumeNode]
     settingsExcluded: list[str]
@@ -220,6 +222,7 @@ def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     hasSegmentation = parameters.segmentation is not None
     return {"segmentationNode": parameters.segmentation,
             "segmentIDs": segmentIDs(parameters) if hasSegmentation else None, "copyVolume": parameters.copyVolume,
+            "allFrames": parameters.allFrames,
             **_choices(parameters), **severalKeywords(parameters)}
 
 

@@ -103,7 +103,7 @@ class ReconstructionRun:
 
     def _work(self) -> Generator[Any, None, Results]:
         first, shown = self._frames[0], None
-        browser = browserOf(first.proxy)
+        browser = browserOf(first.proxy) if len(self._frames) > 1 else None
         sequences = None if browser is None else Sequences(browser, first.proxy)
         record = RunRecord(first.proxy.GetName(), first.segmentationProxy and first.segmentationProxy.GetName(),
                            {**choices(self._request), "copyVolume": self._copyVolume, **self._several.choices()},

@@ -34,14 +34,19 @@ def browserOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSeque
     return browser
 
 
-def framesOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode | None
-             ) -> list[Frame]:
+def framesOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+             isAll: bool = True) -> list[Frame]:
     """The frames of the sequence that is shown in a volume node, or the node itself if it shows none.
 
     A segmentation that the same browser shows goes through its frames as well; any other one counts for all frames.
+
+    Args:
+        volumeNode: Shows a frame.
+        segmentationNode: Of the volume; None for none.
+        isAll: Otherwise the node itself: what it shows now.
     """
     browser = browserOf(volumeNode)
-    if browser is None:
+    if browser is None or not isAll:
         return [Frame(volumeNode, segmentationNode, volumeNode, segmentationNode)]
     volumes, labels = browser.GetSequenceNode(volumeNode), None
     if segmentationNode is not None and browser.IsProxyNodeID(segmentationNode.GetID()):

@@ -443,6 +443,17 @@ def sequence_of(frames: list[np.ndarray], masks: list[dict[str, np.ndarray]] | N
     return volume, segmentation
 
 
+def test_a_frame_can_be_reconstructed_alone(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    frames = [ramp() + 100 * n for n in range(3)]
+    volume, _ = sequence_of(frames)
+    shown = slicer.util.arrayFromVolume(volume).copy()
+    results = logic.reconstruct(volume, trustedSlices="every:4", allFrames=False)
+    assert results.sequences == () and len(set(slicer.util.arrayFromTableColumn(results.scores, "Frame"))) == 1
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(results.volume)[::4], shown[::4])
+    one, all_of_them = (logic.expected(volume, allFrames=which).seconds for which in (False, True))
+    assert all_of_them == pytest.approx(3 * one)
+
+
 def test_a_sequence_is_reconstructed_frame_by_frame(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     frames = [ramp() + 100 * n for n in range(3)]
     masks = [{"liver": np.roll(boxes()["liver"], n, axis=2)} for n in range(3)]
