@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 . Testing/setup_environment.sh
 setup_environment test
+provide_stable_slicer
 ruff check .
 mypy
 PYTHONPATH=TriplaneGaussianRecon lint-imports

@@ -9,6 +9,9 @@ TORCH=torch==2.13.0
 # What Qt, which draws the module's panel offscreen in the tests, needs beyond a bare Debian or Ubuntu.
 QT_NEEDS="libegl1 libfontconfig1 libgl1 libglib2.0-0 libgssapi-krb5-2 libxkbcommon0"
 
+# The MRML and VTK of the stable 3D Slicer, with which some tests are repeated; pyproject.toml asks for newer ones.
+STABLE_SLICER="slicer-core==5.12.4.* vtk==9.6.0"
+
 fail() {
     printf '%s\n' "$*" >&2
     exit 1
@@ -37,6 +40,15 @@ provide_qt() {
             DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $QT_NEEDS >/dev/null || :
     fi
     qt_works || fail "Qt does not start; the reason stands above. On Debian and Ubuntu: sudo apt install $QT_NEEDS"
+}
+
+provide_stable_slicer() {
+    if [ -d .venv/slicer-stable ] || [ "$(uname -m)" = aarch64 ]; then
+        return  # for that processor there are none
+    fi
+    echo "Installing the MRML of the stable 3D Slicer (0.2 GB) ..."
+    python -m pip install --quiet --no-deps --target .venv/slicer-stable $STABLE_SLICER ||
+        fail "Installing failed; the reason stands above. With the network back, run this again."
 }
 
 setup_environment() {

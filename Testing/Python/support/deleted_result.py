@@ -18,7 +18,7 @@ import mrml
 import numpy as np
 import pytest
 import slicer
-import vtk
+from rendered_views import RenderedView
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.scene.tidying import ROLE
@@ -26,21 +26,13 @@ from TriplaneGaussianReconModule.scene.tidying import ROLE
 SHAPE = (9, 14, 16)
 
 
-def opened_view(scene: Any) -> tuple[Any, ...]:
-    """A slice view that shows segmentations: its node, and what must be kept while it is there."""
+def opened_view(scene: Any) -> tuple[Any, RenderedView]:
+    """The node of a slice view that shows segmentations, and what must be kept while it is there."""
     node = slicer.vtkMRMLSliceNode()
     node.SetSingletonTag("Red")  # it stays when the scene is closed, as views do
     node.SetLayoutName("Red")
     scene.AddNode(node)
-    renderer, window = vtk.vtkRenderer(), vtk.vtkRenderWindow()
-    window.AddRenderer(renderer)
-    window.SetInteractor(vtk.vtkGenericRenderWindowInteractor())
-    group, manager = slicer.vtkMRMLDisplayableManagerGroup(), slicer.vtkMRMLSegmentationsDisplayableManager2D()
-    manager.SetMRMLApplicationLogic(slicer.modules.application.logic())
-    group.SetRenderer(renderer)
-    group.AddDisplayableManager(manager)
-    group.SetMRMLDisplayableNode(node)
-    return node, group, window
+    return node, RenderedView(node, ["vtkMRMLSegmentationsDisplayableManager2D"], (64, 64))
 
 
 def results_by_role(scene: Any) -> dict[str, Any]:
@@ -68,7 +60,7 @@ def reload(scene: Any, folder: Path) -> None:
 def main(state: str, what: str, folder: Path) -> None:
     """Reconstruct, save, delete."""
     with pytest.MonkeyPatch.context() as patch, mrml.opened_scene(folder, patch) as scene:
-        view, *kept = opened_view(scene)
+        view, kept = opened_view(scene)
         volume = mrml.add_volume(np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE))
         mask = np.zeros(SHAPE, bool)
         mask[:, 3:9, 4:12] = True
