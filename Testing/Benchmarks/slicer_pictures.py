@@ -3,8 +3,8 @@
 
     slicer_pictures.py FOLDER
 
-The module runs on a real MRML scene with its real worker; what is in views is drawn by Slicer's own displayable managers.
-The widgets of the panel are stand-ins for Slicer's own.
+The module runs on a real MRML scene with its real worker; what is in views is drawn by Slicer's own displayable
+managers.  The widgets of the panel are stand-ins for Slicer's own.
 """
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 Each package uses only those above it:
 
     wording       sentences of the panel, and the library's sentences translated
-    installation  which Python packages are missing; installing them with consent
     scene         MRML nodes <-> the library's images and segmentations; the nodes that a run adds
     run           the worker's process, one reconstruction from nodes to nodes, the logic
+    installation  which Python packages are missing; installing them with consent, in a process
     panel         what the user sees
     selftest      tests that run inside the application
 """

@@ -13,7 +13,7 @@ from repository import ROOT
 
 STABLE = ROOT / ".venv" / "slicer-stable"  # `provide_stable_slicer` in Testing/setup_environment.sh puts it there
 TESTS = ("scene", "panel/test_rendered_views.py")
-_VERSION = "import slicer, slicer_core, vtk; print(slicer_core.__file__, vtk.__file__)"
+_FOUND = "import slicer, slicer_core, vtk; print(slicer_core.__file__, vtk.__file__)"
 
 
 @pytest.mark.slow
@@ -21,7 +21,7 @@ _VERSION = "import slicer, slicer_core, vtk; print(slicer_core.__file__, vtk.__f
 def test_scene_and_views_are_right_in_the_stable_slicer() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
     environment["PYTHONPATH"] = os.pathsep.join([str(STABLE), environment.get("PYTHONPATH", "")])
-    found = subprocess.run([sys.executable, "-c", _VERSION], env=environment, capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", _FOUND], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.count(str(STABLE)) == 2
     tests = [str(ROOT / "Testing" / "Python" / "module" / name) for name in TESTS]
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *tests],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import platform
 import re
 import sys
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -45,6 +46,16 @@ def torchRequirement() -> str:
     return "torch>=2.11"
 
 
+def obstacle() -> str:
+    """Return why this computer can never have what is needed, and what to do instead; an empty text if it can."""
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        return _("This 3D Slicer is built for Macs with an Intel processor, and also runs as such on newer Macs. There "
+                 "is no PyTorch for them any more: the last one was 2.2, and 2.11 is needed. Nothing was downloaded. "
+                 "Use a 3D Slicer that is built for Apple processors (arm64), another computer, or, on a newer Mac, "
+                 "the command line of this project without Slicer.")
+    return ""
+
+
 def requirements() -> list[str]:
     """Return the lines of Resources/requirements.txt, without comments."""
     lines = (line.strip() for line in _REQUIREMENTS.read_text(encoding="utf-8").splitlines())
@@ -72,8 +83,9 @@ def ensure(parent: Any = None) -> bool:
     """See to it that nothing is missing: ask, install, and offer a restart where that is advisable.
 
     parent: the widget that the dialogue belongs to.
-    Returns whether everything is there.  Nothing is ever installed in testing mode, nor without a main window, where
-    nobody could consent; `installation.install(print)` does so in a script.
+    Returns whether everything is there.  Where this computer cannot have it, that is said.  Nothing is ever installed
+    in testing mode, nor without a main window, where nobody could consent; `installation.install(print)` does so in a
+    script.
     """
     lines = missing()
     if not lines:

@@ -1,26 +1,32 @@
-"""Installing what is missing: torch by the extension PyTorch, everything else by pip into Slicer's own Python."""
+"""Installing what is missing into Slicer's own Python, by pip in a process of its own.
+
+Three steps for each group of packages: find out which files are needed, download them into a folder, install them from
+there.  The first two can be broken off at any time, and what has come stays for the next try; the third is short.
+"""
 from __future__ import annotations
 
 import importlib
-import io
+import importlib.util
 import logging
+import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from collections.abc import Callable, Generator, Mapping, Sequence
 from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
-from subprocess import CalledProcessError
 from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import dependencies
+from ..run.python_process import PythonProcess
+from . import commands, dependencies
+from .commands import Command, Progress
 from .remedies import remedy
 
-Log = Callable[[str], Any]  # is given each line that an installer says
+FOLDER = "TriplaneGaussianRecon-packages"  # in Slicer's folder of temporary files
+_LIGHT_THE_TORCH = "light-the-torch>=0.8"  # with which the extension PyTorch, too, finds the torch for a GPU
+_WORKER = Path(__file__).with_name("pip_worker.py")
 
 # Other modules and Slicer itself are built on these versions: pip may not touch them.
 _KEPT = ("numpy", "scipy", "torch")
@@ -30,27 +36,150 @@ class InstallationError(Exception):
     """Something could not be installed; the message says what, why and what to do."""
 
 
-def install(log: Log) -> None:
-    """Install everything that is missing.
+class InstallationCancelled(InstallationError):
+    """The user has cancelled."""
 
-    log: is called with each line that the installers say, in the GUI thread.
-    Raises InstallationError if anything is still missing afterwards.
-    """
-    said: list[str] = []
 
-    def note(line: str) -> None:
-        said.append(line)
+class Installation:
+    """Installs everything that is missing, while the user interface goes on."""
+
+    def __init__(self, onLog: Callable[[str], Any], onProgress: Callable[[Progress], Any],
+                 onEnd: Callable[[InstallationError | None], Any], python: str | None = None) -> None:
+        """Prepare to install.
+
+        Args:
+            onLog: Called with each line that pip says.
+            onProgress: Called when there is progress.
+            onEnd: Called once, when the last process has ended, with what went wrong or None.
+            python: The interpreter to install into; None is that of the application.
+        """
+        self._onLog, self._onProgress, self._onEnd = onLog, onProgress, onEnd
+        self._folder = Path(slicer.app.temporaryPath) / FOLDER
+        self._process = PythonProcess(self._onLine, self._onCommandEnd, python)
+        self._commands = self._all()
+        self._command: Command | None = None
+        self._said: list[str] = []
+        self._doing, self._isCancelled = "", False
+
+    @property
+    def canBeCancelled(self) -> bool:
+        """Whether breaking off damages nothing."""
+        return self._command is not None and self._command.isHarmless
+
+    def start(self) -> None:
+        """Start; returns at once."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._next()
+
+    def cancel(self) -> None:
+        """Break off, if that damages nothing; returns at once, `onEnd` tells when it is over."""
+        if self.canBeCancelled and not self._isCancelled:
+            self._isCancelled = True
+            self._process.end()
+
+    def _all(self) -> Generator[Command, None, None]:
+        """All that is to be done.  Torch comes first: what a GPU needs besides depends on it."""
+        if obstacle := dependencies.obstacle():
+            raise InstallationError(obstacle)
+        _requireNobodyElse()
+        torch = dependencies.torchRequirement()
+        if torch in dependencies.missing():
+            _requireTorchExtension()
+            if importlib.util.find_spec(commands.LIGHT_THE_TORCH) is None:
+                yield from self._group(commands.PIP, [_LIGHT_THE_TORCH])
+            yield from self._group(commands.LIGHT_THE_TORCH, [torch])
+        if lines := dependencies.missing():
+            yield from self._group(commands.PIP, lines)
+
+    def _group(self, module: str, lines: Sequence[str]) -> Generator[Command, None, None]:
+        """Plan, download and install some packages."""
+        report, constraints = self._folder / "plan.json", _constraints(self._folder)
+        self._tell(_("Finding out what is needed"))
+        yield commands.plan(module, lines, constraints, report)
+        packages = commands.planned(report)
+        for number, package in enumerate(packages, start=1):
+            self._tell(_("Downloading {name} ({number} of {count})").format(
+                name=package.name, number=number, count=len(packages)))
+            yield commands.download(package, self._folder / "package.txt", self._folder)
+        if packages:
+            self._tell(_("Installing {count} packages").format(count=len(packages)))
+            yield commands.install(packages, self._folder)
+        importlib.invalidate_caches()
+
+    def _next(self) -> None:
+        """Go on with the next command, or end."""
+        try:
+            self._command = next(self._commands, None)
+        except (InstallationError, OSError, ValueError, KeyError) as error:
+            self._end(error if isinstance(error, InstallationError) else InstallationError(remedy(str(error))))
+            return
+        if self._command is None:
+            self._end(self._stillMissing())
+            return
+        self._process.start([str(_WORKER), self._command.module, *self._command.arguments])
+
+    def _onLine(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip()
+        if (found := commands.bytesIn(text)) is not None:
+            self._onProgress(Progress(self._doing, *found))
+        elif text:
+            self._note(text)
+
+    def _onCommandEnd(self, problem: str) -> None:
+        for line in filter(None, (*self._process.log.splitlines(), problem)):
+            self._note(line)
+        if self._isCancelled:
+            self._end(InstallationCancelled(_("Cancelled. What has been downloaded is kept for the next try.")))
+        elif problem or self._process.exitCode:
+            self._end(InstallationError(remedy("\n".join(self._said))))
+        else:
+            self._next()
+
+    def _stillMissing(self) -> InstallationError | None:
+        """What to say where pip claims success and a package is missing all the same."""
+        lines = dependencies.missing()
+        if not lines:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            return None
+        return InstallationError(_("Still missing: {packages}.").format(packages=", ".join(lines))
+                                 + " " + remedy("\n".join(self._said)))
+
+    def _end(self, error: InstallationError | None) -> None:
+        self._command = None
+        self._commands.close()
+        self._onEnd(error)
+
+    def _tell(self, doing: str) -> None:
+        self._doing = doing
+        self._onProgress(Progress(doing))
+
+    def _note(self, line: str) -> None:
+        self._said.append(line)
         logging.info(line)  # Slicer keeps this in its own log
-        log(line)
+        self._onLog(line)
 
-    try:
-        _installAll(note)
-    except (CalledProcessError, ImportError, OSError, RuntimeError, ValueError) as error:
-        note(f"{type(error).__name__}: {error}")
-        raise InstallationError(remedy("\n".join(said))) from error
-    if lines := dependencies.missing():
-        raise InstallationError(_("Still missing: {packages}.").format(packages=", ".join(lines))
-                                + " " + remedy("\n".join(said)))
+
+def install(log: Callable[[str], Any], python: str | None = None) -> None:
+    """Install everything that is missing, for scripts: returns when that is done, while the event loop goes on.
+
+    Args:
+        log: Called with each line that pip says.
+        python: As for `Installation`.
+
+    Raises:
+        InstallationError: Anything is still missing afterwards.
+    """
+    loop, ends = qt.QEventLoop(), list[InstallationError | None]()
+
+    def onEnd(error: InstallationError | None) -> None:
+        ends.append(error)
+        loop.quit()
+
+    Installation(log, lambda progress: None, onEnd, python).start()
+    if not ends:
+        loop.exec()
+    if ends[0] is not None:
+        raise ends[0]
 
 
 def versions() -> dict[str, str]:
@@ -70,27 +199,21 @@ def changed(before: Mapping[str, str], names: set[str]) -> list[str]:
     return sorted(name for name in names if name in before and now.get(name) != before[name])
 
 
-def _installAll(log: Log) -> None:
-    """Install torch first: what a GPU needs besides depends on it."""
-    if dependencies.torchRequirement() in dependencies.missing():
-        _installTorch(log)
-    if lines := dependencies.missing():
-        with tempfile.TemporaryDirectory() as folder:
-            _pip(lines, _constraints(Path(folder)), log)
-
-
-def _installTorch(log: Log) -> None:
-    """Let the extension PyTorch install the torch that fits this computer's GPU and driver."""
+def _requireTorchExtension() -> None:
+    """Torch belongs to the extension PyTorch, by which users look at it and change it; raise if it is not there."""
     try:
-        from PyTorchUtils import PyTorchUtilsLogic
+        importlib.import_module("PyTorchUtils")
     except ImportError as error:
         raise InstallationError(_("The extension PyTorch is needed. Install it in the Extensions Manager, restart "
                                   "Slicer and try again.")) from error
-    with redirect_stdout(_Lines(log)):
-        torch = PyTorchUtilsLogic().installTorch(
-            askConfirmation=False, torchVersionRequirement=dependencies.torchRequirement().removeprefix("torch"))
-    if torch is None:
-        raise RuntimeError("The extension PyTorch did not install torch.")
+
+
+def _requireNobodyElse() -> None:
+    """Two installations at a time damage each other; raise if Slicer is installing for another module."""
+    packaging = sys.modules.get("slicer.packaging")  # there is none in Slicer 5.10
+    if packaging is not None and packaging.isPipInstallInProgress():
+        raise InstallationError(_("Slicer is installing packages for another module. Wait until it is done, and try "
+                                  "again."))
 
 
 def _constraints(folder: Path) -> Path:
@@ -99,39 +222,3 @@ def _constraints(folder: Path) -> Path:
     file = folder / "constraints.txt"
     file.write_text("".join(f"{name}=={now[name]}\n" for name in _KEPT if name in now), encoding="utf-8")
     return file
-
-
-def _pip(lines: list[str], constraints: Path, log: Log) -> None:
-    """Install by pip.  Raises CalledProcessError if it fails."""
-    try:
-        from slicer.packaging import pip_install
-    except ImportError:  # Slicer 5.10
-        with redirect_stdout(_Lines(log)):
-            slicer.util.pip_install([*lines, "--constraint", str(constraints)])
-        return
-    loop, codes = qt.QEventLoop(), []
-
-    def completed(code: int) -> None:
-        codes.append(code)
-        loop.quit()
-
-    pip_install(lines, constraints=constraints, blocking=False, show_progress=False, logCallback=log,
-                completedCallback=completed)
-    if not codes:
-        loop.exec()
-    if codes[0]:
-        raise CalledProcessError(codes[0], "pip install")
-
-
-class _Lines(io.TextIOBase):
-    """A stream that passes on whole lines; Slicer's functions print what the programs that they start say."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-        self._rest = ""
-
-    def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._log(line)
-        return len(text)

@@ -15,6 +15,13 @@ def remedy(log: str) -> str:
 def _remedies() -> tuple[tuple[str, str], ...]:
     """Signs of a cause in a log, and what to do about it, in the language that is chosen now."""
     return (
+        (r"no such option: --(?:dry-run|report)|invalid choice: 'raw'|invalid --progress-bar value",
+         _("The pip in Slicer's Python is too old. In the Python console, type "
+           "slicer.util.pip_install('--upgrade pip'), restart Slicer and try again.")),
+        (r"WinError 225|WinError 995|contains a virus or potentially unwanted|THESE PACKAGES DO NOT MATCH THE HASHES|"
+         r"Expected sha256",
+         _("A file was changed or withheld on its way, as antivirus programs and some proxies do. Let the antivirus "
+           "program except Slicer's folder, or ask who looks after this computer; then try again.")),
         (r"WinError 206|file ?name or extension is too long|path too long",
          _("A path is too long for Windows. Install Slicer into a folder with a short path, or allow long paths in "
            "Windows.")),
@@ -39,4 +46,8 @@ def _remedies() -> tuple[tuple[str, str], ...]:
         (r"ResolutionImpossible|conflicting dependencies",
          _("No version fits what is installed. A newer Slicer may help; or uninstall the conflicting package, which "
            "the log names, if another extension brought it.")),
+        (r"No matching distribution found|Could not find a version that satisfies",
+         _("There is no version of a package for this Slicer's Python and this system; the log names it. If you are "
+           "behind a proxy or a mirror of PyPI, it may be that this lacks the package. Otherwise a newer Slicer may "
+           "help.")),
     )
