@@ -18,7 +18,8 @@ _SOURCE = Path(__file__).resolve().parents[1]
 if (_SOURCE / "TriplaneGaussianReconLib").is_dir() and str(_SOURCE) not in sys.path:
     sys.path.append(str(_SOURCE))
 
-from TriplaneGaussianReconModule.scene.sample_data import registerSampleData  # noqa: E402 - needs the path
+from TriplaneGaussianReconModule.effect.registration import registerEffect  # noqa: E402 - needs the path
+from TriplaneGaussianReconModule.scene.sample_data import registerSampleData  # noqa: E402
 from TriplaneGaussianReconModule.scene.tidying import tidyUp  # noqa: E402
 
 if TYPE_CHECKING:
@@ -70,8 +71,9 @@ def _paragraph(address: str, text: str) -> str:
 
 
 def _onStartupCompleted() -> None:
-    """The application is there: offer samples, and look after results in scenes that are loaded."""
+    """The application is there: offer samples and the effect, and look after results in scenes that are loaded."""
     registerSampleData()
+    registerEffect()
     tidyUp(slicer.mrmlScene)
 
 

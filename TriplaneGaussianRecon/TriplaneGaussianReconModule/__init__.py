@@ -7,5 +7,6 @@ Each package uses only those above it:
     run           the worker's process, one reconstruction from nodes to nodes, the logic
     installation  which Python packages are missing; installing them with consent, in a process
     panel         what the user sees
+    effect        the same from within the Segment Editor, for labels drawn on some slices
     selftest      tests that run inside the application
 """
