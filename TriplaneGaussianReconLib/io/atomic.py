@@ -5,7 +5,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ..errors import InputError, OutputError, ReconstructionError, cause
 from .temporary_folders import TemporaryFolder
 
 PathLike = str | os.PathLike[str]
+_BYTES_AT_A_TIME = 2 ** 22  # written before others have their turn
 
 
 def check_output(path: Path, *extensions: str) -> None:
@@ -104,9 +105,23 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write `array` as .npy, for another process of the same work.  Raises OutputError."""
+    for _ in array_parts(path, array):
+        pass
+
+
+def array_parts(path: Path, array: np.ndarray) -> Generator[None, None, None]:
+    """As `write_array`, but only a part before each time it yields: it takes long for large arrays."""
+    flat, layout = np.ascontiguousarray(array).reshape(-1), np.lib.format
+    pace = max(1, _BYTES_AT_A_TIME // flat.itemsize)
     with whole_file(path, durable=False) as part:
+        if array.dtype.hasobject:
+            raise ValueError("objects cannot be written, for they could only be pickled")
         with part.open("wb") as file:
-            np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+            layout.write_array_header_1_0(file, {"descr": layout.dtype_to_descr(array.dtype), "fortran_order": False,
+                                                 "shape": array.shape})
+            for first in range(0, flat.size, pace):
+                file.write(flat[first:first + pace].data)
+                yield
             size = file.tell()
         if part.stat().st_size < size:  # NumPy does not look whether the last bytes arrive
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

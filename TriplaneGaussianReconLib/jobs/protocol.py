@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,7 +27,7 @@ from ..data.selection import Selection
 from ..data.slice_profile import SliceProfile
 from ..data.stack_input import PROFILES, StackInput
 from ..errors import InputError, OutputError, cause
-from ..io.atomic import write_array, write_json
+from ..io.atomic import array_parts, write_array, write_json
 from ..pipeline.report import Report, Scope
 
 FORMAT = 2  # raised when an older program would misread the files
@@ -120,6 +120,11 @@ class Job:
 
     def write(self, folder: Path) -> None:
         """Write into `folder`, which must exist, whole or not at all; raises OutputError if that fails."""
+        for _ in self.parts(folder):
+            pass
+
+    def parts(self, folder: Path) -> Generator[None, None, None]:
+        """As `write`, but only a part before each time it yields; what is broken off leaves nothing."""
         arrays = {"volume": self.volume.array}
         for n, each in enumerate(self.further):
             arrays[_FURTHER.format(n)] = each.image.array
@@ -134,7 +139,7 @@ class Job:
                    "further": [_from_stack(each) for each in self.further], "motion": self.motion,
                    "thickness": self.thickness, "profile": self.profile, "memory": self.memory,
                    "threads": self.threads, "texture": self.texture}
-        _write(folder, "job", content, arrays, self.segmentation)
+        return _parts(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
     def read(cls, folder: Path) -> Job:
@@ -208,7 +213,8 @@ class Outcome:
         content = {"grid": _from_grid(self.volume.grid), "report": self.report.to_json(),
                    "has_model": self.model is not None, "has_certainty": self.label_certainty is not None,
                    "has_label_network": self.label_network is not None}
-        _write(folder, "outcome", content, arrays, self.segmentation)
+        for _ in _parts(folder, "outcome", content, arrays, self.segmentation):
+            pass
 
     @classmethod
     def read(cls, folder: Path) -> Outcome:
@@ -290,8 +296,8 @@ def parse(text: str) -> Message | None:
     return message if whole else None
 
 
-def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str, np.ndarray],
-           segmentation: Segmentation | None) -> None:
+def _parts(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str, np.ndarray],
+           segmentation: Segmentation | None) -> Generator[None, None, None]:
     content = {"format": FORMAT, **content, "segmentation": None}
     if segmentation is not None:
         content["segmentation"], arrays = _from_segmentation(segmentation), {**arrays, "labels": segmentation.layers}
@@ -301,7 +307,7 @@ def _write(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str
     try:
         for name, array in arrays.items():
             written.append(_array_path(folder, kind, name))
-            write_array(written[-1], array)
+            yield from array_parts(written[-1], array)
         write_json(folder / f"{kind}.json", content, durable=False)
     except BaseException:
         _delete(written)

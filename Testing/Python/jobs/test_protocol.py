@@ -21,6 +21,7 @@ from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.data.stack_input import StackInput
 from TriplaneGaussianReconLib.errors import InputError, OutputError
+from TriplaneGaussianReconLib.io import atomic
 from TriplaneGaussianReconLib.jobs import protocol
 from TriplaneGaussianReconLib.jobs.protocol import (
     LABEL_NETWORK,
@@ -403,3 +404,20 @@ def test_handing_out_jobs_loads_nothing_heavy() -> None:
             "print(sorted({'torch', 'numba', 'cv2', 'SimpleITK', 'scipy', 'psutil'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_job_that_is_written_in_parts_is_the_same_and_leaves_nothing_where_it_is_broken_off(
+        job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic, "_BYTES_AT_A_TIME", 64)
+    whole, parts, broken = (tmp_path / name for name in ("whole", "parts", "broken"))
+    for folder in (whole, parts, broken):
+        folder.mkdir()
+    job.write(whole)
+    assert sum(1 for _ in job.parts(parts)) > 5
+    assert {path.name: path.read_bytes() for path in whole.iterdir()} == {
+        path.name: path.read_bytes() for path in parts.iterdir()}
+    writing = job.parts(broken)
+    for _ in range(4):
+        next(writing)
+    writing.close()
+    assert not list(broken.iterdir())

@@ -182,7 +182,7 @@ class ReconstructionRun:
             record.note([wording.translated(remark)
                          for remark in remarks(request, plan, grid, segmentation, presence)])
             job = self._goingOn(job, frame)
-        job.write(self._folder)
+        yield from job.parts(self._folder)
 
     def _goingOn(self, job: Job, frame: Frame) -> Job:
         """A job that goes on from what the last run on this frame learnt about labels, if anything."""

@@ -27,7 +27,7 @@ MEANINGS = {HIDDEN: "Of used slices that were hidden and predicted across twice 
             ERROR: "Mean expected absolute error, in units of the volume.",
             DOUBT: "Expected number of voxels with a wrong label: the sum of 1 - certainty."}
 _JSON = "\n\n{"  # begins the part of the provenance that is for programs
-_BYTES_AT_A_TIME = 2 ** 23  # looked at before the user interface has its turn
+_BYTES_AT_A_TIME = 2 ** 22  # looked at before the user interface has its turn
 
 
 @dataclass(frozen=True)

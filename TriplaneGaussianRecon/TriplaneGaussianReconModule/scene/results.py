@@ -33,7 +33,7 @@ AXIS = "TriplaneGaussianRecon.Axis"  # attribute of that table: the axis along w
 COLOURS = "vtkMRMLColorTableNodeIron"  # of expected errors and of certainty: red where they are small, else yellow
 CERTAIN = 0.95  # labels that are as probable as this are not coloured
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-_BYTES_AT_A_TIME = 2 ** 24  # copied before the user interface has its turn
+_BYTES_AT_A_TIME = 2 ** 22  # copied before the user interface has its turn
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ class Prepared:
             further: Other volumes that it was reconstructed from.
         """
         images, segmentation, confidence = dict[str, vtk.vtkImageData](), None, outcome.confidence.array
-        sample = confidence[tuple(slice(None, None, 1 + n // 64) for n in confidence.shape)]
+        error = float(np.quantile(confidence[tuple(slice(None, None, 1 + n // 64) for n in confidence.shape)], 0.99))
+        yield
         if isVolumeWanted:
             images["volume"] = yield from _filled(vtk.vtkImageData(), outcome.volume.array, scalarType)
             images["confidence"] = yield from _filled(vtk.vtkImageData(), confidence, vtk.VTK_FLOAT)
@@ -106,7 +107,7 @@ class Prepared:
         elif isOneOfMany and segmentation is not None:
             images["certainty"] = yield from _filled(
                 vtk.vtkImageData(), np.broadcast_to(np.uint8(1), confidence.shape), vtk.VTK_UNSIGNED_CHAR)
-        return cls(outcome.volume.grid, images, segmentation, float(np.quantile(sample, 0.99)))
+        return cls(outcome.volume.grid, images, segmentation, error)
 
     def nodes(self, source: Frame) -> dict[str, slicer.vtkMRMLNode]:
         """Nodes outside the scene that hold all this, by role; made of `source`."""
