@@ -189,6 +189,7 @@ def test_an_effect_that_was_cleaned_up_can_go_and_its_run_has_ended(effect: Any,
 
 def test_the_application_registers_it_when_it_has_started(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
     import TriplaneGaussianRecon as module
 
     monkeypatch.setattr(effects, "registered", [])
