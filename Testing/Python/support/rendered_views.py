@@ -28,9 +28,11 @@ class RenderedView:
     Its node lets go of the managers when `close` is called.
     """
 
-    def __init__(self, node: Any, managers: Sequence[str], size: tuple[int, int]) -> None:
-        """size: Width and height in pixels."""
+    def __init__(self, node: Any, managers: Sequence[str], size: tuple[int, int], behind: Sequence[Any] = ()) -> None:
+        """size: Width and height in pixels.  behind: What is drawn below all that the managers draw."""
         self.node, self.renderer = node, vtk.vtkRenderer()
+        for prop in behind:
+            self.renderer.AddViewProp(prop)
         self.window = vtk.vtkRenderWindow()
         self.window.SetOffScreenRendering(True)
         self.window.SetMultiSamples(0)  # a pixel has one colour
@@ -66,21 +68,20 @@ class RenderedSliceView(RenderedView):
     """A slice view; `logic` makes its image from the volumes that it shows."""
 
     def __init__(self, node: Any, logic: Any) -> None:
-        super().__init__(node, SLICE_MANAGERS, node.GetDimensions()[:2])
         self.logic, self._mapper = logic, vtk.vtkImageMapper()
         self._mapper.SetColorWindow(255.0)
         self._mapper.SetColorLevel(127.5)
         self._image = vtk.vtkActor2D()
         self._image.SetMapper(self._mapper)
         self._image.GetProperty().SetDisplayLocationToBackground()
+        super().__init__(node, SLICE_MANAGERS, node.GetDimensions()[:2], [self._image])
 
     def pixels(self) -> np.ndarray:
         """As `RenderedView.pixels`; a view without a volume has no image."""
         connection = self.logic.GetImageDataConnection()
-        self.renderer.RemoveViewProp(self._image)
+        self._image.SetVisibility(connection is not None)
         if connection is not None:
             self._mapper.SetInputConnection(connection)
-            self.renderer.AddViewProp(self._image)
         return super().pixels()
 
 

@@ -65,6 +65,7 @@ def colours(volume: Any, share: np.ndarray) -> np.ndarray:
 
 def test_compare_draws_input_result_and_expected_error(widget: Any, scan: tuple[Any, Any]) -> None:
     parameters = reconstructed(widget)
+    parameters.resultSegmentation.GetDisplayNode().SetVisibility(False)
     click(widget.ui.compareButton)
     with rendered_views.slice_views(*views.COMPARED) as shown:
         for view, volume in zip(shown, (scan[0], parameters.resultVolume, parameters.resultConfidence), strict=True):
@@ -90,6 +91,10 @@ def test_a_slice_view_shows_the_result_with_its_segments_where_they_are(widget: 
     changed = np.abs(both - alone).max(axis=-1) > 8
     assert (covered > 0.9).mean() > 0.02
     assert changed[covered > 0.9].mean() > 0.95 and changed[covered == 0.0].mean() < 0.01
+    deep = covered == 1.0  # half transparent, in the segment's colour: the image is seen through it
+    colour = 255.0 * np.array(segmentation.GetSegmentation().GetSegment("core").GetColor())
+    opacity = segmentation.GetDisplayNode().GetOpacity2DFill()
+    assert np.abs(both[deep] - (1 - opacity) * alone[deep] - opacity * colour).mean() < 8.0
 
 
 def test_a_closed_surface_is_drawn_in_its_colour_and_as_wide_as_its_segment(widget: Any, scan: tuple[Any, Any]
