@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         states = [photograph(widget)]
         wait_until(lambda: not widget.ui.deviceNote.text.startswith("Looking"))
         click(widget.ui.tryButton)
+        wait_until(lambda: widget.ui.labelsPreview.text)
         states.append(photograph(widget))
         click(widget.ui.reconstructButton)
         wait_until(lambda: widget.ui.progressBar.value > 40 and widget.ui.preview.visible)
