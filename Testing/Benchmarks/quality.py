@@ -145,7 +145,7 @@ def volume_of(case: Case, args: argparse.Namespace) -> Path:
     assert whole is not None, "looked for before the work"
     if case.side is None:
         return whole
-    from paper import centred
+    from ablation import centred
 
     from TriplaneGaussianReconLib.io.readers import read_image
     from TriplaneGaussianReconLib.io.writers import write_image

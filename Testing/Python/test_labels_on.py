@@ -299,6 +299,6 @@ def test_slices_of_several_axes_correct_the_image_alone(image: tgr.Image) -> Non
     between = [n for n in range(17) if n not in DRAWN]
     noisy.layers[0, between, 12] = 7
     choices = {"slices": {"k": "all", "j": "0,12,21"}, "labels_on": "every:8"}
-    paper = replace(tgr.PRESETS["paper"], training=replace(tgr.PRESETS["paper"].training, steps=1),  # on labels, too
-                    label_completion=QUICK.label_completion)
+    paper = replace(tgr.PRESETS["paper-displaced"], label_completion=QUICK.label_completion,
+                    training=replace(tgr.PRESETS["paper-displaced"].training, steps=1))  # on labels, too
     assert_same(*(filled(image, labels, **choices, preset=paper, keep_model=True) for labels in (clean, noisy)))

@@ -15,7 +15,7 @@ from ..config.texture import DEFAULT_TEXTURE, TEXTURES
 from ..runtime.standard_streams import visible
 from . import evaluate_options
 from .common_options import AXES, add_computing, add_input, add_messages, add_thickness, add_threads
-from .values import path, positive, spacing, vector, window
+from .values import path, positive, spacing, vector, whole, window
 from .volume_options import split
 
 OUTPUT_GRIDS = ("union", "first")  # besides files
@@ -259,6 +259,8 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
                      help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
                      + " Default: %(default)s")
+    how.add_argument("--steps", type=whole, metavar="N", help="train Gaussians in so many steps instead "
+                     "of the preset's: only with presets that train them, which take long on a CPU")
     how.add_argument("--texture", choices=TEXTURES, default=DEFAULT_TEXTURE, help="plain, the default: what is "
                      "expected, with the least error; even: filled slices get the noise that they lack beside used "
                      "ones, so that scrolling does not flicker: for looking, not for measuring")

@@ -15,7 +15,7 @@ from .console import note
 from .messages import is_quiet
 from .words import duration, memory_size
 
-_LONG = 1800.0  # seconds; what takes longer is asked about
+LONG = 1800.0  # seconds; what takes longer is asked about
 
 
 def expect(expected: Estimate, limit: int | None) -> float:
@@ -39,6 +39,15 @@ def expect(expected: Estimate, limit: int | None) -> float:
     return expected.seconds
 
 
+def fewer_steps(seconds: float, steps: int) -> str | None:
+    """What to say to who would have to wait long for a training of so many steps; None where there is nothing to."""
+    if seconds <= LONG or not steps:
+        return None
+    few = max(1, int(steps * LONG / seconds))
+    return (f"With --steps {few} it would take about {duration(seconds * few / steps)}, and be less exact on the used "
+            "slices.")
+
+
 def expect_presets(names: Sequence[str], expected: Sequence[float]) -> None:
     """Tell how long the presets among methods will take, and ask likewise."""
     if expected:
@@ -59,7 +68,7 @@ def _threads() -> str:
 
 def _ask(seconds: float) -> None:
     """Ask whether to go on where that takes long and somebody is there to answer; raises Cancelled if not."""
-    if seconds < _LONG or is_quiet() or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+    if seconds < LONG or is_quiet() or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return
     print(visible(f"This takes about {duration(seconds)}. Go on? [y/N] "), end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..config.presets import preset_named
+from ..config.presets import Preset, in_steps, preset_named
 from ..data.alignment import aligned_to
 from ..data.geometry import Axis, array_axis
 from ..data.images import Image, Segmentation
@@ -30,7 +30,7 @@ from ..runtime.notes import collected_notes
 from ..runtime.stop_signals import stoppable
 from .console import announce_stop, note, shown_progress, warn
 from .details import tell_details
-from .expectation import expect, kind_of
+from .expectation import expect, fewer_steps, kind_of
 from .inputs import chosen_slices, read_mask, read_volume
 from .outputs import check_paths, check_space, place, write
 from .summary import summarise
@@ -74,7 +74,7 @@ def run(arguments: Namespace) -> None:
     start = time.perf_counter()
     refuse_alone(arguments)
     check_paths(arguments)
-    preset_named(arguments.preset)
+    preset = _preset(arguments)
     selected = choose(arguments.device)
     note(selected.note)
     learnt = start_from(arguments.label_network)
@@ -84,9 +84,12 @@ def run(arguments: Namespace) -> None:
     _check_filled(observations, arguments)
     check_space(arguments, case.plan.output, case.image.array.dtype, case.segmentation, _most_gaussians(case))
     _warn(case, arguments)
-    expected = expect(_expected(case, selected, learnt is not None), arguments.memory)
+    told = _expected(case, selected, learnt is not None, arguments.steps)
+    if advice := fewer_steps(told.seconds, preset.training.steps):
+        note(advice)
+    expected = expect(told, arguments.memory)
     with stoppable(announce_stop) as should_stop, shown_progress(expected) as show:
-        result = reconstruct_with(arguments.texture, observations, case.plan.output, preset=arguments.preset,
+        result = reconstruct_with(arguments.texture, observations, case.plan.output, preset=preset,
                                   device=arguments.device, seed=arguments.seed, memory=_memory(arguments),
                                   progress=show, should_stop=should_stop, label_network=learnt,
                                   label_probabilities=bool(arguments.output_probabilities))
@@ -95,6 +98,12 @@ def run(arguments: Namespace) -> None:
     written = write(result, arguments)
     summarise(result.report, written, time.perf_counter() - start)
     tell_details(result.report, arguments.memory)
+
+
+def _preset(arguments: Namespace) -> Preset:
+    """The preset that the options name; raises InputError for steps that it does not make."""
+    preset = preset_named(arguments.preset)
+    return preset if arguments.steps is None else in_steps(preset, arguments.steps)
 
 
 def request_of(arguments: Namespace) -> Request:
@@ -135,12 +144,12 @@ def _crossing(text: str) -> tuple[str, str]:
     return axis, slices
 
 
-def _expected(case: Case, selected: SelectedDevice, is_warm: bool) -> Estimate:
+def _expected(case: Case, selected: SelectedDevice, is_warm: bool, steps: int | None) -> Estimate:
     """What it will take on this computer; is_warm: whether filling labels starts from what was learnt before."""
     grid, plan = case.image.grid, case.plan
     filled = 0 if plan.labelled is None or case.segmentation is None else len(case.segmentation.segments)
     return estimate(grid, plan.selections, case.segmentation is not None, case.request.preset, kind_of(selected),
-                    filled, case.request.needs_fitting(plan, grid), is_warm, slowness(selected.device))
+                    filled, case.request.needs_fitting(plan, grid), is_warm, slowness(selected.device), steps)
 
 
 def _most_gaussians(case: Case) -> int:

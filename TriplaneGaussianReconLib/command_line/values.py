@@ -56,6 +56,13 @@ def window(text: str) -> tuple[float, float]:
     return numbers[0], numbers[1]
 
 
+def whole(text: str) -> int:
+    """Read a number of at least 1."""
+    if not re.fullmatch(r"0*[1-9]\d{0,6}", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 to 9999999")
+    return int(text)
+
+
 def percent(text: str) -> float:
     """Read a percentage as a share."""
     try:

@@ -36,7 +36,8 @@ from .outputs import check_paths, check_space, write
 from .summary import summarise
 
 _OF_SEVERAL = ("to_first", "motion", "output_motion")
-_OF_ONE = ("trust", "cover_voxels", "paste_trusted", "output_certainty", "output_probabilities", "label_network")
+_OF_ONE = ("trust", "cover_voxels", "paste_trusted", "output_certainty", "output_probabilities", "label_network",
+           "steps")
 
 
 def refuse_alone(arguments: Namespace) -> None:

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .presets import PRESETS, Attribute, Preset
+from .gaussians import BlindStart
+from .presets import PRESETS, Attribute, Preset, Training
 
-# The rates of InnerGS in pixels, slower for what the tri-plane moves too.
-_GRID_RATES = {"centres": 0.2, "tilts": 0.02, "in_plane": 0.04, "log_depths": 0.04, "raw_weights": 0.06, "values": 0.04,
-               "field": 1e-2}
-_GRID_LIMITS: dict[Attribute, float] = {"centres": 2.0, "scales": 1.0, "weights": 4.0, "intensity": 0.5}
-GRID_STEPS = 250
+# Largest residuals where nothing but the field says what a Gaussian is like: from the common start to anything needed.
+_FROM_FIELD: dict[Attribute, float] = {"centres": 2.0, "tilts": 2.0, "scales": 1.5, "weights": 6.0, "intensity": 1.0,
+                                       "semantics": 1.0}
+_FIELD_RATE = 1e-2
 
 
 def without_field(preset: Preset) -> Preset:
@@ -18,16 +18,17 @@ def without_field(preset: Preset) -> Preset:
     return replace(preset, training=replace(preset.training, learning_rates=rates))
 
 
-def from_grid(steps: int = GRID_STEPS) -> Preset:
-    """`paper` from a grid of 42 Gaussians a side, blind to the image, as InnerGS starts."""
-    paper = PRESETS["paper"]
-    return replace(paper, name="grid", description="The published method, started from a blind grid.",
-                   initialization="grid", grid_size=42,
-                   triplane=replace(paper.triplane, residual_limits=_GRID_LIMITS),
-                   training=replace(paper.training, steps=steps, learning_rates=_GRID_RATES))
+def field_alone(preset: Preset) -> Preset:
+    """All attributes are decoded from the field; Gaussians have none of their own beyond their common start."""
+    return replace(preset, name="field-alone", description="The published method, all attributes from the field alone.",
+                   triplane=replace(preset.triplane, residual_limits=_FROM_FIELD),
+                   training=replace(preset.training, learning_rates={"field": _FIELD_RATE}, relocation=None))
 
 
 # How InnerGS optimises, in this library's terms: blind start, alpha compositing, observed slices alone, no tri-plane.
 # It is not their code, whose figures differ (docs/results/paper.md has both).
-INNERGS_STYLE = replace(without_field(from_grid()), name="innergs-style",
-                        description="The preset paper without its tri-plane, from a blind grid: how InnerGS optimises.")
+INNERGS_STYLE = replace(
+    PRESETS["paper"], name="innergs-style", description="How InnerGS optimises: from a blind grid, without tri-plane.",
+    initialization="grid", blind=BlindStart(size=42, sigma=0.42, opacity=0.55, intensity=0.8, tilt=0.05),
+    training=Training(steps=1000, image_loss="l1_ssim", learning_rates={
+        "centres": 0.2, "tilts": 0.02, "in_plane": 0.04, "log_depths": 0.04, "raw_weights": 0.06, "values": 0.04}))

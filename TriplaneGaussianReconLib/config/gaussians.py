@@ -28,18 +28,32 @@ class PlacementConfig:
         background_tolerance: A pixel is background if it differs by no more than this from it, model units.
         background_border: Background closer than this (pixels) to anything else keeps its Gaussians.
         repeated_depth_sigma: Depth sigma of the outermost slices' copies, as a share of the nearest gap.
-        grid_sigmas: Standard deviations of a Gaussian along the longest side; this and what follows for Gaussians on a
-            grid, as in InnerGS.
-        grid_tilt: Standard deviation of the tilts.
-        grid_raw_weight: Logit of the weights.
-        grid_intensity: Value of the image, model units.
     """
 
     margin: int = 2
     background_tolerance: float = 1e-3
     background_border: int = 3
     repeated_depth_sigma: float = 0.25
-    grid_sigmas: float = 100.0
-    grid_tilt: float = 0.05
-    grid_raw_weight: float = 0.2
-    grid_intensity: float = 0.8
+
+
+@dataclass(frozen=True)
+class BlindStart:
+    """Gaussians that start blind to the image, see `gaussians.blind_start`.
+
+    Attributes:
+        size: Gaussians along the longest side of the box; as many as fill the other sides likewise.
+        layers: Of Gaussians along the depth axis, in each gap between used slices; 0 fills it as the other sides.
+        sigma: Standard deviation, in distances from one to the next in the plane.
+        depth_sigma: Along the depth axis at least this, in distances between the used slices.
+        tilt: Standard deviation of the tilts.
+        opacity: Weight of each, between 0 and 1.
+        intensity: Value of the image, model units; the background is not subtracted.
+    """
+
+    size: int = 64
+    layers: float = 0.0
+    sigma: float = 0.42
+    depth_sigma: float = 0.0
+    tilt: float = 0.05
+    opacity: float = 0.55
+    intensity: float = 0.8

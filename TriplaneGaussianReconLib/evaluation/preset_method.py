@@ -38,7 +38,7 @@ class PresetMethod:
 
     def prepare(self) -> None:
         """Import and compile, by reconstructing a tiny volume in few steps, with labels and without."""
-        few = replace(self.preset, grid_size=min(self.preset.grid_size, 4), training=_brief(self.preset.training),
+        few = replace(self.preset, blind=replace(self.preset.blind, size=4), training=_brief(self.preset.training),
                       label_completion=_brief(self.preset.label_completion),
                       super_resolution=self.preset.super_resolution and _brief(self.preset.super_resolution),
                       fusion=self.preset.fusion and _brief(self.preset.fusion),

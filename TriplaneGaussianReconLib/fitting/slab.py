@@ -12,8 +12,9 @@ from torch import Tensor
 from ..data.gap_sampling import layer_stride
 from ..data.model_space import ModelSpaceData, ModelSpaceStack
 from ..data.slabs import Slab
+from ..gaussians.blind_start import at_random, on_grid
 from ..gaussians.cloud import GaussianParameters, Gaussians
-from ..gaussians.placement import Gaps, along_displacement, on_grid
+from ..gaussians.placement import Gaps, along_displacement
 from ..labels.channels import LabelChannels
 from ..model.shards import by_labels
 from ..prediction.expected_error import coarsened
@@ -90,9 +91,11 @@ class PreparedSlab:
             predictions = [by_gap[gap] for gap in range(first, last)]
         preset = task.preset
         with stage("initialization"):
-            if preset.initialization == "grid":
-                channel_count = task.channels.count if preset.training.semantic_loss else 1
-                start = on_grid(observed.box, preset.grid_size, channel_count, task.seed, preset.placement, device)
+            if preset.initialization != "correspondence":
+                place = {"grid": on_grid, "random": at_random}[preset.initialization]
+                blind = replace(preset.blind, intensity=preset.blind.intensity - observed.intensity.background)
+                start = place(observed.box, float(np.median(np.diff(observed.planes.offsets))),
+                              task.channels.count if task.is_semantic else 1, task.seed, blind, device)
             else:
                 gaps = Gaps(observed.planes, observed.slices, correspondence, tuple(p.images for p in predictions),
                             observed.intensity.background, observed.stacks[0].layers, task.channels,

@@ -99,5 +99,6 @@ class Fitting:
         with self._monitor.stage("training") as tick:
             trained = train(start if self.task.is_semantic else start.image_only(),
                             self.task.initial_field().to(self.chosen.device), prepared.targets(), self.renderer,
-                            preset.training, preset.triplane.total_variation, self.task.observed.pixel, tick)
+                            preset.training, preset.triplane.total_variation, self.task.observed.pixel, tick,
+                            self.task.seed)
         return trained if self.task.is_semantic else trained.with_labels_of(start)

@@ -321,33 +321,3 @@ def _combined(pairs: Tensor, matrix: np.ndarray) -> Tensor:
     """[..., 2] @ (2, n), summed in a fixed order."""
     first, second = pairs.unbind(-1)
     return torch.stack([first * a + second * b for a, b in matrix.T.tolist()], dim=-1)
-
-
-def on_grid(box: np.ndarray, size: int, channel_count: int, seed: int, config: PlacementConfig,
-            device: torch.device = CPU) -> GaussianParameters:
-    """Place Gaussians on a grid, blind to the image, as InnerGS does.
-
-    Args:
-        box: (2, 3) mm, lowest and highest corner.
-        size: Gaussians along the longest side.
-        channel_count: Channels, the image included; those of labels start at 0.
-        seed: Of the tilts, which are the same on every device.
-        config: Size, tilt, weight and intensity of the Gaussians.
-        device: Where to keep the Gaussians.
-    """
-    extent = box[1] - box[0]
-    step = extent.max() / size
-    counts = np.maximum(np.round(extent / step).astype(int), 1)
-    axes = [low + (np.arange(n) + 0.5) * side / n for low, side, n in zip(box[0], extent, counts, strict=True)]
-    centres = torch.from_numpy(np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)).float()
-    count, sigma = len(centres), float(extent.max()) / config.grid_sigmas
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.zeros(count, channel_count)
-    values[:, 0] = config.grid_intensity
-    return GaussianParameters(
-        centres=centres, tilts=config.grid_tilt * torch.randn(count, 2, generator=generator),
-        in_plane=torch.tensor([-np.log(sigma), 0.0, -np.log(sigma)]).float().repeat(count, 1),
-        log_depths=torch.full((count,), float(np.log(sigma))),
-        raw_weights=torch.full((count,), config.grid_raw_weight), values=values,
-        slopes=torch.zeros(count, channel_count, 3),
-        channels=torch.arange(channel_count, dtype=torch.int32).repeat(count, 1)).to(device)

@@ -45,7 +45,8 @@ REFERENCE: dict[DeviceKind, Reference] = {"cpu": Reference(0.0103, 0.00132), "cu
 class Cost:
     """What a preset costs: seconds for any volume, further seconds with labels, and seconds per million Gaussians.
 
-    memory: of a Gaussian, as a multiple of what it takes in `fast`.
+    memory: of a Gaussian, as a multiple of what it takes in `fast`.  per_step: where Gaussians start blind to the
+    image, and are as many for any volume, seconds for a step of training and a million used pixels instead.
     """
 
     fixed: float
@@ -53,14 +54,19 @@ class Cost:
     per_million: float
     is_measured: bool = True
     memory: float = 1.0
+    per_step: float = 0.0
 
 
 COSTS: dict[DeviceKind, dict[str, Cost]] = {
     "cpu": {"fast": Cost(5.1, 4.3, 1.9), "balanced": Cost(88.0, 26.5, 8.1),
             "best": Cost(1700.0, 400.0, 40.0, is_measured=False),  # a guess from single steps of its networks
-            "paper": Cost(9.4, 5.0, 22.0, memory=3.8)},
+            "paper": Cost(9.4, 5.0, 0.0, memory=3.8, per_step=2.2, is_measured=False),  # from four steps
+            "paper-normalised": Cost(9.4, 5.0, 0.0, memory=3.8, per_step=2.0, is_measured=False),
+            "paper-displaced": Cost(9.4, 5.0, 22.0, memory=3.8)},
     "cuda": {"fast": Cost(1.8, 1.8, 0.23), "balanced": Cost(5.8, 3.8, 0.46), "best": Cost(19.8, 7.6, 0.46),
-             "paper": Cost(0.5, 0.5, 0.6, memory=2.2)},
+             "paper": Cost(2.0, 0.5, 0.0, memory=2.2, per_step=0.0128, is_measured=False),  # from one volume
+             "paper-normalised": Cost(2.0, 0.5, 0.0, memory=2.2, per_step=0.008, is_measured=False),
+             "paper-displaced": Cost(0.5, 0.5, 0.6, memory=2.2)},
 }
 # Bytes: for the program itself, for each Gaussian, and more for each Gaussian with labels; on the host and on the GPU.
 HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.65e9, 250.0, 35.0), "cuda": (2.0e9, 85.0, 60.0)}

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..config.data import GapSamplingConfig
 from ..config.label_completion import LabelCompletionConfig
-from ..config.presets import DEFAULT_PRESET, NetworkConfig, Preset, preset_named
+from ..config.presets import DEFAULT_PRESET, NetworkConfig, Preset, in_steps, preset_named
 from ..data.gap_sampling import layer_count, plane_counts
 from ..data.geometry import AXES, Axis, Grid
 from ..data.observations import closest_first
@@ -67,7 +67,8 @@ class Estimate:
 
 
 def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, preset: str, kind: DeviceKind,
-             filled: int = 0, fits: bool = True, is_warm: bool = False, slowness: Slowness = Slowness()) -> Estimate:
+             filled: int = 0, fits: bool = True, is_warm: bool = False, slowness: Slowness = Slowness(),
+             steps: int | None = None) -> Estimate:
     """Return what to expect.
 
     Args:
@@ -80,11 +81,12 @@ def estimate(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, p
         fits: Whether Gaussians are fitted, see `Request.needs_fitting`.
         is_warm: Whether filling labels starts from what an earlier run learnt.
         slowness: Of the computer.
+        steps: Of the training of Gaussians; None for those of the preset.
 
     Raises:
-        InputError: There is no such preset.
+        InputError: There is no such preset, or it trains no Gaussians.
     """
-    chosen = preset_named(preset)
+    chosen = preset_named(preset) if steps is None else in_steps(preset_named(preset), steps)
     expected = _known(kind, slowness) if not fits else _fitted(grid, observed, has_labels, chosen, kind, slowness)
     if not filled:
         return expected
@@ -100,12 +102,18 @@ def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, pr
     cost, millions = _cost(preset, kind), gaussians(grid, observed, preset.gap_sampling) / 1e6
     seconds = slowness.learning * (cost.fixed + cost.labels * has_labels)
     seconds += slowness.drawing * cost.per_million * millions
+    seconds += slowness.drawing * cost.per_step * preset.training.steps * _used_pixels(grid, observed) / 1e6
     # Of a slab; what is trained is not cut into slabs.
     most = np.inf if preset.training.steps else costs.SLAB_SHARE * MOST_AT_A_TIME
     host, gpu = (base + min(millions * 1e6 * cost.memory * (each + labelled * has_labels), most)
                  for base, each, labelled in (costs.HOST_BYTES[kind], costs.GPU_BYTES))
     host += costs.RESULT_BYTES * float(np.prod(grid.shape, dtype=float))
     return Estimate(seconds, int(host), int(gpu) if kind == "cuda" else 0, cost.is_measured)
+
+
+def _used_pixels(grid: Grid, observed: Mapping[Axis, Selection]) -> float:
+    """Of all used slices."""
+    return float(sum(len(slices) / grid.count(axis) for axis, slices in observed.items()) * np.prod(grid.shape))
 
 
 def _known(kind: DeviceKind, slowness: Slowness) -> Estimate:

@@ -5,7 +5,7 @@ Nothing here waits for a device: rates, losses and step numbers stay where the w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
@@ -45,6 +45,11 @@ class Adam:
         self.squares = [torch.zeros_like(leaf) for leaf in self.parameters]
         self.steps = [torch.zeros((), device=device) for _ in self.parameters]
         self.second_moment, self.on_gpu = second_moment, device.type == "cuda"
+
+    def moments_of(self, leaves: Iterable[Tensor]) -> list[Tensor]:
+        """Return what is remembered of `leaves`: of each the mean gradient and the mean squared gradient."""
+        places = {id(leaf): n for n, leaf in enumerate(self.parameters)}
+        return [memory[places[id(leaf)]] for leaf in leaves for memory in (self.means, self.squares)]
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Make a step along `gradients` of `parameters` (None for 0)."""
@@ -121,6 +126,25 @@ class Plateau:
             self.bad.masked_fill_(enough, 0.0)
             if self.rates:
                 torch._foreach_mul_(self.rates, torch.where(enough, 0.5, 1.0))
+
+
+class HalfCosine:
+    """Lets rates fall along half a cosine, on the device."""
+
+    def __init__(self, rates: list[Tensor], steps: int, final: float) -> None:
+        """Begin with the rates as they are; final: share of them that is left after so many steps."""
+        self.rates, self.first, self.final = rates, [rate.clone() for rate in rates], final
+        device = rates[0].device if rates else torch.device("cpu")
+        self.turn = torch.tensor(math.pi / max(steps, 1), device=device)
+        self.number = torch.zeros((), device=device)
+
+    def follow(self, loss: Tensor) -> None:
+        """Note that another step was made."""
+        with torch.no_grad():
+            self.number.add_(1.0)
+            share = self.final + (1.0 - self.final) * 0.5 * (1.0 + torch.cos(self.number * self.turn))
+            for rate, first in zip(self.rates, self.first, strict=True):
+                rate.copy_(first * share)
 
 
 class LatestKnown:

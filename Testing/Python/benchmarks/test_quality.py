@@ -163,9 +163,9 @@ def test_one_command_makes_table_and_figures(quality: ModuleType, tmp_path: Path
     for name, array in (("a", truth), ("a_seg", (truth > 0.6).astype(np.uint8))):
         np.savez(tmp_path / f"{name}.npz", array=array, origin=np.zeros(3), spacing=np.ones(3), direction=np.eye(3))
     quality.main([str(tmp_path), "--work", str(tmp_path / "work"), "--figures", str(tmp_path / "figures"), "--ours",
-                  "paper", "--cases", "a:hide5", "--device", "cpu"])  # the preset that trains no network
+                  "paper-displaced", "--cases", "a:hide5", "--device", "cpu"])  # the preset that trains no network
     printed = capsys.readouterr().out
-    assert "| every 5th hidden, paper | 1 |" in printed
+    assert "| every 5th hidden, paper-displaced | 1 |" in printed
     assert "Dice (label error ratio" in printed
     assert [file.name for file in (tmp_path / "figures").iterdir()] == ["a_hide5.png"]
     assert json.loads((tmp_path / "work" / "a_hide5.json").read_text(encoding="utf-8"))["held_out"] == [4, 9]

@@ -73,7 +73,7 @@ def test_labels_that_cannot_be_hidden(run: Run, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(("options", "code", "message"), [
-    (["--methods", "linear,magic"], 2, "Unknown method 'magic'. Choose from nearest, linear, .*fast, .*paper, "
+    (["--methods", "linear,magic"], 2, "Unknown method 'magic'. Choose from nearest, linear, .*fast, .*paper, .*"
                                        "innergs-style, eclare"),
     (["--methods", "eclare"], 3, "environment of its own.*--eclare-python"),
     (["--eclare-python", "nowhere/python"], 3, "no Python 'nowhere/python'"),

@@ -16,6 +16,7 @@ from documented_report import undocumented
 
 from TriplaneGaussianReconLib.command_line import reconstruct as command
 from TriplaneGaussianReconLib.command_line.arguments import build_parser
+from TriplaneGaussianReconLib.command_line.expectation import LONG, fewer_steps
 from TriplaneGaussianReconLib.command_line.messages import Messages
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.config.stages import stages_of
@@ -168,10 +169,30 @@ def test_an_even_texture_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -
 
 def test_paper_preset_is_passed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     paper = PRESETS["paper"]  # a few steps and Gaussians will do
-    monkeypatch.setitem(PRESETS, "paper", replace(paper, grid_size=6, training=replace(paper.training, steps=2)))
+    monkeypatch.setitem(PRESETS, "paper", replace(paper, blind=replace(paper.blind, size=6),
+                                                  training=replace(paper.training, steps=2)))
     assert run("reconstruct", "volume.nrrd", "--preset", "paper", "--device", "cpu", "--keep-every", 5, "--output",
                "o.npz", "--report", "r.json") == 0
     assert json.loads(Path("r.json").read_text(encoding="utf-8"))["preset"] == "paper"
+
+
+def test_steps_are_made_as_asked(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    paper = PRESETS["paper"]
+    monkeypatch.setitem(PRESETS, "paper", replace(paper, blind=replace(paper.blind, size=4)))
+    assert run("reconstruct", "volume.nrrd", "--preset", "paper", "--steps", 1, "--device", "cpu", "--output",
+               "o.npz") == 0
+    assert run("reconstruct", "volume.nrrd", "--steps", 3, "--output", "p.npz") == 2
+    assert "'fast' trains no Gaussians step by step" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("reconstruct", "volume.nrrd", "--preset", "paper", "--steps", 0, "--output", "p.npz")
+    assert "'0' is no whole number from 1 to 9999999" in capsys.readouterr().err
+
+
+def test_who_has_to_wait_for_hours_is_offered_fewer_steps() -> None:
+    assert fewer_steps(2 * LONG, 1000) == ("With --steps 500 it would take about 30 min, and be less exact on the used "
+                                           "slices.")
+    assert fewer_steps(1e9, 10) == "With --steps 1 it would take about 2.8e+04 h, and be less exact on the used slices."
+    assert fewer_steps(0.9 * LONG, 1000) is None and fewer_steps(2 * LONG, 0) is None
 
 
 def test_existing_results_are_replaced(run: Run) -> None:

@@ -55,7 +55,7 @@ def job(tmp_path: Path) -> Path:
     for name in ("job", "temporary"):
         (tmp_path / name).mkdir()
     voxels = np.random.default_rng(0).integers(0, 1000, (7, 20, 20)).astype(np.int16)
-    Job(Image(voxels, Grid(voxels.shape)), {"k": Selection.every(7, 2)}, preset="paper", device="cpu",
+    Job(Image(voxels, Grid(voxels.shape)), {"k": Selection.every(7, 2)}, preset="paper-displaced", device="cpu",
         keep_model=True).write(tmp_path / "job")
     return tmp_path / "job"
 

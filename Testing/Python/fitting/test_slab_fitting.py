@@ -244,8 +244,8 @@ def test_what_fits_nowhere_is_refused(scan: Image, observations: Observations, m
 def test_a_preset_that_cannot_be_cut_is_refused(scan: Image, observations: Observations,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     running_out(monkeypatch, "_fit", lambda *_: True)
-    with pytest.raises(InputError, match="'paper' cannot be split"):
-        reconstruct(observations, scan.grid, device="cpu", preset="paper")
+    with pytest.raises(InputError, match="'paper-displaced' cannot be split"):
+        reconstruct(observations, scan.grid, device="cpu", preset="paper-displaced")
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])

@@ -14,7 +14,7 @@ from TriplaneGaussianReconLib.data.geometry import PlaneStack
 from TriplaneGaussianReconLib.data.images import Segment
 from TriplaneGaussianReconLib.gaussians import placement
 from TriplaneGaussianReconLib.gaussians.cloud import GaussianParameters
-from TriplaneGaussianReconLib.gaussians.placement import Gaps, along_displacement, on_grid
+from TriplaneGaussianReconLib.gaussians.placement import Gaps, along_displacement
 from TriplaneGaussianReconLib.labels.channels import LabelChannels
 from TriplaneGaussianReconLib.rasterizer.rasterize import rasterize
 from TriplaneGaussianReconLib.registration.optical_flow import Correspondence, correspond
@@ -299,24 +299,3 @@ def test_slots_that_nobody_uses_are_left_out(textured: Callable[..., np.ndarray]
     assert parameters.values.shape[1] == 3  # image, background and the one label
     assert parameters.slopes.shape[1:] == (3, 3) and parameters.channels.is_contiguous()
     assert placed(gaps).values.shape[1] == 1
-
-
-def test_on_grid() -> None:
-    box = np.array([[-2.0, 0, 10], [8, 5, 12]])
-    before = torch.random.get_rng_state()
-    parameters = on_grid(box, 20, 4, 3, FAST.placement)
-    assert torch.equal(torch.random.get_rng_state(), before)  # draws from its own generator
-    centres = parameters.centres.numpy()
-    assert len(parameters) == 20 * 10 * 4
-    assert (centres > box[0]).all() and (centres < box[1]).all()
-    np.testing.assert_allclose(centres.mean(axis=0), box.mean(axis=0), atol=1e-5)
-    np.testing.assert_allclose(np.unique(centres[:, 2]), [10.25, 10.75, 11.25, 11.75])
-    sigma = 0.1
-    np.testing.assert_allclose(parameters.log_depths.exp(), sigma, rtol=1e-5)
-    np.testing.assert_allclose(parameters.in_plane[:, 0].exp(), 1 / sigma, rtol=1e-5)
-    np.testing.assert_allclose(torch.sigmoid(parameters.raw_weights), 0.55, atol=0.001)
-    assert (parameters.values[:, 0] == 0.8).all() and not parameters.values[:, 1:].any()
-    assert parameters.channels.tolist()[0] == [0, 1, 2, 3] and parameters.channels.dtype == torch.int32
-    again, other = on_grid(box, 20, 4, 3, FAST.placement), on_grid(box, 20, 4, 4, FAST.placement)
-    assert torch.equal(again.tilts, parameters.tilts) and not torch.equal(other.tilts, parameters.tilts)
-    assert len(on_grid(np.array([[0.0, 0, 0], [10, 10, 0]]), 5, 1, 0, FAST.placement)) == 25  # a flat box has one layer

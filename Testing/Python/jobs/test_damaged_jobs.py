@@ -51,7 +51,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("job")
     voxels = np.random.default_rng(0).integers(0, 1000, SHAPE).astype(np.int16)
     labels = Segmentation((voxels > 500).astype(np.uint8)[None], (Segment("x", 1),), Grid(SHAPE))
-    Job(Image(voxels, Grid(SHAPE)), {"k": Selection.every(5, 2)}, labels, preset="paper", device="cpu").write(folder)
+    Job(Image(voxels, Grid(SHAPE)), {"k": Selection.every(5, 2)}, labels, preset="paper-displaced",
+        device="cpu").write(folder)
     return folder
 
 

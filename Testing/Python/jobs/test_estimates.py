@@ -34,13 +34,25 @@ def cube(size: int, step: int) -> tuple[Grid, dict]:
     ("fast", 64, 4, False, 5.5, 0.67), ("fast", 96, 4, False, 6.3, 0.87), ("fast", 160, 4, False, 10.3, 1.44),
     ("balanced", 64, 4, False, 89.6, 0.81), ("balanced", 160, 4, False, 112.2, 1.56),
     ("balanced", 64, 4, True, 116.1, 0.86),
-    ("paper", 64, 4, False, 13.6, 0.78), ("paper", 96, 4, False, 23.7, 1.32)])
+    ("paper-displaced", 64, 4, False, 13.6, 0.78), ("paper-displaced", 96, 4, False, 23.7, 1.32)])
 def test_what_was_measured_is_what_is_expected(preset: str, size: int, step: int, has_labels: bool, seconds: float,
                                                memory: float) -> None:
     expected = estimate(*cube(size, step), has_labels, preset, "cpu")
     assert expected.seconds == pytest.approx(seconds, rel=0.1)
     assert expected.memory_bytes == pytest.approx(memory * 1e9, rel=0.1 if preset == "fast" else 0.22)
     assert expected.is_measured and expected.gpu_memory_bytes == 0
+
+
+def test_a_training_from_a_blind_start_takes_as_long_as_its_steps() -> None:
+    def seconds(steps: int | None, every: int = 4) -> float:
+        return estimate(*cube(160, every), False, "paper", "cpu", steps=steps).seconds
+
+    one, two, half = seconds(100), seconds(200), seconds(100, 8)
+    assert two - one == pytest.approx(100 * 2.2 * 1.024, rel=0.01)
+    assert one - half == pytest.approx((two - one) / 2, rel=0.01)
+    assert seconds(None) == seconds(PRESETS["paper"].training.steps)
+    with pytest.raises(InputError, match="'fast' trains no Gaussians.*paper, paper-normalised, paper-displaced"):
+        estimate(*cube(16, 4), False, "fast", "cpu", steps=5)
 
 
 # As measured, see the module: shape, labels, preset, steps, seconds on two cores without loading, GB.

@@ -41,9 +41,9 @@ def model(textured: Any) -> Model:
     return made(textured, "fast")
 
 
-@pytest.mark.parametrize(("preset", "times"), [("fast", 10), ("paper", 4)])
+@pytest.mark.parametrize(("preset", "times"), [("fast", 10), ("paper-displaced", 4)])
 def test_a_compact_model_shows_what_the_full_one_shows(textured: Any, tmp_path: Path, preset: str, times: int) -> None:
-    """`paper` blends its Gaussians in their order, and moves each of them."""
+    """`paper-displaced` blends its Gaussians in their order, and moves each of them."""
     model = made(textured, preset)
     full, small = tmp_path / "full.safetensors", tmp_path / "small.safetensors"
     save_model(full, model)

@@ -26,9 +26,9 @@ from TriplaneGaussianReconLib.rendering.volume import expected_error_on_grid
 
 SHAPE = (13, 28, 30)
 FAST = PRESETS["fast"]
-PAPER = replace(PRESETS["paper"], training=replace(PRESETS["paper"].training, steps=5))
-# As published: started on a grid that is blind to the image.
-BLIND = replace(PAPER, name="blind", initialization="grid", grid_size=10)
+PAPER = replace(PRESETS["paper-displaced"], training=replace(PRESETS["paper-displaced"].training, steps=5))
+BLIND = replace(PRESETS["paper"], name="blind", blind=replace(PRESETS["paper"].blind, size=10),
+                training=replace(PRESETS["paper"].training, steps=5))
 # Turned or mirrored, slices are read in another order, so a network trained for a few steps is another one; where two
 # labels are as good as each other, the other one may win.
 LEARNT_OTHERWISE = 3e-3
@@ -490,7 +490,8 @@ def test_a_blind_grid_fits_what_it_sees(case: Case) -> None:
     rates = {name: 5 * rate for name, rate in PAPER.training.learning_rates.items()}
 
     def told(steps: int) -> Report:
-        preset = replace(BLIND, grid_size=14, training=replace(PAPER.training, steps=steps, learning_rates=rates))
+        preset = replace(BLIND, blind=replace(BLIND.blind, size=14),
+                         training=replace(PAPER.training, steps=steps, learning_rates=rates))
         return case.reconstructed(preset).report
 
     few, more = told(2), told(25)

@@ -4,12 +4,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from TriplaneGaussianReconLib.config.networks import OptimizerConfig
-from TriplaneGaussianReconLib.self_supervised.optimizers import Adam, LatestKnown, Muon, Plateau, orthogonal, repeat
+from TriplaneGaussianReconLib.self_supervised.optimizers import (
+    Adam,
+    HalfCosine,
+    LatestKnown,
+    Muon,
+    Plateau,
+    orthogonal,
+    repeat,
+)
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 DEVICES = (CPU, pytest.param(GPU, marks=pytest.mark.gpu))
@@ -110,6 +119,26 @@ def test_rates_fall_as_those_of_torch(patience: int) -> None:
         expected.step(loss)
         assert [float(rate) for rate in rates] == [group["lr"] for group in theirs.param_groups]
     assert float(rates[0]) < 0.5
+
+
+def test_rates_fall_along_half_a_cosine() -> None:
+    rates = [torch.tensor(2.0), torch.tensor(0.1)]
+    schedule, told = HalfCosine(rates, 10, 0.1), []
+    for _ in range(10):
+        schedule.follow(torch.tensor(0.0))
+        told.append(float(rates[0]))
+    expected = 2.0 * (0.1 + 0.9 * 0.5 * (1.0 + np.cos(np.pi * np.arange(1, 11) / 10)))
+    np.testing.assert_allclose(told, expected, rtol=1e-5)
+    assert float(rates[1]) == pytest.approx(0.01)
+
+
+def test_what_adam_remembers_of_a_leaf_is_told() -> None:
+    leaves = [torch.ones(2), torch.ones(3)]
+    adam = Adam([(leaves[:1], 0.1), (leaves[1:], 0.2)])
+    adam.step([torch.full((2,), 2.0), torch.full((3,), 4.0)])
+    mean, square = adam.moments_of([leaves[1]])
+    np.testing.assert_allclose(mean, [0.4] * 3, rtol=1e-5)
+    np.testing.assert_allclose(square, [0.016] * 3, rtol=1e-4)
 
 
 def test_without_rates_nothing_falls() -> None:

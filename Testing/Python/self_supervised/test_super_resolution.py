@@ -402,7 +402,7 @@ def test_a_gpu_trains_as_well(name: str) -> None:
 
 FAST = replace(PRESETS["fast"], fusion=None,
                super_resolution=SuperResolutionConfig(6, 1, steps=12, batch=16, rate=5e-3))
-PAPER = replace(PRESETS["paper"], training=replace(PRESETS["paper"].training, steps=1))
+PAPER = replace(PRESETS["paper-displaced"], training=replace(PRESETS["paper-displaced"].training, steps=1))
 
 
 def reconstructed(array: np.ndarray, every: int = 4, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from repository import ROOT
 
-QUICK = ("--preset", "paper", "--device", "cpu", "--slices", "0,3")  # learns nothing beforehand
+QUICK = ("--preset", "paper-displaced", "--device", "cpu", "--slices", "0,3")  # learns nothing beforehand
 _MODULES = ("torch", "numba", "cv2", "SimpleITK", "scipy.ndimage", "rich.table", "safetensors.torch", "psutil",
             "TriplaneGaussianReconLib.command_line.reconstruct", "TriplaneGaussianReconLib.command_line.render",
             "TriplaneGaussianReconLib.command_line.info", "TriplaneGaussianReconLib.rasterizer.cpu")

@@ -541,7 +541,7 @@ def test_the_real_worker(scene: Any) -> None:
     segmentation = mrml.add_segmentation(volume, masks)
     before, progress = mrml.fingerprint(scene), []
     logic = TriplaneGaussianReconLogic(WorkerProcess(sys.executable))
-    results = logic.reconstruct(volume, segmentation, trustedSlices="every:3", preset="paper", device="cpu",
+    results = logic.reconstruct(volume, segmentation, trustedSlices="every:3", preset="paper-displaced", device="cpu",
                                 keepModel=True, progressCallback=progress.append)
     after = mrml.fingerprint(scene)
     assert {name: after[name] for name in before} == before
