@@ -10,11 +10,17 @@ from TriplaneGaussianReconLib.config.presets import PRESETS, Attribute, Preset, 
 # Largest residual of each attribute where it is decoded, in its own unit; see `triplane.TriplaneField`.
 LIMITS: dict[Attribute, float] = {"centres": 1.0, "tilts": 1.0, "scales": 0.7, "weights": 2.0, "intensity": 0.5}
 
+# Of InnerGS, whose box is from -1 to 1, for 160 pixels a side: 0.06 of 80 pixels.
+_PUBLISHED_RATES = {"centres": 4.8, "tilts": 0.08, "in_plane": 0.08, "log_depths": 0.08}
+
 
 def variants() -> dict[str, Preset]:
     """Name -> preset: `paper` and `paper-normalised`, each with one thing changed, and what they are compared with."""
     bases = [PRESETS["paper"], PRESETS["paper-normalised"]]
+    faster = {**INNERGS_STYLE.training.learning_rates, **_PUBLISHED_RATES}
     return {"innergs-style": INNERGS_STYLE,
+            "innergs-style: published rates": _training(INNERGS_STYLE, learning_rates=faster),
+            "innergs-style: relocation": _training(INNERGS_STYLE, relocation=Relocation(every=50, until=0.25)),
             **{name: each for base in bases for name, each in _around(base).items()}}
 
 

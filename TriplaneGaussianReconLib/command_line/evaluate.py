@@ -30,6 +30,7 @@ from ..jobs.calibration import slowness
 from ..jobs.estimates import Slowness, estimate
 from ..runtime.devices import SelectedDevice, choose
 from .console import note, result, say
+from .evaluate_paper import run_paper_table
 from .evaluate_record import record
 from .evaluate_stacks import compare_several, compare_simulated, preset_names, refuse_without_stacks
 from .expectation import expect_presets, kind_of
@@ -47,6 +48,9 @@ def run(arguments: Namespace) -> None:
     refuse_without_stacks(arguments)
     selected = choose(arguments.device)
     note(selected.note)
+    if arguments.paper_table:
+        run_paper_table(arguments, selected)
+        return
     if arguments.stacks or arguments.simulate_stacks:
         _run_stacks(arguments)
         return

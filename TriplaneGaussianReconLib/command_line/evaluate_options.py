@@ -5,7 +5,7 @@ import argparse
 
 from ..config.names import DEFAULT_NNUNET_EPOCHS, NNUNET_EPOCHS, SIMULATED_FACTORS
 from .common_options import AXES, add_computing, add_input, add_messages, add_thickness
-from .values import amounts, path, percent
+from .values import amounts, path, percent, whole
 
 DESCRIPTION = """\
 Hide slices of a volume, or their labels alone, fill them again by several methods, and print how close each comes to
@@ -14,7 +14,7 @@ the truth; or compare ways of making one volume of several, simulated or real.
 Every method that fills hidden slices runs in a process of its own that is given the slices to use and nothing else.
 The scores are those of the slices in between: PSNR and SSIM of the image (normalised to its 99.9th percentile),
 semantic loss and Dice of the labels; higher is better but for the semantic loss. LPIPS is left out: it needs the
-weights of a network, which would have to be downloaded.
+weights of a network, which would have to be downloaded; --paper-table takes them from a file.
 
 With --labels-keep-every the image is known on all slices, and labels are filled by:
   nearest, shape, contour  which do not look at the image
@@ -47,6 +47,8 @@ examples:
     triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --keep-every 4 --figure ct.png
   A segmentation drawn on every 8th slice of a scan: how well are its labels filled?
     triplane-gaussian-recon evaluate ct.nii.gz --labels ct_seg.nii.gz --labels-keep-every 8 --figure labels.png
+  The tables of the paper, on a folder of volumes:
+    triplane-gaussian-recon evaluate scans --paper-table --json tables.json
   A quick look:
     triplane-gaussian-recon evaluate ct.nii.gz --keep-every 2 --methods linear,cubic,fast
   Against ECLARE, after 'python -m venv eclare' and 'eclare/bin/python -m pip install eclare':
@@ -71,6 +73,12 @@ def add_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
                           "labels of 0, K, 2 K, ... alone, and score the labels of those in between")
     observed.add_argument("--simulate-stacks", type=int, choices=(3, 2, 1), help="make so many thick stacks of VOLUME, "
                           "along k, j and i, and score what is made of them")
+    observed.add_argument("--paper-table", action="store_true", help="VOLUME is a folder: the tables of the paper by "
+                          "Liu et al. on the volumes in it, their figures beside ours; NAME_seg beside NAME has its "
+                          "labels")
+    parser.add_argument("--lpips-weights", type=path, metavar="FILE", help="with --paper-table: LPIPS too, by the "
+                        "weights in a safetensors file; docs/results/paper.md tells how to write one")
+    parser.add_argument("--steps", type=whole, metavar="N", help="with --paper-table: train Gaussians in so many steps")
     _add_simulation(parser)
     parser.add_argument("--each-alone", action="store_true", help="of several volumes or simulated stacks: also "
                         "reconstruct from each by itself")

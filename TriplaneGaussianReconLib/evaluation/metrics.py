@@ -4,7 +4,7 @@ Arrays are stacked as [slice, row, column]; intensities are in [0, 1], see `norm
 that are to be scored, as a rule those that the reconstruction has not seen.  `scores` says which metrics an evaluation
 computes, and how they are shown.
 
-LPIPS is not among them: the `lpips` package brings its linear weights only; the network under them is a download.
+LPIPS is not among them: it needs weights that would have to be downloaded.  `lpips` computes it for who has them.
 """
 from __future__ import annotations
 
