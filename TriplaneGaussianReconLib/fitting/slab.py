@@ -138,14 +138,14 @@ class PreparedSlab:
         for stack in self.observed.stacks:
             image = torch.from_numpy(stack.image - background).to(device)
             masks, labelled = _masks(stack, task.channels, device) if task.is_semantic else (None, None)
-            targets.append(TargetPlanes.uniform(stack.planes, image, 1.0, masks, stack.weights, labelled))
+            targets.append(TargetPlanes.uniform(stack.planes, image, 1.0, masks, stack.weights, labelled, background))
         weight = task.preset.predicted_weight
         if weight:
             planes = replace(self.observed.planes, origins=np.concatenate([p.planes.origins for p in self.predictions]))
             image = torch.cat([p.images for p in self.predictions]) - background
             mask = self.observed.mask
             shares = None if mask is None else mask.at(planes.points())
-            targets.append(TargetPlanes.uniform(planes, image, weight, shares=shares))
+            targets.append(TargetPlanes.uniform(planes, image, weight, shares=shares, background=background))
         return targets
 
     def finished(self, fitted: GaussianParameters, renderer: Renderer) -> FittedSlab:

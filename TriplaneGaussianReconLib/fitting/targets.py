@@ -20,6 +20,7 @@ class TargetPlanes:
         weight: (P, rows, columns) or (P, 1, 1), at least 0.
         occupancies: (L, channels - 1, rows, columns) label masks, or None.
         labelled: (L,) numbers of the planes that these are of; None for all.
+        background: What was subtracted, of which structural similarity has to know.
     """
 
     planes: PlaneStack
@@ -27,12 +28,14 @@ class TargetPlanes:
     weight: Tensor
     occupancies: Tensor | None = None
     labelled: Tensor | None = None
+    background: float = 0.0
 
     @classmethod
     def uniform(cls, planes: PlaneStack, image: Tensor, weight: float, occupancies: Tensor | None = None,
-                shares: np.ndarray | None = None, labelled: Tensor | None = None) -> TargetPlanes:
+                shares: np.ndarray | None = None, labelled: Tensor | None = None, background: float = 0.0
+                ) -> TargetPlanes:
         """Give all pixels the same weight, or where `shares` [plane, row, column] are given so much of it."""
         weights = torch.full((len(planes), 1, 1), weight, device=image.device)
         if shares is not None:
             weights = weights * torch.from_numpy(np.asarray(shares, np.float32)).to(image.device)
-        return cls(planes, image, weights, occupancies, labelled)
+        return cls(planes, image, weights, occupancies, labelled, background)

@@ -129,7 +129,7 @@ def planes_loss(rendered: Tensor, target: TargetPlanes, training: Training) -> T
         loss = (target.weight * (image - target.image) ** 2).mean()
     else:  # as InnerGS: 0.8 L1 + 0.4 (1 - SSIM)
         loss = (0.8 * (target.weight * (image - target.image).abs()).mean()
-                + 0.4 * structural_dissimilarity(image, target.image))
+                + 0.4 * structural_dissimilarity(image + target.background, target.image + target.background))
     if target.occupancies is not None and training.semantic_loss:
         labels = rendered[:, 1:] if target.labelled is None else rendered[target.labelled, 1:]
         loss = loss + training.semantic_loss * torch.nn.functional.mse_loss(labels, target.occupancies)

@@ -131,6 +131,17 @@ def test_the_loss_is_what_it_says() -> None:
     assert told(Training(2, RATES), 2.0) == pytest.approx(squared + 2.0 * smooth)
 
 
+def test_structural_similarity_is_that_of_the_images_with_their_background() -> None:
+    """Of images that are 0 on average it would be another one: it compares means."""
+    parameters, training = cloud(), Training(2, RATES, "l1_ssim")
+    targets = [replace(target, image=target.image - 0.4, background=0.4) for target in targets_of()]
+    drawn = [renderer()(parameters.drawn(), target.planes)[:, 0] for target in targets]
+    expected = sum(0.8 * float((t.weight * (i - t.image).abs()).mean())
+                   + 0.4 * float(structural_dissimilarity(i + 0.4, t.image + 0.4))
+                   for i, t in zip(drawn, targets, strict=True))
+    assert loss_at_start(parameters, targets, training, field_of()) == pytest.approx(expected)
+
+
 def test_labels_are_learnt_with_the_semantic_loss_alone() -> None:
     parameters, targets = cloud(slots=3), targets_of(masks=2)
     field = {"semantics": 0.5}
