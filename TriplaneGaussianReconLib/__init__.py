@@ -30,6 +30,7 @@ The packages stand about in the order in which data passes through them.  Each u
     jobs             a reconstruction in a process of its own
     evaluation       hides slices, lets methods fill them, scores them
     api              `reconstruct` for Python programs, from a path or an image in memory
+    cohort           many cases, each in a process of its own: here, in shards, or on workers of Dask
     command_line     `python -m TriplaneGaussianReconLib`
 """
 from __future__ import annotations

@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from TriplaneGaussianReconLib.command_line.arguments import PRESETS
+from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.io.atomic import write_json
 
 THIN = ("us_brain_resect3", "mr_brain_t1_chris", "mr_fetal_atlas_ga30", "ct_chest_1mm", "ct_abdomen_totalseg",

@@ -5,35 +5,21 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import NoReturn
 
 from .. import __version__
-from ..config.names import MOTIONS
-from ..config.presets import DEFAULT_PRESET, PRESETS
-from ..config.texture import DEFAULT_TEXTURE, TEXTURES
 from ..runtime.standard_streams import visible
-from . import evaluate_options
-from .common_options import AXES, add_computing, add_input, add_messages, add_thickness, add_threads
-from .values import path, positive, spacing, vector, whole, window
+from . import cohort_options, evaluate_options
+from .common_options import AXES, add_input, add_messages, add_thickness, add_threads
+from .reconstruct_options import add_how, add_motion, add_slices, add_trust, add_voxels
+from .values import path, positive, vector, window
 from .volume_options import split
 
 OUTPUT_GRIDS = ("union", "first")  # besides files
 _PROGRAM = "triplane-gaussian-recon"
 _CHOICES = ("keep_every", "hide_every", "keep_percent", "slices")  # of which one volume has one
+_OF_MANY = ("cohort",)  # commands that pass options on to each of many cases
 _OF_ONE = ("labels", "to_first")  # which cannot be the same for several volumes
-
-
-class ExitCode(IntEnum):
-    """What the program returns; `jobs.worker` has codes of its own."""
-
-    SUCCESS = 0
-    FAILED = 1
-    BAD_INPUT = 2
-    MISSING = 3
-    NOT_WRITTEN = 4
-    NO_MEMORY = 5
-    STOPPED = 130
 
 
 _EXIT_CODES = """\
@@ -41,7 +27,7 @@ exit codes:
   0    done
   1    it failed; an unexpected error comes with a traceback
   2    wrong usage, or input that cannot be used; the message says what to change
-  3    a device or a Python package is missing
+  3    a device or a Python package is missing; cohort: some cases failed, OUT/status.csv says which and why
   4    a result cannot be written, for instance because the disk is full
   5    not enough memory
   130  stopped with Ctrl-C, or by SIGTERM or SIGHUP
@@ -97,11 +83,6 @@ examples:
 
 """
 
-_SLICES = """\
-Slices are counted from 0 along the slice axis. Give one of --keep-every, --hide-every, --keep-percent, --slices and
---trust, or none to use all slices.
-"""
-
 _RENDER = """\
 Draw one plane of a saved model as an image: any plane by a point and its normal, or one across an axis.
 
@@ -147,7 +128,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     words = _with_values(sys.argv[1:] if argv is None else argv)
     command, of_whole = words[0] if words else "", _Parser(add_help=True)
     if command not in ("reconstruct", "evaluate"):
-        return build_parser().parse_args(words)
+        arguments = build_parser().parse_args(words)
+        arguments.case_options = cohort_options.typed_options(words) if command in _OF_MANY else ()
+        return arguments
     of_volume = _volume_parser(command)
     if command == "reconstruct":
         _add_reconstruct(of_whole)
@@ -202,7 +185,7 @@ def _volume_parser(command: str) -> argparse.ArgumentParser:
     parser = _Parser(prog=f"{_PROGRAM} {command}", add_help=False, usage=_USAGE)
     if command == "reconstruct":
         add_input(parser)
-        _add_slices(parser)
+        add_slices(parser)
         add_thickness(parser)
     else:
         evaluate_options.add_volume_options(parser)
@@ -232,6 +215,8 @@ def build_parser(several: bool = False) -> argparse.ArgumentParser:
     evaluate_options.add_options(
         add("evaluate", "hide slices, fill them, and score the result against other methods",
             evaluate_options.DESCRIPTION, evaluate_options.EXAMPLES), several)
+    cohort_options.add_cohort(add("cohort", "reconstruct many cases, here or on a cluster", cohort_options.DESCRIPTION,
+                                  cohort_options.EXAMPLES))
     _add_render(add("render", "draw one plane of a saved model", _RENDER, _RENDER_EXAMPLES))
     _add_info(add("info", "tell what a saved model is", "Tell what a saved model is and how it was made."))
     _add_export(add("export", "write the Gaussians of a saved model as .ply", _EXPORT))
@@ -242,51 +227,14 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(stacks=())
     parser.usage = _USAGE
     add_input(parser)
-    chosen = _add_slices(parser)
-    chosen.add_argument("--trust", action="append", metavar="AXIS:SPEC", help="use slices across AXIS; repeat it to "
-                        "combine axes. SPEC is a list as for --slices, every:K, hide:K, P%% or all; for example "
-                        "k:every:4")
+    add_trust(add_slices(parser))
     several = add_thickness(parser)
-    several.add_argument("--motion", choices=MOTIONS, help="stack, the default: find how the body lies in "
-                         "each volume; none: as the headers and --to-first say")
-    several.add_argument("--output-grid", type=path, metavar="union|first|FILE", help="voxels of the result: union, "
-                         "the default: cubic ones about all volumes, with --output-spacing MM of that size; first: "
-                         "those of the first volume, made finer as without others; or those of a volume file")
+    add_motion(several)
     several.add_argument("--output-motion", type=path, metavar="OUT.json", help="how each volume was carried to the "
                          "first, for --to-first")
     _add_outputs(parser)
-    how = parser.add_argument_group("how")
-    how.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET,
-                     help=" ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
-                     + " Default: %(default)s")
-    how.add_argument("--steps", type=whole, metavar="N", help="train Gaussians in so many steps instead "
-                     "of the preset's: only with presets that train them, which take long on a CPU")
-    how.add_argument("--texture", choices=TEXTURES, default=DEFAULT_TEXTURE, help="plain, the default: what is "
-                     "expected, with the least error; even: filled slices get the noise that they lack beside used "
-                     "ones, so that scrolling does not flicker: for looking, not for measuring")
-    add_computing(how)
+    add_how(parser)
     add_messages(parser)
-
-
-def _add_slices(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Add which slices are used; returns the group of the options of which there is one."""
-    observed = parser.add_argument_group("slices to use", _SLICES)
-    observed.add_argument("--axis", choices=AXES, help="the slice axis: i, j, k are the first to third index of the "
-                         "file; default: the axis of largest spacing, k when equal")
-    chosen = observed.add_mutually_exclusive_group()
-    chosen.add_argument("--keep-every", type=int, metavar="K", help="use slices 0, K, 2 K, ...")
-    chosen.add_argument("--hide-every", type=int, metavar="K", help="use all but every Kth slice; the first and last "
-                        "are always used")
-    chosen.add_argument("--keep-percent", type=float, metavar="P", help="use P %% of the slices, spread evenly")
-    chosen.add_argument("--slices", metavar="LIST", help="use these, for example 0,4,8-20; or segmented: those "
-                        "that carry a label")
-    observed.add_argument("--exclude", metavar="LIST", help="damaged slices of the slice axis, not to be used in "
-                          "any case, for example 7,12")
-    observed.add_argument("--labels-on", metavar="drawn|LIST|every:K|all", help="which of these slices carry labels; "
-                          "on the others labels are filled, guided by the image. drawn, the default: those on which "
-                          "something is drawn; drawn,40,48: and 40 and 48, which are truly empty; 0,8,16 or every:8: "
-                          "just these; all: none are filled")
-    return chosen
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -311,15 +259,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
                         "rounded to what can be seen, and compressed")
     output.add_argument("--report", type=path, metavar="OUT.json", help="what was used, how long it took, and a self "
                         "check")
-    output.add_argument("--output-spacing", type=spacing, metavar="isotropic|input|MM", help="distance of the slices "
-                        "of the result: isotropic is the smaller spacing within the slices, input that of VOLUME; "
-                        "default: isotropic if all slices are used and no labels filled on them, else input; of "
-                        "several volumes the side of cubic voxels about all, MM or isotropic, the default: the "
-                        "smallest pixel; with --output-grid first as for one, with a FILE not at all")
-    output.add_argument("--cover-voxels", action="store_true", help="let the result reach to the outer faces of the "
-                        "outermost used slices, by whole slices, instead of from centre to centre")
-    output.add_argument("--paste-trusted", action="store_true", help="put the used slices into the result as they "
-                        "were, instead of as the model shows them; the model itself stays as it is")
+    add_voxels(output)
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:

@@ -13,13 +13,14 @@ from importlib import import_module
 from typing import TextIO
 
 from .. import __version__
+from ..jobs.exit_codes import ExitCode
 from ..jobs.failures import FailureKind, explained
 from ..runtime.environment import ignore_unusable_thread_counts
 from ..runtime.memory_limits import check_limits
 from ..runtime.processors import limited_threads
 from ..runtime.standard_streams import steady_streams
 from ..runtime.stop_signals import interruptible
-from .arguments import ExitCode, parse
+from .arguments import parse
 from .console import fail, warn
 from .messages import Messages
 
@@ -57,10 +58,10 @@ def _run(arguments: Namespace, messages: Messages, words: Sequence[str]) -> Exit
         messages.follow(arguments, words)
         ignore_unusable_thread_counts()
         with limited_threads(getattr(arguments, "threads", None)):
-            import_module(f".{arguments.command}", __package__).run(arguments)
+            code: ExitCode | None = import_module(f".{arguments.command}", __package__).run(arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each kind is explained
         return _tell(error, arguments.command)
-    return ExitCode.SUCCESS
+    return ExitCode.SUCCESS if code is None else code
 
 
 _EXIT_CODES = {

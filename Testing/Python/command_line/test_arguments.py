@@ -8,14 +8,15 @@ import sys
 import pytest
 from repository import ROOT
 
-from TriplaneGaussianReconLib.command_line import arguments, common_options
+from TriplaneGaussianReconLib.command_line import arguments, common_options, reconstruct_options
 from TriplaneGaussianReconLib.command_line.main import main
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.geometry import Grid
+from TriplaneGaussianReconLib.jobs.exit_codes import ExitCode
 from TriplaneGaussianReconLib.runtime.devices import DEVICES
 
 
-@pytest.mark.parametrize("argv", [[], ["reconstruct"], ["evaluate"], ["render"], ["info"], ["export"]])
+@pytest.mark.parametrize("argv", [[], ["reconstruct"], ["evaluate"], ["render"], ["info"], ["export"], ["cohort"]])
 def test_help_imports_nothing_heavy(argv: list[str]) -> None:
     code = ("import sys\nfrom TriplaneGaussianReconLib.command_line.main import main\n"
             f"try:\n    main({[*argv, '--help']!r})\nexcept SystemExit as end:\n    assert end.code == 0\n"
@@ -26,14 +27,14 @@ def test_help_imports_nothing_heavy(argv: list[str]) -> None:
 
 
 def test_names_in_the_help_are_those_of_the_library(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(arguments.PRESETS) == list(PRESETS)
+    assert list(reconstruct_options.PRESETS) == list(PRESETS)
     assert common_options.DEVICES == DEVICES
     for name in arguments.AXES:
         Grid((2, 2, 2)).named_axis(name)
     with pytest.raises(SystemExit):
         main(["reconstruct", "--help"])
     printed = capsys.readouterr().out
-    assert all(f"  {int(code)} " in printed for code in arguments.ExitCode)
+    assert all(f"  {int(code)} " in printed for code in ExitCode)
     assert all(name in printed for name in (*PRESETS, *arguments.AXES, "--keep-every", "examples:"))
 
 

@@ -145,7 +145,7 @@ def test_line_ends_are_lf() -> None:
 
 def test_requirements_name_all_packages_that_a_reconstruction_imports() -> None:
     """But for what Slicer brings, the extension PyTorch installs, and what only the command line uses."""
-    others = {"api", "command_line", "conversions", "evaluation", "readers", "dicom", "itk", "nifti", "nrrd",
+    others = {"api", "cohort", "command_line", "conversions", "evaluation", "readers", "dicom", "itk", "nifti", "nrrd",
               "pictures"}
     required = (MODULE / "Resources" / "requirements.txt").read_text(encoding="utf-8")
     allowed = {*re.findall(r"^[\w-]+", required, re.MULTILINE), "torch", "numpy", "cuda",
