@@ -51,6 +51,21 @@ provide_stable_slicer() {
         fail "Installing failed; the reason stands above. With the network back, run this again."
 }
 
+# The browser that the tests open pages in; without one they leave these out.
+provide_browser() {
+    for browser in chromium-headless-shell chromium chromium-browser google-chrome; do
+        if command -v "$browser" >/dev/null; then
+            return
+        fi
+    done
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "Installing Chromium, in which pages are tested"
+        apt-get update -qq || :
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium-headless-shell >/dev/null ||
+            echo "It could not be installed; tests of pages are left out."
+    fi
+}
+
 setup_environment() {
     installed=".venv/installed-$1.toml"  # a copy of the pyproject.toml that was last installed
     if [ ! -x .venv/bin/python ]; then
@@ -71,6 +86,7 @@ setup_environment() {
         fail "Installing failed; the reason stands above. With the network back, run this again: it goes on from there."
     if [ "$1" = test ]; then
         provide_qt
+        provide_browser
     fi
     cp pyproject.toml "$installed"
 }

@@ -45,7 +45,7 @@ class Limits:
 
 def limits_of(case: Case, kind: DeviceKind = "cpu") -> Limits:
     """Return what a case may take; kind: of the device that does the work."""
-    grids = [_header(path) for path in case.volumes]
+    grids = [header_of(path) for path in case.volumes]
     expected = memory = disk = 0.0
     for grid in grids:
         size = grid or Grid(_UNKNOWN[0][::-1], spacing=(1.0, 1.0, 3.0))
@@ -65,7 +65,7 @@ def sample(cases: Sequence[Case], most: int) -> Iterator[Limits]:
         yield limits_of(cases[number])
 
 
-def _header(path: str) -> Grid | None:
+def header_of(path: str) -> Grid | None:
     """The grid of a volume, as far as its header tells; None for folders and for what cannot be read."""
     if not Path(path).is_file():
         return None

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..errors import InputError, OutputError, cause
-from .shards import Shard
 
 if sys.platform != "win32":
     import fcntl
@@ -16,10 +15,10 @@ _LOCK = ".lock"
 
 
 @contextmanager
-def locked(output: Path, shard: Shard | None) -> Iterator[None]:
-    """Hold the cohort in the folder `output`, or a shard of it, which others may do the rest of.
+def locked(output: Path, part: str) -> Iterator[None]:
+    """Hold the cohort in the folder `output`, or a part of it, while others may hold other parts.
 
-    On Windows, which has no such locks, nothing is held.
+    On Windows, which has no such locks, nothing is held.  part: what it is called, empty for all.
 
     Raises:
         InputError: Somebody holds it already.
@@ -27,9 +26,9 @@ def locked(output: Path, shard: Shard | None) -> Iterator[None]:
     """
     with ExitStack() as held:
         if sys.platform != "win32":
-            _hold(held, output / _LOCK, shard is not None, output)
-            if shard is not None:
-                _hold(held, output / f"{_LOCK}-{shard.number}-of-{shard.count}", False, output)
+            _hold(held, output / _LOCK, bool(part), output)
+            if part:
+                _hold(held, output / f"{_LOCK}-{part}", False, output)
         yield
 
 

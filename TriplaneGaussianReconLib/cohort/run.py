@@ -13,7 +13,6 @@ from .lock import locked
 from .manifest import Case
 from .page import write_page
 from .records import Record, read_record
-from .shards import Shard
 from .status import Row, Status
 
 _SAMPLE = 50  # cases that tell how much room all take on the disk
@@ -41,8 +40,8 @@ class Listener(Protocol):
         """A case has started or ended."""
 
 
-def run(cases: Sequence[Case], output: Path, engine: Engine, listener: Listener, *, shard: Shard | None = None,
-        retry_failed: bool = False) -> Status:
+def run(cases: Sequence[Case], output: Path, engine: Engine, listener: Listener, *,
+        mine: Sequence[Case] | None = None, part: str = "", retry_failed: bool = False) -> Status:
     """Do all cases that are not done yet, or have failed.
 
     Args:
@@ -50,7 +49,8 @@ def run(cases: Sequence[Case], output: Path, engine: Engine, listener: Listener,
         output: The folder for all results, which is made.
         engine: Does the cases.
         listener: Is told how it goes on.
-        shard: Which of the cases to do; None for all.
+        mine: Which of the cases to do; None for all. Others may be done at the same time.
+        part: What these are called, unlike other parts; empty for all.
         retry_failed: Whether to do cases again that have failed, though nothing has changed.
 
     Returns:
@@ -64,19 +64,20 @@ def run(cases: Sequence[Case], output: Path, engine: Engine, listener: Listener,
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder '{output}' cannot be made: {cause(error)}. Choose another one.") from error
-    with locked(output, shard):
+    with locked(output, part):
         known = known_records(cases, output)
-        mine = cases if shard is None else shard.of(cases)
-        due = [case for case in mine if case.name not in known or (retry_failed and known[case.name].cause)]
+        due = [case for case in (cases if mine is None else mine)
+               if case.name not in known or (retry_failed and known[case.name].cause)]
         _check_disk(due, output)
-        status = Status(output, [case.name for case in cases],
-                        {name: record for name, record in known.items() if name not in {case.name for case in due}})
+        for case in due:
+            known.pop(case.name, None)
+        status = Status(output, [case.name for case in cases], known)
         listener.begins(status, len(due))
         try:
             if due:
                 engine.work(due, output, _Keeper(status, output, listener))
         finally:
-            if shard is not None:  # others may have done theirs meanwhile
+            if part:  # others may have done theirs meanwhile
                 status.rows.update({name: Row.ended(name, record)
                                     for name, record in known_records(cases, output).items()})
             status.write()

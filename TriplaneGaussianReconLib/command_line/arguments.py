@@ -18,7 +18,7 @@ from .volume_options import split
 OUTPUT_GRIDS = ("union", "first")  # besides files
 _PROGRAM = "triplane-gaussian-recon"
 _CHOICES = ("keep_every", "hide_every", "keep_percent", "slices")  # of which one volume has one
-_OF_MANY = ("cohort",)  # commands that pass options on to each of many cases
+_OF_MANY = ("bids", "cohort")  # commands that pass options on to each of many cases
 _OF_ONE = ("labels", "to_first")  # which cannot be the same for several volumes
 
 
@@ -217,6 +217,8 @@ def build_parser(several: bool = False) -> argparse.ArgumentParser:
             evaluate_options.DESCRIPTION, evaluate_options.EXAMPLES), several)
     cohort_options.add_cohort(add("cohort", "reconstruct many cases, here or on a cluster", cohort_options.DESCRIPTION,
                                   cohort_options.EXAMPLES))
+    cohort_options.add_bids(add("bids", "reconstruct a dataset in BIDS", cohort_options.BIDS_DESCRIPTION,
+                                cohort_options.BIDS_EXAMPLES))
     _add_render(add("render", "draw one plane of a saved model", _RENDER, _RENDER_EXAMPLES))
     _add_info(add("info", "tell what a saved model is", "Tell what a saved model is and how it was made."))
     _add_export(add("export", "write the Gaussians of a saved model as .ply", _EXPORT))

@@ -28,17 +28,22 @@ _QUEUES = ("slurm", "pbs", "lsf")
 
 def run(arguments: Namespace) -> ExitCode:
     """Do what `cohort` was asked for; raises a ReconstructionError for whatever is wrong with all of it."""
-    return work(_cases(arguments), arguments)
+    cases, output = settle(_cases(arguments), arguments), Path(os.path.abspath(arguments.output))
+    shard = _shard(arguments)
+    mine, part = (cases, "") if shard is None else (shard.of(cases), f"shard-{shard.number}-of-{shard.count}")
+    return tell(work(cases, output, arguments, mine, part), output, [case.name for case in mine])
 
 
-def work(cases: Sequence[Case], arguments: Namespace) -> ExitCode:
-    """Do all cases with the engine that was asked for."""
-    engine, shard = _engine(arguments)
+def settle(cases: Sequence[Case], arguments: Namespace) -> list[Case]:
+    """Return the cases with the time limit of all; raises InputError for options that a case cannot have."""
     _check_options(cases)
-    output = Path(os.path.abspath(arguments.output))
-    limited = [case if case.time_limit else replace(case, time_limit=arguments.time_limit) for case in cases]
-    status = run_cohort(limited, output, engine, _Console(), shard=shard, retry_failed=arguments.retry_failed)
-    return _told(status, output, shard)
+    return [case if case.time_limit else replace(case, time_limit=arguments.time_limit) for case in cases]
+
+
+def work(cases: Sequence[Case], output: Path, arguments: Namespace, mine: Sequence[Case], part: str) -> Status:
+    """Do some of all cases with the engine that was asked for; part: what they are called, empty for all."""
+    return run_cohort(cases, output, _engine(arguments), _Console(), mine=mine, part=part,
+                      retry_failed=arguments.retry_failed)
 
 
 def _cases(arguments: Namespace) -> list[Case]:
@@ -52,8 +57,14 @@ def _cases(arguments: Namespace) -> list[Case]:
     return read_manifest(Path(arguments.manifest), case_options(), arguments.case_options)
 
 
-def _engine(arguments: Namespace) -> tuple[Engine, Shard | None]:
-    """The engine that was asked for, and the part of the cases that it does; None for all."""
+def _shard(arguments: Namespace) -> Shard | None:
+    """The part of the cases that was asked for; None for all."""
+    kind, _, which = arguments.engine.partition(":")
+    return Shard.parse(which) if kind == "shard" else None
+
+
+def _engine(arguments: Namespace) -> Engine:
+    """The engine that was asked for."""
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError(f"The number of workers must be a whole number from 1 on, not {arguments.workers}.")
     kind, _, where = arguments.engine.partition(":")
@@ -63,11 +74,9 @@ def _engine(arguments: Namespace) -> tuple[Engine, Shard | None]:
     if queues or kind == "dask":
         from ..cohort.dask_engine import DaskEngine
 
-        return DaskEngine(where, arguments.workers, next(iter(queues.items()), None)), None
-    if kind == "local" and not where:
-        return LocalEngine(arguments.workers), None
-    if kind == "shard":
-        return LocalEngine(arguments.workers), Shard.parse(where)
+        return DaskEngine(where, arguments.workers, next(iter(queues.items()), None))
+    if kind == "shard" or (kind == "local" and not where):
+        return LocalEngine(arguments.workers)
     raise InputError(f"Unknown engine '{arguments.engine}'. Choose local, shard:I/N such as shard:3/16, dask, or "
                      "dask:ADDRESS.")
 
@@ -110,12 +119,12 @@ class _Console:
         note(f"{self._ended} of {self._count}: {row.name} {row.state} after {duration(row.record.seconds)}{rest}")
 
 
-def _told(status: Status, output: Path, shard: Shard | None) -> ExitCode:
-    """Sum up; returns whether all is well."""
+def tell(status: Status, output: Path, mine: Sequence[str]) -> ExitCode:
+    """Sum up; returns whether all is well with the cases of these names."""
     counts = status.counts()
     say(f"{counts['done']} done, {counts['failed']} failed, {counts['waiting'] + counts['running']} waiting.")
     say(f"table:           {output / STATUS}")
     say(f"page:            {output / PAGE}")
     say("Research software, not a medical device.")
-    is_over = shard is not None or not counts["waiting"] + counts["running"]
-    return ExitCode.SUCCESS if is_over and not counts["failed"] else ExitCode.SOME_FAILED
+    is_well = all(status.rows[name].state == "done" for name in mine)
+    return ExitCode.SUCCESS if is_well else ExitCode.SOME_FAILED

@@ -37,6 +37,38 @@ examples:
 _QUEUES = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF"}
 
 
+BIDS_DESCRIPTION = """\
+Reconstruct the anatomical images of a dataset in BIDS; the results are derivatives in BIDS.
+
+participant does the images, group gathers a page and a table of all self-checks. As a BIDS App, several calls with
+other participants may work on the same OUT at a time. What cohort says of going on, failing and engines holds here.
+"""
+BIDS_EXAMPLES = """\
+examples:
+  All T2-weighted images of two participants, then the table of all:
+    triplane-gaussian-recon bids data data/derivatives/dense participant --participant-label 01 02 --suffix T2w
+    triplane-gaussian-recon bids data data/derivatives/dense group
+
+"""
+
+
+def add_bids(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `bids`."""
+    parser.allow_abbrev = False
+    parser.add_argument("dataset", type=path, metavar="BIDS_DIR", help="the dataset")
+    parser.add_argument("output", type=path, metavar="OUT", help="the folder for the derivatives")
+    parser.add_argument("level", choices=("participant", "group"), help="what to do")
+    parser.add_argument("--participant-label", "--participant_label", nargs="+", metavar="LABEL", help="participants "
+                        "to take, with or without sub-; default: all")
+    parser.add_argument("--session-label", "--session_label", nargs="+", metavar="LABEL", help="likewise sessions")
+    parser.add_argument("--suffix", nargs="+", metavar="SUFFIX", help="images to take, such as T2w; default: all "
+                        "anatomical ones")
+    parser.add_argument("--labels", type=path, metavar="DIR", help="derivatives with a segmentation, _dseg, of images")
+    add_work(parser)
+    add_case(parser)
+    add_messages(parser)
+
+
 def add_cohort(parser: argparse.ArgumentParser) -> None:
     """Add the options of `cohort`."""
     parser.allow_abbrev = False  # so that what is typed can be passed on

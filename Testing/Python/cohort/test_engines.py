@@ -19,7 +19,6 @@ from TriplaneGaussianReconLib.cohort.local_engine import Room, at_a_time
 from TriplaneGaussianReconLib.cohort.lock import locked
 from TriplaneGaussianReconLib.cohort.manifest import Case
 from TriplaneGaussianReconLib.cohort.processes import Ended, Processes
-from TriplaneGaussianReconLib.cohort.shards import Shard
 from TriplaneGaussianReconLib.command_line.main import main
 from TriplaneGaussianReconLib.errors import InputError, OutputError
 from TriplaneGaussianReconLib.jobs.exit_codes import ExitCode
@@ -112,16 +111,16 @@ def test_time_grows_with_the_volume_and_can_be_set(case: Case, tmp_path: Path) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
 def test_two_calls_do_not_work_on_the_same(tmp_path: Path) -> None:
-    def refused(shard: Shard | None) -> None:
-        with pytest.raises(InputError, match="at work on"), locked(tmp_path, shard):
+    def refused(part: str) -> None:
+        with pytest.raises(InputError, match="at work on"), locked(tmp_path, part):
             pass
 
-    with locked(tmp_path, None):
-        refused(None)
-        refused(Shard(1, 2))
-    with locked(tmp_path, Shard(1, 2)), locked(tmp_path, Shard(2, 2)):
-        refused(None)
-        refused(Shard(1, 2))
+    with locked(tmp_path, ""):
+        refused("")
+        refused("one")
+    with locked(tmp_path, "one"), locked(tmp_path, "two"):
+        refused("")
+        refused("one")
 
 
 def test_options_of_a_queue_are_read() -> None:

@@ -16,7 +16,8 @@ from TriplaneGaussianReconLib.jobs.exit_codes import ExitCode
 from TriplaneGaussianReconLib.runtime.devices import DEVICES
 
 
-@pytest.mark.parametrize("argv", [[], ["reconstruct"], ["evaluate"], ["render"], ["info"], ["export"], ["cohort"]])
+@pytest.mark.parametrize("argv", [[], ["reconstruct"], ["evaluate"], ["render"], ["info"], ["export"], ["cohort"],
+                                  ["bids"]])
 def test_help_imports_nothing_heavy(argv: list[str]) -> None:
     code = ("import sys\nfrom TriplaneGaussianReconLib.command_line.main import main\n"
             f"try:\n    main({[*argv, '--help']!r})\nexcept SystemExit as end:\n    assert end.code == 0\n"

@@ -21,8 +21,8 @@ PROGRAM = [sys.executable, "-m", "TriplaneGaussianReconLib", "cohort"]
 QUICK = ("--output-spacing=input", "--device=cpu")  # of all slices, which learns nothing: a second a case
 MEMORY = 1200 * 10 ** 6  # bytes of data that a process may have, so that the largest case runs out of it
 # How each broken case is told of.
-CAUSES = {"nan": "holds data", "truncated": "truncated", "wrong-labels": "labels", "out-of-memory":
-          "not enough memory", "hangs": "took longer than 8 s"}
+CAUSES = {"nan": "holds data", "truncated": "ends early", "wrong-labels": "must be whole numbers",
+          "out-of-memory": "not enough memory", "hangs": "took longer than 8 s"}
 _HUGE = (1000, 1000, 900)
 
 
