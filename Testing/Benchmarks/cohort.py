@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from TriplaneGaussianReconLib.cohort.records import Record  # noqa: E402
 from TriplaneGaussianReconLib.cohort.run import Engine, run  # noqa: E402
 from TriplaneGaussianReconLib.cohort.status import Row, Status  # noqa: E402
 from TriplaneGaussianReconLib.cohort.thumbnails import write_thumbnails  # noqa: E402
+from TriplaneGaussianReconLib.command_line.cohort_options import case_options  # noqa: E402
 from TriplaneGaussianReconLib.data.geometry import Grid  # noqa: E402
 from TriplaneGaussianReconLib.data.images import Image  # noqa: E402
 from TriplaneGaussianReconLib.io.writers import write_image  # noqa: E402
@@ -56,10 +58,10 @@ print(json.dumps(times))
 
 
 class Noted:
-    """Keeps when cases start and end."""
+    """Keeps when it began and when cases ended, or when the first one started and what was held then."""
 
     def __init__(self, stop_at_start: bool = False) -> None:
-        self._stops, self.ends = stop_at_start, [time.perf_counter()]
+        self._stops, self.ends, self.held = stop_at_start, [time.perf_counter()], 0
 
     def begins(self, status: Status, count: int) -> None:
         """See `run.Listener`."""
@@ -67,6 +69,8 @@ class Noted:
     def changed(self, status: Status, row: Row) -> None:
         """See `run.Listener`."""
         if row.state == "running" and self._stops:
+            self.ends.append(time.perf_counter())
+            self.held = held_memory()
             raise KeyboardInterrupt
         if row.record is not None:
             assert not row.record.cause, row.record.cause
@@ -76,7 +80,7 @@ class Noted:
 def overhead(folder: Path, count: int) -> None:
     """Print seconds a case alone, and in a cohort with one worker and one thread, by turns with the same files."""
     table = cohort_case.write_cohort(folder / "data", count, broken=False)
-    cases = read_manifest(table, {}, (*cohort_case.QUICK, "--threads=1"))
+    cases = read_manifest(table, case_options(), (*cohort_case.QUICK, "--threads=1"))
     done = subprocess.run([sys.executable, "-c", _LOOP, str(ROOT), ";".join(case.volumes[0] for case in cases),
                            *cohort_case.QUICK], capture_output=True, text=True, check=True)
     alone, listener = json.loads(done.stdout.splitlines()[-1])[1:], Noted()
@@ -90,12 +94,11 @@ def queued(folder: Path, count: int, name: str, engine: Engine) -> None:
     """Print how long it takes until the first of many cases starts, and what the process holds then."""
     volume = cohort_case.write_volume(folder / "one.nii.gz")
     cases = [Case(f"case{n:05}", (str(volume),), options=cohort_case.QUICK) for n in range(count)]
-    start = time.perf_counter()
-    try:
-        run(cases, folder / name, engine, Noted(stop_at_start=True))
-    except KeyboardInterrupt:
-        seconds, held = time.perf_counter() - start, held_memory()
-        print(f"{count} queued, {name:<6}  first case after {seconds:6.1f} s, {held / 1e6:6.0f} MB held")
+    listener = Noted(stop_at_start=True)
+    with suppress(KeyboardInterrupt):
+        run(cases, folder / name, engine, listener)
+    seconds = listener.ends[1] - listener.ends[0]
+    print(f"{count} queued, {name:<6}  first case after {seconds:6.1f} s, {listener.held / 1e6:6.0f} MB held")
 
 
 def page(folder: Path, count: int) -> None:

@@ -67,6 +67,7 @@ def test_a_thousand_cases_are_shown(tmp_path: Path) -> None:
     write_page(tmp_path, [done(f"case{n:04}", 20 + n / 100) for n in range(1000)])
     assert names(tmp_path) == [f"case{n:04}" for n in range(1000)]
     assert (tmp_path / "index.html").stat().st_size < 10 ** 6
+    assert 2 <= browser.content((tmp_path / "index.html").as_uri()).count(' src="cases/') < 100  # those that are near
 
 
 def test_pictures_are_small_and_show_the_same_plane(tmp_path: Path) -> None:
