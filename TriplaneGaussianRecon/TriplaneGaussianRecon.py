@@ -23,6 +23,7 @@ from TriplaneGaussianReconModule.scene.sample_data import registerSampleData  # 
 from TriplaneGaussianReconModule.scene.tidying import tidyUp  # noqa: E402
 
 if TYPE_CHECKING:
+    from TriplaneGaussianReconModule.panel.folder_dialog import FolderDialog
     from TriplaneGaussianReconModule.panel.widget import Panel
     from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
     from TriplaneGaussianReconModule.run.parameters import TriplaneGaussianReconParameterNode
@@ -83,13 +84,16 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
     def __init__(self, parent: Any = None) -> None:
         VTKObservationMixin.__init__(self)
         self.panel: Panel | None = None  # until `setup` has succeeded
+        self.folderDialog: FolderDialog | None = None  # likewise
         self._parameterNode: TriplaneGaussianReconParameterNode | None = None
         self._isEntered = False
         ScriptedLoadableModuleWidget.__init__(self, parent)  # without a parent it calls `setup`
 
     def setup(self) -> None:
         """Make the panel; called when the module is opened for the first time."""
+        from TriplaneGaussianReconModule.panel.folder_dialog import folderButton
         from TriplaneGaussianReconModule.panel.widget import Panel
+        from TriplaneGaussianReconModule.run.folder import FolderRun
         from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 
         ScriptedLoadableModuleWidget.setup(self)
@@ -100,6 +104,7 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = TriplaneGaussianReconLogic()
         self.panel = Panel(self.ui, self.logic)
+        self.folderDialog = folderButton(self.layout, FolderRun())
         tidyUp(slicer.mrmlScene)
         for event, react in ((slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose),
                              (slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose),
@@ -116,6 +121,8 @@ class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMi
         self.removeObservers()
         if self.panel is not None:
             self.panel.close()
+        if self.folderDialog is not None:
+            self.folderDialog.close()
 
     def onReload(self) -> None:
         """Load the module anew, its packages and the library included; a button for developers."""

@@ -27,6 +27,7 @@ _INSTEAD = {"opencv-python-headless": ("opencv-contrib-python-headless", "opencv
 # Roughly what is downloaded, with what the package itself needs.
 _SIZES = {
     "torch": "0.2 GB, or 2 to 3 GB for an NVIDIA GPU",
+    "nibabel": "3 MB",
     "numba": "65 MB",
     "opencv-python-headless": "60 MB",
     "scipy": "35 MB",

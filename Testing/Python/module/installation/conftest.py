@@ -21,7 +21,7 @@ from TriplaneGaussianReconModule.installation.dialog import InstallationDialog  
 from TriplaneGaussianReconModule.run import python_process  # noqa: E402
 
 COMPLETE = {"torch": "2.12.0", "numba": "0.66", "opencv-python-headless": "4.12", "psutil": "7.0", "safetensors": "0.5",
-            "scipy": "1.16", "numpy": "2.2.1"}
+            "nibabel": "5.3", "pynrrd": "1.1", "scipy": "1.16", "numpy": "2.2.1"}
 
 
 class Site:

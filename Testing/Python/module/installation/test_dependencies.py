@@ -167,7 +167,7 @@ def test_nothing_is_installed_where_nobody_can_be_asked(
     else:
         monkeypatch.setattr(slicer.util, "mainWindow", lambda: None)
     assert not dependencies.ensure()
-    assert not dialogs and "torch>=2.11, numba>=0.60" in caplog.text
+    assert not dialogs and "torch>=2.11, nibabel>=5.2, numba>=0.60" in caplog.text
 
 
 # The dialogue
