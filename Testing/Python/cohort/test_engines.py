@@ -2,18 +2,20 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cohort_case
+import psutil
 import pytest
 
 from TriplaneGaussianReconLib.cohort import case as one_case
 from TriplaneGaussianReconLib.cohort.case import Place, do
 from TriplaneGaussianReconLib.cohort.child import Task
-from TriplaneGaussianReconLib.cohort.dask_engine import settings
 from TriplaneGaussianReconLib.cohort.limits import limits_of
 from TriplaneGaussianReconLib.cohort.local_engine import Room, at_a_time
 from TriplaneGaussianReconLib.cohort.lock import locked
@@ -123,13 +125,6 @@ def test_two_calls_do_not_work_on_the_same(tmp_path: Path) -> None:
         refused("one")
 
 
-def test_options_of_a_queue_are_read() -> None:
-    assert settings("cores=4 memory='16 GB' job_extra_directives=--gres=gpu:1 job_extra_directives=--mail=a") == {
-        "cores": 4, "memory": "16 GB", "job_extra_directives": ["--gres=gpu:1", "--mail=a"]}
-    with pytest.raises(InputError, match="'cores' cannot be read"):
-        settings("cores")
-
-
 @pytest.mark.parametrize("engine", [("local",), ("dask", "--workers=2"), ("shard:1/1",)])
 def test_results_are_those_of_a_single_run_bit_for_bit(tmp_path: Path, engine: tuple[str, ...]) -> None:
     table = cohort_case.write_cohort(tmp_path / "data", 2, broken=False)
@@ -142,6 +137,22 @@ def test_results_are_those_of_a_single_run_bit_for_bit(tmp_path: Path, engine: t
                      "--output-confidence", str(alone[1]), "--quiet", *options]) == ExitCode.SUCCESS
         made = [tmp_path / "out/cases" / name / kind for kind in ("volume.nii.gz", "expected_error.nii.gz")]
         assert [path.read_bytes() for path in made] == [path.read_bytes() for path in alone]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are not Windows'")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_asked_to_stop_stops_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    table = cohort_case.write_cohort(tmp_path / "data", 6, broken=False)
+    process = cohort_case.start(table, tmp_path / "out", *cohort_case.QUICK)
+    while not cohort_case.done(tmp_path / "out"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    assert process.wait(60) == ExitCode.STOPPED
+    assert not psutil.wait_procs(children, timeout=20)[1]
+    assert not list((tmp_path / "out").glob("cases/*/failed.json"))
+    assert len(cohort_case.states(tmp_path / "out")) == 6
 
 
 Told = Callable[..., str]
