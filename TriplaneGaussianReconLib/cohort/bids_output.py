@@ -79,6 +79,8 @@ def _describe_case(output: Path, case: Case, folder: Folder, source: Path, label
         sources.append(_uri(_LABELS, case.labels, labels))
     common = {"Sources": sources, "SkullStripped": False, **_about_slices(case, report)}
     for kind, name in reversed(case.results):
+        if not (output / name).is_file():  # labels of which nothing was on the slices that were used
+            continue
         if kind == "labels":
             _write_label_names(output / name, case)
         place = {"SpatialReference": sources[0]} if kind == "labels" else {}

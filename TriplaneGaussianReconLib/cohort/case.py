@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import Cancelled, OutputError
 from ..jobs.exit_codes import ExitCode
+from ..jobs.failures import explained
 from ..jobs.protocol import check_room
 from ..runtime.memory_limits import free_memory
 from .child import Task
@@ -24,6 +25,8 @@ PROGRAM = f"{__package__.rpartition('.')[0]}.__main__"
 _PICTURES = f"{__package__}.thumbnails"
 _ATTEMPTS, _LEAST_MEMORY = 3, 10 ** 9  # bytes; the program itself takes most of that
 _PICTURE_SECONDS = 600.0
+_KILLED = -9  # by the signal that the system uses when memory runs out
+_STOPPED = "It was asked to stop by others than this program. The next call does it anew."
 _OUT_OF_TIME = ("It took longer than {seconds:.0f} s and was ended. It may hang; with --time-limit, or a column "
                 "time-limit in the table, it gets more.")
 _OUT_OF_MEMORY = ("There was not enough memory, in the last of {attempts} attempts with {memory:.1f} GB at most. Let "
@@ -63,13 +66,14 @@ def do(case: Case, place: Place) -> Record:
     record = Record(deciding(case.options))
     try:
         record = replace(record, inputs=inputs_of(case))
-    except InputError as error:
-        record = replace(record, cause=str(error))
-    else:
         limits = limits_of(case)
         check_room(folder.path, limits.disk)
         record = _attempted(record, case, folder, place, limits)
-    if not place.is_over():  # else it was ended by force, which says nothing about it
+    except (OutputError, Cancelled):
+        raise
+    except Exception as error:  # noqa: BLE001 - the other cases are to go on
+        record = replace(record, cause=explained(error).message)
+    if not place.is_over() and record.cause != _STOPPED:  # else it was ended by others, which says nothing about it
         record.write(folder)
     return record
 
@@ -92,13 +96,16 @@ def _attempted(record: Record, case: Case, folder: Folder, place: Place, limits:
         memory = max(last // 2, _LEAST_MEMORY)
         folder.prepare()
     if ended.code != ExitCode.SUCCESS:
-        return replace(record, cause=_cause(ended, folder.log, limits, attempt, memory))
+        cause = _cause(ended, folder.log, limits, attempt, memory)
+        if ended.code == ExitCode.NOT_WRITTEN:
+            raise OutputError(f"{case.name}: {cause}")
+        return replace(record, cause=cause)
     return _published(record, case, folder, place)
 
 
 def _lacks_memory(ended: Ended) -> bool:
     """Whether it ran out of memory, or was ended as the system does it then."""
-    return ended.code == ExitCode.NO_MEMORY or (ended.code == -signal.SIGKILL and not ended.is_late)
+    return ended.code == ExitCode.NO_MEMORY or (ended.code == _KILLED and not ended.is_late)
 
 
 def _published(record: Record, case: Case, folder: Folder, place: Place) -> Record:
@@ -120,6 +127,8 @@ def _cause(ended: Ended, log: Path, limits: Limits, attempts: int, memory: int |
         return _OUT_OF_TIME.format(seconds=limits.seconds)
     if _lacks_memory(ended):
         return _OUT_OF_MEMORY.format(attempts=attempts, memory=(memory or limits.memory) / 1e9)
+    if ended.code == ExitCode.STOPPED:
+        return _STOPPED
     if ended.code < 0:
         return f"Its process was ended by signal {-ended.code} ({signal.Signals(-ended.code).name}). See '{log}'."
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

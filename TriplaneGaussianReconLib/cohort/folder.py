@@ -68,14 +68,17 @@ class Folder:
                               "or choose another output.") from error
 
     def publish(self) -> dict[str, Path]:
-        """Move all results to where they belong; returns their files by kind.  Raises OutputError."""
+        """Move all results to where they belong; returns their files by kind.  Raises OutputError.
+
+        Labels may be missing: none were on the slices that were used.
+        """
         self.done.unlink(missing_ok=True)  # from here on, and until it is written again, the case is not done
-        results = self.results
+        results = {kind: path for kind, path in self.results.items() if kind != "labels" or self.made(kind).exists()}
         try:
-            for kind, name in self._names().items():
-                target = self._output / results[kind]
+            for kind, path in results.items():
+                target = self._output / path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(self.work / name, target)
+                os.replace(self.made(kind), target)
             for name in PICTURES:
                 with suppress(FileNotFoundError):  # it can be spared
                     os.replace(self.work / name, self.path / name)

@@ -25,6 +25,8 @@ _UNKNOWN = ((256, 256, 64), 86400.0)  # shape that is supposed, and time limit, 
 _SPARE = 2.0  # a reconstruction plans with half of what is free, see `runtime.memory`
 _VOXEL_BYTES = 6.0  # that a voxel of the results takes on the disk: image and expected error, packed a little
 
+_TIMES_PACKED = 100.0  # bytes of a result for a byte of its input, at most: what packs well does so again
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -47,14 +49,15 @@ def limits_of(case: Case, kind: DeviceKind = "cpu") -> Limits:
     """Return what a case may take; kind: of the device that does the work."""
     grids = [header_of(path) for path in case.volumes]
     expected = memory = disk = 0.0
-    for grid in grids:
+    for path, grid in zip(case.volumes, grids, strict=True):
         size = grid or Grid(_UNKNOWN[0][::-1], spacing=(1.0, 1.0, 3.0))
         axis = size.thickest_axis()
         each = estimate(size, {axis: Selection.every(size.count(axis), 1)}, bool(case.labels),
                         case.option("preset") or DEFAULT_PRESET, kind)
         result = output_grid(size, axis, isotropic_spacing(size, axis), None, False)
         expected, memory = expected + each.seconds, memory + each.memory_bytes
-        disk += _VOXEL_BYTES * float(np.prod(result.shape, dtype=float))
+        voxels = float(np.prod(result.shape, dtype=float))
+        disk += min(_VOXEL_BYTES * voxels, _TIMES_PACKED * _size(path))
     seconds = max(_LEAST_SECONDS, _TIMES * expected) if all(grids) else _UNKNOWN[1]
     return Limits(case.time_limit or seconds, expected, int(_SPARE * memory), int(disk))
 
@@ -63,6 +66,11 @@ def sample(cases: Sequence[Case], most: int) -> Iterator[Limits]:
     """Yield the limits of some of the cases, spread evenly."""
     for number in np.unique(np.linspace(0, len(cases) - 1, min(most, len(cases))).astype(int)):
         yield limits_of(cases[number])
+
+
+def _size(path: str) -> float:
+    """Bytes of a file; of a folder, whose files are looked at by others, as many as there may be."""
+    return float(Path(path).stat().st_size) if Path(path).is_file() else np.inf
 
 
 def header_of(path: str) -> Grid | None:

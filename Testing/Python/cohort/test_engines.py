@@ -65,6 +65,21 @@ def test_other_ends_are_told_and_not_tried_again(case: Case, tmp_path: Path, end
     assert (tmp_path / "cases/a/failed.json").is_file()
 
 
+def test_one_who_was_stopped_from_outside_has_not_failed(case: Case, tmp_path: Path) -> None:
+    record = do(case, Place(tmp_path, Ending(ended(130)), Room(10 ** 9)))
+    assert "next call does it anew" in record.cause and not (tmp_path / "cases/a/failed.json").exists()
+
+
+def test_results_that_cannot_be_written_end_the_whole(case: Case, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="a: It ended with exit code 4"):
+        do(case, Place(tmp_path, Ending(ended(4)), Room(10 ** 9)))
+
+
+def test_what_nobody_foresaw_ends_one_case(case: Case, tmp_path: Path) -> None:
+    record = do(case, Place(tmp_path, Ending(ended(0)), Room(10 ** 9)))  # says that all is well, without a result
+    assert "report.json" in record.cause and (tmp_path / "cases/a/failed.json").exists()
+
+
 def test_what_was_ended_with_the_whole_is_no_failure(case: Case, tmp_path: Path) -> None:
     over = threading.Event()
     over.set()

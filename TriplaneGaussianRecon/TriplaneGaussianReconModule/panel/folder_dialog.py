@@ -60,7 +60,7 @@ class FolderDialog:
     def show(self) -> None:
         """Show it, in front."""
         self.dialog.show()
-        self.dialog.raise_()
+        self.dialog.activateWindow()
 
     def close(self) -> None:
         """End what is running, by force."""
