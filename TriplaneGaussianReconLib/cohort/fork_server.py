@@ -1,8 +1,8 @@
 """Forks the processes of cases from one that has imported everything: `python -m ...cohort.fork_server`, on Linux.
 
-So a case has a process of its own without paying for imports.  Tasks come on standard input, how each ended goes to
-standard output, one line of JSON each.  When standard input ends, the program that wanted the results is gone, and so
-are then all cases; when this process is gone, so are they.
+So a case has a process of its own without paying for imports.  What to import comes on the first line of standard
+input, tasks on the others, how each ended goes to standard output, all as JSON.  When standard input ends, the program
+that wanted the results is gone, and so are then all cases; when this process is gone, so are they.
 
 It starts no thread and computes nothing itself: what is forked from threads may wait for ever.
 """
@@ -20,11 +20,6 @@ from typing import Any
 
 from .child import Task, become, die_with
 
-# What a reconstruction imports, wherever; importing takes longer than a small case.
-_MODULES = ("torch", "numba", "cv2", "SimpleITK", "nibabel", "scipy.stats", "scipy.ndimage", "scipy.optimize",
-            "scipy.interpolate", "rich.table", "rich.console", "rich.progress", "safetensors.torch", "psutil",
-            "PIL.Image", "TriplaneGaussianReconLib.__main__", "TriplaneGaussianReconLib.command_line.reconstruct",
-            "TriplaneGaussianReconLib.rasterizer.cpu", "TriplaneGaussianReconLib.cohort.thumbnails")
 _SLEEP = 60.0  # seconds between two looks at nothing
 
 
@@ -41,7 +36,7 @@ class _Running:
 class _Server:
     def __init__(self) -> None:
         self._running: dict[int, _Running] = {}
-        self._input = b""
+        self._input, self._has_imported = b"", False
         # Written to by the system whenever a process has ended, so that waiting for tasks ends too.
         self._ended, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
@@ -70,6 +65,10 @@ class _Server:
         *lines, self._input = (self._input + piece).split(b"\n")
         for line in lines:
             request = json.loads(line)
+            if not self._has_imported:
+                _import(request)
+                self._has_imported = True
+                continue
             self._fork(request["number"], request["seconds"], Task.from_line(request["task"]))
         return bool(piece)
 
@@ -124,11 +123,14 @@ def _tell(**fields: Any) -> None:
     os.write(1, json.dumps(fields).encode("ascii") + b"\n")
 
 
-def main() -> None:
-    """Import, then serve."""
-    for name in _MODULES:
+def _import(names: list[str]) -> None:
+    for name in names:
         with suppress(ImportError):  # the case that needs it will tell
             importlib.import_module(name)
+
+
+def main() -> None:
+    """Serve until nobody wants it any more."""
     _Server().serve()
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from typing import IO, Any
 
 from .child import Task
 
+# What a reconstruction imports, wherever; importing takes longer than a small case.
+MODULES = ("torch", "numba", "cv2", "SimpleITK", "nibabel", "scipy.stats", "scipy.ndimage", "scipy.optimize",
+            "scipy.interpolate", "rich.table", "rich.console", "rich.progress", "safetensors.torch", "psutil",
+            "PIL.Image", "TriplaneGaussianReconLib.__main__", "TriplaneGaussianReconLib.command_line.reconstruct",
+            "TriplaneGaussianReconLib.rasterizer.cpu", "TriplaneGaussianReconLib.cohort.thumbnails")
 _BETWEEN_LOOKS = 0.1  # seconds between two looks at a process that was started anew
 _END_SECONDS = 10.0  # that the fork server gets to end its processes
 # Where modules are looked for is told, so that no file of the current folder stands in for a package.
@@ -66,9 +72,13 @@ def processes() -> Processes:
 
 
 class ForkedProcesses(Processes):
-    """Processes that `fork_server` forks; the server starts with the first of them."""
+    """Processes that `fork_server` forks; the server starts with the first of them.
 
-    def __init__(self) -> None:
+    modules: what it imports beforehand.
+    """
+
+    def __init__(self, modules: Sequence[str] = MODULES) -> None:
+        self._modules = list(modules)
         self._lock, self._numbers = threading.Lock(), count()
         self._server: subprocess.Popen[bytes] | None = None
         self._waiting: dict[int, Future[Ended]] = {}
@@ -106,6 +116,9 @@ class ForkedProcesses(Processes):
         if self._server is None:
             self._server = subprocess.Popen(_command("fork_server"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             threading.Thread(target=self._listen, args=(self._server.stdout,), daemon=True).start()
+            assert self._server.stdin is not None
+            with suppress(OSError):  # as in `run`
+                self._server.stdin.write(json.dumps(self._modules).encode("utf-8") + b"\n")
         return self._server
 
     def _listen(self, source: IO[bytes]) -> None:

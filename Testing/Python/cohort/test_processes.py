@@ -41,10 +41,15 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from TriplaneGaussianReconLib.cohort.child import Task
 from TriplaneGaussianReconLib.cohort.processes import {kind}
-with {kind}() as processes:
+with {kind}({arguments}) as processes:
     print("ready", flush=True)
     processes.run(Task("stand_in_case", ("sleep", sys.argv[2]), sys.argv[3]))
 """
+
+
+def made(kind: type[Processes]) -> Processes:
+    """Processes that are forked from one that has imported nothing, which takes no time, or started anew."""
+    return ForkedProcesses(()) if kind is ForkedProcesses else kind()
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(params=KINDS)
 def processes(request: pytest.FixtureRequest, module: Path) -> Iterator[Processes]:
-    with request.param() as started:
+    with made(request.param) as started:
         yield started
 
 
@@ -105,7 +110,8 @@ def test_many_run_at_a_time_and_what_is_late_is_ended(processes: Processes, tmp_
 def test_nothing_lives_on_when_the_parent_is_killed(kind: type[Processes], module: Path) -> None:
     if kind is ForkedProcesses and sys.platform != "linux":
         pytest.skip("forks on Linux")
-    program = subprocess.Popen([sys.executable, "-c", PROGRAM.format(kind=kind.__name__), str(module),
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM.format(
+        kind=kind.__name__, arguments="()" if kind is ForkedProcesses else ""), str(module),
                                 str(module / "pid"), str(module / "log.txt")], stdout=subprocess.PIPE,
                                env={**os.environ, "PYTHONPATH": str(ROOT)})
     child, _ = pids(module / "pid")
@@ -118,14 +124,14 @@ def test_nothing_lives_on_when_the_parent_is_killed(kind: type[Processes], modul
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux")
 def test_what_a_case_has_started_ends_with_it(module: Path) -> None:
-    with ForkedProcesses() as processes:
+    with ForkedProcesses(()) as processes:
         processes.run(Task("stand_in_case", ("sleep", str(module / "pid")), str(module / "log.txt")), 1.5)
     eventually(lambda: not any(map(is_alive, pids(module / "pid"))))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux")
 def test_when_the_fork_server_is_killed_its_cases_end_and_the_next_has_another(module: Path) -> None:
-    with ForkedProcesses() as processes, ThreadPoolExecutor() as pool:
+    with ForkedProcesses(()) as processes, ThreadPoolExecutor() as pool:
         sleeping = pool.submit(processes.run, Task("stand_in_case", ("sleep", str(module / "pid")),
                                                    str(module / "log.txt")))
         child, _ = pids(module / "pid")

@@ -22,7 +22,7 @@ QUICK = ("--output-spacing=input", "--device=cpu")  # of all slices, which learn
 MEMORY = 1200 * 10 ** 6  # bytes of data that a process may have, so that the largest case runs out of it
 # How each broken case is told of.
 CAUSES = {"nan": "holds data", "truncated": "ends early", "wrong-labels": "must be whole numbers",
-          "out-of-memory": "not enough memory", "hangs": "took longer than 8 s"}
+          "out-of-memory": "not enough memory", "hangs": "took longer than 4 s"}
 _HUGE = (1000, 1000, 900)
 
 
@@ -66,7 +66,7 @@ def _broken(folder: Path) -> list[dict[str, str]]:
         for _ in range(_HUGE[2]):
             file.write(bytes(_HUGE[0] * _HUGE[1]))
     extra = {"wrong-labels": {"labels": "fractions.nii.gz"},
-             "hangs": {"preset": "best", "output-spacing": "isotropic", "time-limit": "8"}}
+             "hangs": {"preset": "best", "output-spacing": "isotropic", "time-limit": "4"}}
     return [{"id": name, "volume": file, **extra.get(name, {})} for name, file in names.items()]
 
 
