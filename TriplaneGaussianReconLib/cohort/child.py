@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from io import FileIO, TextIOWrapper
 from typing import NoReturn
@@ -90,11 +90,13 @@ def _redirect(log: str) -> None:
     faulthandler.enable(2)  # a crash leaves in the log where it happened
 
 
-def _end_after(source: int, end: Callable[[int], object] = os._exit) -> None:
-    """Wait until nobody holds the other end of the pipe `source` any more, then end."""
+def _end_after(source: int) -> None:
+    """Wait until nobody holds the other end of the pipe `source` any more, then end, with all that was started."""
     while os.read(source, 4096):
         pass
-    end(1)
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def main() -> NoReturn:

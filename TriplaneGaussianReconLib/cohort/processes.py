@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -142,7 +144,7 @@ class NewProcesses(Processes):
     def run(self, task: Task, seconds: float | None = None) -> Ended:
         """See `Processes`."""
         start, memory, is_late = time.monotonic(), 0, False
-        process = subprocess.Popen(_command("child"), stdin=subprocess.PIPE)
+        process = subprocess.Popen(_command("child"), stdin=subprocess.PIPE, start_new_session=True)
         with self._lock:
             self._running.add(process)
         try:
@@ -157,9 +159,9 @@ class NewProcesses(Processes):
                 memory = max(memory, _held(process.pid))
                 if seconds is not None and time.monotonic() - start > seconds and not is_late:
                     is_late = True
-                    process.kill()
+                    _kill(process)
         finally:
-            process.kill()
+            _kill(process)
             process.wait()
             with suppress(OSError):
                 process.stdin.close()  # type: ignore[union-attr]
@@ -171,7 +173,17 @@ class NewProcesses(Processes):
         """See `Processes`."""
         with self._lock:
             for process in self._running:
-                process.kill()
+                _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process that has not ended yet, and what it has started where that can be told from others."""
+    if process.poll() is not None:
+        return
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def _held(pid: int) -> int:

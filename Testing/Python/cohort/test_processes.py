@@ -114,12 +114,12 @@ def test_nothing_lives_on_when_the_parent_is_killed(kind: type[Processes], modul
         kind=kind.__name__, arguments="()" if kind is ForkedProcesses else ""), str(module),
                                 str(module / "pid"), str(module / "log.txt")], stdout=subprocess.PIPE,
                                env={**os.environ, "PYTHONPATH": str(ROOT)})
-    child, _ = pids(module / "pid")
+    child, own = pids(module / "pid")
     started = [each.pid for each in psutil.Process(program.pid).children(recursive=True)]
     assert child in started
     program.send_signal(signal.SIGKILL)
     program.wait()
-    eventually(lambda: not is_alive(child))
+    eventually(lambda: not is_alive(child) and not is_alive(own))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux")
@@ -134,10 +134,11 @@ def test_when_the_fork_server_is_killed_its_cases_end_and_the_next_has_another(m
     with ForkedProcesses(()) as processes, ThreadPoolExecutor() as pool:
         sleeping = pool.submit(processes.run, Task("stand_in_case", ("sleep", str(module / "pid")),
                                                    str(module / "log.txt")))
-        child, _ = pids(module / "pid")
+        child, started = pids(module / "pid")
         server = psutil.Process(child).parent()
         assert server is not None
         server.kill()
         assert sleeping.result().code == -9
         eventually(lambda: not is_alive(child))
+        os.kill(started, signal.SIGKILL)  # nobody is left who knows of it
         assert processes.run(Task("stand_in_case", ("0",), str(module / "log.txt"))).code == 0
