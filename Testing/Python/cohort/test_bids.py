@@ -48,8 +48,8 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def call(dataset: Path, output: Path, *words: str) -> int:
-    return main(["bids", str(dataset), str(output), *words, "--preset=paper", "--device=cpu", "--keep-every=2",
-                 "--labels", str(dataset.parent / "drawn")])
+    return main(["bids", str(dataset), str(output), *words, "--preset=paper-displaced", "--device=cpu",
+                 "--keep-every=2", "--labels", str(dataset.parent / "drawn")])
 
 
 def validated(folder: Path) -> list[str]:

@@ -143,7 +143,7 @@ def test_two_calls_do_not_work_on_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", [("local",), ("dask", "--workers=1")])
 def test_results_are_those_of_a_single_run_bit_for_bit(tmp_path: Path, engine: tuple[str, ...]) -> None:
     table = cohort_case.write_cohort(tmp_path / "data", 2, broken=False)
-    options = ("--keep-every=2", "--preset=paper", "--device=cpu")
+    options = ("--keep-every=2", "--preset=paper-displaced", "--device=cpu")
     code, told = cohort_case.run(table, tmp_path / "out", "--engine", *engine, *options)
     assert code == ExitCode.SUCCESS, told
     for name in ("case000", "case001"):
