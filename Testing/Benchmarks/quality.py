@@ -296,8 +296,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--figures", type=Path, help="a folder for the figure of each case")
     parser.add_argument("--cases", nargs="+", type=Case.parse, default=[Case.parse(text) for text in CASES],
                         metavar="NAME:K")
-    parser.add_argument("--ours", type=names, default=[name for name in PRESETS if name != "paper"],
-                        help="the presets that are compared with the classical methods; default: all but paper")
+    parser.add_argument("--ours", type=names, help="the presets that are compared with the classical methods",
+                        default=[name for name, preset in PRESETS.items() if not preset.for_comparison])
     parser.add_argument("--peers", type=names, default=[], help="innergs-style, eclare or both")
     parser.add_argument("--eclare-python")
     parser.add_argument("--device", default="auto")

@@ -45,7 +45,7 @@ class FolderDialog:
         self.source, self.output, self.slices, self.preset = (
             qt.QLineEdit(), qt.QLineEdit(), qt.QLineEdit(), qt.QComboBox())
         self.slices.setPlaceholderText(_("all; or a list such as 0,4,8-20"))
-        self.preset.addItems(list(PRESETS))
+        self.preset.addItems([name for name, preset in PRESETS.items() if not preset.for_comparison])
         self.preset.setCurrentText(DEFAULT_PRESET)
         self.retry = qt.QCheckBox(_("Try again what has failed before"))
         self.message, self.bar = qt.QLabel(), qt.QProgressBar()

@@ -49,7 +49,6 @@ def wait(until: Callable[[], bool]) -> None:
 
 def test_a_folder_is_done_and_what_fails_is_counted(dialog: FolderDialog, source: Path, tmp_path: Path) -> None:
     dialog.source.text, dialog.output.text, dialog.slices.text = str(source), str(tmp_path / "out"), "0,2"
-    dialog.preset.setCurrentText("paper-displaced")
     dialog.startButton.click()
     assert dialog.startButton.text == "Cancel" and not dialog.source.enabled
     wait(lambda: dialog.startButton.text == "Start")
