@@ -28,7 +28,8 @@ sys.exit(main())
 TORCH = {"torch/version.py": "cuda: Optional[str] = None\n"}
 PACKAGES: dict[tuple[str, str], dict[str, str]] = {
     ("torch", "2.12.1"): TORCH, ("torch", "2.14.0"): TORCH, (BIG, "1.16"): {}, ("opencv-python-headless", "4.12"): {},
-    ("psutil", "7.0"): {}, ("safetensors", "0.5"): {}, ("numba", "0.66"): {}, ("numpy", "2.2.1"): {},
+    ("psutil", "7.0"): {}, ("nibabel", "5.3"): {}, ("pynrrd", "1.1"): {},
+    ("safetensors", "0.5"): {}, ("numba", "0.66"): {}, ("numpy", "2.2.1"): {},
     ("numpy", "2.9"): {}, ("light-the-torch", "0.8.1"): {"light_the_torch/__main__.py": _LIGHT_THE_TORCH}}
 NEEDS = {BIG: "numpy<3"}
 
