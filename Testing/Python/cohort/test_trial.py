@@ -42,6 +42,7 @@ def test_a_small_cohort_that_is_killed_twice_is_done_once(tmp_path: Path, engine
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("engine", ENGINES, ids=["local", "dask"])
 def test_two_hundred_cases_that_are_killed_twice_are_done_once(tmp_path: Path, engine: tuple[str, ...]) -> None:
     tried(tmp_path, 200, engine)

@@ -429,11 +429,12 @@ def test_it_ends_though_what_it_is_in_does_not_ask(long: Path) -> None:
 
 
 def test_a_process_that_dies_while_writing_leaves_no_outcome(small: Path) -> None:
-    dying = ("import os, sys\nimport numpy as np\nfrom TriplaneGaussianReconLib.jobs import worker\nwhole = np.save\n"
-             "def save(path, array, **named):\n"
-             "    whole(path, array, **named)\n"
+    dying = ("import os, sys\nfrom TriplaneGaussianReconLib.jobs import protocol, worker\n"
+             "whole = protocol.array_parts\n"
+             "def parts(path, array):\n"
+             "    yield from whole(path, array)\n"
              "    if 'outcome_volume.npy' in os.listdir(sys.argv[1]): os.abort()\n"
-             "np.save = save\nworker.main([sys.argv[1]])\n")
+             "protocol.array_parts = parts\nworker.main([sys.argv[1]])\n")
     done = subprocess.run([sys.executable, "-c", dying, str(small)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode not in list(WorkerExit) and "Fatal Python error" in done.stderr
     assert (small / "outcome_volume.npy").exists()

@@ -6,6 +6,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -44,8 +45,13 @@ class Watched:
 
 
 def processes() -> list[psutil.Process]:
-    """Processes that this one has started and that are alive."""
-    return [each for each in psutil.Process().children(recursive=True) if each.status() != psutil.STATUS_ZOMBIE]
+    """Processes of installing, and their launchers, that this one has started and that are alive."""
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if each.status() != psutil.STATUS_ZOMBIE and str(installation._WORKER) in each.cmdline():
+                found.append(each)
+    return found
 
 
 def test_torch_comes_first_by_light_the_torch_and_then_the_rest(site: Any, index: Index) -> None:
