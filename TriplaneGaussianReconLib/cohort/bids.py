@@ -104,11 +104,7 @@ def _images(dataset: Path, suffixes: Sequence[str]) -> Iterator[Path]:
 
 
 def _case(path: Path, dataset: Path, options: Sequence[str], labels: Path | None) -> Case:
-    try:
-        name = Name.parse(_stem(path))
-    except ValueError:
-        raise InputError(f"The name of '{path}' is not BIDS'. Rename the file, or choose others with --suffix."
-                         ) from None
+    name = _name(path)
     folder = path.parent.relative_to(dataset)
     segmentation = "" if labels is None else _segmentation(labels / folder, name)
     results = {"volume": name.derived("dense"), "expected_error": name.derived("expectederror"),
@@ -121,12 +117,19 @@ def _segmentation(folder: Path, name: Name) -> str:
     """The segmentation of an image in a folder of derivatives; empty without."""
     found = []
     for path in sorted(folder.glob("*_dseg.nii*")):
-        other = Name.parse(_stem(path))
-        if {*name.entities} <= {*other.entities}:
+        if {*name.entities} <= {*_name(path).entities}:
             found.append(path)
     if len(found) > 1:
         raise InputError(f"'{name}' has several segmentations: {', '.join(path.name for path in found)}. Leave one.")
     return os.path.abspath(found[0]) if found else ""
+
+
+def _name(path: Path) -> Name:
+    """The name of a NIfTI file; raises InputError for one that is not BIDS'."""
+    try:
+        return Name.parse(_stem(path))
+    except ValueError:
+        raise InputError(f"The name of '{path}' is not BIDS'. Rename the file, or choose others.") from None
 
 
 def _stem(path: Path) -> str:

@@ -13,7 +13,7 @@ import torch
 from ..config.names import DEVICES, Backend
 from ..cuda.program import try_out
 from ..errors import BackendUnavailableError, InputError
-from .nvidia_driver import load_nvidia_driver
+from .nvidia_driver import counted, load_nvidia_driver
 
 _LEAST_FREE = 1e9  # bytes of GPU memory; with less, not even small volumes fit
 _TORCH_FOR = (12, 13)  # major versions of CUDA for which there are builds of torch
@@ -196,13 +196,11 @@ def _gpu_count(driver: Any) -> int:
         driver.cuGetErrorString(status, ctypes.byref(text))
         raise BackendUnavailableError(f"The NVIDIA driver does not start: {(text.value or b'unknown error').decode()} "
                                       f"({status}). Restart the computer, or install the driver again.")
-    count = ctypes.c_int()
-    if status == 0:
-        driver.cuDeviceGetCount(ctypes.byref(count))
-    if not count.value:
+    count = counted(driver) if status == 0 else 0
+    if not count:
         raise BackendUnavailableError("The NVIDIA driver finds no GPU. If there is one, see whether nvidia-smi lists "
                                       "it, and whether CUDA_VISIBLE_DEVICES hides it.")
-    return count.value
+    return count
 
 
 def _cuda_of(driver: Any) -> tuple[int, int]:

@@ -13,9 +13,13 @@ def load_nvidia_driver() -> ctypes.CDLL | None:
         return None
 
 
+def counted(driver: ctypes.CDLL) -> int:
+    """Return how many GPUs a driver that was started shows to this process."""
+    count = ctypes.c_int(0)
+    return 0 if driver.cuDeviceGetCount(ctypes.byref(count)) else count.value
+
+
 def gpu_count() -> int:
-    """Return how many GPUs NVIDIA's driver shows to this process."""
-    driver, count = load_nvidia_driver(), ctypes.c_int(0)
-    if driver is None or driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return 0
-    return count.value
+    """Start NVIDIA's driver if it is there; return how many GPUs it shows to this process."""
+    driver = load_nvidia_driver()
+    return 0 if driver is None or driver.cuInit(0) else counted(driver)

@@ -118,6 +118,9 @@ def test_what_is_no_dataset_or_has_no_image_is_told_of(dataset: Path, tmp_path: 
     drawn.touch()
     with pytest.raises(InputError, match="several segmentations"):
         bids_cases(dataset, labels=tmp_path / "drawn")
+    drawn.rename(drawn.with_name("mine_dseg.nii.gz"))
+    with pytest.raises(InputError, match="'.*mine_dseg.nii.gz' is not BIDS'"):
+        bids_cases(dataset, labels=tmp_path / "drawn")
     (dataset / "sub-01/anat/sub_T2w.nii.gz").touch()
     with pytest.raises(InputError, match="is not BIDS'"):
         bids_cases(dataset)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,3 +16,14 @@ def nothing_is_said_on_the_console() -> Iterator[None]:
     if "slicer_stand_ins" in sys.modules and "qt" in sys.modules:
         said, sys.modules["qt"].warnings[:] = list(sys.modules["qt"].warnings), []
     assert not said, said
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Stand-in for the worker of every logic that is made from now on."""
+    from stand_in_worker import StandInWorkerProcess  # these need the stand-ins, which test files install
+    from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
+
+    process = StandInWorkerProcess()
+    monkeypatch.setattr(TriplaneGaussianReconLogic.__init__, "__defaults__", (process,))
+    return process

@@ -8,11 +8,11 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
 from TriplaneGaussianReconLib.errors import ReconstructionError
 
 from ..installation import dependencies
 from ..run.folder import FolderRun
+from ..run.parameters import PresetChoice
 
 
 def folderButton(layout: Any, run: FolderRun) -> FolderDialog:
@@ -45,8 +45,9 @@ class FolderDialog:
         self.source, self.output, self.slices, self.preset = (
             qt.QLineEdit(), qt.QLineEdit(), qt.QLineEdit(), qt.QComboBox())
         self.slices.setPlaceholderText(_("all; or a list such as 0,4,8-20"))
-        self.preset.addItems([name for name, preset in PRESETS.items() if not preset.for_comparison])
-        self.preset.setCurrentText(DEFAULT_PRESET)
+        for choice in PresetChoice:
+            self.preset.addItem(choice.label(), choice.value)
+        self.preset.setToolTip(PresetChoice.explained())
         self.retry = qt.QCheckBox(_("Try again what has failed before"))
         self.message, self.bar = qt.QLabel(), qt.QProgressBar()
         self.message.textFormat = qt.Qt.PlainText
@@ -69,7 +70,7 @@ class FolderDialog:
 
     def options(self) -> Mapping[str, str]:
         """What is passed to the command `cohort`."""
-        return {"preset": self.preset.currentText, "slices": self.slices.text.strip()}
+        return {"preset": self.preset.itemData(self.preset.currentIndex), "slices": self.slices.text.strip()}
 
     def _button(self, text: str, clicked: Callable[[], None]) -> Any:
         button = qt.QPushButton(text)

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
+from itertools import chain, count
 from pathlib import Path
 
 import qt
@@ -11,13 +12,14 @@ from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError, OutputError, cause
 from TriplaneGaussianReconLib.io.atomic import whole_file
+from TriplaneGaussianReconLib.jobs.exit_codes import ExitCode
 
 from .python_process import PythonProcess
 
 EXTENSIONS = (".nrrd", ".nii.gz", ".nii", ".mha")
 SEGMENTATION = ".seg.nrrd"
 TABLE, STATUS, PAGE = "cases.csv", "status.csv", "index.html"  # in the folder of the results
-_SOME_FAILED = 3  # exit code of the program
+_ERROR = "error: "  # begins what the program tells when it cannot go on
 _BETWEEN_LOOKS = 1000  # milliseconds between two looks at how far it is
 
 
@@ -87,10 +89,17 @@ class FolderRun:
         self._look()
         if self._isCancelled:
             problem = _("Cancelled. What is done stays; start again to go on.")
-        elif not problem and self._process.exitCode not in (0, _SOME_FAILED):
-            lines = [line for line in self._process.log.splitlines() if line.startswith("error: ")]
-            problem = lines[-1].removeprefix("error: ") if lines else self._process.log.strip()
+        elif not problem:
+            problem = self._problem()
         self.onEnd(problem)
+
+    def _problem(self) -> str:
+        """What went wrong as a whole, by what was told: a missing package has the exit code of failed cases."""
+        errors = [line for line in self._process.log.splitlines() if line.startswith(_ERROR)]
+        if errors:
+            return errors[-1].removeprefix(_ERROR)
+        isWell = self._process.exitCode in (ExitCode.SUCCESS, ExitCode.SOME_FAILED)
+        return "" if isWell else self._process.log.strip()
 
 
 def writeTable(source: Path, output: Path) -> None:
@@ -123,7 +132,9 @@ def volumes(folder: Path) -> list[list[str]]:
         if extension is not None and not path.name.endswith(SEGMENTATION):
             name = path.name.removesuffix(extension)
             labels = path.with_name(name + SEGMENTATION)
-            found.append([_asName(name), os.path.abspath(path), os.path.abspath(labels) if labels.is_file() else ""])
+            taken = {row[0].lower() for row in found}
+            found.append([_asName(name, taken), os.path.abspath(path),
+                          os.path.abspath(labels) if labels.is_file() else ""])
     if not found:
         raise InputError(_("In '{folder}' there is no volume ({extensions}).").format(
             folder=folder, extensions=", ".join(EXTENSIONS)))
@@ -140,7 +151,9 @@ def counts(output: Path) -> dict[str, int]:
     return {state: states.count(state) for state in sorted(set(states))}
 
 
-def _asName(text: str) -> str:
-    """Turn the name of a file into that of a folder, as the library asks for it."""
+def _asName(text: str, taken: Container[str]) -> str:
+    """Turn the name of a file into that of a folder, as the library asks for it.  taken: others, in small letters."""
     kept = "".join(each if each.isascii() and (each.isalnum() or each in "._+=@-") else "_" for each in text)
-    return kept.strip("._") or "volume"
+    name = kept.strip("._") or "volume"
+    unlike = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(each for each in unlike if each.lower() not in taken)

@@ -16,18 +16,9 @@ from panel_case import click, moving, wait_until
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.effect.registration import registerEffect
 from TriplaneGaussianReconModule.installation import dependencies
-from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.scene.results import ROLE
 
 DRAWN = (0, 4, 8)
-
-
-@pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> StandInWorkerProcess:
-    """Stand-in for the worker."""
-    process = StandInWorkerProcess()
-    monkeypatch.setattr(TriplaneGaussianReconLogic.__init__, "__defaults__", (process,))
-    return process
 
 
 @pytest.fixture

@@ -8,15 +8,6 @@ import pytest
 from panel_case import CPU, StandInDeviceList, opened_panel
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.panel import device_choice
-from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
-
-
-@pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> StandInWorkerProcess:
-    """Stand-in for the worker of the panel's logic."""
-    process = StandInWorkerProcess()
-    monkeypatch.setattr(TriplaneGaussianReconLogic.__init__, "__defaults__", (process,))
-    return process
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A folder of volumes is reconstructed by the real command line, and shown in the dialogue."""
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -93,6 +94,23 @@ def test_a_button_opens_the_dialogue() -> None:
     widget.findChild(qt.QPushButton).click()
     assert dialog.dialog.visible
     dialog.close()
+
+
+def test_names_that_come_to_the_same_are_told_apart(tmp_path: Path) -> None:
+    for name in ("а 2.nii", "б 2.nrrd", "2.mha", "x Y.nii", "x_y.mha"):
+        (tmp_path / name).touch()
+    names = [name for name, *_ in volumes(tmp_path)]
+    assert len({name.lower() for name in names}) == 5 and {"2", "2-2", "2-3"} < {*names}
+
+
+def test_a_missing_package_is_no_case_that_failed(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "distributed.py").write_text("raise ImportError('it is not here')")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    run, ends = FolderRun(sys.executable, {"PYTHONPATH": path}), list[str]()
+    run.onEnd = ends.append
+    run.start(source, tmp_path / "out", {"engine": "dask"})
+    wait(lambda: bool(ends))
+    assert ends[0].startswith("The engine dask needs the package distributed")
 
 
 def test_volumes_have_their_segmentations_and_folders_without_any_are_told_of(source: Path, tmp_path: Path) -> None:
