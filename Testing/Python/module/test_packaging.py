@@ -143,6 +143,11 @@ def test_line_ends_are_lf() -> None:
     assert not [path for path in texts() if b"\r" in path.read_bytes()]
 
 
+def test_no_merge_is_left_half_done() -> None:
+    marks = re.compile(rb"^(<{7}|>{7}|={7}$)", re.MULTILINE)
+    assert not [path for path in texts() if marks.search(path.read_bytes())]
+
+
 def test_requirements_name_all_packages_that_a_reconstruction_imports() -> None:
     """But for what Slicer brings, the extension PyTorch installs, and what only the command line uses."""
     others = {"api", "cohort", "command_line", "conversions", "evaluation", "readers", "dicom", "itk", "nifti", "nrrd",
