@@ -146,4 +146,4 @@ def _import(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise MissingPackageError(f"The engine dask needs the package {name}, which cannot be imported: {cause(error)}."
-                                  " Install it: python -m pip install 'triplane-gaussian-recon[cohort]'.") from error
+                                  " Install what it needs: python -m pip install distributed dask-jobqueue.") from error
