@@ -64,7 +64,7 @@ COSTS: dict[DeviceKind, dict[str, Cost]] = {
             "paper-normalised": Cost(9.4, 5.0, 0.0, memory=3.8, per_step=2.0, is_measured=False),
             "paper-displaced": Cost(9.4, 5.0, 22.0, memory=3.8)},
     "cuda": {"fast": Cost(1.8, 1.8, 0.23), "balanced": Cost(5.8, 3.8, 0.46), "best": Cost(19.8, 7.6, 0.46),
-             "paper": Cost(2.0, 0.5, 0.0, memory=2.2, per_step=0.0128, is_measured=False),  # from one volume
+             "paper": Cost(2.0, 0.5, 0.0, memory=2.2, per_step=0.027, is_measured=False),  # from one volume
              "paper-normalised": Cost(2.0, 0.5, 0.0, memory=2.2, per_step=0.008, is_measured=False),
              "paper-displaced": Cost(0.5, 0.5, 0.6, memory=2.2)},
 }

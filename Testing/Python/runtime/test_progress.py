@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.config.presets import PRESETS, in_steps
 from TriplaneGaussianReconLib.config.stages import STAGES, stages_of
 from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
@@ -97,6 +98,9 @@ def test_stages_of_a_run_are_numbered_one_after_another(name: str, has_labels: b
     grid, told = Grid(volume.shape), list[int]()
     labels = Segmentation.from_labelmap((volume > 0.5).astype(np.uint8), grid) if has_labels else None
     observations = Observations.from_volume(Image(volume, grid), {"k": Selection.every(9, 2)}, labels)
-    result = reconstruct(observations, grid, preset=name, device="cpu",
+    preset = replace(PRESETS[name], blind=replace(PRESETS[name].blind, size=6))
+    if preset.training.steps:
+        preset = in_steps(preset, 2)
+    result = reconstruct(observations, grid, preset=preset, device="cpu",
                          progress=lambda progress: told.append(progress.number))
     assert list(dict.fromkeys(told)) == list(range(1, max(told) + 1)) and result.report.slabs == 1
