@@ -7,8 +7,10 @@ import mrml
 import pytest
 import qt
 import slicer
-from panel_case import choose, click, moving, opened_panel, reconstructed, wait_until
+from panel_case import StandInDeviceList, choose, click, moving, open_section, opened_panel, reconstructed, wait_until
 from stand_in_worker import StandInWorkerProcess
+from TriplaneGaussianReconModule.installation import resume
+from TriplaneGaussianReconModule.installation.packages_dialog import PackagesDialog
 from TriplaneGaussianReconModule.run.parameters import PresetChoice
 
 FAILURE = {"event": "failed", "kind": "memory", "message": "Not enough memory.", "details": ""}
@@ -86,3 +88,25 @@ def test_what_has_no_meaning_any_more_is_not_recalled(widget: Any, volume: Any, 
     with opened_panel(monkeypatch) as opened:
         parameters = opened.logic.getParameterNode()
         assert (parameters.preset, parameters.threads, parameters.memory) == (PresetChoice.FAST, 0, 0.0)
+
+
+def test_the_packages_are_looked_at_by_a_button_and_so_are_the_devices_then(widget: Any,
+                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(PackagesDialog, "run", lambda self: shown.append(self.dialog.parent()))
+    widget.panel._device._devices = []  # as long as packages are missing, none is found
+    before = StandInDeviceList.started
+    open_section(widget.ui.advancedSection)
+    click(widget.ui.packagesButton)
+    assert shown == [widget.ui.packagesButton] and StandInDeviceList.started == before + 1
+
+
+def test_the_module_is_opened_and_goes_on_when_slicer_was_started_anew(widget: Any, monkeypatch: pytest.MonkeyPatch
+                                                                       ) -> None:
+    goneOn: list[bool] = []
+    monkeypatch.setattr(resume, "take", lambda: "repair")
+    monkeypatch.setattr(PackagesDialog, "run", lambda self, goesOn: goneOn.append(goesOn))
+    widget.exit()
+    widget.enter()
+    wait_until(lambda: goneOn)
+    assert goneOn == [True]
