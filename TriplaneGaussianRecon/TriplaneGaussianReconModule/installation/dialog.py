@@ -53,7 +53,11 @@ class InstallationDialog:
 
         goesOn: whether consent was given before Slicer was started anew.
         """
-        if goesOn and not self._needsExtension and not dependencies.obstacle():
+        if goesOn and self._needsExtension:
+            self.message.text = "\n\n".join([
+                _("The extension PyTorch is installed, but was not loaded: View > Error Log says why."),
+                self.message.text])
+        elif goesOn and not dependencies.obstacle():
             qt.QTimer.singleShot(0, self.install)
         self.dialog.exec()
         self.dialog.deleteLater()

@@ -61,8 +61,9 @@ class ExtensionInstallation:
         for signal, react in self._connections():
             self._manager.connect(signal, react)
         if self._manager.isExtensionInstalled(NAME):
-            self._manager.setExtensionEnabled(NAME, True)
-            self._end("")
+            self._manager.setExtensionEnabled(NAME, True)  # it refuses what was made for another Slicer
+            isOn = self._manager.isExtensionEnabled(NAME)
+            self._end("" if isOn else _("It is installed, but was made for another version of Slicer: update it."))
             return
         self._onProgress(Progress(_("Asking the Extensions Manager for PyTorch")))
         if not self._manager.updateExtensionsMetadataFromServer(True, False):

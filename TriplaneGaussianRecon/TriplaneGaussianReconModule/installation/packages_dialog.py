@@ -19,7 +19,7 @@ class PackagesDialog:
 
     def __init__(self, parent: Any = None) -> None:
         self.packages: list[Package] = []
-        self._isRepairing = False
+        self._goesOn = ""
         self._check = Check(self._onChecked)
         self.dialog = qt.QDialog(parent or slicer.util.mainWindow())
         self.dialog.windowTitle = _("Triplane Gaussian Reconstruction: Python packages")
@@ -38,13 +38,13 @@ class PackagesDialog:
         self.closeButton.setDefault(True)
         self._layOut()
 
-    def run(self, goesOn: bool = False) -> None:
+    def run(self, goesOn: str = "") -> None:
         """Show it until it is closed.
 
         Args:
-            goesOn: Whether consent to a repair was given before Slicer was started anew.
+            goesOn: The name of the task to which consent was given before Slicer was started anew.
         """
-        self._isRepairing = goesOn
+        self._goesOn = goesOn
         self.look()
         self.dialog.exec()
         self._check.close()
@@ -55,6 +55,19 @@ class PackagesDialog:
         self.message.text = _("Looking whether each can be imported; this takes some seconds...")
         self.repairButton.enabled = self.upgradeButton.enabled = False
         self._show(self._check.start(), isChecked=False)
+
+    def tell(self, found: list[Package]) -> None:
+        """Say what was found out."""
+        self._show(found, isChecked=True)
+        wrong = [package.name for package in found if package.state is not State.PRESENT]
+        self.message.text = _("Missing, too old or damaged: {packages}.").format(
+            packages=", ".join(wrong)) if wrong else _("Everything is there and can be imported.")
+        if used := sorted(installation.loadedPackages() & {package.installed for package in found}):
+            self.message.text += "\n" + _(
+                "In use by this Slicer, so that a change of it takes a restart: {packages}.").format(
+                    packages=", ".join(used))
+        self.repairButton.enabled = bool(wrong)
+        self.upgradeButton.enabled = True
 
     def repair(self) -> None:
         """Ask, and install what is missing, too old or damaged."""
@@ -84,6 +97,7 @@ class PackagesDialog:
         self.table.setSelectionMode(qt.QAbstractItemView.NoSelection)
         self.table.setFocusPolicy(qt.Qt.NoFocus)
         self.table.verticalHeader().setVisible(False)
+        self.table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         self.table.horizontalHeader().setStretchLastSection(True)
         layout, buttons = qt.QVBoxLayout(self.dialog), qt.QHBoxLayout()
         layout.addWidget(self.message)
@@ -110,19 +124,11 @@ class PackagesDialog:
                 self.table.setItem(row, column, item)
         for column in range(self.table.columnCount - 1):
             self.table.resizeColumnToContents(column)
-        self.table.resizeRowsToContents()
 
     def _onChecked(self, found: list[Package]) -> None:
-        self._show(found, isChecked=True)
-        wrong = [package.name for package in found if package.state is not State.PRESENT]
-        self.message.text = _("Missing, too old or damaged: {packages}.").format(
-            packages=", ".join(wrong)) if wrong else _("Everything is there and can be imported.")
-        if used := sorted(installation.loadedPackages() & {package.installed for package in found}):
-            self.message.text += "\n" + _(
-                "In use by this Slicer, so that a change of it takes a restart: {packages}.").format(
-                    packages=", ".join(used))
-        self.repairButton.enabled = bool(wrong)
-        self.upgradeButton.enabled = True
-        goesOn, self._isRepairing = self._isRepairing, False
-        if goesOn and wrong:
-            self._do(tasks.repair(found), goesOn)
+        self.tell(found)
+        goesOn, self._goesOn = self._goesOn, ""
+        if goesOn == tasks.REPAIR and self.repairButton.enabled:
+            self._do(tasks.repair(found), goesOn=True)
+        elif goesOn == tasks.UPGRADE:
+            self._do(tasks.upgrade(), goesOn=True)

@@ -90,7 +90,8 @@ def repairGroups(found: Sequence[Package]) -> Iterator[Group]:
     for how in (How.ANEW, How.OVER):
         chosen = [name for name in damaged if (distribution(name).files is None) == (how is How.OVER)]
         if "torch" in chosen:
-            yield Group(LIGHT_THE_TORCH, (_exactly("torch"),), how)
+            build = _exactly("torch").partition("+")[0]  # the one for this computer is found by light-the-torch
+            yield Group(LIGHT_THE_TORCH, (build,), how)
         if lines := tuple(_exactly(name) for name in chosen if name != "torch"):
             yield Group(PIP, lines, how)
     lacking = [(package, line) for package in found for line in package.lacking]

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import qt
+from slicer.i18n import tr as _
 
 from ..installation import resume
+from .results_view import setEnabledOrWhyNot
 
 
 class PackagesButton:
@@ -16,6 +18,10 @@ class PackagesButton:
         """Take over the button; onChanged: called when packages may have come or changed."""
         self._button, self._onChanged = button, onChanged
         button.connect("clicked()", self._show)
+
+    def setBusy(self, isBusy: bool) -> None:
+        """Tell whether packages are in use by a reconstruction."""
+        setEnabledOrWhyNot(self._button, _("A reconstruction is running. Wait until it is done.") if isBusy else "")
 
     def goOn(self) -> None:
         """Go on with what was begun before Slicer was started anew, if anything was; returns at once."""
@@ -36,5 +42,5 @@ class PackagesButton:
         if task == tasks.INSTALL:
             InstallationDialog(self._button, tasks.install(closes=False)).run(goesOn=True)
         else:
-            PackagesDialog(self._button).run(goesOn=task == tasks.REPAIR)
+            PackagesDialog(self._button).run(task)
         self._onChanged()

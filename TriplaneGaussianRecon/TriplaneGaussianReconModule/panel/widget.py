@@ -247,6 +247,7 @@ class Panel:
 
     def _showRunButton(self) -> None:
         button = self._ui.reconstructButton
+        self._packages.setBusy(self._logic.isRunning)
         if self._running is None:
             button.setText(_("Reconstruct"))
             obstacle = self.obstacle()

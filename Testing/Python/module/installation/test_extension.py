@@ -63,6 +63,9 @@ def test_a_slicer_without_extensions_manager_is_told(monkeypatch: pytest.MonkeyP
 def test_one_that_is_installed_and_switched_off_is_switched_on() -> None:
     slicer.app.extensions.installed.add("PyTorch")
     assert install() == ([], None) and slicer.app.extensions.enabled == {"PyTorch"}
+    slicer.app.extensions = StandInExtensionsManagerModel(Fault.OTHER_SLICER)
+    slicer.app.extensions.installed.add("PyTorch")
+    assert "made for another version of Slicer" in str(install()[1])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the environment is made of symbolic links")
@@ -108,7 +111,7 @@ def test_where_the_extension_is_still_not_there_after_the_restart_it_is_asked_fo
     seen: list[str] = []
     in_dialog(lambda dialog: seen.append(dialog.message.text))
     assert not InstallationDialog(None, tasks.install()).run(goesOn=True)
-    assert "Install them now?" in seen[0]
+    assert "is installed, but was not loaded" in seen[0] and "Install them now?" in seen[0]
 
 
 def test_nothing_goes_on_in_testing_mode_or_without_a_window(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,24 @@
 """What is told and kept outside of the panel: in the status bar, on the clipboard, between sessions."""
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import mrml
 import pytest
 import qt
 import slicer
-from panel_case import StandInDeviceList, choose, click, moving, open_section, opened_panel, reconstructed, wait_until
+from panel_case import (
+    MODULE,
+    StandInDeviceList,
+    choose,
+    click,
+    moving,
+    open_section,
+    opened_panel,
+    reconstructed,
+    wait_until,
+)
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.installation import resume
 from TriplaneGaussianReconModule.installation.packages_dialog import PackagesDialog
@@ -101,12 +112,31 @@ def test_the_packages_are_looked_at_by_a_button_and_so_are_the_devices_then(widg
     assert shown == [widget.ui.packagesButton] and StandInDeviceList.started == before + 1
 
 
+def test_packages_are_left_alone_while_a_run_uses_them(widget: Any, volume: Any, process: StandInWorkerProcess
+                                                       ) -> None:
+    process.isHeld = True
+    click(widget.ui.reconstructButton)
+    assert not widget.ui.packagesButton.enabled and "is running" in widget.ui.packagesButton.toolTip
+    click(widget.ui.reconstructButton)
+    wait_until(lambda: not widget.logic.isRunning)
+    assert widget.ui.packagesButton.enabled and "repair and upgrade" in widget.ui.packagesButton.toolTip
+
+
 def test_the_module_is_opened_and_goes_on_when_slicer_was_started_anew(widget: Any, monkeypatch: pytest.MonkeyPatch
                                                                        ) -> None:
-    goneOn: list[bool] = []
-    monkeypatch.setattr(resume, "take", lambda: "repair")
+    import TriplaneGaussianRecon as module
+
+    goneOn: list[str] = []
+    monkeypatch.setattr(module, "registerSampleData", lambda: None)
     monkeypatch.setattr(PackagesDialog, "run", lambda self, goesOn: goneOn.append(goesOn))
+    monkeypatch.setattr(type(slicer.app), "testingEnabled", lambda self: False)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: widget.parent)
+    monkeypatch.setattr(slicer.util, "selectModule", lambda name: name == "TriplaneGaussianRecon" and widget.enter())
     widget.exit()
-    widget.enter()
+    module.TriplaneGaussianRecon(SimpleNamespace(path=str(MODULE)))
+    resume.keep("repair")
+    slicer.app.startupCompleted.emit()
     wait_until(lambda: goneOn)
-    assert goneOn == [True]
+    slicer.app.startupCompleted.emit()
+    qt.QApplication.processEvents()
+    assert goneOn == ["repair"]

@@ -17,6 +17,7 @@ class Fault(Enum):
     NO_SERVER = "the address of the server is not set"
     NO_ANSWER = "the server does not answer"
     UNKNOWN = "the server has no such extension"
+    OTHER_SLICER = "the extension that is installed was made for another version of Slicer"
     BROKEN_OFF = "the download is broken off"
 
 
@@ -40,7 +41,11 @@ class StandInExtensionsManagerModel(qt.QObject):
 
     def setExtensionEnabled(self, name: str, value: bool) -> None:
         assert name in self.installed and value
-        self.enabled.add(name)
+        if self.fault is not Fault.OTHER_SLICER:
+            self.enabled.add(name)
+
+    def isExtensionEnabled(self, name: str) -> bool:
+        return name in self.enabled
 
     def updateExtensionsMetadataFromServer(self, force: bool = False, waitForCompletion: bool = False) -> bool:
         assert force and not waitForCompletion
