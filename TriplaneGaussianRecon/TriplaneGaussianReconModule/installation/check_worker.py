@@ -7,6 +7,7 @@ line of JSON when it begins with a package, and one with what it found.
 """
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import os
@@ -15,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 _LONGEST = 300  # characters of a reason
+_LEFT_OUT = {"test", "tests", "__pycache__", ".."}  # folders; the last one is that of programs
 
 
 def _missingFile(name: str) -> str:
@@ -24,19 +26,20 @@ def _missingFile(name: str) -> str:
     not looked for: on a Mac, libraries are signed after installing.
     """
     try:
-        files = distribution(name).files
+        found = distribution(name)
     except PackageNotFoundError:
         return ""
-    if files is None:
+    record = found.read_text("RECORD")  # `found.files` leaves out what is not there, from Python 3.12 on
+    if record is None:
         return "RECORD"
-    for file in files:
-        if {"test", "tests", "..", "__pycache__"}.isdisjoint(file.parts) and not file.is_absolute():
+    for file, _hash, size in csv.reader(record.splitlines()):
+        if _LEFT_OUT.isdisjoint(file.split("/")) and not os.path.isabs(file):
             try:
-                size = os.stat(str(file.locate())).st_size
+                isWhole = os.stat(str(found.locate_file(file))).st_size >= int(size or 0)
             except OSError:
-                return str(file)
-            if size < (file.size or 0):
-                return str(file)
+                isWhole = False
+            if not isWhole:
+                return file
     return ""
 
 

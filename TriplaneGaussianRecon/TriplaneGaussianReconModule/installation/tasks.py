@@ -88,7 +88,7 @@ def repairGroups(found: Sequence[Package]) -> Iterator[Group]:
     """What is damaged, in the version that is there, then what is missing."""
     damaged = sorted({name for package in found for name in package.damaged})
     for how in (How.ANEW, How.OVER):
-        chosen = [name for name in damaged if (distribution(name).files is None) == (how is How.OVER)]
+        chosen = [name for name in damaged if (distribution(name).read_text("RECORD") is None) == (how is How.OVER)]
         if "torch" in chosen:
             build = _exactly("torch").partition("+")[0]  # the one for this computer is found by light-the-torch
             yield Group(LIGHT_THE_TORCH, (build,), how)
