@@ -19,6 +19,7 @@ if (_SOURCE / "TriplaneGaussianReconLib").is_dir() and str(_SOURCE) not in sys.p
     sys.path.append(str(_SOURCE))
 
 from TriplaneGaussianReconModule.effect.registration import registerEffect  # noqa: E402 - needs the path
+from TriplaneGaussianReconModule.installation import resume  # noqa: E402
 from TriplaneGaussianReconModule.scene.sample_data import registerSampleData  # noqa: E402
 from TriplaneGaussianReconModule.scene.tidying import tidyUp  # noqa: E402
 
@@ -72,10 +73,13 @@ def _paragraph(address: str, text: str) -> str:
 
 
 def _onStartupCompleted() -> None:
-    """The application is there: offer samples and the effect, and look after results in scenes that are loaded."""
+    """The application is there: offer samples and the effect, look after results in scenes that are loaded, and go on
+    with what needed a restart.
+    """
     registerSampleData()
     registerEffect()
     tidyUp(slicer.mrmlScene)
+    resume.openModule()
 
 
 class TriplaneGaussianReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

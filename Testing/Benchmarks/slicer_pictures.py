@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the pictures of the guide to 3D Slicer: the panel in four states, Compare, and a result in 3D.
+"""Draw the pictures of the guide to 3D Slicer: the panel in four states, Compare, a result in 3D, the Python packages.
 
     slicer_pictures.py FOLDER
 
@@ -12,6 +12,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         states.append(photograph(widget))
         beside(states).save(folder / "panel.png", optimize=True)
         draw_results(widget, folder)
+        draw_packages(folder)
 
 
 def load(name: str) -> tuple[Any, Any]:
@@ -83,9 +85,39 @@ def photograph(widget: Any) -> Image.Image:
     for _ in range(3):  # texts that wrap settle late
         qt.QCoreApplication.processEvents()
         top.resize(WIDTH, top.layout().totalHeightForWidth(WIDTH))
-    picture = top.grab().toImage().convertToFormat(qt.QImage.Format_RGB888)
+    return grabbed(top)
+
+
+def grabbed(widget: Any) -> Image.Image:
+    """A widget as it is."""
+    import qt
+
+    picture = widget.grab().toImage().convertToFormat(qt.QImage.Format_RGB888)
     rows = np.frombuffer(picture.constBits(), np.uint8).reshape(picture.height(), picture.bytesPerLine())
     return Image.fromarray(rows[:, :3 * picture.width()].reshape(picture.height(), picture.width(), 3).copy())
+
+
+def draw_packages(folder: Path) -> None:
+    """Draw the table of this Python's packages, with one made up to be damaged and one too old."""
+    import slicer
+    from panel_case import wait_until
+    from TriplaneGaussianReconModule.installation.packages import State
+    from TriplaneGaussianReconModule.installation.packages_dialog import PackagesDialog
+
+    slicer.util.mainWindow = lambda: None
+    dialog = PackagesDialog()
+    dialog.look()
+    wait_until(lambda: dialog.upgradeButton.enabled)
+    file = "llvmlite/binding/libllvmlite.so"
+    found = {package.name: package for package in dialog.packages}
+    found["numba"] = replace(found["numba"], state=State.DAMAGED,
+                             reason=f"OSError: Could not find/load shared object file {file}")
+    found["safetensors"] = replace(found["safetensors"], state=State.OLD, version="0.3.1")
+    dialog.tell(list(found.values()))
+    dialog.dialog.resize(900, 330)
+    dialog.dialog.show()
+    grabbed(dialog.dialog).save(folder / "packages.png", optimize=True)
+    dialog.dialog.close()
 
 
 def draw_results(widget: Any, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """A small index of Python packages on this computer, and an environment to install them into: for the real pip.
 
-Nothing leaves the computer.  The packages are empty, but for `BIG`, which takes long enough to come for pip to tell how
-far it is.
+Nothing leaves the computer.  The packages have a module in which there is nothing, and `BIG` has a file besides, which
+takes long enough to come for pip to tell how far it is.
 """
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ from pip._internal.cli.main import main
 pathlib.Path(sys.prefix, "light_the_torch was here").touch()
 sys.exit(main())
 """
-TORCH = {"torch/version.py": "cuda: Optional[str] = None\n"}
+TORCH = {"torch/__init__.py": "", "torch/version.py": "cuda: 'str | None' = None\n"}
+MODULES = {"opencv-python-headless": "cv2", "pynrrd": "nrrd"}  # where its name is another one than the package's
 PACKAGES: dict[tuple[str, str], dict[str, str]] = {
-    ("torch", "2.12.1"): TORCH, ("torch", "2.14.0"): TORCH, (BIG, "1.16"): {}, ("opencv-python-headless", "4.12"): {},
-    ("psutil", "7.0"): {}, ("nibabel", "5.3"): {}, ("pynrrd", "1.1"): {},
-    ("safetensors", "0.5"): {}, ("numba", "0.66"): {}, ("numpy", "2.2.1"): {},
-    ("numpy", "2.9"): {}, ("light-the-torch", "0.8.1"): {"light_the_torch/__main__.py": _LIGHT_THE_TORCH}}
-NEEDS = {BIG: "numpy<3"}
+    ("torch", "2.12.1"): TORCH, ("torch", "2.14.0"): TORCH,
+    **{(name, version): {f"{MODULES.get(name, name)}/__init__.py": "# it works\n"} for name, version in (
+        (BIG, "1.16"), ("opencv-python-headless", "4.12"), ("psutil", "7.0"), ("nibabel", "5.3"), ("pynrrd", "1.1"),
+        ("safetensors", "0.5"), ("numba", "0.66"), ("numpy", "2.2.1"), ("numpy", "2.9"), ("torchvision", "0.29"))},
+    ("light-the-torch", "0.8.1"): {"light_the_torch/__main__.py": _LIGHT_THE_TORCH}}
+NEEDS = {BIG: "numpy<3", "torchvision": "torch==2.14.0"}
 
 
 class Index(ThreadingHTTPServer):
@@ -81,7 +83,7 @@ def opened_index(folder: Path) -> Iterator[Index]:
     for (name, version), files in PACKAGES.items():
         add_package(folder, name, version, files)
     with Index(folder) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()  # seconds until it can end
         yield server
         server.goes_on.set()
         server.shutdown()

@@ -1,6 +1,7 @@
 """What pip is told, and what it tells: the files that an installation takes, how far a download is."""
 from __future__ import annotations
 
+import enum
 import json
 import re
 from collections.abc import Sequence
@@ -13,6 +14,30 @@ from slicer.i18n import tr as _
 PIP, LIGHT_THE_TORCH = "pip", "light_the_torch"  # the second is pip, with the index that fits this computer's GPU
 _COMMON = ("--disable-pip-version-check", "--no-input", "--progress-bar", "raw")
 _MEGABYTE = 1e6
+
+
+class How(enum.Enum):
+    """In what way packages are installed: what pip is told beside their names, when it plans and when it installs."""
+
+    AS_NEEDED = (), ()
+    NEWEST = ("--upgrade",), ()  # what they need changes only where it has to
+    ANEW = ("--force-reinstall", "--no-deps"), ("--force-reinstall",)
+    OVER = ("--force-reinstall", "--no-deps"), ("--ignore-installed",)  # nobody knows any more what is to be removed
+
+
+@dataclass(frozen=True)
+class Group:
+    """Packages that are planned and installed together.
+
+    Attributes:
+        module: `PIP` or `LIGHT_THE_TORCH`.
+        lines: Requirements.
+        how: In what way.
+    """
+
+    module: str
+    lines: tuple[str, ...]
+    how: How = How.AS_NEEDED
 
 
 @dataclass(frozen=True)
@@ -65,10 +90,10 @@ class Progress:
             doing=self.doing, received=f"{self.received / _MEGABYTE:.0f}", total=f"{self.total / _MEGABYTE:.0f}")
 
 
-def plan(module: str, requirements: Sequence[str], constraints: Path, report: Path) -> Command:
+def plan(group: Group, constraints: Path, report: Path) -> Command:
     """Find out which files are needed, and write that into `report`; nothing is installed."""
-    return Command(module, ("install", "--dry-run", "--only-binary", ":all:", *_COMMON, "--report", str(report),
-                            "--constraint", str(constraints), *requirements))
+    return Command(group.module, ("install", "--dry-run", "--only-binary", ":all:", *_COMMON, *group.how.value[0],
+                                  "--report", str(report), "--constraint", str(constraints), *group.lines))
 
 
 def planned(report: Path) -> list[Package]:
@@ -92,10 +117,10 @@ def download(package: Package, line: Path, folder: Path) -> Command:
     return Command(PIP, ("download", "--no-deps", *_COMMON, "--dest", str(folder), "--requirement", str(line)))
 
 
-def install(packages: Sequence[Package], folder: Path) -> Command:
+def install(packages: Sequence[Package], folder: Path, how: How) -> Command:
     """Install files of a folder, without the internet."""
     files = (str(folder / each.file) for each in packages)
-    return Command(PIP, ("install", "--no-deps", "--no-index", *_COMMON, *files), isHarmless=False)
+    return Command(PIP, ("install", "--no-deps", "--no-index", *_COMMON, *how.value[1], *files), isHarmless=False)
 
 
 def bytesIn(line: str) -> tuple[int, int] | None:

@@ -74,10 +74,15 @@ def gpuRequirements() -> list[str]:
     return ["cuda-core>=1.0", f"cuda-bindings>=12.9,=={cuda.partition('.')[0]}.*"]
 
 
+def needed() -> list[str]:
+    """Return all that is required on this computer, as lines for pip; torch first."""
+    return [torchRequirement(), *requirements(), *gpuRequirements()]
+
+
 def missing() -> list[str]:
     """Return the requirements that are not met, as lines for pip; torch, if it is among them, first."""
     importlib.invalidate_caches()  # packages may have come since the last look
-    return [line for line in [torchRequirement(), *requirements(), *gpuRequirements()] if not _isMet(line)]
+    return [line for line in needed() if not isMet(line)]
 
 
 def ensure(parent: Any = None) -> bool:
@@ -102,7 +107,7 @@ def ensure(parent: Any = None) -> bool:
 
 def describe(line: str) -> str:
     """Return a requirement with roughly what has to be downloaded for it."""
-    return f"{line}  ({_SIZES.get(_name(line), _SMALL)})"
+    return f"{line}  ({_SIZES.get(name(line), _SMALL)})"
 
 
 def deviceNotice() -> str:
@@ -135,24 +140,36 @@ def torchCuda() -> str | None:
     return found[1] if found else None
 
 
-def _isMet(line: str) -> bool:
+def isMet(line: str) -> bool:
     """Return whether an installed package meets a requirement."""
     from packaging.requirements import Requirement
 
     requirement = Requirement(line)
-    if requirement.marker is not None and not requirement.marker.evaluate():
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return True
-    names = (requirement.name, *_INSTEAD.get(requirement.name, ()))
-    return any(requirement.specifier.contains(version(name), prereleases=True) for name in names if _isInstalled(name))
+    return any(requirement.specifier.contains(version(each), prereleases=True)
+               for each in _alike(requirement.name) if _isInstalled(each))
 
 
-def _isInstalled(name: str) -> bool:
-    try:
-        return bool(version(name))  # None where the metadata are damaged
-    except PackageNotFoundError:
-        return False
-
-
-def _name(line: str) -> str:
+def name(line: str) -> str:
     """Return the name of the package that a requirement is about."""
     return re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
+
+
+def installedAs(line: str) -> str:
+    """Return the name of the installed package that a requirement is about, which may be one that is as good; an empty
+    text if there is none.
+    """
+    return next((each for each in _alike(name(line)) if _isInstalled(each)), "")
+
+
+def _alike(package: str) -> tuple[str, ...]:
+    """Return the package and those that are as good."""
+    return (package, *_INSTEAD.get(package, ()))
+
+
+def _isInstalled(package: str) -> bool:
+    try:
+        return bool(version(package))  # None where the metadata are damaged
+    except PackageNotFoundError:
+        return False

@@ -1,4 +1,4 @@
-"""Installing what is missing into Slicer's own Python, by pip in a process of its own.
+"""Installing packages into Slicer's own Python, by pip in a process of its own.
 
 Three steps for each group of packages: find out which files are needed, download them into a folder, install them from
 there.  The first two can be broken off at any time, and what has come stays for the next try; the third is short.
@@ -10,7 +10,7 @@ import importlib.util
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable
 from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 from typing import Any
@@ -20,31 +20,31 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..run.python_process import PythonProcess
-from . import commands, dependencies
-from .commands import Command, Progress
+from . import commands, dependencies, extension, tasks
+from .checking import check
+from .commands import Command, Group, Progress
+from .errors import InstallationCancelled, InstallationError
+from .packages import State
 from .remedies import remedy
 
 FOLDER = "TriplaneGaussianRecon-packages"  # in Slicer's folder of temporary files
 _LIGHT_THE_TORCH = "light-the-torch>=0.8"  # with which the extension PyTorch, too, finds the torch for a GPU
 _WORKER = Path(__file__).with_name("pip_worker.py")
 
-# Other modules and Slicer itself are built on these versions: pip may not touch them.
-_KEPT = ("numpy", "scipy", "torch")
-
-
-class InstallationError(Exception):
-    """Something could not be installed; the message says what, why and what to do."""
-
-
-class InstallationCancelled(InstallationError):
-    """The user has cancelled."""
+# Other modules and Slicer itself are built on these versions: pip may not touch them. Light-the-torch may change torch.
+_KEPT = {commands.PIP: ("numpy", "scipy", "torch"), commands.LIGHT_THE_TORCH: ("numpy", "scipy")}
 
 
 class Installation:
-    """Installs everything that is missing, while the user interface goes on."""
+    """Installs packages, while the user interface goes on.
+
+    Attributes:
+        changed: The names of those that it has installed so far, or is about to.
+    """
 
     def __init__(self, onLog: Callable[[str], Any], onProgress: Callable[[Progress], Any],
-                 onEnd: Callable[[InstallationError | None], Any], python: str | None = None) -> None:
+                 onEnd: Callable[[InstallationError | None], Any], python: str | None = None,
+                 groups: Callable[[], Iterable[Group]] = tasks.missingGroups) -> None:
         """Prepare to install.
 
         Args:
@@ -52,7 +52,10 @@ class Installation:
             onProgress: Called when there is progress.
             onEnd: Called once, when the last process has ended, with what went wrong or None.
             python: The interpreter to install into; None is that of the application.
+            groups: What to install; asked for the next group when the one before is there.
         """
+        self.changed = set[str]()
+        self._groups = groups
         self._onLog, self._onProgress, self._onEnd = onLog, onProgress, onEnd
         self._folder = Path(slicer.app.temporaryPath) / FOLDER
         self._process = PythonProcess(self._onLine, self._onCommandEnd, python)
@@ -78,24 +81,22 @@ class Installation:
             self._process.end()
 
     def _all(self) -> Generator[Command, None, None]:
-        """All that is to be done.  Torch comes first: what a GPU needs besides depends on it."""
+        """All that is to be done."""
         if obstacle := dependencies.obstacle():
             raise InstallationError(obstacle)
         _requireNobodyElse()
-        torch = dependencies.torchRequirement()
-        if torch in dependencies.missing():
-            _requireTorchExtension()
-            if importlib.util.find_spec(commands.LIGHT_THE_TORCH) is None:
-                yield from self._group(commands.PIP, [_LIGHT_THE_TORCH])
-            yield from self._group(commands.LIGHT_THE_TORCH, [torch])
-        if lines := dependencies.missing():
-            yield from self._group(commands.PIP, lines)
+        for group in self._groups():
+            if group.module == commands.LIGHT_THE_TORCH:
+                extension.require()
+                if importlib.util.find_spec(commands.LIGHT_THE_TORCH) is None:
+                    yield from self._group(Group(commands.PIP, (_LIGHT_THE_TORCH,)))
+            yield from self._group(group)
 
-    def _group(self, module: str, lines: Sequence[str]) -> Generator[Command, None, None]:
+    def _group(self, group: Group) -> Generator[Command, None, None]:
         """Plan, download and install some packages."""
-        report, constraints = self._folder / "plan.json", _constraints(self._folder)
+        report, constraints = self._folder / "plan.json", _constraints(self._folder, _KEPT[group.module])
         self._tell(_("Finding out what is needed"))
-        yield commands.plan(module, lines, constraints, report)
+        yield commands.plan(group, constraints, report)
         packages = commands.planned(report)
         for number, package in enumerate(packages, start=1):
             self._tell(_("Downloading {name} ({number} of {count})").format(
@@ -103,7 +104,8 @@ class Installation:
             yield commands.download(package, self._folder / "package.txt", self._folder)
         if packages:
             self._tell(_("Installing {count} packages").format(count=len(packages)))
-            yield commands.install(packages, self._folder)
+            self.changed.update(package.name for package in packages)
+            yield commands.install(packages, self._folder, group.how)
         importlib.invalidate_caches()
 
     def _next(self) -> None:
@@ -169,13 +171,34 @@ def install(log: Callable[[str], Any], python: str | None = None) -> None:
     Raises:
         InstallationError: Anything is still missing afterwards.
     """
+    _run(log, python, tasks.missingGroups)
+
+
+def upgrade(log: Callable[[str], Any], python: str | None = None) -> None:
+    """Install the newest versions that are allowed; otherwise as `install`."""
+    _run(log, python, tasks.newestGroups)
+
+
+def repair(log: Callable[[str], Any], python: str | None = None) -> None:
+    """Install what is missing, too old or damaged; otherwise as `install`.
+
+    Raises:
+        InstallationError: Anything is still missing or damaged afterwards.
+    """
+    _run(log, python, lambda: tasks.repairGroups(check(python)))
+    if wrong := [package for package in check(python) if package.state is not State.PRESENT]:
+        raise InstallationError(_("Still missing or damaged:") + "\n" + "\n".join(map(str, wrong)))
+
+
+def _run(log: Callable[[str], Any], python: str | None, groups: Callable[[], Iterable[Group]]) -> None:
+    """Install, and return when that is done."""
     loop, ends = qt.QEventLoop(), list[InstallationError | None]()
 
     def onEnd(error: InstallationError | None) -> None:
         ends.append(error)
         loop.quit()
 
-    Installation(log, lambda progress: None, onEnd, python).start()
+    Installation(log, lambda progress: None, onEnd, python, groups).start()
     if not ends:
         loop.exec()
     if ends[0] is not None:
@@ -189,23 +212,11 @@ def versions() -> dict[str, str]:
 
 
 def loadedPackages() -> set[str]:
-    """Return the names of the packages of which some module is in use in Slicer's own process."""
+    """Return the names of the packages of which some module is in use in Slicer's own process.
+
+    What is in use there stays so until Slicer is started anew, whatever is installed.
+    """
     return {name for module, names in packages_distributions().items() if module in sys.modules for name in names}
-
-
-def changed(before: Mapping[str, str], names: set[str]) -> list[str]:
-    """Return those of the packages that have another version than before, or are gone."""
-    now = versions()
-    return sorted(name for name in names if name in before and now.get(name) != before[name])
-
-
-def _requireTorchExtension() -> None:
-    """Torch belongs to the extension PyTorch, by which users look at it and change it; raise if it is not there."""
-    try:
-        importlib.import_module("PyTorchUtils")
-    except ImportError as error:
-        raise InstallationError(_("The extension PyTorch is needed. Install it in the Extensions Manager, restart "
-                                  "Slicer and try again.")) from error
 
 
 def _requireNobodyElse() -> None:
@@ -216,9 +227,9 @@ def _requireNobodyElse() -> None:
                                   "again."))
 
 
-def _constraints(folder: Path) -> Path:
+def _constraints(folder: Path, names: Iterable[str]) -> Path:
     """Write the versions that have to stay as a file of constraints for pip; return its path."""
     now = versions()
     file = folder / "constraints.txt"
-    file.write_text("".join(f"{name}=={now[name]}\n" for name in _KEPT if name in now), encoding="utf-8")
+    file.write_text("".join(f"{name}=={now[name]}\n" for name in names if name in now), encoding="utf-8")
     return file

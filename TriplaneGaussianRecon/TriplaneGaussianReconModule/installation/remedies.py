@@ -40,6 +40,9 @@ def _remedies() -> tuple[tuple[str, str], ...]:
          r"ConnectTimeout|Read timed out|Connection (?:refused|reset|broken)|Network is unreachable",
          _("The internet could not be reached. Connect and try again; behind a proxy, set the environment variable "
            "HTTPS_PROXY to http://host:port before Slicer is started.")),
+        (r"build_source\(\) missing",  # light-the-torch 0.8.1, where it finds no torch there and looks on
+         _("The server download.pytorch.org, from which torch comes, could not be reached. Let the firewall or proxy "
+           "let it through, and try again.")),
         (r"no RECORD file was found|invalid metadata|Ignoring invalid distribution",
          _("An earlier installation was broken off. In Slicer's folder lib/Python/Lib/site-packages, delete what that "
            "package left there (for torch: the folders whose names start with 'torch-' or '~orch'), and try again.")),

@@ -40,6 +40,7 @@ from . import views
 from .device_choice import DeviceChoice
 from .drawn_slices import DrawnSlices
 from .further_volumes import FurtherVolumes
+from .packages_button import PackagesButton
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
 from .quality_choice import QualityChoice
@@ -78,6 +79,7 @@ class Panel:
         self._quality = QualityChoice(ui.preset, self._onQuality)
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
         self._log = RunLog(ui.copyLogButton)
+        self._packages = PackagesButton(ui.packagesButton, self._onPackages)
         self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
         self._drawing = PlaneDrawing(self._onPlaneDrawn, python, environment)
         self._drawn = DrawnSlices(self.update)
@@ -130,6 +132,7 @@ class Panel:
         self._isOpen = True
         self._device.look()
         self.update()
+        self._packages.goOn()
 
     def exit(self) -> None:
         """The user has gone to another module."""
@@ -244,6 +247,7 @@ class Panel:
 
     def _showRunButton(self) -> None:
         button = self._ui.reconstructButton
+        self._packages.setBusy(self._logic.isRunning)
         if self._running is None:
             button.setText(_("Reconstruct"))
             obstacle = self.obstacle()
@@ -327,6 +331,11 @@ class Panel:
         if self._parameters is not None:
             self._parameters.device = device
             self.update()
+
+    def _onPackages(self) -> None:
+        """Packages may have come or changed."""
+        self._hasPackages = False
+        self._device.look()
 
     def _onExclude(self) -> None:
         """Exclude the slice that is shown."""

@@ -185,5 +185,6 @@ def test_the_application_registers_it_when_it_has_started(scene: Any, monkeypatc
 
     monkeypatch.setattr(effects, "registered", [])
     monkeypatch.setattr(module, "registerSampleData", lambda: None)
+    monkeypatch.setattr(module.resume, "openModule", lambda: None)
     module._onStartupCompleted()
     assert [each.name for each in effects.registered] == ["Fill by image"]

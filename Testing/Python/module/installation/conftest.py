@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +16,7 @@ import slicer_stand_ins
 slicer_stand_ins.install()
 
 import qt  # noqa: E402
+from extensions import StandInExtensionsManagerModel  # noqa: E402
 from TriplaneGaussianReconModule.installation import dependencies  # noqa: E402
 from TriplaneGaussianReconModule.installation.dialog import InstallationDialog  # noqa: E402
 from TriplaneGaussianReconModule.run import python_process  # noqa: E402
@@ -30,14 +31,17 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, name: str, version: str, files: dict[str, str] | None = None) -> None:
+    def add(self, name: str, version: str, files: dict[str, str] | None = None, needs: Sequence[str] = ()) -> None:
         self.remove(name)
+        files = files or {}
         info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + "".join(
+            f"Requires-Dist: {each}\n" for each in needs))
         (info / "top_level.txt").write_text(f"{name}\n")
-        (info / "RECORD").write_text(f"{info.name}/METADATA,,\n{info.name}/RECORD,,\n{info.name}/top_level.txt,,\n")
-        for file, text in (files or {}).items():
+        (info / "RECORD").write_text(f"{info.name}/METADATA,,\n{info.name}/RECORD,,\n{info.name}/top_level.txt,,\n"
+                                     + "".join(f"{file},,{len(text)}\n" for file, text in files.items()))
+        for file, text in files.items():
             (self.folder / file).parent.mkdir(exist_ok=True)
             (self.folder / file).write_text(text)
 
@@ -52,6 +56,15 @@ class Site:
             if name not in without:
                 self.add(name, version)
 
+    def complete_and_whole(self, *without: str) -> None:
+        """Everything, with what is imported of it."""
+        for name, version in COMPLETE.items():
+            if name not in without:
+                self.add(name, version, {f"{package_index.MODULES.get(name, name)}/__init__.py": "# it works\n"})
+
+    def add_light_the_torch(self) -> None:
+        self.add("light-the-torch", "0.8.1", package_index.PACKAGES["light-the-torch", "0.8.1"])
+
     def add_torch(self, version: str, cuda: str | None) -> None:
         self.add("torch", version, {"torch/version.py": f"cuda: Optional[str] = {cuda!r}\nhip: Optional[str] = None\n"})
 
@@ -62,7 +75,16 @@ class StandInApplication(qt.QObject):
     def __init__(self, temporaryPath: Path) -> None:
         super().__init__()
         self.majorVersion, self.minorVersion, self.isTesting = 5, 12, False
+        self.applicationName = "stand-in for 3D Slicer"
         self.temporaryPath = str(temporaryPath)
+        self.extensions: Any = StandInExtensionsManagerModel()
+        self._settings = qt.QSettings(f"{temporaryPath}.ini", qt.QSettings.IniFormat)
+
+    def extensionsManagerModel(self) -> Any:
+        return self.extensions
+
+    def revisionUserSettings(self) -> qt.QSettings:
+        return self._settings
 
     def testingEnabled(self) -> bool:
         return self.isTesting
@@ -108,8 +130,8 @@ def in_dialog(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Installatio
         made: list[InstallationDialog] = []
         real = InstallationDialog.__init__
 
-        def watched(self: InstallationDialog, parent: Any = None) -> None:
-            real(self, parent)
+        def watched(self: InstallationDialog, *arguments: Any) -> None:
+            real(self, *arguments)
             made.append(self)
             timer = qt.QTimer(self.dialog)
 

@@ -225,6 +225,7 @@ def test_on_a_mac_with_slicer_for_intel_it_is_said_before_anything_is_downloaded
     ("pip: error: option --progress-bar: invalid choice: 'raw' (choose from 'on', 'off')", "pip in Slicer's Python is"),
     ("OSError: [WinError 225] Operation did not complete successfully because the file contains a virus", "antivirus"),
     ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "antivirus"),
+    ("TypeError: build_source() missing 1 required keyword-only argument: 'project_name'", "download.pytorch.org"),
     ("ERROR: No matching distribution found for numba>=0.60", "no version of a package for this Slicer's Python"),
     ("Segmentation fault", "The log says why")])
 def test_the_remedy_follows_from_what_the_installer_said(said: str, told: str) -> None:

@@ -1,14 +1,27 @@
 """What is told and kept outside of the panel: in the status bar, on the clipboard, between sessions."""
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import mrml
 import pytest
 import qt
 import slicer
-from panel_case import choose, click, moving, opened_panel, reconstructed, wait_until
+from panel_case import (
+    MODULE,
+    StandInDeviceList,
+    choose,
+    click,
+    moving,
+    open_section,
+    opened_panel,
+    reconstructed,
+    wait_until,
+)
 from stand_in_worker import StandInWorkerProcess
+from TriplaneGaussianReconModule.installation import resume
+from TriplaneGaussianReconModule.installation.packages_dialog import PackagesDialog
 from TriplaneGaussianReconModule.run.parameters import PresetChoice
 
 FAILURE = {"event": "failed", "kind": "memory", "message": "Not enough memory.", "details": ""}
@@ -86,3 +99,44 @@ def test_what_has_no_meaning_any_more_is_not_recalled(widget: Any, volume: Any, 
     with opened_panel(monkeypatch) as opened:
         parameters = opened.logic.getParameterNode()
         assert (parameters.preset, parameters.threads, parameters.memory) == (PresetChoice.FAST, 0, 0.0)
+
+
+def test_the_packages_are_looked_at_by_a_button_and_so_are_the_devices_then(widget: Any,
+                                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(PackagesDialog, "run", lambda self: shown.append(self.dialog.parent()))
+    widget.panel._device._devices = []  # as long as packages are missing, none is found
+    before = StandInDeviceList.started
+    open_section(widget.ui.advancedSection)
+    click(widget.ui.packagesButton)
+    assert shown == [widget.ui.packagesButton] and StandInDeviceList.started == before + 1
+
+
+def test_packages_are_left_alone_while_a_run_uses_them(widget: Any, volume: Any, process: StandInWorkerProcess
+                                                       ) -> None:
+    process.isHeld = True
+    click(widget.ui.reconstructButton)
+    assert not widget.ui.packagesButton.enabled and "is running" in widget.ui.packagesButton.toolTip
+    click(widget.ui.reconstructButton)
+    wait_until(lambda: not widget.logic.isRunning)
+    assert widget.ui.packagesButton.enabled and "repair and upgrade" in widget.ui.packagesButton.toolTip
+
+
+def test_the_module_is_opened_and_goes_on_when_slicer_was_started_anew(widget: Any, monkeypatch: pytest.MonkeyPatch
+                                                                       ) -> None:
+    import TriplaneGaussianRecon as module
+
+    goneOn: list[str] = []
+    monkeypatch.setattr(module, "registerSampleData", lambda: None)
+    monkeypatch.setattr(PackagesDialog, "run", lambda self, goesOn: goneOn.append(goesOn))
+    monkeypatch.setattr(type(slicer.app), "testingEnabled", lambda self: False)
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: widget.parent)
+    monkeypatch.setattr(slicer.util, "selectModule", lambda name: name == "TriplaneGaussianRecon" and widget.enter())
+    widget.exit()
+    module.TriplaneGaussianRecon(SimpleNamespace(path=str(MODULE)))
+    resume.keep("repair")
+    slicer.app.startupCompleted.emit()
+    wait_until(lambda: goneOn)
+    slicer.app.startupCompleted.emit()
+    qt.QApplication.processEvents()
+    assert goneOn == ["repair"]

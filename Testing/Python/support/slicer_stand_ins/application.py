@@ -148,6 +148,9 @@ class StandInApplication(qt.QObject):
     def layoutManager(self) -> StandInLayoutManager:
         return self._layout_manager
 
+    def revisionUserSettings(self) -> qt.QSettings:
+        return qt.QSettings()
+
     def testingEnabled(self) -> bool:
         return True
 
