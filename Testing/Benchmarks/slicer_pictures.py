@@ -25,6 +25,7 @@ SAMPLES = ROOT / "Resources" / "SampleData"
 WIDTH = 480  # of the panel, pixels
 GAP = 8  # pixels between pictures that stand side by side
 CAPTION = 26  # pixels above a picture
+ASIDE = 12.0  # mm from the middle of the head to its left, through a ventricle
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,14 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def load(name: str) -> tuple[Any, Any]:
-    """Put the CT of the samples into the scene, with its segments, as the module Sample Data does."""
+    """Put a sample into the scene, with its segments, as the module Sample Data does."""
     import mrml
+    from TriplaneGaussianReconModule.scene import sample_data
 
     from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 
-    image = read_image(SAMPLES / "ct_spine_lumbar.nii.gz")
+    sample, = (each for each in sample_data.SAMPLES if each.name == name)
+    image = read_image(SAMPLES / sample.volume)
     volume = mrml.add_volume(image.array, np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.grid.ijk_to_lps, name)
-    found = read_segmentation(SAMPLES / "ct_spine_lumbar.seg.nrrd")
+    found = read_segmentation(SAMPLES / sample.segmentation)
     masks = {found.segments[number].name: mask for number, mask in found.masks()}
     segmentation = mrml.add_segmentation(volume, masks, f"{name} segmentation")
     for each in found.segments:
@@ -132,11 +135,13 @@ def draw_results(widget: Any, folder: Path) -> None:
         node.GetDisplayNode().SetVisibility(False)
     click(widget.ui.compareButton)
     with rendered_views.slice_views(*COMPARED) as views:
+        for view in views:
+            view.node.SetSliceOffset(view.node.GetSliceOffset() - ASIDE)
         beside([titled(picture_of(view.pixels()), title) for view, title in zip(
             views, ("Input", "Result", "Error"), strict=True)]).save(folder / "compare.png", optimize=True)
     pictures = []
     with rendered_views.three_d_view((420, 420)) as view:
-        for node, title in ((given, "All slices, as drawn"), (filled, "Every third slice, filled")):
+        for node, title in ((given, "As drawn, slices of 3.2 mm"), (filled, "Filled, slices of 0.8 mm")):
             for each in (given, filled):
                 each.GetDisplayNode().SetVisibility(each is node)
             node.CreateClosedSurfaceRepresentation()
@@ -146,15 +151,15 @@ def draw_results(widget: Any, folder: Path) -> None:
 
 
 def look(view: Any, node: Any) -> None:
-    """Let a 3D view look at all of a segmentation from the left and behind."""
+    """Let a 3D view look at all of a segmentation from the left, behind and above."""
     bounds = np.zeros(6)
     node.GetRASBounds(bounds)
     camera, middle = view.renderer.GetActiveCamera(), (bounds[::2] + bounds[1::2]) / 2.0
     camera.SetFocalPoint(*middle)
-    camera.SetPosition(*(middle + np.array([-0.7, -1.0, 0.35]) * np.ptp(bounds)))
+    camera.SetPosition(*(middle + np.array([-0.7, -1.0, 0.45]) * np.ptp(bounds)))
     camera.SetViewUp(0.0, 0.0, 1.0)
     view.renderer.ResetCamera(bounds)
-    camera.Zoom(1.7)
+    camera.Zoom(1.6)
 
 
 def picture_of(pixels: np.ndarray) -> Image.Image:

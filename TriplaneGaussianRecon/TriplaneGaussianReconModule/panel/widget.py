@@ -361,7 +361,7 @@ class Panel:
         self._tell(told.format(index=index, view=view))
 
     def _onTry(self) -> None:
-        """Load a sample and choose every third of its slices."""
+        """Load a sample with thick slices, all of which are used."""
         name = sample_data.sampleNames()[0]
         try:
             volume, segmentation = sample_data.load(name)
@@ -372,9 +372,10 @@ class Panel:
         with slicer.util.NodeModify(parameters):
             parameters.inputVolume, parameters.segmentation = volume, segmentation
             parameters.omittedSegmentIDs = []
-            parameters.trust, parameters.everyNth, parameters.excludedSlices = Trust.EVERY, 3, ""
+            parameters.task, parameters.furtherVolumes = Task.AUTO, []
+            parameters.trust, parameters.excludedSlices, parameters.outputSpacing = Trust.ALL, "", 0.0
             parameters.labelsOn, parameters.emptySlices = LabelsOn.DRAWN, ""
-        self._tell(_("{name} is loaded, of which every third slice is used. Press Reconstruct.").format(name=name))
+        self._tell(_("{name} is loaded. Press Reconstruct.").format(name=name))
 
     def _onPlaneDrawn(self, node: slicer.vtkMRMLScalarVolumeNode | None, problem: str) -> None:
         if node is None:

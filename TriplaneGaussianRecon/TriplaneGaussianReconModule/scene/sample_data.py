@@ -31,6 +31,12 @@ class Sample:
 
 
 SAMPLES = (
+    Sample("FetalTemplateThickMR",
+           "mr_fetal_atlas_sb27_thick.nii.gz", "13633ac65df32d38656eb97d6cfabe14442f18e0599b678bfdd1d5f8b0b192da",
+           "mr_fetal_atlas_sb27_thick.seg.nrrd", "5cf8091ed75866aef662765bd4ceaf02caacf681b795b1b5627d0f052a8b8b10"),
+    Sample("FetalTemplateMR",
+           "mr_fetal_atlas_sb27.nii.gz", "457b83211edae9469a2e9f61ea52095547535c3172bb273f86c7ffd45656e994",
+           "mr_fetal_atlas_sb27.seg.nrrd", "e6e6083b82d1dfe761a7d13049699d2775abe43d3688dfc2ac2ddbb5c13c3474"),
     Sample("LumbarSpineCT",
            "ct_spine_lumbar.nii.gz", "b06d1e8742a9531a44972a1f71e34e716484906fcef3fc8328775b2c12904b4f",
            "ct_spine_lumbar.seg.nrrd", "819b795cd14c233bbb46537434958cdd4d295089bfba4ce2d9ccbd116a8e89ea"),

@@ -47,6 +47,7 @@ from TriplaneGaussianReconModule.run.parameters import (
     Trust,
     keywords,
 )
+from TriplaneGaussianReconModule.run.task import Task
 from TriplaneGaussianReconModule.scene import sample_data
 
 from TriplaneGaussianReconLib.config.presets import PRESETS
@@ -867,9 +868,11 @@ def test_try_it_fills_in_the_panel(widget: Any, monkeypatch: pytest.MonkeyPatch)
         return volume, mrml.add_segmentation(volume, {"core": mask})
 
     monkeypatch.setattr(sample_data, "load", load)
+    parameters = widget.logic.getParameterNode()
+    parameters.trust, parameters.task, parameters.outputSpacing = Trust.EVERY, Task.COMBINE, 5.0  # of another scan
     click(widget.ui.tryButton)
-    assert widget.ui.reconstructButton.enabled and widget.ui.everyNth.value == 3
-    assert "3 of 9 slices are used: 0, 3, 6." in widget.ui.trustPreview.text
+    assert widget.ui.reconstructButton.enabled and "is loaded. Press Reconstruct." in widget.ui.message.text
+    assert "9 of 9 slices are used" in widget.ui.trustPreview.text and parameters.outputSpacing == 0
     assert reconstructed(widget).resultSegmentation is not None
 
 

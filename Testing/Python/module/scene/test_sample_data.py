@@ -11,17 +11,20 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import cv2
+import numpy as np
 import pytest
 import slicer
 import slicer_stand_ins
 from repository import ROOT
 
 from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.io.readers import read_image, read_segmentation
 
 slicer_stand_ins.install()
 from TriplaneGaussianReconModule.scene import sample_data  # noqa: E402 - needs what was installed
 
 FOLDER = ROOT / "Resources" / "SampleData"
+TEMPLATE = "mr_fetal_atlas_sb27"
 
 
 @dataclass
@@ -69,6 +72,21 @@ def test_checksums_are_those_of_the_files() -> None:
             assert hashlib.sha256((FOLDER / file).read_bytes()).hexdigest() == expected
 
 
+def test_the_thick_sample_is_made_from_the_template() -> None:
+    """Voxels, place and segments, as SOURCES.md tells."""
+    thin, thick = (read_image(FOLDER / f"{name}.nii.gz") for name in (TEMPLATE, f"{TEMPLATE}_thick"))
+    middle = np.arange(2, 87, 4)
+    mean = sum(weight * thin.array[middle + off] for off, weight in zip(range(-2, 3), (1, 2, 2, 2, 1), strict=True)) / 8
+    np.testing.assert_array_equal(thick.array, np.round(mean))
+    np.testing.assert_allclose(thick.grid.ijk_to_lps, thin.grid.ijk_to_lps @ [
+        [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 4, 2], [0, 0, 0, 1]], atol=1e-5)
+    all_drawn, drawn = (read_segmentation(FOLDER / f"{name}.seg.nrrd") for name in (TEMPLATE, f"{TEMPLATE}_thick"))
+    around, = (each for each in all_drawn.segments if each.name == "cerebrospinal fluid around the brain")
+    labels = all_drawn.layers[0, middle]
+    np.testing.assert_array_equal(drawn.layers[0], np.where(labels == around.value, 0, labels))
+    assert drawn.segments == tuple(each for each in all_drawn.segments if each is not around)
+
+
 def test_all_samples_are_registered_with_what_slicer_needs(logic: StandInSampleDataLogic) -> None:
     sample_data.registerSampleData()
     assert list(logic.sources) == sample_data.sampleNames()
@@ -110,7 +128,7 @@ def test_a_sample_that_is_loaded_again_can_be_told_apart(logic: StandInSampleDat
 
 
 def test_an_unknown_sample_is_refused_naming_the_known_ones(logic: StandInSampleDataLogic) -> None:
-    with pytest.raises(InputError, match="LumbarSpineCT, FetalBrainMR"):
+    with pytest.raises(InputError, match="FetalTemplateThickMR, .*, FetalBrainMR"):
         sample_data.load("Head")
 
 
