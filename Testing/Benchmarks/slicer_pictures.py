@@ -135,9 +135,9 @@ def draw_results(widget: Any, folder: Path) -> None:
         node.GetDisplayNode().SetVisibility(False)
     click(widget.ui.compareButton)
     with rendered_views.slice_views(*COMPARED) as views:
-        for view in views:
-            view.node.SetSliceOffset(view.node.GetSliceOffset() - ASIDE)
-        beside([titled(picture_of(view.pixels()), title) for view, title in zip(
+        for each in views:
+            each.node.SetSliceOffset(each.node.GetSliceOffset() - ASIDE)
+        beside([titled(picture_of(each.pixels()), title) for each, title in zip(
             views, ("Input", "Result", "Error"), strict=True)]).save(folder / "compare.png", optimize=True)
     pictures = []
     with rendered_views.three_d_view((420, 420)) as view:

@@ -17,6 +17,7 @@ PASSIVE = {"QLabel", "QProgressBar", "QWidget", "qMRMLWidget", "QFrame", "QGroup
 ELSEWHERE = "Run and results"  # the heading over what lies in no section
 # What is read on buttons that get their text while the panel runs.
 TEXTS = {"nextSliceButton": "Draw slice N next", "show3DButton": "Show 3D"}
+EVERYWHERE = {"Close"}  # does in a window what it does in every other one
 
 
 def plain(text: str) -> str:
@@ -101,7 +102,7 @@ def in_windows() -> Iterator[tuple[str, str]]:
                 text = translated(call.args[0])
             elif not (text.endswith(":") and "QFormLayout" in source):
                 text = ""
-            if text:
+            if text and text not in EVERYWHERE:
                 yield file.name, plain(text)
 
 
