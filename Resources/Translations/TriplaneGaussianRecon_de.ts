@@ -27,10 +27,6 @@
         <translation type="unfinished">Die Aufnahme, deren Schichten weit auseinander liegen, dick oder teilweise unbrauchbar sind. Sie wird nicht verändert.</translation>
     </message>
     <message>
-        <source>vtkMRMLScalarVolumeNode</source>
-        <translation type="unfinished"></translation>
-    </message>
-    <message>
         <source>Choose a volume</source>
         <translation type="unfinished">Volumen wählen</translation>
     </message>
@@ -57,10 +53,6 @@
     <message>
         <source>Optional. Its segments are filled in on the slices on which they are not drawn yet, and between the used slices. It is not changed.</source>
         <translation type="unfinished">Freiwillig. Ihre Segmente werden auf den Schichten ergänzt, auf denen sie noch nicht gezeichnet sind, und zwischen den verwendeten Schichten. Sie wird nicht verändert.</translation>
-    </message>
-    <message>
-        <source>vtkMRMLSegmentationNode</source>
-        <translation type="unfinished"></translation>
     </message>
     <message>
         <source>None</source>
@@ -155,6 +147,18 @@
         <translation type="unfinished">Zu verwendende Schichten:</translation>
     </message>
     <message>
+        <source>Region:</source>
+        <translation type="unfinished">Bereich:</translation>
+    </message>
+    <message>
+        <source>What is reconstructed: the whole volume, or the voxels that a box in the views reaches into, to try something in seconds. Slices keep their numbers. A new box lies in the middle of the volume; move its sides in the views.</source>
+        <translation type="unfinished">Was rekonstruiert wird: das ganze Volumen, oder die Voxel, in die ein Kasten in den Ansichten hineinreicht, um etwas in Sekunden auszuprobieren. Schichten behalten ihre Nummern. Ein neuer Kasten liegt in der Mitte des Volumens; verschieben Sie seine Seiten in den Ansichten.</translation>
+    </message>
+    <message>
+        <source>Whole volume</source>
+        <translation type="unfinished">Ganzes Volumen</translation>
+    </message>
+    <message>
         <source>Which slices the result is made from. Whatever is on the others, their image too, is not looked at. To fill a segmentation that is drawn on some slices, use all.</source>
         <translation type="unfinished">Aus welchen Schichten das Ergebnis entsteht. Was auf den anderen ist, auch ihr Bild, wird nicht angesehen. Um eine Segmentierung zu füllen, die auf einigen Schichten gezeichnet ist, verwenden Sie alle.</translation>
     </message>
@@ -231,6 +235,26 @@
         <translation type="unfinished">Ausgabe</translation>
     </message>
     <message>
+        <source>Volume:</source>
+        <translation type="unfinished">Volumen:</translation>
+    </message>
+    <message>
+        <source>Where the result goes. The content of a volume that is chosen here is replaced once the whole result is there, and stays if the folder of the results is deleted.</source>
+        <translation type="unfinished">Wohin das Ergebnis kommt. Der Inhalt eines Volumens, das hier gewählt ist, wird ersetzt, sobald das ganze Ergebnis da ist, und bleibt, wenn der Ordner der Ergebnisse gelöscht wird.</translation>
+    </message>
+    <message>
+        <source>Create new volume</source>
+        <translation type="unfinished">Neues Volumen anlegen</translation>
+    </message>
+    <message>
+        <source>Where the filled segmentation goes. The content of one that is chosen here is replaced once the whole result is there, and stays if the folder of the results is deleted.</source>
+        <translation type="unfinished">Wohin die gefüllte Segmentierung kommt. Der Inhalt einer, die hier gewählt ist, wird ersetzt, sobald das ganze Ergebnis da ist, und bleibt, wenn der Ordner der Ergebnisse gelöscht wird.</translation>
+    </message>
+    <message>
+        <source>Create new segmentation</source>
+        <translation type="unfinished">Neue Segmentierung anlegen</translation>
+    </message>
+    <message>
         <source>Slice spacing:</source>
         <translation type="unfinished">Schichtabstand:</translation>
     </message>
@@ -271,12 +295,12 @@
         <translation type="unfinished">Mehrere Sätze der Einstellungen dieses Panels können in einer Szene aufbewahrt werden.</translation>
     </message>
     <message>
-        <source>vtkMRMLScriptedModuleNode</source>
-        <translation type="unfinished"></translation>
+        <source>Show 3D</source>
+        <translation type="unfinished">3D zeigen</translation>
     </message>
     <message>
-        <source>TriplaneGaussianRecon</source>
-        <translation type="unfinished"></translation>
+        <source>Show the filled segmentation in the 3D view, or hide it there.</source>
+        <translation type="unfinished">Zeigt die gefüllte Segmentierung in der 3D-Ansicht, oder blendet sie dort aus.</translation>
     </message>
     <message>
         <source>Seed:</source>
@@ -377,10 +401,6 @@
     <message>
         <source>Show what the result was made from in its place, and back again.</source>
         <translation type="unfinished">Zeigt an Stelle des Ergebnisses, woraus es entstanden ist, und wieder zurück.</translation>
-    </message>
-    <message>
-        <source>Show the filled segmentation in the 3D view.</source>
-        <translation type="unfinished">Zeigt die gefüllte Segmentierung in der 3D-Ansicht.</translation>
     </message>
     <message>
         <source>Compare</source>
@@ -1476,6 +1496,29 @@
     </message>
 </context>
 <context>
+    <name>panel.show_3d</name>
+    <message>
+        <source>Hide 3D</source>
+        <translation type="unfinished">3D ausblenden</translation>
+    </message>
+    <message>
+        <source>Show 3D</source>
+        <translation type="unfinished">3D zeigen</translation>
+    </message>
+    <message>
+        <source>Show the filled segmentation in the 3D view, or hide it there.</source>
+        <translation type="unfinished">Zeigt die gefüllte Segmentierung in der 3D-Ansicht, oder blendet sie dort aus.</translation>
+    </message>
+    <message>
+        <source>3D: {done} of {count}...</source>
+        <translation type="unfinished">3D: {done} von {count} ...</translation>
+    </message>
+    <message>
+        <source>The surfaces of the segments are being made. Press to stop.</source>
+        <translation type="unfinished">Die Oberflächen der Segmente werden erzeugt. Drücken, um anzuhalten.</translation>
+    </message>
+</context>
+<context>
     <name>panel.slice_views</name>
     <message>
         <source>The slice view {view} does not show the volume. Scroll to the slice first.</source>
@@ -1817,6 +1860,10 @@
         <translation type="unfinished">Gleichmäßige Textur geht nicht mit weiteren Volumen. Nehmen Sie eines von beiden weg.</translation>
     </message>
     <message>
+        <source>A region does not go with further volumes. Choose the whole volume, or crop all of them in the module &apos;Crop Volume&apos;.</source>
+        <translation type="unfinished">Ein Bereich geht nicht mit weiteren Volumen. Wählen Sie das ganze Volumen, oder beschneiden Sie alle im Modul &apos;Crop Volume&apos;.</translation>
+    </message>
+    <message>
         <source>The output spacing must be a positive number of millimetres such as 1.5, or 0 to leave it to the program, not {spacing}.</source>
         <translation type="unfinished">Der Schichtabstand des Ergebnisses muss eine positive Zahl von Millimetern sein, etwa 1.5, oder 0, um ihn dem Programm zu überlassen, nicht {spacing}.</translation>
     </message>
@@ -1827,6 +1874,21 @@
     <message>
         <source>Cannot read the slice thickness &apos;{thickness}&apos;. Give one number of millimetres for all volumes, or {count} with commas between them, one for each; 0 for the slice distance.</source>
         <translation type="unfinished">Die Schichtdicke &apos;{thickness}&apos; ist nicht zu lesen. Geben Sie eine Zahl von Millimetern für alle Volumen an, oder {count} durch Kommas getrennt, eine für jedes; 0 für den Schichtabstand.</translation>
+    </message>
+</context>
+<context>
+    <name>run.surfaces</name>
+    <message>
+        <source>The surfaces are not made any more.</source>
+        <translation type="unfinished">Die Oberflächen werden nicht mehr erzeugt.</translation>
+    </message>
+    <message>
+        <source>The segmentation was removed meanwhile.</source>
+        <translation type="unfinished">Die Segmentierung wurde inzwischen entfernt.</translation>
+    </message>
+    <message>
+        <source>The surfaces could not be made.</source>
+        <translation type="unfinished">Die Oberflächen konnten nicht erzeugt werden.</translation>
     </message>
 </context>
 <context>
@@ -1858,6 +1920,25 @@
     <message>
         <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
         <translation type="unfinished">Sagen Sie, welche Schichten schlecht sind: Zeigen Sie jede in einer Schichtansicht, und drücken Sie &apos;Aktuelle Schicht ausschließen&apos;.</translation>
+    </message>
+</context>
+<context>
+    <name>scene.chosen_nodes</name>
+    <message>
+        <source>All frames of a sequence become a new sequence. Choose no output volume and no output segmentation, or reconstruct the frame that is shown alone.</source>
+        <translation type="unfinished">Alle Bilder einer Sequenz werden zu einer neuen Sequenz. Wählen Sie für die Ausgabe weder Volumen noch Segmentierung, oder rekonstruieren Sie nur das gezeigte Bild.</translation>
+    </message>
+    <message>
+        <source>&apos;{name}&apos; is an input, which is never changed. Choose another node for the output, or none, so that a new one is made.</source>
+        <translation type="unfinished">&apos;{name}&apos; ist ein Eingang, der nie verändert wird. Wählen Sie für die Ausgabe etwas anderes oder nichts, so dass Neues angelegt wird.</translation>
+    </message>
+    <message>
+        <source>&apos;{name}&apos; cannot take the output: it is a {kind}. Choose a scalar volume for the volume, and a segmentation for the segmentation.</source>
+        <translation type="unfinished">&apos;{name}&apos; kann die Ausgabe nicht aufnehmen: Es ist {kind}. Wählen Sie für das Volumen ein skalares Volumen, und für die Segmentierung eine Segmentierung.</translation>
+    </message>
+    <message>
+        <source>There is no segmentation to be filled, so nothing would come into &apos;{name}&apos;. Choose one as input, or no output segmentation.</source>
+        <translation type="unfinished">Es gibt keine Segmentierung zu füllen, so dass nichts in &apos;{name}&apos; käme. Wählen Sie eine als Eingang, oder keine für die Ausgabe.</translation>
     </message>
 </context>
 <context>
@@ -1916,6 +1997,13 @@
     <message>
         <source>The volume &apos;{name}&apos; has {number} values a voxel: it is in colour, or holds vectors or several frames. Make a scalar volume of it with the module &apos;Vector to Scalar Volume&apos;, or load its frames as a sequence.</source>
         <translation type="unfinished">Das Volumen &apos;{name}&apos; hat {number} Werte je Voxel: Es ist farbig oder enthält Vektoren oder mehrere Bilder. Machen Sie mit dem Modul &apos;Vector to Scalar Volume&apos; ein skalares Volumen daraus, oder laden Sie seine Bilder als Sequenz.</translation>
+    </message>
+</context>
+<context>
+    <name>scene.region</name>
+    <message>
+        <source>The region &apos;{name}&apos; has no size yet. Draw it in a view, or choose another one.</source>
+        <translation type="unfinished">Der Bereich &apos;{name}&apos; hat noch keine Größe. Zeichnen Sie ihn in einer Ansicht, oder wählen Sie einen anderen.</translation>
     </message>
 </context>
 <context>

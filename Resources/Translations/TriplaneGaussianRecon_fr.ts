@@ -27,10 +27,6 @@
         <translation type="unfinished">L&apos;examen dont les coupes sont espacées, épaisses ou en partie inutilisables. Il n&apos;est pas modifié.</translation>
     </message>
     <message>
-        <source>vtkMRMLScalarVolumeNode</source>
-        <translation type="unfinished"></translation>
-    </message>
-    <message>
         <source>Choose a volume</source>
         <translation type="unfinished">Choisir un volume</translation>
     </message>
@@ -57,10 +53,6 @@
     <message>
         <source>Optional. Its segments are filled in on the slices on which they are not drawn yet, and between the used slices. It is not changed.</source>
         <translation type="unfinished">Facultative. Ses segments sont complétés sur les coupes où ils ne sont pas encore dessinés, et entre les coupes utilisées. Elle n&apos;est pas modifiée.</translation>
-    </message>
-    <message>
-        <source>vtkMRMLSegmentationNode</source>
-        <translation type="unfinished"></translation>
     </message>
     <message>
         <source>None</source>
@@ -155,6 +147,18 @@
         <translation type="unfinished">Coupes à utiliser :</translation>
     </message>
     <message>
+        <source>Region:</source>
+        <translation type="unfinished">Région :</translation>
+    </message>
+    <message>
+        <source>What is reconstructed: the whole volume, or the voxels that a box in the views reaches into, to try something in seconds. Slices keep their numbers. A new box lies in the middle of the volume; move its sides in the views.</source>
+        <translation type="unfinished">Ce qui est reconstruit : tout le volume, ou les voxels qu&apos;atteint une boîte dans les vues, pour essayer quelque chose en quelques secondes. Les coupes gardent leurs numéros. Une nouvelle boîte est au milieu du volume ; déplacez ses côtés dans les vues.</translation>
+    </message>
+    <message>
+        <source>Whole volume</source>
+        <translation type="unfinished">Tout le volume</translation>
+    </message>
+    <message>
         <source>Which slices the result is made from. Whatever is on the others, their image too, is not looked at. To fill a segmentation that is drawn on some slices, use all.</source>
         <translation type="unfinished">De quelles coupes le résultat est fait. Ce qui est sur les autres, leur image aussi, n&apos;est pas regardé. Pour compléter une segmentation dessinée sur quelques coupes, utilisez-les toutes.</translation>
     </message>
@@ -231,6 +235,26 @@
         <translation type="unfinished">Sortie</translation>
     </message>
     <message>
+        <source>Volume:</source>
+        <translation type="unfinished">Volume :</translation>
+    </message>
+    <message>
+        <source>Where the result goes. The content of a volume that is chosen here is replaced once the whole result is there, and stays if the folder of the results is deleted.</source>
+        <translation type="unfinished">Où va le résultat. Le contenu d&apos;un volume choisi ici est remplacé une fois que tout le résultat est là, et reste si le dossier des résultats est supprimé.</translation>
+    </message>
+    <message>
+        <source>Create new volume</source>
+        <translation type="unfinished">Créer un nouveau volume</translation>
+    </message>
+    <message>
+        <source>Where the filled segmentation goes. The content of one that is chosen here is replaced once the whole result is there, and stays if the folder of the results is deleted.</source>
+        <translation type="unfinished">Où va la segmentation complétée. Le contenu de celle qui est choisie ici est remplacé une fois que tout le résultat est là, et reste si le dossier des résultats est supprimé.</translation>
+    </message>
+    <message>
+        <source>Create new segmentation</source>
+        <translation type="unfinished">Créer une nouvelle segmentation</translation>
+    </message>
+    <message>
         <source>Slice spacing:</source>
         <translation type="unfinished">Espacement des coupes :</translation>
     </message>
@@ -271,12 +295,12 @@
         <translation type="unfinished">Plusieurs jeux des choix de ce panneau peuvent être gardés dans une scène.</translation>
     </message>
     <message>
-        <source>vtkMRMLScriptedModuleNode</source>
-        <translation type="unfinished"></translation>
+        <source>Show 3D</source>
+        <translation type="unfinished">Montrer en 3D</translation>
     </message>
     <message>
-        <source>TriplaneGaussianRecon</source>
-        <translation type="unfinished"></translation>
+        <source>Show the filled segmentation in the 3D view, or hide it there.</source>
+        <translation type="unfinished">Montre la segmentation complétée dans la vue 3D, ou l&apos;y masque.</translation>
     </message>
     <message>
         <source>Seed:</source>
@@ -377,10 +401,6 @@
     <message>
         <source>Show what the result was made from in its place, and back again.</source>
         <translation type="unfinished">Montre à la place du résultat ce dont il est fait, puis de nouveau le résultat.</translation>
-    </message>
-    <message>
-        <source>Show the filled segmentation in the 3D view.</source>
-        <translation type="unfinished">Montre la segmentation complétée dans la vue 3D.</translation>
     </message>
     <message>
         <source>Compare</source>
@@ -1476,6 +1496,29 @@
     </message>
 </context>
 <context>
+    <name>panel.show_3d</name>
+    <message>
+        <source>Hide 3D</source>
+        <translation type="unfinished">Masquer la 3D</translation>
+    </message>
+    <message>
+        <source>Show 3D</source>
+        <translation type="unfinished">Montrer en 3D</translation>
+    </message>
+    <message>
+        <source>Show the filled segmentation in the 3D view, or hide it there.</source>
+        <translation type="unfinished">Montre la segmentation complétée dans la vue 3D, ou l&apos;y masque.</translation>
+    </message>
+    <message>
+        <source>3D: {done} of {count}...</source>
+        <translation type="unfinished">3D : {done} sur {count}...</translation>
+    </message>
+    <message>
+        <source>The surfaces of the segments are being made. Press to stop.</source>
+        <translation type="unfinished">Les surfaces des segments sont en cours de création. Appuyez pour arrêter.</translation>
+    </message>
+</context>
+<context>
     <name>panel.slice_views</name>
     <message>
         <source>The slice view {view} does not show the volume. Scroll to the slice first.</source>
@@ -1817,6 +1860,10 @@
         <translation type="unfinished">Une texture uniforme ne va pas avec d&apos;autres volumes. Décochez l&apos;un des deux.</translation>
     </message>
     <message>
+        <source>A region does not go with further volumes. Choose the whole volume, or crop all of them in the module &apos;Crop Volume&apos;.</source>
+        <translation type="unfinished">Une région ne va pas avec d&apos;autres volumes. Choisissez tout le volume, ou recadrez-les tous dans le module &apos;Crop Volume&apos;.</translation>
+    </message>
+    <message>
         <source>The output spacing must be a positive number of millimetres such as 1.5, or 0 to leave it to the program, not {spacing}.</source>
         <translation type="unfinished">L&apos;espacement du résultat doit être un nombre positif de millimètres tel que 1.5, ou 0 pour le laisser au programme, pas {spacing}.</translation>
     </message>
@@ -1827,6 +1874,21 @@
     <message>
         <source>Cannot read the slice thickness &apos;{thickness}&apos;. Give one number of millimetres for all volumes, or {count} with commas between them, one for each; 0 for the slice distance.</source>
         <translation type="unfinished">L&apos;épaisseur de coupe &apos;{thickness}&apos; ne peut pas être lue. Donnez un nombre de millimètres pour tous les volumes, ou {count} séparés par des virgules, un pour chacun ; 0 pour la distance entre coupes.</translation>
+    </message>
+</context>
+<context>
+    <name>run.surfaces</name>
+    <message>
+        <source>The surfaces are not made any more.</source>
+        <translation type="unfinished">Les surfaces ne sont plus créées.</translation>
+    </message>
+    <message>
+        <source>The segmentation was removed meanwhile.</source>
+        <translation type="unfinished">La segmentation a été retirée entre-temps.</translation>
+    </message>
+    <message>
+        <source>The surfaces could not be made.</source>
+        <translation type="unfinished">Les surfaces n&apos;ont pas pu être créées.</translation>
     </message>
 </context>
 <context>
@@ -1858,6 +1920,25 @@
     <message>
         <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
         <translation type="unfinished">Dites quelles coupes sont mauvaises : montrez chacune dans une vue et appuyez sur &apos;Exclure la coupe affichée&apos;.</translation>
+    </message>
+</context>
+<context>
+    <name>scene.chosen_nodes</name>
+    <message>
+        <source>All frames of a sequence become a new sequence. Choose no output volume and no output segmentation, or reconstruct the frame that is shown alone.</source>
+        <translation type="unfinished">Toutes les images d&apos;une séquence deviennent une nouvelle séquence. Ne choisissez ni volume ni segmentation de sortie, ou reconstruisez seulement l&apos;image affichée.</translation>
+    </message>
+    <message>
+        <source>&apos;{name}&apos; is an input, which is never changed. Choose another node for the output, or none, so that a new one is made.</source>
+        <translation type="unfinished">&apos;{name}&apos; est une entrée, qui n&apos;est jamais modifiée. Choisissez autre chose pour la sortie, ou rien, pour qu&apos;un nouveau nœud soit créé.</translation>
+    </message>
+    <message>
+        <source>&apos;{name}&apos; cannot take the output: it is a {kind}. Choose a scalar volume for the volume, and a segmentation for the segmentation.</source>
+        <translation type="unfinished">&apos;{name}&apos; ne peut pas recevoir la sortie : c&apos;est {kind}. Choisissez un volume scalaire pour le volume, et une segmentation pour la segmentation.</translation>
+    </message>
+    <message>
+        <source>There is no segmentation to be filled, so nothing would come into &apos;{name}&apos;. Choose one as input, or no output segmentation.</source>
+        <translation type="unfinished">Il n&apos;y a pas de segmentation à compléter, donc rien n&apos;irait dans &apos;{name}&apos;. Choisissez-en une en entrée, ou aucune en sortie.</translation>
     </message>
 </context>
 <context>
@@ -1916,6 +1997,13 @@
     <message>
         <source>The volume &apos;{name}&apos; has {number} values a voxel: it is in colour, or holds vectors or several frames. Make a scalar volume of it with the module &apos;Vector to Scalar Volume&apos;, or load its frames as a sequence.</source>
         <translation type="unfinished">Le volume &apos;{name}&apos; a {number} valeurs par voxel : il est en couleur, ou contient des vecteurs ou plusieurs images. Faites-en un volume scalaire avec le module &apos;Vector to Scalar Volume&apos;, ou chargez ses images comme séquence.</translation>
+    </message>
+</context>
+<context>
+    <name>scene.region</name>
+    <message>
+        <source>The region &apos;{name}&apos; has no size yet. Draw it in a view, or choose another one.</source>
+        <translation type="unfinished">La région &apos;{name}&apos; n&apos;a pas encore de taille. Dessinez-la dans une vue, ou choisissez-en une autre.</translation>
     </message>
 </context>
 <context>
