@@ -23,14 +23,14 @@ from ..run.parameters import (
     PresetChoice,
     TriplaneGaussianReconParameterNode,
     Trust,
+    asked,
     combinedVolumes,
+    isWholeSequence,
     keywords,
     requestOf,
     segmentIDs,
-    severalKeywords,
 )
 from ..run.remembered import remember
-from ..run.several import Several
 from ..run.task import Task, checkTask, taskOf
 from ..scene import sample_data
 from ..scene.frames import browserOf
@@ -117,6 +117,7 @@ class Panel:
         self._lookForDrawnSlices(grid)
         self._task.show(parameters)
         self._ui.allFrames.setVisible(grid is not None and browserOf(self._choices.inputVolume) is not None)
+        self._showOutputs(parameters)
         self._showMeaning(grid)
         for button in (self._ui.excludeButton, self._ui.emptyButton):
             setEnabledOrWhyNot(button, "" if grid is not None else _("Choose an input volume first."))
@@ -160,11 +161,9 @@ class Panel:
             with wording.translatedErrors():
                 grid = gridOf(parameters.inputVolume)
                 checkTask(parameters, parameters.trust is Trust.ALL, bool(combinedVolumes(parameters)))
-                several = Several.of(parameters.inputVolume, **severalKeywords(parameters))
-                request = several.alone(requestOf(parameters))
-                request.check(grid, parameters.segmentation is not None)
+                found = asked(parameters)
                 if self._drawn.presence:
-                    request.plan(grid, self._drawn.presence)
+                    found.several.alone(found.request).plan(grid, self._drawn.presence)
         except InputError as error:
             return str(error)
         return ""
@@ -183,6 +182,15 @@ class Panel:
             return gridOf(self._parameters.inputVolume)
         except InputError:
             return None
+
+    def _showOutputs(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
+        """Let nodes be chosen for what will come: those of a sequence are new ones, and so are not asked for."""
+        ui, isSingle = self._ui, parameters is None or not isWholeSequence(parameters)
+        hasLabels = isSingle and parameters is not None and parameters.segmentation is not None
+        for widgets, isAsked in (((ui.outputVolumeLabel, ui.outputVolume), isSingle),
+                                 ((ui.outputSegmentationLabel, ui.outputSegmentation), hasLabels)):
+            for widget in widgets:
+                widget.setVisible(isAsked)
 
     def _lookForDrawnSlices(self, grid: Grid | None) -> None:
         """Look which slices are drawn on, if there is a choice of segments."""
