@@ -4,6 +4,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import slicer
@@ -17,6 +18,7 @@ from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
 
 from .. import wording
 from ..installation import dependencies
+from ..run.choices import regionText
 from ..run.logic import TriplaneGaussianReconLogic
 from ..run.parameters import (
     LabelsOn,
@@ -27,6 +29,7 @@ from ..run.parameters import (
     combinedVolumes,
     isWholeSequence,
     keywords,
+    regionBox,
     requestOf,
     segmentIDs,
 )
@@ -44,6 +47,7 @@ from .packages_button import PackagesButton
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
 from .quality_choice import QualityChoice
+from .region_choice import RegionChoice
 from .results_view import ResultsView, setEnabledOrWhyNot
 from .run_log import RunLog
 from .segment_list import SegmentList
@@ -75,6 +79,7 @@ class Panel:
         self._hasPackages = False  # False until asked, which takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
         self._further = FurtherVolumes(ui)
+        self._region = RegionChoice(ui, self.update)
         self._task = TaskChoice(ui)
         self._quality = QualityChoice(ui.preset, self._onQuality)
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
@@ -116,6 +121,7 @@ class Panel:
                 widget.setVisible(parameters.trust is trust)
         self._lookForDrawnSlices(grid)
         self._task.show(parameters)
+        self._region.show(parameters)
         self._ui.allFrames.setVisible(grid is not None and browserOf(self._choices.inputVolume) is not None)
         self._showOutputs(parameters)
         self._showMeaning(grid)
@@ -146,6 +152,7 @@ class Panel:
         self._device.close()
         self._drawing.close()
         self._drawn.forget()
+        self._region.close()
         if self._parameters is not None:
             self._parameters.disconnectGui(self._tag)
             self._parameters = None
@@ -218,9 +225,11 @@ class Panel:
         axis = request.slice_axis(grid)
         meaning, labels = wording.axisMeaning(worldGrid(parameters.inputVolume), axis), ""
         try:
+            request = replace(request, region=regionText(regionBox(parameters), parameters.inputVolume))
             if request.needs_labels and axis not in presence:
-                observed = _("The slices on which a chosen segment has a voxel.")
+                observed, region = _("The slices on which a chosen segment has a voxel."), request.part(grid)
                 result = grid if isinstance(request.spacing, str) else output_grid(grid, axis, request.spacing)
+                result = result if region is None else region.of_result(result, grid, axis)
             else:
                 plan = request.plan(grid, presence)
                 selection, result, filled = plan.selections[axis], plan.output, None

@@ -12,6 +12,7 @@ from .. import wording
 from ..scene.chosen_nodes import ChosenNodes
 from ..scene.frames import Frame, framesOf
 from ..scene.nodes import gridOf, segmentIDsOf
+from ..scene.region import regionOf
 from .request import Slices, requestFrom
 from .several import FurtherVolumes, Several, Thickness
 
@@ -60,6 +61,8 @@ class Choices:
             or with what is used of each, as in {b: {"excludedSlices": "0,1"}, c: {"segmentationNode": d}}.
             The result has cubic voxels about all, of `outputSpacing` mm; with 0, as small as the smallest pixel.
         thickness, profile, findMotion: Of several volumes, see `Several`.
+        region: A box in the views, such as Crop Volume has: the voxels that it reaches into are reconstructed alone,
+            and slices keep their numbers. None for the whole volume. Of a sequence, the same voxels of each frame.
         outputVolume, outputSegmentation: Nodes that take the result, whose content is replaced once all of it is there;
             None for new ones, and if the node is removed meanwhile. Of a sequence there are new ones in any case.
     """
@@ -83,6 +86,7 @@ class Choices:
     thickness: Thickness = ""
     profile: str = "gaussian"
     findMotion: bool = True
+    region: slicer.vtkMRMLMarkupsROINode | None = None
     outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
     outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None
 
@@ -91,7 +95,8 @@ class Choices:
         """Return what they come to; raises InputError for what cannot be done."""
         request = requestFrom(
             self.sliceAxis, self.trustedSlices, self.excludedSlices, self.labelsOn, self.outputSpacing, self.preset,
-            self.device, self.seed, self.keepModel, self.evenTexture, self.memory, self.threads)
+            self.device, self.seed, self.keepModel, self.evenTexture, self.memory, self.threads,
+            regionText(self.region, volumeNode))
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, self.segmentIDs)
         several = Several.of(volumeNode, self.furtherVolumes, self.thickness, self.profile, self.findMotion)
         with wording.translatedErrors():
@@ -101,3 +106,11 @@ class Choices:
                                                                                            *several.segmentations)
         outputs.check((volumeNode, *several.nodes, *segmentations), any(segmentations), len(frames) > 1)
         return Asked(request, frames, chosen, several, self.copyVolume or outputs.volume is not None, outputs)
+
+
+def regionText(roiNode: slicer.vtkMRMLMarkupsROINode | None, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """A box as `Request.region` has it; raises InputError where it means no part of the volume."""
+    if roiNode is None:
+        return ""
+    with wording.translatedErrors():
+        return str(regionOf(roiNode, volumeNode))

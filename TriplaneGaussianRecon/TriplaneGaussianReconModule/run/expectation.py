@@ -74,7 +74,8 @@ def _ofOne(request: Request, frame: Frame, segmentIDs: Sequence[str], kind: Devi
     with wording.translatedErrors():
         plan = request.plan(grid, presence)
     filled = presence[axis].shape[1] if presence and plan.labelled is not None else 0
-    return estimate(grid, plan.selections, has, request.preset, kind, filled, request.needs_fitting(plan, grid), isWarm,
+    seen, selections = plan.seen(grid)
+    return estimate(seen, selections, has, request.preset, kind, filled, request.needs_fitting(plan, grid), isWarm,
                     slowness)
 
 

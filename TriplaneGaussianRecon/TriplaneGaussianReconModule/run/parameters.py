@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode, vtkMRMLTextNode
+from slicer import (
+    vtkMRMLMarkupsROINode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTableNode,
+    vtkMRMLTextNode,
+)
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
@@ -116,6 +122,7 @@ class TriplaneGaussianReconParameterNode:
         excludedSlices: Slice numbers such as 7,12,20-23.
         emptySlices: For `LabelsOn.DRAWN`: slices on which there is nothing to be drawn.
         labelledSlices: For `LabelsOn.LIST`.
+        region: A box that holds what is to be reconstructed; None for the whole volume.
         outputVolume: Takes the result; None for a new one. So does outputSegmentation.
         outputSpacing: Mm; 0 for automatic.
         device: auto, cpu, cuda:0 and so on.
@@ -147,6 +154,7 @@ class TriplaneGaussianReconParameterNode:
     labelsOn: LabelsOn = LabelsOn.DRAWN
     emptySlices: str
     labelledSlices: str
+    region: vtkMRMLMarkupsROINode
     outputVolume: vtkMRMLScalarVolumeNode
     outputSegmentation: vtkMRMLSegmentationNode
     outputSpacing: Annotated[float, WithinRange(0.0, 1000.0)] = 0.0
@@ -222,6 +230,11 @@ def combinedVolumes(parameters: TriplaneGaussianReconParameterNode) -> list[vtkM
     return furtherVolumes(parameters) if taskOf(parameters) is Task.COMBINE else []
 
 
+def regionBox(parameters: TriplaneGaussianReconParameterNode) -> vtkMRMLMarkupsROINode | None:
+    """The box that alone is reconstructed; None for the whole volume, and where volumes are combined."""
+    return None if taskOf(parameters) is Task.COMBINE else parameters.region
+
+
 def isWholeSequence(parameters: TriplaneGaussianReconParameterNode) -> bool:
     """Whether all frames of a sequence are to be reconstructed."""
     volume = parameters.inputVolume
@@ -233,7 +246,7 @@ def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     hasSegmentation = parameters.segmentation is not None
     return {"segmentationNode": parameters.segmentation,
             "segmentIDs": segmentIDs(parameters) if hasSegmentation else None, "copyVolume": parameters.copyVolume,
-            "allFrames": parameters.allFrames, **_outputs(parameters),
+            "allFrames": parameters.allFrames, "region": regionBox(parameters), **_outputs(parameters),
             **_choices(parameters), **_severalKeywords(parameters)}
 
 

@@ -147,7 +147,7 @@ class ReconstructionRun:
             self._takeMotion(frame, outcome, record)
             record.tables.append((yield from scores(grid, outcome)))
             isOneOfMany = len(self._frames) > 1  # frames of labels are shown together with those of their image
-            isVolumeWanted = self._copyVolume or isOneOfMany or not _isKnown(outcome, grid)
+            isVolumeWanted = self._copyVolume or isOneOfMany or not _isKnown(outcome, self._part(grid))
             prepared = yield from Prepared.of(outcome, frame, scalarType, isVolumeWanted, isOneOfMany, self._further)
             del outcome  # its arrays keep files open
             yield from _emptied(self._folder)
@@ -179,6 +179,11 @@ class ReconstructionRun:
                          for remark in remarks(request, plan, grid, segmentation, presence)])
             job = self._goingOn(job, frame)
         yield from job.parts(self._folder)
+
+    def _part(self, grid: Grid) -> Grid:
+        """The voxels of a volume that are to be reconstructed."""
+        region = self._request.part(grid)
+        return grid if region is None else region.of_result(grid, grid, self._request.slice_axis(grid))
 
     def _goingOn(self, job: Job, frame: Frame) -> Job:
         """A job that goes on from what the last run on this frame learnt about labels, if anything."""
@@ -248,7 +253,7 @@ class ReconstructionRun:
 
 
 def _isKnown(outcome: Outcome, grid: Grid) -> bool:
-    """Whether labels alone were filled, so that the volume is that of the input; grid: of the input."""
+    """Whether labels alone were filled, so that the volume is that of the input; grid: of that, or of a part of it."""
     report = outcome.report
     return report.completion is not None and not report.gaussians and outcome.volume.grid.matches(grid)
 
