@@ -53,3 +53,4 @@ def placeIn(roiNode: slicer.vtkMRMLMarkupsROINode, volumeNode: slicer.vtkMRMLSca
     roiNode.SetSize(*(0.5 * np.array(grid.size) * grid.spacing))
     roiNode.CreateDefaultDisplayNodes()
     roiNode.GetDisplayNode().SetFillVisibility(False)  # which would hide what is behind it
+    roiNode.GetDisplayNode().SetHandlesInteractive(True)
