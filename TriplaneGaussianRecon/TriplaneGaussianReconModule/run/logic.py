@@ -56,7 +56,7 @@ class TriplaneGaussianReconLogic(ScriptedLoadableModuleLogic):
                     ) -> Results | None:
         """Fill the gaps between the observed slices of a volume, and those of a segmentation.
 
-        Waits by default, while the user interface goes on. The nodes are never changed, and whatever goes wrong the
+        Waits by default, while the user interface goes on. The inputs are never changed, and whatever goes wrong the
         scene stays as it was. Labels that are filled go on from what the last run learnt, see `LearntLabels`.
 
         Args:
