@@ -120,19 +120,19 @@ def purpose(plan: Plan, grid: Grid, isRepair: bool, labels: LabelSlices | None) 
         isRepair: Whether slices that are not used are bad ones.
         labels: Where labels are filled, if that is known.
     """
-    number, selection = AXES.index(plan.axis), plan.selections[plan.axis]
+    number, slices, used = AXES.index(plan.axis), plan.slices(plan.axis), set(plan.selections[plan.axis].indices)
     old, new, parts = grid.spacing[number], plan.output.spacing[number], list[str]()
-    missing = selection.count - len(selection)
+    missing = len(slices) - len(used.intersection(slices))
     if missing and isRepair:
-        parts.append(_("Replaces {missing} of {count} slices.").format(missing=missing, count=selection.count))
+        parts.append(_("Replaces {missing} of {count} slices.").format(missing=missing, count=len(slices)))
     elif missing:
         parts.append(_("Makes {missing} of {count} slices from the others.").format(missing=missing,
-                                                                                   count=selection.count))
+                                                                                   count=len(slices)))
     if new < 0.999 * old:
         parts.append(_("Makes {old} mm slices {new} mm.").format(old=f"{old:.2g}", new=f"{new:.2g}"))
-    if labels is not None and labels.filled:
+    if labels is not None and (filled := set(labels.filled).intersection(slices)):
         parts.append(_("Fills the segmentation on {filled} slices, from {drawn} that are drawn on.").format(
-            filled=len(labels.filled), drawn=len(labels.drawn)))
+            filled=len(filled), drawn=len(labels.drawn)))
     return " ".join(parts) or _("Changes nothing yet: every slice is used, and the result has the voxels of the input.")
 
 

@@ -11,7 +11,7 @@ from .. import __version__
 from ..runtime.standard_streams import visible
 from . import cohort_options, evaluate_options
 from .common_options import AXES, add_input, add_messages, add_thickness, add_threads
-from .reconstruct_options import add_how, add_motion, add_slices, add_trust, add_voxels
+from .reconstruct_options import add_how, add_motion, add_region, add_slices, add_trust, add_voxels
 from .values import path, positive, vector, window
 from .volume_options import split
 
@@ -262,6 +262,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--report", type=path, metavar="OUT.json", help="what was used, how long it took, and a self "
                         "check")
     add_voxels(output)
+    add_region(output)
 
 
 def _add_render(parser: argparse.ArgumentParser) -> None:

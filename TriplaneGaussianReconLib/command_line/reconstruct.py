@@ -9,7 +9,7 @@ import numpy as np
 
 from ..config.presets import Preset, in_steps, preset_named
 from ..data.alignment import aligned_to
-from ..data.geometry import Axis, array_axis
+from ..data.geometry import Axis, Grid, array_axis
 from ..data.images import Image, Segmentation
 from ..data.label_slices import DRAWN, presence
 from ..data.masks import within
@@ -48,16 +48,18 @@ class Case:
         plan: What follows for this volume.
         used: The volume and what is used of it.
         presence: Which slices carry which segments, by axis of the plan; see `label_slices.presence`.
+        grid: Of the whole volume.
     """
 
     request: Request
     plan: Plan
     used: UsedSlices
     presence: dict[Axis, np.ndarray]
+    grid: Grid
 
     @property
     def image(self) -> Image:
-        """The volume."""
+        """The volume; of a region what takes part within slices."""
         return self.used.image
 
     @property
@@ -89,7 +91,7 @@ def run(arguments: Namespace) -> None:
         note(advice)
     expected = expect(told, arguments.memory)
     with stoppable(announce_stop) as should_stop, shown_progress(expected) as show:
-        result = reconstruct_with(arguments.texture, observations, case.plan.output, preset=preset,
+        result = reconstruct_with(arguments.texture, observations, case.used.drawn(case.plan.output), preset=preset,
                                   device=arguments.device, seed=arguments.seed, memory=_memory(arguments),
                                   progress=show, should_stop=should_stop, label_network=learnt,
                                   label_probabilities=bool(arguments.output_probabilities))
@@ -116,7 +118,8 @@ def request_of(arguments: Namespace) -> Request:
                    tuple(_crossing(text) for text in arguments.trust or ()),
                    arguments.exclude or "", spacing, arguments.preset, arguments.device, arguments.seed,
                    bool(arguments.save_model), arguments.cover_voxels,
-                   DRAWN if arguments.labels_on is None else arguments.labels_on, texture=arguments.texture)
+                   DRAWN if arguments.labels_on is None else arguments.labels_on, texture=arguments.texture,
+                   region=arguments.region or "")
 
 
 def read_case(arguments: Namespace) -> Case:
@@ -130,10 +133,10 @@ def read_case(arguments: Namespace) -> Case:
     if segmentation is not None:
         present = {axis: presence(segmentation, axis) for axis in request.axes(image.grid)}
     plan = request.plan(image.grid, present)
-    if arguments.paste_trusted and plan.output is not image.grid:
+    if arguments.paste_trusted and not plan.keeps_voxels(image.grid):
         raise InputError("--paste-trusted needs a result with the voxels of the input. Add --output-spacing input.")
-    used = UsedSlices.of(image, segmentation, plan.axis, plan.selections, plan.labelled)
-    return Case(request, replace(plan, selections=dict(used.observed)), used, present)
+    used = UsedSlices.of(image, segmentation, plan.axis, plan.selections, plan.labelled, plan.region)
+    return Case(request, replace(plan, selections=dict(used.observed)), used, present, image.grid)
 
 
 def _crossing(text: str) -> tuple[str, str]:
@@ -146,18 +149,18 @@ def _crossing(text: str) -> tuple[str, str]:
 
 def _expected(case: Case, selected: SelectedDevice, is_warm: bool, steps: int | None) -> Estimate:
     """What it will take on this computer; is_warm: whether filling labels starts from what was learnt before."""
-    grid, plan = case.image.grid, case.plan
+    plan, (grid, selections) = case.plan, case.plan.seen(case.grid)
     filled = 0 if plan.labelled is None or case.segmentation is None else len(case.segmentation.segments)
-    return estimate(grid, plan.selections, case.segmentation is not None, case.request.preset, kind_of(selected),
-                    filled, case.request.needs_fitting(plan, grid), is_warm, slowness(selected.device), steps)
+    return estimate(grid, selections, case.segmentation is not None, case.request.preset, kind_of(selected), filled,
+                    case.request.needs_fitting(plan, case.grid), is_warm, slowness(selected.device), steps)
 
 
 def _most_gaussians(case: Case) -> int:
     """How many a model may have, those in the margin about the slices included."""
-    grid, preset = case.image.grid, preset_named(case.request.preset)
-    across = array_axis(closest_first(grid, case.plan.selections)[0])
+    (grid, selections), preset = case.plan.seen(case.grid), preset_named(case.request.preset)
+    across = array_axis(closest_first(grid, selections)[0])
     sides = np.delete(grid.shape, across)
-    return int(gaussians(grid, case.plan.selections, preset.gap_sampling)
+    return int(gaussians(grid, selections, preset.gap_sampling)
                * np.prod(1.0 + 2.0 * preset.placement.margin / sides))
 
 
@@ -173,7 +176,7 @@ def _warn(case: Case, arguments: Namespace) -> None:
     if case.segmentation is not None and not (arguments.output_labels or arguments.save_model
                                               or arguments.output_certainty or arguments.output_probabilities):
         warn("--labels without --output-labels or --save-model: the dense labels are not kept.")
-    for remark in remarks(case.request, case.plan, case.image.grid, case.segmentation, case.presence):
+    for remark in remarks(case.request, case.plan, case.grid, case.segmentation, case.presence):
         warn(str(remark))
 
 

@@ -43,6 +43,13 @@ def add_trust(chosen: argparse._MutuallyExclusiveGroup) -> None:
                         "k:every:4")
 
 
+def add_region(output: argparse._ArgumentGroup) -> None:
+    """Add which part of one volume is reconstructed."""
+    output.add_argument("--region", metavar="I-I,J-J,K-K", help="reconstruct this part alone, to try something in "
+                        "seconds: the first and the last voxel along i, j and k, counted from 0, for example "
+                        "100-180,60-140,10-20. Slices keep their numbers")
+
+
 def add_motion(several: argparse._ArgumentGroup) -> None:
     """Add what concerns several volumes together; several: the group of their options."""
     several.add_argument("--motion", choices=MOTIONS, help="stack, the default: find how the body lies in "

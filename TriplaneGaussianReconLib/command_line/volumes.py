@@ -37,7 +37,7 @@ from .summary import summarise
 
 _OF_SEVERAL = ("to_first", "motion", "output_motion")
 _OF_ONE = ("trust", "cover_voxels", "paste_trusted", "output_certainty", "output_probabilities", "label_network",
-           "steps")
+           "steps", "region")
 
 
 def refuse_alone(arguments: Namespace) -> None:

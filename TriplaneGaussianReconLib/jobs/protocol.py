@@ -23,6 +23,7 @@ from ..data.json_fields import mapping, real, sequence, text, triple, truth, who
 from ..data.label_slices import ALL, DRAWN
 from ..data.observations import closest_first
 from ..data.output_grid import output_grid
+from ..data.region import Region
 from ..data.selection import Selection
 from ..data.slice_profile import SliceProfile
 from ..data.stack_input import PROFILES, StackInput
@@ -80,6 +81,7 @@ class Job:
         memory: Bytes of the host that the worker may hold at its peak; None for what is free.
         threads: How many it uses; None for as many as it may have.
         texture: See `Request`; without further volumes.
+        region: Likewise; the slices that are used are those of the whole volume.
     """
 
     volume: Image
@@ -100,6 +102,7 @@ class Job:
     memory: int | None = None
     threads: int | None = None
     texture: Texture = DEFAULT_TEXTURE
+    region: str = ""
 
     @property
     def axis(self) -> Axis:
@@ -109,7 +112,9 @@ class Job:
     @property
     def output_grid(self) -> Grid:
         """The voxels of the result of one volume; raises InputError for an impossible spacing."""
-        return output_grid(self.volume.grid, self.axis, self.spacing, self.observed[self.axis], self.cover_voxels)
+        grid, region = self.volume.grid, Region.within(self.region, self.volume.grid)
+        whole = output_grid(grid, self.axis, self.spacing, self.observed[self.axis], self.cover_voxels)
+        return whole if region is None else region.of_result(whole, grid, self.axis)
 
     @property
     def stacks(self) -> tuple[StackInput, ...]:
@@ -138,7 +143,7 @@ class Job:
                    "label_network": None if self.label_network is None else str(self.label_network),
                    "further": [_from_stack(each) for each in self.further], "motion": self.motion,
                    "thickness": self.thickness, "profile": self.profile, "memory": self.memory,
-                   "threads": self.threads, "texture": self.texture}
+                   "threads": self.threads, "texture": self.texture, "region": self.region}
         return _parts(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -165,7 +170,8 @@ class Job:
                    label_network, further, _MOTIONS[text(content, "motion")], _maybe(content, "thickness"),
                    _PROFILES[text(content, "profile")], _count_or_none(content, "memory", _MOST_VOXELS),
                    _count_or_none(content, "threads", _MOST_THREADS),
-                   _TEXTURES[text({"texture": DEFAULT_TEXTURE, **content}, "texture")])
+                   _TEXTURES[text({"texture": DEFAULT_TEXTURE, **content}, "texture")],
+                   text({"region": "", **content}, "region"))
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,10 @@ def remarks(request: Request, plan: Plan, grid: Grid, segmentation: Segmentation
 
 
 def _on_spacing(request: Request, plan: Plan, grid: Grid) -> list[Sentence]:
-    said, is_input = [], plan.output is grid
+    said, is_input = [], plan.keeps_voxels(grid)
     present, finer = grid.spacing[AXES.index(plan.axis)], isotropic_spacing(grid, plan.axis)
-    everything = any(selection.is_everything for selection in plan.selections.values())
+    selections = (plan.whole or plan).selections
+    everything = any(selection.is_everything for selection in selections.values())
     if request.spacing == ISOTROPIC and is_input:
         said.append(Sentence("The slices along {axis} are {spacing} mm apart, no more than the pixels within them: the "
                              "result keeps the voxels of the input.", axis=plan.axis, spacing=f"{present:g}"))
@@ -62,11 +63,11 @@ def _on_axes(plan: Plan, primary: Axis) -> list[Sentence]:
 
 
 def _on_ends(request: Request, plan: Plan, grid: Grid, primary: Axis) -> list[Sentence]:
-    if plan.output is not grid and plan.axis == primary:  # it ends with the outermost used slices
+    if not plan.keeps_voxels(grid) and plan.axis == primary:  # it ends with the outermost used slices
         return []
     selection = plan.selections[primary]
     first, last, end = selection.indices[0], selection.indices[-1], selection.count - 1
-    beyond = [*range(first), *range(last + 1, end + 1)]
+    beyond = [n for n in plan.slices(primary) if not first <= n <= last]
     if not beyond:
         return []
     known = ("Beyond the outermost used slices along {axis}, {first} and {last}, nothing is known. There ({beyond}) "

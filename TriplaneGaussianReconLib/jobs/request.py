@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..data.images import Image, Segmentation
 from ..data.label_slices import ALL, DRAWN, labelled_slices, named_slices
 from ..data.observations import closest_first
 from ..data.output_grid import isotropic_spacing, output_grid
+from ..data.region import Region, part_of
 from ..data.selection import Selection, parse_numbers
 from ..data.sentences import Sentence
 from ..errors import InputError
@@ -39,6 +40,8 @@ class Plan:
         output: The voxels of the result; the very grid of the input where they are the same.
         labelled: Which slices carry labels, by axis, see `Observations.from_volume`; None where all that are used do,
             or where nothing tells.
+        region: The part of the volume that is reconstructed; None for all of it.
+        whole: Without a region: what would follow then; None where there is no region.
     """
 
     axis: Axis
@@ -46,6 +49,25 @@ class Plan:
     spacing: float | None
     output: Grid
     labelled: dict[Axis, Selection] | None = None
+    region: Region | None = None
+    whole: Plan | None = None
+
+    def keeps_voxels(self, grid: Grid) -> bool:
+        """Whether the voxels of the result are those of the volume with this very grid, or a part of them."""
+        return (self.whole or self).output is grid
+
+    def slices(self, axis: Axis) -> range:
+        """The slices of the volume along an axis that are reconstructed."""
+        return self.region.slices(axis) if self.region is not None else range(self.selections[axis].count)
+
+    def seen(self, grid: Grid) -> tuple[Grid, dict[Axis, Selection]]:
+        """The voxels of the volume that take part, and which slices of theirs are used, counted from their first."""
+        if self.region is None:
+            return grid, self.selections
+        (axis, used), = self.selections.items()
+        first, last = used.indices[0], used.indices[-1]
+        return (self.region.seen(grid, axis)[0].cropped(axis, first, last),
+                {axis: Selection(tuple(n - first for n in used.indices), last - first + 1)})
 
 
 @dataclass(frozen=True)
@@ -72,6 +94,7 @@ class Request:
         memory: Bytes of the host that the process which computes may hold at its peak; None for what is free.
         threads: How many it uses; None for as many as it may have.
         texture: Plain, or even: with the noise that filled slices lack beside used ones.
+        region: The part of the volume that is to be reconstructed alone, as `Region.parse` reads it; empty for all.
 
     Example:
         >>> Request(slices="every:4", excluded="8").plan(Grid((13, 20, 20))).selections["k"].indices
@@ -92,6 +115,7 @@ class Request:
     memory: int | None = None
     threads: int | None = None
     texture: Texture = DEFAULT_TEXTURE
+    region: str = ""
 
     @property
     def needs_labels(self) -> bool:
@@ -134,6 +158,7 @@ class Request:
             named_slices(self.labels_on, grid.count(closest_first(grid, plan.selections)[0]))
             return
         self._excluded()
+        self.part(grid)
         named_slices(self.labels_on, grid.count(self.slice_axis(grid)))
         if not isinstance(self.spacing, str):
             output_grid(grid, self.slice_axis(grid), self.spacing)
@@ -164,6 +189,19 @@ class Request:
         Raises:
             InputError: A choice does not fit the volume, or fewer than two slices are left.
         """
+        whole, region = self._whole_plan(grid, presence), self.part(grid)
+        if region is None:
+            return whole
+        selections, labelled = part_of(whole.selections, whole.labelled, region, whole.axis)
+        return replace(whole, selections=selections, labelled=labelled, region=region, whole=whole,
+                       output=region.of_result(whole.output, grid, whole.axis))
+
+    def part(self, grid: Grid) -> Region | None:
+        """Return the part of a volume that is to be reconstructed, None for all; raises InputError if there is none."""
+        return Region.within(self.region, grid)
+
+    def _whole_plan(self, grid: Grid, presence: Mapping[Axis, np.ndarray] | None) -> Plan:
+        """The same of the whole volume."""
         axis = self.slice_axis(grid)
         selections = self.selections(grid, axis, presence or {})
         if all(len(selection) < 2 for selection in selections.values()):
@@ -180,15 +218,17 @@ class Request:
     def needs_fitting(self, plan: Plan, grid: Grid) -> bool:
         """Whether anything is fitted: only where every slice of the result is a used one it takes none, see `plan`."""
         primary = closest_first(grid, plan.selections)[0]
-        return self.keep_model or plan.output is not grid or not plan.selections[primary].is_everything
+        used = set(plan.selections[primary].indices)
+        return self.keep_model or not plan.keeps_voxels(grid) or not used.issuperset(plan.slices(primary))
 
     def job(self, image: Image, segmentation: Segmentation | None = None,
             presence: Mapping[Axis, np.ndarray] | None = None) -> Job:
         """Return what a worker is to do; arguments and errors as those of `plan`."""
         plan = self.plan(image.grid, presence)
+        plan = plan.whole or plan
         return Job(image, plan.selections, segmentation, plan.spacing, self.preset, self.device, self.seed,
                    self.keep_model, self.cover_voxels, plan.labelled, memory=self.memory, threads=self.threads,
-                   texture=self.texture)
+                   texture=self.texture, region=self.region)
 
     def selections(self, grid: Grid, axis: Axis, presence: Mapping[Axis, np.ndarray]) -> dict[Axis, Selection]:
         """Return which slices are used, by axis; arguments and errors as those of `plan`, axis: the slice axis."""

@@ -31,6 +31,7 @@ from ..config.texture import DEFAULT_TEXTURE
 from ..data.geometry import Grid
 from ..data.observations import Observations
 from ..data.output_grid import meant_grid
+from ..data.region import Region
 from ..errors import Cancelled, InputError, OutputError
 from ..pipeline.used_slices import UsedSlices
 from ..runtime.environment import ignore_unusable_thread_counts
@@ -197,7 +198,8 @@ def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[]
     """Reconstruct from one volume; the files of the outcome are written, itself it is not."""
     grid = job.output_grid
     with collected_notes() as notes:
-        used = UsedSlices.of(job.volume, job.segmentation, job.axis, job.observed, job.labelled)
+        used = UsedSlices.of(job.volume, job.segmentation, job.axis, job.observed, job.labelled,
+                             Region.within(job.region, job.volume.grid))
         observations = used.observations()
     check_room(folder, _outcome_bytes(job, grid, observations))
 
@@ -214,8 +216,8 @@ def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[]
             return
         messages.send("preview", file=name, axis=preview.axis, index=preview.index)
 
-    result = reconstruct_with(job.texture, observations, grid, preset=job.preset, device=job.device, seed=job.seed,
-                              memory=Memory(keep_model=job.keep_model, folder=folder, limit=job.memory),
+    result = reconstruct_with(job.texture, observations, used.drawn(grid), preset=job.preset, device=job.device,
+                              seed=job.seed, memory=Memory(keep_model=job.keep_model, folder=folder, limit=job.memory),
                               progress=Pace(messages), should_stop=should_stop, preview=show,
                               label_network=_learnt_before(job, notes))
     return _saved(used.finished(result, observations, notes), job, folder, should_stop)

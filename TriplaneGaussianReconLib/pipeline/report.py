@@ -16,6 +16,7 @@ from ..data.beyond import slices_beyond
 from ..data.geometry import Axis, Grid
 from ..data.images import Segmentation
 from ..data.observations import Observations
+from ..data.region import Region
 from ..data.selection import Selection
 from .error_report import ErrorReport
 from .label_report import LabelCompletion
@@ -71,6 +72,8 @@ class Scope:
             intensities. None in reports of former versions.
         segments_left_out: `segments_left_out`: names of the segments that are on no slice that was used; None in
             reports that a former command line wrote.
+        region: `region`: the part of the volume that alone was reconstructed, from which to which voxel along i, j and
+            k, such as 10-40,0-63,5-20; empty for all of it.
     """
 
     axis: Axis
@@ -79,10 +82,11 @@ class Scope:
     output_spacing: tuple[float, ...]
     segments_left_out: tuple[str, ...] | None = None
     repeated: Mapping[Axis, tuple[int, ...]] | None = None
+    region: str = ""
 
     @classmethod
     def of(cls, axis: Axis, selections: Mapping[Axis, Selection], output: Grid, segmentation: Segmentation | None,
-           observations: Observations) -> Scope:
+           observations: Observations, region: Region | None = None) -> Scope:
         """Describe a reconstruction on the grid `output`.
 
         Args:
@@ -91,13 +95,15 @@ class Scope:
             output: The voxels of the result.
             segmentation: What was given, if anything.
             observations: What was made of volume and segmentation.
+            region: What alone was reconstructed; None for the whole volume.
         """
         given = segmentation.segments if segmentation is not None else ()
         across, beyond = slices_beyond(observations.stacks[0], output)
         repeated = {across: tuple(np.flatnonzero(beyond).tolist())} if beyond.any() else {}
         return cls(axis, {name: selection.indices for name, selection in selections.items()}, tuple(output.shape),
                    tuple(output.spacing),
-                   tuple(s.name for s in given if s not in observations.segments), repeated)
+                   tuple(s.name for s in given if s not in observations.segments), repeated,
+                   "" if region is None else str(region))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -106,7 +112,7 @@ class Scope:
         left_out = {} if self.segments_left_out is None else {"segments_left_out": list(self.segments_left_out)}
         return {"axis": self.axis, "trusted": {axis: list(indices) for axis, indices in self.selected.items()},
                 "output_shape_kji": list(self.output_shape), "output_spacing_mm": list(self.output_spacing),
-                **repeated, **left_out}
+                **repeated, **left_out, **({"region": self.region} if self.region else {})}
 
     @classmethod
     def from_json(cls, content: Any) -> Scope | None:
@@ -117,7 +123,8 @@ class Scope:
         return cls(read("axis", axis), read("trusted", mapped(listed(whole), axis)),
                    read("output_shape_kji", listed(whole)), read("output_spacing_mm", listed(number)),
                    read.optional("segments_left_out", listed(text), None),
-                   read.optional("repeated_slices", mapped(listed(whole), axis), None))
+                   read.optional("repeated_slices", mapped(listed(whole), axis), None),
+                   read.optional("region", text, ""))
 
 
 @dataclass(frozen=True)

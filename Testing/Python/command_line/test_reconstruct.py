@@ -233,6 +233,24 @@ def test_output_spacing(files: Path, options: list[object], spacing: float, coun
     assert chosen.plan.output.origin == pytest.approx(chosen.image.grid.index_to_physical([0, 0, first]))
 
 
+def test_a_region_alone_is_reconstructed(run: Run, volume: Image) -> None:
+    assert run("reconstruct", "volume.nrrd", "--keep-every", 2, "--region", "5-24,3-18,3-8", "--output", "o.nrrd",
+               "--report", "r.json") == 0
+    found, report = read_image("o.nrrd"), json.loads(Path("r.json").read_text(encoding="utf-8"))
+    assert found.grid.matches(volume.grid.cropped("i", 5, 24).cropped("j", 3, 18).cropped("k", 3, 8))
+    assert np.abs(found.array[1::2] - volume.array[4:9:2, 3:19, 5:25].astype(float)).mean() < 3
+    assert report["trusted"] == {"k": [0, 2, 4, 6, 8, 10]} and report["region"] == "5-24,3-18,3-8"
+    assert not undocumented(report)
+
+
+@pytest.mark.parametrize(("options", "reason"), [
+    (["--region", "5-24,3-18,3-80"], "reaches beyond the volume"), (["--region", "5,3,3"], "Cannot read the region"),
+    (["--region", "5-24,3-18,3-3"], "The region is too thin")])
+def test_what_is_no_part_of_the_volume_is_refused(files: Path, options: list[object], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        case(files, *options)
+
+
 @pytest.mark.parametrize(("options", "texts"), [
     (["--output-spacing", "input"], ["nothing is gained"]),
     (["--axis", "i"], ["0.9 mm apart, no more than the pixels", "nothing is gained"]),  # as fine as the other axes

@@ -108,7 +108,7 @@ def test_the_reference_explains_each_key_and_no_other(former: dict[str, Any]) ->
             1.1, "", 30.0, 1, {1: 30.0}, 28.0, 29.0, "cubic", 0.5)),
         files=Files("v.nrrd", "l.nrrd", mask="m.nrrd"), completion=labels, volumes=(volume,),
         expected_error=ErrorReport(12.0, 0.01, "HU"),
-        scope=replace(report.scope, segments_left_out=("unseen",), repeated={"k": (9,)}))
+        scope=replace(report.scope, segments_left_out=("unseen",), repeated={"k": (9,)}, region="0-9,0-9,0-9"))
     assert keys(full.to_json(), told) | keys(former, told) == told
 
 

@@ -149,6 +149,17 @@ def moving() -> tuple[np.ndarray, np.ndarray]:
     return (1000 * np.exp(-near / 30) + noise).astype(np.int16), near < 20
 
 
+def shown_sequence() -> Any:
+    """A volume in which a browser shows a sequence of two frames."""
+    volume, scene = mrml.add_volume(moving()[0]), slicer.mrmlScene
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "sequence")
+    for number in range(2):
+        sequence.SetDataNodeAtValue(volume, str(number))
+    browser.AddProxyNode(volume, sequence, False)
+    return volume
+
+
 def reconstructed(widget: Any) -> TriplaneGaussianReconParameterNode:
     """Press the button and wait for the results."""
     click(widget.ui.reconstructButton)

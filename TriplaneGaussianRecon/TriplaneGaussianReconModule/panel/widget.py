@@ -4,6 +4,7 @@ from __future__ import annotations
 import html
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import slicer
@@ -17,20 +18,22 @@ from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
 
 from .. import wording
 from ..installation import dependencies
+from ..run.choices import regionText
 from ..run.logic import TriplaneGaussianReconLogic
 from ..run.parameters import (
     LabelsOn,
     PresetChoice,
     TriplaneGaussianReconParameterNode,
     Trust,
+    asked,
     combinedVolumes,
+    isWholeSequence,
     keywords,
+    regionBox,
     requestOf,
     segmentIDs,
-    severalKeywords,
 )
 from ..run.remembered import remember
-from ..run.several import Several
 from ..run.task import Task, checkTask, taskOf
 from ..scene import sample_data
 from ..scene.frames import browserOf
@@ -44,6 +47,7 @@ from .packages_button import PackagesButton
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
 from .quality_choice import QualityChoice
+from .region_choice import RegionChoice
 from .results_view import ResultsView, setEnabledOrWhyNot
 from .run_log import RunLog
 from .segment_list import SegmentList
@@ -75,6 +79,7 @@ class Panel:
         self._hasPackages = False  # False until asked, which takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
         self._further = FurtherVolumes(ui)
+        self._region = RegionChoice(ui, self.update)
         self._task = TaskChoice(ui)
         self._quality = QualityChoice(ui.preset, self._onQuality)
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
@@ -116,7 +121,9 @@ class Panel:
                 widget.setVisible(parameters.trust is trust)
         self._lookForDrawnSlices(grid)
         self._task.show(parameters)
+        self._region.show(parameters)
         self._ui.allFrames.setVisible(grid is not None and browserOf(self._choices.inputVolume) is not None)
+        self._showOutputs(parameters)
         self._showMeaning(grid)
         for button in (self._ui.excludeButton, self._ui.emptyButton):
             setEnabledOrWhyNot(button, "" if grid is not None else _("Choose an input volume first."))
@@ -145,6 +152,7 @@ class Panel:
         self._device.close()
         self._drawing.close()
         self._drawn.forget()
+        self._region.close()
         if self._parameters is not None:
             self._parameters.disconnectGui(self._tag)
             self._parameters = None
@@ -160,11 +168,9 @@ class Panel:
             with wording.translatedErrors():
                 grid = gridOf(parameters.inputVolume)
                 checkTask(parameters, parameters.trust is Trust.ALL, bool(combinedVolumes(parameters)))
-                several = Several.of(parameters.inputVolume, **severalKeywords(parameters))
-                request = several.alone(requestOf(parameters))
-                request.check(grid, parameters.segmentation is not None)
+                found = asked(parameters)
                 if self._drawn.presence:
-                    request.plan(grid, self._drawn.presence)
+                    found.several.alone(found.request).plan(grid, self._drawn.presence)
         except InputError as error:
             return str(error)
         return ""
@@ -183,6 +189,15 @@ class Panel:
             return gridOf(self._parameters.inputVolume)
         except InputError:
             return None
+
+    def _showOutputs(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
+        """Let nodes be chosen for what will come: those of a sequence are new ones, and so are not asked for."""
+        ui, isSingle = self._ui, parameters is None or not isWholeSequence(parameters)
+        hasLabels = isSingle and parameters is not None and parameters.segmentation is not None
+        for widgets, isAsked in (((ui.outputVolumeLabel, ui.outputVolume), isSingle),
+                                 ((ui.outputSegmentationLabel, ui.outputSegmentation), hasLabels)):
+            for widget in widgets:
+                widget.setVisible(isAsked)
 
     def _lookForDrawnSlices(self, grid: Grid | None) -> None:
         """Look which slices are drawn on, if there is a choice of segments."""
@@ -210,9 +225,11 @@ class Panel:
         axis = request.slice_axis(grid)
         meaning, labels = wording.axisMeaning(worldGrid(parameters.inputVolume), axis), ""
         try:
+            request = replace(request, region=regionText(regionBox(parameters), parameters.inputVolume))
             if request.needs_labels and axis not in presence:
-                observed = _("The slices on which a chosen segment has a voxel.")
+                observed, region = _("The slices on which a chosen segment has a voxel."), request.part(grid)
                 result = grid if isinstance(request.spacing, str) else output_grid(grid, axis, request.spacing)
+                result = result if region is None else region.of_result(result, grid, axis)
             else:
                 plan = request.plan(grid, presence)
                 selection, result, filled = plan.selections[axis], plan.output, None
@@ -375,6 +392,7 @@ class Panel:
             parameters.task, parameters.furtherVolumes = Task.AUTO, []
             parameters.trust, parameters.excludedSlices, parameters.outputSpacing = Trust.ALL, "", 0.0
             parameters.labelsOn, parameters.emptySlices = LabelsOn.DRAWN, ""
+            parameters.region = parameters.outputVolume = parameters.outputSegmentation = None
         self._tell(_("{name} is loaded. Press Reconstruct.").format(name=name))
 
     def _onPlaneDrawn(self, node: slicer.vtkMRMLScalarVolumeNode | None, problem: str) -> None:

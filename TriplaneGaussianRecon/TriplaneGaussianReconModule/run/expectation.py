@@ -18,6 +18,7 @@ from .. import wording
 from ..scene.drawn_slices import presenceOf
 from ..scene.frames import Frame
 from ..scene.nodes import gridOf, imageOf
+from .choices import Asked
 from .several import Several
 
 
@@ -38,15 +39,12 @@ class Computer:
         return self.slowness if self.kind == "cuda" else self.slowness.with_threads(threads)
 
 
-def expectation(request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str], several: Several,
-                computer: Computer, presence: Mapping[Axis, np.ndarray] | None, isWarm: bool) -> Estimate:
+def expectation(asked: Asked, computer: Computer, presence: Mapping[Axis, np.ndarray] | None, isWarm: bool
+                ) -> Estimate:
     """Return what to expect of all frames together.
 
     Args:
-        request: What is asked for, checked.
-        frames: What is to be reconstructed.
-        segmentIDs: Which segments take part.
-        several: Further volumes.
+        asked: What is asked for.
         computer: On which.
         presence: See `TriplaneGaussianReconLogic.expected`.
         isWarm: Whether labels go on from what an earlier run learnt.
@@ -54,11 +52,11 @@ def expectation(request: Request, frames: Sequence[Frame], segmentIDs: Sequence[
     Raises:
         InputError: The choices cannot be.
     """
-    slowness = computer.slownessWith(request.threads)
-    if several.nodes:
-        found = _ofSeveral(request, frames[0], several, computer.kind, slowness)
+    request, frames, slowness = asked.request, asked.frames, computer.slownessWith(asked.request.threads)
+    if asked.several.nodes:
+        found = _ofSeveral(request, frames[0], asked.several, computer.kind, slowness)
     else:
-        found = _ofOne(request, frames[0], segmentIDs, computer.kind, slowness, presence, isWarm)
+        found = _ofOne(request, frames[0], asked.segmentIDs, computer.kind, slowness, presence, isWarm)
     held = found.memory_bytes if request.memory is None else min(found.memory_bytes, request.memory)
     return replace(found, seconds=found.seconds * len(frames), memory_bytes=held)
 
@@ -76,7 +74,8 @@ def _ofOne(request: Request, frame: Frame, segmentIDs: Sequence[str], kind: Devi
     with wording.translatedErrors():
         plan = request.plan(grid, presence)
     filled = presence[axis].shape[1] if presence and plan.labelled is not None else 0
-    return estimate(grid, plan.selections, has, request.preset, kind, filled, request.needs_fitting(plan, grid), isWarm,
+    seen, selections = plan.seen(grid)
+    return estimate(seen, selections, has, request.preset, kind, filled, request.needs_fitting(plan, grid), isWarm,
                     slowness)
 
 

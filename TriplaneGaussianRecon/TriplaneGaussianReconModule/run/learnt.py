@@ -17,8 +17,8 @@ _Choices = tuple[object, ...]
 class LearntLabels:
     """Keeps the label network of the last run on each input, in memory, while volume and segmentation are in the scene.
 
-    A run with another preset, another seed or other segments starts anew.  Whether the voxels are still those that it
-    was learnt from is for the library to find out.
+    A run with another preset, another seed, another region or other segments starts anew.  Whether the voxels are
+    still those that it was learnt from is for the library to find out.
     """
 
     def __init__(self) -> None:
@@ -55,4 +55,4 @@ def _input(frame: Frame) -> _Input:
 
 
 def _choices(request: Request, segmentIDs: Sequence[str]) -> _Choices:
-    return request.preset, request.seed, *segmentIDs
+    return request.preset, request.seed, request.region, *segmentIDs

@@ -5,7 +5,13 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode, vtkMRMLTextNode
+from slicer import (
+    vtkMRMLMarkupsROINode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTableNode,
+    vtkMRMLTextNode,
+)
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
@@ -13,6 +19,8 @@ from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
 from TriplaneGaussianReconLib.data.label_slices import ALL, DRAWN
 from TriplaneGaussianReconLib.jobs.request import SEGMENTED, Request
 
+from ..scene.frames import browserOf
+from .choices import Asked, Choices
 from .further_settings import settingsOf
 from .request import requestFrom
 from .task import Task, taskOf
@@ -114,6 +122,8 @@ class TriplaneGaussianReconParameterNode:
         excludedSlices: Slice numbers such as 7,12,20-23.
         emptySlices: For `LabelsOn.DRAWN`: slices on which there is nothing to be drawn.
         labelledSlices: For `LabelsOn.LIST`.
+        region: A box that holds what is to be reconstructed; None for the whole volume.
+        outputVolume: Takes the result; None for a new one. So does outputSegmentation.
         outputSpacing: Mm; 0 for automatic.
         device: auto, cpu, cuda:0 and so on.
         memory: GB that the computing may take; 0 for what is free.
@@ -144,6 +154,9 @@ class TriplaneGaussianReconParameterNode:
     labelsOn: LabelsOn = LabelsOn.DRAWN
     emptySlices: str
     labelledSlices: str
+    region: vtkMRMLMarkupsROINode
+    outputVolume: vtkMRMLScalarVolumeNode
+    outputSegmentation: vtkMRMLSegmentationNode
     outputSpacing: Annotated[float, WithinRange(0.0, 1000.0)] = 0.0
     preset: PresetChoice = PresetChoice[DEFAULT_PRESET.upper()]
     device: str = "auto"
@@ -217,17 +230,41 @@ def combinedVolumes(parameters: TriplaneGaussianReconParameterNode) -> list[vtkM
     return furtherVolumes(parameters) if taskOf(parameters) is Task.COMBINE else []
 
 
+def regionBox(parameters: TriplaneGaussianReconParameterNode) -> vtkMRMLMarkupsROINode | None:
+    """The box that alone is reconstructed; None for the whole volume, and where volumes are combined."""
+    return None if taskOf(parameters) is Task.COMBINE else parameters.region
+
+
+def isWholeSequence(parameters: TriplaneGaussianReconParameterNode) -> bool:
+    """Whether all frames of a sequence are to be reconstructed."""
+    volume = parameters.inputVolume
+    return parameters.allFrames and volume is not None and browserOf(volume) is not None
+
+
 def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     """The choices as keyword arguments of the logic's `reconstruct`."""
     hasSegmentation = parameters.segmentation is not None
     return {"segmentationNode": parameters.segmentation,
             "segmentIDs": segmentIDs(parameters) if hasSegmentation else None, "copyVolume": parameters.copyVolume,
-            "allFrames": parameters.allFrames,
-            **_choices(parameters), **severalKeywords(parameters)}
+            "allFrames": parameters.allFrames, "region": regionBox(parameters), **_outputs(parameters),
+            **_choices(parameters), **_severalKeywords(parameters)}
 
 
-def severalKeywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
-    """What concerns further volumes, likewise."""
+def asked(parameters: TriplaneGaussianReconParameterNode) -> Asked:
+    """What the choices come to; raises InputError for what cannot be done."""
+    choices = keywords(parameters)
+    return Choices(**{name: choices[name] for name in choices if name != "segmentationNode"}).asked(
+        parameters.inputVolume, parameters.segmentation)
+
+
+def _outputs(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
+    """The nodes that take the results, likewise; those of a sequence are always new."""
+    isSingle, labels = not isWholeSequence(parameters), parameters.segmentation is not None
+    return {"outputVolume": parameters.outputVolume if isSingle else None,
+            "outputSegmentation": parameters.outputSegmentation if isSingle and labels else None}
+
+
+def _severalKeywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     return {"furtherVolumes": {node: vars(settingsOf(parameters, node)) for node in combinedVolumes(parameters)},
             "thickness": parameters.thickness, "profile": parameters.profile.value,
             "findMotion": parameters.findMotion}

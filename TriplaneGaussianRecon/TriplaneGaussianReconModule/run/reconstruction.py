@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,6 @@ from TriplaneGaussianReconLib.errors import Cancelled, InputError, OutputError, 
 from TriplaneGaussianReconLib.io.atomic import whole_file
 from TriplaneGaussianReconLib.jobs.protocol import Job, Message, Outcome, read_preview
 from TriplaneGaussianReconLib.jobs.remarks import remarks
-from TriplaneGaussianReconLib.jobs.request import Request
 
 from .. import wording
 from ..scene.frames import Frame, Sequences, browserOf
@@ -29,10 +28,10 @@ from ..scene.further_volumes import FurtherVolume
 from ..scene.nodes import gridOf, imageOf, readSegmentation, stateOf, transformBetween
 from ..scene.report import FrameRecord, RunRecord, notesIn, scores
 from ..scene.results import Prepared, Results, add
+from .choices import Asked
 from .learnt import LearntLabels
 from .process import WorkerProcess
 from .request import choices
-from .several import Several
 from .steps import Pause, Steps
 
 PREFIX = "TriplaneGaussianRecon-"  # of folders for temporary files
@@ -45,27 +44,24 @@ class ReconstructionRun:
     If a node that is needed is removed, or the scene is closed, the run ends with an error.
     """
 
-    def __init__(self, process: WorkerProcess, request: Request, frames: Sequence[Frame], segmentIDs: Sequence[str],
-                 copyVolume: bool, several: Several, learnt: LearntLabels, onProgress: Callable[[Message], None],
-                 onPreview: Callable[[Any, Message], None],
+    def __init__(self, process: WorkerProcess, asked: Asked, learnt: LearntLabels,
+                 onProgress: Callable[[Message], None], onPreview: Callable[[Any, Message], None],
                  onEnd: Callable[[Results | None, Exception | None], None]) -> None:
         """Prepare a run.
 
         Args:
             process: Does the jobs.
-            request: What to do with each frame.
-            frames: What to reconstruct, one after another.
-            segmentIDs: Which segments take part.
-            copyVolume: Whether the volume is wanted where it is that of the input, too.
-            several: Further volumes of the same body; with any there is a single frame.
+            asked: What is to be done.
             learnt: What earlier runs learnt about labels, from which this one goes on; it adds what it learns itself.
             onProgress: Called with messages of `jobs.protocol` about the whole.
             onPreview: Called with a slice [row, column] float32, in units of the volume, and its message.
             onEnd: Called once, with the results and None, or with None and the error, which is Cancelled if `cancel`
                 was called.
         """
-        self._process, self._request, self._frames, self._segmentIDs = process, request, frames, segmentIDs
-        self._copyVolume, self._several, self._learnt = copyVolume, several, learnt
+        self._process, self._request, self._frames, self._segmentIDs = (process, asked.request, asked.frames,
+                                                                        asked.segmentIDs)
+        self._copyVolume, self._several, self._outputs, self._learnt = (asked.copyVolume, asked.several, asked.outputs,
+                                                                        learnt)
         self._further: tuple[FurtherVolume, ...] = ()  # where they lie, from the start of a frame on
         self._onProgress, self._onPreview, self._onEnd = onProgress, onPreview, onEnd
         self._number, self._start, self._folder = 0, time.monotonic(), Path()
@@ -121,7 +117,7 @@ class ReconstructionRun:
                 if browser is None or number == browser.GetSelectedItemNumber():
                     shown = prepared
                 yield
-            results = add(first, shown or prepared, record, sequences, models, self._further)
+            results = add(first, shown or prepared, record, sequences, models, self._further, self._outputs)
             uponFailure.pop_all()
         return results
 
@@ -151,7 +147,7 @@ class ReconstructionRun:
             self._takeMotion(frame, outcome, record)
             record.tables.append((yield from scores(grid, outcome)))
             isOneOfMany = len(self._frames) > 1  # frames of labels are shown together with those of their image
-            isVolumeWanted = self._copyVolume or isOneOfMany or not _isKnown(outcome, grid)
+            isVolumeWanted = self._copyVolume or isOneOfMany or not _isKnown(outcome, self._part(grid))
             prepared = yield from Prepared.of(outcome, frame, scalarType, isVolumeWanted, isOneOfMany, self._further)
             del outcome  # its arrays keep files open
             yield from _emptied(self._folder)
@@ -183,6 +179,11 @@ class ReconstructionRun:
                          for remark in remarks(request, plan, grid, segmentation, presence)])
             job = self._goingOn(job, frame)
         yield from job.parts(self._folder)
+
+    def _part(self, grid: Grid) -> Grid:
+        """The voxels of a volume that are to be reconstructed."""
+        region = self._request.part(grid)
+        return grid if region is None else region.of_result(grid, grid, self._request.slice_axis(grid))
 
     def _goingOn(self, job: Job, frame: Frame) -> Job:
         """A job that goes on from what the last run on this frame learnt about labels, if anything."""
@@ -252,7 +253,7 @@ class ReconstructionRun:
 
 
 def _isKnown(outcome: Outcome, grid: Grid) -> bool:
-    """Whether labels alone were filled, so that the volume is that of the input; grid: of the input."""
+    """Whether labels alone were filled, so that the volume is that of the input; grid: of that, or of a part of it."""
     report = outcome.report
     return report.completion is not None and not report.gaussians and outcome.volume.grid.matches(grid)
 

@@ -16,7 +16,7 @@ Slices = str | int | Iterable[int]  # text as `Request` reads it, or slice numbe
 
 def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, labelsOn: Slices, outputSpacing: float,
                 preset: str, device: str, seed: int, keepModel: bool, evenTexture: bool = False, memory: float = 0.0,
-                threads: int = 0) -> Request:
+                threads: int = 0, region: str = "") -> Request:
     """Return what the arguments of the logic's `reconstruct` ask for.
 
     Raises:
@@ -25,7 +25,8 @@ def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, l
     return Request(axis=sliceAxis, slices=slicesText(trustedSlices), excluded=slicesText(excludedSlices),
                    spacing=_spacing(outputSpacing) or AUTO, preset=preset, device=device, seed=_seed(seed),
                    keep_model=keepModel, labels_on=slicesText(labelsOn),
-                   texture="even" if evenTexture else "plain", memory=_memory(memory), threads=_threads(threads))
+                   texture="even" if evenTexture else "plain", memory=_memory(memory), threads=_threads(threads),
+                   region=region)
 
 
 def choices(request: Request) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def choices(request: Request) -> dict[str, Any]:
             "labelsOn": request.labels_on, "spacing": 0.0 if request.spacing == AUTO else request.spacing,
             "preset": request.preset, "device": request.device, "seed": request.seed, "keepModel": request.keep_model,
             "evenTexture": request.texture == "even", "memory": (request.memory or 0) / 1e9,
-            "threads": request.threads or 0}
+            "threads": request.threads or 0, "region": request.region}
 
 
 def slicesText(given: Slices) -> str:

@@ -90,6 +90,9 @@ class Several:
             return request
         if request.texture == "even":
             raise InputError(_("An even texture does not go with further volumes. Uncheck one of both."))
+        if request.region:
+            raise InputError(_("A region does not go with further volumes. Choose the whole volume, or crop all of "
+                               "them in the module 'Crop Volume'."))
         side = request.spacing
         if not isinstance(side, str) and not (np.isfinite(side) and side > 0):
             raise InputError(_("The output spacing must be a positive number of millimetres such as 1.5, or 0 to leave "

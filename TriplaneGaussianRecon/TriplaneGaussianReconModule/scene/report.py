@@ -108,7 +108,8 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
     number, observed = AXES.index(axis), np.array(outcome.scope.selected[axis])
     dimension, drawn = _drawn(grid, axis, outcome.volume.grid)
     errors = yield from _means(np.moveaxis(outcome.confidence.array, dimension, 0))
-    slices = np.unique(np.round(np.concatenate([drawn, observed]), 6))
+    shown = observed[(observed > drawn.min() - 0.5) & (observed < drawn.max() + 0.5)]  # of a region others are used too
+    slices = np.unique(np.round(np.concatenate([drawn, shown]), 6))
     # The library counts observed slices along their normal, which may run against their numbers.
     ordered = observed[np.argsort(grid.planes(axis, observed).offsets)]
     hidden = {ordered[place]: psnr for place, psnr in check.per_slice.items()}
@@ -189,6 +190,7 @@ def _linesOnFrame(record: RunRecord, frame: FrameRecord, made: str) -> list[str]
         f"Segments left out, being on no slice that is used: {_listed(scope.segments_left_out or ())}",
         f"Slices used along {scope.axis}: {', '.join(map(str, scope.selected[scope.axis]))}",
         f"Excluded slices: {record.choices['excluded'] or 'none'}",
+        *([f"Region, from which to which voxel along i, j and k: {scope.region}"] if scope.region else []),
         f"Spacing of the input: {_listed(frame.inputSpacing, ' x ')} mm",
         f"Voxels of the result: {' x '.join(map(str, reversed(scope.output_shape)))}, "
         f"{_listed(scope.output_spacing, ' x ')} mm",

@@ -20,6 +20,7 @@ from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Segment, Segmentation
 from TriplaneGaussianReconLib.jobs.protocol import Outcome
 
+from .chosen_nodes import NEW, ChosenNodes, Former, setSegmentation
 from .frames import Frame, Sequences
 from .further_volumes import FurtherVolume
 from .nodes import BINARY_LABELMAP, place
@@ -52,6 +53,7 @@ class Results:
         models: File of each frame, if models were kept; deleted with the provenance node, and when Slicer closes.
         sequences: If there are frames, the browser that shows them in the nodes above, and its sequences.
         motions: For each further volume whose motion was found, a linear transform under which it fits the volume.
+        chosen: Those of the nodes above that the user had chosen; they stay when the others are removed.
     """
 
     volume: slicer.vtkMRMLScalarVolumeNode | None
@@ -65,6 +67,7 @@ class Results:
     models: tuple[Path, ...] = ()
     sequences: tuple[slicer.vtkMRMLNode, ...] = ()
     motions: tuple[slicer.vtkMRMLLinearTransformNode, ...] = ()
+    chosen: tuple[slicer.vtkMRMLDisplayableNode, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,14 +118,14 @@ class Prepared:
         if self.segmentation is not None:
             nodes["segmentation"] = slicer.vtkMRMLSegmentationNode()
         for role, node in nodes.items():
+            node.SetAttribute(ROLE, role)
             self.fill(node, role, source)
         return nodes
 
     def fill(self, node: slicer.vtkMRMLNode, role: str, source: Frame) -> None:
         """Give a node its voxels, their place and their meaning."""
-        node.SetAttribute(ROLE, role)
         if role == "segmentation":
-            node.SetAndObserveSegmentation(self.segmentation)
+            setSegmentation(node, self.segmentation)
             return
         place(node, self.grid)
         node.SetAndObserveImageData(self.images[role])
@@ -139,7 +142,8 @@ class Prepared:
 
 
 def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequences | None = None,
-        models: TemporaryDirectory[str] | None = None, further: Sequence[FurtherVolume] = ()) -> Results:
+        models: TemporaryDirectory[str] | None = None, further: Sequence[FurtherVolume] = (),
+        chosen: ChosenNodes = NEW) -> Results:
     """Put the results of a run into the scene; if that fails, none of them is left.
 
     Args:
@@ -149,22 +153,29 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
         sequences: Of all frames, if there are several.
         models: The folder with the models, which is deleted with the results.
         further: Other volumes that it was reconstructed from, and where they were found to lie.
+        chosen: Nodes that take results instead of new ones.
     """
+    taken = chosen.there()
+    formers = [Former(node) for node in taken.values()]
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     before, folder = set(_nodeIDs()), hierarchy.GetInvalidItemID()
     try:
         name = f"{source.proxy.GetName()} reconstructed"
-        nodes = _addNodes(name, source, prepared, record, further)
+        nodes = _addNodes(name, source, prepared, record, further, taken)
+        own = [node for role, node in nodes.items() if role not in taken]
         others = [] if sequences is None else _addBrowser(name, nodes, sequences)
         for each in further:
             nodes["scores"].AddNodeReferenceID(FURTHER, each.node.GetID())
         motions = [_addMotion(each, source) for each in further if each.isMoved]
-        folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), next(iter(nodes.values())).GetName())
+        title = name if "volume" in taken else next(iter(nodes.values())).GetName()
+        folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), title)
         # The browser first: while it is there, it replaces what goes away.
-        for node in (*others, *nodes.values(), *motions):
+        for node in (*others, *own, *motions):
             item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node)
             hierarchy.SetItemParent(item, folder)
     except BaseException:
+        for former in formers:
+            former.giveBack()
         for number in [each for each in _nodeIDs() if each not in before][::-1]:
             slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(number))
         if folder != hierarchy.GetInvalidItemID():
@@ -177,14 +188,15 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
         files = tuple(sorted(Path(models.name).iterdir()))
     return Results(nodes.get("volume"), nodes.get("confidence"), nodes.get("segmentation"), nodes.get("certainty"),
                    nodes["scores"], nodes["provenance"], folder, tuple(record.notes), files, tuple(others),
-                   tuple(motions))
+                   tuple(motions), tuple(taken.values()))
 
 
 def remove(results: Results) -> None:
-    """Remove everything that a run added to the scene, wherever the user has moved it."""
+    """Remove everything that a run added to the scene, wherever the user has moved it; what was there before stays."""
     nodes = (*results.sequences, results.volume, results.confidence, results.segmentation, results.certainty,
              results.scores, results.provenance, *results.motions)
-    left = [node for node in nodes if node is not None and node.GetScene() is not None]
+    left = [node for node in nodes
+            if node is not None and node not in results.chosen and node.GetScene() is not None]
     if not left:
         return
     scene, items = left[0].GetScene(), vtk.vtkIdList()
@@ -197,18 +209,19 @@ def remove(results: Results) -> None:
             scene.RemoveNode(node)
 
 
-def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord, further: Sequence[FurtherVolume]
-              ) -> dict[str, slicer.vtkMRMLNode]:
-    """Add the nodes that a run leaves, by role."""
+def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord, further: Sequence[FurtherVolume],
+              taken: Mapping[str, slicer.vtkMRMLDisplayableNode]) -> dict[str, slicer.vtkMRMLNode]:
+    """Add the nodes that a run leaves, by role; taken: those that are there already, likewise."""
     nodes = {}
     labels = [node for node in (source.segmentationProxy, *(each.segmentation for each in further)) if node is not None]
     if "volume" in prepared.images:
-        nodes["volume"] = _addVolume(name, "volume", source, prepared)
+        nodes["volume"] = _addVolume(name, "volume", source, prepared, taken.get("volume"))
         _copyDisplay(source.proxy, nodes["volume"])
         nodes["confidence"] = _addVolume(f"{name} expected error", "confidence", source, prepared)
         _showInColour(nodes["confidence"], 0.0, prepared.error or 1.0)
     if prepared.segmentation is not None and labels:
-        nodes["segmentation"] = _addSegmentation(labels[0], source, prepared, nodes.get("volume", source.proxy))
+        nodes["segmentation"] = _addSegmentation(labels[0], source, prepared, nodes.get("volume", source.proxy),
+                                                 taken.get("segmentation"))
     if any(frame.report.completion is not None for frame in record.frames):
         nodes["certainty"] = _addVolume(f"{name} label certainty", "certainty", source, prepared)
         _showInColour(nodes["certainty"], 0.5, 1.0)
@@ -253,20 +266,23 @@ def _addNode(kind: str, name: str, role: str) -> slicer.vtkMRMLNode:
     return node
 
 
-def _addVolume(name: str, role: str, source: Frame, prepared: Prepared) -> slicer.vtkMRMLScalarVolumeNode:
-    node = _addNode("vtkMRMLScalarVolumeNode", name, role)
+def _addVolume(name: str, role: str, source: Frame, prepared: Prepared,
+               taken: slicer.vtkMRMLScalarVolumeNode | None = None) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a volume, or let the one that is `taken` for it have its voxels."""
+    node = _addNode("vtkMRMLScalarVolumeNode", name, role) if taken is None else taken
     prepared.fill(node, role, source)
     node.SetAndObserveTransformNodeID(source.proxy.GetTransformNodeID())
     return node
 
 
 def _copyDisplay(source: slicer.vtkMRMLDisplayableNode, target: slicer.vtkMRMLDisplayableNode) -> None:
-    """Show a node as another one is shown."""
-    shown = source.GetDisplayNode()
+    """Show a node as another one is shown; one that has a display node keeps it."""
+    shown, display = source.GetDisplayNode(), target.GetDisplayNode()
     if shown is None:
         target.CreateDefaultDisplayNodes()
         return
-    display = slicer.mrmlScene.AddNewNodeByClass(shown.GetClassName())
+    if display is None:
+        display = slicer.mrmlScene.AddNewNodeByClass(shown.GetClassName())
     with slicer.util.NodeModify(display):
         display.CopyContent(shown)
         if target.IsA("vtkMRMLScalarVolumeNode"):
@@ -285,12 +301,15 @@ def _showInColour(node: slicer.vtkMRMLScalarVolumeNode, low: float, high: float)
 
 
 def _addSegmentation(given: slicer.vtkMRMLSegmentationNode, source: Frame, prepared: Prepared,
-                     volume: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLSegmentationNode:
-    """Add the segments, shown as those of `given`.
+                     volume: slicer.vtkMRMLScalarVolumeNode, taken: slicer.vtkMRMLSegmentationNode | None
+                     ) -> slicer.vtkMRMLSegmentationNode:
+    """Add the segments, shown as those of `given`, or let the node that is `taken` for them have them.
 
     Their surfaces are made when Slicer is asked to show them, by 'Show 3D' for example.
     """
-    node = _addNode("vtkMRMLSegmentationNode", f"{given.GetName()} reconstructed", "segmentation")
+    node = taken
+    if node is None:
+        node = _addNode("vtkMRMLSegmentationNode", f"{given.GetName()} reconstructed", "segmentation")
     prepared.fill(node, "segmentation", source)
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is stored relative to it
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)

@@ -5,8 +5,12 @@ from typing import Any
 
 import mrml
 import pytest
+import qt
 import slicer
-from panel_case import click, moving, reconstructed
+from panel_case import StandInDeviceList, click, moving, opened_panel, reconstructed, wait_until
+from PySide6.QtTest import QTest
+from stand_in_worker import StandInWorkerProcess
+from TriplaneGaussianReconModule.panel import device_choice
 from TriplaneGaussianReconModule.scene.results import CLOSED_SURFACE
 
 
@@ -62,12 +66,41 @@ def test_the_segmentation_is_shown_in_3d(widget: Any, scan: tuple[Any, Any]) -> 
     assert not filled.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
 
 
-def test_from_a_loaded_scan_to_3d_it_takes_six_clicks(widget: Any) -> None:
-    """Volume and segmentation of a combo box each (two clicks), Reconstruct, Show 3D."""
-    volume = mrml.add_volume(moving()[0])
-    segmentation = mrml.add_segmentation(volume, {"core": moving()[1]})
-    widget.ui.inputVolume.setCurrentNode(volume)
-    widget.ui.segmentation.setCurrentNode(segmentation)
-    filled = reconstructed(widget).resultSegmentation
-    click(widget.ui.show3DButton)
-    assert filled.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
+class Mouse:
+    """Clicks on what is seen, and counts."""
+
+    def __init__(self) -> None:
+        self.clicks = 0
+
+    def click(self, widget: Any) -> None:
+        """Click on a button."""
+        click(widget)
+        self.clicks += 1
+
+    def pick(self, selector: Any, text: str) -> None:
+        """Open the list of a node selector, and click on an entry."""
+        box = selector.findChild(qt.QComboBox)
+        self.click(box)
+        view, row = box.view(), box.findText(text)
+        assert view.visible and row >= 0
+        QTest.qWait(600)  # what is released sooner counts as the end of the first click
+        QTest.mouseClick(view.viewport(), qt.Qt.LeftButton, qt.Qt.NoModifier,
+                         view.visualRect(view.model().index(row, 0)).center())
+        self.clicks += 1
+        assert box.currentText == text
+
+
+def test_from_a_loaded_scan_to_3d_it_takes_six_clicks(scene: Any, process: StandInWorkerProcess,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two to open the module, which takes the volume by itself; the rest is counted."""
+    volume, mouse = mrml.add_volume(moving()[0], name="thick"), Mouse()
+    mrml.add_segmentation(volume, {"core": moving()[1]}, name="drawn")
+    monkeypatch.setattr(device_choice, "DeviceList", StandInDeviceList)
+    with opened_panel(monkeypatch) as opened:
+        mouse.pick(opened.ui.segmentation, "drawn")
+        mouse.click(opened.ui.reconstructButton)
+        wait_until(lambda: not opened.logic.isRunning)
+        filled = opened.logic.getParameterNode().resultSegmentation
+        mouse.click(opened.ui.show3DButton)
+        assert filled.GetName() == "drawn reconstructed"
+        assert filled.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE) and 2 + mouse.clicks <= 6

@@ -5,18 +5,7 @@ from typing import Any
 
 import mrml
 import slicer
-from panel_case import click, moving, reconstructed
-
-
-def shown_sequence() -> Any:
-    """A volume in which a browser shows a sequence of two frames."""
-    volume, scene = mrml.add_volume(moving()[0]), slicer.mrmlScene
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
-    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "sequence")
-    for number in range(2):
-        sequence.SetDataNodeAtValue(volume, str(number))
-    browser.AddProxyNode(volume, sequence, False)
-    return volume
+from panel_case import click, moving, reconstructed, shown_sequence
 
 
 def test_it_is_asked_only_of_a_sequence(widget: Any) -> None:

@@ -87,9 +87,12 @@ def test_each_parameter_has_its_widget() -> None:
 
 
 def test_all_texts_of_the_panel_can_be_translated() -> None:
-    untranslated = [found.text for found in xml.parse(UI).iter("string") if found.get("notr") == "true"]
-    names = TriplaneGaussianReconParameterNode.allParameters
-    assert all(text in names or text.startswith("vtkMRML") for text in untranslated)
+    root, names = xml.parse(UI), TriplaneGaussianReconParameterNode.allParameters
+    properties = [(found.get("name"), text) for found in root.iter("property") for text in found.iter("string")]
+    untranslated = {id(text) for found in root.iter() if found.get("notr") == "true" for text in found.iter("string")}
+    for name, text in properties:  # names of classes, parameters and new nodes, as in Slicer's own files
+        assert (id(text) in untranslated) == (name in ("nodeTypes", "baseName", "SlicerParameterName")), text.text
+    assert {text.text for name, text in properties if name == "SlicerParameterName"} <= set(names)
 
 
 # What the panel says

@@ -20,6 +20,7 @@ from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices, presence
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.output_grid import union_grid
+from TriplaneGaussianReconLib.data.region import Region, part_of
 from TriplaneGaussianReconLib.data.stack_motion import StackMotion
 from TriplaneGaussianReconLib.jobs.protocol import LABEL_NETWORK, MODEL, Job, Message, Outcome, write_preview
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
@@ -110,7 +111,26 @@ class StandInWorkerProcess:
 
 
 def outcome_of(job: Job, folder: Path) -> Outcome:
-    """What the stand-in makes of a job; each hidden slice has a PSNR of 20 dB and its place among the observed ones."""
+    """What the stand-in makes of a job; of a region, what it makes of the whole in that part."""
+    region = Region.within(job.region, job.volume.grid)
+    if region is None:
+        return outcome_of_all(job, folder)
+    found, grid = outcome_of_all(replace(job, region=""), folder), job.output_grid
+    first = np.rint(found.volume.grid.physical_to_index(grid.origin)).astype(int)[::-1]
+    k, j, i = (slice(start, start + count) for start, count in zip(first, grid.shape, strict=True))
+    images = {name: image and Image(image.array[k, j, i], grid) for name, image in (
+        ("volume", found.volume), ("confidence", found.confidence), ("label_certainty", found.label_certainty))}
+    segmentation = found.segmentation and replace(
+        found.segmentation, layers=found.segmentation.layers[:, k, j, i], grid=grid)
+    used = part_of({job.axis: job.observed[job.axis]}, None, region, job.axis)[0][job.axis].indices
+    scope = replace(found.scope, selected={job.axis: used}, output_shape=grid.shape, region=str(region))
+    report = reportOf(job.preset, job.seed, job.axis, list(used), grid)
+    report = replace(found.report, provenance=report.provenance, scope=scope)
+    return replace(found, **images, segmentation=segmentation, report=report)
+
+
+def outcome_of_all(job: Job, folder: Path) -> Outcome:
+    """What it makes of a volume; each hidden slice has a PSNR of 20 dB and its place among the observed ones."""
     axis, grid = job.axis, job.output_grid
     observed, dimension, number = np.array(job.observed[axis].indices), array_axis(axis), AXES.index(axis)
     places = np.round(np.arange(grid.count(axis)) * grid.spacing[number] / job.volume.grid.spacing[number], 9)

@@ -1,0 +1,64 @@
+"""Where results go: new nodes, or those that are chosen on the panel."""
+from __future__ import annotations
+
+from typing import Any
+
+import mrml
+import numpy as np
+import pytest
+import slicer
+from panel_case import click, moving, read, reconstructed, shown_sequence
+
+
+@pytest.fixture
+def scan(widget: Any) -> tuple[Any, Any]:
+    """A volume and its segmentation, chosen."""
+    volume = mrml.add_volume(moving()[0], name="scan")
+    segmentation = mrml.add_segmentation(volume, {"core": moving()[1]}, "drawn")
+    widget.ui.inputVolume.setCurrentNode(volume)
+    widget.ui.segmentation.setCurrentNode(segmentation)
+    return volume, segmentation
+
+
+def test_new_nodes_are_made_unless_others_are_chosen(widget: Any, scan: tuple[Any, Any]) -> None:
+    ui = widget.ui
+    assert ui.outputVolume.currentNode() is None and ui.outputVolume.noneDisplay == "Create new volume"
+    choices = reconstructed(widget)
+    names = [node.GetName() for node in (choices.resultVolume, choices.resultSegmentation)]
+    assert names == ["scan reconstructed", "drawn reconstructed"] and ui.outputVolume.currentNode() is None
+    volume, segmentation = ui.outputVolume.addNode(), ui.outputSegmentation.addNode()
+    assert (volume.GetName(), segmentation.GetName()) == ("Reconstructed volume", "Reconstructed segmentation")
+    choices = reconstructed(widget)
+    assert (choices.resultVolume, choices.resultSegmentation) == (volume, segmentation)
+    assert "Result of 'scan':" in read(ui.resultText) and ui.compareButton.enabled
+
+
+def test_an_input_is_refused_with_the_reason(widget: Any, scan: tuple[Any, Any]) -> None:
+    widget.ui.outputVolume.setCurrentNode(scan[0])
+    assert not widget.ui.reconstructButton.enabled
+    assert "'scan' is an input, which is never changed." in widget.ui.reconstructButton.toolTip
+
+
+def test_a_chosen_node_that_is_removed_is_not_chosen_any_more(widget: Any, scan: tuple[Any, Any]) -> None:
+    slicer.mrmlScene.RemoveNode(widget.ui.outputVolume.addNode())
+    assert widget.ui.outputVolume.currentNode() is None and widget.ui.reconstructButton.enabled
+    assert reconstructed(widget).resultVolume.GetName() == "scan reconstructed"
+
+
+def test_without_a_segmentation_there_is_no_choice_for_it(widget: Any, scan: tuple[Any, Any]) -> None:
+    widget.ui.outputSegmentation.addNode()
+    assert widget.ui.outputSegmentation.visible
+    widget.ui.segmentation.setCurrentNode(None)
+    assert not widget.ui.outputSegmentation.visible and not widget.ui.outputSegmentationLabel.visible
+    assert reconstructed(widget).resultVolume is not None
+
+
+def test_a_whole_sequence_has_no_choice_and_its_frame_has(widget: Any) -> None:
+    mine = mrml.add_volume(np.zeros((2, 3, 4), np.int16), name="mine")
+    widget.ui.outputVolume.setCurrentNode(mine)
+    widget.ui.inputVolume.setCurrentNode(shown_sequence())
+    assert not widget.ui.outputVolume.visible and widget.ui.reconstructButton.enabled
+    assert reconstructed(widget).resultVolume is not mine
+    click(widget.ui.allFrames)
+    assert widget.ui.outputVolume.visible
+    assert reconstructed(widget).resultVolume is mine
