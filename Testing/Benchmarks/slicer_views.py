@@ -194,7 +194,7 @@ class Window:
                 view.pixels()
                 times.append((time.perf_counter() - start, time.thread_time() - processor))
             for name, (seconds, of_processor) in (
-                    (kind, times[1]), (f"{kind}, what is new", np.subtract(*times).clip(0.0).tolist())):
+                    (kind, times[1]), (f"{kind}, what is new", np.subtract(times[0], times[1]).clip(0.0).tolist())):
                 self._thread.count(f"{DRAWING}: {name}", seconds, of_processor)
 
         def ask(*event: Any) -> None:

@@ -153,7 +153,7 @@ class SurfaceMaking:
 
 def _setVisible(display: slicer.vtkMRMLSegmentationDisplayNode | None, names: Sequence[str], isVisible: bool) -> None:
     """Show segments in the 3D view, or hide them there."""
-    if names:
+    if display is not None and names:
         with slicer.util.NodeModify(display):
             for name in names:
                 display.SetSegmentVisibility3D(name, isVisible)
