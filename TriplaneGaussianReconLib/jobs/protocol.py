@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -321,13 +321,9 @@ def _parts(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str
             yield from array_parts(written[-1], array)
         write_json(folder / f"{kind}.json", content, durable=False)
     except BaseException:
-        _delete(written)
+        for path in written:
+            path.unlink(missing_ok=True)
         raise
-
-
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 _FURTHER, _FURTHER_LABELS = "further_{}", "further_{}_labels"  # arrays of a further volume, by its number
