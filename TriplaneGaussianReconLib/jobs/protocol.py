@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,6 +30,7 @@ from ..data.stack_input import PROFILES, StackInput
 from ..errors import InputError, OutputError, cause
 from ..io.atomic import array_parts, write_array, write_json
 from ..pipeline.report import Report, Scope
+from .statistics import VoxelStatistics
 
 FORMAT = 2  # raised when an older program would misread the files
 _MOST_FORMATS, _MOST_VOXELS, _MOST_THREADS = 1000, 2 ** 48, 10 ** 6  # more is damage
@@ -187,6 +188,7 @@ class Outcome:
         label_certainty: Probability of each voxel's label, float32; None where no labels were filled on used slices.
         label_network: The file `LABEL_NETWORK` in the outcome's folder: what was learnt about the labels; None
             likewise.
+        statistics: Of `confidence` and `certainty`, by these names; empty until it has been written and read.
     """
 
     volume: Image
@@ -196,6 +198,7 @@ class Outcome:
     model: Path | None
     label_certainty: Image | None = None
     label_network: Path | None = None
+    statistics: Mapping[str, VoxelStatistics] = field(default_factory=dict)
 
     @property
     def scope(self) -> Scope:
@@ -218,7 +221,8 @@ class Outcome:
             arrays["certainty"] = self.label_certainty.array
         content = {"grid": _from_grid(self.volume.grid), "report": self.report.to_json(),
                    "has_model": self.model is not None, "has_certainty": self.label_certainty is not None,
-                   "has_label_network": self.label_network is not None}
+                   "has_label_network": self.label_network is not None,
+                   "statistics": {name: VoxelStatistics.of(arrays[name]).to_json() for name in list(arrays)[1:]}}
         for _ in _parts(folder, "outcome", content, arrays, self.segmentation):
             pass
 
@@ -243,7 +247,8 @@ class Outcome:
         volume, confidence = (Image(_array(folder, "outcome", name), grid) for name in ("volume", "confidence"))
         has_certainty = truth(content, "has_certainty")
         return cls(volume, confidence, segmentation, Report.from_json(content["report"]), model,
-                   Image(_array(folder, "outcome", "certainty"), grid) if has_certainty else None, label_network)
+                   Image(_array(folder, "outcome", "certainty"), grid) if has_certainty else None, label_network,
+                   {name: VoxelStatistics.from_json(each) for name, each in mapping(content, "statistics").items()})
 
 
 def check_room(folder: Path, size: float) -> None:
@@ -316,13 +321,9 @@ def _parts(folder: Path, kind: str, content: dict[str, Any], arrays: Mapping[str
             yield from array_parts(written[-1], array)
         write_json(folder / f"{kind}.json", content, durable=False)
     except BaseException:
-        _delete(written)
+        for path in written:
+            path.unlink(missing_ok=True)
         raise
-
-
-def _delete(paths: Iterable[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 _FURTHER, _FURTHER_LABELS = "further_{}", "further_{}_labels"  # arrays of a further volume, by its number

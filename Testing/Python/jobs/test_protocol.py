@@ -340,6 +340,7 @@ def test_damaged_jobs_are_refused(job: Job, tmp_path: Path, damage: Callable[[Pa
 @pytest.mark.parametrize("damage", [
     _without("outcome_volume.npy"), _cut("outcome_confidence.npy"), _without(MODEL),
     _changed("outcome.json", "report", to=3), _changed("outcome.json", "report", "seed", to="x"),
+    _changed("outcome.json", "statistics", "confidence", "means", to=[[1.0]]),
     _changed("outcome.json", "segmentation", "segments", to=[{}])])
 def test_damaged_outcomes_are_refused(outcome: Outcome, tmp_path: Path, damage: Callable[[Path], None]) -> None:
     outcome.write(tmp_path)

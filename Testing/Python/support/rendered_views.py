@@ -39,13 +39,13 @@ class RenderedView:
         self.window.SetSize(*size)
         self.window.AddRenderer(self.renderer)
         self.window.SetInteractor(vtk.vtkGenericRenderWindowInteractor())
-        self._group = slicer.vtkMRMLDisplayableManagerGroup()
-        self._group.SetRenderer(self.renderer)
+        self.group = slicer.vtkMRMLDisplayableManagerGroup()
+        self.group.SetRenderer(self.renderer)
         for name in managers:
             manager = getattr(slicer, name)()
             manager.SetMRMLApplicationLogic(slicer.modules.application.logic())
-            self._group.AddDisplayableManager(manager)
-        self._group.SetMRMLDisplayableNode(node)
+            self.group.AddDisplayableManager(manager)
+        self.group.SetMRMLDisplayableNode(node)
 
     def pixels(self) -> np.ndarray:
         """Draw; return red, green and blue, uint8 [y, x, 3] from the lower left corner, as Slicer counts."""
@@ -60,7 +60,7 @@ class RenderedView:
 
     def close(self) -> None:
         """Let go of the node and the scene, and of the window."""
-        self._group.SetMRMLDisplayableNode(None)
+        self.group.SetMRMLDisplayableNode(None)
         self.window.Finalize()
 
 

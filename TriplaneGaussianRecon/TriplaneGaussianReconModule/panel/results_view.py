@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import html
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from . import views
 from .before_after import BeforeAfter, Pair
 from .next_slice import NextSlice
 from .plane_drawing import PlaneDrawing
+from .show_3d import Show3D
 from .slice_views import mappedViews
 
 _NOTE = "Note: "  # how `report.provenance` begins a note for the user
@@ -31,11 +32,20 @@ _NOTE = "Note: "  # how `report.provenance` begins a note for the user
 class ResultsView:
     """The section of results.  The parameter node keeps what it shows, so that a loaded scene shows it again."""
 
-    def __init__(self, ui: Any, drawing: PlaneDrawing, tell: Callable[[str, bool], None]) -> None:
-        """tell: called with a text for the user, and whether it is a problem."""
+    def __init__(self, ui: Any, drawing: PlaneDrawing, tell: Callable[[str, bool], None], python: str | None = None,
+                 environment: Mapping[str, str] | None = None) -> None:
+        """Take over the widgets.
+
+        Args:
+            ui: The widgets of the .ui file, by name.
+            drawing: Draws planes of models.
+            tell: Called with a text for the user, and whether it is a problem.
+            python: See `python_process.PythonProcess`.
+            environment: See `python_process.PythonProcess`.
+        """
         self._ui, self._drawing, self._next = ui, drawing, NextSlice(ui.nextSliceButton, tell)
         self._parameters: TriplaneGaussianReconParameterNode | None = None
-        self._before = BeforeAfter(ui)
+        self._before, self._show3D = BeforeAfter(ui), Show3D(ui.show3DButton, tell, python, environment)
         self._models: dict[str, Path] = {}
         for button, react in ((ui.compareButton, self._compare), (ui.tableButton, self._showTable),
                               (ui.plotButton, self._plot), (ui.renderButton, self._render),
@@ -60,8 +70,8 @@ class ResultsView:
         report = reportIn(self._choices.resultProvenance.GetText()) if self._has("resultProvenance") else None
         self._ui.resultText.setText(self._text(report, hasVolume) if has else _("Nothing has been reconstructed yet."))
         self._showLabels(report.completion if has and report is not None else None)
-        self._before.offer(self._pair(INPUT, "resultVolume"), self._pair(SEGMENTATION, "resultSegmentation"),
-                           self._choices.resultSegmentation if self._has("resultSegmentation") else None)
+        self._before.offer(self._pair(INPUT, "resultVolume"), self._pair(SEGMENTATION, "resultSegmentation"))
+        self._show3D.offer(self._choices.resultSegmentation if self._has("resultSegmentation") else None)
         nothing = "" if has else _("There is no result yet.")
         volume = nothing or ("" if hasVolume else _(
             "There is no volume among the results: labels alone were filled, or it was removed."))
@@ -86,6 +96,10 @@ class ResultsView:
         button.setVisible(has)
         button.setText(_("Hide certainty") if has and views.isOverlaid(self._choices.resultCertainty) else
                        _("Show certainty"))
+
+    def close(self) -> None:
+        """Stop by force whatever is going on."""
+        self._show3D.close()
 
     def exportTo(self, path: str) -> None:
         """Copy the model to a file; raises OutputError if that fails."""

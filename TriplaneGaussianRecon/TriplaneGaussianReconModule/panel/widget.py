@@ -88,7 +88,7 @@ class Panel:
         self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
         self._drawing = PlaneDrawing(self._onPlaneDrawn, python, environment)
         self._drawn = DrawnSlices(self.update)
-        self._results = ResultsView(ui, self._drawing, self._tell)
+        self._results = ResultsView(ui, self._drawing, self._tell, python, environment)
         ui.tryButton.connect("clicked()", self._onTry)
         ui.reconstructButton.connect("clicked()", self._onReconstructOrCancel)
         ui.excludeButton.connect("clicked()", self._onExclude)
@@ -151,6 +151,7 @@ class Panel:
         self._logic.observers.discard(self._showRunButton)
         self._device.close()
         self._drawing.close()
+        self._results.close()
         self._drawn.forget()
         self._region.close()
         if self._parameters is not None:

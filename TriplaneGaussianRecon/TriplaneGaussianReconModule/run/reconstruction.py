@@ -145,7 +145,7 @@ class ReconstructionRun:
             record.frames.append(FrameRecord.of(grid, outcome))
             record.note([self._several.named(note, frame.proxy) for note in notesIn(outcome.report)])
             self._takeMotion(frame, outcome, record)
-            record.tables.append((yield from scores(grid, outcome)))
+            record.tables.append(scores(grid, outcome))
             isOneOfMany = len(self._frames) > 1  # frames of labels are shown together with those of their image
             isVolumeWanted = self._copyVolume or isOneOfMany or not _isKnown(outcome, self._part(grid))
             prepared = yield from Prepared.of(outcome, frame, scalarType, isVolumeWanted, isOneOfMany, self._further)

@@ -6,7 +6,7 @@ To add a column to the table, touch this file alone: its name in `COLUMNS`, its 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -27,7 +27,6 @@ MEANINGS = {HIDDEN: "Of used slices that were hidden and predicted across twice 
             ERROR: "Mean expected absolute error, in units of the volume.",
             DOUBT: "Expected number of voxels with a wrong label: the sum of 1 - certainty."}
 _JSON = "\n\n{"  # begins the part of the provenance that is for programs
-_BYTES_AT_A_TIME = 2 ** 22  # looked at before the user interface has its turn
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,8 @@ class RunRecord:
             for name in COLUMNS[1:] if any(name in table for table in self.tables)}
 
 
-def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.ndarray]]:
-    """Find how good each slice of the result is, and each observed one; looks at a piece at a time.
+def scores(grid: Grid, outcome: Outcome) -> dict[str, np.ndarray]:
+    """How good each slice of the result is, and each observed one; of what the worker tells, without a look at voxels.
 
     Args:
         grid: Of the input.
@@ -107,7 +106,7 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
     axis, check = outcome.scope.axis, outcome.report.self_check
     number, observed = AXES.index(axis), np.array(outcome.scope.selected[axis])
     dimension, drawn = _drawn(grid, axis, outcome.volume.grid)
-    errors = yield from _means(np.moveaxis(outcome.confidence.array, dimension, 0))
+    errors = np.array(outcome.statistics["confidence"].means[dimension])
     shown = observed[(observed > drawn.min() - 0.5) & (observed < drawn.max() + 0.5)]  # of a region others are used too
     slices = np.unique(np.round(np.concatenate([drawn, shown]), 6))
     # The library counts observed slices along their normal, which may run against their numbers.
@@ -117,9 +116,8 @@ def scores(grid: Grid, outcome: Outcome) -> Generator[None, None, dict[str, np.n
              HIDDEN: np.array([hidden.get(each, np.nan) for each in slices]),
              ERROR: _at(slices, drawn, errors)}
     if outcome.label_certainty is not None:
-        certainty = np.moveaxis(outcome.label_certainty.array, dimension, 0)
-        means = yield from _means(certainty)
-        found[DOUBT] = _at(slices, drawn, (1.0 - means) * certainty[0].size)
+        means, size = np.array(outcome.statistics["certainty"].means[dimension]), np.prod(outcome.volume.grid.shape)
+        found[DOUBT] = _at(slices, drawn, (1.0 - means) * (size / len(means)))
     return found
 
 
@@ -151,15 +149,6 @@ def _at(slices: np.ndarray, drawn: np.ndarray, values: np.ndarray) -> np.ndarray
     """What `values` of slices of the result are on `slices` of the input."""
     order = np.argsort(drawn)
     return np.interp(slices, drawn[order], values[order])
-
-
-def _means(slices: np.ndarray) -> Generator[None, None, np.ndarray]:
-    """The mean of each of `slices` [slice, row, column]; looks at a piece at a time."""
-    means, pace = [], max(1, _BYTES_AT_A_TIME // slices[0].nbytes)
-    for first in range(0, len(slices), pace):
-        means.append(slices[first:first + pace].mean(axis=(1, 2), dtype=np.float64))
-        yield
-    return np.concatenate(means)
 
 
 def provenance(record: RunRecord) -> str:

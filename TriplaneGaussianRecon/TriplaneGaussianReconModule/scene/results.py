@@ -25,6 +25,7 @@ from .frames import Frame, Sequences
 from .further_volumes import FurtherVolume
 from .nodes import BINARY_LABELMAP, place
 from .report import MEANINGS, UNITS, RunRecord, provenance, shown
+from .surfaces import CLOSED_SURFACE
 from .tidying import ROLE, keepModels, tidyUp
 
 INPUT = "TriplaneGaussianRecon.Input"  # reference from the table of scores to the volume that was reconstructed
@@ -33,7 +34,6 @@ FURTHER = "TriplaneGaussianRecon.Further"  # likewise to further volumes that it
 AXIS = "TriplaneGaussianRecon.Axis"  # attribute of that table: the axis along which slices were filled in
 COLOURS = "vtkMRMLColorTableNodeIron"  # of expected errors and of certainty: red where they are small, else yellow
 CERTAIN = 0.95  # labels that are as probable as this are not coloured
-CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
 _BYTES_AT_A_TIME = 2 ** 22  # copied before the user interface has its turn
 
 
@@ -96,8 +96,6 @@ class Prepared:
             further: Other volumes that it was reconstructed from.
         """
         images, segmentation, confidence = dict[str, vtk.vtkImageData](), None, outcome.confidence.array
-        error = float(np.quantile(confidence[tuple(slice(None, None, 1 + n // 64) for n in confidence.shape)], 0.99))
-        yield
         if isVolumeWanted:
             images["volume"] = yield from _filled(vtk.vtkImageData(), outcome.volume.array, scalarType)
             images["confidence"] = yield from _filled(vtk.vtkImageData(), confidence, vtk.VTK_FLOAT)
@@ -110,7 +108,7 @@ class Prepared:
         elif isOneOfMany and segmentation is not None:
             images["certainty"] = yield from _filled(
                 vtk.vtkImageData(), np.broadcast_to(np.uint8(1), confidence.shape), vtk.VTK_UNSIGNED_CHAR)
-        return cls(outcome.volume.grid, images, segmentation, error)
+        return cls(outcome.volume.grid, images, segmentation, outcome.statistics["confidence"].high)
 
     def nodes(self, source: Frame) -> dict[str, slicer.vtkMRMLNode]:
         """Nodes outside the scene that hold all this, by role; made of `source`."""
@@ -305,7 +303,7 @@ def _addSegmentation(given: slicer.vtkMRMLSegmentationNode, source: Frame, prepa
                      ) -> slicer.vtkMRMLSegmentationNode:
     """Add the segments, shown as those of `given`, or let the node that is `taken` for them have them.
 
-    Their surfaces are made when Slicer is asked to show them, by 'Show 3D' for example.
+    Their surfaces are made when they are asked for, by 'Show 3D' for example.
     """
     node = taken
     if node is None:

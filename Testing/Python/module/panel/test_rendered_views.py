@@ -9,7 +9,7 @@ import pytest
 import rendered_views
 import slicer
 import vtk
-from panel_case import click, moving, reconstructed
+from panel_case import click, moving, reconstructed, wait_until
 from rendered_views import RenderedSliceView
 from scipy.ndimage import map_coordinates
 from TriplaneGaussianReconModule.panel import views
@@ -104,7 +104,8 @@ def test_a_closed_surface_is_drawn_in_its_colour_and_as_wide_as_its_segment(widg
     segmentation.GetDisplayNode().SetVisibility(True)
     with rendered_views.three_d_view() as view:
         assert not view.pixels().any()  # surfaces are made when they are asked for
-        segmentation.CreateClosedSurfaceRepresentation()
+        click(widget.ui.show3DButton)
+        wait_until(lambda: widget.ui.show3DButton.text == "Hide 3D")
         camera = view.renderer.GetActiveCamera()
         camera.ParallelProjectionOn()
         view.renderer.ResetCamera()

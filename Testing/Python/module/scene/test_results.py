@@ -22,7 +22,7 @@ from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.scene import results as results_module
 from TriplaneGaussianReconModule.scene.nodes import gridOf, imageOf
 from TriplaneGaussianReconModule.scene.report import shown
-from TriplaneGaussianReconModule.scene.results import CLOSED_SURFACE
+from TriplaneGaussianReconModule.scene.surfaces import CLOSED_SURFACE
 from TriplaneGaussianReconModule.scene.tidying import ROLE
 
 from TriplaneGaussianReconLib.data.observations import Observations
@@ -108,6 +108,26 @@ def test_expected_error_is_in_colour_and_says_its_unit(scene: Any, logic: Tripla
     display = results.confidence.GetDisplayNode()
     assert display.GetColorNode().GetName() == "Iron"
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 5.0)
+
+
+def test_figures_of_voxels_are_those_that_the_worker_found(scene: Any) -> None:
+    """Nobody looks at all voxels in the application: neither for the table, nor for colours, nor for their range."""
+    class Telling(StandInWorkerProcess):
+        def _tell(self, receiver: Any, message: Any) -> None:
+            path = self.folders[-1] / "outcome.json"
+            told = json.loads(path.read_text())
+            told["statistics"]["confidence"] = {"high": 7.5, "means": [[each + 0.25 for each in range(size)]
+                                                                       for size in SHAPE]}
+            path.write_text(json.dumps(told))
+            super()._tell(receiver, message)
+
+    volume = mrml.add_volume(ramp(), mrml.ijk_to_ras((1.0, 1.0, 3.0)))
+    results = TriplaneGaussianReconLogic(Telling()).reconstruct(volume, trustedSlices="every:2")
+    assert slicer.util.arrayFromTableColumn(results.scores, "Expected error").tolist() == [n + 0.25 for n in range(9)]
+    assert results.confidence.GetDisplayNode().GetWindowLevelMax() == 7.5
+    for node in (results.volume, results.confidence):
+        scalars = node.GetImageData().GetPointData().GetScalars()
+        assert not scalars.GetInformation().Has(vtk.vtkAbstractArray.PER_COMPONENT())
 
 
 def test_segments_keep_all_that_describes_them(scene: Any, logic: TriplaneGaussianReconLogic) -> None:

@@ -1,8 +1,7 @@
 """Stand-ins for the widgets of Slicer that the panel uses.
 
 Looked up in Slicer, Libs/MRML/Widgets/qMRMLWidget.h, qMRMLNodeComboBox.h and .cxx, qMRMLSceneModel.cxx,
-qMRMLNodeFactory.cxx; Modules/Loadable/Segmentations/Widgets/qMRMLSegmentationShow3DButton.cxx.  Signals with a
-vtkObject* carry a Python object here.
+qMRMLNodeFactory.cxx.  Signals with a vtkObject* carry a Python object here.
 """
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from typing import Any
 
 import slicer
 from PySide6.QtCore import Property, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 
 class qMRMLWidget(QWidget):
@@ -155,35 +154,5 @@ class qMRMLNodeComboBox(QWidget):
             self.currentNodeChanged.emit(node)
 
 
-class qMRMLSegmentationShow3DButton(QPushButton):
-    """Makes closed surfaces of a segmentation, and removes them again; without its menu."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._node: Any = None
-        self.setCheckable(True)
-        self.setText("Show 3D")
-        self.toggled.connect(self._on_toggled)
-        self.setEnabled(False)
-
-    def segmentationNode(self) -> Any:
-        return self._node
-
-    def setSegmentationNode(self, node: Any) -> None:
-        self._node = node
-        segmentation = None if node is None else node.GetSegmentation()
-        self.setEnabled(segmentation is not None and segmentation.GetNumberOfSegments() > 0)
-        blocked = self.blockSignals(True)
-        self.setChecked(segmentation is not None and segmentation.ContainsRepresentation(_SURFACE))
-        self.blockSignals(blocked)
-
-    def _on_toggled(self, shown: bool) -> None:
-        if self._node is not None:
-            segmentation = self._node.GetSegmentation()
-            (segmentation.CreateRepresentation if shown else segmentation.RemoveRepresentation)(_SURFACE)
-
-
-_SURFACE = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-slicer.qMRMLSegmentationShow3DButton = qMRMLSegmentationShow3DButton
 slicer.qMRMLWidget = qMRMLWidget
 slicer.qMRMLNodeComboBox = qMRMLNodeComboBox

@@ -150,8 +150,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         import ctk
         import qMRMLWidgets
 
-        for widget in (ctk.ctkCollapsibleButton, qMRMLWidgets.qMRMLWidget, qMRMLWidgets.qMRMLNodeComboBox,
-                       qMRMLWidgets.qMRMLSegmentationShow3DButton):
+        for widget in (ctk.ctkCollapsibleButton, qMRMLWidgets.qMRMLWidget, qMRMLWidgets.qMRMLNodeComboBox):
             self.registerCustomWidget(widget)
 
     def load(self, file: QtCore.QFile) -> QtWidgets.QWidget:
