@@ -67,9 +67,11 @@ def explained(error: BaseException) -> Failure:
                        str(error))
     if isinstance(error, KeyboardInterrupt):
         return Failure(FailureKind.STOPPED, Sentence("Stopped; nothing was written."))
-    if isinstance(error, ImportError):
+    package = _package_at_fault(error)
+    if package is not None:
         return Failure(FailureKind.PACKAGE, Sentence(
-            "A Python package is missing or damaged: {cause}. Install the packages again.", cause=cause(error)))
+            "The Python package {package} is missing or damaged: {cause}. In 3D Slicer, press Python packages... under "
+            "Advanced, then Repair...; elsewhere install it again.", package=package, cause=cause(error)))
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Failure(FailureKind.OUTPUT, Sentence(
             "The disk is full. Free disk space, or choose another folder for results and temporary files."))
@@ -79,3 +81,16 @@ def explained(error: BaseException) -> Failure:
             cause=cause(error)))
     return Failure(FailureKind.INTERNAL, Sentence(
         "Something unexpected went wrong: {kind}: {cause}.", kind=type(error).__name__, cause=cause(error)))
+
+
+def _package_at_fault(error: BaseException) -> str | None:
+    """Return the package that could not be imported, or that raised `error` while it was; None if that was not so."""
+    if isinstance(error, ImportError):
+        return (error.name or cause(error).rpartition("'")[0].rpartition("'")[2] or "that is needed").partition(".")[0]
+    step = error.__traceback__
+    while step is not None:
+        name = str(step.tb_frame.f_globals.get("__name__")).partition(".")[0]
+        if step.tb_frame.f_code.co_name == "<module>" and name not in ("__main__", __name__.partition(".")[0]):
+            return name
+        step = step.tb_next
+    return None

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,7 +32,7 @@ assert memory  # what knows of GPUs is loaded, as it is where torch has run out 
     (OSError(errno.ENOSPC, "No space left on device"), FailureKind.OUTPUT, "The disk is full. Free disk space"),
     (MissingPackageError("Install psutil."), FailureKind.PACKAGE, "Install psutil."),
     (ModuleNotFoundError("No module named 'scipy'"), FailureKind.PACKAGE,
-     "No module named 'scipy'. Install the packages again."),
+     "package scipy is missing or damaged: No module named 'scipy'. In 3D Slicer, press Python packages... under"),
     (MemoryError(), FailureKind.MEMORY, "not enough memory"),
     (torch.OutOfMemoryError("CUDA out of memory"), FailureKind.MEMORY, "crop the volume"),
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), FailureKind.MEMORY,
@@ -43,6 +45,21 @@ assert memory  # what knows of GPUs is loaded, as it is where torch has run out 
 def test_failures_are_explained(error: BaseException, kind: FailureKind, text: str) -> None:
     assert explained(error).kind is kind
     assert text in explained(error).message
+
+
+@pytest.mark.parametrize("line", ["raise OSError('Could not find/load shared object file')", "import not_there_either",
+                                  "raise AttributeError('no such attribute')"])
+def test_a_package_that_fails_while_it_is_imported_is_named(line: str, tmp_path: Path,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "damaged_package").mkdir()
+    (tmp_path / "damaged_package" / "__init__.py").write_text("from . import part\n")
+    (tmp_path / "damaged_package" / "part.py").write_text(line + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises((OSError, ImportError, AttributeError)) as raised:
+        importlib.import_module("damaged_package")
+    told = explained(raised.value)
+    name = "not_there_either" if "import" in line else "damaged_package"
+    assert told.kind is FailureKind.PACKAGE and told.message.startswith(f"The Python package {name} is missing or dam")
 
 
 def test_explaining_loads_nothing_heavy() -> None:
