@@ -106,8 +106,10 @@ def cuda_on_host() -> Iterator[Callable[[Order], None]]:
 
 @pytest.fixture
 def heard_signals() -> Iterator[None]:
-    """Processes that are started hear these signals, even if this one was told to ignore them, as by `nohup`."""
+    """Processes that are started hear these signals, even if this one was told to ignore them, as by `nohup` or `&`."""
     former = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS if number != signal.SIGINT}
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        former[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in former.items():
         signal.signal(number, handler)

@@ -87,8 +87,8 @@ def test_the_table_says_at_once_what_is_there_and_then_whether_it_works(site: An
                                                                         ) -> None:
     site.complete_and_whole("psutil")
     site.add("nibabel", "5.3", {"nibabel/__init__.py": "import lost"})
-    for name in ("torch", "numba", "scipy"):  # other tests may have imported them
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for package in packages.look():  # other tests may have imported them
+        monkeypatch.delitem(sys.modules, package.module, raising=False)
     monkeypatch.setitem(sys.modules, "safetensors", ModuleType("safetensors"))
     dialog = PackagesDialog()
 
