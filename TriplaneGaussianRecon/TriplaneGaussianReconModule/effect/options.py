@@ -49,13 +49,15 @@ class Options:
         self.progressBar.setValue(round(100.0 * filling.progress))
         self.message.setText(self._text())
         self.message.setVisible(bool(self._text()))
-        volume = self._effect.parameterSetNode().GetSourceVolumeNode()
+        parameters = self._effect.parameterSetNode()
         axis, slices = filling.nextSlices
-        self._next.offer(volume, axis, slices if not isRunning else ())
+        self._next.offer(parameters.GetSourceVolumeNode(), axis, slices if not isRunning else (),
+                         parameters.GetSegmentationNode())
         self.certaintyButton.setVisible(results is not None)
         if results is not None:
             self.certaintyButton.setText(_("Hide certainty") if views.isOverlaid(results.certainty) else
                                          _("Show certainty"))
+        views.followCertainty()  # which goes with the preview
         for button in (self.applyButton, self.discardButton):
             button.setEnabled(results is not None and not isRunning)
 

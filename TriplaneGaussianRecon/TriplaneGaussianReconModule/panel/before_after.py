@@ -1,6 +1,7 @@
 """Before and after: what a reconstruction was made from and what came of it, in turn."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -14,9 +15,9 @@ Pair = tuple[slicer.vtkMRMLDisplayableNode, slicer.vtkMRMLDisplayableNode]  # be
 class BeforeAfter:
     """A button that shows the input in the place of the result, and back."""
 
-    def __init__(self, ui: Any) -> None:
-        """Take over the button."""
-        self._ui = ui
+    def __init__(self, ui: Any, onChange: Callable[[], None], onChanged: Callable[[], None]) -> None:
+        """Take over the button; call something before it changes what is shown, and after that."""
+        self._ui, self._onChange, self._onChanged = ui, onChange, onChanged
         self._volumes: Pair | None = None
         self._segmentations: Pair | None = None
         ui.beforeButton.connect("clicked()", self._change)
@@ -39,9 +40,11 @@ class BeforeAfter:
         return self._volumes is not None and views.isShown(self._volumes[1])
 
     def _change(self) -> None:
+        self._onChange()
         shown = 0 if self._isAfter() else 1
         if self._volumes is not None:
             views.showEverywhere(self._volumes[shown])
         if self._segmentations is not None:
             views.showInstead(self._segmentations[shown], self._segmentations[1 - shown])
         self._ui.beforeButton.setText(_("Show before") if shown else _("Show after"))
+        self._onChanged()

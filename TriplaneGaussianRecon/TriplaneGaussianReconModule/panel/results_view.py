@@ -17,10 +17,13 @@ from TriplaneGaussianReconLib.pipeline.report import Report
 
 from .. import wording
 from ..run.parameters import TriplaneGaussianReconParameterNode
+from ..scene import looks
 from ..scene.report import ERROR, reportIn
 from ..scene.results import AXIS, FURTHER, INPUT, SEGMENTATION, Results
 from . import views
 from .before_after import BeforeAfter, Pair
+from .layouts import Layouts
+from .new_results import RemovedResults, showNew
 from .next_slice import NextSlice
 from .plane_drawing import PlaneDrawing
 from .show_3d import Show3D
@@ -45,12 +48,21 @@ class ResultsView:
         """
         self._ui, self._drawing, self._next = ui, drawing, NextSlice(ui.nextSliceButton, tell)
         self._parameters: TriplaneGaussianReconParameterNode | None = None
-        self._before, self._show3D = BeforeAfter(ui), Show3D(ui.show3DButton, tell, python, environment)
+        self._show3D = Show3D(ui.show3DButton, tell, python, environment)
+        self._before = BeforeAfter(ui, self._leaveCompare, self._show3D.follow)
         self._models: dict[str, Path] = {}
+        self._layouts = Layouts(self._onLayoutLeft)
+        self._removed = RemovedResults(self._layouts.leave)
         for button, react in ((ui.compareButton, self._compare), (ui.tableButton, self._showTable),
                               (ui.plotButton, self._plot), (ui.renderButton, self._render),
                               (ui.exportButton, self._export), (ui.certaintyButton, self._overlayCertainty)):
             button.connect("clicked()", react)
+
+    def showNew(self, results: Results) -> None:
+        """Show results of the panel's own run in the views; once they are removed, what they were made from."""
+        self._layouts.leave()
+        showNew(results)
+        self._removed.watch(results)
 
     def take(self, parameters: TriplaneGaussianReconParameterNode, results: Results) -> None:
         """Remember the results of a run with these choices."""
@@ -71,7 +83,9 @@ class ResultsView:
         self._ui.resultText.setText(self._text(report, hasVolume) if has else _("Nothing has been reconstructed yet."))
         self._showLabels(report.completion if has and report is not None else None)
         self._before.offer(self._pair(INPUT, "resultVolume"), self._pair(SEGMENTATION, "resultSegmentation"))
-        self._show3D.offer(self._choices.resultSegmentation if self._has("resultSegmentation") else None)
+        given, filled = self._pair(SEGMENTATION, "resultSegmentation") or (None, None)
+        self._show3D.offer(filled or (self._choices.resultSegmentation if self._has("resultSegmentation") else None),
+                           given)
         nothing = "" if has else _("There is no result yet.")
         volume = nothing or ("" if hasVolume else _(
             "There is no volume among the results: labels alone were filled, or it was removed."))
@@ -81,17 +95,43 @@ class ResultsView:
             "The model was not kept. Check 'Keep model' under 'Advanced' and reconstruct again."))
         view = model or volume or ("" if mappedViews() else _("The layout has no slice view."))
         busy = _("A plane is being drawn.") if self._drawing.isRunning else ""
+        self._showLayout()
         for button, reason in ((self._ui.compareButton, partners), (self._ui.tableButton, nothing),
                                (self._ui.plotButton, nothing), (self._ui.renderButton, view or busy),
                                (self._ui.exportButton, model)):
             setEnabledOrWhyNot(button, reason)
+
+    def _showLayout(self) -> None:
+        """Tell on the buttons which of them leads back to the layout before, and look after what layouts show."""
+        self._layouts.follow()
+        for name, button, text, back in (
+                ("compare", self._ui.compareButton, _("Compare"), _("Leave Compare")),
+                ("table", self._ui.tableButton, _("Table"), _("Hide table")),
+                ("plot", self._ui.plotButton, _("Plot"), _("Hide plot"))):
+            button.setText(back if self._layouts.name == name else text)
+        if self._parameters is not None:
+            if self._layouts.name != "compare":
+                looks.giveBack(slicer.mrmlScene)
+            views.followCertainty()
+
+    def _leaveCompare(self) -> None:
+        """Show the views that show one thing in place of another."""
+        if self._layouts.name == "compare":
+            self._layouts.leave()
+
+    def _onLayoutLeft(self) -> None:
+        """Another layout is there."""
+        if not slicer.mrmlScene.IsBatchProcessing():
+            self.show(self._parameters)
 
     def _showLabels(self, told: LabelCompletion | None) -> None:
         """Show what concerns labels that were filled; nothing where none were."""
         if told is None:
             self._next.offer(None, "k", ())
         else:
-            self._next.offer(self._input(), self._choices.resultScores.GetAttribute(AXIS), told.next_slices)
+            scores = self._choices.resultScores
+            self._next.offer(self._input(), scores.GetAttribute(AXIS), told.next_slices,
+                             scores.GetNodeReference(SEGMENTATION))
         button, has = self._ui.certaintyButton, told is not None and self._has("resultCertainty")
         button.setVisible(has)
         button.setText(_("Hide certainty") if has and views.isOverlaid(self._choices.resultCertainty) else
@@ -100,6 +140,8 @@ class ResultsView:
     def close(self) -> None:
         """Stop by force whatever is going on."""
         self._show3D.close()
+        self._layouts.close()
+        self._removed.close()
 
     def exportTo(self, path: str) -> None:
         """Copy the model to a file; raises OutputError if that fails."""
@@ -178,13 +220,19 @@ class ResultsView:
     def _compare(self) -> None:
         parameters = self._choices
         volumes = self._input(), parameters.resultVolume, parameters.resultConfidence
-        views.compare(volumes, parameters.resultScores.GetAttribute(AXIS))
+        self._toggle("compare", lambda: views.compare(volumes, parameters.resultScores.GetAttribute(AXIS),
+                                                      self._pair(SEGMENTATION, "resultSegmentation")))
 
     def _showTable(self) -> None:
-        views.showTable(self._choices.resultScores)
+        self._toggle("table", lambda: views.showTable(self._choices.resultScores))
 
     def _plot(self) -> None:
-        views.plot(self._choices.resultScores)
+        self._toggle("plot", lambda: views.plot(self._choices.resultScores))
+
+    def _toggle(self, name: str, arrange: Callable[[], None]) -> None:
+        """Switch to a layout, or back from it."""
+        self._layouts.toggle(name, arrange)
+        self.show(self._parameters)
 
     def _render(self) -> None:
         model = self._model()

@@ -30,45 +30,85 @@ class Show3D:
         """
         self._button, self._tell = button, tell
         self._filled: slicer.vtkMRMLSegmentationNode | None = None
+        self._given: slicer.vtkMRMLSegmentationNode | None = None
+        self._hasGiven = False  # surfaces of what was given were made here
         self._making = SurfaceMaking(self._showProgress, self._onEnd, python, environment)
+        self._made: slicer.vtkMRMLSegmentationNode | None = None  # whose surfaces are being made
         button.connect("clicked()", self._onClicked)
 
-    def offer(self, filled: slicer.vtkMRMLSegmentationNode | None) -> None:
-        """Offer to show this segmentation; None for none."""
-        if filled is not self._filled:
+    def offer(self, filled: slicer.vtkMRMLSegmentationNode | None,
+              given: slicer.vtkMRMLSegmentationNode | None = None) -> None:
+        """Offer to show a segmentation, and what it was filled from in its place; None for none."""
+        if (filled, given) != (self._filled, self._given):
             self._making.cancel()
-        self._filled = filled
+            self._hasGiven = False
+        self._filled, self._given = filled, given
         self._button.setVisible(filled is not None)
         if self._making.node is None:
-            isShown = filled is not None and hasSurfaces(filled.GetSegmentation())
-            self._button.setText(_("Hide 3D") if isShown else _("Show 3D"))
+            self._button.setText(_("Hide 3D") if self._isShown() else _("Show 3D"))
             self._button.setToolTip(_("Show the filled segmentation in the 3D view, or hide it there."))
+
+    def follow(self) -> None:
+        """What was given is shown in place of the filled one, or the other way round: so it is in the 3D view."""
+        shown = self._visible()
+        if self._making.node is None and self._isShown() and not hasSurfaces(shown.GetSegmentation()):
+            self._make(shown)
 
     def close(self) -> None:
         """Stop by force whatever is going on."""
         self._making.cancel()
 
+    def _isShown(self) -> bool:
+        """Whether one of them is there as surfaces, which the button hides."""
+        ours = [self._filled, self._given if self._hasGiven else None]
+        return any(node is not None and hasSurfaces(node.GetSegmentation()) for node in ours)
+
+    def _visible(self) -> slicer.vtkMRMLSegmentationNode:
+        """The one that is shown in the views."""
+        assert self._filled is not None
+        isGiven = self._given is not None and self._given.GetDisplayVisibility()
+        return self._given if isGiven and not self._filled.GetDisplayVisibility() else self._filled
+
     def _onClicked(self) -> None:
-        filled = self._filled
         if self._making.node is not None:
             self._making.cancel()
-        elif filled is not None and hasSurfaces(filled.GetSegmentation()):
-            filled.GetSegmentation().RemoveRepresentation(CLOSED_SURFACE)
-        elif filled is not None and filled.GetScene() is not None:
-            self._showProgress(0, filled.GetSegmentation().GetNumberOfSegments())
-            self._making.start(filled)
-        self.offer(filled)
+        elif self._isShown():
+            self._hide()
+        elif self._filled is not None and self._filled.GetScene() is not None:
+            self._make(self._visible())
+        self.offer(self._filled, self._given)
+
+    def _make(self, node: slicer.vtkMRMLSegmentationNode) -> None:
+        """Make the surfaces of one of them, unless it has some."""
+        if hasSurfaces(node.GetSegmentation()):
+            views.look3D()
+            return
+        self._made = node
+        self._showProgress(0, node.GetSegmentation().GetNumberOfSegments())
+        self._making.start(node)
+
+    def _hide(self) -> None:
+        """Remove surfaces; of what was given, only those that were made here."""
+        if self._filled is not None:
+            self._filled.GetSegmentation().RemoveRepresentation(CLOSED_SURFACE)
+        if self._hasGiven and self._given is not None:
+            self._given.GetSegmentation().RemoveRepresentation(CLOSED_SURFACE)
+        self._hasGiven = False
 
     def _showProgress(self, done: int, count: int) -> None:
         self._button.setText(_("3D: {done} of {count}...").format(done=done, count=count))
         self._button.setToolTip(_("The surfaces of the segments are being made. Press to stop."))
 
     def _onEnd(self, error: Exception | None) -> None:
-        self.offer(self._filled)
-        if error is None and self._filled is not None:
-            display = self._filled.GetDisplayNode()
+        made, self._made = self._made, None
+        if error is None and made is not None and made in (self._filled, self._given):
+            self._hasGiven = self._hasGiven or made is self._given
+            display = made.GetDisplayNode()
             display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
             display.SetPreferredDisplayRepresentationName2D(BINARY_LABELMAP)
             views.look3D()
         elif error is not None and not isinstance(error, Cancelled):
             self._tell(str(error), True)
+        self.offer(self._filled, self._given)
+        if error is None and self._filled is not None:
+            self.follow()  # it may have changed meanwhile which one is shown

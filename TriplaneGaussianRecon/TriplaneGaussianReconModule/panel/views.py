@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis
 
+from ..scene import looks
 from ..scene.report import DOUBT, ERROR, FRAME, SLICE
 from ..scene.tidying import ROLE
 from .slice_views import mappedViews, worldGrid
@@ -17,16 +18,20 @@ from .slice_views import mappedViews, worldGrid
 LAYOUT = 8173  # a number that no other layout has, nor any other group of views
 COMPARED = ("TriplaneGaussianReconInput", "TriplaneGaussianReconResult", "TriplaneGaussianReconError")
 _COLOURS = ("#6EB04B", "#F34A33", "#EDD54C")
+_CERTAINTY, _BESIDE = "certainty", "beside"  # reasons for outlines, see `looks.outline`
 _CHART = "TriplaneGaussianRecon.Chart"  # reference from a table to its plot
 
 
 def compare(volumes: tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarVolumeNode,
-                           slicer.vtkMRMLScalarVolumeNode], axis: Axis) -> None:
+                           slicer.vtkMRMLScalarVolumeNode], axis: Axis,
+            segmentations: tuple[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLSegmentationNode] | None = None) -> None:
     """Show input, result and expected error side by side, linked, in views of their own.
 
     Args:
         volumes: Input, result and expected error.
         axis: Along which slices were filled in. The views look across it, where the difference is seen.
+        segmentations: What lies over input and result, unless both are hidden; nothing lies over the error. It is
+            undone by `looks.giveBack`.
     """
     direction = np.array(worldGrid(volumes[0]).direction)[:, AXES.index(axis)]
     _arrange(LAYOUT, _layout())
@@ -46,6 +51,8 @@ def compare(volumes: tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarV
         logic.FitSliceToBackground()
     for logic in logics:
         logic.GetSliceCompositeNode().SetLinkedControl(True)
+    areShown = segmentations is not None and any(node.GetDisplayVisibility() for node in segmentations)
+    looks.showApart(slicer.mrmlScene, dict(zip(segmentations or (), nodes, strict=False)) if areShown else {})
 
 
 def plot(table: slicer.vtkMRMLTableNode) -> None:
@@ -59,7 +66,7 @@ def plot(table: slicer.vtkMRMLTableNode) -> None:
 
 def showTable(table: slicer.vtkMRMLTableNode) -> None:
     """Show the scores of slices as a table."""
-    layout = _layoutNode()
+    layout = layoutNode()
     layout.SetViewArrangement(slicer.modules.tables.logic().GetLayoutWithTable(layout.GetViewArrangement()))
     slicer.app.applicationLogic().GetSelectionNode().SetActiveTableID(table.GetID())
     slicer.app.applicationLogic().PropagateTableSelection()
@@ -78,10 +85,29 @@ def showEverywhere(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
     application.PropagateBackgroundVolumeSelection(0)
 
 
+def showFitted(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show a volume in all slice views; if none of them shows it yet, all of it."""
+    isNew = not isShown(volume)
+    showEverywhere(volume)
+    if isNew:
+        logics = map(slicer.app.applicationLogic().GetSliceLogic, slicer.util.getNodesByClass("vtkMRMLSliceNode"))
+        for logic in logics:
+            if logic is not None and logic.GetSliceCompositeNode().GetBackgroundVolumeID() == volume.GetID():
+                logic.FitSliceToBackground()
+
+
 def showInstead(shown: slicer.vtkMRMLDisplayableNode, hidden: slicer.vtkMRMLDisplayableNode) -> None:
     """Show one segmentation and hide another one, which would lie over it."""
     hidden.SetDisplayVisibility(False)
     shown.SetDisplayVisibility(True)
+    looks.fill(shown, _BESIDE)
+
+
+def showBeside(drawn: slicer.vtkMRMLSegmentationNode, outlined: slicer.vtkMRMLSegmentationNode) -> None:
+    """Show a segmentation that is drawn on as it is, and another one as outlines over it."""
+    drawn.SetDisplayVisibility(True)
+    outlined.SetDisplayVisibility(True)
+    looks.outline(outlined, _BESIDE)
 
 
 def isShown(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
@@ -89,10 +115,15 @@ def isShown(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
     return any(composite.GetBackgroundVolumeID() == volume.GetID() for composite in _composites())
 
 
+def isAnyEmpty() -> bool:
+    """Whether a slice view shows no volume behind everything else."""
+    return any(not composite.GetBackgroundVolumeID() for composite in _composites())
+
+
 def look3D() -> None:
     """Let the 3D views look at the middle of what they show; a layout without any makes way for the usual one."""
     if not any(node.IsMappedInLayout() for node in slicer.util.getNodesByClass("vtkMRMLViewNode")):
-        _layoutNode().SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        layoutNode().SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     manager = slicer.app.layoutManager()
     for number in range(manager.threeDViewCount):
         manager.threeDWidget(number).threeDView().resetFocalPoint()
@@ -113,6 +144,23 @@ def overlay(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
         elif composite.GetForegroundVolumeID() == volume.GetID():
             composite.SetForegroundVolumeID(None)
             composite.SetForegroundOpacity(0.0)
+    followCertainty()
+
+
+def followCertainty() -> None:
+    """Show the outlines of segmentations alone where certainty lies over the image: its colours would mix with theirs.
+    """
+    areOutlined = any(_isCertainty(composite) for composite in _composites())
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        (looks.outline if areOutlined else looks.fill)(node, _CERTAINTY)
+
+
+def replaceCertainty(certainty: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+    """Where a former certainty lies over the image, show this one; None for none."""
+    for composite in _composites():
+        if _isCertainty(composite):
+            composite.SetForegroundVolumeID(certainty and certainty.GetID())
+    followCertainty()
 
 
 def placeBeside(node: slicer.vtkMRMLNode, sibling: slicer.vtkMRMLNode) -> None:
@@ -126,6 +174,13 @@ def _composites() -> list[slicer.vtkMRMLSliceCompositeNode]:
     """What says which volumes each slice view of the layout shows."""
     logic = slicer.app.applicationLogic()
     return [logic.GetSliceLogic(view).GetSliceCompositeNode() for view in mappedViews()]
+
+
+def _isCertainty(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
+    """Whether a certainty lies over the image."""
+    shown = composite.GetForegroundVolumeID()
+    node = slicer.mrmlScene.GetNodeByID(shown) if shown else None
+    return node is not None and node.GetAttribute(ROLE) == "certainty"
 
 
 def _addChart(table: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLPlotChartNode:
@@ -166,7 +221,7 @@ def _layout() -> str:
 
 def _arrange(number: int, description: str) -> None:
     """Switch to a layout of our own."""
-    layout = _layoutNode()
+    layout = layoutNode()
     if not layout.IsLayoutDescription(number):
         layout.AddLayoutDescription(number, description)
     layout.SetViewArrangement(number)
@@ -177,5 +232,6 @@ def _settle() -> None:
     qt.QCoreApplication.sendPostedEvents(None, qt.QEvent.MetaCall)
 
 
-def _layoutNode() -> slicer.vtkMRMLLayoutNode:
+def layoutNode() -> slicer.vtkMRMLLayoutNode:
+    """What says which layout is shown."""
     return slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")

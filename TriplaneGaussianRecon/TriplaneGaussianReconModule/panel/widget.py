@@ -39,7 +39,6 @@ from ..scene import sample_data
 from ..scene.frames import browserOf
 from ..scene.nodes import gridOf
 from ..scene.results import Results
-from . import views
 from .device_choice import DeviceChoice
 from .drawn_slices import DrawnSlices
 from .further_volumes import FurtherVolumes
@@ -322,10 +321,7 @@ class Panel:
         self._progress.end()
         if results is not None:
             self._tell(_("Done in {time}.").format(time=wording.duration(time.monotonic() - self._start)))
-            if results.volume is not None:
-                views.showEverywhere(results.volume)
-            if results.segmentation is not None and parameters is not None and parameters.segmentation is not None:
-                views.showInstead(results.segmentation, parameters.segmentation)
+            self._results.showNew(results)
             if parameters is not None and parameters.parameterNode.GetScene() is not None:
                 self._results.take(parameters, results)
         elif problem:

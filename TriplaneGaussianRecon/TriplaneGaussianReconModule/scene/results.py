@@ -23,12 +23,13 @@ from TriplaneGaussianReconLib.jobs.protocol import Outcome
 from .chosen_nodes import NEW, ChosenNodes, Former, setSegmentation
 from .frames import Frame, Sequences
 from .further_volumes import FurtherVolume
+from .looks import startAfresh
 from .nodes import BINARY_LABELMAP, place
 from .report import MEANINGS, UNITS, RunRecord, provenance, shown
 from .surfaces import CLOSED_SURFACE
 from .tidying import ROLE, keepModels, tidyUp
 
-INPUT = "TriplaneGaussianRecon.Input"  # reference from the table of scores to the volume that was reconstructed
+INPUT = "TriplaneGaussianRecon.Input"  # reference from table of scores and segmentation to what was reconstructed
 SEGMENTATION = "TriplaneGaussianRecon.Segmentation"  # likewise to the segmentation that was filled in
 FURTHER = "TriplaneGaussianRecon.Further"  # likewise to further volumes that it was reconstructed from
 AXIS = "TriplaneGaussianRecon.Axis"  # attribute of that table: the axis along which slices were filled in
@@ -189,6 +190,13 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
                    tuple(motions), tuple(taken.values()))
 
 
+def formerSegmentations(results: Results) -> list[slicer.vtkMRMLSegmentationNode]:
+    """The segmentations that came of former runs on the same input."""
+    given, source = results.scores.GetNodeReference(SEGMENTATION), results.scores.GetNodeReferenceID(INPUT)
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+            if node.GetNodeReferenceID(INPUT) == source and node not in (results.segmentation, given)]
+
+
 def remove(results: Results) -> None:
     """Remove everything that a run added to the scene, wherever the user has moved it; what was there before stays."""
     nodes = (*results.sequences, results.volume, results.confidence, results.segmentation, results.certainty,
@@ -311,7 +319,9 @@ def _addSegmentation(given: slicer.vtkMRMLSegmentationNode, source: Frame, prepa
     prepared.fill(node, "segmentation", source)
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is stored relative to it
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    node.SetNodeReferenceID(INPUT, source.proxy.GetID())
     _copyDisplay(given, node)
+    startAfresh(node.GetDisplayNode())
     node.SetDisplayVisibility(True)  # what is given may be hidden behind an earlier result
     node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
     return node

@@ -111,11 +111,18 @@ def test_the_slice_to_draw_next_is_named_and_shown(effect: Any) -> None:
     volume = effect.parameterSetNode().GetSourceVolumeNode()
     assert options.nextButton.text == "Draw slice 1 next"
     click(options.nextButton)
-    assert options.nextButton.text == "Draw slice 2 next"
+    assert options.nextButton.text == "Draw slice 1 next"
     shown = [node for node in slicer.util.getNodesByClass("vtkMRMLSliceNode") if node.IsMappedInLayout()]
     middle = mrml.world_of_voxel(volume, (10.5, 9.5, 1))
     assert min(abs((slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, 3] - middle)
                    @ slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())[:3, 2]) for node in shown) < 1e-3
+    edited = effect.parameterSetNode().GetSegmentationNode()
+    name = edited.GetSegmentation().GetNthSegmentID(0)
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(edited, name, volume).copy()
+    mask[1, 9, 8:12] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, edited, name, volume)
+    effect.self().activate()
+    assert options.nextButton.text == "Draw slice 2 next"
 
 
 def test_filling_again_replaces_the_preview_and_goes_on_from_what_was_learnt(effect: Any) -> None:
