@@ -46,13 +46,15 @@ class ResultsView:
             python: See `python_process.PythonProcess`.
             environment: See `python_process.PythonProcess`.
         """
-        self._ui, self._drawing, self._next = ui, drawing, NextSlice(ui.nextSliceButton, tell)
+        self._ui, self._drawing = ui, drawing
         self._parameters: TriplaneGaussianReconParameterNode | None = None
         self._show3D = Show3D(ui.show3DButton, tell, python, environment)
         self._before = BeforeAfter(ui, self._leaveCompare, self._show3D.follow)
         self._models: dict[str, Path] = {}
         self._layouts = Layouts(self._onLayoutLeft)
         self._removed = RemovedResults(self._layouts.leave)
+        ui.nextSliceButton.connect("clicked()", self._leaveCompare)  # first: none of its views looks along slices
+        self._next = NextSlice(ui.nextSliceButton, tell)
         for button, react in ((ui.compareButton, self._compare), (ui.tableButton, self._showTable),
                               (ui.plotButton, self._plot), (ui.renderButton, self._render),
                               (ui.exportButton, self._export), (ui.certaintyButton, self._overlayCertainty)):

@@ -11,7 +11,7 @@ import pytest
 import qt
 import rendered_views
 import slicer
-from panel_case import click, moving, reconstructed, wait_until
+from panel_case import choose, click, moving, reconstructed, wait_until
 from TriplaneGaussianReconModule.panel import views
 from TriplaneGaussianReconModule.scene.results import remove
 from TriplaneGaussianReconModule.scene.surfaces import hasSurfaces
@@ -183,6 +183,16 @@ def test_one_goes_on_drawing_in_what_is_seen_once_labels_are_filled(widget: Any)
     for _press, shown in ((1, given), (2, filled)):
         click(widget.ui.beforeButton)
         assert [node for node in (given, filled) if node.GetDisplayVisibility()] == [shown] and state(shown)[2]
+
+
+def test_the_slice_to_draw_next_is_shown_in_the_usual_views(widget: Any) -> None:
+    add_scan(widget, (0, 4, 8))
+    choose(widget.ui.trust, "Every Nth slice")
+    reconstructed(widget)
+    click(widget.ui.compareButton)
+    click(widget.ui.nextSliceButton)
+    assert layout().GetViewArrangement() == layout().SlicerLayoutFourUpView
+    assert "The view Red shows slice" in widget.ui.message.text
 
 
 def test_a_volume_that_is_shown_already_stays_where_it_is(widget: Any) -> None:
