@@ -43,6 +43,7 @@ from . import views
 from .device_choice import DeviceChoice
 from .drawn_slices import DrawnSlices
 from .further_volumes import FurtherVolumes
+from .input_choice import InputChoice
 from .packages_button import PackagesButton
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
@@ -78,6 +79,7 @@ class Panel:
         self._isOpen = False  # whether the module is; the status bar tells where it is not
         self._hasPackages = False  # False until asked, which takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
+        self._input = InputChoice(ui, lambda: self._parameters)
         self._further = FurtherVolumes(ui)
         self._region = RegionChoice(ui, self.update)
         self._task = TaskChoice(ui)
@@ -120,6 +122,7 @@ class Panel:
                                   (self._ui.sliceList, Trust.LIST)):
                 widget.setVisible(parameters.trust is trust)
         self._lookForDrawnSlices(grid)
+        self._input.show(self._drawn.problem)
         self._task.show(parameters)
         self._region.show(parameters)
         self._ui.allFrames.setVisible(grid is not None and browserOf(self._choices.inputVolume) is not None)
@@ -165,6 +168,8 @@ class Panel:
             return _("Choose an input volume first.")
         if parameters.segmentation is not None and not segmentIDs(parameters):
             return _("Check at least one segment, or choose no segmentation.")
+        if self._drawn.problem:
+            return self._drawn.problem
         try:
             with wording.translatedErrors():
                 grid = gridOf(parameters.inputVolume)
