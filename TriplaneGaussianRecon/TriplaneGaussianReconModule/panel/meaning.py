@@ -66,7 +66,8 @@ def _meaning(request: Request, grid: Grid, parameters: TriplaneGaussianReconPara
     else:
         plan = request.plan(grid, presence)
         selection, result, filled = plan.selections[axis], plan.output, None
-        observed = wording.observed(selection.indices, selection.count, grid.spacing[AXES.index(axis)])
+        observed = wording.observed(selection.indices, selection.count, grid.spacing[AXES.index(axis)],
+                                    plan.region is not None)
         if axis in presence:
             labelled = None if plan.labelled is None else plan.labelled[axis]
             filled = LabelSlices.among(selection, labelled, presence[axis])

@@ -28,7 +28,7 @@ from ..run.parameters import (
     segmentIDs,
 )
 from ..run.remembered import remember
-from ..run.task import Task, checkTask
+from ..run.task import Task, checkRegion, checkTask
 from ..scene import sample_data
 from ..scene.frames import browserOf
 from ..scene.nodes import gridOf
@@ -172,8 +172,9 @@ class Panel:
                 grid = gridOf(parameters.inputVolume)
                 checkTask(parameters, parameters.trust is Trust.ALL, bool(combinedVolumes(parameters)))
                 found = asked(parameters)
-                if self._drawn.presence:
-                    found.several.alone(found.request).plan(grid, self._drawn.presence)
+                request = found.several.alone(found.request)
+                if self._drawn.presence or not request.needs_labels:
+                    checkRegion(parameters, request.plan(grid, self._drawn.presence))
         except InputError as error:
             return str(error)
         return ""
