@@ -87,10 +87,17 @@ def axisMeaning(grid: Grid, axis: Axis) -> str:
                        spacing=f"{grid.spacing[number]:.4g}", first=first, last=last)
 
 
-def observed(indices: tuple[int, ...], count: int, spacing: float) -> str:
-    """Which slices are observed, how many of `count`, and how wide the gaps are; spacing in mm."""
+def observed(indices: tuple[int, ...], count: int, spacing: float, hasRegion: bool) -> str:
+    """Which slices are observed, how many of `count`, and how wide the gaps are; spacing in mm.
+
+    hasRegion: Whether a part is reconstructed alone.
+    """
     gap = max(np.diff(indices)) * spacing
-    return _("{observed} of {count} slices are used: {listed}. Widest gap: {gap} mm.").format(
+    text = _("{observed} of {count} slices are used: {listed}. Widest gap: {gap} mm.")
+    if hasRegion:
+        text = _("{observed} of {count} slices are used, those in the region and the next ones around it: {listed}. "
+                 "Widest gap: {gap} mm.")
+    return text.format(
         observed=len(indices), count=count, listed=_listed(indices), gap=f"{gap:.4g}")
 
 
@@ -129,7 +136,9 @@ def purpose(plan: Plan, grid: Grid, isRepair: bool, labels: LabelSlices | None) 
         parts.append(_("Makes {missing} of {count} slices from the others.").format(missing=missing,
                                                                                    count=len(slices)))
     if new < 0.999 * old:
-        parts.append(_("Makes {old} mm slices {new} mm.").format(old=f"{old:.2g}", new=f"{new:.2g}"))
+        text = _("Makes {old} mm slices {new} mm.") if labels is None else _(
+            "Makes {old} mm slices {new} mm, and fills the segmentation on them.")
+        parts.append(text.format(old=f"{old:.2g}", new=f"{new:.2g}"))
     if labels is not None and (filled := set(labels.filled).intersection(slices)):
         parts.append(_("Fills the segmentation on {filled} slices, from {drawn} that are drawn on.").format(
             filled=len(filled), drawn=len(labels.drawn)))

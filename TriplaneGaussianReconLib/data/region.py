@@ -125,14 +125,25 @@ class Region:
         inside, numbers = self.slices(axis), np.array(selection.indices)
         number = sum(each in inside for each in selection.indices)
         if number < 2:
-            raise InputError(Sentence("The region is too thin: it holds slices {first} to {last}, of which {number} "
-                                      "are used, and at least two are needed. Make it larger across the slices, or use "
-                                      "more slices.", first=inside[0], last=inside[-1], number=number))
+            raise InputError(self._too_thin(inside, number))
         known = np.isin(numbers, numbers if labelled is None else labelled.indices)
         before, after = np.flatnonzero(numbers < inside[0]), np.flatnonzero(numbers > inside[-1])
         start = min([*before[-_BEYOND:], *before[known[before]][-1:], *np.flatnonzero(numbers >= inside[0])[:1]])
         stop = max([*after[:_BEYOND], *after[known[after]][:1], *np.flatnonzero(numbers <= inside[-1])[-1:]])
         return Selection(tuple(numbers[start:stop + 1].tolist()), selection.count)
+
+    def _too_thin(self, inside: range, number: int) -> Sentence:
+        """Why fewer than two used slices are too few."""
+        if len(inside) == 1:
+            return Sentence("The region is too thin. It holds only slice {first}; at least two are needed. Make it "
+                            "thicker across the slices.", first=inside[0])
+        if number:
+            return Sentence("The region is too thin. It holds slices {first} to {last}, of which only one is used; at "
+                            "least two are needed. Make it thicker across the slices, or use more slices.",
+                            first=inside[0], last=inside[-1])
+        return Sentence("The region is too thin. It holds slices {first} to {last}, of which none is used; at least "
+                        "two are needed. Make it thicker across the slices, or use more slices.",
+                        first=inside[0], last=inside[-1])
 
     def seen(self, grid: Grid, axis: Axis) -> tuple[Grid, Box, Box]:
         """Return what takes part within slices.
@@ -170,8 +181,9 @@ class Region:
         numbers = grid.physical_to_index(whole.index_to_physical(places))[:, number]
         within = np.flatnonzero((numbers > inside[0] - 0.5 - _ROUNDING) & (numbers < inside[-1] + 0.5 + _ROUNDING))
         if len(within) < 2:
-            raise InputError(Sentence("The region is too thin: it holds {number} slices of the result. Make it larger "
-                                      "across the slices, or choose a smaller slice spacing.", number=len(within)))
+            raise InputError(Sentence("The region is too thin: of the slices of the result it holds {number}. Make it "
+                                      "thicker across the slices, or choose a smaller slice spacing.",
+                                      number=len(within)))
         found = whole.cropped(axis, int(within[0]), int(within[-1]))
         for name in AXES:
             if name != axis:

@@ -7,7 +7,7 @@ import numpy as np
 import slicer
 
 from TriplaneGaussianReconLib.data.geometry import Axis
-from TriplaneGaussianReconLib.errors import Cancelled
+from TriplaneGaussianReconLib.errors import Cancelled, InputError
 
 from ..run.steps import Steps
 from ..scene.drawn_slices import presenceOf
@@ -19,14 +19,16 @@ class DrawnSlices:
 
     Attributes:
         presence: bool (slice, segment) by axis, see `presenceOf`; empty while it is not known, and without a segment.
+        problem: Why nothing is drawn in the volume; empty where something is, or while that is not known.
     """
 
     def __init__(self, onFound: Callable[[], None]) -> None:
-        """onFound: called when `presence` has been found."""
+        """onFound: called when `presence` or `problem` has been found."""
         self._onFound = onFound
         self._looked: tuple[object, ...] = ()  # what it was found for, or is looked for
         self._steps: Steps | None = None  # while it is looked for
         self.presence: dict[Axis, np.ndarray] = {}
+        self.problem = ""
 
     def look(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
              segmentIDs: Sequence[str], axis: Axis) -> None:
@@ -38,20 +40,22 @@ class DrawnSlices:
         self.forget()
         self._looked = state
         self._steps = Steps(presenceOf(volumeNode, segmentationNode, segmentIDs, axis),
-                            lambda found, error: self._end(axis, found))
+                            lambda found, error: self._end(axis, found, error))
         self._steps.start()
 
     def forget(self) -> None:
         """Know nothing, and do not look any more."""
         steps, self._steps = self._steps, None
-        self._looked, self.presence = (), {}
+        self._looked, self.presence, self.problem = (), {}, ""
         if steps is not None:
             steps.abort(Cancelled("It is not looked for any more."))
 
-    def _end(self, axis: Axis, found: np.ndarray | None) -> None:
+    def _end(self, axis: Axis, found: np.ndarray | None, error: BaseException | None) -> None:
         if self._steps is None:  # it was told to forget
             return
         self._steps = None
-        if found is not None:  # else there is none in the volume, which the run tells
+        if found is not None:
             self.presence = {axis: found}
-            self._onFound()
+        elif isinstance(error, InputError):
+            self.problem = str(error)
+        self._onFound()

@@ -12,13 +12,14 @@ from .. import wording
 from ..run.further_settings import FurtherSettings, settingsOf
 from ..run.parameters import TriplaneGaussianReconParameterNode, furtherVolumes
 from ..scene.nodes import gridOf
+from ..scene.tidying import ROLE
 from .check_list import CheckList, Entry
 from .further_settings import FurtherSettingsView
 from .slice_views import worldGrid
 
 
 class FurtherVolumes:
-    """Lists the scalar volumes of the scene but the input; the parameter node keeps which are checked."""
+    """Lists the scans of the scene but the input; the parameter node keeps which are checked."""
 
     def __init__(self, ui: Any) -> None:
         """Take over the widgets."""
@@ -32,7 +33,7 @@ class FurtherVolumes:
         chosen = [] if parameters is None else furtherVolumes(parameters)
         self._list.show([] if parameters is None else [
             Entry(node.GetID(), node.GetName()) for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            if _isOffered(node) and node is not parameters.inputVolume], {node.GetID() for node in chosen})
+            if node in chosen or _isOffered(node, parameters)], {node.GetID() for node in chosen})
         if chosen and self._list.highlighted is None:
             self._list.highlight(chosen[0].GetID())
         self._showSettings()
@@ -54,8 +55,11 @@ class FurtherVolumes:
                 slicer.mrmlScene.GetNodeByID(identifier) for identifier in self._list.identifiers(isChecked=True)]
 
 
-def _isOffered(node: slicer.vtkMRMLScalarVolumeNode) -> bool:
-    return node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
+def _isOffered(node: slicer.vtkMRMLScalarVolumeNode, parameters: TriplaneGaussianReconParameterNode) -> bool:
+    """Whether a node may be another scan: neither the input nor what a run has left, even in a node that was chosen."""
+    isResult = node.GetAttribute(ROLE) is not None or node in (parameters.outputVolume, parameters.resultVolume)
+    return (node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors() and not isResult
+            and node is not parameters.inputVolume)
 
 
 def _meaning(node: slicer.vtkMRMLScalarVolumeNode, settings: FurtherSettings) -> str:

@@ -10,35 +10,37 @@ from ..run.task import CHOICES, Task, taskOf
 
 
 class TaskChoice:
-    """A combo box of tasks, which follows the other choices until the user has chosen."""
+    """A combo box of tasks, which follows the other choices while the first of them is chosen."""
 
     def __init__(self, ui: Any) -> None:
         """Take over the widgets."""
         self._ui = ui
         self._parameters: TriplaneGaussianReconParameterNode | None = None
         for task in CHOICES:
-            ui.task.addItem(task.label(), task.value)
+            ui.task.addItem(task.label())
         ui.task.connect("activated(int)", self._onActivated)
 
     def show(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
         """Show what is to be done, and the controls that belong to it."""
         self._parameters, ui = parameters, self._ui
         task = Task.THINNER if parameters is None else taskOf(parameters)
-        ui.task.setCurrentIndex(ui.task.findData(task.value))
+        chosen = Task.AUTO if parameters is None else parameters.task
+        ui.task.setItemText(CHOICES.index(Task.AUTO), _("Automatic: {task}").format(task=task.label()))
+        ui.task.setCurrentIndex(CHOICES.index(chosen))
         ui.furtherSection.setVisible(task is Task.COMBINE)
         for widget in (ui.excludedSlicesLabel, ui.excludedSlices, ui.excludeButton):
             widget.setVisible(task.excludesSlices)
         ui.segmentationLabel.setText(_("Segmentation:") if task is Task.FILL else _("Segmentation (optional):"))
-        chosen = None
+        labelsOn = None
         if parameters is not None and parameters.segmentation is not None and task.fillsLabels:
-            chosen = parameters.labelsOn
+            labelsOn = parameters.labelsOn
         for widget in (ui.labelsOnLabel, ui.labelsOn):
-            widget.setVisible(chosen is not None)
+            widget.setVisible(labelsOn is not None)
         for widget in (ui.emptySlicesLabel, ui.emptySlices, ui.emptyButton):
-            widget.setVisible(chosen is LabelsOn.DRAWN)
-        ui.labelledSlices.setVisible(chosen is LabelsOn.LIST)
+            widget.setVisible(labelsOn is LabelsOn.DRAWN)
+        ui.labelledSlices.setVisible(labelsOn is LabelsOn.LIST)
 
     def _onActivated(self, row: int) -> None:
         if self._parameters is not None:
-            self._parameters.task = Task(self._ui.task.itemData(row))
+            self._parameters.task = CHOICES[row]
             self._ui.furtherSection.collapsed = False

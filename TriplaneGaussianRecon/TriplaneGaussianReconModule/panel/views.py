@@ -191,7 +191,7 @@ def _addChart(table: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLPlotChartNode:
     series.SetXColumnName(SLICE)
     series.SetYColumnName(DOUBT if isOfLabels else ERROR)
     series.SetPlotType(series.PlotTypeScatter)
-    several = slicer.util.arrayFromTableColumn(table, FRAME).any()
+    several = table.GetColumnIndex(FRAME) >= 0 and slicer.util.arrayFromTableColumn(table, FRAME).any()
     series.SetLineStyle(series.LineStyleNone if several else series.LineStyleSolid)
     series.SetMarkerStyle(series.MarkerStyleCircle)
     series.SetUniqueColor()

@@ -1,24 +1,19 @@
 """The panel: its parts together, in step with the choices in a parameter node."""
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.data.geometry import AXES, Grid
-from TriplaneGaussianReconLib.data.label_slices import LabelSlices
-from TriplaneGaussianReconLib.data.output_grid import output_grid
+from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.selection import parse_numbers
 from TriplaneGaussianReconLib.errors import InputError, ReconstructionError
 
 from .. import wording
 from ..installation import dependencies
-from ..run.choices import regionText
 from ..run.logic import TriplaneGaussianReconLogic
 from ..run.parameters import (
     LabelsOn,
@@ -29,12 +24,11 @@ from ..run.parameters import (
     combinedVolumes,
     isWholeSequence,
     keywords,
-    regionBox,
     requestOf,
     segmentIDs,
 )
 from ..run.remembered import remember
-from ..run.task import Task, checkTask, taskOf
+from ..run.task import Task, checkRegion, checkTask
 from ..scene import sample_data
 from ..scene.frames import browserOf
 from ..scene.nodes import gridOf
@@ -42,6 +36,9 @@ from ..scene.results import Results
 from .device_choice import DeviceChoice
 from .drawn_slices import DrawnSlices
 from .further_volumes import FurtherVolumes
+from .input_choice import InputChoice
+from .meaning import Meaning, meaningOf
+from .message import Message
 from .packages_button import PackagesButton
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
@@ -50,7 +47,7 @@ from .region_choice import RegionChoice
 from .results_view import ResultsView, setEnabledOrWhyNot
 from .run_log import RunLog
 from .segment_list import SegmentList
-from .slice_views import shownSlice, worldGrid
+from .slice_views import shownSlice
 from .task_choice import TaskChoice
 
 _STATUS_MILLISECONDS = 10_000
@@ -77,11 +74,13 @@ class Panel:
         self._isOpen = False  # whether the module is; the status bar tells where it is not
         self._hasPackages = False  # False until asked, which takes a moment
         self._segments = SegmentList(ui.segments, ui.segmentsLabel, self._onSegmentsOmitted)
+        self._input = InputChoice(ui, lambda: self._parameters)
         self._further = FurtherVolumes(ui)
         self._region = RegionChoice(ui, self.update)
         self._task = TaskChoice(ui)
         self._quality = QualityChoice(ui.preset, self._onQuality)
         self._device = DeviceChoice(ui.device, ui.deviceNote, self._onDevice, python, environment)
+        self._message = Message(ui.message)
         self._log = RunLog(ui.copyLogButton)
         self._packages = PackagesButton(ui.packagesButton, self._onPackages)
         self._progress = ProgressView(ui.progressView, ui.progressBar, ui.progressText, ui.preview)
@@ -92,7 +91,6 @@ class Panel:
         ui.reconstructButton.connect("clicked()", self._onReconstructOrCancel)
         ui.excludeButton.connect("clicked()", self._onExclude)
         ui.emptyButton.connect("clicked()", self._onEmpty)
-        ui.message.setVisible(False)
         logic.observers.add(self._showRunButton)  # scripts may use the same logic
 
     def setParameters(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
@@ -110,6 +108,7 @@ class Panel:
     def update(self) -> None:
         """Show what follows from the choices and from the scene."""
         parameters = self._parameters
+        self._message.follow(parameters)
         grid = self._grid()
         self._segments.show(parameters and parameters.segmentation, parameters.omittedSegmentIDs if parameters else [])
         self._further.show(parameters)
@@ -119,6 +118,7 @@ class Panel:
                                   (self._ui.sliceList, Trust.LIST)):
                 widget.setVisible(parameters.trust is trust)
         self._lookForDrawnSlices(grid)
+        self._input.show(self._drawn.problem)
         self._task.show(parameters)
         self._region.show(parameters)
         self._ui.allFrames.setVisible(grid is not None and browserOf(self._choices.inputVolume) is not None)
@@ -164,13 +164,16 @@ class Panel:
             return _("Choose an input volume first.")
         if parameters.segmentation is not None and not segmentIDs(parameters):
             return _("Check at least one segment, or choose no segmentation.")
+        if self._drawn.problem:
+            return self._drawn.problem
         try:
             with wording.translatedErrors():
                 grid = gridOf(parameters.inputVolume)
                 checkTask(parameters, parameters.trust is Trust.ALL, bool(combinedVolumes(parameters)))
                 found = asked(parameters)
-                if self._drawn.presence:
-                    found.several.alone(found.request).plan(grid, self._drawn.presence)
+                request = found.several.alone(found.request)
+                if self._drawn.presence or not request.needs_labels:
+                    checkRegion(parameters, request.plan(grid, self._drawn.presence))
         except InputError as error:
             return str(error)
         return ""
@@ -210,41 +213,13 @@ class Panel:
 
     def _showMeaning(self, grid: Grid | None) -> None:
         """Say what the choices mean for this volume."""
-        texts = ("", "", "", "", "") if grid is None else self._meaning(grid, self._choices)
+        found = Meaning() if grid is None else meaningOf(grid, self._choices, self._drawn.presence)
         ui = self._ui
-        labels = (ui.taskPreview, ui.axisPreview, ui.trustPreview, ui.labelsPreview, ui.outputPreview, ui.estimate)
-        for label, text in zip(labels, (*texts, wording.grey(self._showExpectation())), strict=True):
+        for label, text in ((ui.taskPreview, found.purpose), (ui.axisPreview, found.axis),
+                            (ui.trustPreview, found.observed), (ui.labelsPreview, found.labels),
+                            (ui.outputPreview, found.result), (ui.estimate, wording.grey(self._showExpectation()))):
             label.setText(text)
             label.setVisible(bool(text))
-
-    def _meaning(self, grid: Grid, parameters: TriplaneGaussianReconParameterNode) -> tuple[str, str, str, str, str]:
-        """What is done, and what slice axis, observed slices, labelled slices and spacing mean; empty where that is not
-        known.
-        """
-        request, presence, purpose = requestOf(parameters), self._drawn.presence, ""
-        axis = request.slice_axis(grid)
-        meaning, labels = wording.axisMeaning(worldGrid(parameters.inputVolume), axis), ""
-        try:
-            request = replace(request, region=regionText(regionBox(parameters), parameters.inputVolume))
-            if request.needs_labels and axis not in presence:
-                observed, region = _("The slices on which a chosen segment has a voxel."), request.part(grid)
-                result = grid if isinstance(request.spacing, str) else output_grid(grid, axis, request.spacing)
-                result = result if region is None else region.of_result(result, grid, axis)
-            else:
-                plan = request.plan(grid, presence)
-                selection, result, filled = plan.selections[axis], plan.output, None
-                observed = wording.observed(selection.indices, selection.count, grid.spacing[AXES.index(axis)])
-                if axis in presence:
-                    labelled = None if plan.labelled is None else plan.labelled[axis]
-                    filled = LabelSlices.among(selection, labelled, presence[axis])
-                    labels = wording.labelSlices(filled)
-                purpose = wording.purpose(plan, grid, taskOf(parameters) is Task.REPLACE, filled)
-        except InputError:  # the button says so
-            return "", meaning, "", "", ""
-        if others := combinedVolumes(parameters):
-            return (wording.combined(1 + len(others)), meaning, observed, "",
-                    wording.voxelsAboutAll(request.spacing))
-        return purpose, meaning, observed, labels, wording.voxels(result)
 
     def _showExpectation(self) -> str:
         """Show how long each quality will take on the device that is chosen; return more about the one that is chosen,
@@ -265,6 +240,7 @@ class Panel:
     def _showRunButton(self) -> None:
         button = self._ui.reconstructButton
         self._packages.setBusy(self._logic.isRunning)
+        obstacle = ""
         if self._running is None:
             button.setText(_("Reconstruct"))
             obstacle = self.obstacle()
@@ -281,6 +257,7 @@ class Panel:
             button.setText(_("Cancel"))
             button.setEnabled(True)
             button.setToolTip(_("Stop. The scene stays as it is."))
+        self._message.hinder(obstacle)
 
     def _onReconstructOrCancel(self) -> None:
         if self._running is not None:
@@ -330,7 +307,7 @@ class Panel:
                 self._log.failed(problem, keywords(parameters), self._logic.log)
         else:
             self._tell(_("Cancelled. The scene is as it was."))
-        self._tellElsewhere(problem or self._ui.message.text)
+        self._tellElsewhere(problem or self._message.told)
         self.update()
 
     def _onSegmentsOmitted(self, identifiers: list[str]) -> None:
@@ -405,7 +382,5 @@ class Panel:
             slicer.util.showStatusMessage(_("Reconstruction: {text}").format(text=text), _STATUS_MILLISECONDS)
 
     def _tell(self, text: str, isProblem: bool = False) -> None:
-        """Show a text below the button, or nothing."""
-        shown = html.escape(text)
-        self._ui.message.setText(f'<font color="#d00000">{shown}</font>' if isProblem else shown)
-        self._ui.message.setVisible(bool(text))
+        """Show a text below the button, or nothing, until a choice changes."""
+        self._message.tell(text, isProblem, self._parameters)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.jobs.request import Plan
 
 if TYPE_CHECKING:
     from .parameters import TriplaneGaussianReconParameterNode
@@ -22,8 +23,9 @@ class Task(Enum):
     COMBINE = "combine"
 
     def label(self) -> str:
-        """What the panel calls it; `AUTO` is shown as what it comes to."""
+        """What the panel calls it; `AUTO` is shown with what it comes to."""
         return {
+            Task.AUTO: _("Automatic"),
             Task.THINNER: _("Make slices thinner"),
             Task.REPLACE: _("Replace bad slices"),
             Task.FILL: _("Fill a segmentation"),
@@ -41,7 +43,7 @@ class Task(Enum):
         return self in (Task.FILL, Task.COMBINE)
 
 
-CHOICES = (Task.THINNER, Task.REPLACE, Task.FILL, Task.COMBINE)
+CHOICES = (Task.AUTO, Task.THINNER, Task.REPLACE, Task.FILL, Task.COMBINE)
 
 
 def taskOf(parameters: TriplaneGaussianReconParameterNode) -> Task:
@@ -68,3 +70,10 @@ def checkTask(parameters: TriplaneGaussianReconParameterNode, usesAll: bool, has
         raise InputError(_("Check at least one further volume of the same body."))
     if task is Task.REPLACE and usesAll and not parameters.excludedSlices.strip():
         raise InputError(_("Say which slices are bad: show each in a slice view and press 'Exclude current slice'."))
+
+
+def checkRegion(parameters: TriplaneGaussianReconParameterNode, plan: Plan) -> None:
+    """Raise InputError where bad slices are to be replaced, and none of them is in the region; plan: what follows."""
+    isIn = plan.region is None or set(plan.slices(plan.axis)) - set(plan.selections[plan.axis].indices)
+    if taskOf(parameters) is Task.REPLACE and not isIn:
+        raise InputError(_("No excluded slice lies in the region. Move the region to one, or choose the whole volume."))

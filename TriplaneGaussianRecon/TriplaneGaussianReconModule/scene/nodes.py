@@ -137,6 +137,18 @@ def readSegmentation(grid: Grid, segmentationNode: slicer.vtkMRMLSegmentationNod
     return segmentation, remarks
 
 
+def isOnVoxels(grid: Grid, segmentationNode: slicer.vtkMRMLSegmentationNode,
+               transform: vtk.vtkAbstractTransform | None) -> bool:
+    """Whether all that is drawn lies on the voxels of a volume, or on more of the same; see `readSegmentation`."""
+    segmentation = segmentationNode.GetSegmentation()
+    if not segmentation.ContainsRepresentation(BINARY_LABELMAP):  # surfaces lie on no voxels
+        return True
+    labelmaps = [segmentation.GetLayerDataObject(layer, BINARY_LABELMAP)
+                 for layer in range(segmentation.GetNumberOfLayers(BINARY_LABELMAP))]
+    drawn = [labelmap for labelmap in labelmaps if not _isEmpty(labelmap)]
+    return not drawn or transform is None and all(_offset(labelmap, grid) is not None for labelmap in drawn)
+
+
 def stateOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode | None
             ) -> tuple[object, ...]:
     """A state that differs from a former one if voxels, geometry or segments have been changed since."""

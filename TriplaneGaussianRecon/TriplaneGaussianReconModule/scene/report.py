@@ -18,13 +18,14 @@ from TriplaneGaussianReconLib.jobs.protocol import Outcome
 from TriplaneGaussianReconLib.pipeline.report import Report, Scope
 
 # The columns of the table of slices, in order, their units, and what is not plain from their names.
-# The last one is there where labels were filled on used slices.
+# The first one is there for several frames, the last one where labels were filled on used slices.
 FRAME, SLICE, POSITION, USED, HIDDEN, ERROR, DOUBT = COLUMNS = (
     "Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error", "Labels in doubt")
 UNITS = {POSITION: "mm", HIDDEN: "dB"}
 DIGITS = {SLICE: 3, POSITION: 3, HIDDEN: 1, DOUBT: 1}  # that are shown, after the point
-MEANINGS = {HIDDEN: "Of used slices that were hidden and predicted across twice the real gap; empty for all others.",
-            ERROR: "Mean expected absolute error, in units of the volume.",
+MEANINGS = {SLICE: "Its number in the input, with a fraction where it lies between two slices of the input.",
+            HIDDEN: "Of used slices that were hidden and predicted across twice the real gap; empty for all others.",
+            ERROR: "Mean expected absolute error.",
             DOUBT: "Expected number of voxels with a wrong label: the sum of 1 - certainty."}
 _JSON = "\n\n{"  # begins the part of the provenance that is for programs
 
@@ -83,9 +84,10 @@ class RunRecord:
         self.notes += [remark for remark in remarks if remark not in self.notes]
 
     def table(self) -> dict[str, np.ndarray]:
-        """The columns of all frames, one after another."""
+        """The columns of all frames, one after another; which frame, where there are several."""
         frames = np.repeat(np.arange(len(self.tables)), [len(table[SLICE]) for table in self.tables])
-        return {FRAME: frames} | {name: np.concatenate([
+        several = {FRAME: frames} if len(self.tables) > 1 else {}
+        return several | {name: np.concatenate([
             table.get(name, np.full(len(table[SLICE]), np.nan)) for table in self.tables])
             for name in COLUMNS[1:] if any(name in table for table in self.tables)}
 
@@ -119,6 +121,18 @@ def scores(grid: Grid, outcome: Outcome) -> dict[str, np.ndarray]:
         means, size = np.array(outcome.statistics["certainty"].means[dimension]), np.prod(outcome.volume.grid.shape)
         found[DOUBT] = _at(slices, drawn, (1.0 - means) * (size / len(means)))
     return found
+
+
+def unitsOf(record: RunRecord) -> tuple[dict[str, str], float]:
+    """The units of the columns, and what expected errors are to be multiplied by: as the panel tells how large they are
+    in the first frame.
+    """
+    found = record.frames[0].report.expected_error
+    if found is None or (found.unit is None and not found.median * found.share_of_range):
+        return UNITS | {ERROR: "units of the volume"}, 1.0
+    if found.unit is not None:
+        return UNITS | {ERROR: found.unit}, 1.0
+    return UNITS | {ERROR: "% of the range"}, 100.0 * found.share_of_range / found.median
 
 
 def shown(table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ from .frames import Frame, Sequences
 from .further_volumes import FurtherVolume
 from .looks import startAfresh
 from .nodes import BINARY_LABELMAP, place
-from .report import MEANINGS, UNITS, RunRecord, provenance, shown
+from .report import ERROR, MEANINGS, RunRecord, provenance, shown, unitsOf
 from .surfaces import CLOSED_SURFACE
 from .tidying import ROLE, keepModels, tidyUp
 
@@ -241,11 +241,12 @@ def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord, f
 
 def _addTable(name: str, source: Frame, record: RunRecord) -> slicer.vtkMRMLTableNode:
     """Add the scores of slices."""
-    node, table = _addNode("vtkMRMLTableNode", name, "scores"), shown(record.table())
+    node, table, (units, factor) = _addNode("vtkMRMLTableNode", name, "scores"), record.table(), unitsOf(record)
+    table = shown(table | {ERROR: factor * table[ERROR]})
     for column, values in table.items():
         node.AddColumn(_column(column, values))
     for column in table:
-        node.SetColumnUnitLabel(column, UNITS.get(column, ""))
+        node.SetColumnUnitLabel(column, units.get(column, ""))
         node.SetColumnDescription(column, MEANINGS.get(column, ""))
     node.SetNodeReferenceID(INPUT, source.proxy.GetID())
     if source.segmentationProxy is not None:

@@ -51,6 +51,14 @@ def check(widget: Any, *names: str, on: bool = True) -> None:
         item.setCheckState(qt.Qt.Checked if on else qt.Qt.Unchecked)
 
 
+def test_what_a_run_has_left_is_not_offered(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
+    choose(widget.ui.task, "Make slices thinner")
+    found = reconstructed(widget)
+    widget.ui.outputVolume.addNode()
+    assert found.resultVolume is not None and found.resultConfidence is not None
+    assert listed(widget) == ["sagittal", "coronal"]
+
+
 def test_the_other_volumes_are_offered_and_none_is_checked(widget: Any, volumes: tuple[Any, Any, Any]) -> None:
     assert listed(widget) == ["sagittal", "coronal"] and checked(widget) == []
     assert not widget.ui.furtherPreview.visible and not widget.ui.findMotion.enabled

@@ -55,8 +55,8 @@ def test_without_a_segmentation_there_is_no_choice_for_it(widget: Any, scan: tup
 
 def test_a_whole_sequence_has_no_choice_and_its_frame_has(widget: Any) -> None:
     mine = mrml.add_volume(np.zeros((2, 3, 4), np.int16), name="mine")
-    widget.ui.outputVolume.setCurrentNode(mine)
     widget.ui.inputVolume.setCurrentNode(shown_sequence())
+    widget.ui.outputVolume.setCurrentNode(mine)
     assert not widget.ui.outputVolume.visible and widget.ui.reconstructButton.enabled
     assert reconstructed(widget).resultVolume is not mine
     click(widget.ui.allFrames)

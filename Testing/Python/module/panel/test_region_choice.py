@@ -6,7 +6,7 @@ from typing import Any
 import mrml
 import pytest
 import slicer
-from panel_case import choose, moving, reconstructed, wait_until
+from panel_case import choose, moving, read, reconstructed, type_into, wait_until
 from TriplaneGaussianReconModule.run.parameters import keywords
 
 
@@ -27,8 +27,9 @@ def test_the_whole_volume_is_meant_until_a_box_is_made_in_its_middle(widget: Any
     box = ui.region.addNode()
     wait_until(lambda: "12 x 10 x 5 voxels" in ui.outputPreview.text)
     assert box.GetName() == "Region" and ui.taskPreview.text == "Makes 2 of 5 slices from the others."
+    told = "slices are used, those in the region and the next ones around it: "
     result = reconstructed(widget).resultVolume
-    assert result.GetImageData().GetDimensions() == (12, 10, 5)
+    assert result.GetImageData().GetDimensions() == (12, 10, 5) and told in ui.trustPreview.text
 
 
 def test_the_panel_follows_a_box_that_is_moved(widget: Any, volume: Any) -> None:
@@ -48,7 +49,17 @@ def test_a_box_that_is_too_thin_says_why(widget: Any, volume: Any) -> None:
     box = widget.ui.region.addNode()
     box.SetSize(5.0, 5.0, 0.5)
     wait_until(lambda: not widget.ui.reconstructButton.enabled)
-    assert "too thin: it holds slices 4 to 4, of which 1 are used" in widget.ui.reconstructButton.toolTip
+    assert "too thin. It holds only slice 4; at least two are needed." in widget.ui.reconstructButton.toolTip
+
+
+def test_a_box_beside_all_bad_slices_is_refused(widget: Any, volume: Any) -> None:
+    choose(widget.ui.task, "Replace bad slices")
+    type_into(widget.ui.excludedSlices, "1")
+    widget.ui.region.addNode()
+    wait_until(lambda: not widget.ui.reconstructButton.enabled, 10.0)
+    assert read(widget.ui.message).startswith("No excluded slice lies in the region.")
+    type_into(widget.ui.excludedSlices, "1,4")
+    assert widget.ui.reconstructButton.enabled
 
 
 def test_a_box_that_is_removed_is_not_chosen_any_more(widget: Any, volume: Any) -> None:

@@ -30,26 +30,36 @@ def drawn(volume: Any, *slices: int) -> Any:
 
 def test_it_follows_what_is_chosen(widget: Any, volume: Any) -> None:
     box, parameters = widget.ui.task, widget.logic.getParameterNode()
-    assert [box.itemText(n) for n in range(box.count)] == ["Make slices thinner", "Replace bad slices",
-                                                           "Fill a segmentation", "Combine volumes"]
-    assert box.currentText == "Make slices thinner"
+    assert [box.itemText(n) for n in range(box.count)] == [
+        "Automatic: Make slices thinner", "Make slices thinner", "Replace bad slices", "Fill a segmentation",
+        "Combine volumes"]
+    assert box.currentText == "Automatic: Make slices thinner"
     parameters.excludedSlices = "4"
-    assert box.currentText == "Replace bad slices"
+    assert box.currentText == "Automatic: Replace bad slices"
     widget.ui.segmentation.setCurrentNode(drawn(volume, 0, 4, 8))
-    assert box.currentText == "Fill a segmentation"
+    assert box.currentText == "Automatic: Fill a segmentation"
     parameters.furtherVolumes = [mrml.add_volume(moving()[0], name="other")]
-    assert box.currentText == "Combine volumes"
+    assert box.currentText == "Automatic: Combine volumes"
     parameters.furtherVolumes = []
     widget.ui.segmentation.setCurrentNode(None)
     parameters.excludedSlices = ""
-    assert box.currentText == "Make slices thinner" and parameters.task is Task.AUTO
+    assert box.currentText == "Automatic: Make slices thinner" and parameters.task is Task.AUTO
 
 
-def test_it_stays_what_the_user_has_chosen(widget: Any, volume: Any) -> None:
+def test_it_stays_what_the_user_has_chosen_and_can_follow_again(widget: Any, volume: Any) -> None:
     choose(widget.ui.task, "Make slices thinner")
     widget.ui.segmentation.setCurrentNode(drawn(volume, 0, 4, 8))
     assert widget.ui.task.currentText == "Make slices thinner"
     assert widget.logic.getParameterNode().task is Task.THINNER
+    choose(widget.ui.task, "Automatic")
+    assert widget.ui.task.currentText == "Automatic: Fill a segmentation"
+    assert widget.logic.getParameterNode().task is Task.AUTO
+
+
+def test_both_jobs_are_named_where_thick_slices_are_drawn_on(widget: Any, volume: Any) -> None:
+    widget.ui.segmentation.setCurrentNode(drawn(volume, *range(9)))
+    wait_until(lambda: widget.ui.labelsPreview.text)
+    assert widget.ui.taskPreview.text == "Makes 3 mm slices 0.7 mm, and fills the segmentation on them."
 
 
 @pytest.mark.parametrize("task", [Task.THINNER, Task.REPLACE, Task.FILL, Task.COMBINE])

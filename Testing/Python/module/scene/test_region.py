@@ -150,7 +150,7 @@ def test_each_frame_of_a_sequence_has_it(scene: Any, logic: TriplaneGaussianReco
 
 @pytest.mark.parametrize(("first", "last", "reason"), [
     ((-9, 4, 2), (-2, 11, 5), "The region lies outside of the volume"),
-    ((3, 4, 4.9), (9, 11, 5.1), "The region is too thin: it holds slices 5 to 5, of which 1 are used"),
+    ((3, 4, 4.9), (9, 11, 5.1), "The region is too thin. It holds only slice 5; at least two are needed."),
 ])
 def test_what_is_no_part_is_refused(volume: Any, logic: TriplaneGaussianReconLogic, first: tuple[float, ...],
                                     last: tuple[float, ...], reason: str) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,19 @@ import qt
 import slicer
 import vtk
 from repository import ROOT
-from stand_in_worker import StandInWorkerProcess
+from stand_in_worker import StandInWorkerProcess, reportOf
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.scene import results as results_module
 from TriplaneGaussianReconModule.scene.nodes import gridOf, imageOf
-from TriplaneGaussianReconModule.scene.report import shown
+from TriplaneGaussianReconModule.scene.report import FrameRecord, RunRecord, shown, unitsOf
 from TriplaneGaussianReconModule.scene.surfaces import CLOSED_SURFACE
 from TriplaneGaussianReconModule.scene.tidying import ROLE
 
+from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.observations import Observations
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
+from TriplaneGaussianReconLib.pipeline.error_report import ErrorReport
 
 SHAPE = (9, 14, 16)
 
@@ -322,10 +325,21 @@ def test_a_table_is_short_to_read() -> None:
         "Expected error": [1230.0, 0.0123], "Labels in doubt": [12.3, 0.0]}
 
 
+@pytest.mark.parametrize(("told", "unit", "factor"), [
+    (ErrorReport(50.0, 0.02), "% of the range", 0.04), (ErrorReport(30.0, 0.02, "HU"), "HU", 1.0),
+    (ErrorReport(0.0, 0.0), "units of the volume", 1.0), (None, "units of the volume", 1.0)])
+def test_expected_errors_are_in_the_unit_that_is_told_of_all(told: ErrorReport | None, unit: str, factor: float
+                                                             ) -> None:
+    report = replace(reportOf("fast", 0, "k", [0, 4, 8], Grid((9, 8, 8))), expected_error=told)
+    record = RunRecord("scan", None, {}, frames=[FrameRecord(report, report.scope, (1.0, 1.0, 1.0), ())])
+    units, found = unitsOf(record)
+    assert units["Expected error"] == unit and found == pytest.approx(factor)
+
+
 def test_table_tells_of_every_slice(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     table = logic.reconstruct(mrml.add_volume(ramp()), trustedSlices="0,3,4,8").scores
     names = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
-    assert names == ["Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error"]
+    assert names == ["Slice", "Position", "Used", "PSNR when hidden", "Expected error"]
     column = {name: slicer.util.arrayFromTableColumn(table, name) for name in names if name != "PSNR when hidden"}
     assert column["Slice"].tolist() == list(range(9)) and np.allclose(column["Position"], 3.0 * np.arange(9))
     assert np.flatnonzero(column["Used"]).tolist() == [0, 3, 4, 8]
@@ -468,7 +482,7 @@ def test_a_frame_can_be_reconstructed_alone(scene: Any, logic: TriplaneGaussianR
     volume, _ = sequence_of(frames)
     shown = slicer.util.arrayFromVolume(volume).copy()
     results = logic.reconstruct(volume, trustedSlices="every:4", allFrames=False)
-    assert results.sequences == () and len(set(slicer.util.arrayFromTableColumn(results.scores, "Frame"))) == 1
+    assert results.sequences == () and results.scores.GetColumnIndex("Frame") < 0
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(results.volume)[::4], shown[::4])
     one, all_of_them = (logic.expected(volume, allFrames=which).seconds for which in (False, True))
     assert all_of_them == pytest.approx(3 * one)
