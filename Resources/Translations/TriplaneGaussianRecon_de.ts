@@ -43,10 +43,6 @@
         <translation type="unfinished">Aufgabe:</translation>
     </message>
     <message>
-        <source>What the volume needs. It follows what you choose below, until you choose here. The panel shows what belongs to it; other choices have no effect.</source>
-        <translation type="unfinished">Was das Volumen braucht. Es folgt dem, was Sie unten wählen, bis Sie hier wählen. Das Panel zeigt, was dazugehört; andere Einstellungen wirken nicht.</translation>
-    </message>
-    <message>
         <source>Segmentation:</source>
         <translation type="unfinished">Segmentierung:</translation>
     </message>
@@ -151,10 +147,6 @@
         <translation type="unfinished">Bereich:</translation>
     </message>
     <message>
-        <source>What is reconstructed: the whole volume, or the voxels that a box in the views reaches into, to try something in seconds. Slices keep their numbers. A new box lies in the middle of the volume; move its sides in the views.</source>
-        <translation type="unfinished">Was rekonstruiert wird: das ganze Volumen, oder die Voxel, in die ein Kasten in den Ansichten hineinreicht, um etwas in Sekunden auszuprobieren. Schichten behalten ihre Nummern. Ein neuer Kasten liegt in der Mitte des Volumens; verschieben Sie seine Seiten in den Ansichten.</translation>
-    </message>
-    <message>
         <source>Whole volume</source>
         <translation type="unfinished">Ganzes Volumen</translation>
     </message>
@@ -235,10 +227,6 @@
         <translation type="unfinished">Ausgabe</translation>
     </message>
     <message>
-        <source>Volume:</source>
-        <translation type="unfinished">Volumen:</translation>
-    </message>
-    <message>
         <source>Where the result goes. The content of a volume that is chosen here is replaced once the whole result is there, and stays if the folder of the results is deleted.</source>
         <translation type="unfinished">Wohin das Ergebnis kommt. Der Inhalt eines Volumens, das hier gewählt ist, wird ersetzt, sobald das ganze Ergebnis da ist, und bleibt, wenn der Ordner der Ergebnisse gelöscht wird.</translation>
     </message>
@@ -305,6 +293,22 @@
     <message>
         <source>Seed:</source>
         <translation type="unfinished">Startwert:</translation>
+    </message>
+    <message>
+        <source>What the volume needs. Automatic follows what you choose below. The panel shows what belongs to it; other choices have no effect.</source>
+        <translation type="unfinished">Was das Volumen braucht. Automatisch richtet sich nach dem, was Sie unten wählen. Das Panel zeigt, was dazu gehört; anderes hat keine Wirkung.</translation>
+    </message>
+    <message>
+        <source>What is reconstructed: the whole volume, or the voxels that a box in the views reaches into, which is quicker where it is much smaller than the volume. Slices keep their numbers. A new box lies in the middle of the volume; move its sides in the views.</source>
+        <translation type="unfinished">Was rekonstruiert wird: das ganze Volumen oder die Voxel, in die ein Quader in den Ansichten reicht; das geht schneller, wenn er viel kleiner als das Volumen ist. Schichten behalten ihre Nummern. Ein neuer Quader liegt in der Mitte des Volumens; verschieben Sie seine Seiten in den Ansichten.</translation>
+    </message>
+    <message>
+        <source>Output volume:</source>
+        <translation type="unfinished">Ausgabevolumen:</translation>
+    </message>
+    <message>
+        <source>Output segmentation:</source>
+        <translation type="unfinished">Ausgabesegmentierung:</translation>
     </message>
     <message>
         <source>The same seed gives the same result, but for labels that go on from what the last run learnt. Another seed lets them be learnt anew.</source>
@@ -558,6 +562,10 @@
         <translation type="unfinished">{observed} von {count} Schichten werden verwendet: {listed}. Größte Lücke: {gap} mm.</translation>
     </message>
     <message>
+        <source>{observed} of {count} slices are used, those in the region and the next ones around it: {listed}. Widest gap: {gap} mm.</source>
+        <translation type="unfinished">{observed} von {count} Schichten werden verwendet, die im Bereich und die nächsten um ihn: {listed}. Größte Lücke: {gap} mm.</translation>
+    </message>
+    <message>
         <source>No chosen segment is drawn on a slice that is used and carries labels.</source>
         <translation type="unfinished">Auf keiner Schicht, die verwendet wird und Label trägt, ist ein gewähltes Segment gezeichnet.</translation>
     </message>
@@ -596,6 +604,10 @@
     <message>
         <source>Makes {old} mm slices {new} mm.</source>
         <translation type="unfinished">Macht aus Schichten von {old} mm solche von {new} mm.</translation>
+    </message>
+    <message>
+        <source>Makes {old} mm slices {new} mm, and fills the segmentation on them.</source>
+        <translation type="unfinished">Macht aus Schichten von {old} mm solche von {new} mm und füllt die Segmentierung darauf.</translation>
     </message>
     <message>
         <source>Fills the segmentation on {filled} slices, from {drawn} that are drawn on.</source>
@@ -1366,6 +1378,24 @@
     </message>
 </context>
 <context>
+    <name>panel.input_choice</name>
+    <message>
+        <source>Lies on other voxels than this volume: it is resampled.</source>
+        <translation type="unfinished">Liegt auf anderen Voxeln als dieses Volumen: Sie wird umgerechnet.</translation>
+    </message>
+    <message>
+        <source>Drawn on &apos;{name}&apos;, not on this volume: it is resampled.</source>
+        <translation type="unfinished">Auf &apos;{name}&apos; gezeichnet, nicht auf diesem Volumen: Sie wird umgerechnet.</translation>
+    </message>
+</context>
+<context>
+    <name>panel.meaning</name>
+    <message>
+        <source>The slices on which a chosen segment has a voxel.</source>
+        <translation type="unfinished">Die Schichten, auf denen ein gewähltes Segment ein Voxel hat.</translation>
+    </message>
+</context>
+<context>
     <name>panel.next_slice</name>
     <message>
         <source>Draw slice {index} next</source>
@@ -1459,6 +1489,30 @@
         <translation type="unfinished">Eine Ebene wird gezeichnet.</translation>
     </message>
     <message>
+        <source>Compare</source>
+        <translation type="unfinished">Vergleichen</translation>
+    </message>
+    <message>
+        <source>Leave Compare</source>
+        <translation type="unfinished">Vergleich verlassen</translation>
+    </message>
+    <message>
+        <source>Table</source>
+        <translation type="unfinished">Tabelle</translation>
+    </message>
+    <message>
+        <source>Hide table</source>
+        <translation type="unfinished">Tabelle ausblenden</translation>
+    </message>
+    <message>
+        <source>Plot</source>
+        <translation type="unfinished">Diagramm</translation>
+    </message>
+    <message>
+        <source>Hide plot</source>
+        <translation type="unfinished">Diagramm ausblenden</translation>
+    </message>
+    <message>
         <source>Hide certainty</source>
         <translation type="unfinished">Sicherheit ausblenden</translation>
     </message>
@@ -1532,6 +1586,10 @@
 <context>
     <name>panel.task_choice</name>
     <message>
+        <source>Automatic: {task}</source>
+        <translation type="unfinished">Automatisch: {task}</translation>
+    </message>
+    <message>
         <source>Segmentation:</source>
         <translation type="unfinished">Segmentierung:</translation>
     </message>
@@ -1584,10 +1642,6 @@
     <message>
         <source>Check at least one segment, or choose no segmentation.</source>
         <translation type="unfinished">Kreuzen Sie mindestens ein Segment an, oder wählen Sie keine Segmentierung.</translation>
-    </message>
-    <message>
-        <source>The slices on which a chosen segment has a voxel.</source>
-        <translation type="unfinished">Die Schichten, auf denen ein gewähltes Segment ein Voxel hat.</translation>
     </message>
     <message>
         <source>Reconstruct</source>
@@ -1894,6 +1948,10 @@
 <context>
     <name>run.task</name>
     <message>
+        <source>Automatic</source>
+        <translation type="unfinished">Automatisch</translation>
+    </message>
+    <message>
         <source>Make slices thinner</source>
         <translation type="unfinished">Schichten dünner machen</translation>
     </message>
@@ -1920,6 +1978,10 @@
     <message>
         <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
         <translation type="unfinished">Sagen Sie, welche Schichten schlecht sind: Zeigen Sie jede in einer Schichtansicht, und drücken Sie &apos;Aktuelle Schicht ausschließen&apos;.</translation>
+    </message>
+    <message>
+        <source>No excluded slice lies in the region. Move the region to one, or choose the whole volume.</source>
+        <translation type="unfinished">Im Bereich liegt keine ausgeschlossene Schicht. Verschieben Sie ihn zu einer, oder wählen Sie das ganze Volumen.</translation>
     </message>
 </context>
 <context>

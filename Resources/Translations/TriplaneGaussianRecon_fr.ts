@@ -43,10 +43,6 @@
         <translation type="unfinished">Tâche :</translation>
     </message>
     <message>
-        <source>What the volume needs. It follows what you choose below, until you choose here. The panel shows what belongs to it; other choices have no effect.</source>
-        <translation type="unfinished">Ce dont le volume a besoin. Cela suit vos choix ci-dessous, jusqu&apos;à ce que vous choisissiez ici. Le panneau montre ce qui s&apos;y rapporte ; les autres choix sont sans effet.</translation>
-    </message>
-    <message>
         <source>Segmentation:</source>
         <translation type="unfinished">Segmentation :</translation>
     </message>
@@ -151,10 +147,6 @@
         <translation type="unfinished">Région :</translation>
     </message>
     <message>
-        <source>What is reconstructed: the whole volume, or the voxels that a box in the views reaches into, to try something in seconds. Slices keep their numbers. A new box lies in the middle of the volume; move its sides in the views.</source>
-        <translation type="unfinished">Ce qui est reconstruit : tout le volume, ou les voxels qu&apos;atteint une boîte dans les vues, pour essayer quelque chose en quelques secondes. Les coupes gardent leurs numéros. Une nouvelle boîte est au milieu du volume ; déplacez ses côtés dans les vues.</translation>
-    </message>
-    <message>
         <source>Whole volume</source>
         <translation type="unfinished">Tout le volume</translation>
     </message>
@@ -235,10 +227,6 @@
         <translation type="unfinished">Sortie</translation>
     </message>
     <message>
-        <source>Volume:</source>
-        <translation type="unfinished">Volume :</translation>
-    </message>
-    <message>
         <source>Where the result goes. The content of a volume that is chosen here is replaced once the whole result is there, and stays if the folder of the results is deleted.</source>
         <translation type="unfinished">Où va le résultat. Le contenu d&apos;un volume choisi ici est remplacé une fois que tout le résultat est là, et reste si le dossier des résultats est supprimé.</translation>
     </message>
@@ -305,6 +293,22 @@
     <message>
         <source>Seed:</source>
         <translation type="unfinished">Graine :</translation>
+    </message>
+    <message>
+        <source>What the volume needs. Automatic follows what you choose below. The panel shows what belongs to it; other choices have no effect.</source>
+        <translation type="unfinished">Ce dont le volume a besoin. Automatique suit ce que vous choisissez plus bas. Le panneau montre ce qui en fait partie ; les autres choix sont sans effet.</translation>
+    </message>
+    <message>
+        <source>What is reconstructed: the whole volume, or the voxels that a box in the views reaches into, which is quicker where it is much smaller than the volume. Slices keep their numbers. A new box lies in the middle of the volume; move its sides in the views.</source>
+        <translation type="unfinished">Ce qui est reconstruit : le volume entier, ou les voxels qu&apos;atteint une boîte dans les vues, ce qui est plus rapide si elle est bien plus petite que le volume. Les coupes gardent leurs numéros. Une nouvelle boîte se trouve au milieu du volume ; déplacez ses côtés dans les vues.</translation>
+    </message>
+    <message>
+        <source>Output volume:</source>
+        <translation type="unfinished">Volume de sortie :</translation>
+    </message>
+    <message>
+        <source>Output segmentation:</source>
+        <translation type="unfinished">Segmentation de sortie :</translation>
     </message>
     <message>
         <source>The same seed gives the same result, but for labels that go on from what the last run learnt. Another seed lets them be learnt anew.</source>
@@ -558,6 +562,10 @@
         <translation type="unfinished">{observed} coupes sur {count} sont utilisées : {listed}. Plus grand écart : {gap} mm.</translation>
     </message>
     <message>
+        <source>{observed} of {count} slices are used, those in the region and the next ones around it: {listed}. Widest gap: {gap} mm.</source>
+        <translation type="unfinished">{observed} coupes sur {count} sont utilisées, celles de la région et les suivantes autour : {listed}. Plus grand écart : {gap} mm.</translation>
+    </message>
+    <message>
         <source>No chosen segment is drawn on a slice that is used and carries labels.</source>
         <translation type="unfinished">Aucun segment choisi n&apos;est dessiné sur une coupe qui est utilisée et porte des étiquettes.</translation>
     </message>
@@ -596,6 +604,10 @@
     <message>
         <source>Makes {old} mm slices {new} mm.</source>
         <translation type="unfinished">Fait de coupes de {old} mm des coupes de {new} mm.</translation>
+    </message>
+    <message>
+        <source>Makes {old} mm slices {new} mm, and fills the segmentation on them.</source>
+        <translation type="unfinished">Transforme les coupes de {old} mm en coupes de {new} mm, et y complète la segmentation.</translation>
     </message>
     <message>
         <source>Fills the segmentation on {filled} slices, from {drawn} that are drawn on.</source>
@@ -1366,6 +1378,24 @@
     </message>
 </context>
 <context>
+    <name>panel.input_choice</name>
+    <message>
+        <source>Lies on other voxels than this volume: it is resampled.</source>
+        <translation type="unfinished">Repose sur d&apos;autres voxels que ce volume : elle est rééchantillonnée.</translation>
+    </message>
+    <message>
+        <source>Drawn on &apos;{name}&apos;, not on this volume: it is resampled.</source>
+        <translation type="unfinished">Dessinée sur &apos;{name}&apos;, et non sur ce volume : elle est rééchantillonnée.</translation>
+    </message>
+</context>
+<context>
+    <name>panel.meaning</name>
+    <message>
+        <source>The slices on which a chosen segment has a voxel.</source>
+        <translation type="unfinished">Les coupes où un segment choisi a un voxel.</translation>
+    </message>
+</context>
+<context>
     <name>panel.next_slice</name>
     <message>
         <source>Draw slice {index} next</source>
@@ -1459,6 +1489,30 @@
         <translation type="unfinished">Un plan est en cours de dessin.</translation>
     </message>
     <message>
+        <source>Compare</source>
+        <translation type="unfinished">Comparer</translation>
+    </message>
+    <message>
+        <source>Leave Compare</source>
+        <translation type="unfinished">Quitter la comparaison</translation>
+    </message>
+    <message>
+        <source>Table</source>
+        <translation type="unfinished">Tableau</translation>
+    </message>
+    <message>
+        <source>Hide table</source>
+        <translation type="unfinished">Masquer le tableau</translation>
+    </message>
+    <message>
+        <source>Plot</source>
+        <translation type="unfinished">Graphique</translation>
+    </message>
+    <message>
+        <source>Hide plot</source>
+        <translation type="unfinished">Masquer le graphique</translation>
+    </message>
+    <message>
         <source>Hide certainty</source>
         <translation type="unfinished">Masquer la certitude</translation>
     </message>
@@ -1532,6 +1586,10 @@
 <context>
     <name>panel.task_choice</name>
     <message>
+        <source>Automatic: {task}</source>
+        <translation type="unfinished">Automatique : {task}</translation>
+    </message>
+    <message>
         <source>Segmentation:</source>
         <translation type="unfinished">Segmentation :</translation>
     </message>
@@ -1584,10 +1642,6 @@
     <message>
         <source>Check at least one segment, or choose no segmentation.</source>
         <translation type="unfinished">Cochez au moins un segment, ou ne choisissez pas de segmentation.</translation>
-    </message>
-    <message>
-        <source>The slices on which a chosen segment has a voxel.</source>
-        <translation type="unfinished">Les coupes où un segment choisi a un voxel.</translation>
     </message>
     <message>
         <source>Reconstruct</source>
@@ -1894,6 +1948,10 @@
 <context>
     <name>run.task</name>
     <message>
+        <source>Automatic</source>
+        <translation type="unfinished">Automatique</translation>
+    </message>
+    <message>
         <source>Make slices thinner</source>
         <translation type="unfinished">Amincir les coupes</translation>
     </message>
@@ -1920,6 +1978,10 @@
     <message>
         <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
         <translation type="unfinished">Dites quelles coupes sont mauvaises : montrez chacune dans une vue et appuyez sur &apos;Exclure la coupe affichée&apos;.</translation>
+    </message>
+    <message>
+        <source>No excluded slice lies in the region. Move the region to one, or choose the whole volume.</source>
+        <translation type="unfinished">Aucune coupe exclue ne se trouve dans la région. Déplacez-la vers l&apos;une d&apos;elles, ou choisissez le volume entier.</translation>
     </message>
 </context>
 <context>
