@@ -109,12 +109,13 @@ def labelSlices(found: LabelSlices) -> str:
         "Labels from {count} drawn slice ({listed})")
     parts = [text.format(count=len(found.drawn), listed=_listed(found.drawn))]
     if found.filled:
-        text = _("{count} are filled from the image") if len(found.filled) > 1 else _(
-            "{count} is filled from the image")
-        parts.append(text.format(count=len(found.filled)))
+        text = _("{count} are filled from the image ({listed})") if len(found.filled) > 1 else _(
+            "{count} is filled from the image ({listed})")
+        parts.append(text.format(count=len(found.filled), listed=_listed(found.filled)))
     if found.empty:
-        text = _("{count} count as empty") if len(found.empty) > 1 else _("{count} counts as empty")
-        parts.append(text.format(count=len(found.empty)))
+        text = _("{count} count as empty ({listed})") if len(found.empty) > 1 else _(
+            "{count} counts as empty ({listed})")
+        parts.append(text.format(count=len(found.empty), listed=_listed(found.empty)))
     return "; ".join(parts) + "."
 
 
@@ -130,6 +131,8 @@ def purpose(plan: Plan, grid: Grid, isRepair: bool, labels: LabelSlices | None) 
     number, slices, used = AXES.index(plan.axis), plan.slices(plan.axis), set(plan.selections[plan.axis].indices)
     old, new, parts = grid.spacing[number], plan.output.spacing[number], list[str]()
     missing = len(slices) - len(used.intersection(slices))
+    if isRepair and not missing:
+        return _("Replaces no slice yet.")
     if missing and isRepair:
         parts.append(_("Replaces {missing} of {count} slices.").format(missing=missing, count=len(slices)))
     elif missing:
@@ -139,6 +142,8 @@ def purpose(plan: Plan, grid: Grid, isRepair: bool, labels: LabelSlices | None) 
         text = _("Makes {old} mm slices {new} mm.") if labels is None else _(
             "Makes {old} mm slices {new} mm, and fills the segmentation on them.")
         parts.append(text.format(old=f"{old:.2g}", new=f"{new:.2g}"))
+    elif new > 1.001 * old:
+        parts.append(_("Makes {old} mm slices {new} mm, which is thicker.").format(old=f"{old:.2g}", new=f"{new:.2g}"))
     if labels is not None and (filled := set(labels.filled).intersection(slices)):
         parts.append(_("Fills the segmentation on {filled} slices, from {drawn} that are drawn on.").format(
             filled=len(filled), drawn=len(labels.drawn)))
@@ -147,6 +152,8 @@ def purpose(plan: Plan, grid: Grid, isRepair: bool, labels: LabelSlices | None) 
 
 def combined(count: int) -> str:
     """What combining volumes does."""
+    if count < 2:
+        return _("Combines nothing yet.")
     return _("Makes one volume of {count}, with cubic voxels.").format(count=count)
 
 
@@ -199,8 +206,11 @@ def expectation(found: Estimate, isBound: bool) -> str:
 
 
 def _listed(indices: tuple[int, ...]) -> str:
-    """Slice numbers, not all if they are many."""
-    listed = [str(index) for index in indices]
+    """Slice numbers such as 0-7, 9, 10, 12-21; not all if they are many."""
+    ends = np.flatnonzero(np.diff(indices) != 1) + 1
+    listed = list[str]()
+    for run in np.split(np.array(indices), ends):
+        listed += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else map(str, run)
     return ", ".join(listed if len(listed) <= 8 else [*listed[:5], "...", listed[-1]])
 
 

@@ -42,7 +42,7 @@ class Selection:
             raise InputError(Sentence("Slice {index} does not exist: this axis has slices 0 to {last}.",
                                       index=outside[0], last=self.count - 1))
         if not unique:
-            raise InputError(Sentence("No slice is left to use. Select at least two slices."))
+            raise InputError(Sentence("No slice is left to use. Select at least two slices, or exclude fewer."))
         object.__setattr__(self, "indices", unique)
 
     def __repr__(self) -> str:
@@ -134,6 +134,8 @@ class Selection:
         except InputError:
             raise
         except ValueError:
+            if not text:
+                raise InputError(Sentence("Write which slices to use, such as 0,4,8-20.")) from None
             raise InputError(Sentence("Cannot read the slices '{slices}'. Write them as 0,4,8-20 or every:4, hide:3, "
                                       "25%, all.", slices=text)) from None
 

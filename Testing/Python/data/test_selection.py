@@ -54,7 +54,7 @@ def test_parse(text: str, expected: tuple[int, ...]) -> None:
     assert Selection.parse(12, text).indices == expected
 
 
-@pytest.mark.parametrize("text", ["", "a", "1,,2", "1;2", "-3", "1-2-3", "every:x", "hide:", "x%", "2.5", "every",
+@pytest.mark.parametrize("text", ["a", "1,,2", "1;2", "-3", "1-2-3", "every:x", "hide:", "x%", "2.5", "every",
                                   "0,9-4"])
 def test_what_cannot_be_read_is_named_with_the_remedy(text: str) -> None:
     with pytest.raises(InputError, match=r"Cannot read the slices .*0,4,8-20 or every:4, hide:3, 25%, all"):
@@ -62,7 +62,8 @@ def test_what_cannot_be_read_is_named_with_the_remedy(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("0,12", "Slice 12 does not exist: this axis has slices 0 to 11"), ("every:0", "'Keep every'.*at least 1, not 0"),
+    ("0,12", "Slice 12 does not exist: this axis has slices 0 to 11"), ("", "Write which slices to use, such as 0,4"),
+    ("every:0", "'Keep every'.*at least 1, not 0"),
     ("hide:1", "'Hide every'.*at least 2, not 1"), ("0%", "between 0 and 100"), ("101%", "between 0 and 100"),
     ("nan%", "between 0 and 100")])
 def test_what_makes_no_sense_is_named(text: str, message: str) -> None:

@@ -73,7 +73,8 @@ def _meaning(request: Request, grid: Grid, parameters: TriplaneGaussianReconPara
             filled = LabelSlices.among(selection, labelled, presence[axis])
             labels = wording.labelSlices(filled)
         purpose = wording.purpose(plan, grid, taskOf(parameters) is Task.REPLACE, filled)
-    if others := combinedVolumes(parameters):
+    others = combinedVolumes(parameters)
+    if others or taskOf(parameters) is Task.COMBINE:
         return Meaning(wording.combined(1 + len(others)), observed=observed,
                        result=wording.voxelsAboutAll(request.spacing))
     return Meaning(purpose, observed=observed, labels=labels, result=wording.voxels(result))

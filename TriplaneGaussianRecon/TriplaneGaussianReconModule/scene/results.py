@@ -33,7 +33,8 @@ INPUT = "TriplaneGaussianRecon.Input"  # reference from table of scores and segm
 SEGMENTATION = "TriplaneGaussianRecon.Segmentation"  # likewise to the segmentation that was filled in
 FURTHER = "TriplaneGaussianRecon.Further"  # likewise to further volumes that it was reconstructed from
 AXIS = "TriplaneGaussianRecon.Axis"  # attribute of that table: the axis along which slices were filled in
-COLOURS = "vtkMRMLColorTableNodeIron"  # of expected errors and of certainty: red where they are small, else yellow
+ERROR_COLOURS = "vtkMRMLColorTableNodeYellow"  # black where errors are small, else yellow
+CERTAINTY_COLOURS = "vtkMRMLColorTableNodeIron"  # red where it is small, else yellow
 CERTAIN = 0.95  # labels that are as probable as this are not coloured
 _BYTES_AT_A_TIME = 2 ** 22  # copied before the user interface has its turn
 
@@ -224,13 +225,13 @@ def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord, f
         nodes["volume"] = _addVolume(name, "volume", source, prepared, taken.get("volume"))
         _copyDisplay(source.proxy, nodes["volume"])
         nodes["confidence"] = _addVolume(f"{name} expected error", "confidence", source, prepared)
-        _showInColour(nodes["confidence"], 0.0, prepared.error or 1.0)
+        _showInColour(nodes["confidence"], ERROR_COLOURS, 0.0, prepared.error or 1.0)
     if prepared.segmentation is not None and labels:
         nodes["segmentation"] = _addSegmentation(labels[0], source, prepared, nodes.get("volume", source.proxy),
                                                  taken.get("segmentation"))
     if any(frame.report.completion is not None for frame in record.frames):
         nodes["certainty"] = _addVolume(f"{name} label certainty", "certainty", source, prepared)
-        _showInColour(nodes["certainty"], 0.5, 1.0)
+        _showInColour(nodes["certainty"], CERTAINTY_COLOURS, 0.5, 1.0)
         nodes["certainty"].GetDisplayNode().SetThreshold(0.0, CERTAIN)
         nodes["certainty"].GetDisplayNode().SetApplyThreshold(True)
     nodes["scores"] = _addTable(f"{name} slices", source, record)
@@ -298,12 +299,12 @@ def _copyDisplay(source: slicer.vtkMRMLDisplayableNode, target: slicer.vtkMRMLDi
     target.SetAndObserveDisplayNodeID(display.GetID())
 
 
-def _showInColour(node: slicer.vtkMRMLScalarVolumeNode, low: float, high: float) -> None:
+def _showInColour(node: slicer.vtkMRMLScalarVolumeNode, colours: str, low: float, high: float) -> None:
     """Show expected errors or certainties in colour."""
     display = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeDisplayNode")
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(low, high)
-    display.SetAndObserveColorNodeID(COLOURS)
+    display.SetAndObserveColorNodeID(colours)
     node.SetAndObserveDisplayNodeID(display.GetID())
 
 

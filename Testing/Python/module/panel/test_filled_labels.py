@@ -31,7 +31,7 @@ from TriplaneGaussianReconModule.run.parameters import keywords
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices
 from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 
-TOLD = "Labels from 3 drawn slices (0, 4, 8); 6 are filled from the image."
+TOLD = "Labels from 3 drawn slices (0, 4, 8); 6 are filled from the image (1-3, 5-7)."
 
 
 def add_drawn(widget: Any, slices: tuple[int, ...] = (0, 4, 8)) -> tuple[Any, Any]:
@@ -56,12 +56,13 @@ def test_labels_come_from_the_drawn_slices_unless_said_otherwise(widget: Any) ->
 
 @pytest.mark.parametrize(("change", "wanted", "told", "shown"), [
     (lambda ui: type_into(ui.emptySlices, "2"), "drawn,2",
-     "Labels from 3 drawn slices (0, 4, 8); 5 are filled from the image; 1 counts as empty.",
+     "Labels from 3 drawn slices (0, 4, 8); 5 are filled from the image (1, 3, 5-7); 1 counts as empty (2).",
      {"emptySlices", "emptyButton"}),
-    (lambda ui: choose(ui.labelsOn, "All slices"), "all", "Labels from 3 drawn slices (0, 4, 8); 6 count as empty.",
-     set()),
+    (lambda ui: choose(ui.labelsOn, "All slices"), "all",
+     "Labels from 3 drawn slices (0, 4, 8); 6 count as empty (1-3, 5-7).", set()),
     (lambda ui: (choose(ui.labelsOn, "A list of slices"), type_into(ui.labelledSlices, "4-5")), "4-5",
-     "Labels from 1 drawn slice (4); 7 are filled from the image; 1 counts as empty.", {"labelledSlices"}),
+     "Labels from 1 drawn slice (4); 7 are filled from the image (0-3, 6-8); 1 counts as empty (5).",
+     {"labelledSlices"}),
     (lambda ui: (choose(ui.labelsOn, "A list of slices"), type_into(ui.labelledSlices, "5")), "5",
      "No chosen segment is drawn on a slice that is used and carries labels.", {"labelledSlices"}),
     (lambda ui: choose(ui.trust, "Slices that carry segmentation"), "drawn", "Labels from 3 drawn slices (0, 4, 8).",

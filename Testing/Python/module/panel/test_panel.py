@@ -148,11 +148,11 @@ def test_parent_transforms_count_in_what_the_axis_means(widget: Any) -> None:
 
 
 @pytest.mark.parametrize(("trust", "shown", "wanted", "told"), [
-    ("All slices", None, "all", "9 of 9 slices are used: 0, 1, 2, 3, 4, ..., 8. Widest gap: 3 mm."),
+    ("All slices", None, "all", "9 of 9 slices are used: 0-8. Widest gap: 3 mm."),
     ("Every Nth slice", "everyNth", "every:4", "3 of 9 slices are used: 0, 4, 8. Widest gap: 12 mm."),
     ("A percentage", "percentage", "25%", "2 of 9 slices are used: 0, 8. Widest gap: 24 mm."),
     ("Slices that carry segmentation", None, "segmented", "The slices on which a chosen segment has a voxel."),
-    ("A list of slices", "sliceList", "1,3-5", "4 of 9 slices are used: 1, 3, 4, 5. Widest gap: 6 mm."),
+    ("A list of slices", "sliceList", "1,3-5", "4 of 9 slices are used: 1, 3-5. Widest gap: 6 mm."),
 ])
 def test_observed_slices_are_asked_for_and_told(widget: Any, trust: str, shown: str | None, wanted: str, told: str
                                                ) -> None:

@@ -97,11 +97,16 @@ def test_what_is_done_to_this_volume_is_said_in_a_sentence(widget: Any, volume: 
     assert told.text == "Makes 3 mm slices 0.7 mm."
     widget.ui.outputSpacing.value = 3.0
     assert told.text == "Changes nothing yet: every slice is used, and the result has the voxels of the input."
+    widget.ui.outputSpacing.value = 6.0
+    assert told.text == "Makes 3 mm slices 6 mm, which is thicker."
     widget.ui.outputSpacing.value = 0.0
     choose(widget.ui.trust, "Every Nth slice")
     assert told.text == "Makes 4 of 9 slices from the others."
     choose(widget.ui.trust, "All slices")
+    choose(widget.ui.task, "Combine volumes")
+    assert told.text == "Combines nothing yet."
     choose(widget.ui.task, "Replace bad slices")
+    assert told.text == "Replaces no slice yet."
     type_into(widget.ui.excludedSlices, "3,5")
     assert told.text == "Replaces 2 of 9 slices."
     type_into(widget.ui.excludedSlices, "x")

@@ -109,7 +109,7 @@ def test_expected_error_is_in_colour_and_says_its_unit(scene: Any, logic: Tripla
     for node in (results.volume, results.confidence):
         assert node.GetVoxelValueUnits().GetCodeValue() == "[hnsf'U]"
     display = results.confidence.GetDisplayNode()
-    assert display.GetColorNode().GetName() == "Iron"
+    assert display.GetColorNode().GetName() == "Yellow"
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 5.0)
 
 
