@@ -301,6 +301,7 @@ class Panel:
             self._results.showNew(results)
             if parameters is not None and parameters.parameterNode.GetScene() is not None:
                 self._results.take(parameters, results)
+                _forgetOutputs(parameters, results)
         elif problem:
             self._tell(problem, isProblem=True)
             if parameters is not None and parameters.parameterNode.GetScene() is not None:
@@ -384,3 +385,12 @@ class Panel:
     def _tell(self, text: str, isProblem: bool = False) -> None:
         """Show a text below the button, or nothing, until a choice changes."""
         self._message.tell(text, isProblem, self._parameters)
+
+
+def _forgetOutputs(parameters: TriplaneGaussianReconParameterNode, results: Results) -> None:
+    """Choose no more the nodes that took a result, or the next run would replace it without a word."""
+    with slicer.util.NodeModify(parameters):
+        if results.volume is parameters.outputVolume:
+            parameters.outputVolume = None
+        if results.segmentation is parameters.outputSegmentation:
+            parameters.outputSegmentation = None

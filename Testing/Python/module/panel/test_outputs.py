@@ -7,7 +7,7 @@ import mrml
 import numpy as np
 import pytest
 import slicer
-from panel_case import click, moving, read, reconstructed, shown_sequence
+from panel_case import click, moving, read, reconstructed, shown_sequence, wait_until
 
 
 @pytest.fixture
@@ -31,6 +31,25 @@ def test_new_nodes_are_made_unless_others_are_chosen(widget: Any, scan: tuple[An
     choices = reconstructed(widget)
     assert (choices.resultVolume, choices.resultSegmentation) == (volume, segmentation)
     assert "Result of 'scan':" in read(ui.resultText) and ui.compareButton.enabled
+
+
+def test_a_choice_is_for_one_run_so_that_the_next_one_replaces_nothing(widget: Any, scan: tuple[Any, Any]) -> None:
+    ui = widget.ui
+    volume, segmentation = ui.outputVolume.addNode(), ui.outputSegmentation.addNode()
+    reconstructed(widget)
+    assert ui.outputVolume.currentNode() is None and ui.outputSegmentation.currentNode() is None
+    choices = reconstructed(widget)
+    assert choices.resultVolume is not volume and choices.resultSegmentation is not segmentation
+
+
+def test_a_choice_for_the_next_run_outlives_this_one(widget: Any, scan: tuple[Any, Any]) -> None:
+    first = widget.ui.outputVolume.addNode()
+    click(widget.ui.reconstructButton)
+    second, segmentation = widget.ui.outputVolume.addNode(), widget.ui.outputSegmentation.addNode()
+    wait_until(lambda: not widget.logic.isRunning)
+    choices = widget.logic.getParameterNode()
+    assert choices.resultVolume is first
+    assert (choices.outputVolume, choices.outputSegmentation) == (second, segmentation)
 
 
 def test_an_input_is_refused_with_the_reason(widget: Any, scan: tuple[Any, Any]) -> None:
