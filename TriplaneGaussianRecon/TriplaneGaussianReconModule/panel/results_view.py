@@ -189,12 +189,16 @@ class ResultsView:
         return model if model is not None and model.is_file() else None
 
     def _text(self, report: Report | None, hasVolume: bool) -> str:
-        """What the results are worth in a sentence, if that is known, and then everything else."""
+        """Whether they are of another volume, what they are worth in a sentence, if that is known, and the rest."""
         image = self._linesOnImage(report) if hasVolume else []
         isChecked = hasVolume and report is not None and not report.volumes
         lines, image = (image[:1], image[1:]) if isChecked else ([], image)
-        if (volume := self._input()) is not None:
-            others = [f"'{node.GetName()}'" for node in self._further() if node is not None]
+        volume, others = self._input(), [f"'{node.GetName()}'" for node in self._further() if node is not None]
+        isOfAnother = self._choices.inputVolume not in (None, volume)
+        if isOfAnother:
+            lines.insert(0, _("Result of a volume that is not in the scene any more.") if volume is None else
+                         _("Result of another volume: '{volume}'.").format(volume=volume.GetName()))
+        if volume is not None and (others or not isOfAnother):
             text = _("Result of '{volume}' with {others}:") if others else _("Result of '{volume}':")
             lines.append(text.format(volume=volume.GetName(), others=", ".join(others)))
         if report is not None and report.completion is not None:
@@ -204,7 +208,7 @@ class ResultsView:
             lines += [line.removeprefix(_NOTE) for line in self._choices.resultProvenance.GetText().splitlines()
                       if line.startswith(_NOTE)]
         texts = [html.escape(line) for line in lines]
-        return "<br>".join([f"<b>{texts[0]}</b>", *texts[1:]] if isChecked else texts)
+        return "<br>".join([f"<b>{texts[0]}</b>", *texts[1:]] if isOfAnother or isChecked else texts)
 
     def _linesOnImage(self, report: Report | None) -> list[str]:
         """How far to trust the image."""

@@ -693,7 +693,9 @@ def test_a_result_is_compared_with_the_volume_that_it_was_made_from(widget: Any)
     widget.ui.segmentation.setCurrentNode(None)
     widget.ui.inputVolume.setCurrentNode(other)
     choose(widget.ui.sliceAxis, "I (columns)")
-    assert f"Result of '{volume.GetName()}':" in widget.ui.resultText.text.replace("&#x27;", "'")
+    told = f"Result of another volume: '{volume.GetName()}'."
+    assert widget.ui.resultText.text.replace("&#x27;", "'").startswith(f"<b>{told}</b><br>")
+    assert widget.ui.resultText.text.count("<b>") == read(widget.ui.resultText).count("Result of") == 1
     click(widget.ui.compareButton)
     first = slicer.mrmlScene.GetSingletonNode(views.COMPARED[0], "vtkMRMLSliceNode")
     assert slicer.app.applicationLogic().GetSliceLogic(first).GetBackgroundLayer().GetVolumeNode() is volume
@@ -703,6 +705,7 @@ def test_a_result_is_compared_with_the_volume_that_it_was_made_from(widget: Any)
     slicer.mrmlScene.RemoveNode(volume)
     widget.enter()
     assert not widget.ui.compareButton.enabled and "not in the scene any more" in widget.ui.compareButton.toolTip
+    assert read(widget.ui.resultText).startswith("Result of a volume that is not in the scene any more.\n")
 
 
 def test_plot_and_table_show_the_scores_and_go_with_them(widget: Any) -> None:
