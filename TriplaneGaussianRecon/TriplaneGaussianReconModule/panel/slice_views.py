@@ -34,6 +34,25 @@ def shownSlice(volumeNode: slicer.vtkMRMLScalarVolumeNode, axis: Axis) -> tuple[
     return int(np.clip(np.floor(index + 0.5), 0, grid.count(axis) - 1)), view.GetName()
 
 
+def turnToSlices(volumeNode: slicer.vtkMRMLScalarVolumeNode, axis: Axis) -> bool:
+    """Turn the view of `shownSlice` to the slice that it shows, if it is tilted; return whether that turned it.
+
+    Slices of a sheared volume may have no view along them: it is turned as far as may be, and once.  No plane lies
+    along slices that a transform bends, so that the view of those stays as it is.
+
+    Raises:
+        InputError: As `shownSlice`; the view stays as it is.
+    """
+    index, _name = shownSlice(volumeNode, axis)
+    view, cosine = _viewAlong(volumeNode, gridOf(volumeNode), axis)
+    parent = volumeNode.GetParentTransformNode()
+    if cosine >= _STRAIGHT or parent is not None and not parent.IsTransformToWorldLinear():
+        return False
+    normal = _plane(view)[1]
+    showSlice(volumeNode, axis, index)
+    return bool(abs(normal @ _plane(view)[1]) < _STRAIGHT)
+
+
 def showSlice(volumeNode: slicer.vtkMRMLScalarVolumeNode, axis: Axis, index: int) -> str:
     """Let a slice view show a slice of a volume, and return the name of that view.
 

@@ -47,7 +47,7 @@ from .region_choice import RegionChoice
 from .results_view import ResultsView, setEnabledOrWhyNot
 from .run_log import RunLog
 from .segment_list import SegmentList
-from .slice_views import shownSlice
+from .slice_views import shownSlice, turnToSlices
 from .task_choice import TaskChoice
 
 _STATUS_MILLISECONDS = 10_000
@@ -335,20 +335,25 @@ class Panel:
 
     def _onEmpty(self) -> None:
         """Say that there is nothing on the slice that is shown."""
-        self._noteShownSlice("emptySlices", _("Slice {index}, which the view {view} shows, is complete as it is."))
+        self._noteShownSlice("emptySlices", _("Slice {index}, which the view {view} shows, counts as empty, or as "
+                                              "fully drawn if something is drawn on it."))
 
     def _noteShownSlice(self, parameter: str, told: str) -> None:
-        """Add the slice that is shown to a list of slices, and tell so."""
+        """Add the slice that is shown to a list of slices, and tell so; show one alone where there are several."""
         parameters = self._choices
         text = getattr(parameters, parameter).strip()
         try:
-            axis = requestOf(parameters).slice_axis(gridOf(parameters.inputVolume))
-            index, view = shownSlice(parameters.inputVolume, axis)
             listed = parse_numbers(text) if text else []
+            axis = requestOf(parameters).slice_axis(gridOf(parameters.inputVolume))
+            isTurned = turnToSlices(parameters.inputVolume, axis)
+            index, view = shownSlice(parameters.inputVolume, axis)
         except (InputError, ValueError) as error:
             self._tell(str(error), isProblem=True)
             return
-        if index not in listed:
+        if isTurned:  # it showed parts of several slices
+            told = _("The view {view} was turned to the slices. It shows slice {index}: press again if that is "
+                     "the one.")
+        elif index not in listed:
             setattr(parameters, parameter, f"{text},{index}" if text else str(index))
         self._tell(told.format(index=index, view=view))
 

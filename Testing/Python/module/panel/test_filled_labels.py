@@ -18,6 +18,7 @@ from panel_case import (
     cut_through,
     moving,
     open_section,
+    read,
     reconstructed,
     red,
     transformed,
@@ -122,7 +123,8 @@ def test_the_slice_that_is_shown_is_called_empty(widget: Any) -> None:
         cut_through(volume, (10.0, 9.0, index), 2)
         click(widget.ui.emptyButton)
     assert widget.ui.emptySlices.text == "6,5"
-    assert "Slice 6, which the view Red shows, is complete as it is" in widget.ui.message.text
+    assert read(widget.ui.message) == ("Slice 6, which the view Red shows, counts as empty, or as fully drawn if "
+                                       "something is drawn on it.")
 
 
 def test_what_is_drawn_meanwhile_counts(widget: Any) -> None:

@@ -313,6 +313,41 @@ def test_the_slice_that_is_shown_is_excluded(widget: Any, kind: str, axis: int, 
     assert widget.ui.excludedSlices.text == str(index)
 
 
+def tilt_red(degrees: float) -> None:
+    """Turn the view Red about its own horizontal line."""
+    plane = plane_of("Red").copy()
+    plane[:3, :3] = plane[:3, :3] @ mrml.rotation(0.0, degrees)
+    slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode").SetSliceToRASByNTP(
+        *plane[:3, 2], *plane[:3, 0], *plane[:3, 3], 0)
+
+
+@pytest.mark.parametrize(("button", "slices"), [("excludeButton", "excludedSlices"), ("emptyButton", "emptySlices")])
+def test_a_view_that_cuts_several_slices_is_turned_to_one_of_them_first(widget: Any, button: str, slices: str) -> None:
+    volume, _ = add_scan(widget)
+    transformed(volume, "linear")
+    cut_through(volume, (10.5, 9.5, 4.3), 2)
+    along = plane_of("Red")[:3, 2].copy()
+    tilt_red(20.0)
+    click(getattr(widget.ui, button))
+    assert read(widget.ui.message) == ("The view Red was turned to the slices. It shows slice 4: press again if that "
+                                       "is the one.")
+    assert getattr(widget.ui, slices).text == "" and abs(plane_of("Red")[:3, 2] @ along) > 0.999999
+    click(getattr(widget.ui, button))
+    assert getattr(widget.ui, slices).text == "4" and "Slice 4, which the view Red shows" in widget.ui.message.text
+
+
+def test_a_view_that_cannot_lie_along_sheared_slices_is_turned_once(widget: Any) -> None:
+    volume, _ = add_scan(widget)
+    shear = np.eye(4)
+    shear[0, 2] = 0.3
+    volume.SetAndObserveTransformNodeID(mrml.add_linear_transform(shear).GetID())
+    cut_through(volume, (10.5, 9.5, 4.0), 2)
+    tilt_red(25.0)
+    for told in ("was turned to the slices", "is excluded"):
+        click(widget.ui.excludeButton)
+        assert told in widget.ui.message.text
+
+
 def test_excluding_adds_to_what_is_excluded(widget: Any) -> None:
     volume, _ = add_scan(widget)
     type_into(widget.ui.excludedSlices, "1-2")
