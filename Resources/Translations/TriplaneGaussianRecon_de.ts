@@ -291,6 +291,10 @@
         <translation type="unfinished">Zeigt die gefüllte Segmentierung in der 3D-Ansicht, oder blendet sie dort aus.</translation>
     </message>
     <message>
+        <source>Show the slice on which drawing would help most; once something was drawn there, the button offers the next one. Reconstructing again goes on from what was learnt, and takes less time.</source>
+        <translation type="unfinished">Zeigt die Schicht, auf der Zeichnen am meisten hülfe; sobald dort gezeichnet ist, bietet der Knopf die nächste an. Eine neue Rekonstruktion fährt mit dem Gelernten fort und dauert weniger lang.</translation>
+    </message>
+    <message>
         <source>Seed:</source>
         <translation type="unfinished">Startwert:</translation>
     </message>
@@ -435,10 +439,6 @@
         <translation type="unfinished">Nächste Schicht zeichnen</translation>
     </message>
     <message>
-        <source>Show the slice on which drawing would help most; then the button offers the second best, and so on. Reconstructing again goes on from what was learnt, and takes less time.</source>
-        <translation type="unfinished">Zeigt die Schicht, auf der Zeichnen am meisten hülfe; danach bietet der Knopf die zweitbeste an, und so weiter. Erneutes Rekonstruieren geht von dem aus, was gelernt wurde, und dauert kürzer.</translation>
-    </message>
-    <message>
         <source>Show certainty</source>
         <translation type="unfinished">Sicherheit zeigen</translation>
     </message>
@@ -578,20 +578,24 @@
         <translation type="unfinished">Label von {count} gezeichneten Schicht ({listed})</translation>
     </message>
     <message>
-        <source>{count} are filled from the image</source>
-        <translation type="unfinished">{count} werden aus dem Bild gefüllt</translation>
+        <source>{count} are filled from the image ({listed})</source>
+        <translation type="unfinished">{count} werden aus dem Bild gefüllt ({listed})</translation>
     </message>
     <message>
-        <source>{count} is filled from the image</source>
-        <translation type="unfinished">{count} wird aus dem Bild gefüllt</translation>
+        <source>{count} is filled from the image ({listed})</source>
+        <translation type="unfinished">{count} wird aus dem Bild gefüllt ({listed})</translation>
     </message>
     <message>
-        <source>{count} count as empty</source>
-        <translation type="unfinished">{count} gelten als leer</translation>
+        <source>{count} count as empty ({listed})</source>
+        <translation type="unfinished">{count} gelten als leer ({listed})</translation>
     </message>
     <message>
-        <source>{count} counts as empty</source>
-        <translation type="unfinished">{count} gilt als leer</translation>
+        <source>{count} counts as empty ({listed})</source>
+        <translation type="unfinished">{count} gilt als leer ({listed})</translation>
+    </message>
+    <message>
+        <source>Replaces no slice yet.</source>
+        <translation type="unfinished">Ersetzt noch keine Schicht.</translation>
     </message>
     <message>
         <source>Replaces {missing} of {count} slices.</source>
@@ -610,12 +614,20 @@
         <translation type="unfinished">Macht aus Schichten von {old} mm solche von {new} mm und füllt die Segmentierung darauf.</translation>
     </message>
     <message>
+        <source>Makes {old} mm slices {new} mm, which is thicker.</source>
+        <translation type="unfinished">Macht aus Schichten von {old} mm solche von {new} mm, also dickere.</translation>
+    </message>
+    <message>
         <source>Fills the segmentation on {filled} slices, from {drawn} that are drawn on.</source>
         <translation type="unfinished">Füllt die Segmentierung auf {filled} Schichten, ausgehend von {drawn} gezeichneten.</translation>
     </message>
     <message>
         <source>Changes nothing yet: every slice is used, and the result has the voxels of the input.</source>
         <translation type="unfinished">Ändert noch nichts: Alle Schichten werden verwendet, und das Ergebnis hat die Voxel des Eingangs.</translation>
+    </message>
+    <message>
+        <source>Combines nothing yet.</source>
+        <translation type="unfinished">Verbindet noch nichts.</translation>
     </message>
     <message>
         <source>Makes one volume of {count}, with cubic voxels.</source>
@@ -1529,6 +1541,14 @@
         <translation type="unfinished">Das Modell konnte nicht nach {path} geschrieben werden: {reason}.</translation>
     </message>
     <message>
+        <source>Result of a volume that is not in the scene any more.</source>
+        <translation type="unfinished">Ergebnis eines Volumens, das nicht mehr in der Szene ist.</translation>
+    </message>
+    <message>
+        <source>Result of another volume: &apos;{volume}&apos;.</source>
+        <translation type="unfinished">Ergebnis eines anderen Volumens: &apos;{volume}&apos;.</translation>
+    </message>
+    <message>
         <source>Result of &apos;{volume}&apos; with {others}:</source>
         <translation type="unfinished">Ergebnis von &apos;{volume}&apos; mit {others}:</translation>
     </message>
@@ -1688,8 +1708,12 @@
         <translation type="unfinished">Schicht {index}, die die Ansicht {view} zeigt, ist ausgeschlossen.</translation>
     </message>
     <message>
-        <source>Slice {index}, which the view {view} shows, is complete as it is.</source>
-        <translation type="unfinished">Schicht {index}, die die Ansicht {view} zeigt, ist vollständig, wie sie ist.</translation>
+        <source>Slice {index}, which the view {view} shows, counts as empty, or as fully drawn if something is drawn on it.</source>
+        <translation type="unfinished">Schicht {index}, die die Ansicht {view} zeigt, gilt als leer, oder als ganz gezeichnet, wenn etwas auf ihr gezeichnet ist.</translation>
+    </message>
+    <message>
+        <source>The view {view} was turned to the slices. It shows slice {index}: press again if that is the one.</source>
+        <translation type="unfinished">Die Ansicht {view} wurde zu den Schichten gedreht. Sie zeigt Schicht {index}: Drücken Sie noch einmal, wenn es diese ist.</translation>
     </message>
     <message>
         <source>{name} is loaded. Press Reconstruct.</source>

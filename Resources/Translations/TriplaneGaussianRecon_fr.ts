@@ -291,6 +291,10 @@
         <translation type="unfinished">Montre la segmentation complétée dans la vue 3D, ou l&apos;y masque.</translation>
     </message>
     <message>
+        <source>Show the slice on which drawing would help most; once something was drawn there, the button offers the next one. Reconstructing again goes on from what was learnt, and takes less time.</source>
+        <translation type="unfinished">Affiche la coupe sur laquelle dessiner aiderait le plus ; dès qu&apos;on y a dessiné, le bouton propose la suivante. Une nouvelle reconstruction reprend ce qui a été appris et prend moins de temps.</translation>
+    </message>
+    <message>
         <source>Seed:</source>
         <translation type="unfinished">Graine :</translation>
     </message>
@@ -435,10 +439,6 @@
         <translation type="unfinished">Dessiner la coupe suivante</translation>
     </message>
     <message>
-        <source>Show the slice on which drawing would help most; then the button offers the second best, and so on. Reconstructing again goes on from what was learnt, and takes less time.</source>
-        <translation type="unfinished">Montre la coupe où dessiner aiderait le plus ; le bouton propose ensuite la deuxième, et ainsi de suite. Une nouvelle reconstruction part de ce qui a été appris et prend moins de temps.</translation>
-    </message>
-    <message>
         <source>Show certainty</source>
         <translation type="unfinished">Montrer la certitude</translation>
     </message>
@@ -578,20 +578,24 @@
         <translation type="unfinished">Étiquettes de {count} coupe dessinée ({listed})</translation>
     </message>
     <message>
-        <source>{count} are filled from the image</source>
-        <translation type="unfinished">{count} sont complétées d&apos;après l&apos;image</translation>
+        <source>{count} are filled from the image ({listed})</source>
+        <translation type="unfinished">{count} sont complétées d&apos;après l&apos;image ({listed})</translation>
     </message>
     <message>
-        <source>{count} is filled from the image</source>
-        <translation type="unfinished">{count} est complétée d&apos;après l&apos;image</translation>
+        <source>{count} is filled from the image ({listed})</source>
+        <translation type="unfinished">{count} est complétée d&apos;après l&apos;image ({listed})</translation>
     </message>
     <message>
-        <source>{count} count as empty</source>
-        <translation type="unfinished">{count} comptent comme vides</translation>
+        <source>{count} count as empty ({listed})</source>
+        <translation type="unfinished">{count} comptent comme vides ({listed})</translation>
     </message>
     <message>
-        <source>{count} counts as empty</source>
-        <translation type="unfinished">{count} compte comme vide</translation>
+        <source>{count} counts as empty ({listed})</source>
+        <translation type="unfinished">{count} compte comme vide ({listed})</translation>
+    </message>
+    <message>
+        <source>Replaces no slice yet.</source>
+        <translation type="unfinished">Ne remplace encore aucune coupe.</translation>
     </message>
     <message>
         <source>Replaces {missing} of {count} slices.</source>
@@ -610,12 +614,20 @@
         <translation type="unfinished">Transforme les coupes de {old} mm en coupes de {new} mm, et y complète la segmentation.</translation>
     </message>
     <message>
+        <source>Makes {old} mm slices {new} mm, which is thicker.</source>
+        <translation type="unfinished">Transforme les coupes de {old} mm en coupes de {new} mm, donc plus épaisses.</translation>
+    </message>
+    <message>
         <source>Fills the segmentation on {filled} slices, from {drawn} that are drawn on.</source>
         <translation type="unfinished">Complète la segmentation sur {filled} coupes, à partir de {drawn} coupes dessinées.</translation>
     </message>
     <message>
         <source>Changes nothing yet: every slice is used, and the result has the voxels of the input.</source>
         <translation type="unfinished">Ne change encore rien : toutes les coupes sont utilisées, et le résultat a les voxels de l&apos;entrée.</translation>
+    </message>
+    <message>
+        <source>Combines nothing yet.</source>
+        <translation type="unfinished">Ne combine encore rien.</translation>
     </message>
     <message>
         <source>Makes one volume of {count}, with cubic voxels.</source>
@@ -1529,6 +1541,14 @@
         <translation type="unfinished">Le modèle n&apos;a pas pu être écrit dans {path} : {reason}.</translation>
     </message>
     <message>
+        <source>Result of a volume that is not in the scene any more.</source>
+        <translation type="unfinished">Résultat d&apos;un volume qui n&apos;est plus dans la scène.</translation>
+    </message>
+    <message>
+        <source>Result of another volume: &apos;{volume}&apos;.</source>
+        <translation type="unfinished">Résultat d&apos;un autre volume : &apos;{volume}&apos;.</translation>
+    </message>
+    <message>
         <source>Result of &apos;{volume}&apos; with {others}:</source>
         <translation type="unfinished">Résultat de &apos;{volume}&apos; avec {others} :</translation>
     </message>
@@ -1688,8 +1708,12 @@
         <translation type="unfinished">La coupe {index}, que montre la vue {view}, est exclue.</translation>
     </message>
     <message>
-        <source>Slice {index}, which the view {view} shows, is complete as it is.</source>
-        <translation type="unfinished">La coupe {index}, que montre la vue {view}, est complète telle quelle.</translation>
+        <source>Slice {index}, which the view {view} shows, counts as empty, or as fully drawn if something is drawn on it.</source>
+        <translation type="unfinished">La coupe {index}, que montre la vue {view}, compte comme vide, ou comme entièrement dessinée si quelque chose y est dessiné.</translation>
+    </message>
+    <message>
+        <source>The view {view} was turned to the slices. It shows slice {index}: press again if that is the one.</source>
+        <translation type="unfinished">La vue {view} a été tournée vers les coupes. Elle montre la coupe {index} : appuyez encore une fois si c&apos;est la bonne.</translation>
     </message>
     <message>
         <source>{name} is loaded. Press Reconstruct.</source>
