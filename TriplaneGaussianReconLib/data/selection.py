@@ -135,7 +135,7 @@ class Selection:
             raise
         except ValueError:
             if not text:
-                raise InputError(Sentence("Write which slices to use, such as 0,4,8-20.")) from None
+                raise InputError(Sentence("Write the numbers of slices, such as 0,4,8-20.")) from None
             raise InputError(Sentence("Cannot read the slices '{slices}'. Write them as 0,4,8-20 or every:4, hide:3, "
                                       "25%, all.", slices=text)) from None
 

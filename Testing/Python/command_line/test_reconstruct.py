@@ -394,7 +394,7 @@ def test_which_slices_carry_labels_can_be_said(run: Run, some: Segmentation, lab
 
 @pytest.mark.parametrize(("options", "message"), [
     (["--output-labels", "l.nrrd", "--labels-on", "each"], "Which slices carry labels: Cannot read the slices 'each'"),
-    (["--output-labels", "l.nrrd", "--labels-on", ""], "Which slices carry labels: Cannot read the slices ''"),
+    (["--output-labels", "l.nrrd", "--labels-on", ""], "Which slices carry labels: Write the numbers of slices"),
     (["--output-labels", "l.nrrd", "--labels-on", "1"], "empty on every used slice that carries labels"),
     (["--output-certainty", "c.nrrd", "--labels-on", "all"], "all of these carry labels. Leave it out, or say"),
     (["--output-probabilities", "p.nrrd", "--labels-on", "all"], "--output-probabilities tells about labels that are"),
@@ -416,11 +416,11 @@ def test_labels_that_cannot_be_filled_are_explained(run: Run, some: Segmentation
     (["--keep-percent", 0], "between 0 and 100"), (["--keep-percent", 101], "between 0 and 100"),
     (["--keep-percent", "nan"], "between 0 and 100"), (["--slices", "4"], "at least two are needed"),
     (["--slices", "0,11"], "Slice 11 does not exist: this axis has slices 0 to 10"),
-    (["--slices", "a-b"], "Cannot read the slices 'a-b'"), (["--slices", ""], "Cannot read the slices"),
+    (["--slices", "a-b"], "Cannot read the slices 'a-b'"), (["--slices", ""], "Write the numbers of slices"),
     (["--slices", "0-4", "--exclude", "0-10"], "No slice is left to use"), (["--exclude", "99"], "Slice 99 does not"),
     (["--exclude", "one"], "Cannot read the excluded slices 'one'"),
     (["--trust", "every:4"], "Unknown slice axis 'every'"),
-    (["--trust", "0-4"], "Write AXIS:SPEC"), (["--trust", "k:"], "Cannot read the slices ''"),
+    (["--trust", "0-4"], "Write AXIS:SPEC"), (["--trust", "k:"], "Write the numbers of slices"),
     (["--trust", "k:all", "--trust", "axial:0,1"], "along axis k twice"),
     (["--trust", "j:all", "--exclude", "3"], "slices of the slice axis, k"),
     (["--output-spacing", 0], "must be a positive number"), (["--output-spacing", -1], "must be a positive number"),

@@ -62,7 +62,7 @@ def test_what_cannot_be_read_is_named_with_the_remedy(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("0,12", "Slice 12 does not exist: this axis has slices 0 to 11"), ("", "Write which slices to use, such as 0,4"),
+    ("0,12", "Slice 12 does not exist: this axis has slices 0 to 11"), ("", "Write the numbers of slices, such as 0,4"),
     ("every:0", "'Keep every'.*at least 1, not 0"),
     ("hide:1", "'Hide every'.*at least 2, not 1"), ("0%", "between 0 and 100"), ("101%", "between 0 and 100"),
     ("nan%", "between 0 and 100")])
