@@ -45,9 +45,9 @@ def add_trust(chosen: argparse._MutuallyExclusiveGroup) -> None:
 
 def add_region(output: argparse._ArgumentGroup) -> None:
     """Add which part of one volume is reconstructed."""
-    output.add_argument("--region", metavar="I-I,J-J,K-K", help="reconstruct this part alone, to try something in "
-                        "seconds: the first and the last voxel along i, j and k, counted from 0, for example "
-                        "100-180,60-140,10-20. Slices keep their numbers")
+    output.add_argument("--region", metavar="I-I,J-J,K-K", help="reconstruct this part alone, which is "
+                        "quicker where it is much smaller than the volume: the first and the last voxel along i, j and "
+                        "k, counted from 0, for example 100-180,60-140,10-20. Slices keep their numbers")
 
 
 def add_motion(several: argparse._ArgumentGroup) -> None:

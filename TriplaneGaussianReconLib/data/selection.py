@@ -121,6 +121,8 @@ class Selection:
             (0, 4, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20)
         """
         text = text.strip()
+        if not text:
+            raise InputError(Sentence("Write the numbers of slices, such as 0,4,8-20."))
         try:
             if text == "all":
                 return cls.every(count, 1)
@@ -134,8 +136,6 @@ class Selection:
         except InputError:
             raise
         except ValueError:
-            if not text:
-                raise InputError(Sentence("Write the numbers of slices, such as 0,4,8-20.")) from None
             raise InputError(Sentence("Cannot read the slices '{slices}'. Write them as 0,4,8-20 or every:4, hide:3, "
                                       "25%, all.", slices=text)) from None
 

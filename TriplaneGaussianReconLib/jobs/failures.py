@@ -86,7 +86,7 @@ def explained(error: BaseException) -> Failure:
 def _package_at_fault(error: BaseException) -> str | None:
     """Return the package that could not be imported, or that raised `error` while it was; None if that was not so."""
     if isinstance(error, ImportError):
-        return (error.name or cause(error).rpartition("'")[0].rpartition("'")[2] or "that is needed").partition(".")[0]
+        return (error.name or "that is needed").partition(".")[0]
     step = error.__traceback__
     while step is not None:
         name = str(step.tb_frame.f_globals.get("__name__")).partition(".")[0]

@@ -31,7 +31,7 @@ assert memory  # what knows of GPUs is loaded, as it is where torch has run out 
     (OutputError("The disk is full. Free it."), FailureKind.OUTPUT, "The disk is full. Free it."),
     (OSError(errno.ENOSPC, "No space left on device"), FailureKind.OUTPUT, "The disk is full. Free disk space"),
     (MissingPackageError("Install psutil."), FailureKind.PACKAGE, "Install psutil."),
-    (ModuleNotFoundError("No module named 'scipy'"), FailureKind.PACKAGE,
+    (ModuleNotFoundError("No module named 'scipy'", name="scipy"), FailureKind.PACKAGE,
      "package scipy is missing or damaged: No module named 'scipy'. In 3D Slicer, press Python packages... under"),
     (MemoryError(), FailureKind.MEMORY, "not enough memory"),
     (torch.OutOfMemoryError("CUDA out of memory"), FailureKind.MEMORY, "crop the volume"),

@@ -27,3 +27,11 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Any:
     process = StandInWorkerProcess()
     monkeypatch.setattr(TriplaneGaussianReconLogic.__init__, "__defaults__", (process,))
     return process
+
+
+@pytest.fixture
+def logic(scene: Any, process: Any) -> Any:
+    """The module's logic with that worker."""
+    from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
+
+    return TriplaneGaussianReconLogic()

@@ -14,16 +14,6 @@ from TriplaneGaussianReconModule.panel import device_choice
 from TriplaneGaussianReconModule.scene.surfaces import CLOSED_SURFACE
 
 
-@pytest.fixture
-def scan(widget: Any) -> tuple[Any, Any]:
-    """A volume and its segmentation, chosen."""
-    volume = mrml.add_volume(moving()[0])
-    segmentation = mrml.add_segmentation(volume, {"core": moving()[1]})
-    widget.ui.inputVolume.setCurrentNode(volume)
-    widget.ui.segmentation.setCurrentNode(segmentation)
-    return volume, segmentation
-
-
 def background() -> Any:
     logic = slicer.app.applicationLogic().GetSliceLogic(slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode"))
     return logic.GetBackgroundLayer().GetVolumeNode()

@@ -4,17 +4,8 @@ from __future__ import annotations
 from typing import Any
 
 import mrml
-import pytest
 import slicer
 from panel_case import choose, click, moving, read, reconstructed, red, type_into, wait_until
-
-
-@pytest.fixture
-def volume(widget: Any) -> Any:
-    """A volume of nine slices, 3 mm apart, and chosen."""
-    found = mrml.add_volume(moving()[0], name="scan")
-    widget.ui.inputVolume.setCurrentNode(found)
-    return found
 
 
 def test_what_was_told_goes_with_the_next_choice(widget: Any, volume: Any) -> None:

@@ -4,18 +4,9 @@ from __future__ import annotations
 from typing import Any
 
 import mrml
-import pytest
 import slicer
 from panel_case import choose, moving, read, reconstructed, type_into, wait_until
 from TriplaneGaussianReconModule.run.parameters import keywords
-
-
-@pytest.fixture
-def volume(widget: Any) -> Any:
-    """A volume of 22 x 20 x 9 voxels, chosen."""
-    found = mrml.add_volume(moving()[0], name="scan")
-    widget.ui.inputVolume.setCurrentNode(found)
-    return found
 
 
 def test_the_whole_volume_is_meant_until_a_box_is_made_in_its_middle(widget: Any, volume: Any) -> None:

@@ -13,14 +13,6 @@ from TriplaneGaussianReconModule.run.task import Task
 CONTROLS = {"furtherSection": "COMBINE", "excludedSlices": "REPLACE FILL COMBINE", "labelsOn": "FILL COMBINE"}
 
 
-@pytest.fixture
-def volume(widget: Any) -> Any:
-    """A volume of nine slices, 3 mm apart, and chosen."""
-    found = mrml.add_volume(moving()[0], name="scan")
-    widget.ui.inputVolume.setCurrentNode(found)
-    return found
-
-
 def drawn(volume: Any, *slices: int) -> Any:
     """A segmentation on some slices."""
     mask = np.zeros_like(moving()[1])

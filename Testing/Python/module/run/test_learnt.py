@@ -8,15 +8,9 @@ import mrml
 import numpy as np
 import pytest
 import slicer
-from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 
 SHAPE = (9, 14, 16)
-
-
-@pytest.fixture
-def logic(scene: Any) -> TriplaneGaussianReconLogic:
-    return TriplaneGaussianReconLogic(StandInWorkerProcess())
 
 
 def drawn(*slices: int) -> np.ndarray:

@@ -37,16 +37,6 @@ def moving(shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, dict[str, n
     return (1000 * np.exp(-near / 40) + noise).astype(np.int16), {"core": near < 30, "rim": (near > 10) & (near < 60)}
 
 
-@pytest.fixture
-def process() -> StandInWorkerProcess:
-    return StandInWorkerProcess()
-
-
-@pytest.fixture
-def logic(scene: Any, process: StandInWorkerProcess) -> TriplaneGaussianReconLogic:
-    return TriplaneGaussianReconLogic(process)
-
-
 def spin(until: Callable[[], bool]) -> None:
     """Let the event loop turn until something holds."""
     for _ in range(2000):

@@ -20,16 +20,6 @@ SHAPE = (9, 14, 16)
 
 
 @pytest.fixture
-def process() -> StandInWorkerProcess:
-    return StandInWorkerProcess()
-
-
-@pytest.fixture
-def logic(scene: Any, process: StandInWorkerProcess) -> TriplaneGaussianReconLogic:
-    return TriplaneGaussianReconLogic(process)
-
-
-@pytest.fixture
 def given(scene: Any) -> tuple[Any, Any]:
     """A volume with its segmentation, under a transform."""
     volume = mrml.add_volume(np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE), name="scan")

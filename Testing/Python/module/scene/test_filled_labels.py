@@ -12,7 +12,7 @@ import pytest
 import slicer
 import stand_in_worker
 import vtk
-from stand_in_worker import StandInWorkerProcess, outcome_of
+from stand_in_worker import outcome_of
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.scene.report import reportIn
 from TriplaneGaussianReconModule.scene.results import Results
@@ -20,11 +20,6 @@ from TriplaneGaussianReconModule.scene.results import Results
 from TriplaneGaussianReconLib.jobs.protocol import Job, Outcome
 
 SHAPE = (13, 14, 16)
-
-
-@pytest.fixture
-def logic(scene: Any) -> TriplaneGaussianReconLogic:
-    return TriplaneGaussianReconLogic(StandInWorkerProcess())
 
 
 def drawn(*slices: int) -> np.ndarray:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import slicer
 from panel_case import shown_sequence
-from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.scene.region import placeIn, regionOf
 from TriplaneGaussianReconModule.scene.report import SLICE
@@ -17,11 +16,6 @@ from TriplaneGaussianReconLib.data.region import Region
 from TriplaneGaussianReconLib.errors import InputError
 
 SHAPE = (12, 30, 40)  # [k, j, i]
-
-
-@pytest.fixture
-def logic(scene: Any) -> TriplaneGaussianReconLogic:
-    return TriplaneGaussianReconLogic(StandInWorkerProcess())
 
 
 @pytest.fixture

@@ -48,11 +48,6 @@ def boxes() -> dict[str, np.ndarray]:
     return masks
 
 
-@pytest.fixture
-def logic(scene: Any) -> TriplaneGaussianReconLogic:
-    return TriplaneGaussianReconLogic(StandInWorkerProcess())
-
-
 def hierarchy_of(scene: Any) -> Any:
     return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
 
