@@ -175,3 +175,18 @@ def transformed(volume: Any, kind: str) -> None:
         volume.SetAndObserveTransformNodeID(mrml.add_linear_transform(matrix).GetID())
     elif kind == "bent":
         volume.SetAndObserveTransformNodeID(mrml.add_grid_transform(shift=10.0).GetID())
+
+
+def add_scan(widget: Any, directions: np.ndarray | None = None) -> tuple[Any, Any]:
+    """Add a volume and a segmentation of two segments, and choose them on the panel."""
+    voxels, mask = moving()
+    volume = mrml.add_volume(voxels, mrml.ijk_to_ras(directions=directions))
+    segmentation = mrml.add_segmentation(volume, {"core": mask, "shifted": np.roll(mask, 3, 2)})
+    widget.ui.inputVolume.setCurrentNode(volume)
+    widget.ui.segmentation.setCurrentNode(segmentation)
+    return volume, segmentation
+
+
+def plane_of(name: str) -> np.ndarray:
+    """[4, 4] from the plane of a slice view to RAS, mm."""
+    return slicer.util.arrayFromVTKMatrix(slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode").GetSliceToRAS())
