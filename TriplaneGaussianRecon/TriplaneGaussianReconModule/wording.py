@@ -36,6 +36,11 @@ def grey(text: str) -> str:
     return f'<font color="#808080">{html.escape(text)}</font>' if text else ""
 
 
+def red(text: str) -> str:
+    """A text that says what is wrong, likewise; in front of white and of black it can be read."""
+    return f'<font color="#d00000">{html.escape(text)}</font>' if text else ""
+
+
 def size(number: float) -> str:
     """An amount of memory in GB."""
     return _("{number} GB").format(number=f"{number / 1e9:.1f}")
@@ -138,22 +143,30 @@ def purpose(plan: Plan, grid: Grid, isRepair: bool, labels: LabelSlices | None) 
     elif missing:
         parts.append(_("Makes {missing} of {count} slices from the others.").format(missing=missing,
                                                                                    count=len(slices)))
+    filled = set() if labels is None else set(labels.filled).intersection(slices)
     if new < 0.999 * old:
-        text = _("Makes {old} mm slices {new} mm.") if labels is None else _(
-            "Makes {old} mm slices {new} mm, and fills the segmentation on them.")
-        parts.append(text.format(old=f"{old:.2g}", new=f"{new:.2g}"))
+        parts.append(_thinner(labels, bool(filled)).format(old=f"{old:.2g}", new=f"{new:.2g}",
+                                                           drawn=0 if labels is None else len(labels.drawn)))
     elif new > 1.001 * old:
         parts.append(_("Makes {old} mm slices {new} mm, which is thicker.").format(old=f"{old:.2g}", new=f"{new:.2g}"))
-    if labels is not None and (filled := set(labels.filled).intersection(slices)):
+    if labels is not None and filled and new >= 0.999 * old:
         parts.append(_("Fills the segmentation on {filled} slices, from {drawn} that are drawn on.").format(
             filled=len(filled), drawn=len(labels.drawn)))
     return " ".join(parts) or _("Changes nothing yet: every slice is used, and the result has the voxels of the input.")
 
 
+def _thinner(labels: LabelSlices | None, areFilled: bool) -> str:
+    """That slices become thinner, from `old` to `new`; areFilled: whether labels are filled on slices of the input."""
+    if labels is None:
+        return _("Makes {old} mm slices {new} mm.")
+    if not areFilled:
+        return _("Makes {old} mm slices {new} mm, and fills the segmentation on them.")
+    return _("Makes {old} mm slices {new} mm, and fills the segmentation on them, from {drawn} slices that are drawn "
+             "on.")
+
+
 def combined(count: int) -> str:
     """What combining volumes does."""
-    if count < 2:
-        return _("Combines nothing yet.")
     return _("Makes one volume of {count}, with cubic voxels.").format(count=count)
 
 

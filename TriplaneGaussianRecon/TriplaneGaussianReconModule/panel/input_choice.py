@@ -14,7 +14,7 @@ from ..scene.belonging import drawnOn, isResampled, segmentationOf
 
 
 class InputChoice:
-    """The selector of the volume, and a line about the segmentation.
+    """The selector of the volume, and a note on the segmentation.
 
     Only what the user chooses in the selector counts: a script, or a scene that is loaded, says itself what it wants.
     Then the parameter node knows the volume before the selector does, with the user it is the other way round.
@@ -25,13 +25,8 @@ class InputChoice:
         self._ui, self._parameters = ui, parameters
         ui.inputVolume.connect("currentNodeChanged(vtkMRMLNode*)", self._onVolume)
 
-    def show(self, problem: str) -> None:
-        """Say what is to be known of the segmentation; problem: why it cannot be used."""
-        text = problem or self._onOtherVoxels()
-        self._ui.segmentationNote.setText(text)
-        self._ui.segmentationNote.setVisible(bool(text))
-
-    def _onOtherVoxels(self) -> str:
+    def note(self) -> str:
+        """What is to be known of the segmentation."""
         parameters = self._parameters()
         if parameters is None or parameters.inputVolume is None or parameters.segmentation is None:
             return ""

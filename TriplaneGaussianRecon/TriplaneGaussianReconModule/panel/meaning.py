@@ -25,7 +25,8 @@ Presence = Mapping[Axis, np.ndarray]  # see `presenceOf`
 @dataclass(frozen=True)
 class Meaning:
     """The lines; each is empty where that is not known: what is done, which slices lie across the axis, which of them
-    are used, which carry labels, and which voxels the result has.
+    are used, which carry labels, and which voxels the result has; whether its slices are thinner than those of the
+    input, and whether there will be an image, which labels that are filled on its slices do not need.
     """
 
     purpose: str = ""
@@ -33,6 +34,8 @@ class Meaning:
     observed: str = ""
     labels: str = ""
     result: str = ""
+    isThinner: bool = False
+    isImageMade: bool = True
 
 
 def meaningOf(grid: Grid, parameters: TriplaneGaussianReconParameterNode, presence: Presence) -> Meaning:
@@ -58,7 +61,7 @@ def meaningOf(grid: Grid, parameters: TriplaneGaussianReconParameterNode, presen
 def _meaning(request: Request, grid: Grid, parameters: TriplaneGaussianReconParameterNode, presence: Presence
              ) -> Meaning:
     """All but the slice axis; raises InputError where the request cannot be done."""
-    axis, purpose, labels = request.slice_axis(grid), "", ""
+    axis, purpose, labels, isImageMade = request.slice_axis(grid), "", "", True
     if request.needs_labels and axis not in presence:
         observed, region = _("The slices on which a chosen segment has a voxel."), request.part(grid)
         result = grid if isinstance(request.spacing, str) else output_grid(grid, axis, request.spacing)
@@ -72,9 +75,12 @@ def _meaning(request: Request, grid: Grid, parameters: TriplaneGaussianReconPara
             labelled = None if plan.labelled is None else plan.labelled[axis]
             filled = LabelSlices.among(selection, labelled, presence[axis])
             labels = wording.labelSlices(filled)
+        isImageMade = plan.labelled is None or request.needs_fitting(plan, grid)
         purpose = wording.purpose(plan, grid, taskOf(parameters) is Task.REPLACE, filled)
     others = combinedVolumes(parameters)
     if others or taskOf(parameters) is Task.COMBINE:
         return Meaning(wording.combined(1 + len(others)), observed=observed,
                        result=wording.voxelsAboutAll(request.spacing))
-    return Meaning(purpose, observed=observed, labels=labels, result=wording.voxels(result))
+    number, isKnown = AXES.index(axis), parameters.segmentation is None or axis in presence
+    return Meaning(purpose, observed=observed, labels=labels, result=wording.voxels(result), isImageMade=isImageMade,
+                   isThinner=isKnown and result.spacing[number] < 0.999 * grid.spacing[number])

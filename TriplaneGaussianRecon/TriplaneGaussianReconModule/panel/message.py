@@ -6,6 +6,7 @@ from typing import Any
 
 import slicer
 
+from .. import wording
 from ..run.parameters import TriplaneGaussianReconParameterNode
 
 _RESULT = "result"  # begins the names of parameters that are no choices
@@ -39,8 +40,7 @@ class Message:
         self._show()
 
     def _show(self) -> None:
-        told = html.escape(self.told)
-        lines = [f'<font color="#d00000">{told}</font>' if self._isProblem else told] if told else []
+        lines = [wording.red(self.told) if self._isProblem else html.escape(self.told)] if self.told else []
         if self._obstacle and self._obstacle != self.told:
             lines.append(html.escape(self._obstacle))
         self._label.setText("<br>".join(lines))

@@ -20,22 +20,23 @@ class TaskChoice:
             ui.task.addItem(task.label())
         ui.task.connect("activated(int)", self._onActivated)
 
-    def show(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
-        """Show what is to be done, and the controls that belong to it."""
+    def show(self, parameters: TriplaneGaussianReconParameterNode | None, isThinner: bool) -> None:
+        """Show what is to be done, and the controls that belong to it; isThinner: whether slices become thinner."""
         self._parameters, ui = parameters, self._ui
         task = Task.THINNER if parameters is None else taskOf(parameters)
         chosen = Task.AUTO if parameters is None else parameters.task
-        ui.task.setItemText(CHOICES.index(Task.AUTO), _("Automatic: {task}").format(task=task.label()))
+        # The choices for filling a segmentation are there, but that is the smaller part of what is done.
+        told = Task.THINNER if isThinner and task is Task.FILL and chosen is Task.AUTO else task
+        ui.task.setItemText(CHOICES.index(Task.AUTO), _("Automatic: {task}").format(task=told.label()))
         ui.task.setCurrentIndex(CHOICES.index(chosen))
         ui.furtherSection.setVisible(task is Task.COMBINE)
         for widget in (ui.excludedSlicesLabel, ui.excludedSlices, ui.excludeButton):
             widget.setVisible(task.excludesSlices)
-        ui.segmentationLabel.setText(_("Segmentation:") if task is Task.FILL else _("Segmentation (optional):"))
-        labelsOn = None
-        if parameters is not None and parameters.segmentation is not None and task.fillsLabels:
-            labelsOn = parameters.labelsOn
+        ui.segmentationLabel.setText(_("Segmentation:") if told is Task.FILL else _("Segmentation (optional):"))
+        hasLabels = parameters is not None and parameters.segmentation is not None
+        labelsOn = parameters.labelsOn if parameters is not None and hasLabels else None
         for widget in (ui.labelsOnLabel, ui.labelsOn):
-            widget.setVisible(labelsOn is not None)
+            widget.setVisible(hasLabels)
         for widget in (ui.emptySlicesLabel, ui.emptySlices, ui.emptyButton):
             widget.setVisible(labelsOn is LabelsOn.DRAWN)
         ui.labelledSlices.setVisible(labelsOn is LabelsOn.LIST)

@@ -20,15 +20,13 @@ from ..run.parameters import (
     PresetChoice,
     TriplaneGaussianReconParameterNode,
     Trust,
-    asked,
-    combinedVolumes,
     isWholeSequence,
     keywords,
     requestOf,
     segmentIDs,
 )
 from ..run.remembered import remember
-from ..run.task import Task, checkRegion, checkTask
+from ..run.task import Task
 from ..scene import sample_data
 from ..scene.frames import browserOf
 from ..scene.nodes import gridOf
@@ -39,6 +37,7 @@ from .further_volumes import FurtherVolumes
 from .input_choice import InputChoice
 from .meaning import Meaning, meaningOf
 from .message import Message
+from .obstacle import TASK, Obstacle, obstacleTo
 from .packages_button import PackagesButton
 from .plane_drawing import PlaneDrawing
 from .progress_view import ProgressView
@@ -118,12 +117,14 @@ class Panel:
                                   (self._ui.sliceList, Trust.LIST)):
                 widget.setVisible(parameters.trust is trust)
         self._lookForDrawnSlices(grid)
-        self._input.show(self._drawn.problem)
-        self._task.show(parameters)
         self._region.show(parameters)
         self._ui.allFrames.setVisible(grid is not None and browserOf(self._choices.inputVolume) is not None)
-        self._showOutputs(parameters)
-        self._showMeaning(grid)
+        obstacle = self._obstacle()
+        meaning = Meaning() if grid is None else meaningOf(grid, self._choices, self._drawn.presence)
+        self._task.show(parameters, meaning.isThinner)
+        self._showOutputs(parameters, meaning.isImageMade)
+        self._showLines(meaning, obstacle)
+        self._showExpectation(obstacle)
         for button in (self._ui.excludeButton, self._ui.emptyButton):
             setEnabledOrWhyNot(button, "" if grid is not None else _("Choose an input volume first."))
         self._showRunButton()
@@ -159,24 +160,11 @@ class Panel:
 
     def obstacle(self) -> str:
         """Why nothing can be reconstructed with these choices; empty if it can."""
-        parameters = self._parameters
-        if parameters is None or parameters.inputVolume is None:
-            return _("Choose an input volume first.")
-        if parameters.segmentation is not None and not segmentIDs(parameters):
-            return _("Check at least one segment, or choose no segmentation.")
-        if self._drawn.problem:
-            return self._drawn.problem
-        try:
-            with wording.translatedErrors():
-                grid = gridOf(parameters.inputVolume)
-                checkTask(parameters, parameters.trust is Trust.ALL, bool(combinedVolumes(parameters)))
-                found = asked(parameters)
-                request = found.several.alone(found.request)
-                if self._drawn.presence or not request.needs_labels:
-                    checkRegion(parameters, request.plan(grid, self._drawn.presence))
-        except InputError as error:
-            return str(error)
-        return ""
+        obstacle = self._obstacle()
+        return "" if obstacle is None else obstacle.reason
+
+    def _obstacle(self) -> Obstacle | None:
+        return obstacleTo(self._parameters, self._drawn)
 
     @property
     def _choices(self) -> TriplaneGaussianReconParameterNode:
@@ -193,14 +181,18 @@ class Panel:
         except InputError:
             return None
 
-    def _showOutputs(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
-        """Let nodes be chosen for what will come: those of a sequence are new ones, and so are not asked for."""
+    def _showOutputs(self, parameters: TriplaneGaussianReconParameterNode | None, isImageMade: bool) -> None:
+        """Let nodes be chosen for what will come; those of a sequence are new ones, and so are not asked for.
+
+        isImageMade: Whether there will be a volume by itself.
+        """
         ui, isSingle = self._ui, parameters is None or not isWholeSequence(parameters)
-        hasLabels = isSingle and parameters is not None and parameters.segmentation is not None
-        for widgets, isAsked in (((ui.outputVolumeLabel, ui.outputVolume), isSingle),
+        hasVolume = isImageMade or parameters is None or parameters.copyVolume or parameters.outputVolume is not None
+        hasLabels = parameters is not None and parameters.segmentation is not None
+        for widgets, isAsked in (((ui.outputVolumeLabel, ui.outputVolume), hasVolume),
                                  ((ui.outputSegmentationLabel, ui.outputSegmentation), hasLabels)):
             for widget in widgets:
-                widget.setVisible(isAsked)
+                widget.setVisible(isSingle and isAsked)
 
     def _lookForDrawnSlices(self, grid: Grid | None) -> None:
         """Look which slices are drawn on, if there is a choice of segments."""
@@ -211,31 +203,35 @@ class Panel:
         self._drawn.look(parameters.inputVolume, parameters.segmentation, segmentIDs(parameters),
                          requestOf(parameters).slice_axis(grid))
 
-    def _showMeaning(self, grid: Grid | None) -> None:
-        """Say what the choices mean for this volume."""
-        found = Meaning() if grid is None else meaningOf(grid, self._choices, self._drawn.presence)
-        ui = self._ui
-        for label, text in ((ui.taskPreview, found.purpose), (ui.axisPreview, found.axis),
-                            (ui.trustPreview, found.observed), (ui.labelsPreview, found.labels),
-                            (ui.outputPreview, found.result), (ui.estimate, wording.grey(self._showExpectation()))):
+    def _showLines(self, meaning: Meaning, obstacle: Obstacle | None) -> None:
+        """Say below the choices what they mean for this volume, or what they lack; and in red what is wrong."""
+        lines = {"segmentationNote": self._input.note(), "taskPreview": meaning.purpose, "axisPreview": meaning.axis,
+                 "trustPreview": meaning.observed, "labelsPreview": meaning.labels, "outputPreview": meaning.result,
+                 "regionNote": "", "furtherNote": ""}
+        if obstacle is not None and obstacle.line:
+            lines[obstacle.line] = obstacle.reason if obstacle.line == TASK else wording.red(obstacle.reason)
+        for name, text in lines.items():
+            label = getattr(self._ui, name)
             label.setText(text)
             label.setVisible(bool(text))
 
-    def _showExpectation(self) -> str:
-        """Show how long each quality will take on the device that is chosen; return more about the one that is chosen,
+    def _showExpectation(self, obstacle: Obstacle | None) -> None:
+        """Say how long each quality will take on the device that is chosen, and more about the one that is chosen;
         nothing while nothing can be reconstructed.
         """
-        parameters, device = self._parameters, self._device.device
-        if parameters is None or self.obstacle():
+        parameters, device, text = self._parameters, self._device.device, ""
+        if parameters is None or obstacle is not None:
             self._quality.show(None if parameters is None else parameters.preset, {})
-            return ""
-        choices = keywords(parameters) | {"device": "cpu" if device is None else device["device"]}
-        found = {preset: self._logic.expected(
-            parameters.inputVolume, **choices | {"preset": preset.value}, presence=self._drawn.presence,
-            slowness=self._device.slowness) for preset in PresetChoice}
-        self._quality.show(parameters.preset, found)
-        return wording.expectation(found[parameters.preset],
-                                   parameters.trust is Trust.SEGMENTED and not self._drawn.presence)
+        else:
+            choices = keywords(parameters) | {"device": "cpu" if device is None else device["device"]}
+            found = {preset: self._logic.expected(
+                parameters.inputVolume, **choices | {"preset": preset.value}, presence=self._drawn.presence,
+                slowness=self._device.slowness) for preset in PresetChoice}
+            self._quality.show(parameters.preset, found)
+            text = wording.expectation(found[parameters.preset],
+                                       parameters.trust is Trust.SEGMENTED and not self._drawn.presence)
+        self._ui.estimate.setText(wording.grey(text))
+        self._ui.estimate.setVisible(bool(text))
 
     def _showRunButton(self) -> None:
         button = self._ui.reconstructButton

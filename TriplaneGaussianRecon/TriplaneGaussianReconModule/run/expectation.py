@@ -11,7 +11,7 @@ from TriplaneGaussianReconLib.data.label_slices import at_once
 from TriplaneGaussianReconLib.data.stack_input import StackInput
 from TriplaneGaussianReconLib.jobs.costs import DeviceKind
 from TriplaneGaussianReconLib.jobs.estimates import Estimate, Slowness, estimate
-from TriplaneGaussianReconLib.jobs.request import AUTO, Request
+from TriplaneGaussianReconLib.jobs.request import Request
 from TriplaneGaussianReconLib.jobs.stack_estimates import SeenSlices, estimate_stacks
 
 from .. import wording
@@ -87,6 +87,6 @@ def _ofSeveral(request: Request, frame: Frame, several: Several, kind: DeviceKin
         used = replace(request, slices="all" if request.needs_labels else request.slices).selections(grid, axis, {})
         first = StackInput(imageOf(frame.proxy), axis, used[axis], several.thickness[0], several.profile)
         stacks = [SeenSlices.of(each) for each in (first, *several.inputs(several.placed(frame.proxy)))]
-        side = None if request.spacing == AUTO else float(request.spacing)
+        side = None if isinstance(request.spacing, str) else request.spacing
         hasLabels = frame.segmentationProxy is not None or any(several.segmentations)
         return estimate_stacks(stacks, side, hasLabels, request.preset, kind, several.findMotion, slowness)

@@ -17,7 +17,7 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
 from TriplaneGaussianReconLib.data.label_slices import ALL, DRAWN
-from TriplaneGaussianReconLib.jobs.request import SEGMENTED, Request
+from TriplaneGaussianReconLib.jobs.request import ISOTROPIC, SEGMENTED, Request
 
 from ..scene.frames import browserOf
 from .choices import Asked, Choices
@@ -204,8 +204,7 @@ def trustedSlices(parameters: TriplaneGaussianReconParameterNode) -> str:
 def labelsOn(parameters: TriplaneGaussianReconParameterNode) -> str:
     """The choice of slices that carry labels as the logic takes it: drawn, drawn,40, all, or a list."""
     empty = parameters.emptySlices.strip()
-    isChosen = parameters.segmentation is not None and taskOf(parameters).fillsLabels
-    if not isChosen or parameters.labelsOn is LabelsOn.DRAWN and not empty:
+    if parameters.segmentation is None or parameters.labelsOn is LabelsOn.DRAWN and not empty:
         return DRAWN
     return {LabelsOn.DRAWN: f"{DRAWN},{empty}", LabelsOn.ALL: ALL,
             LabelsOn.LIST: parameters.labelledSlices}[parameters.labelsOn]
@@ -247,7 +246,7 @@ def keywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     return {"segmentationNode": parameters.segmentation,
             "segmentIDs": segmentIDs(parameters) if hasSegmentation else None, "copyVolume": parameters.copyVolume,
             "allFrames": parameters.allFrames, "region": regionBox(parameters), **_outputs(parameters),
-            **_choices(parameters), **_severalKeywords(parameters)}
+            **_choices(parameters), **severalKeywords(parameters)}
 
 
 def asked(parameters: TriplaneGaussianReconParameterNode) -> Asked:
@@ -264,7 +263,8 @@ def _outputs(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
             "outputSegmentation": parameters.outputSegmentation if isSingle and labels else None}
 
 
-def _severalKeywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
+def severalKeywords(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
+    """What concerns further volumes, as `Several.of` takes it."""
     return {"furtherVolumes": {node: vars(settingsOf(parameters, node)) for node in combinedVolumes(parameters)},
             "thickness": parameters.thickness, "profile": parameters.profile.value,
             "findMotion": parameters.findMotion}
@@ -277,8 +277,11 @@ def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:
 
 def _choices(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     excluded = parameters.excludedSlices if taskOf(parameters).excludesSlices else ""
+    # Whoever asks for thinner slices gets them, also where the segmentation is drawn on some slices alone.
+    isThinner = parameters.task is Task.THINNER and parameters.trust is Trust.ALL
+    spacing = parameters.outputSpacing or (ISOTROPIC if isThinner else 0.0)
     return {"sliceAxis": parameters.sliceAxis.value, "trustedSlices": trustedSlices(parameters),
-            "excludedSlices": excluded, "labelsOn": labelsOn(parameters), "outputSpacing": parameters.outputSpacing,
-            "preset": parameters.preset.value, "device": parameters.device,
-            "seed": parameters.seed, "keepModel": parameters.keepModel, "evenTexture": parameters.evenTexture,
+            "excludedSlices": excluded, "labelsOn": labelsOn(parameters), "outputSpacing": spacing,
+            "preset": parameters.preset.value, "device": parameters.device, "seed": parameters.seed,
+            "keepModel": parameters.keepModel, "evenTexture": parameters.evenTexture,
             "memory": parameters.memory, "threads": parameters.threads}

@@ -9,14 +9,14 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.jobs.request import AUTO, Request
+from TriplaneGaussianReconLib.jobs.request import AUTO, ISOTROPIC, Request
 
 Slices = str | int | Iterable[int]  # text as `Request` reads it, or slice numbers: a list, a range, an array of NumPy
 
 
-def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, labelsOn: Slices, outputSpacing: float,
-                preset: str, device: str, seed: int, keepModel: bool, evenTexture: bool = False, memory: float = 0.0,
-                threads: int = 0, region: str = "") -> Request:
+def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, labelsOn: Slices,
+                outputSpacing: float | str, preset: str, device: str, seed: int, keepModel: bool,
+                evenTexture: bool = False, memory: float = 0.0, threads: int = 0, region: str = "") -> Request:
     """Return what the arguments of the logic's `reconstruct` ask for.
 
     Raises:
@@ -49,8 +49,10 @@ def slicesText(given: Slices) -> str:
     return ",".join(str(int(number)) for number in numbers)
 
 
-def _spacing(given: float) -> float:
-    """An output spacing (mm); raises InputError for what is no number."""
+def _spacing(given: float | str) -> float | str:
+    """An output spacing (mm), or `isotropic`; raises InputError for what is neither."""
+    if isinstance(given, str) and given == ISOTROPIC:
+        return ISOTROPIC
     if isinstance(given, bool) or not isinstance(given, Real):
         raise InputError(_("The output spacing must be a positive number of millimetres such as 1.5, or 0 to leave it "
                            "to the program, not {spacing}.").format(spacing=repr(given)))

@@ -15,7 +15,7 @@ from TriplaneGaussianReconLib.data.slice_profile import SliceProfile
 from TriplaneGaussianReconLib.data.stack_input import PROFILES, StackInput
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs.protocol import Job
-from TriplaneGaussianReconLib.jobs.request import AUTO, INPUT, Request
+from TriplaneGaussianReconLib.jobs.request import INPUT, Request
 from TriplaneGaussianReconLib.pipeline.stack_report import StackReport
 
 from .. import wording
@@ -129,7 +129,7 @@ class Several:
 
     def added(self, job: Job, request: Request, further: tuple[StackInput, ...]) -> Job:
         """A job of the first volume with the further ones; request: the whole, not what `alone` made of it."""
-        spacing = None if request.spacing == AUTO else float(request.spacing)
+        spacing = None if isinstance(request.spacing, str) else request.spacing
         return replace(job, spacing=spacing, further=further, motion="stack" if self.findMotion else "none",
                        thickness=self.thickness[0], profile=self.profile)
 

@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
-from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.jobs.request import Plan
-
 if TYPE_CHECKING:
     from .parameters import TriplaneGaussianReconParameterNode
 
@@ -37,11 +34,6 @@ class Task(Enum):
         """Whether slices can be left out one by one."""
         return self is not Task.THINNER
 
-    @property
-    def fillsLabels(self) -> bool:
-        """Whether it can be said which slices carry labels; otherwise those on which something is drawn do."""
-        return self in (Task.FILL, Task.COMBINE)
-
 
 CHOICES = (Task.AUTO, Task.THINNER, Task.REPLACE, Task.FILL, Task.COMBINE)
 
@@ -56,24 +48,3 @@ def taskOf(parameters: TriplaneGaussianReconParameterNode) -> Task:
     if parameters.segmentation is not None:
         return Task.FILL
     return Task.REPLACE if parameters.excludedSlices.strip() else Task.THINNER
-
-
-def checkTask(parameters: TriplaneGaussianReconParameterNode, usesAll: bool, hasFurther: bool) -> None:
-    """Raise InputError where that lacks which it is about; usesAll: whether all slices are used that are not excluded.
-
-    hasFurther: Whether there are volumes to combine with.
-    """
-    task = taskOf(parameters)
-    if task is Task.FILL and parameters.segmentation is None:
-        raise InputError(_("Choose the segmentation that is to be filled."))
-    if task is Task.COMBINE and not hasFurther:
-        raise InputError(_("Check at least one further volume of the same body."))
-    if task is Task.REPLACE and usesAll and not parameters.excludedSlices.strip():
-        raise InputError(_("Say which slices are bad: show each in a slice view and press 'Exclude current slice'."))
-
-
-def checkRegion(parameters: TriplaneGaussianReconParameterNode, plan: Plan) -> None:
-    """Raise InputError where bad slices are to be replaced, and none of them is in the region; plan: what follows."""
-    isIn = plan.region is None or set(plan.slices(plan.axis)) - set(plan.selections[plan.axis].indices)
-    if taskOf(parameters) is Task.REPLACE and not isIn:
-        raise InputError(_("No excluded slice lies in the region. Move the region to one, or choose the whole volume."))

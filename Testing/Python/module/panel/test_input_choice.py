@@ -7,7 +7,7 @@ import mrml
 import numpy as np
 import pytest
 import slicer
-from panel_case import moving, wait_until
+from panel_case import moving, read, wait_until
 from TriplaneGaussianReconModule.run.parameters import LabelsOn, Trust
 from TriplaneGaussianReconModule.scene.tidying import ROLE
 
@@ -120,5 +120,5 @@ def test_a_segmentation_elsewhere_is_refused_before_the_run(widget: Any, scans: 
     widget.ui.segmentation.setCurrentNode(scans[1][1])
     wait_until(lambda: not widget.ui.reconstructButton.enabled, 10.0)
     told = "None of the chosen segments of 'second drawn' has a voxel in the volume."
-    assert widget.ui.segmentationNote.text.startswith(told)
+    assert read(widget.ui.segmentationNote).startswith(told)
     assert widget.ui.reconstructButton.toolTip.startswith(told)

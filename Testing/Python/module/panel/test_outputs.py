@@ -7,7 +7,7 @@ import mrml
 import numpy as np
 import pytest
 import slicer
-from panel_case import click, moving, read, reconstructed, shown_sequence, wait_until
+from panel_case import choose, click, moving, read, reconstructed, shown_sequence, wait_until
 
 
 @pytest.fixture
@@ -31,6 +31,20 @@ def test_new_nodes_are_made_unless_others_are_chosen(widget: Any, scan: tuple[An
     choices = reconstructed(widget)
     assert (choices.resultVolume, choices.resultSegmentation) == (volume, segmentation)
     assert "Result of 'scan':" in read(ui.resultText) and ui.compareButton.enabled
+
+
+def test_a_volume_is_asked_for_only_where_there_will_be_one(widget: Any, scan: tuple[Any, Any]) -> None:
+    ui, some = widget.ui, moving()[1].copy()
+    assert ui.outputVolume.visible and ui.outputVolumeLabel.visible
+    some[[1, 2, 3, 5, 6, 7]] = False
+    ui.segmentation.setCurrentNode(mrml.add_segmentation(scan[0], {"core": some}, "some"))
+    wait_until(lambda: not ui.outputVolume.visible)
+    assert ui.outputSegmentation.visible and not ui.outputVolumeLabel.visible
+    ui.copyVolume.checked = True
+    assert ui.outputVolume.visible
+    ui.copyVolume.checked = False
+    choose(ui.trust, "Every Nth slice")
+    assert ui.outputVolume.visible
 
 
 def test_a_choice_is_for_one_run_so_that_the_next_one_replaces_nothing(widget: Any, scan: tuple[Any, Any]) -> None:

@@ -10,7 +10,8 @@ from panel_case import choose, click, cut_through, moving, reconstructed, type_i
 from TriplaneGaussianReconModule.run.parameters import keywords
 from TriplaneGaussianReconModule.run.task import Task
 
-CONTROLS = {"furtherSection": "COMBINE", "excludedSlices": "REPLACE FILL COMBINE", "labelsOn": "FILL COMBINE"}
+CONTROLS = {"furtherSection": "COMBINE", "excludedSlices": "REPLACE FILL COMBINE",
+            "labelsOn": "THINNER REPLACE FILL COMBINE"}
 
 
 def drawn(volume: Any, *slices: int) -> Any:
@@ -52,6 +53,20 @@ def test_both_jobs_are_named_where_thick_slices_are_drawn_on(widget: Any, volume
     widget.ui.segmentation.setCurrentNode(drawn(volume, *range(9)))
     wait_until(lambda: widget.ui.labelsPreview.text)
     assert widget.ui.taskPreview.text == "Makes 3 mm slices 0.7 mm, and fills the segmentation on them."
+    assert widget.ui.task.currentText == "Automatic: Make slices thinner"
+    assert widget.ui.segmentationLabel.text == "Segmentation (optional):"
+
+
+def test_who_asks_for_thinner_slices_gets_them_though_some_are_not_drawn_on(widget: Any, volume: Any) -> None:
+    widget.ui.segmentation.setCurrentNode(drawn(volume, 0, 4, 8))
+    wait_until(lambda: widget.ui.labelsPreview.text)
+    assert widget.ui.task.currentText == "Automatic: Fill a segmentation"
+    choose(widget.ui.task, "Make slices thinner")
+    assert widget.ui.taskPreview.text == ("Makes 3 mm slices 0.7 mm, and fills the segmentation on them, "
+                                          "from 3 slices that are drawn on.")
+    assert keywords(widget.logic.getParameterNode())["outputSpacing"] == "isotropic"
+    widget.ui.outputSpacing.value = 1.5
+    assert keywords(widget.logic.getParameterNode())["outputSpacing"] == 1.5
 
 
 @pytest.mark.parametrize("task", [Task.THINNER, Task.REPLACE, Task.FILL, Task.COMBINE])
@@ -71,7 +86,7 @@ def test_what_is_not_shown_has_no_effect(widget: Any, volume: Any) -> None:
         choose(widget.ui.task, task.label())
         given = keywords(parameters)
         asked[task] = given["excludedSlices"], given["labelsOn"], list(given["furtherVolumes"])
-    assert asked == {Task.THINNER: ("", "drawn", []), Task.REPLACE: ("5", "drawn", []),
+    assert asked == {Task.THINNER: ("", "drawn,2", []), Task.REPLACE: ("5", "drawn,2", []),
                      Task.FILL: ("5", "drawn,2", []), Task.COMBINE: ("5", "drawn,2", [other])}
 
 
@@ -96,9 +111,9 @@ def test_what_is_done_to_this_volume_is_said_in_a_sentence(widget: Any, volume: 
     assert told.text == "Makes 4 of 9 slices from the others."
     choose(widget.ui.trust, "All slices")
     choose(widget.ui.task, "Combine volumes")
-    assert told.text == "Combines nothing yet."
+    assert told.text == "Check at least one further volume of the same body."
     choose(widget.ui.task, "Replace bad slices")
-    assert told.text == "Replaces no slice yet."
+    assert told.text.startswith("Say which slices are bad: ")
     type_into(widget.ui.excludedSlices, "3,5")
     assert told.text == "Replaces 2 of 9 slices."
     type_into(widget.ui.excludedSlices, "x")
