@@ -76,12 +76,12 @@ def test_a_control_of_the_panel_is_in_the_guide_under_its_section(section: str, 
     assert label in named
 
 
-@pytest.mark.parametrize(("control", "tasks"), [
-    ("Excluded slices", ("Replace bad slices", "Fill a segmentation", "Combine volumes")),
-    ("Labels from", ("Fill a segmentation", "Combine volumes"))])
-def test_the_guide_says_what_to_do_for_a_control_to_be_there(control: str, tasks: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("control", "needed"), [
+    ("Excluded slices", "With *Replace bad slices*, *Fill a segmentation* and *Combine volumes*."),
+    ("Labels from", "Where a segmentation is chosen.")])
+def test_the_guide_says_what_to_do_for_a_control_to_be_there(control: str, needed: str) -> None:
     row = GUIDE[GUIDE.index("### Slices"):].partition(f"| {control} |")[2].partition("\n")[0]
-    assert all(f"*{task}*" in row.rpartition(" With ")[2] for task in tasks)
+    assert row.rstrip(" |").endswith(needed)
 
 
 def test_the_guide_names_no_control_that_the_panel_does_not_have() -> None:

@@ -51,8 +51,8 @@ class Choices:
             from them, which count as empty), drawn,40 (so does 40), all, every:4, or a list as text or as numbers.
             On the others the labels are filled from the image.
         outputSpacing: Mm between the slices of the result. With 0 it has the voxels of the input, or, where every
-            slice is observed and carries labels, slices as close as the pixels are wide; with isotropic these in any
-            case.
+            slice is observed and carries labels, slices as close as the pixels are wide. Either of them in any case
+            with input and isotropic.
         preset, device: fast, balanced, best or paper; auto, cpu, cuda, or cuda:1 and so on.
         seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
         keepModel, evenTexture: Keep the models, see `Results.models`; add the noise that filled slices lack.

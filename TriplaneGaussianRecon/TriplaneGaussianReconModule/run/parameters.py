@@ -17,7 +17,7 @@ from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
 from TriplaneGaussianReconLib.data.label_slices import ALL, DRAWN
-from TriplaneGaussianReconLib.jobs.request import ISOTROPIC, SEGMENTED, Request
+from TriplaneGaussianReconLib.jobs.request import INPUT, ISOTROPIC, SEGMENTED, Request
 
 from ..scene.frames import browserOf
 from .choices import Asked, Choices
@@ -277,11 +277,17 @@ def requestOf(parameters: TriplaneGaussianReconParameterNode) -> Request:
 
 def _choices(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
     excluded = parameters.excludedSlices if taskOf(parameters).excludesSlices else ""
-    # Whoever asks for thinner slices gets them, also where the segmentation is drawn on some slices alone.
-    isThinner = parameters.task is Task.THINNER and parameters.trust is Trust.ALL
-    spacing = parameters.outputSpacing or (ISOTROPIC if isThinner else 0.0)
     return {"sliceAxis": parameters.sliceAxis.value, "trustedSlices": trustedSlices(parameters),
-            "excludedSlices": excluded, "labelsOn": labelsOn(parameters), "outputSpacing": spacing,
+            "excludedSlices": excluded, "labelsOn": labelsOn(parameters), "outputSpacing": _spacing(parameters),
             "preset": parameters.preset.value, "device": parameters.device, "seed": parameters.seed,
             "keepModel": parameters.keepModel, "evenTexture": parameters.evenTexture,
             "memory": parameters.memory, "threads": parameters.threads}
+
+
+def _spacing(parameters: TriplaneGaussianReconParameterNode) -> float | str:
+    """The output spacing as the logic takes it: who asks for a task gets it, whatever slices are drawn on or bad."""
+    if parameters.outputSpacing:
+        return parameters.outputSpacing
+    if parameters.task is Task.THINNER and parameters.trust is Trust.ALL:
+        return ISOTROPIC
+    return INPUT if parameters.task is Task.REPLACE else 0.0

@@ -9,7 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.jobs.request import AUTO, ISOTROPIC, Request
+from TriplaneGaussianReconLib.jobs.request import AUTO, INPUT, ISOTROPIC, Request
 
 Slices = str | int | Iterable[int]  # text as `Request` reads it, or slice numbers: a list, a range, an array of NumPy
 
@@ -50,9 +50,9 @@ def slicesText(given: Slices) -> str:
 
 
 def _spacing(given: float | str) -> float | str:
-    """An output spacing (mm), or `isotropic`; raises InputError for what is neither."""
-    if isinstance(given, str) and given == ISOTROPIC:
-        return ISOTROPIC
+    """An output spacing (mm), `input` or `isotropic`; raises InputError for what is none of them."""
+    if isinstance(given, str) and given in (INPUT, ISOTROPIC):
+        return given
     if isinstance(given, bool) or not isinstance(given, Real):
         raise InputError(_("The output spacing must be a positive number of millimetres such as 1.5, or 0 to leave it "
                            "to the program, not {spacing}.").format(spacing=repr(given)))

@@ -128,6 +128,13 @@ def test_the_sentence_tells_of_labels_and_of_several_volumes(widget: Any, volume
     assert widget.ui.taskPreview.text == "Makes one volume of 2, with cubic voxels."
 
 
+def test_a_volume_whose_bad_slices_are_replaced_keeps_its_voxels(widget: Any, volume: Any) -> None:
+    choose(widget.ui.task, "Replace bad slices")
+    for excluded in ("", "4"):
+        type_into(widget.ui.excludedSlices, excluded)
+        assert "22 x 20 x 9 voxels" in widget.ui.outputPreview.text
+
+
 def test_bad_slices_are_replaced_in_three_clicks(widget: Any, volume: Any) -> None:
     choose(widget.ui.task, "Replace bad slices")
     cut_through(volume, (10.0, 9.0, 4.0), 2)

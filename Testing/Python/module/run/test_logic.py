@@ -195,6 +195,9 @@ def test_output_spacing(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     assert logic.reconstruct(volume).volume.GetSpacing()[2] == pytest.approx(0.7)
     assert logic.reconstruct(volume, trustedSlices="every:2").volume.GetSpacing()[2] == pytest.approx(3.0)
     assert logic.reconstruct(volume, outputSpacing=1.5).volume.GetSpacing()[2] == pytest.approx(1.5)
+    assert logic.reconstruct(volume, outputSpacing="input").volume.GetSpacing()[2] == pytest.approx(3.0)
+    alone = logic.reconstruct(volume, trustedSlices="every:2", outputSpacing="isotropic")
+    assert alone.volume.GetSpacing()[2] == pytest.approx(0.7)
     isotropic = mrml.add_volume(moving()[0], mrml.ijk_to_ras((1, 1, 1)))
     assert "nothing is gained" in logic.reconstruct(isotropic).notes[0]
 

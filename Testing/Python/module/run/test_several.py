@@ -129,6 +129,12 @@ def test_undoing_takes_the_transforms_away(scene: Any, logic: TriplaneGaussianRe
     assert mrml.node_ids(scene) == before and second.GetParentTransformNode() is None
 
 
+def test_words_for_a_spacing_mean_the_smallest_pixel(logic: TriplaneGaussianReconLogic, process: KeepingWorkerProcess
+                                                     ) -> None:
+    logic.reconstruct(add("axial", 2), furtherVolumes=[add("sagittal", 0, 1)], outputSpacing="isotropic")
+    assert process.job.spacing is None
+
+
 def test_one_volume_is_as_before(logic: TriplaneGaussianReconLogic, process: KeepingWorkerProcess) -> None:
     results = logic.reconstruct(add("first", 2), thickness="9,9,9", profile="box", findMotion=False)
     assert process.job.further == () and process.job.thickness is None and process.job.spacing == 1.0
