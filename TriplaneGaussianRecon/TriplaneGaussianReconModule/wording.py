@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 from slicer.i18n import tr as _
 
+from TriplaneGaussianReconLib.config.label_completion import FEWEST_TO_HIDE
+from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.config.stages import STAGES
 from TriplaneGaussianReconLib.data.geometry import AXES, Axis, Grid
 from TriplaneGaussianReconLib.data.label_slices import LabelSlices
@@ -20,6 +22,7 @@ from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.self_check import SelfCheck
 
 _OBLIQUE = 0.99  # cosine of the angle to the nearest anatomical axis below which slices are called oblique
+_NOTHING, _LITTLE = 0.05, 0.5  # dB, up to which a gain is none, and hardly seen
 
 
 def duration(seconds: float) -> str:
@@ -170,16 +173,36 @@ def combined(count: int) -> str:
     return _("Makes one volume of {count}, with cubic voxels.").format(count=count)
 
 
-def completion(told: LabelCompletion) -> list[str]:
-    """Sentences on labels that were filled: where, how good slices were that had been hidden, and by which methods."""
-    names = {"nearest": _("nearest drawn slice"), "shape": _("shapes between drawn slices"),
-             "carried": _("carried along the image"), "network": _("learnt from this scan")}
-    methods = [f"{names.get(name, name)} {share:.0%}" for name, share in told.methods.items() if share >= 0.005]
-    dice = _("Too few slices are drawn on to hide one and check.") if told.hidden_dice is None else _(
-        "Slices that were hidden came out with Dice {dice}.").format(dice=f"{told.hidden_dice:.2f}")
-    warm = [_("Started from what the last run learnt.")] if told.is_warm else []
-    return [labelSlices(told.slices), *warm, dice,
+def completion(told: LabelCompletion, preset: str) -> list[str]:
+    """Sentences on labels that were filled: how good they are, for those who read no other; then where, and how.
+
+    preset: The quality with which that was done.
+    """
+    warm = [_("Started from what the last run learnt.") if told.hidden_dice is None else
+            _("Started from what the last run learnt, whose check it is.")] if told.is_warm else []
+    names = {"nearest": _("by copying the nearest drawn slice"), "shape": _("by the shape between drawn slices"),
+             "carried": _("by following the image from slice to slice"), "network": _("learnt from this scan")}
+    methods = [_("{share} % {method}").format(share=round(100.0 * share), method=names.get(name, name))
+               for name, share in told.methods.items() if share >= 0.005]
+    return [_howGood(told, preset), labelSlices(told.slices), *warm,
             _("How labels were filled: {methods}.").format(methods=", ".join(methods))]
+
+
+def _howGood(told: LabelCompletion, preset: str) -> str:
+    """How well drawn slices came out that had been hidden, or why none was."""
+    if told.hidden_dice is not None:
+        return _("Filled labels overlap with drawn ones by Dice {dice} (1 is perfect overlap, 0 is none), on drawn "
+                 "slices that were hidden to check.").format(dice=f"{told.hidden_dice:.2f}")
+    labelled, filled = len(told.slices.drawn) + len(told.slices.empty), len(told.slices.filled)
+    text = _("Slices filled: {filled}. How well cannot be said: with this quality no drawn slice is hidden to "
+             "check. 'Better' and 'Best' do that where labels come from {fewest} slices or more.")
+    if preset not in PRESETS or PRESETS[preset].label_completion.judged:
+        text = _("Slices filled: {filled}. How well cannot be said: this started from what a run learnt that hid no "
+                 "drawn slice to check. Another seed, under Advanced, starts anew and does.")
+        if labelled < FEWEST_TO_HIDE:
+            text = _("Slices filled: {filled}. How well cannot be said: to hide one and check, labels must come from "
+                     "{fewest} slices or more, and come from {labelled}.")
+    return text.format(filled=filled, labelled=labelled, fewest=FEWEST_TO_HIDE)
 
 
 def voxels(grid: Grid) -> str:
@@ -227,35 +250,46 @@ def _listed(indices: tuple[int, ...]) -> str:
     return ", ".join(listed if len(listed) <= 8 else [*listed[:5], "...", listed[-1]])
 
 
-def selfCheck(check: SelfCheck) -> list[str]:
-    """How well slices that were hidden were predicted, beside the usual methods, and whether errors can be located.
+def image(check: SelfCheck, expected: str) -> list[str]:
+    """How far to trust an image that was made between slices.
 
     The first sentence is for those who read no other: how it compares with linear interpolation.
+
+    Args:
+        check: How well slices that were hidden were predicted.
+        expected: What is told of the expected error.
     """
     if check.psnr is None:
-        return [_("Too few slices were used to hide one and check. So the expected error was not learnt: it is how far "
-                  "simple methods disagree, and errors may be many times as large.")]
-    parts, lines = [], []
-    if check.psnr_linear is not None:
-        apart = _apart(check.psnr - check.psnr_linear)
-        lines.append(_("{apart} linear interpolation between slices.").format(apart=apart[0].upper() + apart[1:]))
-    if check.psnr_best_classical is not None and check.best_classical != "linear":
-        parts.append(_("{apart} the best usual method ({name})").format(
-            apart=_apart(check.psnr - check.psnr_best_classical), name=check.best_classical))
-    parts.append(_("PSNR {psnr} dB").format(psnr=f"{check.psnr:.1f}"))
-    lines.append(_("Checked on {count} slices, each hidden and predicted across twice the real gap: {scores}."
-                   ).format(count=check.slices, scores=", ".join(parts)))
+        return [_("How good the result is cannot be said: to hide a slice and check, at least 3 must be used, and one "
+                  "between two others must show something."), expected,
+                _("It was not learnt: it is how far simple methods disagree, and errors may be many times as large.")]
+    names = {"nearest": _("copies of the nearest slice"), "cubic": _("cubic interpolation"),
+             "pchip": _("smooth (monotone cubic) interpolation")}
+    lines = [expected]
     if check.doubt:
-        lines.append(_("The expected error says little about where the errors are (rank correlation {number}): trust "
-                       "its size, not its pattern.").format(number=f"{check.rank_correlation:.2f}"))
-    return lines
+        lines.append(_("It says little about where the errors are: trust its size, not its pattern."))
+    if check.psnr_linear is not None:
+        lines.insert(0, _apart(check.psnr - check.psnr_linear, _("linear interpolation between slices")))
+    if check.psnr_best_classical is not None and check.best_classical in names:
+        lines.append(_apart(check.psnr - check.psnr_best_classical, _("the best usual method, {name}").format(
+            name=names[check.best_classical])))
+    text = _("Checked on {count} slices, each hidden and predicted across twice the real gap (PSNR {psnr} dB).")
+    return [*lines, text.format(count=check.slices, psnr=f"{check.psnr:.1f}")]
 
 
-def _apart(gain: float) -> str:
-    """How far a score in dB is above another."""
-    if abs(gain) < 0.05:
-        return _("as good as")
-    return (_("{gain} dB better than") if gain > 0 else _("{gain} dB worse than")).format(gain=f"{abs(gain):.1f}")
+def _apart(gain: float, method: str) -> str:
+    """How much smaller errors are than with another method; gain: dB."""
+    share = 100.0 * abs(10.0 ** (-gain / 20.0) - 1.0)
+    if abs(gain) < _NOTHING:
+        text = _("No better than with {method}: errors are as large.")
+    elif abs(gain) < _LITTLE:
+        text = _("Hardly better than with {method}: errors are {share} % smaller ({gain} dB), which is hardly seen."
+                 ) if gain > 0 else _(
+            "Slightly worse than with {method}: errors are {share} % larger ({gain} dB), which is hardly seen.")
+    else:
+        text = _("Errors are {share} % smaller than with {method} ({gain} dB).") if gain > 0 else _(
+            "Errors are {share} % larger than with {method} ({gain} dB), which serves this scan better.")
+    return text.format(method=method, share=round(share), gain=f"{abs(gain):.1f}")
 
 
 def expectedError(found: ErrorReport) -> str:

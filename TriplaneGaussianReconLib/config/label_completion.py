@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from .networks import OptimizerConfig
 from .registration import FlowConfig
 
+HIDDEN = slice(2, -1, 3)  # of the slices that carry labels, in order: these are hidden where methods are compared
+FEWEST_TO_HIDE = 4  # so many must carry labels for one of them to be hidden
+
 
 @dataclass(frozen=True)
 class CompletionNetworkConfig:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..config.label_completion import LabelCompletionConfig
+from ..config.label_completion import HIDDEN, LabelCompletionConfig
 from ..config.labels import LabelConfig
 from ..data.model_space import ModelSpaceData
 from ..data.probabilities import WHOLE
@@ -160,7 +160,7 @@ class _Training:
         generator = torch.Generator().manual_seed(self.seed)
         unjudged = {"carried": round(1.0 - config.trusted, 3), "network": config.trusted}
         methods, dice = (start.methods, start.hidden_dice) if start else (unjudged, None)
-        hidden = everything[2:-1:3] if start is None and config.judged else everything[:0]
+        hidden = everything[HIDDEN] if start is None and config.judged else everything[:0]
         first = round((1.0 - config.again) * config.steps) if start else 0
         if len(hidden):
             first, shown = round(config.judged * config.steps), drawn.only(np.setdiff1d(everything, hidden))

@@ -15,22 +15,23 @@ Pair = tuple[slicer.vtkMRMLDisplayableNode, slicer.vtkMRMLDisplayableNode]  # be
 class BeforeAfter:
     """A button that shows the input in the place of the result, and back."""
 
-    def __init__(self, ui: Any, onChange: Callable[[], None], onChanged: Callable[[], None]) -> None:
-        """Take over the button; call something before it changes what is shown, and after that."""
-        self._ui, self._onChange, self._onChanged = ui, onChange, onChanged
+    def __init__(self, ui: Any, onChanged: Callable[[], None]) -> None:
+        """Take over the button; call something after it has changed what is shown."""
+        self._ui, self._onChanged = ui, onChanged
         self._volumes: Pair | None = None
         self._segmentations: Pair | None = None
         ui.beforeButton.connect("clicked()", self._change)
 
-    def offer(self, volumes: Pair | None, segmentations: Pair | None) -> None:
+    def offer(self, volumes: Pair | None, segmentations: Pair | None, areCompared: bool) -> None:
         """Offer what is in the scene.
 
         Args:
             volumes: Before and after; None where one of them is not there.
             segmentations: Likewise.
+            areCompared: Whether both are shown side by side, so that there is nothing to show in turn.
         """
         self._volumes, self._segmentations = volumes, segmentations
-        self._ui.beforeButton.setVisible(volumes is not None or segmentations is not None)
+        self._ui.beforeButton.setVisible(not areCompared and (volumes is not None or segmentations is not None))
         self._ui.beforeButton.setText(_("Show before") if self._isAfter() else _("Show after"))
 
     def _isAfter(self) -> bool:
@@ -40,7 +41,6 @@ class BeforeAfter:
         return self._volumes is not None and views.isShown(self._volumes[1])
 
     def _change(self) -> None:
-        self._onChange()
         shown = 0 if self._isAfter() else 1
         if self._volumes is not None:
             views.showEverywhere(self._volumes[shown])

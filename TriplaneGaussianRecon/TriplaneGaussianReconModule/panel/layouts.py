@@ -39,7 +39,7 @@ class Layouts:
     def follow(self) -> None:
         """Look after a comparison that came with a scene; what was before is not known."""
         node = views.layoutNode()
-        if not self.name and node.GetViewArrangement() == views.LAYOUT:
+        if not self.name and node.GetViewArrangement() in (views.LAYOUT, views.LABELS_LAYOUT):
             self._begin("compare", node.SlicerLayoutFourUpView)
 
     def leave(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import html
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from TriplaneGaussianReconLib.pipeline.report import Report
 from .. import wording
 from ..run.parameters import TriplaneGaussianReconParameterNode
 from ..scene import looks
-from ..scene.report import ERROR, reportIn
+from ..scene.report import ERROR, isOfLabelsAlone, reportIn
 from ..scene.results import AXIS, FURTHER, INPUT, SEGMENTATION, Results
 from . import views
 from .before_after import BeforeAfter, Pair
@@ -46,10 +47,10 @@ class ResultsView:
             python: See `python_process.PythonProcess`.
             environment: See `python_process.PythonProcess`.
         """
-        self._ui, self._drawing = ui, drawing
+        self._ui, self._drawing, self._tell = ui, drawing, tell
         self._parameters: TriplaneGaussianReconParameterNode | None = None
         self._show3D = Show3D(ui.show3DButton, tell, python, environment)
-        self._before = BeforeAfter(ui, self._leaveCompare, self._show3D.follow)
+        self._before = BeforeAfter(ui, self._show3D.follow)
         self._models: dict[str, Path] = {}
         self._layouts = Layouts(self._onLayoutLeft)
         self._removed = RemovedResults(self._layouts.leave)
@@ -77,40 +78,39 @@ class ResultsView:
         self._ui.resultsSection.collapsed = False
 
     def show(self, parameters: TriplaneGaussianReconParameterNode | None) -> None:
-        """Show the results that belong to these choices."""
+        """Show the results that belong to these choices, and the buttons that have something to show."""
         self._parameters = parameters
         hasVolume = self._has("resultVolume")
         has = self._has("resultScores") and (hasVolume or self._has("resultCertainty"))
         report = reportIn(self._choices.resultProvenance.GetText()) if self._has("resultProvenance") else None
         self._ui.resultText.setText(self._text(report, hasVolume) if has else _("Nothing has been reconstructed yet."))
+        self._showLayout(has)
         self._showLabels(report.completion if has and report is not None else None)
-        self._before.offer(self._pair(INPUT, "resultVolume"), self._pair(SEGMENTATION, "resultSegmentation"))
+        self._before.offer(self._pair(INPUT, "resultVolume"), self._pair(SEGMENTATION, "resultSegmentation"),
+                           self._layouts.name == "compare")
         given, filled = self._pair(SEGMENTATION, "resultSegmentation") or (None, None)
         self._show3D.offer(filled or (self._choices.resultSegmentation if self._has("resultSegmentation") else None),
                            given)
-        nothing = "" if has else _("There is no result yet.")
-        volume = nothing or ("" if hasVolume else _(
-            "There is no volume among the results: labels alone were filled, or it was removed."))
-        partners = volume or ("" if self._input() is not None and self._has("resultConfidence") else _(
-            "The input volume or the expected error is not in the scene any more."))
-        model = nothing or ("" if self._model() is not None else _(
-            "The model was not kept. Check 'Keep model' under 'Advanced' and reconstruct again."))
-        view = model or volume or ("" if mappedViews() else _("The layout has no slice view."))
-        busy = _("A plane is being drawn.") if self._drawing.isRunning else ""
-        self._showLayout()
-        for button, reason in ((self._ui.compareButton, partners), (self._ui.tableButton, nothing),
-                               (self._ui.plotButton, nothing), (self._ui.renderButton, view or busy),
-                               (self._ui.exportButton, model)):
-            setEnabledOrWhyNot(button, reason)
+        hasModel = has and self._model() is not None
+        self._ui.exportButton.setVisible(hasModel)
+        self._ui.renderButton.setVisible(hasModel and hasVolume)
+        self._ui.renderButton.setText(_("Drawing...") if self._drawing.isRunning else _("Render plane"))
+        setEnabledOrWhyNot(self._ui.renderButton, _("A plane is being drawn.") if self._drawing.isRunning else "")
 
-    def _showLayout(self) -> None:
-        """Tell on the buttons which of them leads back to the layout before, and look after what layouts show."""
+    def _showLayout(self, has: bool) -> None:
+        """Offer layouts that show results, and the way back from the one that is there; look after what it shows.
+
+        has: Whether there are results.
+        """
         self._layouts.follow()
-        for name, button, text, back in (
-                ("compare", self._ui.compareButton, _("Compare"), _("Leave Compare")),
-                ("table", self._ui.tableButton, _("Table"), _("Hide table")),
-                ("plot", self._ui.plotButton, _("Plot"), _("Hide plot"))):
-            button.setText(back if self._layouts.name == name else text)
+        for name, button, canBeShown, text, back in (
+                ("compare", self._ui.compareButton, has and self._comparison() is not None, _("Compare"),
+                 _("Leave Compare")),
+                ("table", self._ui.tableButton, has, _("Table"), _("Hide table")),
+                ("plot", self._ui.plotButton, has, _("Plot"), _("Hide plot"))):
+            isShown = self._layouts.name == name
+            button.setVisible(canBeShown or isShown)
+            button.setText(back if isShown else text)
         if self._parameters is not None:
             if self._layouts.name != "compare":
                 looks.giveBack(slicer.mrmlScene)
@@ -135,7 +135,7 @@ class ResultsView:
             self._next.offer(self._input(), scores.GetAttribute(AXIS), told.next_slices,
                              scores.GetNodeReference(SEGMENTATION))
         button, has = self._ui.certaintyButton, told is not None and self._has("resultCertainty")
-        button.setVisible(has)
+        button.setVisible(has and self._layouts.name != "compare")  # where each view shows one thing
         button.setText(_("Hide certainty") if has and views.isOverlaid(self._choices.resultCertainty) else
                        _("Show certainty"))
 
@@ -191,8 +191,11 @@ class ResultsView:
     def _text(self, report: Report | None, hasVolume: bool) -> str:
         """Whether they are of another volume, what they are worth in a sentence, if that is known, and the rest."""
         image = self._linesOnImage(report) if hasVolume else []
-        isChecked = hasVolume and report is not None and not report.volumes
-        lines, image = (image[:1], image[1:]) if isChecked else ([], image)
+        labels = [] if report is None or report.completion is None else wording.completion(
+            report.completion, report.provenance.preset)
+        first, second = (image, labels) if image else (labels, image)
+        hasHeadline = bool(first) and report is not None and not report.volumes
+        lines, rest = (first[:1], [*second, *first[1:]]) if hasHeadline else ([], [*second, *first])
         volume, others = self._input(), [f"'{node.GetName()}'" for node in self._further() if node is not None]
         isOfAnother = self._choices.inputVolume not in (None, volume)
         if isOfAnother:
@@ -201,33 +204,51 @@ class ResultsView:
         if volume is not None and (others or not isOfAnother):
             text = _("Result of '{volume}' with {others}:") if others else _("Result of '{volume}':")
             lines.append(text.format(volume=volume.GetName(), others=", ".join(others)))
-        if report is not None and report.completion is not None:
-            lines += wording.completion(report.completion)
-        lines += image
+        lines += rest
         if self._has("resultProvenance"):
             lines += [line.removeprefix(_NOTE) for line in self._choices.resultProvenance.GetText().splitlines()
                       if line.startswith(_NOTE)]
         texts = [html.escape(line) for line in lines]
-        return "<br>".join([f"<b>{texts[0]}</b>", *texts[1:]] if isOfAnother or isChecked else texts)
+        return "<br>".join([f"<b>{texts[0]}</b>", *texts[1:]] if isOfAnother or hasHeadline else texts)
 
     def _linesOnImage(self, report: Report | None) -> list[str]:
-        """How far to trust the image."""
-        lines = [] if report is None or report.volumes else wording.selfCheck(report.self_check)
+        """How far to trust the image; nothing where it is that of the input."""
+        if report is not None and isOfLabelsAlone(report):
+            return []
         if report is not None and report.expected_error is not None:
-            return [*lines, wording.expectedError(report.expected_error)]
-        errors = slicer.util.arrayFromTableColumn(self._choices.resultScores, ERROR)
-        return [*lines, _("Expected error: {error} on average, in units of the volume.").format(
-            error=f"{errors.mean():.3g}")]
+            expected = wording.expectedError(report.expected_error)
+        else:
+            errors = slicer.util.arrayFromTableColumn(self._choices.resultScores, ERROR)
+            expected = _("Expected error: {error} on average, in units of the volume.").format(
+                error=f"{errors.mean():.3g}")
+        if report is None or report.volumes:
+            return [expected]
+        if not report.gaussians and report.self_check.psnr is None:
+            return [_("Nothing was predicted: every slice of the result is one that was used.")]
+        return wording.image(report.self_check, expected)
 
     def _overlayCertainty(self) -> None:
         views.overlay(self._choices.resultCertainty)
         self.show(self._parameters)
 
+    def _comparison(self) -> Callable[[], None] | None:
+        """What shows before and after side by side; None where a part of that is not in the scene."""
+        volume, pair = self._input(), self._pair(SEGMENTATION, "resultSegmentation")
+        if volume is None:
+            return None
+        axis = self._choices.resultScores.GetAttribute(AXIS)
+        if self._choices.resultScores.GetColumnIndex(ERROR) < 0:  # labels alone were filled
+            if pair is None or not self._has("resultCertainty"):
+                return None
+            return partial(views.compare, (volume,) * 3, axis, pair, self._choices.resultCertainty)
+        if not self._has("resultVolume") or not self._has("resultConfidence"):
+            return None
+        return partial(views.compare, (volume, self._choices.resultVolume, self._choices.resultConfidence), axis, pair)
+
     def _compare(self) -> None:
-        parameters = self._choices
-        volumes = self._input(), parameters.resultVolume, parameters.resultConfidence
-        self._toggle("compare", lambda: views.compare(volumes, parameters.resultScores.GetAttribute(AXIS),
-                                                      self._pair(SEGMENTATION, "resultSegmentation")))
+        comparison = self._comparison()
+        if comparison is not None or self._layouts.name == "compare":  # else a part was removed meanwhile
+            self._toggle("compare", comparison or (lambda: None))
 
     def _showTable(self) -> None:
         self._toggle("table", lambda: views.showTable(self._choices.resultScores))
@@ -242,7 +263,9 @@ class ResultsView:
 
     def _render(self) -> None:
         model = self._model()
-        if model is not None:  # it may have been deleted since the button was enabled
+        if not mappedViews():
+            self._tell(_("No slice view is shown, whose plane could be drawn. Choose a layout with one."), True)
+        elif model is not None:  # it may have been deleted since the button was shown
             self._drawing.start(model, self._choices.resultVolume, mappedViews()[0])
         self.show(self._parameters)
 

@@ -1,6 +1,7 @@
 """Showing results in Slicer's views: side by side, as a plot, as a table."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -15,8 +16,9 @@ from ..scene.report import DOUBT, ERROR, FRAME, SLICE
 from ..scene.tidying import ROLE
 from .slice_views import mappedViews, worldGrid
 
-LAYOUT = 8173  # a number that no other layout has, nor any other group of views
+LAYOUT, LABELS_LAYOUT = 8173, 8174  # numbers that no other layouts have, nor any other groups of views
 COMPARED = ("TriplaneGaussianReconInput", "TriplaneGaussianReconResult", "TriplaneGaussianReconError")
+COMPARED_LABELS = ("TriplaneGaussianReconDrawn", "TriplaneGaussianReconFilled", "TriplaneGaussianReconCertainty")
 _COLOURS = ("#6EB04B", "#F34A33", "#EDD54C")
 _CERTAINTY, _BESIDE = "certainty", "beside"  # reasons for outlines, see `looks.outline`
 _CHART = "TriplaneGaussianRecon.Chart"  # reference from a table to its plot
@@ -24,28 +26,32 @@ _CHART = "TriplaneGaussianRecon.Chart"  # reference from a table to its plot
 
 def compare(volumes: tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarVolumeNode,
                            slicer.vtkMRMLScalarVolumeNode], axis: Axis,
-            segmentations: tuple[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLSegmentationNode] | None = None) -> None:
-    """Show input, result and expected error side by side, linked, in views of their own.
+            segmentations: tuple[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLSegmentationNode] | None = None,
+            certainty: slicer.vtkMRMLScalarVolumeNode | None = None) -> None:
+    """Show input, result and expected error, or how certain labels are, side by side, linked, in views of their own.
 
     Args:
-        volumes: Input, result and expected error.
+        volumes: Input, result and expected error; thrice the input where labels alone were filled.
         axis: Along which slices were filled in. The views look across it, where the difference is seen.
-        segmentations: What lies over input and result, unless both are hidden; nothing lies over the error. It is
+        segmentations: What lies over input and result, unless both are hidden; none lies in the third view. It is
             undone by `looks.giveBack`.
+        certainty: Where labels alone were filled: what lies over the third view.
     """
     direction = np.array(worldGrid(volumes[0]).direction)[:, AXES.index(axis)]
-    _arrange(LAYOUT, _layout())
+    layout, names, last = (LAYOUT, COMPARED, _("Error")) if certainty is None else (
+        LABELS_LAYOUT, COMPARED_LABELS, _("Certainty"))
+    _arrange(layout, _layout(names, (_("Input"), _("Result"), last)))
     _settle()
-    nodes = [slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode") for name in COMPARED]
+    nodes = [slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode") for name in names]
     logics = [slicer.app.applicationLogic().GetSliceLogic(node) for node in nodes]
     for node, logic, volume in zip(nodes, logics, volumes, strict=True):
         composite = logic.GetSliceCompositeNode()
         composite.SetLinkedControl(False)  # or each view would change the others while they are set up
         composite.SetDoPropagateVolumeSelection(False)
         composite.SetBackgroundVolumeID(volume.GetID())
-        composite.SetForegroundVolumeID(None)
+        _layOver(composite, certainty if node is nodes[-1] else None)
         composite.SetLabelVolumeID(None)
-        node.SetViewGroup(LAYOUT)
+        node.SetViewGroup(layout)
         node.SetOrientation("Sagittal" if np.abs(direction).argmax() else "Coronal")
         node.RotateToVolumePlane(volumes[0])
         logic.FitSliceToBackground()
@@ -131,33 +137,31 @@ def look3D() -> None:
 
 def isOverlaid(volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
     """Whether a slice view shows a volume over another one."""
-    return any(composite.GetForegroundVolumeID() == volume.GetID() for composite in _composites())
+    return any(composite.GetForegroundVolumeID() == volume.GetID() for composite in _coverable())
 
 
 def overlay(volume: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Show a volume half transparent over what the slice views show; if one does so already, do not any more."""
-    found, isShown = _composites(), isOverlaid(volume)
+    found, isShown = _coverable(), isOverlaid(volume)
     for composite in found:
         if not isShown:
-            composite.SetForegroundVolumeID(volume.GetID())
-            composite.SetForegroundOpacity(0.5)
+            _layOver(composite, volume)
         elif composite.GetForegroundVolumeID() == volume.GetID():
-            composite.SetForegroundVolumeID(None)
-            composite.SetForegroundOpacity(0.0)
+            _layOver(composite, None)
     followCertainty()
 
 
 def followCertainty() -> None:
     """Show the outlines of segmentations alone where certainty lies over the image: its colours would mix with theirs.
     """
-    areOutlined = any(_isCertainty(composite) for composite in _composites())
+    areOutlined = any(_isCertainty(composite) for composite in _coverable())
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         (looks.outline if areOutlined else looks.fill)(node, _CERTAINTY)
 
 
 def replaceCertainty(certainty: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     """Where a former certainty lies over the image, show this one; None for none."""
-    for composite in _composites():
+    for composite in _coverable():
         if _isCertainty(composite):
             composite.SetForegroundVolumeID(certainty and certainty.GetID())
     followCertainty()
@@ -176,6 +180,23 @@ def _composites() -> list[slicer.vtkMRMLSliceCompositeNode]:
     return [logic.GetSliceLogic(view).GetSliceCompositeNode() for view in mappedViews()]
 
 
+def _coverable() -> list[slicer.vtkMRMLSliceCompositeNode]:
+    """What says so of all slice views, be they in the layout or not, but for those where certainty is compared.
+
+    While layouts change, it is not known for a moment which views are in the layout.
+    """
+    logic = slicer.app.applicationLogic()
+    found = [logic.GetSliceLogic(view) for view in slicer.util.getNodesByClass("vtkMRMLSliceNode")
+             if view.GetSingletonTag() not in COMPARED_LABELS]
+    return [each.GetSliceCompositeNode() for each in found if each is not None]
+
+
+def _layOver(composite: slicer.vtkMRMLSliceCompositeNode, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+    """Show a volume half transparent over the one behind it; None for none."""
+    composite.SetForegroundVolumeID(volume and volume.GetID())
+    composite.SetForegroundOpacity(0.0 if volume is None else 0.5)
+
+
 def _isCertainty(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
     """Whether a certainty lies over the image."""
     shown = composite.GetForegroundVolumeID()
@@ -185,7 +206,7 @@ def _isCertainty(composite: slicer.vtkMRMLSliceCompositeNode) -> bool:
 
 def _addChart(table: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLPlotChartNode:
     name, scene = table.GetName(), slicer.mrmlScene
-    isOfLabels = table.GetColumnIndex(DOUBT) >= 0 and not slicer.util.arrayFromTableColumn(table, ERROR).any()
+    isOfLabels = table.GetColumnIndex(ERROR) < 0
     series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", scene.GenerateUniqueName(name))
     series.SetAndObserveTableNodeID(table.GetID())
     series.SetXColumnName(SLICE)
@@ -208,15 +229,14 @@ def _addChart(table: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLPlotChartNode:
     return chart
 
 
-def _layout() -> str:
+def _layout(names: Sequence[str], labels: Sequence[str]) -> str:
     """Three slice views in a row, as Slicer describes layouts."""
-    labels = (_("Input"), _("Result"), _("Error"))
     return '<layout type="horizontal" split="true">' + "".join(
         f'<item><view class="vtkMRMLSliceNode" singletontag="{name}">'
         f'<property name="orientation" action="default">Axial</property>'
         f'<property name="viewlabel" action="default">{escape(label)}</property>'
         f'<property name="viewcolor" action="default">{colour}</property></view></item>'
-        for name, label, colour in zip(COMPARED, labels, _COLOURS, strict=True)) + "</layout>"
+        for name, label, colour in zip(names, labels, _COLOURS, strict=True)) + "</layout>"
 
 
 def _arrange(number: int, description: str) -> None:

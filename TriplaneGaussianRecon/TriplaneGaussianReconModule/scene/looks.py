@@ -15,7 +15,10 @@ _OUTLINED = "TriplaneGaussianRecon.Outlined"  # attribute: reasons, and whether 
 
 def showApart(scene: slicer.vtkMRMLScene, views: Mapping[slicer.vtkMRMLSegmentationNode, slicer.vtkMRMLSliceNode]
               ) -> None:
-    """Show each of these segmentations in its view alone, and no others, until `giveBack`."""
+    """Show each of these segmentations in its view alone, and no others, until `giveBack`.
+
+    With nothing beside it or over it, there is no reason for outlines meanwhile.
+    """
     giveBack(scene)
     wanted = {node.GetDisplayNode(): view for node, view in views.items()}
     for display in _displays(scene):
@@ -28,6 +31,7 @@ def showApart(scene: slicer.vtkMRMLScene, views: Mapping[slicer.vtkMRMLSegmentat
             display.SetVisibility(view is not None)
             if view is not None:
                 _restrict(display, [view.GetID()])
+        _follow(display)
 
 
 def giveBack(scene: slicer.vtkMRMLScene) -> None:
@@ -40,6 +44,7 @@ def giveBack(scene: slicer.vtkMRMLScene) -> None:
             with slicer.util.NodeModify(display):
                 display.SetVisibility(isVisible)
                 _restrict(display, restriction)
+            _follow(display)
 
 
 def outline(node: slicer.vtkMRMLSegmentationNode, reason: str) -> None:
@@ -48,9 +53,7 @@ def outline(node: slicer.vtkMRMLSegmentationNode, reason: str) -> None:
     reasons, hadOutline = _outlined(display)
     if display is not None and reason not in reasons and (reasons or display.GetVisibility2DFill()):
         display.SetAttribute(_OUTLINED, json.dumps([[*reasons, reason], hadOutline]))
-        with slicer.util.NodeModify(display):
-            display.SetVisibility2DFill(False)
-            display.SetVisibility2DOutline(True)
+        _follow(display)
 
 
 def fill(node: slicer.vtkMRMLSegmentationNode, reason: str) -> None:
@@ -81,6 +84,15 @@ def _outlined(display: slicer.vtkMRMLSegmentationDisplayNode | None) -> tuple[li
         return [], False
     kept = display.GetAttribute(_OUTLINED)
     return ([], bool(display.GetVisibility2DOutline())) if kept is None else tuple(json.loads(kept))
+
+
+def _follow(display: slicer.vtkMRMLSegmentationDisplayNode) -> None:
+    """Show outlines alone where there are reasons, unless it is shown apart."""
+    if display.GetAttribute(_OUTLINED) is not None:
+        isOutlined, hadOutline = display.GetAttribute(_BEFORE) is None, _outlined(display)[1]
+        with slicer.util.NodeModify(display):
+            display.SetVisibility2DFill(not isOutlined)
+            display.SetVisibility2DOutline(isOutlined or hadOutline)
 
 
 def _fill(display: slicer.vtkMRMLSegmentationDisplayNode) -> None:

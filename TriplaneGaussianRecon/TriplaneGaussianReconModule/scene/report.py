@@ -18,10 +18,11 @@ from TriplaneGaussianReconLib.jobs.protocol import Outcome
 from TriplaneGaussianReconLib.pipeline.report import Report, Scope
 
 # The columns of the table of slices, in order, their units, and what is not plain from their names.
-# The first one is there for several frames, the last one where labels were filled on used slices.
+# The first one is there for several frames, the last one where labels were filled on used slices, and the two before it
+# unless labels alone were.
 FRAME, SLICE, POSITION, USED, HIDDEN, ERROR, DOUBT = COLUMNS = (
     "Frame", "Slice", "Position", "Used", "PSNR when hidden", "Expected error", "Labels in doubt")
-UNITS = {POSITION: "mm", HIDDEN: "dB"}
+UNITS = {POSITION: "mm", HIDDEN: "dB", DOUBT: "voxels"}
 DIGITS = {SLICE: 3, POSITION: 3, HIDDEN: 1, DOUBT: 1}  # that are shown, after the point
 MEANINGS = {SLICE: "Its number in the input, with a fraction where it lies between two slices of the input.",
             HIDDEN: "Of used slices that were hidden and predicted across twice the real gap; empty for all others.",
@@ -87,9 +88,15 @@ class RunRecord:
         """The columns of all frames, one after another; which frame, where there are several."""
         frames = np.repeat(np.arange(len(self.tables)), [len(table[SLICE]) for table in self.tables])
         several = {FRAME: frames} if len(self.tables) > 1 else {}
+        missing = {ERROR: 0.0}  # of a frame whose image is known
         return several | {name: np.concatenate([
-            table.get(name, np.full(len(table[SLICE]), np.nan)) for table in self.tables])
+            table.get(name, np.full(len(table[SLICE]), missing.get(name, np.nan))) for table in self.tables])
             for name in COLUMNS[1:] if any(name in table for table in self.tables)}
+
+
+def isOfLabelsAlone(report: Report) -> bool:
+    """Whether labels were filled on slices of a volume that is known, so that nothing is to be told of its image."""
+    return report.completion is not None and not report.gaussians
 
 
 def scores(grid: Grid, outcome: Outcome) -> dict[str, np.ndarray]:
@@ -102,8 +109,9 @@ def scores(grid: Grid, outcome: Outcome) -> dict[str, np.ndarray]:
     Returns:
         Columns: slice number in the input, which is fractional between its slices; position (mm) from the first slice;
         1 where observed, else 0; PSNR (dB) of observed slices that were hidden and predicted across twice the real gap,
-        NaN for all others; mean expected absolute error, in units of the volume; where labels were filled on observed
-        slices, how many voxels are expected to have a wrong one.
+        NaN for all others; mean expected absolute error, in units of the volume (these two are left out where labels
+        alone were filled); where labels were filled on observed slices, how many voxels are expected to have a wrong
+        one.
     """
     axis, check = outcome.scope.axis, outcome.report.self_check
     number, observed = AXES.index(axis), np.array(outcome.scope.selected[axis])
@@ -114,9 +122,10 @@ def scores(grid: Grid, outcome: Outcome) -> dict[str, np.ndarray]:
     # The library counts observed slices along their normal, which may run against their numbers.
     ordered = observed[np.argsort(grid.planes(axis, observed).offsets)]
     hidden = {ordered[place]: psnr for place, psnr in check.per_slice.items()}
-    found = {SLICE: slices, POSITION: slices * grid.spacing[number], USED: np.isin(slices, observed).astype(np.uint8),
-             HIDDEN: np.array([hidden.get(each, np.nan) for each in slices]),
-             ERROR: _at(slices, drawn, errors)}
+    found = {SLICE: slices, POSITION: slices * grid.spacing[number], USED: np.isin(slices, observed).astype(np.uint8)}
+    if not isOfLabelsAlone(outcome.report):
+        found[HIDDEN] = np.array([hidden.get(each, np.nan) for each in slices])
+        found[ERROR] = _at(slices, drawn, errors)
     if outcome.label_certainty is not None:
         means, size = np.array(outcome.statistics["certainty"].means[dimension]), np.prod(outcome.volume.grid.shape)
         found[DOUBT] = _at(slices, drawn, (1.0 - means) * (size / len(means)))
@@ -173,8 +182,10 @@ def provenance(record: RunRecord) -> str:
     lines.append(f"Seconds: {seconds:.1f}")
     if len(record.frames) > 1:
         lines.append(f"Frames: {len(record.frames)}; what is told here is of the first")
-    average = f"{record.table()[ERROR].mean():.3g} on average, in units of the volume"
-    lines.append(f"Expected error: {first.report.expected_error or average}")
+    errors = record.table().get(ERROR)
+    if errors is not None:
+        average = f"{errors.mean():.3g} on average, in units of the volume"
+        lines.append(f"Expected error: {first.report.expected_error or average}")
     lines += [f"Self check: {check.found}"] if check.psnr is not None else []
     lines += [check.note, *_linesOnLabels(first), *(f"Note: {note}" for note in record.notes), "", _json({
         "made": made, "volume": record.volumeName, "segmentation": record.segmentationName,

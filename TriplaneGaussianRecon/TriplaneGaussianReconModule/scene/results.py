@@ -243,7 +243,7 @@ def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord, f
 def _addTable(name: str, source: Frame, record: RunRecord) -> slicer.vtkMRMLTableNode:
     """Add the scores of slices."""
     node, table, (units, factor) = _addNode("vtkMRMLTableNode", name, "scores"), record.table(), unitsOf(record)
-    table = shown(table | {ERROR: factor * table[ERROR]})
+    table = shown({column: factor * values if column == ERROR else values for column, values in table.items()})
     for column, values in table.items():
         node.AddColumn(_column(column, values))
     for column in table:

@@ -120,12 +120,43 @@ def test_a_closed_surface_is_drawn_in_its_colour_and_as_wide_as_its_segment(widg
     assert abs(seen.any(axis=0).sum() * height - np.ptp(points @ across)) < SPACING
 
 
-def test_certainty_colours_the_labels_that_are_in_doubt(widget: Any) -> None:
+def add_drawn(widget: Any) -> tuple[Any, Any]:
+    """Choose a volume, and a segmentation that is drawn on every fourth slice alone."""
     voxels, mask = moving()
     mask[np.setdiff1d(np.arange(len(mask)), (0, 4, 8))] = False
     volume = mrml.add_volume(voxels)
+    segmentation = mrml.add_segmentation(volume, {"core": mask})
     widget.ui.inputVolume.setCurrentNode(volume)
-    widget.ui.segmentation.setCurrentNode(mrml.add_segmentation(volume, {"core": mask}))
+    widget.ui.segmentation.setCurrentNode(segmentation)
+    return volume, segmentation
+
+
+def test_compare_draws_the_scan_with_drawn_and_filled_labels_and_with_their_certainty(widget: Any) -> None:
+    volume, given = add_drawn(widget)
+    parameters = reconstructed(widget)
+    filled, certainty = parameters.resultSegmentation, parameters.resultCertainty
+    click(widget.ui.compareButton)
+    with rendered_views.slice_views(*views.COMPARED_LABELS) as (drawn, made, doubt):
+        for view, node in ((drawn, given), (made, filled)):
+            both = view.pixels().astype(float)
+            node.GetDisplayNode().SetOpacity(0.0)
+            alone = view.pixels().astype(float)
+            share, inside = shares(view, volume)
+            assert np.abs(alone[inside] - colours(volume, share[inside])).mean() < 2.0
+            mask = mrml.voxels_of_segment(node, "core", volume).astype(float)
+            deep = map_coordinates(mask, places(view, volume), order=1, mode="constant") > 0.7
+            changed = np.abs(both - alone).max(axis=-1) > 8  # filled with colour, not outlines alone
+            assert deep.mean() > 0.005 and changed[deep].mean() > 0.95
+        (share, inside), (sure, _) = shares(doubt, volume), shares(doubt, certainty)
+        at = map_coordinates(slicer.util.arrayFromVolume(certainty), places(doubt, volume), order=1, mode="nearest")
+        pixels, image, over = doubt.pixels().astype(float), colours(volume, share), colours(certainty, sure)
+    certain, doubtful = inside & (at > 0.99), inside & (at < CERTAIN - 0.05)
+    assert certain.any() and np.abs(pixels[certain] - image[certain]).mean() < 4.0
+    assert doubtful.mean() > 0.1 and np.abs(pixels[doubtful] - (image + over)[doubtful] / 2.0).mean() < 4.0
+
+
+def test_certainty_colours_the_labels_that_are_in_doubt(widget: Any) -> None:
+    volume, _given = add_drawn(widget)
     certainty = reconstructed(widget).resultCertainty
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationDisplayNode"):
         node.SetVisibility(False)

@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from panel_case import SHAPE, add_scan, choose, click, moving, open_section, plane_of, read, reconstructed, wait_until
+from panel_case import (
+    SHAPE,
+    add_scan,
+    choose,
+    click,
+    moving,
+    open_section,
+    plane_of,
+    read,
+    reconstructed,
+    red,
+    wait_until,
+)
 from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.panel import views
 from TriplaneGaussianReconModule.panel.plane_drawing import PlaneDrawing
@@ -31,11 +43,57 @@ def test_a_plane_that_was_drawn_keeps_no_nodes(scene: Any, tmp_path: Path) -> No
     assert "could not be started" in ends[0] and [node() for node in kept] == [None, None]
 
 
-def test_results_that_are_not_there_cannot_be_looked_at(widget: Any) -> None:
+BUTTONS = ("beforeButton", "show3DButton", "compareButton", "tableButton", "plotButton", "nextSliceButton",
+           "certaintyButton", "renderButton", "exportButton")
+
+
+def offered(ui: Any) -> set[str]:
+    """The buttons that are there, among those for results; none of them is grey."""
+    found = {name for name in BUTTONS if getattr(ui, name).visible}
+    assert all(getattr(ui, name).enabled for name in found)
+    return found
+
+
+def test_without_a_result_there_are_no_buttons_for_one(widget: Any) -> None:
     open_section(widget.ui.resultsSection)
-    for name in ("compareButton", "tableButton", "plotButton", "renderButton", "exportButton"):
-        button = getattr(widget.ui, name)
-        assert not button.enabled and button.toolTip == "There is no result yet."
+    assert read(widget.ui.resultText) == "Nothing has been reconstructed yet." and offered(widget.ui) == set()
+
+
+def test_buttons_are_there_where_they_have_something_to_show(widget: Any) -> None:
+    volume, _ = add_scan(widget)
+    usual = {"beforeButton", "show3DButton", "compareButton", "tableButton", "plotButton"}
+    choices = reconstructed(widget)
+    assert offered(widget.ui) == usual
+    open_section(widget.ui.advancedSection)
+    click(widget.ui.keepModel)
+    choices = reconstructed(widget)
+    assert offered(widget.ui) == usual | {"renderButton", "exportButton"}
+    slicer.mrmlScene.RemoveNode(choices.resultConfidence)
+    widget.enter()
+    assert offered(widget.ui) == usual - {"compareButton"} | {"renderButton", "exportButton"}
+
+
+def test_there_is_a_way_back_from_a_layout_whose_results_are_gone(widget: Any) -> None:
+    add_scan(widget)
+    choices, layout = reconstructed(widget), slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    click(widget.ui.compareButton)
+    slicer.mrmlScene.RemoveNode(choices.resultConfidence)
+    widget.enter()
+    assert widget.ui.compareButton.text == "Leave Compare"
+    click(widget.ui.compareButton)
+    assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView and not widget.ui.compareButton.visible
+
+
+def test_without_a_slice_view_no_plane_is_drawn_and_that_is_said(widget: Any) -> None:
+    add_scan(widget)
+    open_section(widget.ui.advancedSection)
+    click(widget.ui.keepModel)
+    reconstructed(widget)
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    layout.SetViewArrangement(layout.SlicerLayoutOneUp3DView)
+    click(widget.ui.renderButton)
+    assert red(widget.ui.message.text) and "Choose a layout with one." in read(widget.ui.message)
+    assert widget.ui.renderButton.text == "Render plane"
 
 
 def test_views_show_input_result_and_error_linked(widget: Any) -> None:
@@ -130,7 +188,9 @@ def test_a_result_is_compared_with_the_volume_that_it_was_made_from(widget: Any)
     assert abs(normal @ across) / np.linalg.norm(across) > 0.999  # seen from the side of k, as chosen at that time
     slicer.mrmlScene.RemoveNode(volume)
     widget.enter()
-    assert not widget.ui.compareButton.enabled and "not in the scene any more" in widget.ui.compareButton.toolTip
+    assert widget.ui.compareButton.text == "Leave Compare"
+    click(widget.ui.compareButton)
+    assert not widget.ui.compareButton.visible
     assert read(widget.ui.resultText).startswith("Result of a volume that is not in the scene any more.\n")
 
 
@@ -152,15 +212,9 @@ def test_plot_and_table_show_the_scores_and_go_with_them(widget: Any) -> None:
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     hierarchy.RemoveItem(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(table)))
     assert not slicer.util.getNodesByClass("vtkMRMLPlotChartNode") and len(mrml.node_ids(slicer.mrmlScene)) < before
+    qt.QCoreApplication.processEvents()
     widget.enter()
-    assert not widget.ui.plotButton.enabled and widget.ui.plotButton.toolTip == "There is no result yet."
-
-
-def test_without_its_model_a_result_cannot_be_drawn_or_exported(widget: Any) -> None:
-    add_scan(widget)
-    reconstructed(widget)
-    for button in (widget.ui.renderButton, widget.ui.exportButton):
-        assert not button.enabled and "Check 'Keep model'" in button.toolTip
+    assert offered(widget.ui) == set()
 
 
 def test_an_even_texture_is_asked_for_and_told(widget: Any, process: StandInWorkerProcess) -> None:

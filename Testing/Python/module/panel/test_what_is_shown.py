@@ -46,10 +46,10 @@ def state(segmentation: Any) -> tuple[Any, ...]:
             bool(display.GetVisibility2DOutline()))
 
 
-def covered(*segmentations: Any) -> list[list[bool]]:
+def covered(*segmentations: Any, compared: tuple[str, ...] = views.COMPARED) -> list[list[bool]]:
     """For each compared view, whether each of these segmentations is drawn in it: whether pixels go with it."""
     found = []
-    with rendered_views.slice_views(*views.COMPARED) as shown:
+    with rendered_views.slice_views(*compared) as shown:
         for view in shown:
             pixels, seen = view.pixels().astype(int), []
             for node in segmentations:
@@ -75,18 +75,62 @@ def test_compare_shows_each_segmentation_over_its_own_volume_and_none_over_the_e
     assert [state(node) for node in (given, filled, other)] == before and widget.ui.compareButton.text == "Compare"
 
 
+@pytest.mark.parametrize("isOverlaid", [False, True])
+def test_labels_that_were_filled_alone_are_compared_side_by_side(widget: Any, isOverlaid: bool) -> None:
+    volume, given = add_scan(widget, (0, 4, 8))
+    choices = reconstructed(widget)
+    filled, certainty = choices.resultSegmentation, choices.resultCertainty
+    if isOverlaid:
+        click(widget.ui.certaintyButton)
+    before, usual = (state(given), state(filled)), layout().GetViewArrangement()
+    click(widget.ui.compareButton)
+    assert layout().GetViewArrangement() == views.LABELS_LAYOUT and backgrounds(*views.COMPARED_LABELS) == [volume] * 3
+    assert covered(given, filled, compared=views.COMPARED_LABELS) == [[True, False], [False, True], [False, False]]
+    assert state(given)[2] and state(filled)[2]  # both as areas, to be compared
+    logic = slicer.app.applicationLogic()
+    composites = [logic.GetSliceLogic(slicer.mrmlScene.GetSingletonNode(name, "vtkMRMLSliceNode"))
+                  .GetSliceCompositeNode() for name in views.COMPARED_LABELS]
+    assert [each.GetForegroundVolumeID() for each in composites] == [None, None, certainty.GetID()]
+    assert all(each.GetLinkedControl() for each in composites)
+    last = slicer.mrmlScene.GetSingletonNode(views.COMPARED_LABELS[-1], "vtkMRMLSliceNode")
+    assert last.GetLayoutLabel() == "Certainty" and last.GetViewGroup() == views.LABELS_LAYOUT
+    along = mrml.ijk_to_ras()[:3, 2] / 3.0
+    assert abs(slicer.util.arrayFromVTKMatrix(last.GetSliceToRAS())[:3, 2] @ along) < 1e-6  # seen from the side
+    assert not widget.ui.certaintyButton.visible
+    click(widget.ui.compareButton)
+    assert layout().GetViewArrangement() == usual and (state(given), state(filled)) == before
+    assert widget.ui.certaintyButton.text == ("Hide certainty" if isOverlaid else "Show certainty")
+
+
+@pytest.mark.parametrize("drawn", [(0, 4, 8), tuple(range(9))])
+def test_before_is_not_offered_while_it_is_compared(widget: Any, drawn: tuple[int, ...]) -> None:
+    add_scan(widget, drawn)
+    reconstructed(widget)
+    assert widget.ui.beforeButton.visible
+    click(widget.ui.compareButton)
+    assert not widget.ui.beforeButton.visible
+    layout().SetViewArrangement(layout().SlicerLayoutOneUpRedSliceView)
+    assert widget.ui.beforeButton.visible
+
+
 @pytest.mark.parametrize("leave", [
     lambda widget: layout().SetViewArrangement(layout().SlicerLayoutOneUpRedSliceView),
     lambda widget: click(widget.ui.tableButton), lambda widget: click(widget.ui.plotButton)],
     ids=["layout", "table", "plot"])
-def test_nothing_stays_hidden_when_another_layout_comes(widget: Any, leave: Any) -> None:
-    _volume, given = add_scan(widget)
+@pytest.mark.parametrize("isOverlaid", [None, False, True])
+def test_nothing_stays_hidden_when_another_layout_comes(widget: Any, leave: Any, isOverlaid: bool | None) -> None:
+    """isOverlaid: Where labels alone are filled, whether their certainty is shown; None where the image is, too."""
+    _volume, given = add_scan(widget, tuple(range(9)) if isOverlaid is None else (0, 4, 8))
     filled = reconstructed(widget).resultSegmentation
+    if isOverlaid:
+        click(widget.ui.certaintyButton)
     before = state(given), state(filled)
     click(widget.ui.compareButton)
     assert (state(given), state(filled)) != before
     leave(widget)
     assert (state(given), state(filled)) == before and widget.ui.compareButton.text == "Compare"
+    if isOverlaid is not None:
+        assert widget.ui.certaintyButton.text == ("Hide certainty" if isOverlaid else "Show certainty")
 
 
 def test_a_new_result_is_shown_in_the_usual_layout_as_if_nothing_had_been_compared(widget: Any) -> None:
@@ -100,8 +144,10 @@ def test_a_new_result_is_shown_in_the_usual_layout_as_if_nothing_had_been_compar
     assert state(given) == state(former) == (False, *usual[1:])
 
 
-def test_a_scene_that_was_saved_while_comparing_hides_nothing(widget: Any, tmp_path: Path) -> None:
-    add_scan(widget)
+@pytest.mark.parametrize("drawn", [(0, 4, 8), tuple(range(9))])
+def test_a_scene_that_was_saved_while_comparing_hides_nothing(widget: Any, tmp_path: Path, drawn: tuple[int, ...]
+                                                              ) -> None:
+    add_scan(widget, drawn)
     filled = reconstructed(widget).resultSegmentation
     usual, name = state(filled), filled.GetName()
     click(widget.ui.compareButton)
@@ -227,9 +273,11 @@ def test_what_was_before_is_seen_in_3d_too(widget: Any) -> None:
 
 @pytest.mark.parametrize("how", ["folder", "undo"])
 @pytest.mark.parametrize("isCompared", [False, True])
+@pytest.mark.parametrize("drawn", [(0, 4, 8), tuple(range(9))])
 def test_the_input_is_shown_again_when_its_results_are_removed(widget: Any, how: str, isCompared: bool,
+                                                               drawn: tuple[int, ...],
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    volume, given = add_scan(widget)
+    volume, given = add_scan(widget, drawn)
     results: list[Any] = []
     completed = widget.panel._onCompleted
     monkeypatch.setattr(widget.panel, "_onCompleted", lambda found, problem: (

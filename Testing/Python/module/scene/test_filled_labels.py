@@ -131,9 +131,29 @@ def test_a_text_that_somebody_has_edited_tells_nothing() -> None:
 def test_table_tells_how_many_labels_are_in_doubt(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     volume = mrml.add_volume(voxels())
     table = logic.reconstruct(volume, mrml.add_segmentation(volume, {"liver": drawn(0, 4, 8)})).scores
+    names = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
+    assert names == ["Slice", "Position", "Used", "Labels in doubt"]  # of the image nothing was predicted
+    assert table.GetColumnUnitLabel("Labels in doubt") == "voxels"
     doubt = slicer.util.arrayFromTableColumn(table, "Labels in doubt")
     assert doubt[[0, 4, 8, 12]].tolist() == [0, 0, 0, 0] and doubt[2] == pytest.approx(2 / 3 * 14 * 16, abs=0.05)
     assert "sum of 1 - certainty" in table.GetColumnDescription("Labels in doubt")
+
+
+def test_table_tells_of_an_image_that_was_made_too(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(voxels())
+    segmentation = mrml.add_segmentation(volume, {"liver": drawn(0, 4, 8)})
+    results = logic.reconstruct(volume, segmentation, trustedSlices="every:2")
+    table = results.scores
+    assert [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())][3:] == [
+        "PSNR when hidden", "Expected error", "Labels in doubt"]
+    assert "Expected error: " in results.provenance.GetText()
+
+
+def test_nothing_is_told_of_the_error_of_an_image_that_is_known(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
+    volume = mrml.add_volume(voxels())
+    results = logic.reconstruct(volume, mrml.add_segmentation(volume, {"liver": drawn(0, 4, 8)}), copyVolume=True)
+    assert results.scores.GetColumnIndex("Expected error") < 0
+    assert "Expected error: " not in results.provenance.GetText()
 
 
 @pytest.mark.parametrize("shown", [0, 1])
