@@ -183,7 +183,7 @@ def completion(told: LabelCompletion, preset: str) -> list[str]:
     names = {"nearest": _("by copying the nearest drawn slice"), "shape": _("by the shape between drawn slices"),
              "carried": _("by following the image from slice to slice"), "network": _("learnt from this scan")}
     methods = [_("{share} % {method}").format(share=round(100.0 * share), method=names.get(name, name))
-               for name, share in told.methods.items() if share >= 0.005]
+               for name, share in sorted(told.methods.items(), key=lambda each: -each[1]) if share >= 0.005]
     return [_howGood(told, preset), labelSlices(told.slices), *warm,
             _("How labels were filled: {methods}.").format(methods=", ".join(methods))]
 

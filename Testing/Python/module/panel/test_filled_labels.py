@@ -299,9 +299,9 @@ def test_labels_that_were_filled_come_back_with_the_scene(widget: Any, tmp_path:
                       "Advanced, starts anew and does.")])
 def test_where_no_slice_was_hidden_the_reason_is_said(preset: str, labelled: int, isWarm: bool, why: str) -> None:
     drawn = tuple(range(labelled - 1))
-    told = LabelCompletion(LabelSlices(drawn, (40,), (20, 21)), (), {"network": 1.0, "new": 0.2}, is_warm=isWarm)
+    told = LabelCompletion(LabelSlices(drawn, (40,), (20, 21)), (), {"new": 0.2, "network": 0.8}, is_warm=isWarm)
     first, *_, methods = wording.completion(told, preset)
-    assert first == f"Slices filled: 2. How well cannot be said: {why}" and methods.endswith("20 % new.")
+    assert first == f"Slices filled: 2. How well cannot be said: {why}" and methods.endswith(" 20 % new.")
 
 
 def test_what_is_said_of_hiding_is_what_the_library_does() -> None:
