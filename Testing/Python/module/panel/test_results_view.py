@@ -4,6 +4,7 @@ from __future__ import annotations
 import gc
 import itertools
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
+import stand_in_worker
 from panel_case import (
     SHAPE,
     add_scan,
@@ -25,9 +27,12 @@ from panel_case import (
     red,
     wait_until,
 )
-from stand_in_worker import StandInWorkerProcess
+from stand_in_worker import StandInWorkerProcess, outcome_of
 from TriplaneGaussianReconModule.panel import views
 from TriplaneGaussianReconModule.panel.plane_drawing import PlaneDrawing
+
+from TriplaneGaussianReconLib.jobs.protocol import Job, Outcome
+from TriplaneGaussianReconLib.pipeline.self_check import SelfCheck
 
 
 def test_a_plane_that_was_drawn_keeps_no_nodes(scene: Any, tmp_path: Path) -> None:
@@ -243,3 +248,16 @@ def test_a_model_that_was_kept_is_exported(widget: Any, tmp_path: Path, monkeypa
     monkeypatch.setattr(slicer.util, "errorDisplay", told.append)
     click(widget.ui.exportButton)
     assert "could not be written" in told[0] and str(path) in told[0]
+
+
+def test_where_every_slice_was_used_nothing_is_said_to_be_checked(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exact(job: Job, folder: Path) -> Outcome:
+        outcome = outcome_of(job, folder)
+        provenance = replace(outcome.report.provenance, self_check=SelfCheck(1.0, "Nothing was predicted."))
+        return replace(outcome, report=replace(outcome.report, provenance=provenance))
+
+    monkeypatch.setattr(stand_in_worker, "outcome_of", exact)
+    add_scan(widget)
+    reconstructed(widget)
+    assert read(widget.ui.resultText).splitlines()[0] == (
+        "Nothing was predicted: every slice of the result is one that was used.")
