@@ -19,6 +19,7 @@ from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
 from TriplaneGaussianReconLib.data.label_slices import ALL, DRAWN
 from TriplaneGaussianReconLib.jobs.request import INPUT, ISOTROPIC, SEGMENTED, Request
 
+from .. import wording
 from ..scene.frames import browserOf
 from .choices import Asked, Choices
 from .further_settings import settingsOf
@@ -90,7 +91,7 @@ class PresetChoice(Enum):
 
     def label(self) -> str:
         """What the panel calls it."""
-        return {"fast": _("Fast"), "balanced": _("Better"), "best": _("Best")}[self.value]
+        return wording.quality(self.value)
 
     @classmethod
     def explained(cls) -> str:
