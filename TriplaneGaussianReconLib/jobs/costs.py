@@ -77,8 +77,9 @@ FUSION_SHARE = 0.44  # of `fixed`, in presets that learn which prediction to bel
 # Bytes of a voxel of the result and of the input: its type, the expected error, slices in the model's units.
 RESULT_BYTES = 8.0
 SLAB_SHARE = 0.75  # of what a slab is planned with, that it takes
-# Filling labels, and where no network is trained: for the program itself; for a pixel of a step and a channel of the network; for a million voxels; how
-# much more for each label; bytes of a voxel, and more for each label; how much longer a GPU takes.
+# Filling labels: for the program itself, which is all where no network is trained; for a pixel of a step and a channel
+# of the network; for a million voxels; how much more for each label; bytes of a voxel, and more for each label; how
+# much longer a GPU takes.
 START_BYTES: dict[DeviceKind, float] = {"cpu": 0.5e9, "cuda": 2.0e9}
 START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 1.0}
 STEP_SECONDS, STEP_LABEL = 1.6e-7, 0.02
