@@ -130,6 +130,7 @@ class TriplaneGaussianReconParameterNode:
         memory: GB that the computing may take; 0 for what is free.
         threads: How many it may use; 0 for as many as there are.
         evenTexture: Whether filled slices get the noise that they lack.
+        keepUsedSlices: Whether bad slices alone are replaced, see `canLeaveUsedSlices`.
         copyVolume: Where labels alone are filled, the volume is added to the results all the same.
         allFrames: Of a sequence; otherwise the one that is shown.
         furtherVolumes: Of the same body; may hold None and what is not in the scene any more, see the function.
@@ -166,6 +167,7 @@ class TriplaneGaussianReconParameterNode:
     threads: Annotated[int, WithinRange(0, 1000)] = 0
     keepModel: bool = False
     evenTexture: bool = False
+    keepUsedSlices: bool = True
     copyVolume: bool = False
     allFrames: bool = True
     furtherVolumes: list[vtkMRMLScalarVolumeNode]
@@ -282,7 +284,13 @@ def _choices(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
             "excludedSlices": excluded, "labelsOn": labelsOn(parameters), "outputSpacing": _spacing(parameters),
             "preset": parameters.preset.value, "device": parameters.device, "seed": parameters.seed,
             "keepModel": parameters.keepModel, "evenTexture": parameters.evenTexture,
-            "memory": parameters.memory, "threads": parameters.threads}
+            "memory": parameters.memory, "threads": parameters.threads,
+            "keepUsedSlices": canLeaveUsedSlices(parameters) and parameters.keepUsedSlices}
+
+
+def canLeaveUsedSlices(parameters: TriplaneGaussianReconParameterNode) -> bool:
+    """Whether there is a choice to leave used slices as they are: where bad ones are replaced on the same voxels."""
+    return taskOf(parameters) is Task.REPLACE and not parameters.outputSpacing
 
 
 def _spacing(parameters: TriplaneGaussianReconParameterNode) -> float | str:
