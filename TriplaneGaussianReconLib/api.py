@@ -30,6 +30,7 @@ from .data.label_slices import ALL, DRAWN, LabelsOn, labelled_slices, presence
 from .data.masks import within
 from .data.observations import closest_first
 from .data.output_grid import isotropic_spacing, output_grid
+from .data.region import Region
 from .data.selection import Selection, parse_numbers, slice_numbers
 from .data.slice_profile import SliceProfile
 from .data.stack_input import StackInput
@@ -61,7 +62,7 @@ Listener: TypeAlias = Callable[[Progress], None]
 def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = None, mask: Source | None = None,
                 axis: Each[str] | None = None, slices: SomeSlices = "all", exclude: Each[Excluded] = (),
                 labels_on: Each[LabelsOn] = DRAWN, thickness: Each[float] | None = None,
-                profile: Each[SliceProfile] | None = None, to_first: Sequence[Any] | None = None,
+                profile: Each[SliceProfile] | None = None, to_first: Sequence[Any] | None = None, region: str = "",
                 motion: MotionKind | None = None, output_grid: Any = None, spacing: Spacing | None = None,
                 cover_voxels: bool = False, texture: Texture = DEFAULT_TEXTURE, preset: str | Preset = DEFAULT_PRESET,
                 device: str = "auto", seed: int = 0, memory: int | str | None = None, threads: int | None = None,
@@ -88,6 +89,7 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
         output_grid: likewise: "union", cubic voxels about all, of side spacing; "first"; or a `Grid`, or a volume.
         spacing: mm between slices of the result; or "isotropic", the smaller spacing within the slices; or "input".  By
             default "isotropic" if all slices are used and no labels filled on them, else "input".
+        region: "10-40,0-63,5-20" reconstructs these voxels along i, j and k alone, with more around them taking part.
         cover_voxels: whether a finer result goes on to the outer faces of the outermost used slices, by whole slices.
         texture: "plain", the least error; or "even": filled slices get the noise they lack, for looking, not measuring.
         preset: a name from `PRESETS`, or a preset.
@@ -109,15 +111,22 @@ def reconstruct(volume: Source | Sequence[Source], *, labels: Source | None = No
     """
     each = {"labels": labels, "mask": mask, "axis": axis, "slices": slices, "exclude": exclude, "labels_on": labels_on,
             "thickness": thickness, "profile": profile, "to_first": to_first}  # of each volume
-    alone = {"cover_voxels": cover_voxels, "texture": texture, "label_network": label_network,
+    alone = {"region": region or None, "cover_voxels": cover_voxels, "texture": texture, "label_network": label_network,
              "label_probabilities": label_probabilities}  # of one volume alone
     how = {"preset": preset, "device": device, "seed": seed, "progress": progress, "should_stop": should_stop}
     held = Memory(keep_model=keep_model, limit=None if memory is None else allowed_bytes(memory))
     with limited_threads(threads):
         if isinstance(volume, (list, tuple)):
-            return _together("several volumes", volume, each, alone, output_grid, spacing, motion=motion or "stack",
-                             limit=held.limit, **how)
+            return _of_several(volume, each, alone, output_grid, spacing, motion, held, how)
         return _of_one(volume, each, alone, output_grid, spacing, motion, held, how)
+
+
+def _of_several(volumes: Sequence[Source], each: Mapping[str, Any], alone: Mapping[str, Any],
+                output_grid: Source | Grid | None, spacing: Spacing | None, motion: MotionKind | None, memory: Memory,
+                how: Mapping[str, Any]) -> Reconstruction:
+    """Reconstruct from several volumes of one body."""
+    return _together("several volumes", volumes, each, alone, output_grid, spacing, motion=motion or "stack",
+                     limit=memory.limit, **how)
 
 
 def _of_one(volume: Source, each: Mapping[str, Any], alone: Mapping[str, Any], output_grid: Source | Grid | None,
@@ -133,8 +142,8 @@ def _of_one(volume: Source, each: Mapping[str, Any], alone: Mapping[str, Any], o
                      limit=memory.limit, **how)
 
 
-def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, cover_voxels: bool,
-                    texture: Texture, **how: Any) -> Reconstruction:
+def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[str, Any], *, region: str | None,
+                    cover_voxels: bool, texture: Texture, **how: Any) -> Reconstruction:
     """Reconstruct from one volume of thin slices; options: what `reconstruct` has of it, how: what the pipeline has."""
     how = _known(how)
     with collected_notes() as notes:
@@ -143,11 +152,13 @@ def _of_thin_slices(volume: Source, spacing: Spacing | None, options: Mapping[st
         given = _labels_of(options["labels"], image.grid)
         axis = _slice_axis(image.grid, options["axis"])
         asked_for = _selections(image.grid, axis, options["slices"], options["exclude"])
-        used = UsedSlices.of(image, given, axis, asked_for, _labelled(image.grid, asked_for, given,
-                                                                      options["labels_on"]))
-        output = _output(image.grid, axis, spacing, asked_for, cover_voxels, used.labelled is None)
+        labelled = _labelled(image.grid, asked_for, given, options["labels_on"])
+        output = _output(image.grid, axis, spacing, asked_for, cover_voxels, labelled is None)
+        part = Region.within(region or "", image.grid)
+        output = output if part is None else part.of_result(output, image.grid, axis)
+        used = UsedSlices.of(image, given, axis, asked_for, labelled, part)
         observations = used.observations()
-    return used.finished(reconstruct_with(texture, observations, output, **how), observations, notes)
+    return used.finished(reconstruct_with(texture, observations, used.drawn(output), **how), observations, notes)
 
 
 def _together(what: str, volumes: Sequence[Source], options: Mapping[str, Any], alone: Mapping[str, Any],

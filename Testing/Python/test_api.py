@@ -138,6 +138,22 @@ def test_a_spacing_in_millimetres(thick: tgr.Image) -> None:
     assert result.volume.grid.shape == (17, 18, 15) and result.report.provenance.trusted_slices == 8
 
 
+def test_a_part_alone_is_that_of_the_command_line(tmp_path: Path, thick: tgr.Image, labelled: tgr.Segmentation) -> None:
+    part = "2-11,3-14,1-5"
+    tgr.write_image(tmp_path / "a.nrrd", thick)
+    tgr.write_segmentation(tmp_path / "a.seg.nrrd", labelled)
+    assert main(["reconstruct", str(tmp_path / "a.nrrd"), "--labels", str(tmp_path / "a.seg.nrrd"), "--region", part,
+                 "--output", str(tmp_path / "b.nrrd"), "--output-labels", str(tmp_path / "b.seg.nrrd"),
+                 "--device", "cpu"]) == 0
+    result = tgr.reconstruct(thick, labels=labelled, region=part, device="cpu", keep_model=False)
+    assert result.volume.grid.size[:2] == (10, 12) and result.volume.grid.spacing == (1.0, 1.0, 1.0)
+    assert result.report.scope is not None and result.report.scope.region == part
+    np.testing.assert_array_equal(result.volume, tgr.read_image(tmp_path / "b.nrrd"))
+    np.testing.assert_array_equal(np.asarray(result.segmentation), tgr.read_segmentation(tmp_path / "b.seg.nrrd"))
+    kept = tgr.reconstruct(thick, region=part, slices="every:2", spacing="input", device="cpu").volume
+    assert kept.grid.matches(thick.grid.cropped("i", 2, 11).cropped("j", 3, 14).cropped("k", 1, 5))
+
+
 def test_metadata_of_a_segmentation_is_kept(thick: tgr.Image, labelled: tgr.Segmentation) -> None:
     given = tgr.Segmentation(labelled.layers, labelled.segments, labelled.grid, {"Source": "hospital"})
     result = tgr.reconstruct(thick, labels=given, spacing="input", slices="every:2", device="cpu")
@@ -186,6 +202,9 @@ def test_a_result_prints_as_one_short_line(expected: tgr.Reconstruction) -> None
     ({"exclude": "one"}, "Cannot read the slices 'one'. Write them as 7,12,20-23"),
     ({"labels": np.zeros(SHAPE, np.uint8)}, r"not ndarray. For .* write Segmentation.from_labelmap\(array, grid\)"),
     ({"labels": "none.nrrd"}, "'none.nrrd' does not exist"),
+    ({"region": "2-5"}, "Cannot read the region '2-5'. Write the first and the last voxel"),
+    ({"region": "0-3,0-3,0-99"}, "reaches beyond the volume, whose voxels along k are 0 to 8"),
+    ({"region": "0-3,0-3,0-3", "slices": {"k": "all", "j": "all"}}, "goes with slices along the slice axis alone"),
     ({"memory": "6"}, "'6' has no unit"), ({"threads": 0}, "whole number from 1 on, not 0"),
 ])
 def test_wrong_choices(thick: tgr.Image, choices: dict[str, Any], message: str) -> None:

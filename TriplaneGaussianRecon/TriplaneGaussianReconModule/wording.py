@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -47,6 +48,17 @@ def red(text: str) -> str:
 def size(number: float) -> str:
     """An amount of memory in GB."""
     return _("{number} GB").format(number=f"{number / 1e9:.1f}")
+
+
+def quality(preset: str) -> str:
+    """What the panel calls a preset; those that it does not offer have no other name."""
+    return {"fast": _("Fast"), "balanced": _("Better"), "best": _("Best")}.get(preset, preset)
+
+
+def folder(name: str, areLabelsAlone: bool, preset: str) -> str:
+    """What the folder of a run is called that ends now: of what it is, what was done, how well, and when."""
+    done = _("{name} filled, {quality}, {time}") if areLabelsAlone else _("{name} reconstructed, {quality}, {time}")
+    return done.format(name=name, quality=quality(preset), time=time.strftime("%H:%M:%S"))
 
 
 def translated(text: str) -> str:

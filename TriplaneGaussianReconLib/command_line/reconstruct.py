@@ -95,8 +95,8 @@ def run(arguments: Namespace) -> None:
                                   device=arguments.device, seed=arguments.seed, memory=_memory(arguments),
                                   progress=show, should_stop=should_stop, label_network=learnt,
                                   label_probabilities=bool(arguments.output_probabilities))
-    files = Files(arguments.volume, arguments.labels, arguments.paste_trusted, arguments.mask)
-    result = case.used.finished(result, observations, notes, files)
+    files = Files(arguments.volume, arguments.labels, arguments.mask)
+    result = case.used.finished(result, observations, notes, files, case.request.keep_used)
     written = write(result, arguments)
     summarise(result.report, written, time.perf_counter() - start)
     tell_details(result.report, arguments.memory)
@@ -119,7 +119,7 @@ def request_of(arguments: Namespace) -> Request:
                    arguments.exclude or "", spacing, arguments.preset, arguments.device, arguments.seed,
                    bool(arguments.save_model), arguments.cover_voxels,
                    DRAWN if arguments.labels_on is None else arguments.labels_on, texture=arguments.texture,
-                   region=arguments.region or "")
+                   region=arguments.region or "", keep_used=arguments.paste_trusted)
 
 
 def read_case(arguments: Namespace) -> Case:
@@ -133,7 +133,7 @@ def read_case(arguments: Namespace) -> Case:
     if segmentation is not None:
         present = {axis: presence(segmentation, axis) for axis in request.axes(image.grid)}
     plan = request.plan(image.grid, present)
-    if arguments.paste_trusted and not plan.keeps_voxels(image.grid):
+    if request.keep_used and not plan.keeps_voxels(image.grid):
         raise InputError("--paste-trusted needs a result with the voxels of the input. Add --output-spacing input.")
     used = UsedSlices.of(image, segmentation, plan.axis, plan.selections, plan.labelled, plan.region)
     return Case(request, replace(plan, selections=dict(used.observed)), used, present, image.grid)

@@ -12,6 +12,8 @@ as long it takes for the same work, see `calibration`.
   A second one in the same process takes a second less.
 - Labels of `fast`: measured with 1000 steps of their network and reckoned for the 300 that it takes now, from 9.5 ms a
   step on the CPU and 1.2 ms on the GPU.
+- The share of the fusion: from the stages of `balanced` on a cube of 64 voxels, on two cores; a guess for `best` and
+  for GPUs.
 - Filling labels, on two cores: `fast` on three volumes (0.25 to 5.6 million voxels, 1 to 45 labels, 1 to 900 steps),
   which it matches to 25 % in time.  On a GPU a tenth of it is a guess.
 - Several volumes, `fast`: two and three stacks simulated from a brain (cubes of 48 to 96 voxels, four in a slice),
@@ -71,11 +73,13 @@ COSTS: dict[DeviceKind, dict[str, Cost]] = {
 # Bytes: for the program itself, for each Gaussian, and more for each Gaussian with labels; on the host and on the GPU.
 HOST_BYTES: dict[DeviceKind, tuple[float, float, float]] = {"cpu": (0.65e9, 250.0, 35.0), "cuda": (2.0e9, 85.0, 60.0)}
 GPU_BYTES = (0.3e9, 300.0, 330.0)
+FUSION_SHARE = 0.44  # of `fixed`, in presets that learn which prediction to believe where
 # Bytes of a voxel of the result and of the input: its type, the expected error, slices in the model's units.
 RESULT_BYTES = 8.0
 SLAB_SHARE = 0.75  # of what a slab is planned with, that it takes
-# Filling labels: for the program itself; for a pixel of a step and a channel of the network; for a million voxels; how
-# much more for each label; bytes of a voxel, and more for each label; how much longer a GPU takes.
+# Filling labels: for the program itself, which is all where no network is trained; for a pixel of a step and a channel
+# of the network; for a million voxels; how much more for each label; bytes of a voxel, and more for each label; how
+# much longer a GPU takes.
 START_BYTES: dict[DeviceKind, float] = {"cpu": 0.5e9, "cuda": 2.0e9}
 START_SECONDS: dict[DeviceKind, float] = {"cpu": 2.5, "cuda": 1.0}
 STEP_SECONDS, STEP_LABEL = 1.6e-7, 0.02

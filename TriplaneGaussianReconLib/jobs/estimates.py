@@ -1,11 +1,12 @@
 """How long a reconstruction takes, and how much memory, before it starts.
 
 Estimates are straight lines through what `costs` holds: a constant, mostly for learning, and a part that grows with the
-number of Gaussians.  There is about one Gaussian per pixel of each observed slice and of each layer in a gap.  Empty
-regions have fewer, and take less.  Where labels are filled on slices whose image is known that comes on top: training,
-in proportion to steps, pixels of a batch and width of the network, and a part that grows with the voxels; both grow
-with the number of labels.  What starts from what an earlier run learnt makes a share of the steps (`again`).  A preset
-that was not measured is guessed from the default preset, by how much more its networks compute.
+number of Gaussians.  Networks that the slices cannot train are left out (`untrained`).  There is about one Gaussian per
+pixel of each observed slice and of each layer in a gap.  Empty regions have fewer, and take less.  Where labels are
+filled on slices whose image is known that comes on top: training, in proportion to steps, pixels of a batch and width
+of the network, and a part that grows with the voxels; both grow with the number of labels.  What starts from what an
+earlier run learnt makes a share of the steps (`again`).  A preset that was not measured is guessed from the default
+preset, by how much more its networks compute.
 """
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ from ..runtime.memory import MOST_AT_A_TIME
 from ..runtime.processors import usable_threads
 from . import costs
 from .costs import Cost, DeviceKind
+from .untrained import Untrained
 
 NETWORKS_AT_A_TIME = 2  # that a CPU trains, see `super_resolution.train_all`
 
@@ -100,7 +102,7 @@ def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, pr
             slowness: Slowness) -> Estimate:
     """What learning, fitting and drawing take."""
     cost, millions = _cost(preset, kind), gaussians(grid, observed, preset.gap_sampling) / 1e6
-    seconds = slowness.learning * (cost.fixed + cost.labels * has_labels)
+    seconds = slowness.learning * _learning(cost, Untrained.of(grid, observed, preset), has_labels, kind)
     seconds += slowness.drawing * cost.per_million * millions
     seconds += slowness.drawing * cost.per_step * preset.training.steps * _used_pixels(grid, observed) / 1e6
     # Of a slab; what is trained is not cut into slabs.
@@ -109,6 +111,14 @@ def _fitted(grid: Grid, observed: Mapping[Axis, Selection], has_labels: bool, pr
                  for base, each, labelled in (costs.HOST_BYTES[kind], costs.GPU_BYTES))
     host += costs.RESULT_BYTES * float(np.prod(grid.shape, dtype=float))
     return Estimate(seconds, int(host), int(gpu) if kind == "cuda" else 0, cost.is_measured)
+
+
+def _learning(cost: Cost, untrained: Untrained, has_labels: bool, kind: DeviceKind) -> float:
+    """Seconds of a preset for what does not grow with the volume, mostly learning; less where networks are left out."""
+    fixed = cost.fixed * (1.0 - costs.FUSION_SHARE * untrained.fusion)
+    if untrained.image:
+        fixed = min(cost.fixed, costs.START_SECONDS[kind])
+    return fixed + cost.labels * (has_labels and not untrained.labels)
 
 
 def _used_pixels(grid: Grid, observed: Mapping[Axis, Selection]) -> float:

@@ -17,9 +17,9 @@ import numpy as np
 
 from ..config.names import LARGEST_SEED, MOTIONS, MotionKind
 from ..config.texture import DEFAULT_TEXTURE, TEXTURES, Texture
-from ..data.geometry import AXES, Axis, Grid
+from ..data.geometry import Axis, Grid
 from ..data.images import Image, Segment, Segmentation
-from ..data.json_fields import mapping, real, sequence, text, triple, truth, whole
+from ..data.json_fields import mapping, real, sequence, text, truth, whole
 from ..data.label_slices import ALL, DRAWN
 from ..data.observations import closest_first
 from ..data.output_grid import output_grid
@@ -30,6 +30,15 @@ from ..data.stack_input import PROFILES, StackInput
 from ..errors import InputError, OutputError, cause
 from ..io.atomic import array_parts, write_array, write_json
 from ..pipeline.report import Report, Scope
+from .json_grids import (
+    axis_named,
+    grid_in,
+    grid_to_json,
+    selection_of,
+    selection_to_json,
+    selections_in,
+    selections_to_json,
+)
 from .statistics import VoxelStatistics
 
 FORMAT = 2  # raised when an older program would misread the files
@@ -83,6 +92,7 @@ class Job:
         threads: How many it uses; None for as many as it may have.
         texture: See `Request`; without further volumes.
         region: Likewise; the slices that are used are those of the whole volume.
+        keep_used: Likewise.
     """
 
     volume: Image
@@ -104,6 +114,7 @@ class Job:
     threads: int | None = None
     texture: Texture = DEFAULT_TEXTURE
     region: str = ""
+    keep_used: bool = False
 
     @property
     def axis(self) -> Axis:
@@ -136,15 +147,16 @@ class Job:
             arrays[_FURTHER.format(n)] = each.image.array
             if each.segmentation is not None:
                 arrays[_FURTHER_LABELS.format(n)] = each.segmentation.layers
-        content = {"grid": _from_grid(self.volume.grid), "trusted": _from_selections(self.observed),
-                   "labelled": None if self.labelled is None else _from_selections(self.labelled),
+        content = {"grid": grid_to_json(self.volume.grid), "trusted": selections_to_json(self.observed),
+                   "labelled": None if self.labelled is None else selections_to_json(self.labelled),
                    "spacing": self.spacing, "preset": self.preset, "device": self.device, "seed": self.seed,
                    "keep_model": self.keep_model, "cover_voxels": self.cover_voxels, "padding": self.volume.padding,
                    "unit": self.volume.unit,
                    "label_network": None if self.label_network is None else str(self.label_network),
                    "further": [_from_stack(each) for each in self.further], "motion": self.motion,
                    "thickness": self.thickness, "profile": self.profile, "memory": self.memory,
-                   "threads": self.threads, "texture": self.texture, "region": self.region}
+                   "threads": self.threads, "texture": self.texture, "region": self.region,
+                   "keep_used": self.keep_used}
         return _parts(folder, "job", content, arrays, self.segmentation)
 
     @classmethod
@@ -161,18 +173,19 @@ class Job:
         segmentation = _to_segmentation(folder, "job", "labels", content)
         if not mapping(content, "trusted"):
             raise ValueError("trusted is empty")
-        labelled = None if content.get("labelled") is None else _to_selections(content, "labelled")
+        labelled = None if content.get("labelled") is None else selections_in(content, "labelled")
         label_network = None if content.get("label_network") is None else Path(text(content, "label_network"))
         further = tuple(_to_stack(folder, n, each) for n, each in enumerate(sequence(content, "further")))
         return cls(_to_image(_array(folder, "job", "volume"), content),
-                   _to_selections(content, "trusted"), segmentation, _maybe(content, "spacing"),
+                   selections_in(content, "trusted"), segmentation, _maybe(content, "spacing"),
                    text(content, "preset"), text(content, "device"), whole(content, "seed", 0, LARGEST_SEED),
                    truth(content, "keep_model"), truth({"cover_voxels": False, **content}, "cover_voxels"), labelled,
                    label_network, further, _MOTIONS[text(content, "motion")], _maybe(content, "thickness"),
                    _PROFILES[text(content, "profile")], _count_or_none(content, "memory", _MOST_VOXELS),
                    _count_or_none(content, "threads", _MOST_THREADS),
                    _TEXTURES[text({"texture": DEFAULT_TEXTURE, **content}, "texture")],
-                   text({"region": "", **content}, "region"))
+                   text({"region": "", **content}, "region"),
+                   truth({"keep_used": False, **content}, "keep_used"))
 
 
 @dataclass(frozen=True)
@@ -219,7 +232,7 @@ class Outcome:
         arrays = {"volume": self.volume.array, "confidence": self.confidence.array}
         if self.label_certainty is not None:
             arrays["certainty"] = self.label_certainty.array
-        content = {"grid": _from_grid(self.volume.grid), "report": self.report.to_json(),
+        content = {"grid": grid_to_json(self.volume.grid), "report": self.report.to_json(),
                    "has_model": self.model is not None, "has_certainty": self.label_certainty is not None,
                    "has_label_network": self.label_network is not None,
                    "statistics": {name: VoxelStatistics.of(arrays[name]).to_json() for name in list(arrays)[1:]}}
@@ -237,7 +250,7 @@ class Outcome:
 
     @classmethod
     def _from(cls, folder: Path, content: dict[str, Any]) -> Outcome:
-        grid, content = _to_grid(content), {"has_certainty": False, "has_label_network": False, **content}
+        grid, content = grid_in(content), {"has_certainty": False, "has_label_network": False, **content}
         model = folder / MODEL if truth(content, "has_model") else None
         label_network = folder / LABEL_NETWORK if truth(content, "has_label_network") else None
         for path in (model, label_network):
@@ -372,46 +385,8 @@ def _count_or_none(content: Mapping[str, Any], name: str, most: int) -> int | No
     return None if content.get(name) is None else whole(content, name, 1, most)
 
 
-def _axis(name: str) -> Axis:
-    return {str(axis): axis for axis in AXES}[name]
-
-
-def _from_grid(grid: Grid) -> dict[str, Any]:
-    return {"shape": grid.shape, "origin": grid.origin, "spacing": grid.spacing, "direction": grid.direction,
-            "depths": grid.depths}
-
-
-def _to_grid(content: Mapping[str, Any]) -> Grid:
-    grid = mapping(content, "grid")
-    shape = [whole({"shape": size}, "shape", 1, _MOST_VOXELS) for size in sequence(grid, "shape")]
-    direction = [triple({"direction": row}, "direction") for row in sequence(grid, "direction")]
-    if len(shape) != 3 or len(direction) != 3:
-        raise ValueError("grid does not fit")
-    return Grid((shape[0], shape[1], shape[2]), triple(grid, "origin"), triple(grid, "spacing"),
-                (direction[0], direction[1], direction[2]),
-                tuple(real({"depths": depth}, "depths") for depth in grid.get("depths", ())))
-
-
-def _from_selections(selections: Mapping[Axis, Selection]) -> dict[str, Any]:
-    return {axis: _from_selection(selection) for axis, selection in selections.items()}
-
-
-def _from_selection(selection: Selection) -> dict[str, Any]:
-    return {"indices": list(selection.indices), "count": selection.count}
-
-
-def _to_selections(content: Mapping[str, Any], name: str) -> dict[Axis, Selection]:
-    return {_axis(axis): _to_selection(selection) for axis, selection in mapping(content, name).items()}
-
-
-def _to_selection(content: Mapping[str, Any]) -> Selection:
-    count = whole(content, "count", 1, _MOST_VOXELS)
-    return Selection(tuple(whole({"indices": index}, "indices", 0, count - 1)
-                           for index in sequence(content, "indices")), count)
-
-
 def _from_segmentation(segmentation: Segmentation) -> dict[str, Any]:
-    return {"grid": _from_grid(segmentation.grid), "metadata": dict(segmentation.metadata),
+    return {"grid": grid_to_json(segmentation.grid), "metadata": dict(segmentation.metadata),
             "segments": [segment.to_json() for segment in segmentation.segments]}
 
 
@@ -425,26 +400,26 @@ def _to_segmentation(folder: Path, kind: str, name: str, content: Mapping[str, A
     layers = _array(folder, kind, name)
     if any(segment.layer >= len(layers) for segment in segments):
         raise ValueError("segments do not fit")
-    return Segmentation(layers, segments, _to_grid(segmentation), {name: text(metadata, name) for name in metadata})
+    return Segmentation(layers, segments, grid_in(segmentation), {name: text(metadata, name) for name in metadata})
 
 
 def _to_image(array: np.ndarray, content: Mapping[str, Any]) -> Image:
-    return Image(array, _to_grid(content), _maybe(content, "padding"), text({"unit": "", **content}, "unit"))
+    return Image(array, grid_in(content), _maybe(content, "padding"), text({"unit": "", **content}, "unit"))
 
 
 def _from_stack(stack: StackInput) -> dict[str, Any]:
     if stack.mask is not None or stack.to_first is not None or stack.labels_on != DRAWN:
         raise ValueError("A further volume of a job has neither a mask nor a motion, and carries labels where they are "
                          "drawn.")
-    return {"grid": _from_grid(stack.image.grid), "padding": stack.image.padding, "unit": stack.image.unit,
+    return {"grid": grid_to_json(stack.image.grid), "padding": stack.image.padding, "unit": stack.image.unit,
             "axis": stack.slice_axis,
-            "used": _from_selection(stack.used), "thickness": stack.thickness, "profile": stack.profile,
+            "used": selection_to_json(stack.used), "thickness": stack.thickness, "profile": stack.profile,
             "segmentation": None if stack.segmentation is None else _from_segmentation(stack.segmentation)}
 
 
 def _to_stack(folder: Path, number: int, content: Mapping[str, Any]) -> StackInput:
     """The further volume of this number."""
     image = _to_image(_array(folder, "job", _FURTHER.format(number)), content)
-    return StackInput(image, _axis(text(content, "axis")), _to_selection(mapping(content, "used")),
+    return StackInput(image, axis_named(text(content, "axis")), selection_of(mapping(content, "used")),
                       _maybe(content, "thickness"), _PROFILES[text(content, "profile")],
                       _to_segmentation(folder, "job", _FURTHER_LABELS.format(number), content))

@@ -46,6 +46,9 @@ def _on_spacing(request: Request, plan: Plan, grid: Grid) -> list[Sentence]:
     if plan.spacing is not None and plan.spacing > present:
         said.append(Sentence("The result is coarser than the input: its slices lie {spacing} mm apart, those of the "
                              "input {present} mm.", spacing=f"{plan.spacing:g}", present=f"{present:.4g}"))
+    if request.keep_used and not is_input:
+        said.append(Sentence("The result has other voxels than the input, so used slices are not left as they are, but "
+                             "drawn anew. To keep them, let the slice spacing be that of the input."))
     if request.cover_voxels and is_input:
         said.append(Sentence("The result has the voxels of the input, which cover the volume already."))
     is_automatic = request.spacing == AUTO and not request.crossing and request.slices.strip() == "all"

@@ -95,6 +95,8 @@ class Request:
         threads: How many it uses; None for as many as it may have.
         texture: Plain, or even: with the noise that filled slices lack beside used ones.
         region: The part of the volume that is to be reconstructed alone, as `Region.parse` reads it; empty for all.
+        keep_used: Whether the used slices stand in the result as they are in the input, image and labels; without
+            effect where the result has other voxels, of which `remarks` tells.
 
     Example:
         >>> Request(slices="every:4", excluded="8").plan(Grid((13, 20, 20))).selections["k"].indices
@@ -116,6 +118,7 @@ class Request:
     threads: int | None = None
     texture: Texture = DEFAULT_TEXTURE
     region: str = ""
+    keep_used: bool = False
 
     @property
     def needs_labels(self) -> bool:
@@ -228,7 +231,7 @@ class Request:
         plan = plan.whole or plan
         return Job(image, plan.selections, segmentation, plan.spacing, self.preset, self.device, self.seed,
                    self.keep_model, self.cover_voxels, plan.labelled, memory=self.memory, threads=self.threads,
-                   texture=self.texture, region=self.region)
+                   texture=self.texture, region=self.region, keep_used=self.keep_used)
 
     def selections(self, grid: Grid, axis: Axis, presence: Mapping[Axis, np.ndarray]) -> dict[Axis, Selection]:
         """Return which slices are used, by axis; arguments and errors as those of `plan`, axis: the slice axis."""

@@ -220,7 +220,7 @@ def _of_one(job: Job, folder: Path, messages: Messages, should_stop: Callable[[]
                               seed=job.seed, memory=Memory(keep_model=job.keep_model, folder=folder, limit=job.memory),
                               progress=Pace(messages), should_stop=should_stop, preview=show,
                               label_network=_learnt_before(job, notes))
-    return _saved(used.finished(result, observations, notes), job, folder, should_stop)
+    return _saved(used.finished(result, observations, notes, keep_used=job.keep_used), job, folder, should_stop)
 
 
 def _of_several(job: Job, folder: Path, messages: Messages, should_stop: Callable[[], bool]) -> Outcome:

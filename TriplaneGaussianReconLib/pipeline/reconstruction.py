@@ -25,6 +25,7 @@ from ..data.observations import Observations
 from ..data.probabilities import LabelProbabilities
 from ..data.slabs import Slab, plan
 from ..data.stack_motion import StackMotion
+from ..data.trainable import trains_fusion
 from ..errors import InputError
 from ..fitting.residual import Residual
 from ..fitting.slab import FittedSlab
@@ -38,7 +39,6 @@ from ..model.shards import ShardStore
 from ..prediction.ensemble import EnsembleWeights, fit_ensemble, hidden_slice_task
 from ..prediction.expected_error import ExpectedError
 from ..prediction.fusion import LearnedFusion, learn_fusion
-from ..prediction.fusion import applies as fusion_applies
 from ..prediction.hidden_slices import Hiding
 from ..prediction.predict import predict
 from ..rasterizer.modes import MODES
@@ -270,7 +270,7 @@ def _fusion(observed: ModelSpaceData, correspondence: Correspondence, ensemble: 
         return None
     with monitor.stage("fusion") as tick:
         counts = np.unique(observed.plane_counts).tolist()
-        if counts != list(super_resolutions) or len(counts) > 1 or not fusion_applies(
+        if counts != list(super_resolutions) or len(counts) > 1 or not trains_fusion(
                 planes.rows, planes.columns, observed.pitches, planes.offsets, counts[0], observed.thickness,
                 preset.fusion, preset.flow):
             return None

@@ -129,24 +129,22 @@ class Scope:
 
 @dataclass(frozen=True)
 class Files:
-    """What the command line read, and whether it put slices back.
+    """What the command line read.
 
     Attributes:
         volume: `input`: the file or folder of the volume, as it was given.
         labels: `input_labels`: the file of the labels, as it was given; None without labels.
-        pasted: `pasted_trusted_slices`: whether the observed slices stand in the result as they were in the input.
         mask: `input_mask`: the file of the mask, as it was given; None without.
     """
 
     volume: str
     labels: str | None
-    pasted: bool = False
     mask: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         mask = {} if self.mask is None else {"input_mask": self.mask}
-        return {"input": self.volume, "input_labels": self.labels, **mask, "pasted_trusted_slices": self.pasted}
+        return {"input": self.volume, "input_labels": self.labels, **mask}
 
     @classmethod
     def from_json(cls, content: Any) -> Files | None:
@@ -155,7 +153,7 @@ class Files:
         if "input" not in content:
             return None
         return cls(read("input", text), read.optional("input_labels", text, None),
-                   read("pasted_trusted_slices", flag), read.optional("input_mask", text, None))
+                   read.optional("input_mask", text, None))
 
 
 @dataclass(frozen=True)
@@ -224,6 +222,8 @@ class Report:
             where the caller of the pipeline did not add it, and in reports of former versions.
         volumes: `volumes`: what was used of each where there are several, and how it was carried to the first.
         texture: `texture`: noise that was added to filled slices; None where the texture is plain.
+        pasted: `pasted_trusted_slices`: whether the observed slices stand in the result as they were in the input; None
+            where the caller of the pipeline did not say so.
     """
 
     provenance: Provenance
@@ -242,6 +242,7 @@ class Report:
     volumes: tuple[StackReport, ...] = ()
     expected_error: ErrorReport | None = None
     texture: TextureReport | None = None
+    pasted: bool | None = None
 
     @property
     def self_check(self) -> SelfCheck:
@@ -260,6 +261,7 @@ class Report:
             **({"volumes": [volume.to_json() for volume in self.volumes]} if self.volumes else {}),
             **({"texture": self.texture.to_json()} if self.texture is not None else {}),
             **(self.files.to_json() if self.files is not None else {}),
+            **({"pasted_trusted_slices": self.pasted} if self.pasted is not None else {}),
             **(self.scope.to_json() if self.scope is not None else {})}
 
     @classmethod
@@ -281,7 +283,8 @@ class Report:
                    read.optional("label_completion", LabelCompletion.from_json, None),
                    read.optional("volumes", listed(StackReport.from_json), ()),
                    read.optional("expected_error", ErrorReport.from_json, None),
-                   read.optional("texture", TextureReport.from_json, None))
+                   read.optional("texture", TextureReport.from_json, None),
+                   read.optional("pasted_trusted_slices", flag, None))
 
     def about(self, scope: Scope, files: Files | None = None, notes: Sequence[str] = (),
               expected_error: ErrorReport | None = None) -> Report:

@@ -95,24 +95,24 @@ class UsedSlices:
         return Observations.from_volume(self.image, self.observed, self.segmentation, self.labelled)
 
     def finished(self, result: Reconstruction, observations: Observations, notes: Sequence[str],
-                 files: Files | None = None) -> Reconstruction:
+                 files: Files | None = None, keep_used: bool = False) -> Reconstruction:
         """Return a result with what the pipeline does not see, and without the margin of a region.
 
-        That is the header of the segmentation, what was used, and the used slices as they were: if that is asked for,
-        and wherever labels were filled on slices whose image is known.
+        That is the header of the segmentation, what was used and, in a result with the voxels of the input, the used
+        slices as they were: if that is asked for, and wherever labels were filled on slices whose image is known.
 
         Args:
             result: What the pipeline made of `observations`. Slices that are put back are changed in its arrays.
             observations: What it saw.
             notes: What was done to the input so that it can be used.
-            files: As they were given, for the report. Where it says so, the used slices are put back in any case; the
-                result then has the voxels of the input.
+            files: As they were given, for the report.
+            keep_used: Whether it is asked for.
         """
         if self.region is not None:
             result = self._without_margin(result)
         grid, segmentation = result.volume.grid, result.segmentation
         is_known = result.report.completion is not None or not result.report.gaussians
-        paste = (files is not None and files.pasted) or (is_known and grid.matches(self._inner_grid))
+        paste = (keep_used or is_known) and grid.matches(self._inner_grid)
         if segmentation is not None and self.segmentation is not None:
             segmentation = replace(segmentation, metadata=self.segmentation.metadata)
         if result.label_probabilities is not None and segmentation is not None:
@@ -120,7 +120,7 @@ class UsedSlices:
             result = replace(result, label_probabilities=probabilities)
         scope = Scope.of(self.axis, self.observed, grid, self.segmentation, observations, self.region)
         error = ErrorReport.of(result, observations, self.image.unit)
-        report = result.report.about(scope, None if files is None else replace(files, pasted=paste), notes, error)
+        report = replace(result.report.about(scope, files, notes, error), pasted=paste)
         result = replace(result, segmentation=segmentation, report=report)
         return self._pasted(result) if paste else result
 

@@ -97,7 +97,8 @@ class UsedStacks:
         if files:
             volumes = tuple(replace(told, volume=of.volume, labels=of.labels, mask=of.mask)
                             for told, of in zip(volumes, files, strict=True))
-        return replace(result, segmentation=segmentation, motions=motions, report=replace(report, volumes=volumes))
+        return replace(result, segmentation=segmentation, motions=motions,
+                       report=replace(report, volumes=volumes, pasted=False))
 
 
 def solved(observations: Observations, output: Grid | float, *, preset: str | Preset, device: str, seed: int,

@@ -70,32 +70,6 @@ class LearnedFusion(TrainedNetwork):
         return result / self.config.augmentations
 
 
-def applies(rows: int, columns: int, pitches: tuple[float, float], positions: np.ndarray, planes_per_gap: int,
-            thickness: float, config: FusionConfig, flow: FlowConfig) -> bool:
-    """Whether virtual stacks would resemble the stack itself.
-
-    Args:
-        rows: pixels down its slices.
-        columns: pixels across its slices.
-        pitches: mm between rows and between columns.
-        positions: (plane,) mm, ascending.
-        planes_per_gap: planes that the dense estimate has inside each gap.
-        thickness: mm, of the slices.
-        config: what counts as square, thick and even.
-        flow: of the displacement between virtual slices.
-    """
-    widths, fewest, squarest = np.diff(positions), config.fewest_gaps, config.squarest
-    if planes_per_gap < 1 or len(widths) < fewest or np.ptp(widths) > config.even * widths.mean():
-        return False
-    width = float(widths.mean())
-    plane, count = width / (planes_per_gap + 1), len(widths) * (planes_per_gap + 1) + 1
-    sides = plane / np.array(pitches)
-    extents = (np.array([rows, columns]) - 1) * pitches
-    return bool((sides <= squarest).all() and (sides >= 1.0 / squarest).all()
-                and thickness <= config.thickest * min(pitches)
-                and min(count, rows, columns) >= flow.smallest_side and extents.min() >= fewest * width)
-
-
 def features(slices: Tensor, positions: np.ndarray, found: Motion, gaps: np.ndarray, fractions: np.ndarray,
              super_resolution: SuperResolution, config: FusionConfig, smoothing: float) -> Tensor:
     """Everything that is fused: what the interpolators predict, then the super-resolution along either axis.
@@ -136,7 +110,7 @@ def learn_fusion(dense: Tensor, every: int, spacing: tuple[float, float, float],
     Args:
         dense: [plane, row, column] first dense estimate, evenly spaced, on the device of `super_resolution`.
         every: planes from one observed slice in it to the next; the first and the last plane are observed.
-        spacing: mm between planes, rows and columns; see `applies`.
+        spacing: mm between planes, rows and columns; see `data.trainable.trains_fusion`.
         super_resolution: trained for the gaps of the stack.
         config: of the network and its training.
         flow: of the displacement between virtual slices.

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..config.self_supervised import LabelSuperResolutionConfig
+from ..data.trainable import trains_labels
 from ..labels.channels import LabelChannels
 from ..labels.signed_distance import Boxed
 from ..runtime.image_operations import constants, transferred
@@ -133,8 +134,8 @@ class LabelTrainer:
         config = self.config
         context = context.only(np.array([super_resolution.bridges(width) for width in context.widths], bool))
         borders = Borders.of(self.channels.numbered(self.layers), config.most_slices)
-        is_thick = self.thickness > config.thickest * min(self.pitches)
-        if is_thick or not len(context.planes) or not len(borders.places):
+        trains = trains_labels(self.pitches, self.thickness, config)
+        if not trains or not len(context.planes) or not len(borders.places):
             return None
         generator, count = torch.Generator().manual_seed(self.seed), self.channels.count
         size, wanted = context.size, context.fractions.shape[1]

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..config.self_supervised import SuperResolutionConfig
+from ..data.trainable import image_widths
 from ..runtime.image_operations import constants, transferred
 from ..runtime.processors import usable_threads
 from ..runtime.threads import serial_torch
@@ -102,8 +103,8 @@ class Trainer:
     @property
     def trainable(self) -> tuple[float, float]:
         """Least and largest width (mm) of the gaps that lines within the slices can train a network for."""
-        extent = min((n - 1) * pitch for n, pitch in zip(self.slices.shape[1:], self.pitches, strict=True))
-        return self.config.narrowest * max(self.pitches), extent
+        rows, columns = self.slices.shape[1:]
+        return image_widths(rows, columns, self.pitches, self.config)
 
     def only_trainable(self, context: SliceContext) -> SliceContext:
         """Those of the gaps whose width is `trainable`."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,15 +13,17 @@ from repository import ROOT
 from TriplaneGaussianReconLib.config.data import GapSamplingConfig
 from TriplaneGaussianReconLib.config.presets import PRESETS
 from TriplaneGaussianReconLib.data.gap_sampling import layer_count, plane_counts
-from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.data.images import Image
+from TriplaneGaussianReconLib.data.geometry import Axis, Grid
+from TriplaneGaussianReconLib.data.images import Image, Segmentation
 from TriplaneGaussianReconLib.data.observations import Observations
+from TriplaneGaussianReconLib.data.output_grid import output_grid
 from TriplaneGaussianReconLib.data.selection import Selection
 from TriplaneGaussianReconLib.errors import InputError
 from TriplaneGaussianReconLib.jobs import costs, estimates
 from TriplaneGaussianReconLib.jobs.costs import DeviceKind
 from TriplaneGaussianReconLib.jobs.estimates import Slowness, estimate, gaussians
-from TriplaneGaussianReconLib.pipeline.reconstruction import reconstruct
+from TriplaneGaussianReconLib.jobs.untrained import Untrained
+from TriplaneGaussianReconLib.pipeline.reconstruction import Memory, reconstruct
 
 GAPS = GapSamplingConfig()
 
@@ -108,6 +111,42 @@ def test_more_work_takes_longer_and_more_memory(preset: str, kind: DeviceKind) -
     least = estimate(*cube(64, 4), False, preset, kind)
     for more in (estimate(*cube(64, 4), True, preset, kind), estimate(*cube(96, 4), False, preset, kind)):
         assert more.seconds > least.seconds and more.memory_bytes > least.memory_bytes
+
+
+def thick(distance: float, pixel: float = 1.0) -> tuple[Grid, dict[Axis, Selection]]:
+    """All slices of a scan with slices of 64 x 64 pixels that are as thick as they are apart."""
+    return Grid((20, 64, 64), spacing=(pixel, pixel, distance)), {"k": Selection.every(20, 1)}
+
+
+# What is expected less than if all networks were learnt, in seconds for any volume.
+@pytest.mark.parametrize(("preset", "distance", "labels", "less"), [
+    ("fast", 2.0, True, 0.0), ("fast", 2.1, False, 0.0), ("fast", 2.1, True, 4.3),
+    ("balanced", 2.0, True, 0.44 * 88.0), ("balanced", 2.1, True, 0.44 * 88.0 + 26.5),
+    ("balanced", 1.4, True, 88.0 + 26.5 - 2.5), ("fast", 1.4, True, 5.1 + 4.3 - 2.5), ("paper", 4.0, True, 0.0)])
+def test_networks_that_the_slices_cannot_train_take_no_time(preset: str, distance: float, labels: bool, less: float,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = estimate(*thick(distance), labels, preset, "cpu")
+    monkeypatch.setattr(Untrained, "of", lambda *_: Untrained())
+    assert estimate(*thick(distance), labels, preset, "cpu").seconds - expected.seconds == pytest.approx(less)
+
+
+@pytest.mark.parametrize(("distance", "steps"), [
+    (1.4, set()), (1.9, {"image", "labels"}), (2.1, {"image"}), (1.0, {"image", "fusion", "labels"})])
+def test_what_is_expected_to_be_left_out_is_what_a_run_leaves_out(distance: float, steps: set[str],
+                                                                  textured: Callable[..., np.ndarray]) -> None:
+    """With few steps; at 1 mm every second slice is used."""
+    grid = Grid((25, 40, 40), spacing=(1.0, 1.0, distance))
+    observed: dict[Axis, Selection] = {"k": Selection.every(25, 1 if distance > 1.0 else 2)}
+    array, preset = textured(grid.shape), PRESETS["balanced"]
+    preset = replace(preset, **{name: replace(getattr(preset, name), steps=2, width=4, blocks=1)
+                                for name in ("super_resolution", "fusion", "label_super_resolution")})
+    labels = Segmentation.from_labelmap((array > 0.5).astype(np.uint8), grid)
+    found = reconstruct(Observations.from_volume(Image(array, grid), observed, labels), output_grid(grid, "k", 1.0),
+                        preset=preset, device="cpu", memory=Memory(keep_model=False))
+    left = Untrained.of(grid, observed, preset)
+    learnt = {"image": "learning", "fusion": "fusion", "labels": "labels"}
+    assert {name for name in learnt if not getattr(left, name)} == steps
+    assert {name for name, stage in learnt.items() if stage in found.report.losses} == steps
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])

@@ -117,6 +117,15 @@ def test_the_texture_goes_along_and_that_of_a_former_job_is_plain(job: Job, tmp_
     assert Job.read(tmp_path).texture == "plain"
 
 
+def test_what_is_to_be_kept_goes_along_and_a_former_job_keeps_nothing(job: Job, tmp_path: Path) -> None:
+    replace(job, keep_used=True).write(tmp_path)
+    assert Job.read(tmp_path).keep_used
+    content = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
+    del content["keep_used"]
+    (tmp_path / "job.json").write_text(json.dumps(content), encoding="utf-8")
+    assert not Job.read(tmp_path).keep_used
+
+
 def test_a_former_job_has_labels_on_all_slices_and_nothing_learnt(job: Job, tmp_path: Path) -> None:
     job.write(tmp_path)
     content = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))

@@ -138,6 +138,14 @@ def test_the_worker_fills_labels_in_it_and_leaves_the_image(tmp_path: Path) -> N
     assert found.report.completion is not None and found.report.completion.slices.drawn == tuple(drawn)
 
 
+@pytest.mark.slow
+def test_used_slices_of_it_stay_as_they_are(tmp_path: Path) -> None:
+    image, part = body(), (slice(11, 23), slice(8, 20), slice(10, 26))
+    found = done(Request(excluded="14,15", region=PART, keep_used=True).job(image), tmp_path / "job")
+    same = [np.array_equal(*each) for each in zip(found.volume.array, image.array[part], strict=True)]
+    assert same == [n not in (14, 15) for n in range(11, 23)]
+
+
 def test_a_region_is_kept_in_a_job(tmp_path: Path) -> None:
     job = Request(slices="every:4", region=PART).job(body())
     job.write(tmp_path)

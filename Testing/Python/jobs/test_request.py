@@ -160,6 +160,8 @@ def said(request: Request, grid: Grid = GRID, segmentation: Segmentation | None 
     (Request(spacing=6.0), GRID, ["slices lie 6 mm apart, those of the input 2.7 mm"]),
     (Request(excluded="4"), GRID, ["Slices are excluded.*set the slice spacing to 0.9 mm"]),
     (Request(excluded="4", spacing="input"), GRID, []),
+    (Request(excluded="4", spacing="input", keep_used=True), GRID, []),
+    (Request(excluded="4", spacing=0.9, keep_used=True), GRID, ["has other voxels than the input, so used slices"]),
     (Request(slices="2-4"), GRID, ["2 and 4, nothing is known. There .0-1,5-12. they.*--slices 0,2-4,12."]),
     (Request(slices="every:5"), GRID, ["0 and 10, nothing is known. There .11-12. they.*--slices 0,5,10,12."]),
     (Request(excluded="12"), GRID, ["Slices are excluded", "There .12. they.*Exclude less"]),

@@ -117,6 +117,35 @@ def test_the_model_is_kept_if_that_was_asked_for(job: Job, finished: tuple[Path,
     assert Outcome.read(tmp_path).model is None and not (tmp_path / MODEL).exists()
 
 
+def test_used_slices_stay_as_they_are_if_that_was_asked_for(job: Job, tmp_path: Path) -> None:
+    """Image and labels, to the last bit; the others are drawn as ever."""
+    assert job.segmentation is not None
+    noise = np.random.default_rng(0).integers(0, 3000, SHAPE, np.uint16)
+    job, outcomes = replace(job, volume=replace(job.volume, array=job.volume.array + noise), spacing=None), []
+    for keep in (False, True):
+        folder = tmp_path / str(keep)
+        folder.mkdir()
+        done(replace(job, keep_used=keep), folder)
+        outcomes.append(Outcome.read(folder))
+    plain, kept = outcomes
+    assert plain.segmentation is not None and kept.segmentation is not None
+    assert not np.array_equal(plain.volume.array[::2], job.volume.array[::2])
+    np.testing.assert_array_equal(kept.volume.array[::2], job.volume.array[::2])
+    np.testing.assert_array_equal(kept.volume.array[1::2], plain.volume.array[1::2])
+    assert not np.array_equal(kept.volume.array[1::2], job.volume.array[1::2])
+    given = np.where(job.segmentation.layers == 9, 0, job.segmentation.layers)  # a segment that no used slice has
+    np.testing.assert_array_equal(kept.segmentation.layers[:, ::2], given[:, ::2])
+    assert not kept.confidence.array[::2].any() and kept.confidence.array[1::2].any()
+    assert kept.report.pasted is True and plain.report.pasted is False
+
+
+def test_in_a_result_with_other_voxels_used_slices_are_drawn(job: Job, finished: tuple[Path, StandInMessages],
+                                                             tmp_path: Path) -> None:
+    code, _ = done(replace(job, keep_used=True), tmp_path)
+    assert code == WorkerExit.FINISHED and Outcome.read(tmp_path).report.pasted is False
+    np.testing.assert_array_equal(Outcome.read(tmp_path).volume.array, Outcome.read(finished[0]).volume.array)
+
+
 def test_nothing_else_is_left_in_the_folder(finished: tuple[Path, StandInMessages]) -> None:
     assert sorted(path.name for path in finished[0].iterdir()) == [
         "job.json", "job_labels.npy", "job_volume.npy", MODEL, "outcome.json", "outcome_confidence.npy",

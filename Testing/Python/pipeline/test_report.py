@@ -38,7 +38,7 @@ def test_a_former_report_means_what_it_meant() -> None:
     report = Report.from_json(FORMER["of the command line"])
     assert report.scope is not None and report.scope.selected == {"k": (0, 4, 8, 12, 16, 20)}
     assert report.scope.segments_left_out is None and report.scope.output_shape == (22, 132, 116)
-    assert report.files is not None and not report.files.pasted and "stack1" in report.files.volume
+    assert report.files is not None and report.pasted is False and "stack1" in report.files.volume
     assert report.self_check.psnr == 18.47 and report.self_check.per_slice[4] == 19.11
     assert report.residuals[0].label_agreement == 1.0 and report.weights["prior"] == 0.4969
     other = Report.from_json(FORMER["of the worker"])

@@ -15,9 +15,10 @@ from torch import Tensor
 from TriplaneGaussianReconLib.config.prediction import EnsembleConfig, FusionConfig
 from TriplaneGaussianReconLib.config.registration import FlowConfig
 from TriplaneGaussianReconLib.config.self_supervised import SuperResolutionConfig
+from TriplaneGaussianReconLib.data.trainable import trains_fusion
 from TriplaneGaussianReconLib.errors import Cancelled
 from TriplaneGaussianReconLib.prediction import fusion
-from TriplaneGaussianReconLib.prediction.fusion import LearnedFusion, applies, features, learn_fusion, roughened
+from TriplaneGaussianReconLib.prediction.fusion import LearnedFusion, features, learn_fusion, roughened
 from TriplaneGaussianReconLib.prediction.interpolators import INTERPOLATORS, member_predictions
 from TriplaneGaussianReconLib.registration.optical_flow import Correspondence, Motion, correspond
 from TriplaneGaussianReconLib.self_supervised.networks import ResidualNetwork
@@ -99,7 +100,7 @@ def test_fused_is_better_than_everything_that_is_fused() -> None:
     gaps, fractions = np.arange(len(slices) - 1), np.arange(1, every) / every
     trainer = Trainer(slices, positions, (1.0, 1.0), 1.0, SuperResolutionConfig(12, 1, 150, 64, 5e-3), 0)
     network = trainer.train(trainer.context(gaps, fractions), never_stop)
-    assert network is not None and applies(49, 49, (1.0, 1.0), positions, every - 1, 1.0, FEW_STEPS, FLOW)
+    assert network is not None and trains_fusion(49, 49, (1.0, 1.0), positions, every - 1, 1.0, FEW_STEPS, FLOW)
     predictions = features_of(slices, positions, correspond(slices.numpy(), FLOW).on(CPU), gaps, fractions, network)
     dense = torch.cat([torch.cat([slices[:-1, None], predictions[:, -1]], dim=1).flatten(0, 1), slices[-1:]])
     config = FusionConfig(16, 1, 120, 6, 4e-3, augmentations=4)
@@ -295,32 +296,6 @@ def test_the_tick_tells_how_far_and_may_stop() -> None:
 
     with pytest.raises(Cancelled):
         fusion_of(dense, 2, (1.0, 1.0, 1.0), untrained_network(1), FEW_STEPS, 0, stop)
-
-
-THIN = {"rows": 64, "columns": 70, "pitches": (0.8, 0.9), "positions": np.arange(13) * 3.2, "planes_per_gap": 3,
-        "thickness": 0.8}
-
-
-@pytest.mark.parametrize("change", [{}, {"planes_per_gap": 1}, {"planes_per_gap": 6}, {"thickness": 1.2},
-                                    {"rows": 24, "columns": 24}])
-def test_it_applies_where_the_dense_estimate_is_nearly_isotropic(change: dict[str, object]) -> None:
-    assert applies(**{**THIN, **change}, config=FEW_STEPS, flow=FLOW)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("change", [
-    pytest.param({"thickness": 3.2}, id="thick slices"),
-    pytest.param({"positions": np.arange(12) * 8.0}, id="planes too far apart"),
-    pytest.param({"planes_per_gap": 8}, id="planes too close"),
-    pytest.param({"planes_per_gap": 0}, id="no planes between"),
-    pytest.param({"pitches": (0.8, 0.3), "thickness": 0.4}, id="pixels that are no squares"),
-    pytest.param({"positions": np.arange(12) * 3.2 + 0.5 * (np.arange(12) == 6)}, id="uneven gaps"),
-    pytest.param({"positions": np.arange(3) * 3.2}, id="few slices"),
-    pytest.param({"positions": np.arange(6) * 3.2}, id="few planes"),
-    pytest.param({"rows": 20}, id="few rows"),
-    pytest.param({"columns": 20}, id="few columns"),
-    pytest.param({"positions": np.arange(12) * 32.0, "planes_per_gap": 39}, id="gaps wider than the slices")])
-def test_it_does_not_apply_where_virtual_stacks_would_mislead(change: dict[str, object]) -> None:
-    assert not applies(**{**THIN, **change}, config=FEW_STEPS, flow=FLOW)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("device", [torch.device("cpu"), pytest.param(torch.device("cuda"), marks=pytest.mark.gpu)])

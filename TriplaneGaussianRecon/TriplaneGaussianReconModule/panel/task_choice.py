@@ -5,7 +5,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from ..run.parameters import LabelsOn, TriplaneGaussianReconParameterNode
+from ..run.parameters import LabelsOn, TriplaneGaussianReconParameterNode, canLeaveUsedSlices
 from ..run.task import CHOICES, Task, taskOf
 
 
@@ -32,6 +32,7 @@ class TaskChoice:
         ui.furtherSection.setVisible(task is Task.COMBINE)
         for widget in (ui.excludedSlicesLabel, ui.excludedSlices, ui.excludeButton):
             widget.setVisible(task.excludesSlices)
+        ui.keepUsedSlices.setVisible(parameters is not None and canLeaveUsedSlices(parameters))
         ui.segmentationLabel.setText(_("Segmentation:") if told is Task.FILL else _("Segmentation (optional):"))
         hasLabels = parameters is not None and parameters.segmentation is not None
         labelsOn = parameters.labelsOn if parameters is not None and hasLabels else None

@@ -357,7 +357,7 @@ class Panel:
         """Load a sample with thick slices, all of which are used."""
         name = sample_data.sampleNames()[0]
         try:
-            volume, segmentation = sample_data.load(name)
+            volume, segmentation = sample_data.loadOnce(name)
         except InputError as error:
             self._tell(str(error), isProblem=True)
             return

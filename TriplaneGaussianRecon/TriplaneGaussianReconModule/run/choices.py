@@ -57,6 +57,8 @@ class Choices:
         seed: The same one gives the same result on the same device, but for labels that go on from an earlier run.
         keepModel, evenTexture: Keep the models, see `Results.models`; add the noise that filled slices lack.
         memory, threads: GB that the computing may take at its peak, and how many threads; 0 for what there is.
+        keepUsedSlices: Leave image and labels of the used slices as they are in the result, to the bit, which must have
+            the voxels of the input; where it has others they are drawn like all slices, which a note tells.
         copyVolume, allFrames: Add the volume where labels alone were filled, too; all of a sequence, not one frame.
         furtherVolumes: More scans of the same body, which come to the place and grey values of the first: [b, c];
             or with what is used of each, as in {b: {"excludedSlices": "0,1"}, c: {"segmentationNode": d}}.
@@ -81,6 +83,7 @@ class Choices:
     evenTexture: bool = False
     memory: float = 0.0
     threads: int = 0
+    keepUsedSlices: bool = False
     copyVolume: bool = False
     allFrames: bool = True
     furtherVolumes: FurtherVolumes = ()
@@ -97,7 +100,7 @@ class Choices:
         request = requestFrom(
             self.sliceAxis, self.trustedSlices, self.excludedSlices, self.labelsOn, self.outputSpacing, self.preset,
             self.device, self.seed, self.keepModel, self.evenTexture, self.memory, self.threads,
-            regionText(self.region, volumeNode))
+            regionText(self.region, volumeNode), self.keepUsedSlices)
         chosen = () if segmentationNode is None else segmentIDsOf(segmentationNode, self.segmentIDs)
         several = Several.of(volumeNode, self.furtherVolumes, self.thickness, self.profile, self.findMotion)
         with wording.translatedErrors():

@@ -19,6 +19,7 @@ from TriplaneGaussianReconLib.config.presets import DEFAULT_PRESET, PRESETS
 from TriplaneGaussianReconLib.data.label_slices import ALL, DRAWN
 from TriplaneGaussianReconLib.jobs.request import INPUT, ISOTROPIC, SEGMENTED, Request
 
+from .. import wording
 from ..scene.frames import browserOf
 from .choices import Asked, Choices
 from .further_settings import settingsOf
@@ -90,7 +91,7 @@ class PresetChoice(Enum):
 
     def label(self) -> str:
         """What the panel calls it."""
-        return {"fast": _("Fast"), "balanced": _("Better"), "best": _("Best")}[self.value]
+        return wording.quality(self.value)
 
     @classmethod
     def explained(cls) -> str:
@@ -129,6 +130,7 @@ class TriplaneGaussianReconParameterNode:
         memory: GB that the computing may take; 0 for what is free.
         threads: How many it may use; 0 for as many as there are.
         evenTexture: Whether filled slices get the noise that they lack.
+        keepUsedSlices: Whether bad slices alone are replaced, see `canLeaveUsedSlices`.
         copyVolume: Where labels alone are filled, the volume is added to the results all the same.
         allFrames: Of a sequence; otherwise the one that is shown.
         furtherVolumes: Of the same body; may hold None and what is not in the scene any more, see the function.
@@ -165,6 +167,7 @@ class TriplaneGaussianReconParameterNode:
     threads: Annotated[int, WithinRange(0, 1000)] = 0
     keepModel: bool = False
     evenTexture: bool = False
+    keepUsedSlices: bool = True
     copyVolume: bool = False
     allFrames: bool = True
     furtherVolumes: list[vtkMRMLScalarVolumeNode]
@@ -281,7 +284,13 @@ def _choices(parameters: TriplaneGaussianReconParameterNode) -> dict[str, Any]:
             "excludedSlices": excluded, "labelsOn": labelsOn(parameters), "outputSpacing": _spacing(parameters),
             "preset": parameters.preset.value, "device": parameters.device, "seed": parameters.seed,
             "keepModel": parameters.keepModel, "evenTexture": parameters.evenTexture,
-            "memory": parameters.memory, "threads": parameters.threads}
+            "memory": parameters.memory, "threads": parameters.threads,
+            "keepUsedSlices": canLeaveUsedSlices(parameters) and parameters.keepUsedSlices}
+
+
+def canLeaveUsedSlices(parameters: TriplaneGaussianReconParameterNode) -> bool:
+    """Whether there is a choice to leave used slices as they are: where bad ones are replaced on the same voxels."""
+    return taskOf(parameters) is Task.REPLACE and not parameters.outputSpacing
 
 
 def _spacing(parameters: TriplaneGaussianReconParameterNode) -> float | str:

@@ -16,7 +16,8 @@ Slices = str | int | Iterable[int]  # text as `Request` reads it, or slice numbe
 
 def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, labelsOn: Slices,
                 outputSpacing: float | str, preset: str, device: str, seed: int, keepModel: bool,
-                evenTexture: bool = False, memory: float = 0.0, threads: int = 0, region: str = "") -> Request:
+                evenTexture: bool = False, memory: float = 0.0, threads: int = 0, region: str = "",
+                keepUsedSlices: bool = False) -> Request:
     """Return what the arguments of the logic's `reconstruct` ask for.
 
     Raises:
@@ -26,7 +27,7 @@ def requestFrom(sliceAxis: str, trustedSlices: Slices, excludedSlices: Slices, l
                    spacing=_spacing(outputSpacing) or AUTO, preset=preset, device=device, seed=_seed(seed),
                    keep_model=keepModel, labels_on=slicesText(labelsOn),
                    texture="even" if evenTexture else "plain", memory=_memory(memory), threads=_threads(threads),
-                   region=region)
+                   region=region, keep_used=keepUsedSlices)
 
 
 def choices(request: Request) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def choices(request: Request) -> dict[str, Any]:
             "labelsOn": request.labels_on, "spacing": 0.0 if request.spacing == AUTO else request.spacing,
             "preset": request.preset, "device": request.device, "seed": request.seed, "keepModel": request.keep_model,
             "evenTexture": request.texture == "even", "memory": (request.memory or 0) / 1e9,
-            "threads": request.threads or 0, "region": request.region}
+            "threads": request.threads or 0, "region": request.region, "keepUsedSlices": request.keep_used}
 
 
 def slicesText(given: Slices) -> str:

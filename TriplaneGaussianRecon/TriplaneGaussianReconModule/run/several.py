@@ -93,6 +93,9 @@ class Several:
         if request.region:
             raise InputError(_("A region does not go with further volumes. Choose the whole volume, or crop all of "
                                "them in the module 'Crop Volume'."))
+        if request.keep_used:
+            raise InputError(_("Used slices cannot stay as they are where volumes are combined, since the result has "
+                               "voxels of its own. Leave the further volumes out, or 'keepUsedSlices'."))
         side = request.spacing
         if not isinstance(side, str) and not (np.isfinite(side) and side > 0):
             raise InputError(_("The output spacing must be a positive number of millimetres such as 1.5, or 0 to leave "

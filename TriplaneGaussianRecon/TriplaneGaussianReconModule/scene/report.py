@@ -204,6 +204,7 @@ def _linesOnFrame(record: RunRecord, frame: FrameRecord, made: str) -> list[str]
         f"Segments left out, being on no slice that is used: {_listed(scope.segments_left_out or ())}",
         f"Slices used along {scope.axis}: {', '.join(map(str, scope.selected[scope.axis]))}",
         f"Excluded slices: {record.choices['excluded'] or 'none'}",
+        f"Used slices in the result: {'as they are in the input' if frame.report.pasted else 'drawn as all others'}",
         *([f"Region, from which to which voxel along i, j and k: {scope.region}"] if scope.region else []),
         f"Spacing of the input: {_listed(frame.inputSpacing, ' x ')} mm",
         f"Voxels of the result: {' x '.join(map(str, reversed(scope.output_shape)))}, "

@@ -20,6 +20,7 @@ from TriplaneGaussianReconLib.data.geometry import Grid
 from TriplaneGaussianReconLib.data.images import Segment, Segmentation
 from TriplaneGaussianReconLib.jobs.protocol import Outcome
 
+from .. import wording
 from .chosen_nodes import NEW, ChosenNodes, Former, setSegmentation
 from .frames import Frame, Sequences
 from .further_volumes import FurtherVolume
@@ -167,8 +168,7 @@ def add(source: Frame, prepared: Prepared, record: RunRecord, sequences: Sequenc
         for each in further:
             nodes["scores"].AddNodeReferenceID(FURTHER, each.node.GetID())
         motions = [_addMotion(each, source) for each in further if each.isMoved]
-        title = name if "volume" in taken else next(iter(nodes.values())).GetName()
-        folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), title)
+        folder = hierarchy.CreateFolderItem(_parentItem(hierarchy, source.proxy), _title(record, "volume" in nodes))
         # The browser first: while it is there, it replaces what goes away.
         for node in (*others, *own, *motions):
             item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(folder, node)
@@ -214,6 +214,12 @@ def remove(results: Results) -> None:
     for node in left:
         if node.GetScene() is not None:  # it was moved out of the folder
             scene.RemoveNode(node)
+
+
+def _title(record: RunRecord, hasVolume: bool) -> str:
+    """The name of the folder of a run."""
+    name = record.volumeName if hasVolume or record.segmentationName is None else record.segmentationName
+    return wording.folder(name, not hasVolume, record.choices["preset"])
 
 
 def _addNodes(name: str, source: Frame, prepared: Prepared, record: RunRecord, further: Sequence[FurtherVolume],

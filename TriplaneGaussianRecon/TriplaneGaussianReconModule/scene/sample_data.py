@@ -10,6 +10,8 @@ from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError
 
+from .nodes import stateOf
+
 CATEGORY = "Triplane Gaussian Reconstruction"  # which is shown as it is
 
 # Published files keep their name and content for ever: every installed version of the module checks their checksums.
@@ -17,6 +19,8 @@ URL = "https://raw.githubusercontent.com/TriplaneGaussianRecon/SlicerTriplaneGau
 
 _MODULE_FOLDER = Path(__file__).resolve().parents[2]
 _SOURCE_FOLDER = _MODULE_FOLDER.parent / "Resources" / "SampleData"  # exists where the module runs from its source
+
+_loaded: dict[str, tuple[str, str, tuple[object, ...]]] = {}  # by name: identifiers of nodes, and their state then
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,18 @@ def load(name: str) -> tuple[Any, Any]:
     for node in (volume, segmentation):
         if slicer.mrmlScene.GetNodesByName(node.GetName()).GetNumberOfItems() > 1:
             node.SetName(slicer.mrmlScene.GenerateUniqueName(node.GetName()))
+    return volume, segmentation
+
+
+def loadOnce(name: str) -> tuple[Any, Any]:
+    """As `load`, but take what this has loaded before where it is still in the scene and as it was then."""
+    former = _loaded.get(name)
+    if former is not None:
+        volume, segmentation = (slicer.mrmlScene.GetNodeByID(number) for number in former[:2])
+        if volume is not None and segmentation is not None and stateOf(volume, segmentation) == former[2]:
+            return volume, segmentation
+    volume, segmentation = load(name)
+    _loaded[name] = volume.GetID(), segmentation.GetID(), stateOf(volume, segmentation)
     return volume, segmentation
 
 

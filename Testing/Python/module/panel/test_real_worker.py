@@ -9,7 +9,18 @@ import mrml
 import numpy as np
 import pytest
 import slicer
-from panel_case import add_scan, choose, click, cut_through, opened_panel, read, reconstructed, wait_until
+from panel_case import (
+    add_scan,
+    choose,
+    click,
+    cut_through,
+    moving,
+    opened_panel,
+    read,
+    reconstructed,
+    type_into,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -48,6 +59,32 @@ def test_from_click_to_result_and_to_any_plane(real: Any) -> None:
     ends = [mrml.world_of_voxel(plane, [0, 0, 0]), mrml.world_of_voxel(volume, [10.0, 9.0, 4.0])]
     assert drawn.shape[0] == 1 and abs((ends[1] - ends[0]) @ normal_of(view)) < 1e-3
     assert abs(drawn.max() - result[4].max()) < 50.0 and drawn.max() - drawn.min() > 500.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keeps", [True, False])
+def test_only_the_bad_slice_is_replaced(real: Any, keeps: bool) -> None:
+    """To the bit, in image and labels; or with the box unchecked all slices come out of the model."""
+    voxels, mask = moving()
+    noisy = (voxels + np.random.default_rng(0).integers(0, 400, voxels.shape)).astype(np.int16)
+    volume = mrml.add_volume(noisy)
+    segmentation = mrml.add_segmentation(volume, {"core": mask & (noisy % 3 > 0)})  # as ragged as no model is
+    real.ui.inputVolume.setCurrentNode(volume)
+    real.ui.segmentation.setCurrentNode(segmentation)
+    choose(real.ui.task, "Replace bad slices")
+    type_into(real.ui.excludedSlices, "4")
+    if not keeps:
+        click(real.ui.keepUsedSlices)
+    parameters = reconstructed(real)
+    result = slicer.util.arrayFromVolume(parameters.resultVolume)
+    drawn = mrml.voxels_of_segment(segmentation, "core", volume)
+    filled = mrml.voxels_of_segment(parameters.resultSegmentation, "core", volume)
+    same = [np.array_equal(result[n], noisy[n]) and np.array_equal(filled[n], drawn[n]) for n in range(len(noisy))]
+    assert same == [keeps and n != 4 for n in range(len(noisy))]
+    assert not np.array_equal(result[4], noisy[4]) and filled[4].any()
+    told = "as they are in the input" if keeps else "drawn as all others"
+    assert f"Used slices in the result: {told}\n" in parameters.resultProvenance.GetText()
+    assert f'"keepUsedSlices": {str(keeps).lower()}' in parameters.resultProvenance.GetText()
 
 
 @pytest.mark.slow

@@ -133,6 +133,25 @@ def test_try_it_fills_in_the_panel(widget: Any, monkeypatch: pytest.MonkeyPatch)
     assert reconstructed(widget).resultSegmentation is not None
 
 
+def test_try_it_pressed_twice_keeps_to_one_sample(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    voxels, mask = moving()
+
+    def load(name: str) -> tuple[Any, Any]:
+        volume = mrml.add_volume(voxels, name=slicer.mrmlScene.GenerateUniqueName("sample"))
+        return volume, mrml.add_segmentation(volume, {"core": mask})
+
+    monkeypatch.setattr(sample_data, "load", load)
+    parameters = widget.logic.getParameterNode()
+    click(widget.ui.tryButton)
+    first = parameters.inputVolume, parameters.segmentation
+    reconstructed(widget)
+    before = mrml.node_ids(slicer.mrmlScene)
+    parameters.trust, parameters.segmentation = Trust.EVERY, None
+    click(widget.ui.tryButton)
+    assert (parameters.inputVolume, parameters.segmentation) == first and parameters.trust is Trust.ALL
+    assert mrml.node_ids(slicer.mrmlScene) == before and widget.ui.reconstructButton.enabled
+
+
 def test_a_sample_that_cannot_be_loaded_is_told(widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: str) -> None:
         raise InputError("Connect to the internet and try again.")

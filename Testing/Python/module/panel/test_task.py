@@ -11,7 +11,7 @@ from TriplaneGaussianReconModule.run.parameters import keywords
 from TriplaneGaussianReconModule.run.task import Task
 
 CONTROLS = {"furtherSection": "COMBINE", "excludedSlices": "REPLACE FILL COMBINE",
-            "labelsOn": "THINNER REPLACE FILL COMBINE"}
+            "labelsOn": "THINNER REPLACE FILL COMBINE", "keepUsedSlices": "REPLACE"}
 
 
 def drawn(volume: Any, *slices: int) -> Any:
@@ -133,6 +133,19 @@ def test_a_volume_whose_bad_slices_are_replaced_keeps_its_voxels(widget: Any, vo
     for excluded in ("", "4"):
         type_into(widget.ui.excludedSlices, excluded)
         assert "22 x 20 x 9 voxels" in widget.ui.outputPreview.text
+
+
+def test_where_bad_slices_are_replaced_the_others_stay_unless_one_does_not_want_that(widget: Any, volume: Any) -> None:
+    parameters, box = widget.logic.getParameterNode(), widget.ui.keepUsedSlices
+    assert not box.visible and not keywords(parameters)["keepUsedSlices"]
+    type_into(widget.ui.excludedSlices, "4")
+    assert widget.ui.task.currentText == "Automatic: Replace bad slices"
+    assert box.visible and box.checked and keywords(parameters)["keepUsedSlices"]
+    widget.ui.outputSpacing.value = 1.0  # other voxels, so that there is nothing to keep
+    assert not box.visible and not keywords(parameters)["keepUsedSlices"]
+    widget.ui.outputSpacing.value = 0.0
+    click(box)
+    assert box.visible and not keywords(parameters)["keepUsedSlices"]
 
 
 def test_bad_slices_are_replaced_in_three_clicks(widget: Any, volume: Any) -> None:

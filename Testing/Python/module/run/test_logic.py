@@ -459,7 +459,10 @@ def test_what_is_expected_follows_the_choices(scene: Any, logic: TriplaneGaussia
     assert 0 < some.seconds < everything.seconds and some.memory_bytes < everything.memory_bytes
     assert logic.expected(volume, preset="best").seconds > everything.seconds
     assert logic.expected(volume, slowness=Slowness(2.0, 2.0)).seconds == pytest.approx(2.0 * everything.seconds)
-    assert logic.expected(volume, segmentation).seconds > everything.seconds
+    assert logic.expected(volume, segmentation).seconds == everything.seconds  # thick slices train no network of labels
+    thin = mrml.add_volume(voxels, mrml.ijk_to_ras((0.7, 0.7, 0.7)))
+    labels, alone = (logic.expected(thin, *given, trustedSlices="every:4") for given in ((segmentation,), ()))
+    assert labels.seconds > alone.seconds
     assert logic.expected(volume, device="cuda").gpu_memory_bytes > 0 == everything.gpu_memory_bytes
     assert logic.expected(volume, segmentation, trustedSlices="segmented") == logic.expected(volume, segmentation)
     with pytest.raises(InputError, match="Unknown preset"):
@@ -485,6 +488,19 @@ def test_memory_and_threads_reach_the_job_and_are_told(scene: Any, process: Stan
     logic.reconstruct(volume)
     assert [(job.memory, job.threads) for job in jobs] == [(1_500_000_000, 3), (None, None)]
     assert '"memory": 1.5, "threads": 3' in told
+
+
+def test_used_slices_stay_as_they_are_if_that_is_asked_for(scene: Any, process: StandInWorkerProcess,
+                                                           logic: TriplaneGaussianReconLogic) -> None:
+    volume, jobs, start = mrml.add_volume(moving()[0]), list[Job](), process.start
+    process.start = lambda folder: (jobs.append(Job.read(folder)), start(folder))  # type: ignore[method-assign]
+    kept = logic.reconstruct(volume, excludedSlices="4", keepUsedSlices=True)
+    other = logic.reconstruct(volume, excludedSlices="4", keepUsedSlices=True, outputSpacing=1.0)
+    logic.reconstruct(volume, excludedSlices="4")
+    assert [job.keep_used for job in jobs] == [True, True, False]
+    assert '"keepUsedSlices": true' in kept.provenance.GetText()
+    assert not any("has other voxels than the input" in note for note in kept.notes)
+    assert any("has other voxels than the input, so used slices are not left" in note for note in other.notes)
 
 
 def test_labels_that_are_filled_count_in_what_is_expected(scene: Any, logic: TriplaneGaussianReconLogic) -> None:

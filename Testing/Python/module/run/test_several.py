@@ -190,6 +190,11 @@ def test_an_even_texture_is_refused(logic: TriplaneGaussianReconLogic) -> None:
         logic.reconstruct(add("first", 2), furtherVolumes=[add("second", 0)], evenTexture=True)
 
 
+def test_used_slices_cannot_stay_as_they_are(logic: TriplaneGaussianReconLogic) -> None:
+    with pytest.raises(InputError, match="Used slices cannot stay as they are where volumes are combined"):
+        logic.reconstruct(add("first", 2), furtherVolumes=[add("second", 0)], keepUsedSlices=True)
+
+
 def test_what_is_no_image_is_refused_by_name(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "hollow")
     with pytest.raises(InputError, match="'hollow' has no voxels"):

@@ -145,7 +145,7 @@ def test_they_stay_when_the_results_are_removed(given: tuple[Any, Any], logic: T
     parents = [hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in chosen.values()]
     before = mrml.node_ids(slicer.mrmlScene)
     results = logic.reconstruct(*given, **chosen)
-    assert hierarchy.GetItemName(results.folderItemID) == "scan reconstructed"
+    assert hierarchy.GetItemName(results.folderItemID).startswith("scan reconstructed, Fast, ")
     assert [hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in chosen.values()] == parents
     assert not any(node.GetAttribute(ROLE) for node in chosen.values())
     if undone == "folder":

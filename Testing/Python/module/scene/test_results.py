@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,6 @@ def test_all_lies_in_one_folder_beside_the_input(scene: Any, logic: TriplaneGaus
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(volume), study)
     results = logic.reconstruct(volume, mrml.add_segmentation(volume, boxes(), "organs"))
     assert hierarchy.GetItemParent(results.folderItemID) == study
-    assert hierarchy.GetItemName(results.folderItemID) == "CT reconstructed"
     children = vtk.vtkIdList()
     hierarchy.GetItemChildren(results.folderItemID, children)
     nodes = [hierarchy.GetItemDataNode(children.GetId(n)) for n in range(children.GetNumberOfIds())]
@@ -212,6 +212,19 @@ def test_all_lies_in_one_folder_beside_the_input(scene: Any, logic: TriplaneGaus
     assert [node.GetName() for node in nodes] == [
         "CT reconstructed", "CT reconstructed expected error", "organs reconstructed", "CT reconstructed slices",
         "CT reconstructed provenance"]
+
+
+@pytest.mark.parametrize(("preset", "quality"), [("fast", "Fast"), ("balanced", "Better"), ("best", "Best"),
+                                                 ("paper", "paper")])
+def test_the_folder_says_what_was_done_how_well_and_when(scene: Any, logic: TriplaneGaussianReconLogic, preset: str,
+                                                         quality: str) -> None:
+    before = datetime.now().replace(microsecond=0)
+    results = logic.reconstruct(mrml.add_volume(ramp(), name="CT"), preset=preset)
+    name = hierarchy_of(scene).GetItemName(results.folderItemID)
+    told = re.fullmatch(rf"CT reconstructed, {quality}, (\d\d:\d\d:\d\d)", name)
+    assert told is not None
+    passed = datetime.strptime(told[1], "%H:%M:%S") - datetime.strptime(f"{before:%H:%M:%S}", "%H:%M:%S")
+    assert passed % timedelta(days=1) < timedelta(minutes=1)
 
 
 def test_names_are_unique_and_letters_of_all_scripts_are_kept(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
@@ -421,7 +434,7 @@ def test_results_survive_saving_and_loading_the_scene(scene: Any, logic: Triplan
             loaded, logics, by_role["segmentation"], name, by_role["volume"]))
     hierarchy = hierarchy_of(loaded)
     folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(by_role["volume"]))
-    assert hierarchy.GetItemName(folder) == results.volume.GetName()
+    assert hierarchy.GetItemName(folder).startswith(f"{results.volume.GetName()}, Fast, ")
 
 
 def voxels_in(scene: Any, logics: dict[str, Any], segmentation: Any, name: str, volume: Any) -> np.ndarray:

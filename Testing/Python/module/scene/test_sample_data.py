@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,6 +126,38 @@ def test_loading_gives_volume_and_segmentation(logic: StandInSampleDataLogic) ->
 def test_a_sample_that_is_loaded_again_can_be_told_apart(logic: StandInSampleDataLogic) -> None:
     names = [node.GetName() for _ in range(2) for node in sample_data.load("LumbarSpineCT")]
     assert names[:2] == ["LumbarSpineCT", "LumbarSpineCT segmentation"] and len(set(names)) == 4
+
+
+def test_a_sample_that_is_there_already_is_taken(logic: StandInSampleDataLogic) -> None:
+    first = sample_data.loadOnce("LumbarSpineCT")
+    assert sample_data.loadOnce("LumbarSpineCT") == first and sample_data.loadOnce("FetalBrainMR") != first
+    assert sample_data.loadOnce("LumbarSpineCT") == first
+
+
+def removed(volume: Any, segmentation: Any) -> None:
+    slicer.mrmlScene.RemoveNode(segmentation)
+
+
+def moved(volume: Any, segmentation: Any) -> None:
+    volume.SetOrigin(1.0, 2.0, 3.0)
+
+
+def drawn_on(volume: Any, segmentation: Any) -> None:
+    segmentation.GetSegmentation().AddEmptySegment("new")
+
+
+def closed(volume: Any, segmentation: Any) -> None:
+    slicer.mrmlScene.Clear(True)
+
+
+@pytest.mark.parametrize("change", [removed, moved, drawn_on, closed])
+def test_a_sample_that_is_gone_or_changed_is_loaded_again(logic: StandInSampleDataLogic,
+                                                          change: Callable[[Any, Any], None]) -> None:
+    first = sample_data.loadOnce("LumbarSpineCT")
+    change(*first)
+    again = sample_data.loadOnce("LumbarSpineCT")
+    assert not {*first} & {*again} and all(node.GetScene() is slicer.mrmlScene for node in again)
+    assert sample_data.loadOnce("LumbarSpineCT") == again
 
 
 def test_an_unknown_sample_is_refused_naming_the_known_ones(logic: StandInSampleDataLogic) -> None:
