@@ -259,6 +259,14 @@
         <translation type="unfinished">Automatisch</translation>
     </message>
     <message>
+        <source>Leave used slices as they are</source>
+        <translation type="unfinished">Verwendete Schichten unverändert lassen</translation>
+    </message>
+    <message>
+        <source>Image and segmentation of the slices that are not bad are in the result as they were, to the bit. Otherwise they come out of the model like the others, and differ by a little.</source>
+        <translation type="unfinished">Bild und Segmentierung der Schichten, die nicht schlecht sind, stehen im Ergebnis genau so, wie sie waren. Sonst kommen auch sie aus dem Modell und weichen ein wenig ab.</translation>
+    </message>
+    <message>
         <source>Quality:</source>
         <translation type="unfinished">Qualität:</translation>
     </message>
@@ -289,6 +297,14 @@
     <message>
         <source>Show the filled segmentation in the 3D view, or hide it there.</source>
         <translation type="unfinished">Zeigt die gefüllte Segmentierung in der 3D-Ansicht, oder blendet sie dort aus.</translation>
+    </message>
+    <message>
+        <source>Show input, result and expected error side by side, linked; where labels alone were filled, what was drawn, what was filled, and how certain it is.</source>
+        <translation type="unfinished">Eingabe, Ergebnis und erwarteten Fehler nebeneinander zeigen, verbunden; wo nur eine Segmentierung gefüllt wurde: was gezeichnet war, was gefüllt wurde und wie sicher es ist.</translation>
+    </message>
+    <message>
+        <source>Show a table of all slices: how well those that were hidden came out, and the mean expected error; where labels alone were filled, how many of them are in doubt.</source>
+        <translation type="unfinished">Eine Tabelle aller Schichten zeigen: wie gut verdeckte getroffen wurden, und den mittleren erwarteten Fehler; wo nur eine Segmentierung gefüllt wurde: wie viele Voxel zweifelhaft sind.</translation>
     </message>
     <message>
         <source>Show the slice on which drawing would help most; once something was drawn there, the button offers the next one. Reconstructing again goes on from what was learnt, and takes less time.</source>
@@ -415,16 +431,8 @@
         <translation type="unfinished">Vergleichen</translation>
     </message>
     <message>
-        <source>Show input, result and expected error side by side, linked.</source>
-        <translation type="unfinished">Zeigt Eingang, Ergebnis und erwarteten Fehler nebeneinander, verknüpft.</translation>
-    </message>
-    <message>
         <source>Table</source>
         <translation type="unfinished">Tabelle</translation>
-    </message>
-    <message>
-        <source>Show a table of all slices: how well those that were hidden came out, and the mean expected error.</source>
-        <translation type="unfinished">Zeigt eine Tabelle aller Schichten: wie gut die versteckten herauskamen, und den mittleren erwarteten Fehler.</translation>
     </message>
     <message>
         <source>Plot</source>
@@ -504,6 +512,26 @@
     <message>
         <source>{number} GB</source>
         <translation type="unfinished">{number} GB</translation>
+    </message>
+    <message>
+        <source>Fast</source>
+        <translation type="unfinished">Schnell</translation>
+    </message>
+    <message>
+        <source>Better</source>
+        <translation type="unfinished">Besser</translation>
+    </message>
+    <message>
+        <source>Best</source>
+        <translation type="unfinished">Am besten</translation>
+    </message>
+    <message>
+        <source>{name} filled, {quality}, {time}</source>
+        <translation type="unfinished">{name} gefüllt, {quality}, {time}</translation>
+    </message>
+    <message>
+        <source>{name} reconstructed, {quality}, {time}</source>
+        <translation type="unfinished">{name} rekonstruiert, {quality}, {time}</translation>
     </message>
     <message>
         <source>use the module PyTorch Utils, as the guide explains</source>
@@ -614,6 +642,66 @@
         <translation type="unfinished">Macht aus Schichten von {old} mm solche von {new} mm und füllt die Segmentierung darauf.</translation>
     </message>
     <message>
+        <source>Makes {old} mm slices {new} mm, and fills the segmentation on them, from {drawn} slices that are drawn on.</source>
+        <translation type="unfinished">Macht aus Schichten von {old} mm solche von {new} mm und füllt darauf die Segmentierung, ausgehend von {drawn} gezeichneten Schichten.</translation>
+    </message>
+    <message>
+        <source>How good the result is cannot be said: to hide a slice and check, at least 3 must be used, and one between two others must show something.</source>
+        <translation type="unfinished">Wie gut das Ergebnis ist, lässt sich nicht sagen: Um eine Schicht zur Probe zu verdecken, müssen mindestens 3 verwendet werden, und eine zwischen zwei anderen muss etwas zeigen.</translation>
+    </message>
+    <message>
+        <source>It was not learnt: it is how far simple methods disagree, and errors may be many times as large.</source>
+        <translation type="unfinished">Er wurde nicht gelernt: Er ist, wie weit einfache Verfahren auseinanderliegen; Fehler können um ein Vielfaches größer sein.</translation>
+    </message>
+    <message>
+        <source>copies of the nearest slice</source>
+        <translation type="unfinished">Kopien der nächsten Schicht</translation>
+    </message>
+    <message>
+        <source>cubic interpolation</source>
+        <translation type="unfinished">kubischer Interpolation</translation>
+    </message>
+    <message>
+        <source>smooth (monotone cubic) interpolation</source>
+        <translation type="unfinished">glatter (monotoner kubischer) Interpolation</translation>
+    </message>
+    <message>
+        <source>It says little about where the errors are: trust its size, not its pattern.</source>
+        <translation type="unfinished">Er sagt wenig darüber, wo die Fehler sind: Trauen Sie seiner Größe, nicht seinem Muster.</translation>
+    </message>
+    <message>
+        <source>linear interpolation between slices</source>
+        <translation type="unfinished">linearer Interpolation zwischen Schichten</translation>
+    </message>
+    <message>
+        <source>the best usual method, {name}</source>
+        <translation type="unfinished">dem besten üblichen Verfahren, {name}</translation>
+    </message>
+    <message>
+        <source>Checked on {count} slices, each hidden and predicted across twice the real gap (PSNR {psnr} dB).</source>
+        <translation type="unfinished">Geprüft an {count} Schichten, jede verdeckt und über die doppelte Lücke hinweg vorhergesagt (PSNR {psnr} dB).</translation>
+    </message>
+    <message>
+        <source>No better than with {method}: errors are as large.</source>
+        <translation type="unfinished">Nicht besser als mit {method}: Die Fehler sind gleich groß.</translation>
+    </message>
+    <message>
+        <source>Hardly better than with {method}: errors are {share} % smaller ({gain} dB), which is hardly seen.</source>
+        <translation type="unfinished">Kaum besser als mit {method}: Fehler sind {share} % kleiner ({gain} dB), was man kaum sieht.</translation>
+    </message>
+    <message>
+        <source>Slightly worse than with {method}: errors are {share} % larger ({gain} dB), which is hardly seen.</source>
+        <translation type="unfinished">Etwas schlechter als mit {method}: Fehler sind {share} % größer ({gain} dB), was man kaum sieht.</translation>
+    </message>
+    <message>
+        <source>Errors are {share} % smaller than with {method} ({gain} dB).</source>
+        <translation type="unfinished">Fehler sind {share} % kleiner als mit {method} ({gain} dB).</translation>
+    </message>
+    <message>
+        <source>Errors are {share} % larger than with {method} ({gain} dB), which serves this scan better.</source>
+        <translation type="unfinished">Fehler sind {share} % größer als mit {method} ({gain} dB); dieses Verfahren passt besser zu dieser Aufnahme.</translation>
+    </message>
+    <message>
         <source>Makes {old} mm slices {new} mm, which is thicker.</source>
         <translation type="unfinished">Macht aus Schichten von {old} mm solche von {new} mm, also dickere.</translation>
     </message>
@@ -626,44 +714,56 @@
         <translation type="unfinished">Ändert noch nichts: Alle Schichten werden verwendet, und das Ergebnis hat die Voxel des Eingangs.</translation>
     </message>
     <message>
-        <source>Combines nothing yet.</source>
-        <translation type="unfinished">Verbindet noch nichts.</translation>
-    </message>
-    <message>
         <source>Makes one volume of {count}, with cubic voxels.</source>
         <translation type="unfinished">Macht aus {count} Volumen eines, mit würfelförmigen Voxeln.</translation>
-    </message>
-    <message>
-        <source>nearest drawn slice</source>
-        <translation type="unfinished">nächste gezeichnete Schicht</translation>
-    </message>
-    <message>
-        <source>shapes between drawn slices</source>
-        <translation type="unfinished">Formen zwischen gezeichneten Schichten</translation>
-    </message>
-    <message>
-        <source>carried along the image</source>
-        <translation type="unfinished">entlang des Bildes weitergetragen</translation>
     </message>
     <message>
         <source>learnt from this scan</source>
         <translation type="unfinished">aus dieser Aufnahme gelernt</translation>
     </message>
     <message>
-        <source>Too few slices are drawn on to hide one and check.</source>
-        <translation type="unfinished">Auf zu wenigen Schichten ist gezeichnet, um eine zu verstecken und zu prüfen.</translation>
-    </message>
-    <message>
-        <source>Slices that were hidden came out with Dice {dice}.</source>
-        <translation type="unfinished">Versteckte Schichten kamen mit einem Dice von {dice} heraus.</translation>
-    </message>
-    <message>
         <source>Started from what the last run learnt.</source>
         <translation type="unfinished">Ausgegangen von dem, was der letzte Lauf gelernt hat.</translation>
     </message>
     <message>
+        <source>Started from what the last run learnt, whose check it is.</source>
+        <translation type="unfinished">Ausgegangen wurde von dem, was der letzte Lauf gelernt hat; von ihm stammt die Prüfung.</translation>
+    </message>
+    <message>
+        <source>by copying the nearest drawn slice</source>
+        <translation type="unfinished">durch Kopieren der nächsten gezeichneten Schicht</translation>
+    </message>
+    <message>
+        <source>by the shape between drawn slices</source>
+        <translation type="unfinished">nach der Form zwischen gezeichneten Schichten</translation>
+    </message>
+    <message>
+        <source>by following the image from slice to slice</source>
+        <translation type="unfinished">dem Bild von Schicht zu Schicht folgend</translation>
+    </message>
+    <message>
+        <source>{share} % {method}</source>
+        <translation type="unfinished">{share} % {method}</translation>
+    </message>
+    <message>
         <source>How labels were filled: {methods}.</source>
         <translation type="unfinished">Wie Label gefüllt wurden: {methods}.</translation>
+    </message>
+    <message>
+        <source>Filled labels overlap with drawn ones by Dice {dice} (1 is perfect overlap, 0 is none), on drawn slices that were hidden to check.</source>
+        <translation type="unfinished">Die gefüllte Segmentierung deckt sich mit der gezeichneten mit Dice {dice} (1 ist volle Deckung, 0 keine), auf gezeichneten Schichten, die zur Probe verdeckt wurden.</translation>
+    </message>
+    <message>
+        <source>Slices filled: {filled}. How well cannot be said: with this quality no drawn slice is hidden to check. &apos;Better&apos; and &apos;Best&apos; do that where labels come from {fewest} slices or more.</source>
+        <translation type="unfinished">Gefüllte Schichten: {filled}. Wie gut, lässt sich nicht sagen: In dieser Qualität wird keine gezeichnete Schicht zur Probe verdeckt. &apos;Besser&apos; und &apos;Am besten&apos; tun das, wo die Segmentierung von {fewest} oder mehr Schichten kommt.</translation>
+    </message>
+    <message>
+        <source>Slices filled: {filled}. How well cannot be said: this started from what a run learnt that hid no drawn slice to check. Another seed, under Advanced, starts anew and does.</source>
+        <translation type="unfinished">Gefüllte Schichten: {filled}. Wie gut, lässt sich nicht sagen: Ausgegangen wurde von einem Lauf, der keine gezeichnete Schicht zur Probe verdeckt hat. Ein anderer Startwert (unter Erweitert) beginnt neu und tut es.</translation>
+    </message>
+    <message>
+        <source>Slices filled: {filled}. How well cannot be said: to hide one and check, labels must come from {fewest} slices or more, and come from {labelled}.</source>
+        <translation type="unfinished">Gefüllte Schichten: {filled}. Wie gut, lässt sich nicht sagen: Um eine zur Probe zu verdecken, muss die Segmentierung von mindestens {fewest} Schichten kommen; sie kommt von {labelled}.</translation>
     </message>
     <message>
         <source>Result: {shape} voxels of {spacing} mm.</source>
@@ -696,42 +796,6 @@
     <message>
         <source>Will take about {time} on this computer, and {memory} of memory on the graphics card.</source>
         <translation type="unfinished">Dauert auf diesem Computer etwa {time} und braucht {memory} Speicher der Grafikkarte.</translation>
-    </message>
-    <message>
-        <source>Too few slices were used to hide one and check. So the expected error was not learnt: it is how far simple methods disagree, and errors may be many times as large.</source>
-        <translation type="unfinished">Zu wenige Schichten wurden verwendet, um eine zu verstecken und zu prüfen. Der erwartete Fehler wurde daher nicht gelernt: Er sagt, wie weit einfache Verfahren auseinander liegen, und Fehler können viele Male so groß sein.</translation>
-    </message>
-    <message>
-        <source>{apart} linear interpolation between slices.</source>
-        <translation type="unfinished">{apart} lineare Interpolation zwischen Schichten.</translation>
-    </message>
-    <message>
-        <source>{apart} the best usual method ({name})</source>
-        <translation type="unfinished">{apart} das beste übliche Verfahren ({name})</translation>
-    </message>
-    <message>
-        <source>PSNR {psnr} dB</source>
-        <translation type="unfinished">PSNR {psnr} dB</translation>
-    </message>
-    <message>
-        <source>Checked on {count} slices, each hidden and predicted across twice the real gap: {scores}.</source>
-        <translation type="unfinished">Geprüft an {count} Schichten, jede versteckt und über die doppelte Lücke vorhergesagt: {scores}.</translation>
-    </message>
-    <message>
-        <source>The expected error says little about where the errors are (rank correlation {number}): trust its size, not its pattern.</source>
-        <translation type="unfinished">Der erwartete Fehler sagt wenig darüber, wo die Fehler sind (Rangkorrelation {number}): Trauen Sie seiner Größe, nicht seinem Muster.</translation>
-    </message>
-    <message>
-        <source>as good as</source>
-        <translation type="unfinished">so gut wie</translation>
-    </message>
-    <message>
-        <source>{gain} dB better than</source>
-        <translation type="unfinished">{gain} dB besser als</translation>
-    </message>
-    <message>
-        <source>{gain} dB worse than</source>
-        <translation type="unfinished">{gain} dB schlechter als</translation>
     </message>
     <message>
         <source>{share} % of the range</source>
@@ -1419,6 +1483,57 @@
     </message>
 </context>
 <context>
+    <name>panel.obstacle</name>
+    <message>
+        <source>Choose an input volume first.</source>
+        <translation type="unfinished">Wählen Sie zuerst ein Eingangsvolumen.</translation>
+    </message>
+    <message>
+        <source>Choose the segmentation that is to be filled.</source>
+        <translation type="unfinished">Wählen Sie die Segmentierung, die gefüllt werden soll.</translation>
+    </message>
+    <message>
+        <source>Check at least one further volume of the same body.</source>
+        <translation type="unfinished">Kreuzen Sie mindestens ein weiteres Volumen desselben Körpers an.</translation>
+    </message>
+    <message>
+        <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
+        <translation type="unfinished">Sagen Sie, welche Schichten schlecht sind: Zeigen Sie jede in einer Schichtansicht, und drücken Sie &apos;Aktuelle Schicht ausschließen&apos;.</translation>
+    </message>
+    <message>
+        <source>Check at least one segment.</source>
+        <translation type="unfinished">Wählen Sie mindestens ein Segment aus.</translation>
+    </message>
+    <message>
+        <source>Check at least one segment, or choose no segmentation.</source>
+        <translation type="unfinished">Kreuzen Sie mindestens ein Segment an, oder wählen Sie keine Segmentierung.</translation>
+    </message>
+    <message>
+        <source>Slices to use</source>
+        <translation type="unfinished">Zu verwendende Schichten</translation>
+    </message>
+    <message>
+        <source>Excluded slices</source>
+        <translation type="unfinished">Ausgeschlossene Schichten</translation>
+    </message>
+    <message>
+        <source>Labels from</source>
+        <translation type="unfinished">Label aus</translation>
+    </message>
+    <message>
+        <source>Empty slices</source>
+        <translation type="unfinished">Leere Schichten</translation>
+    </message>
+    <message>
+        <source>No excluded slice lies in the region. Move the region to one, or choose the whole volume.</source>
+        <translation type="unfinished">Im Bereich liegt keine ausgeschlossene Schicht. Verschieben Sie ihn zu einer, oder wählen Sie das ganze Volumen.</translation>
+    </message>
+    <message>
+        <source>{row}: {reason}</source>
+        <translation type="unfinished">{row}: {reason}</translation>
+    </message>
+</context>
+<context>
     <name>panel.packages_button</name>
     <message>
         <source>A reconstruction is running. Wait until it is done.</source>
@@ -1477,24 +1592,12 @@
         <translation type="unfinished">Es wurde noch nichts rekonstruiert.</translation>
     </message>
     <message>
-        <source>There is no result yet.</source>
-        <translation type="unfinished">Es gibt noch kein Ergebnis.</translation>
+        <source>Drawing...</source>
+        <translation type="unfinished">Wird gezeichnet...</translation>
     </message>
     <message>
-        <source>There is no volume among the results: labels alone were filled, or it was removed.</source>
-        <translation type="unfinished">Unter den Ergebnissen ist kein Volumen: Nur Label wurden gefüllt, oder es wurde entfernt.</translation>
-    </message>
-    <message>
-        <source>The input volume or the expected error is not in the scene any more.</source>
-        <translation type="unfinished">Das Eingangsvolumen oder der erwartete Fehler ist nicht mehr in der Szene.</translation>
-    </message>
-    <message>
-        <source>The model was not kept. Check &apos;Keep model&apos; under &apos;Advanced&apos; and reconstruct again.</source>
-        <translation type="unfinished">Das Modell wurde nicht behalten. Kreuzen Sie &apos;Modell behalten&apos; unter &apos;Erweitert&apos; an, und rekonstruieren Sie erneut.</translation>
-    </message>
-    <message>
-        <source>The layout has no slice view.</source>
-        <translation type="unfinished">Die Anordnung hat keine Schichtansicht.</translation>
+        <source>Render plane</source>
+        <translation type="unfinished">Ebene zeichnen</translation>
     </message>
     <message>
         <source>A plane is being drawn.</source>
@@ -1559,6 +1662,14 @@
     <message>
         <source>Expected error: {error} on average, in units of the volume.</source>
         <translation type="unfinished">Erwarteter Fehler: im Mittel {error}, in Einheiten des Volumens.</translation>
+    </message>
+    <message>
+        <source>Nothing was predicted: every slice of the result is one that was used.</source>
+        <translation type="unfinished">Nichts wurde vorhergesagt: Jede Schicht des Ergebnisses ist eine verwendete.</translation>
+    </message>
+    <message>
+        <source>No slice view is shown, whose plane could be drawn. Choose a layout with one.</source>
+        <translation type="unfinished">Es gibt keine Schichtansicht, deren Ebene gezeichnet werden könnte. Wählen Sie eine Anordnung mit einer.</translation>
     </message>
     <message>
         <source>Export model</source>
@@ -1645,6 +1756,10 @@
         <translation type="unfinished">Eingang</translation>
     </message>
     <message>
+        <source>Certainty</source>
+        <translation type="unfinished">Sicherheit</translation>
+    </message>
+    <message>
         <source>Result</source>
         <translation type="unfinished">Ergebnis</translation>
     </message>
@@ -1658,10 +1773,6 @@
     <message>
         <source>Choose an input volume first.</source>
         <translation type="unfinished">Wählen Sie zuerst ein Eingangsvolumen.</translation>
-    </message>
-    <message>
-        <source>Check at least one segment, or choose no segmentation.</source>
-        <translation type="unfinished">Kreuzen Sie mindestens ein Segment an, oder wählen Sie keine Segmentierung.</translation>
     </message>
     <message>
         <source>Reconstruct</source>
@@ -1819,18 +1930,6 @@
         <translation type="unfinished">Gezeichnete Schichten</translation>
     </message>
     <message>
-        <source>Fast</source>
-        <translation type="unfinished">Schnell</translation>
-    </message>
-    <message>
-        <source>Better</source>
-        <translation type="unfinished">Besser</translation>
-    </message>
-    <message>
-        <source>Best</source>
-        <translation type="unfinished">Am besten</translation>
-    </message>
-    <message>
         <source>Gaussian</source>
         <translation type="unfinished">Gauß</translation>
     </message>
@@ -1942,6 +2041,10 @@
         <translation type="unfinished">Ein Bereich geht nicht mit weiteren Volumen. Wählen Sie das ganze Volumen, oder beschneiden Sie alle im Modul &apos;Crop Volume&apos;.</translation>
     </message>
     <message>
+        <source>Used slices cannot stay as they are where volumes are combined, since the result has voxels of its own. Leave the further volumes out, or &apos;keepUsedSlices&apos;.</source>
+        <translation type="unfinished">Verwendete Schichten können nicht bleiben, wie sie sind, wo Volumen verbunden werden, da das Ergebnis eigene Voxel hat. Lassen Sie die weiteren Volumen weg oder &apos;keepUsedSlices&apos;.</translation>
+    </message>
+    <message>
         <source>The output spacing must be a positive number of millimetres such as 1.5, or 0 to leave it to the program, not {spacing}.</source>
         <translation type="unfinished">Der Schichtabstand des Ergebnisses muss eine positive Zahl von Millimetern sein, etwa 1.5, oder 0, um ihn dem Programm zu überlassen, nicht {spacing}.</translation>
     </message>
@@ -1990,22 +2093,6 @@
     <message>
         <source>Combine volumes</source>
         <translation type="unfinished">Volumen vereinen</translation>
-    </message>
-    <message>
-        <source>Choose the segmentation that is to be filled.</source>
-        <translation type="unfinished">Wählen Sie die Segmentierung, die gefüllt werden soll.</translation>
-    </message>
-    <message>
-        <source>Check at least one further volume of the same body.</source>
-        <translation type="unfinished">Kreuzen Sie mindestens ein weiteres Volumen desselben Körpers an.</translation>
-    </message>
-    <message>
-        <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
-        <translation type="unfinished">Sagen Sie, welche Schichten schlecht sind: Zeigen Sie jede in einer Schichtansicht, und drücken Sie &apos;Aktuelle Schicht ausschließen&apos;.</translation>
-    </message>
-    <message>
-        <source>No excluded slice lies in the region. Move the region to one, or choose the whole volume.</source>
-        <translation type="unfinished">Im Bereich liegt keine ausgeschlossene Schicht. Verschieben Sie ihn zu einer, oder wählen Sie das ganze Volumen.</translation>
     </message>
 </context>
 <context>

@@ -259,6 +259,14 @@
         <translation type="unfinished">Automatique</translation>
     </message>
     <message>
+        <source>Leave used slices as they are</source>
+        <translation type="unfinished">Laisser les coupes utilisées telles quelles</translation>
+    </message>
+    <message>
+        <source>Image and segmentation of the slices that are not bad are in the result as they were, to the bit. Otherwise they come out of the model like the others, and differ by a little.</source>
+        <translation type="unfinished">L’image et la segmentation des coupes qui ne sont pas mauvaises figurent dans le résultat exactement telles qu’elles étaient. Sinon, elles sortent du modèle comme les autres et diffèrent un peu.</translation>
+    </message>
+    <message>
         <source>Quality:</source>
         <translation type="unfinished">Qualité :</translation>
     </message>
@@ -289,6 +297,14 @@
     <message>
         <source>Show the filled segmentation in the 3D view, or hide it there.</source>
         <translation type="unfinished">Montre la segmentation complétée dans la vue 3D, ou l&apos;y masque.</translation>
+    </message>
+    <message>
+        <source>Show input, result and expected error side by side, linked; where labels alone were filled, what was drawn, what was filled, and how certain it is.</source>
+        <translation type="unfinished">Montrer l’entrée, le résultat et l’erreur attendue côte à côte, liés ; si seule une segmentation a été complétée : ce qui était dessiné, ce qui a été complété, et avec quelle certitude.</translation>
+    </message>
+    <message>
+        <source>Show a table of all slices: how well those that were hidden came out, and the mean expected error; where labels alone were filled, how many of them are in doubt.</source>
+        <translation type="unfinished">Montrer un tableau de toutes les coupes : la qualité de celles qui ont été cachées et l’erreur moyenne attendue ; si seule une segmentation a été complétée : combien de voxels sont douteux.</translation>
     </message>
     <message>
         <source>Show the slice on which drawing would help most; once something was drawn there, the button offers the next one. Reconstructing again goes on from what was learnt, and takes less time.</source>
@@ -415,16 +431,8 @@
         <translation type="unfinished">Comparer</translation>
     </message>
     <message>
-        <source>Show input, result and expected error side by side, linked.</source>
-        <translation type="unfinished">Montre l&apos;entrée, le résultat et l&apos;erreur attendue côte à côte, liés.</translation>
-    </message>
-    <message>
         <source>Table</source>
         <translation type="unfinished">Tableau</translation>
-    </message>
-    <message>
-        <source>Show a table of all slices: how well those that were hidden came out, and the mean expected error.</source>
-        <translation type="unfinished">Montre un tableau de toutes les coupes : la qualité de celles qui ont été cachées, et l&apos;erreur attendue moyenne.</translation>
     </message>
     <message>
         <source>Plot</source>
@@ -504,6 +512,26 @@
     <message>
         <source>{number} GB</source>
         <translation type="unfinished">{number} Go</translation>
+    </message>
+    <message>
+        <source>Fast</source>
+        <translation type="unfinished">Rapide</translation>
+    </message>
+    <message>
+        <source>Better</source>
+        <translation type="unfinished">Meilleure</translation>
+    </message>
+    <message>
+        <source>Best</source>
+        <translation type="unfinished">La meilleure</translation>
+    </message>
+    <message>
+        <source>{name} filled, {quality}, {time}</source>
+        <translation type="unfinished">{name} complété, {quality}, {time}</translation>
+    </message>
+    <message>
+        <source>{name} reconstructed, {quality}, {time}</source>
+        <translation type="unfinished">{name} reconstruit, {quality}, {time}</translation>
     </message>
     <message>
         <source>use the module PyTorch Utils, as the guide explains</source>
@@ -614,6 +642,66 @@
         <translation type="unfinished">Transforme les coupes de {old} mm en coupes de {new} mm, et y complète la segmentation.</translation>
     </message>
     <message>
+        <source>Makes {old} mm slices {new} mm, and fills the segmentation on them, from {drawn} slices that are drawn on.</source>
+        <translation type="unfinished">Fait de coupes de {old} mm des coupes de {new} mm et y complète la segmentation, à partir de {drawn} coupes dessinées.</translation>
+    </message>
+    <message>
+        <source>How good the result is cannot be said: to hide a slice and check, at least 3 must be used, and one between two others must show something.</source>
+        <translation type="unfinished">On ne peut pas dire quelle est la qualité du résultat : pour cacher une coupe et vérifier, il faut en utiliser au moins 3, et une entre deux autres doit montrer quelque chose.</translation>
+    </message>
+    <message>
+        <source>It was not learnt: it is how far simple methods disagree, and errors may be many times as large.</source>
+        <translation type="unfinished">Elle n’a pas été apprise : c’est l’écart entre des méthodes simples, et les erreurs peuvent être plusieurs fois plus grandes.</translation>
+    </message>
+    <message>
+        <source>copies of the nearest slice</source>
+        <translation type="unfinished">des copies de la coupe la plus proche</translation>
+    </message>
+    <message>
+        <source>cubic interpolation</source>
+        <translation type="unfinished">une interpolation cubique</translation>
+    </message>
+    <message>
+        <source>smooth (monotone cubic) interpolation</source>
+        <translation type="unfinished">une interpolation lisse (cubique monotone)</translation>
+    </message>
+    <message>
+        <source>It says little about where the errors are: trust its size, not its pattern.</source>
+        <translation type="unfinished">Elle dit peu sur l’endroit des erreurs : fiez-vous à sa grandeur, pas à sa répartition.</translation>
+    </message>
+    <message>
+        <source>linear interpolation between slices</source>
+        <translation type="unfinished">une interpolation linéaire entre les coupes</translation>
+    </message>
+    <message>
+        <source>the best usual method, {name}</source>
+        <translation type="unfinished">la meilleure méthode usuelle, {name}</translation>
+    </message>
+    <message>
+        <source>Checked on {count} slices, each hidden and predicted across twice the real gap (PSNR {psnr} dB).</source>
+        <translation type="unfinished">Vérifié sur {count} coupes, chacune cachée et prédite sur le double de l’écart réel (PSNR {psnr} dB).</translation>
+    </message>
+    <message>
+        <source>No better than with {method}: errors are as large.</source>
+        <translation type="unfinished">Pas mieux qu’avec {method} : les erreurs sont aussi grandes.</translation>
+    </message>
+    <message>
+        <source>Hardly better than with {method}: errors are {share} % smaller ({gain} dB), which is hardly seen.</source>
+        <translation type="unfinished">À peine mieux qu’avec {method} : les erreurs sont {share} % plus petites ({gain} dB), ce qui se voit à peine.</translation>
+    </message>
+    <message>
+        <source>Slightly worse than with {method}: errors are {share} % larger ({gain} dB), which is hardly seen.</source>
+        <translation type="unfinished">Un peu moins bien qu’avec {method} : les erreurs sont {share} % plus grandes ({gain} dB), ce qui se voit à peine.</translation>
+    </message>
+    <message>
+        <source>Errors are {share} % smaller than with {method} ({gain} dB).</source>
+        <translation type="unfinished">Les erreurs sont {share} % plus petites qu’avec {method} ({gain} dB).</translation>
+    </message>
+    <message>
+        <source>Errors are {share} % larger than with {method} ({gain} dB), which serves this scan better.</source>
+        <translation type="unfinished">Les erreurs sont {share} % plus grandes qu’avec {method} ({gain} dB), qui convient mieux à cet examen.</translation>
+    </message>
+    <message>
         <source>Makes {old} mm slices {new} mm, which is thicker.</source>
         <translation type="unfinished">Transforme les coupes de {old} mm en coupes de {new} mm, donc plus épaisses.</translation>
     </message>
@@ -626,44 +714,56 @@
         <translation type="unfinished">Ne change encore rien : toutes les coupes sont utilisées, et le résultat a les voxels de l&apos;entrée.</translation>
     </message>
     <message>
-        <source>Combines nothing yet.</source>
-        <translation type="unfinished">Ne combine encore rien.</translation>
-    </message>
-    <message>
         <source>Makes one volume of {count}, with cubic voxels.</source>
         <translation type="unfinished">Fait de {count} volumes un seul, aux voxels cubiques.</translation>
-    </message>
-    <message>
-        <source>nearest drawn slice</source>
-        <translation type="unfinished">coupe dessinée la plus proche</translation>
-    </message>
-    <message>
-        <source>shapes between drawn slices</source>
-        <translation type="unfinished">formes entre coupes dessinées</translation>
-    </message>
-    <message>
-        <source>carried along the image</source>
-        <translation type="unfinished">reportées le long de l&apos;image</translation>
     </message>
     <message>
         <source>learnt from this scan</source>
         <translation type="unfinished">apprises sur cet examen</translation>
     </message>
     <message>
-        <source>Too few slices are drawn on to hide one and check.</source>
-        <translation type="unfinished">Trop peu de coupes sont dessinées pour en cacher une et vérifier.</translation>
-    </message>
-    <message>
-        <source>Slices that were hidden came out with Dice {dice}.</source>
-        <translation type="unfinished">Les coupes cachées sont retrouvées avec un Dice de {dice}.</translation>
-    </message>
-    <message>
         <source>Started from what the last run learnt.</source>
         <translation type="unfinished">Parti de ce que le dernier calcul a appris.</translation>
     </message>
     <message>
+        <source>Started from what the last run learnt, whose check it is.</source>
+        <translation type="unfinished">Parti de ce que le dernier passage a appris, dont vient la vérification.</translation>
+    </message>
+    <message>
+        <source>by copying the nearest drawn slice</source>
+        <translation type="unfinished">en copiant la coupe dessinée la plus proche</translation>
+    </message>
+    <message>
+        <source>by the shape between drawn slices</source>
+        <translation type="unfinished">par la forme entre les coupes dessinées</translation>
+    </message>
+    <message>
+        <source>by following the image from slice to slice</source>
+        <translation type="unfinished">en suivant l’image de coupe en coupe</translation>
+    </message>
+    <message>
+        <source>{share} % {method}</source>
+        <translation type="unfinished">{share} % {method}</translation>
+    </message>
+    <message>
         <source>How labels were filled: {methods}.</source>
         <translation type="unfinished">Comment les étiquettes ont été complétées : {methods}.</translation>
+    </message>
+    <message>
+        <source>Filled labels overlap with drawn ones by Dice {dice} (1 is perfect overlap, 0 is none), on drawn slices that were hidden to check.</source>
+        <translation type="unfinished">La segmentation complétée recouvre celle dessinée avec un Dice de {dice} (1 : recouvrement parfait, 0 : aucun), sur des coupes dessinées qui ont été cachées pour vérifier.</translation>
+    </message>
+    <message>
+        <source>Slices filled: {filled}. How well cannot be said: with this quality no drawn slice is hidden to check. &apos;Better&apos; and &apos;Best&apos; do that where labels come from {fewest} slices or more.</source>
+        <translation type="unfinished">Coupes complétées : {filled}. On ne peut pas dire avec quelle qualité : à ce niveau, aucune coupe dessinée n’est cachée pour vérifier. « Meilleure » et « La meilleure » le font si la segmentation vient de {fewest} coupes ou plus.</translation>
+    </message>
+    <message>
+        <source>Slices filled: {filled}. How well cannot be said: this started from what a run learnt that hid no drawn slice to check. Another seed, under Advanced, starts anew and does.</source>
+        <translation type="unfinished">Coupes complétées : {filled}. On ne peut pas dire avec quelle qualité : on est parti d’un passage qui n’a caché aucune coupe dessinée pour vérifier. Une autre graine, sous Avancé, recommence et le fait.</translation>
+    </message>
+    <message>
+        <source>Slices filled: {filled}. How well cannot be said: to hide one and check, labels must come from {fewest} slices or more, and come from {labelled}.</source>
+        <translation type="unfinished">Coupes complétées : {filled}. On ne peut pas dire avec quelle qualité : pour en cacher une et vérifier, la segmentation doit venir d’au moins {fewest} coupes ; elle vient de {labelled}.</translation>
     </message>
     <message>
         <source>Result: {shape} voxels of {spacing} mm.</source>
@@ -696,42 +796,6 @@
     <message>
         <source>Will take about {time} on this computer, and {memory} of memory on the graphics card.</source>
         <translation type="unfinished">Prendra environ {time} sur cet ordinateur, et {memory} de mémoire de la carte graphique.</translation>
-    </message>
-    <message>
-        <source>Too few slices were used to hide one and check. So the expected error was not learnt: it is how far simple methods disagree, and errors may be many times as large.</source>
-        <translation type="unfinished">Trop peu de coupes ont été utilisées pour en cacher une et vérifier. L&apos;erreur attendue n&apos;a donc pas été apprise : elle dit à quel point des méthodes simples diffèrent, et les erreurs peuvent être bien plus grandes.</translation>
-    </message>
-    <message>
-        <source>{apart} linear interpolation between slices.</source>
-        <translation type="unfinished">{apart} l&apos;interpolation linéaire entre coupes.</translation>
-    </message>
-    <message>
-        <source>{apart} the best usual method ({name})</source>
-        <translation type="unfinished">{apart} la meilleure méthode usuelle ({name})</translation>
-    </message>
-    <message>
-        <source>PSNR {psnr} dB</source>
-        <translation type="unfinished">PSNR {psnr} dB</translation>
-    </message>
-    <message>
-        <source>Checked on {count} slices, each hidden and predicted across twice the real gap: {scores}.</source>
-        <translation type="unfinished">Vérifié sur {count} coupes, chacune cachée et prédite sur le double de l&apos;écart réel : {scores}.</translation>
-    </message>
-    <message>
-        <source>The expected error says little about where the errors are (rank correlation {number}): trust its size, not its pattern.</source>
-        <translation type="unfinished">L&apos;erreur attendue dit peu où sont les erreurs (corrélation de rang {number}) : fiez-vous à sa taille, pas à son motif.</translation>
-    </message>
-    <message>
-        <source>as good as</source>
-        <translation type="unfinished">aussi bien que</translation>
-    </message>
-    <message>
-        <source>{gain} dB better than</source>
-        <translation type="unfinished">{gain} dB de mieux que</translation>
-    </message>
-    <message>
-        <source>{gain} dB worse than</source>
-        <translation type="unfinished">{gain} dB de moins que</translation>
     </message>
     <message>
         <source>{share} % of the range</source>
@@ -1419,6 +1483,57 @@
     </message>
 </context>
 <context>
+    <name>panel.obstacle</name>
+    <message>
+        <source>Choose an input volume first.</source>
+        <translation type="unfinished">Choisissez d&apos;abord un volume d&apos;entrée.</translation>
+    </message>
+    <message>
+        <source>Choose the segmentation that is to be filled.</source>
+        <translation type="unfinished">Choisissez la segmentation à compléter.</translation>
+    </message>
+    <message>
+        <source>Check at least one further volume of the same body.</source>
+        <translation type="unfinished">Cochez au moins un autre volume du même corps.</translation>
+    </message>
+    <message>
+        <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
+        <translation type="unfinished">Dites quelles coupes sont mauvaises : montrez chacune dans une vue et appuyez sur &apos;Exclure la coupe affichée&apos;.</translation>
+    </message>
+    <message>
+        <source>Check at least one segment.</source>
+        <translation type="unfinished">Cochez au moins un segment.</translation>
+    </message>
+    <message>
+        <source>Check at least one segment, or choose no segmentation.</source>
+        <translation type="unfinished">Cochez au moins un segment, ou ne choisissez pas de segmentation.</translation>
+    </message>
+    <message>
+        <source>Slices to use</source>
+        <translation type="unfinished">Coupes à utiliser</translation>
+    </message>
+    <message>
+        <source>Excluded slices</source>
+        <translation type="unfinished">Coupes exclues</translation>
+    </message>
+    <message>
+        <source>Labels from</source>
+        <translation type="unfinished">Étiquettes de</translation>
+    </message>
+    <message>
+        <source>Empty slices</source>
+        <translation type="unfinished">Coupes vides</translation>
+    </message>
+    <message>
+        <source>No excluded slice lies in the region. Move the region to one, or choose the whole volume.</source>
+        <translation type="unfinished">Aucune coupe exclue ne se trouve dans la région. Déplacez-la vers l&apos;une d&apos;elles, ou choisissez le volume entier.</translation>
+    </message>
+    <message>
+        <source>{row}: {reason}</source>
+        <translation type="unfinished">{row} : {reason}</translation>
+    </message>
+</context>
+<context>
     <name>panel.packages_button</name>
     <message>
         <source>A reconstruction is running. Wait until it is done.</source>
@@ -1477,24 +1592,12 @@
         <translation type="unfinished">Rien n&apos;a encore été reconstruit.</translation>
     </message>
     <message>
-        <source>There is no result yet.</source>
-        <translation type="unfinished">Il n&apos;y a pas encore de résultat.</translation>
+        <source>Drawing...</source>
+        <translation type="unfinished">Dessin en cours...</translation>
     </message>
     <message>
-        <source>There is no volume among the results: labels alone were filled, or it was removed.</source>
-        <translation type="unfinished">Il n&apos;y a pas de volume parmi les résultats : seules des étiquettes ont été complétées, ou il a été retiré.</translation>
-    </message>
-    <message>
-        <source>The input volume or the expected error is not in the scene any more.</source>
-        <translation type="unfinished">Le volume d&apos;entrée ou l&apos;erreur attendue n&apos;est plus dans la scène.</translation>
-    </message>
-    <message>
-        <source>The model was not kept. Check &apos;Keep model&apos; under &apos;Advanced&apos; and reconstruct again.</source>
-        <translation type="unfinished">Le modèle n&apos;a pas été gardé. Cochez &apos;Garder le modèle&apos; sous &apos;Avancé&apos; et reconstruisez à nouveau.</translation>
-    </message>
-    <message>
-        <source>The layout has no slice view.</source>
-        <translation type="unfinished">La disposition n&apos;a pas de vue de coupe.</translation>
+        <source>Render plane</source>
+        <translation type="unfinished">Dessiner un plan</translation>
     </message>
     <message>
         <source>A plane is being drawn.</source>
@@ -1559,6 +1662,14 @@
     <message>
         <source>Expected error: {error} on average, in units of the volume.</source>
         <translation type="unfinished">Erreur attendue : {error} en moyenne, en unités du volume.</translation>
+    </message>
+    <message>
+        <source>Nothing was predicted: every slice of the result is one that was used.</source>
+        <translation type="unfinished">Rien n’a été prédit : chaque coupe du résultat est une coupe utilisée.</translation>
+    </message>
+    <message>
+        <source>No slice view is shown, whose plane could be drawn. Choose a layout with one.</source>
+        <translation type="unfinished">Aucune vue de coupe n’est affichée, dont le plan pourrait être dessiné. Choisissez une disposition qui en a une.</translation>
     </message>
     <message>
         <source>Export model</source>
@@ -1645,6 +1756,10 @@
         <translation type="unfinished">Entrée</translation>
     </message>
     <message>
+        <source>Certainty</source>
+        <translation type="unfinished">Certitude</translation>
+    </message>
+    <message>
         <source>Result</source>
         <translation type="unfinished">Résultat</translation>
     </message>
@@ -1658,10 +1773,6 @@
     <message>
         <source>Choose an input volume first.</source>
         <translation type="unfinished">Choisissez d&apos;abord un volume d&apos;entrée.</translation>
-    </message>
-    <message>
-        <source>Check at least one segment, or choose no segmentation.</source>
-        <translation type="unfinished">Cochez au moins un segment, ou ne choisissez pas de segmentation.</translation>
     </message>
     <message>
         <source>Reconstruct</source>
@@ -1819,18 +1930,6 @@
         <translation type="unfinished">Coupes dessinées</translation>
     </message>
     <message>
-        <source>Fast</source>
-        <translation type="unfinished">Rapide</translation>
-    </message>
-    <message>
-        <source>Better</source>
-        <translation type="unfinished">Meilleure</translation>
-    </message>
-    <message>
-        <source>Best</source>
-        <translation type="unfinished">La meilleure</translation>
-    </message>
-    <message>
         <source>Gaussian</source>
         <translation type="unfinished">Gaussien</translation>
     </message>
@@ -1942,6 +2041,10 @@
         <translation type="unfinished">Une région ne va pas avec d&apos;autres volumes. Choisissez tout le volume, ou recadrez-les tous dans le module &apos;Crop Volume&apos;.</translation>
     </message>
     <message>
+        <source>Used slices cannot stay as they are where volumes are combined, since the result has voxels of its own. Leave the further volumes out, or &apos;keepUsedSlices&apos;.</source>
+        <translation type="unfinished">Les coupes utilisées ne peuvent rester telles quelles là où des volumes sont combinés, car le résultat a ses propres voxels. Laissez de côté les autres volumes, ou &apos;keepUsedSlices&apos;.</translation>
+    </message>
+    <message>
         <source>The output spacing must be a positive number of millimetres such as 1.5, or 0 to leave it to the program, not {spacing}.</source>
         <translation type="unfinished">L&apos;espacement du résultat doit être un nombre positif de millimètres tel que 1.5, ou 0 pour le laisser au programme, pas {spacing}.</translation>
     </message>
@@ -1990,22 +2093,6 @@
     <message>
         <source>Combine volumes</source>
         <translation type="unfinished">Combiner des volumes</translation>
-    </message>
-    <message>
-        <source>Choose the segmentation that is to be filled.</source>
-        <translation type="unfinished">Choisissez la segmentation à compléter.</translation>
-    </message>
-    <message>
-        <source>Check at least one further volume of the same body.</source>
-        <translation type="unfinished">Cochez au moins un autre volume du même corps.</translation>
-    </message>
-    <message>
-        <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
-        <translation type="unfinished">Dites quelles coupes sont mauvaises : montrez chacune dans une vue et appuyez sur &apos;Exclure la coupe affichée&apos;.</translation>
-    </message>
-    <message>
-        <source>No excluded slice lies in the region. Move the region to one, or choose the whole volume.</source>
-        <translation type="unfinished">Aucune coupe exclue ne se trouve dans la région. Déplacez-la vers l&apos;une d&apos;elles, ou choisissez le volume entier.</translation>
     </message>
 </context>
 <context>
