@@ -41,7 +41,8 @@ class BlindStart:
     """Gaussians that start blind to the image, see `gaussians.blind_start`.
 
     Attributes:
-        size: Gaussians along the longest side of the box; as many as fill the other sides likewise.
+        size: Gaussians along the longest side of the box, but no more than pixels; as many as fill the other sides
+            likewise.
         layers: Of Gaussians along the depth axis, in each gap between used slices; 0 fills it as the other sides.
         sigma: Standard deviation, in distances from one to the next in the plane.
         depth_sigma: Along the depth axis at least this, in distances between the used slices.

@@ -93,7 +93,9 @@ class PreparedSlab:
         with stage("initialization"):
             if preset.initialization != "correspondence":
                 place = {"grid": on_grid, "random": at_random}[preset.initialization]
-                blind = replace(preset.blind, intensity=preset.blind.intensity - observed.intensity.background)
+                pixels = round(float(np.ptp(observed.box, axis=0).max()) / observed.pixel)
+                blind = replace(preset.blind, size=min(preset.blind.size, pixels),
+                                intensity=preset.blind.intensity - observed.intensity.background)
                 start = place(observed.box, float(np.median(np.diff(observed.planes.offsets))),
                               task.channels.count if task.is_semantic else 1, task.seed, blind, device)
             else:

@@ -16,7 +16,7 @@ import torch
 from rendered_grid import draw_grid
 from repository import ROOT, SAMPLES
 
-from TriplaneGaussianReconLib.config.presets import PRESETS
+from TriplaneGaussianReconLib.config.presets import PRESETS, in_steps, preset_named
 from TriplaneGaussianReconLib.data.alignment import aligned_to
 from TriplaneGaussianReconLib.data.geometry import Axis, Grid
 from TriplaneGaussianReconLib.data.images import Image, Segmentation
@@ -334,6 +334,12 @@ def test_memory_does_not_grow_with_the_number_of_slices() -> None:
     (few, less), (many, more) = measured(41), measured(121)
     assert few >= 2 and many >= 2 * few
     assert more - less < 250 * 80 * 96 * 96  # bytes per voxel; some 30 to 190, most of it fragments, in one go 500
+
+
+def test_a_blind_start_has_no_more_gaussians_than_pixels(scan: Image, observations: Observations) -> None:
+    """More would tell nothing, and each plane would be drawn from all of them: minutes on a GPU."""
+    result = reconstruct(observations, scan.grid, preset=in_steps(preset_named("paper"), 1), device="cpu")
+    assert 0.5 * scan.array.size < result.report.gaussians < 1.5 * scan.array.size
 
 
 @pytest.mark.gpu
