@@ -10,8 +10,6 @@ from slicer.i18n import tr as _
 
 from TriplaneGaussianReconLib.errors import InputError
 
-from .nodes import stateOf
-
 CATEGORY = "Triplane Gaussian Reconstruction"  # which is shown as it is
 
 # Published files keep their name and content for ever: every installed version of the module checks their checksums.
@@ -103,6 +101,8 @@ def load(name: str) -> tuple[Any, Any]:
 
 def loadOnce(name: str) -> tuple[Any, Any]:
     """As `load`, but take what this has loaded before where it is still in the scene and as it was then."""
+    from .nodes import stateOf  # needs numpy, without which the module is found
+
     former = _loaded.get(name)
     if former is not None:
         volume, segmentation = (slicer.mrmlScene.GetNodeByID(number) for number in former[:2])

@@ -38,7 +38,8 @@ def reportOf(preset: str, seed: int, axis: Axis, observed: list[int], grid: Grid
     check = SelfCheck(1.0, "Stand-in.", 20.0, len(observed) - 2, hidden, 18.3, 19.1, "cubic", 0.6)
     scope = Scope(axis, {axis: tuple(observed)}, grid.shape, grid.spacing, (), {})
     return Report(Provenance("stand-in", preset, seed, "cpu", len(observed), check), "CPU, because this is a stand-in",
-                  slabs=1, gaussians=0, labels=0, weights={}, residuals=(), seconds={}, losses={}, scope=scope)
+                  slabs=1, gaussians=0, labels=0, weights={}, residuals=(), seconds={}, losses={}, scope=scope,
+                  pasted=False)
 
 
 class StandInWorkerProcess:
