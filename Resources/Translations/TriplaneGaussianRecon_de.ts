@@ -630,8 +630,16 @@
         <translation type="unfinished">Ersetzt {missing} von {count} Schichten.</translation>
     </message>
     <message>
+        <source>Replaces {missing} of {count} slices, and the segmentation on them.</source>
+        <translation type="unfinished">Ersetzt {missing} von {count} Schichten und die Segmentierung darauf.</translation>
+    </message>
+    <message>
         <source>Makes {missing} of {count} slices from the others.</source>
         <translation type="unfinished">Macht {missing} von {count} Schichten aus den anderen.</translation>
+    </message>
+    <message>
+        <source>Changes nothing yet: every slice is used, and carries labels. Choose under &apos;Labels from&apos; from which slices they are taken; they are filled on the others.</source>
+        <translation type="unfinished">Ändert noch nichts: Jede Schicht wird verwendet und trägt Label. Wählen Sie unter &apos;Label aus&apos;, von welchen Schichten sie genommen werden; auf den anderen werden sie gefüllt.</translation>
     </message>
     <message>
         <source>Makes {old} mm slices {new} mm.</source>
@@ -1493,12 +1501,12 @@
         <translation type="unfinished">Wählen Sie die Segmentierung, die gefüllt werden soll.</translation>
     </message>
     <message>
-        <source>Check at least one further volume of the same body.</source>
-        <translation type="unfinished">Kreuzen Sie mindestens ein weiteres Volumen desselben Körpers an.</translation>
+        <source>Check at least one volume in the list &apos;Further volumes of the same body&apos; below.</source>
+        <translation type="unfinished">Haken Sie unten in der Liste &apos;Weitere Volumen desselben Körpers&apos; mindestens ein Volumen an.</translation>
     </message>
     <message>
-        <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
-        <translation type="unfinished">Sagen Sie, welche Schichten schlecht sind: Zeigen Sie jede in einer Schichtansicht, und drücken Sie &apos;Aktuelle Schicht ausschließen&apos;.</translation>
+        <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;, or write their numbers, such as 7,12,20-23.</source>
+        <translation type="unfinished">Sagen Sie, welche Schichten schlecht sind: Zeigen Sie jede in einer Schichtansicht und drücken Sie &apos;Aktuelle Schicht ausschließen&apos;, oder schreiben Sie ihre Nummern, etwa 7,12,20-23.</translation>
     </message>
     <message>
         <source>Check at least one segment.</source>
@@ -1773,6 +1781,10 @@
     <message>
         <source>Choose an input volume first.</source>
         <translation type="unfinished">Wählen Sie zuerst ein Eingangsvolumen.</translation>
+    </message>
+    <message>
+        <source>Looking where the segmentation is drawn...</source>
+        <translation type="unfinished">Sieht nach, wo die Segmentierung gezeichnet ist...</translation>
     </message>
     <message>
         <source>Reconstruct</source>

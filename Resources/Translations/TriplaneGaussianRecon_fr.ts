@@ -630,8 +630,16 @@
         <translation type="unfinished">Remplace {missing} coupes sur {count}.</translation>
     </message>
     <message>
+        <source>Replaces {missing} of {count} slices, and the segmentation on them.</source>
+        <translation type="unfinished">Remplace {missing} coupes sur {count}, et la segmentation sur celles-ci.</translation>
+    </message>
+    <message>
         <source>Makes {missing} of {count} slices from the others.</source>
         <translation type="unfinished">Fait {missing} coupes sur {count} à partir des autres.</translation>
+    </message>
+    <message>
+        <source>Changes nothing yet: every slice is used, and carries labels. Choose under &apos;Labels from&apos; from which slices they are taken; they are filled on the others.</source>
+        <translation type="unfinished">Ne change encore rien : chaque coupe est utilisée et porte des étiquettes. Choisissez sous « Étiquettes de » de quelles coupes elles viennent ; elles sont complétées sur les autres.</translation>
     </message>
     <message>
         <source>Makes {old} mm slices {new} mm.</source>
@@ -1493,12 +1501,12 @@
         <translation type="unfinished">Choisissez la segmentation à compléter.</translation>
     </message>
     <message>
-        <source>Check at least one further volume of the same body.</source>
-        <translation type="unfinished">Cochez au moins un autre volume du même corps.</translation>
+        <source>Check at least one volume in the list &apos;Further volumes of the same body&apos; below.</source>
+        <translation type="unfinished">Cochez au moins un volume dans la liste « Autres volumes du même corps » ci-dessous.</translation>
     </message>
     <message>
-        <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;.</source>
-        <translation type="unfinished">Dites quelles coupes sont mauvaises : montrez chacune dans une vue et appuyez sur &apos;Exclure la coupe affichée&apos;.</translation>
+        <source>Say which slices are bad: show each in a slice view and press &apos;Exclude current slice&apos;, or write their numbers, such as 7,12,20-23.</source>
+        <translation type="unfinished">Dites quelles coupes sont mauvaises : affichez chacune dans une vue de coupe et appuyez sur « Exclure la coupe affichée », ou écrivez leurs numéros, par exemple 7,12,20-23.</translation>
     </message>
     <message>
         <source>Check at least one segment.</source>
@@ -1773,6 +1781,10 @@
     <message>
         <source>Choose an input volume first.</source>
         <translation type="unfinished">Choisissez d&apos;abord un volume d&apos;entrée.</translation>
+    </message>
+    <message>
+        <source>Looking where the segmentation is drawn...</source>
+        <translation type="unfinished">Recherche où la segmentation est dessinée...</translation>
     </message>
     <message>
         <source>Reconstruct</source>

@@ -154,7 +154,9 @@ def purpose(plan: Plan, grid: Grid, isRepair: bool, labels: LabelSlices | None) 
     if isRepair and not missing:
         return _("Replaces no slice yet.")
     if missing and isRepair:
-        parts.append(_("Replaces {missing} of {count} slices.").format(missing=missing, count=len(slices)))
+        text = _("Replaces {missing} of {count} slices.") if labels is None else _(
+            "Replaces {missing} of {count} slices, and the segmentation on them.")
+        parts.append(text.format(missing=missing, count=len(slices)))
     elif missing:
         parts.append(_("Makes {missing} of {count} slices from the others.").format(missing=missing,
                                                                                    count=len(slices)))
@@ -167,6 +169,9 @@ def purpose(plan: Plan, grid: Grid, isRepair: bool, labels: LabelSlices | None) 
     if labels is not None and filled and new >= 0.999 * old:
         parts.append(_("Fills the segmentation on {filled} slices, from {drawn} that are drawn on.").format(
             filled=len(filled), drawn=len(labels.drawn)))
+    if not parts and labels is not None:
+        return _("Changes nothing yet: every slice is used, and carries labels. Choose under 'Labels from' from which "
+                 "slices they are taken; they are filled on the others.")
     return " ".join(parts) or _("Changes nothing yet: every slice is used, and the result has the voxels of the input.")
 
 

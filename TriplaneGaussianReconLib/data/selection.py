@@ -122,7 +122,7 @@ class Selection:
         """
         text = text.strip()
         if not text:
-            raise InputError(Sentence("Write the numbers of slices, such as 0,4,8-20."))
+            raise InputError(Sentence("Write the numbers of slices, such as 0,4,8-20 or every:4."))
         try:
             if text == "all":
                 return cls.every(count, 1)

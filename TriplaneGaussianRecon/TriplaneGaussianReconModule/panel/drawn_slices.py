@@ -30,6 +30,11 @@ class DrawnSlices:
         self.presence: dict[Axis, np.ndarray] = {}
         self.problem = ""
 
+    @property
+    def isLooking(self) -> bool:
+        """Whether it is not known yet what is drawn where."""
+        return self._steps is not None
+
     def look(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, segmentationNode: slicer.vtkMRMLSegmentationNode,
              segmentIDs: Sequence[str], axis: Axis) -> None:
         """Look, unless nothing has changed since; returns at once."""

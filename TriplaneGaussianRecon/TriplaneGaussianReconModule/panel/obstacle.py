@@ -73,9 +73,10 @@ def _checkTask(parameters: TriplaneGaussianReconParameterNode, grid: Grid, drawn
     if task is Task.FILL and parameters.segmentation is None:
         raise InputError(_("Choose the segmentation that is to be filled."))
     if task is Task.COMBINE and not combinedVolumes(parameters):
-        raise InputError(_("Check at least one further volume of the same body."))
+        raise InputError(_("Check at least one volume in the list 'Further volumes of the same body' below."))
     if task is Task.REPLACE and not isSaid:
-        raise InputError(_("Say which slices are bad: show each in a slice view and press 'Exclude current slice'."))
+        raise InputError(_("Say which slices are bad: show each in a slice view and press 'Exclude current slice', "
+                           "or write their numbers, such as 7,12,20-23."))
 
 
 def _checkSegmentation(parameters: TriplaneGaussianReconParameterNode, grid: Grid, drawn: DrawnSlices) -> None:

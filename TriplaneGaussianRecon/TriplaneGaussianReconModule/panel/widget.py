@@ -208,6 +208,8 @@ class Panel:
         lines = {"segmentationNote": self._input.note(), "taskPreview": meaning.purpose, "axisPreview": meaning.axis,
                  "trustPreview": meaning.observed, "labelsPreview": meaning.labels, "outputPreview": meaning.result,
                  "regionNote": "", "furtherNote": ""}
+        if self._drawn.isLooking and meaning.purpose:  # which depends on that
+            lines[TASK] = _("Looking where the segmentation is drawn...")
         if obstacle is not None and obstacle.line:
             lines[obstacle.line] = obstacle.reason if obstacle.line == TASK else wording.red(obstacle.reason)
         for name, text in lines.items():

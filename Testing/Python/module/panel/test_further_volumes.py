@@ -138,7 +138,7 @@ def test_a_volume_under_a_transform_that_bends_cannot_be_used(widget: Any, volum
     assert not widget.ui.reconstructButton.enabled
     assert "'sagittal' lies under a transform" in widget.ui.reconstructButton.toolTip
     check(widget, "sagittal", on=False)
-    assert "Check at least one further volume" in widget.ui.reconstructButton.toolTip
+    assert "Check at least one volume" in widget.ui.reconstructButton.toolTip
     choose(widget.ui.task, "Make slices thinner")
     assert widget.ui.reconstructButton.enabled
 

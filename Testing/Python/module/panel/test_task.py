@@ -92,7 +92,7 @@ def test_what_is_not_shown_has_no_effect(widget: Any, volume: Any) -> None:
 
 @pytest.mark.parametrize(("task", "reason"), [
     (Task.FILL, "Choose the segmentation that is to be filled."),
-    (Task.COMBINE, "Check at least one further volume of the same body."),
+    (Task.COMBINE, "Check at least one volume in the list 'Further volumes of the same body' below."),
     (Task.REPLACE, "Say which slices are bad")])
 def test_what_it_lacks_is_said(widget: Any, volume: Any, task: Task, reason: str) -> None:
     choose(widget.ui.task, task.label())
@@ -111,13 +111,27 @@ def test_what_is_done_to_this_volume_is_said_in_a_sentence(widget: Any, volume: 
     assert told.text == "Makes 4 of 9 slices from the others."
     choose(widget.ui.trust, "All slices")
     choose(widget.ui.task, "Combine volumes")
-    assert told.text == "Check at least one further volume of the same body."
+    assert told.text == "Check at least one volume in the list 'Further volumes of the same body' below."
     choose(widget.ui.task, "Replace bad slices")
     assert told.text.startswith("Say which slices are bad: ")
     type_into(widget.ui.excludedSlices, "3,5")
     assert told.text == "Replaces 2 of 9 slices."
     type_into(widget.ui.excludedSlices, "x")
     assert not told.visible
+
+
+def test_the_sentence_tells_what_to_do_where_nothing_is_filled_and_what_is_replaced(widget: Any, volume: Any) -> None:
+    told = widget.ui.taskPreview
+    widget.ui.segmentation.setCurrentNode(drawn(volume, *range(9)))
+    assert told.text == "Looking where the segmentation is drawn..."
+    wait_until(lambda: widget.ui.labelsPreview.text)
+    choose(widget.ui.task, "Fill a segmentation")
+    widget.ui.outputSpacing.value = 3.0
+    assert told.text.startswith("Changes nothing yet: every slice is used, and carries labels. Choose under 'Labels")
+    widget.ui.outputSpacing.value = 0.0
+    choose(widget.ui.task, "Replace bad slices")
+    type_into(widget.ui.excludedSlices, "3")
+    assert told.text == "Replaces 1 of 9 slices, and the segmentation on them."
 
 
 def test_the_sentence_tells_of_labels_and_of_several_volumes(widget: Any, volume: Any) -> None:
