@@ -1489,6 +1489,10 @@
         <source>The view {view} shows slice {index}. Draw on it in the Segment Editor, then reconstruct again.</source>
         <translation type="unfinished">Die Ansicht {view} zeigt Schicht {index}. Zeichnen Sie darauf im Segment Editor, und rekonstruieren Sie dann erneut.</translation>
     </message>
+    <message>
+        <source>The view {view} shows slice {index}. Draw on it in the Segment Editor unless you have, add it to the list under &apos;Labels from&apos;, then reconstruct again.</source>
+        <translation type="unfinished">Die Ansicht {view} zeigt Schicht {index}. Zeichnen Sie darauf im Segment Editor, wenn es noch nicht geschehen ist, fügen Sie sie der Liste unter &apos;Label aus&apos; hinzu, und rekonstruieren Sie noch einmal.</translation>
+    </message>
 </context>
 <context>
     <name>panel.obstacle</name>

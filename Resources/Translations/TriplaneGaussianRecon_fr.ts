@@ -1489,6 +1489,10 @@
         <source>The view {view} shows slice {index}. Draw on it in the Segment Editor, then reconstruct again.</source>
         <translation type="unfinished">La vue {view} montre la coupe {index}. Dessinez-y dans le Segment Editor, puis reconstruisez à nouveau.</translation>
     </message>
+    <message>
+        <source>The view {view} shows slice {index}. Draw on it in the Segment Editor unless you have, add it to the list under &apos;Labels from&apos;, then reconstruct again.</source>
+        <translation type="unfinished">La vue {view} montre la coupe {index}. Dessinez dessus dans le Segment Editor si ce n’est pas fait, ajoutez-la à la liste sous « Étiquettes de », puis reconstruisez à nouveau.</translation>
+    </message>
 </context>
 <context>
     <name>panel.obstacle</name>

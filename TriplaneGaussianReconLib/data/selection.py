@@ -110,7 +110,8 @@ class Selection:
 
         Args:
             count: how many slices there are along the axis.
-            text: a list such as `0,4,8-20`; or `every:4`, `hide:3` (all but every third), `25%`, `all`.
+            text: a list such as `0,4,8-20`; or `every:4`, `every:4,9,13` (and these), `hide:3` (all but every third),
+                `25%`, `all`.
 
         Raises:
             InputError: the text is none of these, or names a slice that does not exist.
@@ -127,7 +128,8 @@ class Selection:
             if text == "all":
                 return cls.every(count, 1)
             if text.startswith("every:"):
-                return cls.every(count, int(text[6:]))
+                step, comma, more = text[6:].partition(",")
+                return cls((*cls.every(count, int(step)).indices, *(parse_numbers(more) if comma else ())), count)
             if text.startswith("hide:"):
                 return cls.all_but_every(count, int(text[5:]))
             if text.endswith("%"):

@@ -49,12 +49,13 @@ def test_percentage_is_even_and_holds_the_ends(count: int, percent: float) -> No
 
 @pytest.mark.parametrize(("text", "expected"), [
     ("0,4,8-11", (0, 4, 8, 9, 10, 11)), (" 3 , 1 ", (1, 3)), ("5-5", (5,)), ("every:5", (0, 5, 10)),
+    ("every:5,7,1-2", (0, 1, 2, 5, 7, 10)),
     ("hide:5", (0, 1, 2, 3, 5, 6, 7, 8, 10, 11)), ("25%", (0, 6, 11)), ("all", tuple(range(12))), ("12.5 %", (0, 11))])
 def test_parse(text: str, expected: tuple[int, ...]) -> None:
     assert Selection.parse(12, text).indices == expected
 
 
-@pytest.mark.parametrize("text", ["a", "1,,2", "1;2", "-3", "1-2-3", "every:x", "hide:", "x%", "2.5", "every",
+@pytest.mark.parametrize("text", ["a", "1,,2", "1;2", "-3", "1-2-3", "every:x", "every:5,", "every:5,x", "hide:", "x%", "2.5", "every",
                                   "0,9-4"])
 def test_what_cannot_be_read_is_named_with_the_remedy(text: str) -> None:
     with pytest.raises(InputError, match=r"Cannot read the slices .*0,4,8-20 or every:4, hide:3, 25%, all"):

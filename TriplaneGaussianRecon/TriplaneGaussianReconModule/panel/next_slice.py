@@ -25,12 +25,12 @@ class NextSlice:
         self._drawn: slicer.vtkMRMLSegmentationNode | None = None
         self._axis: Axis = "k"
         self._slices: tuple[int, ...] = ()
-        self._place = 0
+        self._place, self._isListed = 0, False
         self._shown: tuple[object, ...] | None = None  # state of what is drawn when the offered slice was shown
         button.connect("clicked()", self._go)
 
     def offer(self, volumeNode: slicer.vtkMRMLScalarVolumeNode | None, axis: Axis, slices: Sequence[int],
-              drawn: slicer.vtkMRMLSegmentationNode | None = None) -> None:
+              drawn: slicer.vtkMRMLSegmentationNode | None = None, isListed: bool = False) -> None:
         """Offer these slices of a volume, by their numbers along an axis; without any there is no button.
 
         Args:
@@ -38,10 +38,12 @@ class NextSlice:
             axis: Along which slices are counted.
             slices: Their numbers, the best first.
             drawn: The segmentation in which the user draws.
+            isListed: Whether slices that carry labels are listed, so that one that is drawn on has to be added.
         """
         if (volumeNode, axis, tuple(slices), drawn) != (self._volume, self._axis, self._slices, self._drawn):
             self._volume, self._axis, self._slices, self._drawn = volumeNode, axis, tuple(slices), drawn
             self._place, self._shown = 0, None
+        self._isListed = isListed
         self._button.setVisible(volumeNode is not None and bool(self._slices))
         if self._slices:
             if self._shown is not None and self._shown != self._state():
@@ -63,5 +65,8 @@ class NextSlice:
             self._tell(str(error), True)
             return
         self._shown = self._state() if self._shown is None else self._shown
-        self._tell(_("The view {view} shows slice {index}. Draw on it in the Segment Editor, then reconstruct again."
-                     ).format(view=view, index=index), False)
+        text = _("The view {view} shows slice {index}. Draw on it in the Segment Editor, then reconstruct again.")
+        if self._isListed:
+            text = _("The view {view} shows slice {index}. Draw on it in the Segment Editor unless you have, add it to "
+                     "the list under 'Labels from', then reconstruct again.")
+        self._tell(text.format(view=view, index=index), False)

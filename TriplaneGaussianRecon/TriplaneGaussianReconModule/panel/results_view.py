@@ -17,7 +17,7 @@ from TriplaneGaussianReconLib.pipeline.label_report import LabelCompletion
 from TriplaneGaussianReconLib.pipeline.report import Report
 
 from .. import wording
-from ..run.parameters import TriplaneGaussianReconParameterNode
+from ..run.parameters import LabelsOn, TriplaneGaussianReconParameterNode
 from ..scene import looks
 from ..scene.report import ERROR, isOfLabelsAlone, reportIn
 from ..scene.results import AXIS, FURTHER, INPUT, SEGMENTATION, Results
@@ -133,7 +133,7 @@ class ResultsView:
         else:
             scores = self._choices.resultScores
             self._next.offer(self._input(), scores.GetAttribute(AXIS), told.next_slices,
-                             scores.GetNodeReference(SEGMENTATION))
+                             scores.GetNodeReference(SEGMENTATION), self._choices.labelsOn is LabelsOn.LIST)
         button, has = self._ui.certaintyButton, told is not None and self._has("resultCertainty")
         button.setVisible(has and self._layouts.name != "compare")  # where each view shows one thing
         button.setText(_("Hide certainty") if has and views.isOverlaid(self._choices.resultCertainty) else

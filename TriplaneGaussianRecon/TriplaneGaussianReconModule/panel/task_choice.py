@@ -31,7 +31,7 @@ class TaskChoice:
         ui.task.setCurrentIndex(CHOICES.index(chosen))
         ui.furtherSection.setVisible(task is Task.COMBINE)
         for widget in (ui.excludedSlicesLabel, ui.excludedSlices, ui.excludeButton):
-            widget.setVisible(task.excludesSlices)
+            widget.setVisible(told.excludesSlices)
         ui.keepUsedSlices.setVisible(parameters is not None and canLeaveUsedSlices(parameters))
         ui.segmentationLabel.setText(_("Segmentation:") if told is Task.FILL else _("Segmentation (optional):"))
         hasLabels = parameters is not None and parameters.segmentation is not None

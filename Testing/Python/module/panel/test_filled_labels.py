@@ -264,6 +264,15 @@ def test_a_view_that_is_tilted_is_turned_to_the_slice(widget: Any) -> None:
         assert abs((mrml.world_of_voxel(volume, corner) - plane[:3, 3]) @ plane[:3, 2]) < 1e-3
 
 
+def test_with_a_list_it_says_that_the_slice_has_to_be_added(widget: Any) -> None:
+    add_drawn(widget)
+    choose(widget.ui.labelsOn, "A list of slices")
+    type_into(widget.ui.labelledSlices, "0,4,8")
+    reconstructed(widget)
+    click(widget.ui.nextSliceButton)
+    assert "add it to the list under 'Labels from'" in read(widget.ui.message)
+
+
 def test_without_a_view_along_the_axis_the_slice_stays_offered(widget: Any) -> None:
     add_drawn(widget)
     reconstructed(widget)
