@@ -323,7 +323,8 @@ def _addSegmentation(given: slicer.vtkMRMLSegmentationNode, source: Frame, prepa
     """
     node = taken
     if node is None:
-        node = _addNode("vtkMRMLSegmentationNode", f"{given.GetName()} reconstructed", "segmentation")
+        done = "filled" if volume is source.proxy else "reconstructed"
+        node = _addNode("vtkMRMLSegmentationNode", f"{given.GetName()} {done}", "segmentation")
     prepared.fill(node, "segmentation", source)
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())  # first: the geometry is stored relative to it
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)

@@ -47,7 +47,7 @@ def test_where_labels_alone_are_filled_the_volume_is_not_copied(scene: Any, logi
     assert results.volume is None and results.confidence is None
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     assert hierarchy.GetItemName(results.folderItemID).startswith("organs filled, Fast, ")
-    assert names_in_folder(results) == ["organs reconstructed", "CT reconstructed label certainty",
+    assert names_in_folder(results) == ["organs filled", "CT reconstructed label certainty",
                                         "CT reconstructed slices", "CT reconstructed provenance"]
     assert np.array_equal(mrml.voxels_of_segment(results.segmentation, "liver", volume), drawn(*range(11)))
     logic.undo(results)
