@@ -41,7 +41,7 @@ def grey(text: str) -> str:
 
 
 def red(text: str) -> str:
-    """A text that says what is wrong, likewise; in front of white and of black it can be read."""
+    """A text that says what is wrong, likewise."""
     return f'<font color="#d00000">{html.escape(text)}</font>' if text else ""
 
 

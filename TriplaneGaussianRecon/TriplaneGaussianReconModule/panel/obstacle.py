@@ -120,7 +120,7 @@ def _checkRegion(parameters: TriplaneGaussianReconParameterNode, grid: Grid, dra
     region, axis = request.part(grid), request.slice_axis(grid)
     if region is None or request.needs_labels and axis not in drawn.presence:
         return
-    plan = replace(request, spacing=INPUT).plan(grid, drawn.presence)
+    plan = replace(request, spacing=INPUT, labels_on=ALL).plan(grid, drawn.presence)
     if taskOf(parameters) is Task.REPLACE and not set(plan.slices(axis)) - set(plan.selections[axis].indices):
         raise InputError(_("No excluded slice lies in the region. Move the region to one, or choose the whole volume."))
 

@@ -84,6 +84,15 @@ def test_what_a_region_or_a_spacing_lacks_stands_below_it(widget: Any, volume: A
     assert "leaves only one slice" in ui.outputPreview.text
 
 
+def test_what_is_wrong_with_labels_is_not_said_of_the_region(widget: Any, volume: Any) -> None:
+    ui = widget.ui
+    ui.segmentation.setCurrentNode(mrml.add_segmentation(volume, {"core": moving()[1]}))
+    wait_until(lambda: ui.labelsPreview.text)
+    ui.region.addNode()
+    type_into(ui.emptySlices, "99")
+    assert not ui.regionNote.visible and read(ui.labelsPreview).startswith("Empty slices: Slice 99 does not exist")
+
+
 def test_what_is_not_chosen_yet_is_asked_for_where_it_says_what_is_done(widget: Any, volume: Any) -> None:
     ui = widget.ui
     for task, asked in (("Fill a segmentation", "Choose the segmentation"), ("Combine volumes", "Check at least one"),
