@@ -25,7 +25,7 @@ class TaskChoice:
         self._parameters, ui = parameters, self._ui
         task = Task.THINNER if parameters is None else taskOf(parameters)
         chosen = Task.AUTO if parameters is None else parameters.task
-        # The choices for filling a segmentation are there, but that is the smaller part of what is done.
+        # Where both are done, filling the segmentation is the smaller part.
         told = Task.THINNER if isThinner and task is Task.FILL and chosen is Task.AUTO else task
         ui.task.setItemText(CHOICES.index(Task.AUTO), _("Automatic: {task}").format(task=told.label()))
         ui.task.setCurrentIndex(CHOICES.index(chosen))
