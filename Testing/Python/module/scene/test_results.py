@@ -7,8 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +18,13 @@ import qt
 import slicer
 import vtk
 from repository import ROOT
-from stand_in_worker import StandInWorkerProcess, reportOf
+from result_case import SHAPE, boxes, ramp, sequence_of
+from stand_in_worker import StandInWorkerProcess
 from TriplaneGaussianReconModule.run.logic import TriplaneGaussianReconLogic
 from TriplaneGaussianReconModule.scene import results as results_module
-from TriplaneGaussianReconModule.scene.nodes import gridOf, imageOf
-from TriplaneGaussianReconModule.scene.report import FrameRecord, RunRecord, shown, unitsOf
+from TriplaneGaussianReconModule.scene.nodes import imageOf
 from TriplaneGaussianReconModule.scene.surfaces import CLOSED_SURFACE
 from TriplaneGaussianReconModule.scene.tidying import ROLE
-
-from TriplaneGaussianReconLib.data.geometry import Grid
-from TriplaneGaussianReconLib.data.observations import Observations
-from TriplaneGaussianReconLib.data.selection import Selection
-from TriplaneGaussianReconLib.errors import InputError
-from TriplaneGaussianReconLib.pipeline.error_report import ErrorReport
-
-SHAPE = (9, 14, 16)
-
-
-def ramp(kind: type = np.int16) -> np.ndarray:
-    k, j, i = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
-    return (3 * k + j + i).astype(kind)
-
-
-def boxes() -> dict[str, np.ndarray]:
-    """Two segments on all slices, which overlap."""
-    masks = {name: np.zeros(SHAPE, bool) for name in ("liver", "vessel")}
-    masks["liver"][:, 3:9, 4:12] = True
-    masks["vessel"][:, 6:13, 8:15] = True
-    return masks
 
 
 def hierarchy_of(scene: Any) -> Any:
@@ -317,85 +295,6 @@ def test_if_anything_fails_nothing_is_left(scene: Any, logic: TriplaneGaussianRe
     assert not list(Path(slicer.app.temporaryPath).iterdir())
 
 
-def hidden(table: Any) -> list[str]:
-    """What the table shows of slices that were hidden."""
-    column = table.GetTable().GetColumnByName("PSNR when hidden")
-    return [column.GetValue(n) for n in range(column.GetNumberOfValues())]
-
-
-def test_a_table_is_short_to_read() -> None:
-    nan = float("nan")
-    told = shown({"Frame": np.array([0, 0]), "Slice": np.array([0.0, 2 / 3]), "Position": np.array([0.0, 3.33333333]),
-                  "PSNR when hidden": np.array([nan, 31.2345]), "Expected error": np.array([1234.5678, 0.0123456]),
-                  "Labels in doubt": np.array([12.3456, 0.0])})
-    assert {name: values.tolist() for name, values in told.items()} == {
-        "Frame": [0, 0], "Slice": [0.0, 0.667], "Position": [0.0, 3.333], "PSNR when hidden": ["", "31.2"],
-        "Expected error": [1230.0, 0.0123], "Labels in doubt": [12.3, 0.0]}
-
-
-@pytest.mark.parametrize(("told", "unit", "factor"), [
-    (ErrorReport(50.0, 0.02), "% of the range", 0.04), (ErrorReport(30.0, 0.02, "HU"), "HU", 1.0),
-    (ErrorReport(0.0, 0.0), "units of the volume", 1.0), (None, "units of the volume", 1.0)])
-def test_expected_errors_are_in_the_unit_that_is_told_of_all(told: ErrorReport | None, unit: str, factor: float
-                                                             ) -> None:
-    report = replace(reportOf("fast", 0, "k", [0, 4, 8], Grid((9, 8, 8))), expected_error=told)
-    record = RunRecord("scan", None, {}, frames=[FrameRecord(report, report.scope, (1.0, 1.0, 1.0), ())])
-    units, found = unitsOf(record)
-    assert units["Expected error"] == unit and found == pytest.approx(factor)
-
-
-def test_table_tells_of_every_slice(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
-    table = logic.reconstruct(mrml.add_volume(ramp()), trustedSlices="0,3,4,8").scores
-    names = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
-    assert names == ["Slice", "Position", "Used", "PSNR when hidden", "Expected error"]
-    column = {name: slicer.util.arrayFromTableColumn(table, name) for name in names if name != "PSNR when hidden"}
-    assert column["Slice"].tolist() == list(range(9)) and np.allclose(column["Position"], 3.0 * np.arange(9))
-    assert np.flatnonzero(column["Used"]).tolist() == [0, 3, 4, 8]
-    assert [bool(text) for text in hidden(table)] == [n in (3, 4) for n in range(9)]
-    assert column["Expected error"][[0, 3, 4, 8]].tolist() == [0, 0, 0, 0] and column["Expected error"][6] == 5.0
-    assert table.GetColumnUnitLabel("PSNR when hidden") == "dB"
-    assert "empty for all others" in table.GetColumnDescription("PSNR when hidden")
-
-
-@pytest.mark.parametrize(("flip", "expected"), [(1.0, [21.0, 22.0, 23.0]), (-1.0, [23.0, 22.0, 21.0])])
-def test_hidden_slices_are_named_by_their_number_in_the_input(scene: Any, logic: TriplaneGaussianReconLogic,
-                                                              flip: float, expected: list[float]) -> None:
-    """The library numbers observed slices along their normal, which in a left-handed volume is against the input."""
-    volume = mrml.add_volume(ramp(), mrml.ijk_to_ras(directions=mrml.rotation() @ np.diag([1.0, 1.0, flip])))
-    observed = Selection((0, 2, 4, 6, 8), 9)
-    origins = Observations.from_volume(imageOf(volume), {"k": observed}).stacks[0].planes.origins
-    slices = np.round(gridOf(volume).physical_to_index(origins)[:, 2]).astype(int).tolist()
-    assert [20.0 + slices.index(number) for number in (2, 4, 6)] == expected
-    table = logic.reconstruct(volume, trustedSlices="0,2,4,6,8").scores
-    assert [float(hidden(table)[n]) for n in (2, 4, 6)] == expected
-
-
-def test_table_has_observed_slices_that_lie_between_those_of_the_result(scene: Any,
-                                                                       logic: TriplaneGaussianReconLogic) -> None:
-    table = logic.reconstruct(mrml.add_volume(ramp()), trustedSlices="0,3,8", outputSpacing=2.0).scores
-    slices = slicer.util.arrayFromTableColumn(table, "Slice")
-    assert slices.tolist() == sorted({*np.round(np.arange(13) * 2 / 3, 3), 3.0, 8.0})
-    assert [n for n, text in enumerate(hidden(table)) if text] == [slices.tolist().index(3.0)]
-
-
-def test_provenance_is_for_people_and_programs(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
-    volume = mrml.add_volume(ramp(), name="頭部")
-    text = logic.reconstruct(volume, mrml.add_segmentation(volume, boxes()), trustedSlices="every:4", seed=3,
-                             excludedSlices="0").provenance.GetText()
-    for line in ("'頭部' reconstructed by TriplaneGaussianRecon", "Expected error: 1.11 on average",
-                 "Research software, not a medical device. Not for diagnosis or treatment.", f"{date.today():%Y-}",
-                 "Segmentation: Органы", "Segments filled in: 肝臓 é liver, 肝臓 é vessel", "Excluded slices: 0",
-                 "Segments left out, being on no slice that is used: none",
-                 "1.7 dB better than linear between slices", "the best usual method (cubic); PSNR 20.0 dB.",
-                 "Spacing of the input: 0.7 x 0.9 x 3 mm",
-                 "Slices used along k: 4, 8", "Preset: fast", "Seed: 3", "Device: CPU",
-                 "Voxels of the result: 16 x 14 x 9, 0.7 x 0.9 x 3 mm"):
-        assert line in text
-    told = json.loads("{" + text.partition("\n\n{")[2])
-    assert len(text.partition("\n\n{")[2].splitlines()) == len(told) and told["made"] in text.splitlines()[0]
-    assert told["choices"]["excluded"] == "0" and told["reports"][0]["trusted"] == {"k": [4, 8]}
-
-
 def test_results_survive_saving_and_loading_the_scene(scene: Any, logic: TriplaneGaussianReconLogic, tmp_path: Path
                                                       ) -> None:
     volume = mrml.add_volume(ramp())
@@ -459,135 +358,3 @@ def test_the_scene_can_be_drawn_in_while_results_are_prepared(scene: Any, logic:
     assert seen[:2] == [1, 1] and set(seen[2:]) == {2}
     logic.undo(done[0][0])
     assert slicer.util.getNode("mine").GetScene() is scene
-
-
-def sequence_of(frames: list[np.ndarray], masks: list[dict[str, np.ndarray]] | None = None) -> tuple[Any, Any]:
-    """A volume node, and a segmentation node if there are masks, in which a browser shows frames."""
-    scene = slicer.mrmlScene
-    volume = mrml.add_volume(frames[0], name="heart")
-    segmentation = mrml.add_segmentation(volume, masks[0], "ventricle") if masks else None
-    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
-    for proxy in filter(None, (volume, segmentation)):
-        sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", f"{proxy.GetName()} sequence")
-        sequence.SetIndexName("time")
-        sequence.SetIndexUnit("ms")
-        for number, frame in enumerate(frames):
-            if proxy is volume:
-                slicer.util.updateVolumeFromArray(proxy, frame)
-            else:
-                for name, mask in masks[number].items():
-                    slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), proxy, name, volume)
-            sequence.SetDataNodeAtValue(proxy, str(40 * number))
-        browser.AddProxyNode(proxy, sequence, False)
-    browser.SetPlaybackRateFps(7.0)
-    browser.SetSelectedItemNumber(1)
-    mrml.remove_display_nodes_without_owner()
-    return volume, segmentation
-
-
-def test_a_frame_can_be_reconstructed_alone(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
-    frames = [ramp() + 100 * n for n in range(3)]
-    volume, _ = sequence_of(frames)
-    shown = slicer.util.arrayFromVolume(volume).copy()
-    results = logic.reconstruct(volume, trustedSlices="every:4", allFrames=False)
-    assert results.sequences == () and results.scores.GetColumnIndex("Frame") < 0
-    np.testing.assert_array_equal(slicer.util.arrayFromVolume(results.volume)[::4], shown[::4])
-    one, all_of_them = (logic.expected(volume, allFrames=which).seconds for which in (False, True))
-    assert all_of_them == pytest.approx(3 * one)
-
-
-def test_a_sequence_is_reconstructed_frame_by_frame(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
-    frames = [ramp() + 100 * n for n in range(3)]
-    masks = [{"liver": np.roll(boxes()["liver"], n, axis=2)} for n in range(3)]
-    volume, segmentation = sequence_of(frames, masks)
-    before, progress = mrml.fingerprint(scene), []
-    results = logic.reconstruct(volume, segmentation, trustedSlices="every:2", keepModel=True,
-                                progressCallback=progress.append)
-    after = mrml.fingerprint(scene)
-    assert {name: after[name] for name in before} == before
-    sequences = slicer.modules.sequences.logic()
-    browser = sequences.GetFirstBrowserNodeForProxyNode(results.volume)
-    for number, frame in enumerate(frames):
-        browser.SetSelectedItemNumber(number)
-        sequences.UpdateProxyNodesFromSequences(browser)
-        assert np.array_equal(slicer.util.arrayFromVolume(results.volume)[::2], frame[::2])
-        assert np.array_equal(mrml.voxels_of_segment(results.segmentation, "liver", results.volume),
-                              masks[number]["liver"])
-        assert slicer.util.arrayFromVolume(results.confidence).max() == 5.0
-    assert browser.GetPlaybackRateFps() == 7.0 and browser.GetNumberOfItems() == 3
-    source = browser.GetSequenceNode(results.volume)
-    assert [source.GetNthIndexValue(n) for n in range(3)] == ["0", "40", "80"]
-    assert (source.GetIndexName(), source.GetIndexUnit()) == ("time", "ms")
-    assert results.volume.GetName() == "heart reconstructed" and len(results.models) == 3
-    assert mrml.tags_of(results.segmentation, "liver") == mrml.tags_of(segmentation, "liver")
-    assert results.segmentation.GetDisplayNode() is not None
-    assert slicer.util.arrayFromTableColumn(results.scores, "Frame").tolist() == [n for n in range(3) for _ in range(9)]
-    done = [message["done"] for message in progress if message["event"] == "progress"]
-    assert np.allclose(done, [(n + 0.5) / 3 for n in range(3)]) and progress[-1]["frames"] == 3
-    logic.undo(results)
-    assert mrml.fingerprint(scene) == before and not list(Path(slicer.app.temporaryPath).iterdir())
-
-
-def test_a_sequence_gives_all_frames_though_its_browser_was_removed(scene: Any,
-                                                                    logic: TriplaneGaussianReconLogic) -> None:
-    frames = [ramp() + 100 * n for n in range(3)]
-    volume, _ = sequence_of(frames)
-    sequences, left = slicer.modules.sequences.logic(), []
-    given = sequences.GetFirstBrowserNodeForProxyNode(volume)
-    left = [given, given.GetSequenceNode(volume)]
-
-    def remove(message: dict[str, Any]) -> None:
-        while left:
-            scene.RemoveNode(left.pop(0))
-
-    results = logic.reconstruct(volume, trustedSlices="every:2", progressCallback=remove)
-    assert given.GetScene() is None and volume.GetScene() is scene
-    browser = sequences.GetFirstBrowserNodeForProxyNode(results.volume)
-    assert browser.GetNumberOfItems() == 3 and browser.GetPlaybackRateFps() == 7.0
-    for number, frame in enumerate(frames):
-        browser.SetSelectedItemNumber(number)
-        sequences.UpdateProxyNodesFromSequences(browser)
-        assert np.array_equal(slicer.util.arrayFromVolume(results.volume)[::2], frame[::2])
-
-
-def test_one_segmentation_may_count_for_all_frames(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
-    volume, _ = sequence_of([ramp(), ramp() + 5])
-    segmentation = mrml.add_segmentation(volume, boxes())
-    results = logic.reconstruct(volume, segmentation, trustedSlices="every:2")
-    browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(results.segmentation)
-    assert browser.GetSequenceNode(results.segmentation).GetNumberOfDataNodes() == 2
-
-
-def test_a_cancelled_sequence_leaves_nothing(scene: Any) -> None:
-    process = StandInWorkerProcess()
-    logic = TriplaneGaussianReconLogic(process)
-    volume, _ = sequence_of([ramp() + n for n in range(4)])
-    before = mrml.fingerprint(scene)
-    assert logic.reconstruct(volume, keepModel=True, progressCallback=lambda message: (
-        logic.cancel() if message.get("frame") == 2 else None)) is None
-    assert len(process.folders) == 3
-    assert mrml.fingerprint(scene) == before and not list(Path(slicer.app.temporaryPath).iterdir())
-
-
-def test_a_frame_that_cannot_be_reconstructed_is_named(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
-    volume, segmentation = sequence_of([ramp(), ramp()], [{"a": boxes()["liver"]}, {"a": boxes()["liver"]}])
-    browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(volume)
-    browser.GetSequenceNode(segmentation).GetNthDataNode(1).GetSegmentation().RemoveSegment("a")
-    before = mrml.fingerprint(scene)
-    with pytest.raises(InputError, match=r"Frame 1 .*None of the chosen segments"):
-        logic.reconstruct(volume, segmentation)
-    assert mrml.fingerprint(scene) == before
-
-
-def test_a_sequence_with_one_item_is_a_volume(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
-    volume, _ = sequence_of([ramp()])
-    results = logic.reconstruct(volume)
-    assert slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(results.volume) is None
-
-
-def test_the_table_counts_from_the_first_slice_of_the_input(scene: Any, logic: TriplaneGaussianReconLogic) -> None:
-    """Although a finer result begins at the first slice that is used."""
-    volume = mrml.add_volume(np.arange(9 * 6 * 7, dtype=np.int16).reshape(9, 6, 7), mrml.ijk_to_ras((1.0, 1.0, 3.0)))
-    results = logic.reconstruct(volume, trustedSlices="2-8", outputSpacing=1.5)
-    slices = slicer.util.arrayFromTableColumn(results.scores, "Slice")
-    np.testing.assert_allclose(slices, np.arange(2.0, 8.5, 0.5), atol=1e-6)
