@@ -1,11 +1,24 @@
 """What all tests of the module have in common."""
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def garbage_is_collected_by_the_thread_of_qt() -> Iterator[None]:
+    """Another thread, that of pytest-xdist's messages or of Dask, would delete timers while Qt looks at them: a crash.
+
+    The module starts no thread within Slicer.
+    """
+    gc.disable()
+    yield
+    gc.collect()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
