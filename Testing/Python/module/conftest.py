@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def garbage_is_collected_by_the_thread_of_qt() -> Iterator[None]:
     """Another thread, that of pytest-xdist's messages or of Dask, would delete timers while Qt looks at them: a crash.
 
@@ -19,6 +19,13 @@ def garbage_is_collected_by_the_thread_of_qt() -> Iterator[None]:
     yield
     gc.collect()
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def garbage_of_a_test_goes_with_it() -> Iterator[None]:
+    """What is older, and takes long to look through, waits for the end of the file."""
+    yield
+    gc.collect(1)
 
 
 @pytest.fixture(autouse=True)
